@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from agent.store import Store, TrailHead
 
 MANIFEST = "manifest.json"
+OWN_BACKUPS = "martensight-*.zip"
+"""How back-ups are called."""
+NOT_WHOLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,  # a member with a password, or a manifest of brackets alone
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged back-up raises."""
+BEGUN_ANEW = "lab.begun_anew"
 KEY = "trail"
 """Key of an anchor in a report's JSON, in a back-up's manifest and in a line of a file."""
 
@@ -116,21 +131,42 @@ def iter_reports(folder: Path) -> Iterator[Anchor]:
                 yield anchor
 
 
-def iter_backups(folder: Path) -> Iterator[Anchor]:
-    """Yield the anchors in the manifests of back-ups."""
-    for file in sorted(folder.glob("*.zip")):
-        if anchor := find_in_backup(file):
-            yield anchor
-
-
 def find_in_backup(file: Path) -> Anchor | None:
     """Return the anchor in a back-up's manifest, or None where it holds none."""
     try:
         with zipfile.ZipFile(file) as packed:
             document = json.loads(packed.read(MANIFEST))
         return Anchor.from_json(document[KEY], place=file.name)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
-        return None
+    except NOT_WHOLE:
+        return None  # `iter_broken_backups` names it
+
+
+def iter_broken_backups(folder: Path, *, thorough: bool = False) -> Iterator[str]:
+    """Yield a sentence for each back-up that cannot be read, and so holds no evidence.
+
+    Args:
+        folder: Of the back-ups; other zip files in it are passed over.
+        thorough: Read every byte, else the list of what is inside.
+    """
+    for file in sorted(folder.glob(OWN_BACKUPS)):
+        if fault := _find_backup_fault(file, thorough=thorough):
+            yield (
+                f"back-up {file.name}: it is damaged ({fault}), so it holds no evidence and cannot "
+                "be restored. Put a copy of it back, or move it out of the folder"
+            )
+
+
+def _find_backup_fault(file: Path, *, thorough: bool) -> str:
+    try:
+        with zipfile.ZipFile(file) as packed:
+            document = json.loads(packed.read(MANIFEST))
+            missing = set(document["sha256"]) - set(packed.namelist())
+            bad = packed.testzip() if thorough else None
+    except NOT_WHOLE as error:
+        return str(error) or type(error).__name__
+    if missing:
+        return f"{min(missing)} is not in it"
+    return f"{bad} was changed" if bad else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +187,11 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
     hashes = store.trail_hashes([anchor.number for anchor in known])
     restores = [
-        (int(entry.facts["trail"]), entry.at)
+        (number, entry.at)
         for entry in store.trail("backup.restored")
-        if "trail" in entry.facts
+        if isinstance(number := entry.facts.get("trail"), int)
     ]
+    begun_at = _find_beginning(store)
     faults: list[str] = []
     notes: list[str] = []
     good = 0
@@ -166,9 +203,23 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
                 f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was "
                 f"restored on {restored:%Y-%m-%d %H:%M} UTC"
             )
+        elif begun_at and anchor.at <= begun_at:
+            notes.append(
+                f"trail: number {anchor.number} of {anchor.place} is of the database that was lost "
+                f"before the lab was begun anew on {begun_at:%Y-%m-%d %H:%M} UTC"
+            )
         else:
             faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
     return AnchorChecks(tuple(faults[:1]), tuple(notes))
+
+
+def _find_beginning(store: Store) -> datetime | None:
+    """Return when a lab was begun anew whose first act that is, or None: what went before is lost.
+
+    As a later act it explains nothing: the acts before it are there.
+    """
+    first = next(iter(store.trail()), None)
+    return first.at if first and first.act == BEGUN_ANEW else None
 
 
 def _lost_by(anchor: Anchor, restores: Iterable[tuple[int, datetime]]) -> datetime | None:

@@ -10,6 +10,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.anchors import MANIFEST
@@ -35,6 +36,16 @@ def unpack_database(backup: Path, scratch: Path) -> Path:
     """
     unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
     return scratch / database_in(backup, [file.name for file in scratch.iterdir()])
+
+
+def made_at_of(backup: Path) -> datetime | None:
+    """Return when a back-up was made, aware UTC, or None where it does not say."""
+    try:
+        with zipfile.ZipFile(backup) as packed:
+            made_at = datetime.fromisoformat(json.loads(packed.read(MANIFEST))["made_at"])
+    except (OSError, TypeError, *_NOT_WHOLE):
+        return None
+    return made_at if made_at.tzinfo else made_at.replace(tzinfo=UTC)
 
 
 def _is_database(name: str) -> bool:

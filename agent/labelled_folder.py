@@ -1,10 +1,8 @@
-"""Take a labelled folder in: the pipeline's own crops, and a label beside each.
+"""Import a labelled folder: micrographs cropped by the pipeline, and a label for each.
 
-In:  a folder per structure code, or a CSV that names files and codes. Out: label rows on archived
-micrographs. Next: `retrain`, which learns from them.
-Labelled micrographs go the way of every other (`origin = import`: in no night, in no queue), so
-what is learnt from is cut by the recipe that cuts what is judged. What cannot be used is named,
-file by file, and never stops the rest.
+Labelled micrographs go through the pipeline like every other (`origin = import`: in no night, in
+no queue), so training images have the crop recipe of classified ones. An unusable file is named and
+never stops the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.csv_export import plain
 from agent.errors import BadStore, FileError, WrongUse
 from agent.store import Decision, State
-from agent.watch import Arrival, Kind, Provenance, kind_of, locate, look_up
+from agent.watch import Kind, ListedFile, Provenance, classify_name, find_facts, locate
 from agent.watch.listing import list_folder
 from model import Example, TaxonomyError
 
@@ -39,14 +37,14 @@ if TYPE_CHECKING:
 
 CRITERIA = ("mean", "max", "unrecorded")
 OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criterion", "rater"})
-"""Columns that this room reads itself; the others travel with the micrograph."""
+"""Columns that this module reads; the others become process data of the micrograph."""
 SCALE = "um_per_px"
 SLICES = ("plant", "microscope", "magnification", "material")
 FILES_AT_ONCE = 16
 
 
 class Unusable(NamedTuple):
-    """A file, or a row, that could not be used, and why."""
+    """A file, or a row, that could not be used, and the reason."""
 
     file: str
     sentence: str
@@ -54,14 +52,14 @@ class Unusable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One file and what a person called it.
+    """One file and its label.
 
     Args:
         relative: Path below the folder, with forward slashes.
         code: The structure code.
         facts: Size and times, as listed.
         criterion: "mean", "max" or "unrecorded".
-        rater: Who, "" where the manifest does not say.
+        rater: Who gave the label, "" where the manifest does not name anyone.
         process_data: Every other column of the manifest that is not empty.
     """
 
@@ -75,11 +73,11 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A labelled folder as it was found.
+    """Contents of a labelled folder.
 
     Args:
         folder: The folder, absolute.
-        files: What can be taken in.
+        files: What can be imported.
         unusable: What cannot, and why.
     """
 
@@ -89,12 +87,12 @@ class Listing:
 
     @property
     def source(self) -> str:
-        """The name under which its files are kept."""
+        """The name under which its files are stored."""
         return f"import {self.folder}"
 
 
 class Step(NamedTuple):
-    """How far an import has come."""
+    """Progress of an import."""
 
     done: int
     total: int
@@ -102,8 +100,8 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """How an import ended.
+class ImportOutcome:
+    """Result of an import.
 
     Args:
         labelled: Micrographs that were given a label now.
@@ -121,7 +119,7 @@ class Imported:
 
 
 class ManifestProvenance(Provenance):
-    """A source whose scale, where given, stands in the manifest beside each file."""
+    """A source whose scale, where given, is in the manifest, per file."""
 
     def um_per_px(
         self,
@@ -130,27 +128,27 @@ class ManifestProvenance(Provenance):
         on: date,
         size: tuple[int, int] | None = None,
     ) -> float | None:
-        """Say the scale that the manifest gives, µm per pixel, or None."""
+        """Return the scale in the manifest, µm per pixel, or None."""
         del on, size
-        said = process_data.get(SCALE)
-        return float(said) if said else None
+        scale = process_data.get(SCALE)
+        return float(scale) if scale else None
 
 
-def key_of(sha256: str, page: int) -> str:
-    """Say a micrograph's key among examples: its content's hash, and the page from the second on.
+def get_key(sha256: str, page: int) -> str:
+    """Return a micrograph's key among examples: its content hash, and the page from the second on.
 
-    Bundles remember what they learned from by it, so it never changes.
+    Bundles identify their training images by it, so it never changes.
     """
     return sha256 if page == 0 else f"{sha256}-p{page + 1}"
 
 
-def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
-    """Say what must stay on one side of a split: order and specimen where known, else a content.
+def get_group(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
+    """Return what must stay on one side of a split: order and specimen if known, else the content.
 
     Args:
         sha256: The content.
-        process_data: What is known of it.
-        by: A column that decides instead, where the micrograph has it.
+        process_data: Of the micrograph.
+        by: A column that decides instead, where the micrograph has it; "" for none.
     """
     if by and process_data.get(by):
         return process_data[by]
@@ -158,20 +156,20 @@ def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
     return f"{order}/{specimen}" if specimen else sha256
 
 
-def slices_of(process_data: Mapping[str, str]) -> dict[str, str]:
-    """Say by what an evaluation is told apart, where it is known."""
+def get_slices(process_data: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns by which an evaluation is split, where they are known."""
     return {name: process_data[name] for name in SLICES if process_data.get(name)}
 
 
 # --- what is in the folder ----------------------------------------------------------------------
 
 
-def look(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
-    """Say which labelled files a folder holds, without opening one.
+def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
+    """Return the labelled files of a folder, without opening one.
 
     Args:
         folder: The labelled folder.
-        taxonomy: Which codes there are.
+        taxonomy: The valid codes.
         manifest: A CSV with `file` and `code` (or `subtype` and `size`), else a folder per code.
 
     Raises:
@@ -180,9 +178,9 @@ def look(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> List
     folder = folder.absolute()
     if not folder.is_dir():
         raise WrongUse(f"{folder}: there is no such folder.")
-    found = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
-    files = [one for one in found if isinstance(one, Labelled)]
-    unusable = [one for one in found if isinstance(one, Unusable)]
+    entries = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
+    files = [entry for entry in entries if isinstance(entry, Labelled)]
+    unusable = [entry for entry in entries if isinstance(entry, Unusable)]
     if not files and not unusable:
         raise WrongUse(
             f"{folder}: no labelled micrograph in it; make a folder per structure code, such as "
@@ -196,21 +194,21 @@ def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
         listed = list_folder(folder)
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
-    found: list[Labelled | Unusable] = []
-    strangers: dict[str, list[str]] = {}
+    entries: list[Labelled | Unusable] = []
+    unknown: dict[str, list[str]] = {}
     for relative, facts in sorted(listed.pictures.items()):
         first = relative.split("/")[0] if "/" in relative else ""
         try:
-            found.append(Labelled(relative, _code(taxonomy, first), facts))
+            entries.append(Labelled(relative, _code(taxonomy, first), facts))
         except TaxonomyError as error:
-            strangers.setdefault(first, []).append(str(error))
-    for name, sentences in strangers.items():
-        found.append(_stranger(name, sentences))
-    found += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
-    return found
+            unknown.setdefault(first, []).append(str(error))
+    for name, sentences in unknown.items():
+        entries.append(_report_unknown_folder(name, sentences))
+    entries += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
+    return entries
 
 
-def _stranger(name: str, sentences: Sequence[str]) -> Unusable:
+def _report_unknown_folder(name: str, sentences: Sequence[str]) -> Unusable:
     count = f"{len(sentences)} picture{'s' if len(sentences) > 1 else ''}"
     if not name:
         return Unusable(".", f"{count} in no folder of a structure code: not labelled.")
@@ -222,29 +220,29 @@ def _code(taxonomy: Taxonomy, written: str) -> str:
 
 
 def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
-    found: dict[str, Labelled | Unusable] = {}
-    for number, row in rows_of(manifest, _refuse_columns):
-        one = _row(folder, row, f"line {number}", taxonomy)
-        if isinstance(one, Unusable):
-            found[f"{number} {one.file}"] = one
+    entries: dict[str, Labelled | Unusable] = {}
+    for number, row in iter_rows(manifest, _refuse_columns):
+        entry = _row(folder, row, f"line {number}", taxonomy)
+        if isinstance(entry, Unusable):
+            entries[f"{number} {entry.file}"] = entry
             continue
-        before = found.get(one.relative)
-        if isinstance(before, Labelled) and before.code != one.code:
-            sentence = f"is {before.code} in one line and {one.code} in line {number}."
-            found[one.relative] = Unusable(one.relative, sentence)
+        before = entries.get(entry.relative)
+        if isinstance(before, Labelled) and before.code != entry.code:
+            sentence = f"is {before.code} in one line and {entry.code} in line {number}."
+            entries[entry.relative] = Unusable(entry.relative, sentence)
         else:
-            found.setdefault(one.relative, one)
-    return list(found.values())
+            entries.setdefault(entry.relative, entry)
+    return list(entries.values())
 
 
-def rows_of(
+def iter_rows(
     manifest: Path, refuse: Callable[[Path, Sequence[str]], None]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read a CSV as people write it: comma, semicolon or tab; UTF-8 or Windows-1252.
+    """Yield the rows of a CSV from any spreadsheet: comma, semicolon or tab; UTF-8 or Windows-1252.
 
     Args:
         manifest: The file.
-        refuse: Raises where its columns do not do.
+        refuse: Raises where its columns are not usable.
 
     Yields:
         The line's number, and column → cell, both stripped, columns in small letters.
@@ -288,15 +286,15 @@ def _refuse_columns(manifest: Path, columns: Sequence[str]) -> None:
         raise WrongUse(f"{manifest}: the column {min(twice)!r} is there twice.")
     coded = "code" in columns or {"subtype", "size"} <= set(columns)
     if "file" not in columns or not coded:
-        found = ", ".join(name for name in columns if name) or "none"
+        named = ", ".join(name for name in columns if name) or "none"
         raise WrongUse(
             f"{manifest}: the first line has to name the columns 'file' and 'code' (or 'subtype' "
-            f"and 'size'); found {found}."
+            f"and 'size'); found {named}."
         )
 
 
 class _LeftOutError(Exception):
-    """A row of the manifest that cannot be used; the message says why."""
+    """A row of the manifest that cannot be used; the message states why."""
 
 
 def _row(
@@ -306,26 +304,26 @@ def _row(
     if relative is None:
         return Unusable(where, f"{row.get('file', '')!r} is no path below the folder.")
     try:
-        facts = _facts_of(folder, relative)
+        facts = _get_facts(folder, relative)
         code = _code(taxonomy, row.get("code") or row.get("subtype", "") + row.get("size", ""))
-        return Labelled(relative, code, facts, *_told(row))
+        return Labelled(relative, code, facts, *_parse_columns(row))
     except (TaxonomyError, _LeftOutError) as error:
         return Unusable(relative, f"{where}: {error}")
 
 
-def _facts_of(folder: Path, relative: str) -> Facts:
+def _get_facts(folder: Path, relative: str) -> Facts:
     try:
-        facts = look_up(folder, relative)
+        facts = find_facts(folder, relative)
     except OSError as error:
         raise _LeftOutError(f"cannot be looked at ({error.strerror or error}).") from error
     if facts is None:
         raise _LeftOutError("the manifest names it, but there is no such file.")
-    if kind_of(relative) is not Kind.PICTURE:
+    if classify_name(relative) is not Kind.PICTURE:
         raise _LeftOutError("its name is no picture's.")
     return facts
 
 
-def _told(row: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
+def _parse_columns(row: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
     criterion = row.get("criterion", "").casefold() or "unrecorded"
     if criterion not in CRITERIA:
         raise _LeftOutError(f"criterion is mean or max, found {criterion!r}.")
@@ -343,7 +341,7 @@ def _relative(written: str) -> str | None:
 
 
 def _scale(written: str) -> str | None:
-    """Say a scale as text that is a positive number, "" for none given, None for nonsense."""
+    """Return a scale as text of a positive number, "" for none given, None for nonsense."""
     if not written:
         return ""
     try:
@@ -353,10 +351,10 @@ def _scale(written: str) -> str | None:
     return str(value) if 0 < value < float("inf") else None
 
 
-# --- taking it in -------------------------------------------------------------------------------
+# --- importing ----------------------------------------------------------------------------------
 
 
-def take_in(
+def import_folder(
     listing: Listing,
     *,
     store: Store,
@@ -364,83 +362,83 @@ def take_in(
     now: Callable[[], datetime],
     by: str,
     update: bool = False,
-) -> Iterator[Step | Imported]:
-    """Take a labelled folder through the pipeline, then write the labels down.
+) -> Iterator[Step | ImportOutcome]:
+    """Import a labelled folder: crop its files by the pipeline, then store the labels.
 
     Args:
-        listing: What `look` found.
-        store: The books.
+        listing: From `list_labelled`.
+        store: Open.
         pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
-        now: Says the time, aware UTC.
+        now: Returns the time, aware UTC.
         by: Who is named where the manifest names no rater.
         update: Whether process data of known micrographs are replaced by those of the manifest.
 
     Yields:
-        A `Step` after each round; last an `Imported`.
+        A `Step` after each round; last an `ImportOutcome`.
 
     Raises:
         Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
     """
-    files = {one.relative: one for one in listing.files}
+    files = {file.relative: file for file in listing.files}
     store.arrive(
         [
-            Arrival(listing.source, listing.folder, one.relative, *one.facts)
-            for one in listing.files
+            ListedFile(listing.source, listing.folder, file.relative, *file.facts)
+            for file in listing.files
         ],
         at=now(),
         lane="backlog",
         origin="import",
-        process_data={one.relative: one.process_data for one in listing.files},
+        process_data={file.relative: file.process_data for file in listing.files},
     )
     done = 0
-    while taken := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
-        done = min(done + taken, len(files))
+    while count := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
+        done = min(done + count, len(files))
         yield Step(done, len(files), "read and cropped")
     yield from _label(listing, store, now, by, update=update)
 
 
 def _label(
     listing: Listing, store: Store, now: Callable[[], datetime], by: str, *, update: bool
-) -> Iterator[Step | Imported]:
+) -> Iterator[Step | ImportOutcome]:
     fates = _fates(listing, store)
     unusable, changed = [*listing.unusable], []
     codes: dict[str, int] = {}
     labelled = unchanged = 0
     conflicts = _conflicts(listing, fates)
-    for number, one in enumerate(listing.files, 1):
-        fate = fates.get(one.relative)
-        sentence = _why_not(fate) or conflicts.get(one.relative, "")
+    for number, file in enumerate(listing.files, 1):
+        fate = fates.get(file.relative)
+        sentence = _why_not(fate) or conflicts.get(file.relative, "")
         if sentence or fate is None or fate.sha256 is None:
-            unusable.append(Unusable(one.relative, sentence))
+            unusable.append(Unusable(file.relative, sentence))
             continue
         for view in _micrographs(store, fate.sha256):
-            codes[one.code] = codes.get(one.code, 0) + 1
-            if differs := _differences(view, one):
-                changed.append(Unusable(one.relative, _in_words(view, differs)))
+            codes[file.code] = codes.get(file.code, 0) + 1
+            if differs := _find_differences(view, file):
+                changed.append(Unusable(file.relative, _describe_differences(view, differs)))
                 if update:
                     store.describe(view.id, differs, by=by, at=now())
-            if _says_the_same(view.label, one):
+            if _has_same_label(view.label, file):
                 unchanged += 1
                 continue
-            store.decide(view.id, _decision(one, by), at=now())
+            store.decide(view.id, _decision(file, by), at=now())
             labelled += 1
         if number % FILES_AT_ONCE == 0:
             yield Step(number, len(listing.files), "labelled")
     yield Step(len(listing.files), len(listing.files), "labelled")
-    yield Imported(labelled, unchanged, codes, tuple(unusable), tuple(changed))
+    yield ImportOutcome(labelled, unchanged, codes, tuple(unusable), tuple(changed))
 
 
-def _differences(view: MicrographView, one: Labelled) -> dict[str, str]:
+def _find_differences(view: MicrographView, file: Labelled) -> dict[str, str]:
     """Return what a manifest says differently of a micrograph than is known: column → new value."""
     known = {**view.process_extra, **view.process_data}
     return {
         name: text
-        for name, text in one.process_data.items()
+        for name, text in file.process_data.items()
         if name != SCALE and str(known.get(name, "")) != text
     }
 
 
-def _in_words(view: MicrographView, differs: Mapping[str, str]) -> str:
+def _describe_differences(view: MicrographView, differs: Mapping[str, str]) -> str:
     known = {**view.process_extra, **view.process_data}
     return ", ".join(
         f"{name} {known.get(name, '') or 'unknown'!s} becomes {text}"
@@ -450,16 +448,16 @@ def _in_words(view: MicrographView, differs: Mapping[str, str]) -> str:
 
 def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:
     prefix = f"{listing.folder}{os.sep}"
-    wanted = {one.relative for one in listing.files}
+    wanted = {file.relative for file in listing.files}
 
     def gathered(fates: Iterator[FileFate]) -> dict[str, FileFate]:
-        found: dict[str, FileFate] = {}
+        fates_by_path: dict[str, FileFate] = {}
         for fate in fates:
             for path in fate.paths:
                 relative = path.removeprefix(prefix).replace(os.sep, "/")
                 if relative in wanted:
-                    found[relative] = fate
-        return found
+                    fates_by_path[relative] = fate
+        return fates_by_path
 
     own = gathered(store.files(source=listing.source))
     # A file that was moved here from a watched folder is kept under that folder's name.
@@ -475,18 +473,18 @@ def _why_not(fate: FileFate | None) -> str:
 
 
 def _conflicts(listing: Listing, fates: Mapping[str, FileFate]) -> dict[str, str]:
-    """Find one content under two codes: neither label can be believed."""
-    met: dict[str, list[Labelled]] = {}
-    for one in listing.files:
-        fate = fates.get(one.relative)
+    """Return the files whose content has two codes: neither label can be trusted."""
+    by_content: dict[str, list[Labelled]] = {}
+    for file in listing.files:
+        fate = fates.get(file.relative)
         if fate and fate.sha256:
-            met.setdefault(fate.sha256, []).append(one)
+            by_content.setdefault(fate.sha256, []).append(file)
     return {
-        one.relative: f"is labelled {one.code}, but the same picture is {other.code} in "
+        file.relative: f"is labelled {file.code}, but the same picture is {other.code} in "
         f"{other.relative}; neither label was taken."
-        for same in met.values()
-        for one in same
-        for other in [next((o for o in same if o.code != one.code), None)]
+        for same in by_content.values()
+        for file in same
+        for other in [next((o for o in same if o.code != file.code), None)]
         if other
     }
 
@@ -502,32 +500,32 @@ def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
             yield further
 
 
-def _says_the_same(label: LabelView | None, one: Labelled) -> bool:
+def _has_same_label(label: LabelView | None, file: Labelled) -> bool:
     return (
         label is not None
         and label.kind == "code"
-        and label.code == one.code
-        and label.criterion == one.criterion
-        and one.rater in ("", label.by)
+        and label.code == file.code
+        and label.criterion == file.criterion
+        and file.rater in ("", label.by)
     )
 
 
-def _decision(one: Labelled, by: str) -> Decision:
+def _decision(file: Labelled, by: str) -> Decision:
     return Decision(
         kind="code",
-        by=one.rater or by,
-        code=one.code,
-        criterion=one.criterion,
+        by=file.rater or by,
+        code=file.code,
+        criterion=file.criterion,
         bulk=True,
         origin="import",
     )
 
 
-# --- looking at it without keeping anything ------------------------------------------------------
+# --- cropping without storing a result -----------------------------------------------------------
 
 
-def strange_kinds(folder: Path) -> dict[str, tuple[Labelled, ...]]:
-    """Say which pictures a folder of strange ones holds: kind → files, a sub-folder per kind.
+def list_unusual(folder: Path) -> dict[str, tuple[Labelled, ...]]:
+    """Return the pictures of a folder of unusual ones: kind → files, a sub-folder per kind.
 
     Raises:
         WrongUse: No such folder, or no picture in a sub-folder of it.
@@ -548,14 +546,14 @@ def strange_kinds(folder: Path) -> dict[str, tuple[Labelled, ...]]:
 
 
 class Cropped(NamedTuple):
-    """One file after reading and cropping, kept in a passing archive."""
+    """One file after reading and cropping, stored in a temporary archive."""
 
     file: Labelled
     examples: tuple[Example, ...]
     unusable: Unusable | None
 
 
-def cropped(
+def iter_cropped(
     folder: Path,
     files: Sequence[Labelled],
     *,
@@ -564,38 +562,38 @@ def cropped(
     learned: frozenset[str] = frozenset(),
     group_by: str = "",
 ) -> Iterator[Cropped]:
-    """Read and crop labelled files as the pipeline does, without writing anything down.
+    """Read and crop labelled files as the pipeline does, without storing any result.
 
     Args:
         folder: The labelled folder.
         files: Which of its files.
         pool: Worker processes.
-        archive: Where the crops are kept until they have been looked at.
-        learned: Keys that the bundle learned from; those files are counted, not cropped.
-        group_by: As in `group_of`.
+        archive: Where the crops are stored until they are evaluated.
+        learned: Keys of the bundle's training images; those files are counted, not cropped.
+        group_by: As in `get_group`.
 
     Yields:
         One per file, in order of completion.
     """
     by_path: dict[Path, Labelled] = {}
-    for one in files:
-        path = locate(folder, one.relative)
+    for file in files:
+        path = locate(folder, file.relative)
         key = _hash(path) if learned else ""
         if key in learned:
-            yield Cropped(one, (Example(key, one.code, key, _never_loaded),), None)
+            yield Cropped(file, (Example(key, file.code, key, _never_loaded),), None)
         else:
-            by_path[path] = one
-    jobs = [(path, _settings_scale(one)) for path, one in by_path.items()]
+            by_path[path] = file
+    jobs = [(path, _settings_scale(file)) for path, file in by_path.items()]
     for path, outcome in pool.crop_all(jobs):
-        one = by_path[path]
+        file = by_path[path]
         if isinstance(outcome, Exception):
             sentence = (
                 f"{outcome.code}: {outcome}" if isinstance(outcome, FileError) else f"{outcome}"
             )
-            yield Cropped(one, (), Unusable(one.relative, sentence))
+            yield Cropped(file, (), Unusable(file.relative, sentence))
         else:
             yield Cropped(
-                one, tuple(_example(one, crop, archive, group_by) for crop in outcome), None
+                file, tuple(_example(file, crop, archive, group_by) for crop in outcome), None
             )
 
 
@@ -604,41 +602,41 @@ def _hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return ""  # the pool will say what is wrong with it
+        return ""  # the pool reports what is wrong with it
 
 
 def _never_loaded() -> Field:
     raise LookupError("what a bundle learned from is left out of its evaluation")
 
 
-def _settings_scale(one: Labelled) -> float | None:
-    said = one.process_data.get(SCALE)
-    return float(said) if said else None
+def _settings_scale(file: Labelled) -> float | None:
+    scale = file.process_data.get(SCALE)
+    return float(scale) if scale else None
 
 
-def _example(one: Labelled, crop: Crop, archive: Archive, group_by: str) -> Example:
+def _example(file: Labelled, crop: Crop, archive: Archive, group_by: str) -> Example:
     archive.keep(crop)
-    key = key_of(crop.sha256, crop.page)
+    key = get_key(crop.sha256, crop.page)
     return Example(
         key=key,
-        code=one.code,
-        group=group_of(crop.sha256, one.process_data, group_by),
-        load=loader(
+        code=file.code,
+        group=get_group(crop.sha256, file.process_data, group_by),
+        load=make_loader(
             archive,
             crop.sha256,
             crop.page,
             crop.um_per_px,
-            one.process_data.get("microscope", ""),
+            file.process_data.get("microscope", ""),
         ),
-        criterion=one.criterion,
-        slices=slices_of(one.process_data),
+        criterion=file.criterion,
+        slices=get_slices(file.process_data),
     )
 
 
-def loader(
+def make_loader(
     archive: Archive, sha256: str, page: int, um_per_px: float | None, microscope: str = ""
 ) -> Callable[[], Field]:
-    """Say how an archived crop becomes a field when it is asked for; then it may be `BadStore`."""
+    """Return a function that loads an archived crop as a field, and may raise `BadStore`."""
 
     def load() -> Field:
         from model import Field  # noqa: PLC0415 - PyTorch takes seconds

@@ -1,9 +1,8 @@
-"""Make pictures for people: previews, outlines, heat maps, and the bytes that hold them.
+"""Encode, decode and draw pictures for display: previews, outlines, heat maps.
 
-In:  pixels and maps. Out: pixels and encoded bytes. Next: `archive`, `night`, `web`.
-A heat map is drawn on one fixed scale for all micrographs, and where there is no evidence the
-micrograph shows through: stretching each map to its own extremes would paint red spots on
-images that have none.
+A heat map has one fixed scale for all micrographs, and the micrograph shows through where there
+is no evidence: stretching each map to its own extremes would paint red spots on images that have
+none.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ PREVIEW_PX = 2000
 OUTLINE_RGB = (255, 176, 0)
 PLACE_RGB = (255, 255, 255)
 SMOOTHING = 0.008
-"""Blur of drawn evidence, of the longer side: single cells are no finding, and look like one."""
+"""Blur of drawn evidence, as a share of the longer side: single cells would look significant."""
 
 HALO_RGB = (20, 20, 24)
-"""Every line is drawn twice, light on dark, so that it shows on bright and on dark steel."""
+"""Every line is drawn light on dark, so that it is visible on bright and dark steel."""
 
 
 class Palette(StrEnum):
-    """How a map becomes colour."""
+    """Colour scale of a map."""
 
     EVIDENCE = "evidence"
-    """Signed, for saliency: light orange speaks for the answer, dark violet against it; told apart
+    """Signed, for saliency: light orange is for the answer, dark violet against it; distinguishable
     with any colour vision, and by lightness alone."""
     JET = "jet"
     """Evidence for the answer alone, in the colours of the paper."""
     ALARM = "alarm"
-    """Unsigned, for strangeness: 1 is the alarm level and gets a contour."""
+    """Unsigned, for OOD scores: 1 is the alarm level and gets a contour."""
 
 
 FOR_RGB = np.array([232, 97, 0], np.float32)
@@ -53,28 +52,28 @@ AGAINST_RGB = np.array([93, 58, 155], np.float32)
 
 
 def encode_png(pixels: Pixels | NDArray[np.bool_], *, level: int = 3) -> bytes:
-    """Encode without loss.
+    """Encode as PNG.
 
     Args:
         pixels: (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, uint8; or (h, w) bool.
-        level: zlib's, 1 fast to 9 small.
+        level: Compression of zlib, 1 fast to 9 small.
     """
     return _encode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, level])
 
 
 def encode_jpeg(pixels: Pixels, *, quality: int = 88) -> bytes:
-    """Encode for people's eyes: (h, w, 3) RGB or (h, w) grey, uint8."""
+    """Encode for display: (h, w, 3) RGB or (h, w) grey, uint8."""
     return _encode(
         ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     )
 
 
-def _encode(suffix: str, pixels: Pixels | NDArray[np.bool_], how: list[int]) -> bytes:
+def _encode(suffix: str, pixels: Pixels | NDArray[np.bool_], parameters: list[int]) -> bytes:
     scale = 255 if pixels.dtype == np.bool_ else 1
     shown: Pixels = pixels.astype(np.uint8) * np.uint8(scale)
     ordered = shown if shown.ndim == 2 else cv2.cvtColor(shown, _SWAPS[shown.shape[2]])  # noqa: PLR2004
-    worked, encoded = cv2.imencode(suffix, ordered, how)
-    if not worked:
+    is_encoded, encoded = cv2.imencode(suffix, ordered, parameters)
+    if not is_encoded:
         raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded as {suffix}")
     return bytes(encoded)
 
@@ -83,25 +82,33 @@ _SWAPS = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
 
 def decode(encoded: bytes) -> Pixels:
-    """Decode what we encoded: (h, w, 3) uint8 RGB. Raises `ValueError` when it is no picture."""
+    """Decode a picture of ours to (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: It is not a picture.
+    """
     return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
 def decode_mask(encoded: bytes) -> NDArray[np.bool_]:
-    """Decode a mask we encoded: (h, w) bool. Raises `ValueError` when it is no picture."""
+    """Decode a mask of ours to (h, w) bool.
+
+    Raises:
+        ValueError: It is not a picture.
+    """
     return _decode(encoded, cv2.IMREAD_GRAYSCALE) > 0
 
 
 def _decode(encoded: bytes, how: int) -> Pixels:
-    held = np.frombuffer(encoded, np.uint8)
-    decoded = cv2.imdecode(held, how) if held.size else None
+    buffer = np.frombuffer(encoded, np.uint8)
+    decoded = cv2.imdecode(buffer, how) if buffer.size else None
     if decoded is None:
         raise ValueError(f"{len(encoded)} bytes that are no picture")
     return cast("Pixels", decoded)
 
 
-def fitted(pixels: Pixels, longest_px: int) -> Pixels:
-    """Shrink so that the longer side has at most `longest_px`; never enlarges."""
+def fit_within(pixels: Pixels, longest_px: int) -> Pixels:
+    """Return the picture reduced to at most `longest_px` on its longer side; never enlarged."""
     height, width = pixels.shape[:2]
     share = longest_px / max(height, width)
     if share >= 1:
@@ -111,22 +118,26 @@ def fitted(pixels: Pixels, longest_px: int) -> Pixels:
 
 
 SMALLEST_SCALE = 1 / 8
-"""A picture that is shown smaller than that is brought near to its size first."""
+"""A picture displayed at a smaller scale is first reduced to about its size."""
 
 
-def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px: int) -> Pixels:
-    """Cut a square out and bring it to a size, so that pictures of one scale can be compared.
+def cut_window(
+    pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px: int
+) -> Pixels:
+    """Cut out a square and scale it to a size, so that pictures of one scale can be compared.
 
     Args:
         pixels: (h, w, 3) RGB.
-        centre: x, y in pixels; the square is moved inside where it would reach beyond an edge.
-        side_px: Of the square. Where the picture is smaller than that, grey stands around it.
-        shown_px: Side of what comes back.
+        centre: x, y in pixels; the square is shifted inside where it would cross an edge.
+        side_px: Side of the square; a smaller picture gets a grey margin.
+        shown_px: Side of the result.
     """
-    if (shrunk := SMALLEST_SCALE * side_px / shown_px) > 1:  # a blur that wide would take minutes
-        size = tuple(max(1, round(side / shrunk)) for side in pixels.shape[1::-1])
+    if (
+        reduction := SMALLEST_SCALE * side_px / shown_px
+    ) > 1:  # a blur that wide would take minutes
+        size = tuple(max(1, round(side / reduction)) for side in pixels.shape[1::-1])
         pixels = cast("Pixels", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-        centre, side_px = (centre[0] / shrunk, centre[1] / shrunk), side_px / shrunk
+        centre, side_px = (centre[0] / reduction, centre[1] / reduction), side_px / reduction
     height, width = pixels.shape[:2]
     scale = shown_px / side_px
     half = side_px / 2
@@ -141,8 +152,8 @@ def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px
     return cast("Pixels", shown)
 
 
-def aligned(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels:
-    """Draw one picture as another one shows its place; what lies outside is grey.
+def warp_to(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels:
+    """Draw one picture in the frame of another; what lies outside is grey.
 
     Args:
         pixels: (h, w, 3) uint8 of the picture that is drawn.
@@ -166,11 +177,11 @@ def aligned(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels
 
 
 def thumbnail(pixels: Pixels) -> Pixels:
-    """Shrink to a thumbnail, `THUMBNAIL_PX` at most."""
-    return fitted(pixels, THUMBNAIL_PX)
+    """Return the picture reduced to at most `THUMBNAIL_PX`."""
+    return fit_within(pixels, THUMBNAIL_PX)
 
 
-def outline(
+def draw_outline(
     pixels: Pixels,
     box: Box,
     *,
@@ -178,48 +189,48 @@ def outline(
     polygon: Sequence[tuple[int, int]] = (),
     marks: Sequence[Box] = (),
 ) -> Pixels:
-    """Draw what was kept of a field, and what was cut away.
+    """Draw the kept rectangle of a field; the rest is dimmed.
 
     Args:
         pixels: (h, w, 3) uint8, the preview of the whole field.
         box: The kept rectangle (x0, y0, x1, y1) in pixels of the file.
-        field_width: Width of the file's page in pixels; the preview's share follows from it.
+        field_width: Width of the file's page in pixels; it defines the scale of the preview.
         polygon: The specimen's outline in pixels of the file, drawn thin, or nothing.
         marks: More boxes, such as the micron bar's.
     """
     share = pixels.shape[1] / field_width
-    drawn = _dimmed_outside(pixels, _scaled(box, share))
+    drawn = _dim_outside(pixels, _scale_box(box, share))
     if len(polygon) > 2:  # noqa: PLR2004 - two points enclose nothing
         corners = np.rint(np.array(polygon, np.float64) * share).astype(np.int32)
         cv2.polylines(drawn, [corners], isClosed=True, color=PLACE_RGB, thickness=1)
     for mark in marks:
-        _rectangle(drawn, _scaled(mark, share), PLACE_RGB)
-    _rectangle(drawn, _scaled(box, share), OUTLINE_RGB)
+        _draw_rectangle(drawn, _scale_box(mark, share), PLACE_RGB)
+    _draw_rectangle(drawn, _scale_box(box, share), OUTLINE_RGB)
     return drawn
 
 
-def place(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
-    """Draw one box of a field on its picture: the strangest place."""
+def draw_box(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
+    """Draw one box of a field on its picture: the most unusual place."""
     drawn = pixels.copy()
-    _rectangle(drawn, _scaled(box, pixels.shape[1] / field_width), PLACE_RGB)
+    _draw_rectangle(drawn, _scale_box(box, pixels.shape[1] / field_width), PLACE_RGB)
     return drawn
 
 
-def _dimmed_outside(pixels: Pixels, box: Box) -> Pixels:
+def _dim_outside(pixels: Pixels, box: Box) -> Pixels:
     x0, y0, x1, y1 = box
     drawn: Pixels = (pixels * np.float32(0.55)).astype(np.uint8)
     drawn[y0:y1, x0:x1] = pixels[y0:y1, x0:x1]
     return drawn
 
 
-def _rectangle(pixels: Pixels, box: Box, colour: tuple[int, int, int]) -> None:
+def _draw_rectangle(pixels: Pixels, box: Box, colour: tuple[int, int, int]) -> None:
     x0, y0, x1, y1 = box
     thick = max(1, round(max(pixels.shape[:2]) / 400))
     for width, paint in ((thick + 2, HALO_RGB), (thick, colour)):
         cv2.rectangle(pixels, (x0, y0), (x1 - 1, y1 - 1), paint, width)
 
 
-def _scaled(box: Box, share: float) -> Box:
+def _scale_box(box: Box, share: float) -> Box:
     x0, y0, x1, y1 = (round(edge * share) for edge in box)
     return x0, y0, x1, y1
 
@@ -231,28 +242,28 @@ def heat_layer(
     limit: float,
     palette: Palette = Palette.EVIDENCE,
 ) -> Pixels:
-    """Draw a map as a layer to lay over its micrograph.
+    """Draw a map as a layer for its micrograph.
 
     Args:
         heat: (rows, columns) over the whole field; not finite counts as no evidence.
         shape: (h, w) of the layer in pixels.
-        limit: The value that gets the full colour, the same for all micrographs; > 0.
-        palette: What the values mean.
+        limit: Value of the full colour, the same for all micrographs; > 0.
+        palette: Colour scale.
 
     Returns:
-        (h, w, 4) uint8 RGBA, see-through where there is no evidence.
+        (h, w, 4) uint8 RGBA, transparent where there is no evidence.
     """
-    share = _share(heat, shape, limit)
+    share = _scale_heat(heat, shape, limit)
     if palette is Palette.JET:
-        colour, opacity = _ramp(np.clip(share, 0, 1), _JET), np.full(shape, 0.45, np.float32)
+        colour, opacity = _map_colours(np.clip(share, 0, 1), _JET), np.full(shape, 0.45, np.float32)
     elif palette is Palette.ALARM:
-        # `limit` is twice the alarm level, so that the contour stands in the middle of the scale.
+        # `limit` is twice the alarm level, so that the contour is in the middle of the scale.
         level = np.clip(share, 0, 1)
         colour, opacity = (
-            _ramp(level, _ALARM),
+            _map_colours(level, _ALARM),
             np.clip((level - 0.2) / 0.5, 0, 1) * np.float32(0.72),
         )
-        _contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
+        _draw_contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
     else:
         smooth = cv2.GaussianBlur(share, (0, 0), max(shape) * SMOOTHING)
         size = np.clip(np.abs(smooth), 0, 1)
@@ -269,7 +280,7 @@ def heat_overlay(
     limit: float,
     palette: Palette = Palette.EVIDENCE,
 ) -> Pixels:
-    """Lay a map over its micrograph, turned grey so that colour means evidence alone.
+    """Draw a map over its micrograph in grey, so that colour means evidence only.
 
     Args:
         pixels: (h, w, 3) uint8 RGB, the field.
@@ -295,15 +306,15 @@ def colour_bar(palette: Palette, *, width: int = 256, height: int = 12) -> Pixel
 
 
 def has_evidence(heat: NDArray[np.floating], *, limit: float) -> bool:
-    """Say whether a map shows any evidence for the answer that the scale can show.
+    """Return whether a map has visible evidence for the answer.
 
-    A twentieth of the full colour is the least that an eye tells from none.
+    A twentieth of the full colour is the smallest visible value.
     """
     finite = heat[np.isfinite(heat)]
     return bool(finite.size) and float(finite.max()) >= limit / 20
 
 
-def _share(heat: NDArray[np.floating], shape: tuple[int, int], limit: float) -> Floats:
+def _scale_heat(heat: NDArray[np.floating], shape: tuple[int, int], limit: float) -> Floats:
     if not (limit > 0 and math.isfinite(limit)):
         raise ValueError(f"a scale needs a limit above 0, not {limit}")
     finite = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
@@ -311,15 +322,15 @@ def _share(heat: NDArray[np.floating], shape: tuple[int, int], limit: float) -> 
     return cast("Floats", cv2.resize(finite / limit, size, interpolation=cv2.INTER_LINEAR))
 
 
-def _contour(colour: Floats, opacity: Floats, inside: NDArray[np.bool_]) -> None:
+def _draw_contour(colour: Floats, opacity: Floats, inside: NDArray[np.bool_]) -> None:
     edge = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     at = edge > 0
     colour[at] = 255
     opacity[at] = 0.9
 
 
-def _ramp(level: Floats, stops: Sequence[tuple[int, int, int]]) -> Floats:
-    """Say the colour between the stops of every level in [0, 1]: (…, 3) float32, 0 to 255."""
+def _map_colours(level: Floats, stops: Sequence[tuple[int, int, int]]) -> Floats:
+    """Return the interpolated colour of every level in [0, 1]: (…, 3) float32, 0 to 255."""
     at = np.linspace(0, 1, len(stops))
     channels = [np.interp(level, at, channel) for channel in zip(*stops, strict=True)]
     return np.stack(channels, axis=-1).astype(np.float32)

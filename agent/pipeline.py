@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import structlog
 
 from agent.errors import AgentError, FileError
-from agent.imaging.facts import facts_of
+from agent.imaging.facts import crop_to_json
 from agent.orders.control import CONTROL, measured
 from agent.orders.keys import keys_of, merge_notes, notes_beside
 from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
-from agent.orders.waiting_notes import WaitingNotes
+from agent.orders.waiting_notes import WaitingNotes, list_missing_notes
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
 from agent.triage import Handling, Policy, Reason, Verdict, triage
-from agent.watch import Provenance, locate, look_up
+from agent.watch import Provenance, find_facts, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -336,6 +336,7 @@ class Pipeline:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
         notes = notes_beside(path) if self._sidecars and claim.origin == "watch" else []
+        notes += list_missing_notes(claim.noted, notes)
         keys = keys_of(
             source,
             claim.relative,
@@ -408,7 +409,7 @@ class Pipeline:
         """
         claim = hand.claim
         try:
-            facts = look_up(claim.folder, claim.relative)
+            facts = find_facts(claim.folder, claim.relative)
         except OSError:
             return if_unknown
         if facts is None:
@@ -532,7 +533,7 @@ class Pipeline:
             raise Stalled(f"the data folder cannot be written: {error}") from error
         original = self._wants_original(hand.claim, judged) and self._original(hand, crop)
         return Finding(
-            crop_facts=facts_of(crop),
+            crop_facts=crop_to_json(crop),
             process_data=judged.process_data,
             process_extra=judged.extra | self._control(judged),
             prediction=prediction,
@@ -689,7 +690,7 @@ def _is_alone_missing(claim: Claim) -> bool:
 def _is_as_listed(claim: Claim) -> bool:
     """Say whether the file is there and as it was listed, as far as its share answers."""
     try:
-        facts = look_up(claim.folder, claim.relative)
+        facts = find_facts(claim.folder, claim.relative)
     except OSError:
         return True
     return facts == (claim.size_bytes, claim.mtime_ns, claim.ctime_ns)

@@ -13,28 +13,32 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
-from agent.backup_file import PIECE_BYTES, database_in, unpack
+from agent.backup_file import PIECE_BYTES, database_in, made_at_of, unpack
 from agent.errors import BadStore
-from agent.store import examine_copy, forget_mark, put_back, sites_in
+from agent.store import examine_copy, mark_restored, put_back, sites_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.archive import Archive
-    from agent.store import Kept, Store
+    from agent.store import Kept, KeptFor, Store
 
-ALWAYS = ("bundles",)
+ALWAYS = ("bundles", "reference", "inbox", "timestamps")
 PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
+MAY_CHANGE = ("reference", "inbox")
+"""Folders whose files have names that may be used again: a restore keeps what is there."""
 
 KINDS = ("crops", "originals")
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any statement."""
 
 
 # --- backup -------------------------------------------------------------------------------------
@@ -49,8 +53,9 @@ def back_up(
     pixels: bool,
     at: datetime,
     progress: Callable[[int, int, str], None],
+    is_automatic: bool = False,
 ) -> int:
-    """Write one file that holds the database, the bundles and the settings.
+    """Write one file that holds the database, bundles, settings, reference images and inbox.
 
     Args:
         store: The database, which may be in use.
@@ -60,6 +65,7 @@ def back_up(
         pixels: Put crops, originals, reports and files of statements in too.
         at: Now.
         progress: Told (done, total, what).
+        is_automatic: Nobody asked for it; the newest few of these are kept.
 
     Returns:
         How many files are in it.
@@ -73,7 +79,8 @@ def back_up(
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
             copied = Path(scratch) / store.backup_name
             about = _about(store, at)  # before the copy, which then reaches at least so far
-            store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            counts = store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            about |= {"counts": counts, "automatic": is_automatic}
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
             part.touch()
             part.chmod(part.stat().st_mode & ~stat.S_IRWXO)  # settings and accounts are in it
@@ -91,6 +98,8 @@ def _about(store: Store, at: datetime) -> dict[str, Any]:
     return {
         "program": "martensight",
         "kind": store.kind,
+        "site": store.site,
+        "lab": store.first_act(),
         "made_at": at.isoformat(),
         anchors.KEY: head.to_json(),
     }
@@ -99,8 +108,10 @@ def _about(store: Store, at: datetime) -> dict[str, Any]:
 def _members(
     folder: Path, settings_files: Sequence[Path], *, pixels: bool
 ) -> Iterator[tuple[Path, str]]:
+    names: set[str] = set()
     for file in settings_files:
-        if file.is_file():
+        if file.is_file() and file.name not in names:
+            names.add(file.name)
             yield file, f"settings/{file.name}"
     for room in (*ALWAYS, *(PIXELS if pixels else ())):
         for file in sorted((folder / room).rglob("*")):
@@ -160,11 +171,13 @@ class Restored:
         files: How many files were put back.
         before: Where the database that was there is now, or None.
         settings: Where the settings of that time were put, for a person to compare, or None.
+        made_at: When the back-up was made, aware UTC, None where it does not say.
     """
 
     files: int
     before: Path | None
     settings: Path | None
+    made_at: datetime | None = None
 
 
 def restore(
@@ -192,9 +205,9 @@ def restore(
     Raises:
         BadStore: It is no backup, is damaged, or cannot be put back.
     """
-    stamp = at.strftime("%Y%m%dT%H%M%SZ")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        stamp = _free_stamp(folder, at)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = unpack(backup, Path(scratch), url, progress)
             database = database_in(backup, names)
@@ -202,11 +215,18 @@ def restore(
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
             before = put_back(url, Path(scratch) / database, aside=aside)
-            forget_mark(folder)
+            mark_restored(url, folder)
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error
-    return Restored(len(names), before, settings)
+    return Restored(len(names), before, settings, made_at_of(backup))
+
+
+def _free_stamp(folder: Path, at: datetime) -> str:
+    """Return a time for the names of what is kept; a second restore in a second gets another."""
+    while any(folder.glob(f"*-{(stamp := at.strftime('%Y%m%dT%H%M%SZ'))}*")):
+        at += timedelta(seconds=1)
+    return stamp
 
 
 def _refuse_another_site(backup: Path, sites: Sequence[str], site: str) -> None:
@@ -223,13 +243,18 @@ def _put_files_back(scratch: Path, folder: Path, stamp: str) -> Path | None:
     for room in (*ALWAYS, *PIXELS):
         if (scratch / room).is_dir():
             # Bundles and pixels never change under their names, so those there may be replaced.
-            shutil.copytree(scratch / room, folder / room, dirs_exist_ok=True)
+            copy = _copy_missing if room in MAY_CHANGE else shutil.copy2
+            shutil.copytree(scratch / room, folder / room, dirs_exist_ok=True, copy_function=copy)
     if not (scratch / "settings").is_dir():
         return None
     settings = folder / f"settings-of-backup-{stamp}"
     shutil.copytree(scratch / "settings", settings)
     settings.chmod(stat.S_IMODE(settings.stat().st_mode) & ~stat.S_IRWXO)
     return settings
+
+
+def _copy_missing(source: str, target: str) -> str:
+    return target if Path(target).exists() else str(shutil.copy2(source, target))
 
 
 # --- verify and check ---------------------------------------------------------------------------
@@ -321,31 +346,43 @@ class Pruning:
     Args:
         kind: "crops" or "originals". ids: of the micrographs. files: what would go.
         size_bytes: How much that is.
+        kept: Reason → how many that are old enough stay for it.
     """
 
     kind: str
     ids: tuple[str, ...]
     files: tuple[Path, ...]
     size_bytes: int
+    kept: Mapping[KeptFor, int] = field(default_factory=dict)
 
 
-def plan(store: Store, archive: Archive, *, befores: dict[str, datetime]) -> list[Pruning]:
-    """Say what may be deleted; nothing is.
+def plan(
+    store: Store,
+    archive: Archive,
+    *,
+    befores: dict[str, datetime],
+    statements_since: datetime = LONG_AGO,
+) -> list[Pruning]:
+    """Return what may be deleted; nothing is.
 
     Args:
         store: Knows what is needed.
         archive: Holds the pixels.
         befores: "crops" and "originals" → only what was taken before; an absent kind is kept.
+        statements_since: What a statement of this time or later names is evidence.
     """
     plans = []
     for kind in KINDS:
         if kind in befores:
-            kept = store.prunable(kind, before=befores[kind])
+            found = store.plan_retention(
+                kind, before=befores[kind], statements_since=statements_since
+            )
             files = tuple(
-                dict.fromkeys(file for one in kept for file in _files(archive, one, kind))
+                dict.fromkeys(file for one in found.prunable for file in _files(archive, one, kind))
             )
             size = sum(file.stat().st_size for file in files)
-            plans.append(Pruning(kind, tuple(one.id for one in kept), files, size))
+            ids = tuple(one.id for one in found.prunable)
+            plans.append(Pruning(kind, ids, files, size, found.kept))
     return plans
 
 

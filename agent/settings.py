@@ -25,6 +25,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -37,6 +38,7 @@ from pydantic_settings import (
 )
 
 from agent.errors import BadSettings, without_passwords
+from agent.toml_faults import IN_SINGLE_QUOTES, describe_toml_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,10 +49,6 @@ FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
-IN_SINGLE_QUOTES = (
-    r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
-    "begins an escape."
-)
 
 
 class _Section(BaseModel):
@@ -113,6 +111,11 @@ class Site(_Section):
     name: str = Field("Plant 1", description="Name of the site, on every page.")
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
+    )
+    shares: tuple[Literal["accounts", "bundles"], ...] = Field(
+        (),
+        description='What it shares with sites of the same database that share it too: "accounts" '
+        'log in at each, of "bundles" the one promoted last at any of them is in use at all.',
     )
 
 
@@ -364,6 +367,9 @@ class Retention(_Section):
         0, ge=0, description="Crops and maps of unflagged, unlabelled micrographs."
     )
     originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
+    statements_years: int = Field(
+        15, ge=1, description="So long (years) the pixels that a statement names are evidence."
+    )
 
 
 def _weekly(value: str) -> str:
@@ -442,6 +448,9 @@ class Backup(_Section):
         "", description='Folder of the nightly back-ups, best on another disk; "" makes none.'
     )
     keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
+    verify: Literal["weekly", "monthly", "never"] = Field(
+        "monthly", description="How often the newest back-up is restored on trial."
+    )
 
 
 class TrailSection(_Section):
@@ -451,6 +460,16 @@ class TrailSection(_Section):
         "",
         description="A file, best on a share, to which the end of the trail is appended every "
         'quarter of an hour; "" writes none.',
+    )
+    timestamp_url: str = Field(
+        "",
+        description="An RFC 3161 time-stamp authority, http or https, that stamps the end of the "
+        'trail once a night; "" asks none. Needs martensight[timestamps].',
+    )
+    timestamp_certificates: str = Field(
+        "",
+        description="The authority's root certificate, and those between, as a PEM file: "
+        'agent verify then checks who signed; "" checks only what was stamped.',
     )
 
 
@@ -594,6 +613,18 @@ class Settings(BaseSettings):
     service: Service = Service()
     msa: Msa = Msa()
     statements: Statements = Statements()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, None for defaults and environment alone."""
+        return self._file
+
+    def read_from(self, file: Path | None) -> Settings:
+        """Return the same settings, which know their file."""
+        copied = self.model_copy()
+        copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
+        return copied
 
     @classmethod
     def settings_customise_sources(
@@ -646,14 +677,17 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         BadSettings: Names the file, the key, what was found and what is expected.
     """
     _refuse_unknown_variables(environment)
+    text = ""
     try:
-        given = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
+        text = file.read_text(encoding="utf-8-sig") if file else ""
+        given = tomllib.loads(text)
     except OSError as error:
         how = "; ask as root (sudo)" if isinstance(error, PermissionError) else ""
         raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = f". {IN_SINGLE_QUOTES}" if "\\" in str(error) or "hex value" in str(error) else "."
-        raise BadSettings(f"{file}: not valid TOML: {error}{hint}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file}: {describe_toml_fault(text, error)}") from error
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -661,6 +695,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     except SettingsError as error:
         raise BadSettings(_not_json(error, environment)) from error
     absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
+    absolute = absolute.read_from(file)
     _refuse_own_data(absolute, file)
     _refuse_overlap(absolute, file)
     return absolute
@@ -716,7 +751,11 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             ),
             "trail": settings.trail.model_copy(
                 update={
-                    "anchor": settings.trail.anchor and str(absolute(Path(settings.trail.anchor)))
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("anchor", settings.trail.anchor),
+                        ("timestamp_certificates", settings.trail.timestamp_certificates),
+                    )
                 }
             ),
             "web": settings.web.model_copy(

@@ -1,7 +1,4 @@
-"""Decide what a person has to look at: the lab's policy, pure.
-
-In:  a `Prediction` and what is known of the file. Out: a `Verdict`. Next: `store`.
-"""
+"""Decide which micrographs need review, by the lab's policy."""
 
 from __future__ import annotations
 
@@ -16,18 +13,18 @@ if TYPE_CHECKING:
     from model import Prediction
 
 
-NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
+NO_PROCESS_DATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Handling(StrEnum):
-    """Who speaks last on a micrograph. Never "accepted": the model's answer passes no part."""
+    """Whether a reviewer decides. Never "accepted": the model's answer passes no part."""
 
     AUTOMATIC = "automatic"
     REVIEW = "review"
 
 
 class Reason(StrEnum):
-    """Why a person should look, the weightiest first."""
+    """Reason for a review, the most important first."""
 
     UNEXPECTED_SUBTYPE = "unexpected_subtype"
     STRANGE = "strange"
@@ -38,37 +35,37 @@ class Reason(StrEnum):
     OUT_OF_SCOPE = "out_of_scope"
     UNTRAINED = "untrained"
     CONTROL_SAMPLE = "control_sample"
-    DISAGREEMENT = "disagreement"  # said by a round robin, never by `triage`
-    DOUBTED_LABEL = "doubted_label"  # said by `retrain`, never by `triage`
-    UNLIKE_TAUGHT = "unlike_taught"  # said after a night, never by `triage`
+    DISAGREEMENT = "disagreement"  # set by a round robin, never by `triage`
+    DOUBTED_LABEL = "doubted_label"  # set by `retrain`, never by `triage`
+    UNLIKE_TAUGHT = "unlike_taught"  # set after a night, never by `triage`
 
 
 WAYS = ("subtype", "etchant", "microscope", "objective", "magnification")
-"""What a validated scope tells apart inside a material; the subtype stands for the treatment."""
+"""Columns of a validated scope within a material; the subtype stands for the treatment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """On what a bundle was validated.
+    """Conditions for which a bundle was validated.
 
     Args:
-        ways: One mapping per way in which validated micrographs were taken: `material`, and of
-            `WAYS` what is known. Empty: nobody wrote down what it was validated on.
+        ways: One mapping per combination of conditions: `material`, and those of `WAYS` that are
+            known. Empty: the validation is not documented.
     """
 
     ways: tuple[Mapping[str, str], ...] = ()
 
     def outside(self, told: Mapping[str, str], expected: Sequence[str] = ()) -> str:
-        """Say why a micrograph lies outside, in one sentence; "" where nothing says so.
+        """Return why a micrograph is outside, in one sentence; "" where inside or unknown.
 
         Args:
             told: Its process data, column → value.
-            expected: The subtypes that were ordered, () where that is not known.
+            expected: The ordered subtypes, () if unknown.
         """
         material = told.get("material", "")
         if not self.ways or not material:
             return ""
-        ways = [way for way in self.ways if _same(way.get("material", ""), material)]
+        ways = [way for way in self.ways if _is_same(way.get("material", ""), material)]
         if not ways:
             return f"material {material} has 0 validated specimens"
         for column in WAYS:
@@ -79,16 +76,16 @@ class Scope:
             ways = [
                 way
                 for way in ways
-                if not way.get(column) or any(_same(way[column], one) for one in wanted)
+                if not way.get(column) or any(_is_same(way[column], value) for value in wanted)
             ]
             if not ways:
-                said = " or ".join(wanted)
-                return f"{column} {said} has 0 validated specimens of material {material}"
+                values = " or ".join(wanted)
+                return f"{column} {values} has 0 validated specimens of material {material}"
         return ""
 
 
-def _same(one: str, other: str) -> bool:
-    return "".join(one.split()).casefold() == "".join(other.split()).casefold()
+def _is_same(value: str, other_value: str) -> bool:
+    return "".join(value.split()).casefold() == "".join(other_value.split()).casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +94,10 @@ class Policy:
 
     Args:
         min_probability: In [0, 1]; a structure code below it is uncertain.
-        control_share: In [0, 1]; this share of contents is reviewed whatever the model says.
-        um_per_px_range: Scales that the bundle was validated for, µm per pixel, or None.
-        subtypes_of: Material → the subtypes it can have; an absent material is not judged.
-        scope: On what the bundle was validated.
+        control_share: In [0, 1]; share of contents reviewed whatever the model's answer.
+        um_per_px_range: Validated scales of the bundle, µm per pixel, or None.
+        subtypes_of: Material → its possible subtypes; an absent material is not checked.
+        scope: Conditions for which the bundle was validated.
     """
 
     min_probability: float = 0.6
@@ -112,11 +109,12 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Automatic, or review with every reason for it, the weightiest first.
+    """Automatic, or review with all reasons, the most important first.
 
     Args:
-        handling: Who speaks last. reasons: why.
-        outside: Why it lies outside the validated scope, one sentence, "" where it does not.
+        handling: Whether a reviewer decides.
+        reasons: Reasons for a review.
+        outside: Why it is outside the validated scope, one sentence, "" if inside.
     """
 
     handling: Handling
@@ -132,26 +130,26 @@ def triage(
     warnings: Sequence[str],
     material: str,
     policy: Policy,
-    told: Mapping[str, str] = NOTHING_TOLD,
+    told: Mapping[str, str] = NO_PROCESS_DATA,
     expected: Sequence[str] = (),
 ) -> Verdict:
-    """Say who speaks last. Without a prediction (no bundle yet) everything is `untrained`.
+    """Decide whether a micrograph needs review. Without a bundle every one is `untrained`.
 
     Args:
-        prediction: What the model says, or None where there is no bundle.
-        sha256: Of the content; decides, reproducibly, who is a control sample.
+        prediction: The model's answer, or None without a bundle.
+        sha256: Of the content; selects control samples reproducibly.
         um_per_px: The agreed scale, µm per pixel, or None.
         warnings: The crop's warnings; "scale_conflict" and "input_defect…" count here.
-        material: The process data's material, "" where unknown.
+        material: The process data's material, "" if unknown.
         policy: The lab's policy.
         told: Its process data, for the validated scope.
-        expected: The subtypes that its order says were made; () leaves that to the material.
+        expected: The subtypes in its order; () uses those of the material.
     """
     wanted = tuple(expected) or (policy.subtypes_of or {}).get(material, ())
     outside = policy.scope.outside({**told, "material": material}, wanted) if prediction else ""
     reasons = (
-        *_of_the_image(um_per_px, warnings, policy.um_per_px_range),
-        *(_of_the_answer(prediction, wanted, policy) if prediction else (Reason.UNTRAINED,)),
+        *_check_image(um_per_px, warnings, policy.um_per_px_range),
+        *(_check_prediction(prediction, wanted, policy) if prediction else (Reason.UNTRAINED,)),
         *((Reason.OUT_OF_SCOPE,) if outside else ()),
         *((Reason.CONTROL_SAMPLE,) if is_control_sample(sha256, policy.control_share) else ()),
     )
@@ -159,7 +157,7 @@ def triage(
     return Verdict(Handling.REVIEW if ordered else Handling.AUTOMATIC, ordered, outside)
 
 
-def _of_the_image(
+def _check_image(
     um_per_px: float | None, warnings: Sequence[str], validated: tuple[float, float] | None
 ) -> Iterator[Reason]:
     if any(warning.startswith("input_defect") for warning in warnings):
@@ -172,7 +170,7 @@ def _of_the_image(
         yield Reason.OUT_OF_SCOPE
 
 
-def _of_the_answer(
+def _check_prediction(
     prediction: Prediction, expected: Sequence[str], policy: Policy
 ) -> Iterator[Reason]:
     if prediction.defects:
@@ -186,5 +184,5 @@ def _of_the_answer(
 
 
 def is_control_sample(sha256: str, share: float) -> bool:
-    """Say whether a content belongs to the control share; the same content always does."""
+    """Return whether a content is in the control share; the same content always is."""
     return int(sha256[:8], 16) % 100 < round(share * 100)

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import anchors
+from agent import anchors, timestamps
+from agent.backup_facts import read_facts
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
-from agent.store import acts_in
+from agent.store import acts_in, name_odd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.anchors import Anchor
     from agent.store import ActCopy, Store
+    from agent.timestamps import Timestamped
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,35 @@ class Outside:
         reports: The folder of the nights' reports.
         backups: The folder of back-ups, or None.
         files: Files of anchors, or logs.
+        timestamps: The folder of time stamps, or None.
+        certificates: Of the time-stamp authority (PEM), or None.
+        site: Name of the lab's site, whose back-ups alone are compared; "": all.
     """
 
     reports: Path
     backups: Path | None = None
     files: tuple[Path, ...] = ()
+    timestamps: Path | None = None
+    certificates: Path | None = None
+    site: str = ""
+
+    def list_timestamped(self) -> list[Timestamped]:
+        """Return the ends of the trail that an authority stamped."""
+        if self.timestamps is None:
+            return []
+        return list(timestamps.iter_timestamps(self.timestamps, self.certificates))
 
     def iter_anchors(self) -> Iterator[Anchor]:
         """Yield every anchor. Raises `BadStore` where a file cannot be read."""
         yield from anchors.iter_reports(self.reports)
-        if self.backups:
-            yield from anchors.iter_backups(self.backups)
+        for file in list_own_backups(self.backups, self.site) if self.backups else ():
+            if anchor := anchors.find_in_backup(file):
+                yield anchor
         for file in self.files:
             yield from anchors.iter_lines(file)
+        for one in self.list_timestamped():
+            if not one.fault:
+                yield one.anchor
 
     def list_useless(self) -> list[str]:
         """Return a sentence per file in which something is, and no end of the trail."""
@@ -50,6 +68,17 @@ class Outside:
             for file in self.files
             if file.stat().st_size and not any(True for _ in anchors.iter_lines(file))
         ]
+
+
+def list_own_backups(folder: Path, site: str) -> list[Path]:
+    """Return the back-ups in a folder that are not of another site, the oldest first; "": all.
+
+    The site alone decides: whoever computed the trail again has changed the lab's first act too.
+    """
+    facts = {file: read_facts(file) for file in folder.glob("*.zip")}
+    meant = {"", site} if site else {one.site for one in facts.values() if one}
+    own = [(one.made_at, file) for file, one in facts.items() if one and one.site in meant]
+    return [file for _, file in sorted(own)]
 
 
 def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
@@ -61,16 +90,36 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     held = anchors.check(store, outside.iter_anchors())
     rows = store.examine_rows()
     chain = [*store.trail_problems(), *held.faults]
+    broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
+    guards += [
+        f"database: the trigger {name} is not this program's; it may change what is written"
+        for name in store.foreign_triggers()
+    ]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
-    stated = find_differences(store, list_stated(store))
-    faults = [*chain, *named, *rows.faults, *stated, *guards]
-    return faults, [*held.notes, *rows.notes, *outside.list_useless()]
+    stated = list(name_odd("statements", find_differences(store, list_stated(store))))
+    stamped = outside.list_timestamped()
+    stamps = [one.fault for one in stamped if one.fault] + _changed_stamps(store, outside)
+    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
+    stamp_notes = [one.note for one in stamped if one.note]
+    return faults, [*held.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
+
+
+def _changed_stamps(store: Store, outside: Outside) -> list[str]:
+    """Name the time stamps that are there otherwise than the trail holds them."""
+    if outside.timestamps is None:
+        return []
+    found = []
+    for entry in store.trail(timestamps.STAMPED):
+        file = outside.timestamps / Path(entry.subject).name
+        if file.is_file() and timestamps.hash_file(file) != entry.facts.get("sha256"):
+            found.append(f"{file.name}: it was changed after it was made (trail number {entry.id})")
+    return found
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:
     """Name the acts that the newest back-up from before the change holds otherwise, or alone."""
-    for file in sorted(backups.glob("*.zip"), reverse=True):
+    for file in reversed(list_own_backups(backups, store.site)):
         anchor = anchors.find_in_backup(file)
         if anchor and store.trail_hashes([anchor.number]).get(anchor.number) == anchor.sha256:
             continue  # made after the change, or of before what was changed

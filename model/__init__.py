@@ -1,7 +1,7 @@
-"""Martensight's model: arrays in, numbers out. Reads no file but a bundle and given weights.
+"""Public names of `model`, which reads no files except bundles, taxonomies and weights.
 
-The front door. Its names are fetched when first used, so that asking for an error class or a
-taxonomy does not wait for PyTorch.
+Names are imported on first use, so that importing an error class or a taxonomy does not load
+PyTorch.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from model.size_order import Numbers, parse_numbers
 from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
-    from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
+    from model.bundle import Manifest, read_manifest, read_training_labels, verify_bundle
     from model.data.dataset import Example, fingerprint
     from model.data.diverse_sampling import select_diverse
     from model.data.near_duplicates import find_near_duplicates, merge_groups
     from model.data.splits import Split, folds, split
     from model.evaluation.comparison import Comparison, Finding, compare_bundles
-    from model.evaluation.evaluate import NOT_TAUGHT, Evaluation, evaluate, not_taught
+    from model.evaluation.evaluate import UNTRAINED_PREFIX, Evaluation, evaluate, group_untrained
     from model.evaluation.int8_conversion import convert
     from model.evaluation.label_errors import (
         InspectedImage,
         LabelIssue,
         find_label_issues,
+        find_mixed_specimens,
         inspect_labels,
         predict_out_of_sample,
-        two_subtypes,
     )
     from model.evaluation.learning_curve import LearningCurve, fit_learning_curve
     from model.evaluation.leave_one_class_out import leave_out
     from model.evaluation.metrics import size_kappa
-    from model.evaluation.paired import Matter, PairedEvaluation, evaluate_pair
+    from model.evaluation.paired import PairedEvaluation, PairedTestSet, evaluate_pair
     from model.evaluation.promotion_checks import GateThresholds
     from model.framing import Field
     from model.inference.classifier import Classifier, Prediction
-    from model.networks.pretrained import fetch_weights, find_weights
+    from model.networks.pretrained import fetch_weights, has_weights
     from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.ood.detector import OodResult
     from model.runtime.engines import choose_engine
     from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
     from model.training.config import TrainingConfig, quick_config
     from model.training.distributed import SINGLE_PROCESS, ProcessGroup, init_process_group
-    from model.training.train import Progress, train
+    from model.training.train import train
 
-# Threads that wait for each other give the core back instead of spinning: on a PC that does other
-# things too, two spinning threads took four times the processor time and wall time (measured). It
-# counts only before PyTorch is loaded, so it stands here.
+# OpenMP threads that wait for each other yield the core instead of spinning. MEASURED on a PC under
+# other load: two spinning threads took four times the CPU time and wall time. The variable has an
+# effect only before PyTorch is loaded, therefore it is set here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
     "SINGLE_PROCESS": "training.distributed",
-    "NOT_TAUGHT": "evaluation.evaluate",
+    "UNTRAINED_PREFIX": "evaluation.evaluate",
     "Classifier": "inference.classifier",
     "Comparison": "evaluation.comparison",
     "LearningCurve": "evaluation.learning_curve",
@@ -68,10 +68,10 @@ _WHERE = {
     "Finding": "evaluation.comparison",
     "InspectedImage": "evaluation.label_errors",
     "Manifest": "bundle",
-    "Matter": "evaluation.paired",
+    "PairedTestSet": "evaluation.paired",
     "TrainingConfig": "training.config",
     "Prediction": "inference.classifier",
-    "Progress": "training.train",
+    "Progress": "progress",
     "GateThresholds": "evaluation.promotion_checks",
     "Split": "data.splits",
     "OodResult": "ood.detector",
@@ -95,25 +95,25 @@ _WHERE = {
     "inspect_labels": "evaluation.label_errors",
     "merge_groups": "data.near_duplicates",
     "leave_out": "evaluation.leave_one_class_out",
-    "not_taught": "evaluation.evaluate",
+    "group_untrained": "evaluation.evaluate",
     "predict_out_of_sample": "evaluation.label_errors",
     "size_kappa": "evaluation.metrics",
     "quick_config": "training.config",
     "read_manifest": "bundle",
     "split": "data.splits",
-    "taught_codes": "bundle",
+    "read_training_labels": "bundle",
     "init_process_group": "training.distributed",
     "train": "training.train",
     "find_near_duplicates": "data.near_duplicates",
-    "two_subtypes": "evaluation.label_errors",
+    "find_mixed_specimens": "evaluation.label_errors",
     "verify_bundle": "bundle",
-    "find_weights": "networks.pretrained",
+    "has_weights": "networks.pretrained",
     "wilson": "statistics",
 }
 
 __all__ = [
-    "NOT_TAUGHT",
     "SINGLE_PROCESS",
+    "UNTRAINED_PREFIX",
     "BundleError",
     "Classifier",
     "Comparison",
@@ -127,11 +127,11 @@ __all__ = [
     "LabelIssue",
     "LearningCurve",
     "Manifest",
-    "Matter",
     "ModelError",
     "Numbers",
     "OodResult",
     "PairedEvaluation",
+    "PairedTestSet",
     "Prediction",
     "ProcessGroup",
     "Progress",
@@ -155,29 +155,29 @@ __all__ = [
     "evaluate_pair",
     "fetch_weights",
     "find_label_issues",
+    "find_mixed_specimens",
     "find_near_duplicates",
-    "find_weights",
     "fingerprint",
     "fit_learning_curve",
     "folds",
+    "group_untrained",
+    "has_weights",
     "init_process_group",
     "inspect_labels",
     "join_code",
     "leave_out",
     "load_taxonomy",
     "merge_groups",
-    "not_taught",
     "parse_numbers",
     "predict_out_of_sample",
     "quick_config",
     "read_manifest",
+    "read_training_labels",
     "select_diverse",
     "size_kappa",
     "split",
-    "taught_codes",
     "taxonomy_from",
     "train",
-    "two_subtypes",
     "upper_bound",
     "verify_bundle",
     "wilson",
@@ -187,6 +187,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'model' has no attribute {name!r}")
-    found = getattr(import_module(f"model.{_WHERE[name]}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"model.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

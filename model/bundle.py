@@ -1,8 +1,8 @@
-"""Keep everything a trained model is in one folder that nobody can change unnoticed.
+"""Model bundle: networks, heads, OOD detector and metadata in one tamper-evident folder.
 
-In:  networks, heads and facts. Out: a folder `YYYYMMDD-<8 hex>`; and back. Next: `classify`.
-`bundle.json` names every other file with its sha256; tensors are safetensors, so loading runs no
-code. A bundle is written beside its place and renamed, so it is there whole or not at all.
+`bundle.json` lists the SHA-256 of every other file, and the folder name ends in its own hash.
+Tensors are stored as safetensors, so loading runs no code. A bundle is written to a hidden folder
+and renamed, so it exists completely or not at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save
 from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save as save_torch
 
-from model.durable_file import write_through
+from model.durable_file import write_durably
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
 from model.networks.backbones import build_backbone
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 1
-"""Raised when an older agent could not read a bundle any more."""
+"""Version of the layout; increase it when older agents can no longer read new bundles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a bundle says about itself.
+    """Metadata of a bundle.
 
     Args:
-        name: `YYYYMMDD-<8 hex>`, the same as its folder's.
+        name: `YYYYMMDD-<8 hex>`, equal to the name of its folder.
         created_at: Aware UTC.
-        recipe: Version of the crop recipe its images were cut with.
-        taxonomy: What it knows and was taught.
+        recipe: Version of the crop recipe that its images were cropped with.
+        taxonomy: The classes, those without training images marked as untrained.
         scheme: "two-stage", "global" or "multi-head".
-        framing: How it is shown a field.
-        conformal_level: Up to where prediction sets grow.
-        validated: The scope it was validated on: pixel sizes, criteria, microscopes, counts.
+        framing: Turns fields into frames.
+        conformal_level: Probability mass at which prediction sets stop growing.
+        validated: Scope of the validation: pixel sizes, criteria, microscopes, counts.
         metrics: `Evaluation.as_json()` on its own test images.
-        split: Keys of micrographs per side: "train", "validation", "test".
-        facts: Everything else that was recorded: plan, versions, data fingerprint, notes.
-        files: File name → sha256.
+        split: Keys of the micrographs per side: "train", "validation", "test".
+        facts: Training configuration, versions, dataset fingerprint, notes and other records.
+        files: File name → SHA-256 as hex.
     """
 
     name: str
@@ -73,12 +73,12 @@ class Manifest:
 
     @property
     def learned_from(self) -> frozenset[str]:
-        """Keys of every micrograph that shaped it: trained on, chosen by or calibrated with."""
+        """Keys of all micrographs used for training, model selection or calibration."""
         return frozenset(self.split.get("train", ())) | frozenset(self.split.get("validation", ()))
 
     @property
     def network(self) -> str:
-        """Its architecture, or both where the stages have one each; "" where none is recorded."""
+        """Its architecture, or both if the stages differ; "" if none is recorded."""
         plan = self.facts.get("plan", {})
         arch = plan.get("arch") or ""
         subtype, sizes = (plan.get(stage) or arch for stage in ("subtype_arch", "size_arch"))
@@ -88,14 +88,23 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """What a bundle holds, in memory.
+class BundleContents:
+    """Everything that is written to a bundle.
 
     Args:
-        recipe, created_at, scheme, framing, conformal_level, validated, metrics, split, facts:
-            As in `Manifest`.
-        eyes: Networks by name. heads: heads by name.
-        known: Tensors of strangeness, and its facts.
+        recipe: As in `Manifest`, like all fields up to `facts`.
+        created_at: Aware UTC.
+        scheme: Kind and taxonomy.
+        framing: Turns fields into frames.
+        conformal_level: Probability mass at which prediction sets stop growing.
+        validated: Scope of the validation.
+        metrics: `Evaluation.as_json()`.
+        split: Keys of the micrographs per side.
+        facts: Other records.
+        encoders: Encoders by name.
+        heads: Heads by name.
+        ood_tensors: Tensors of the OOD detector.
+        ood_facts: JSON values of the OOD detector.
     """
 
     recipe: str
@@ -107,30 +116,30 @@ class Contents:
     metrics: Mapping[str, Any]
     split: Mapping[str, tuple[str, ...]]
     facts: Mapping[str, Any]
-    eyes: Mapping[str, Encoder]
+    encoders: Mapping[str, Encoder]
     heads: Mapping[str, Head]
-    known_tensors: Mapping[str, NDArray[Any]]
-    known_facts: Mapping[str, Any]
+    ood_tensors: Mapping[str, NDArray[Any]]
+    ood_facts: Mapping[str, Any]
 
 
-def write_bundle(contents: Contents, folder: Path) -> Path:
-    """Write a bundle into a folder of bundles, whole or not at all.
+def write_bundle(contents: BundleContents, folder: Path) -> Path:
+    """Write a bundle atomically into a folder of bundles.
 
     Args:
-        contents: What it holds.
-        folder: The folder of bundles; made if missing.
+        contents: What is written.
+        folder: The folder of bundles; created if missing.
 
     Returns:
-        The bundle's own folder, named for the day and its contents.
+        The bundle's own folder, named by date and content hash.
 
     Raises:
-        BundleError: The disk refused; nothing is left behind.
+        BundleError: Writing failed; no partial bundle remains.
     """
     files = {
         f"eye-{index}.safetensors": save_torch(
-            {n: t.detach().cpu().contiguous() for n, t in eye.backbone.state_dict().items()}
+            {n: t.detach().cpu().contiguous() for n, t in encoder.backbone.state_dict().items()}
         )
-        for index, eye in enumerate(contents.eyes.values())
+        for index, encoder in enumerate(contents.encoders.values())
     }
     files["heads.safetensors"] = save(
         {
@@ -140,36 +149,36 @@ def write_bundle(contents: Contents, folder: Path) -> Path:
         }
     )
     files["strangeness.safetensors"] = save(
-        {name: np.ascontiguousarray(array) for name, array in contents.known_tensors.items()}
+        {name: np.ascontiguousarray(array) for name, array in contents.ood_tensors.items()}
     )
-    files["strangeness.json"] = _json(contents.known_facts)
+    files["strangeness.json"] = _json(contents.ood_facts)
     files["split.json"] = _json({side: list(keys) for side, keys in contents.split.items()})
     manifest = _manifest_json(contents, {n: _sha256(data) for n, data in files.items()})
     digest = _sha256(_json(manifest))
     name = f"{contents.created_at:%Y%m%d}-{digest[:8]}"
     files["bundle.json"] = _json({"name": name, **manifest})
-    aside = folder / f".{name}-{uuid4().hex[:8]}"
+    temporary = folder / f".{name}-{uuid4().hex[:8]}"
     try:
-        aside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         for file_name, data in files.items():
-            write_through(aside / file_name, data)
+            write_durably(temporary / file_name, data)
         if not (folder / name).exists():
-            aside.rename(folder / name)
+            temporary.rename(folder / name)
     except OSError as error:
         raise BundleError(
             f"The bundle {name} could not be written to {folder}: {error.strerror}; "
             "nothing was left behind."
         ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder / name
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """Read what a bundle says about itself, without checking its other files.
+    """Read the manifest of a bundle without verifying its other files.
 
     Raises:
-        BundleError: There is none, or it cannot be read.
+        BundleError: The manifest is missing, invalid, or of a newer format.
     """
     try:
         document = json.loads((bundle / "bundle.json").read_bytes())
@@ -199,11 +208,11 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"The bundle {bundle.name} has a broken bundle.json: {error}.") from error
 
 
-def taught_codes(bundle: Path) -> dict[str, str]:
-    """Say by which structure code each micrograph that shaped a bundle was taught, key → code.
+def read_training_labels(bundle: Path) -> dict[str, str]:
+    """Read the label that each micrograph had when the bundle was trained, key → structure code.
 
     Raises:
-        BundleError: It cannot be read.
+        BundleError: The file with the labels is missing or invalid.
     """
     try:
         facts = json.loads((bundle / "strangeness.json").read_bytes())
@@ -215,13 +224,13 @@ def taught_codes(bundle: Path) -> dict[str, str]:
 
 
 def verify_bundle(bundle: Path) -> Manifest:
-    """Check that a bundle is what it was when it was written.
+    """Check that a bundle has not been changed since it was written.
 
-    Only what it names is loaded, so only that is looked at: whatever else lies in the folder, such
-    as the `record` that people write beside it, changes no answer.
+    Files that the manifest does not list are ignored, such as a training record that was added
+    later: they are never loaded.
 
     Raises:
-        BundleError: A file it names is missing or changed, or the folder was renamed.
+        BundleError: A listed file is missing or changed, or the folder was renamed.
     """
     manifest = read_manifest(bundle)
     if manifest.name != bundle.name:
@@ -246,22 +255,22 @@ def verify_bundle(bundle: Path) -> Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A bundle read back and verified."""
+class LoadedBundle:
+    """A bundle that was read and verified."""
 
     manifest: Manifest
     scheme: Scheme
-    eyes: dict[str, Encoder]
+    encoders: dict[str, Encoder]
     heads: dict[str, Head]
-    known_tensors: dict[str, NDArray[Any]]
-    known_facts: dict[str, Any]
+    ood_tensors: dict[str, NDArray[Any]]
+    ood_facts: dict[str, Any]
 
 
-def load_bundle(bundle: Path) -> Loaded:
-    """Verify and read a bundle.
+def load_bundle(bundle: Path) -> LoadedBundle:
+    """Verify and load a bundle.
 
     Raises:
-        BundleError: It is not what it was, or does not hold together.
+        BundleError: The bundle was changed after it was written, or is invalid.
     """
     manifest = verify_bundle(bundle)
     document = json.loads((bundle / "bundle.json").read_bytes())
@@ -270,7 +279,7 @@ def load_bundle(bundle: Path) -> Loaded:
         heads = {
             entry["name"]: Head(
                 name=entry["name"],
-                eye=entry["eye"],
+                encoder=entry["eye"],
                 classes=tuple(entry["classes"]),
                 weight=tensors[f"weight:{entry['name']}"],
                 bias=tensors[f"bias:{entry['name']}"],
@@ -279,24 +288,24 @@ def load_bundle(bundle: Path) -> Loaded:
             )
             for entry in document["heads"]
         }
-        eyes = {}
+        encoders = {}
         for entry in document["eyes"]:
             backbone = build_backbone(entry["arch"])
             backbone.load_state_dict(load_torch_file(bundle / entry["file"]))
-            eyes[entry["name"]] = Encoder(backbone, entry["taps"]).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
-        return Loaded(
+            encoders[entry["name"]] = Encoder(backbone, entry["taps"]).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+        return LoadedBundle(
             manifest=manifest,
             scheme=Scheme(manifest.scheme, manifest.taxonomy),
-            eyes=eyes,
+            encoders=encoders,
             heads=heads,
-            known_tensors=load_file(bundle / "strangeness.safetensors"),
-            known_facts=json.loads((bundle / "strangeness.json").read_bytes()),
+            ood_tensors=load_file(bundle / "strangeness.safetensors"),
+            ood_facts=json.loads((bundle / "strangeness.json").read_bytes()),
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"The bundle {bundle.name} does not hold together: {error}.") from error
 
 
-def _manifest_json(contents: Contents, files: dict[str, str]) -> dict[str, Any]:
+def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "created_at": contents.created_at.isoformat(),
@@ -308,16 +317,16 @@ def _manifest_json(contents: Contents, files: dict[str, str]) -> dict[str, Any]:
         "eyes": [
             {
                 "name": name,
-                "arch": eye.backbone.arch,
-                "taps": list(eye.taps),
+                "arch": encoder.backbone.arch,
+                "taps": list(encoder.taps),
                 "file": f"eye-{index}.safetensors",
             }
-            for index, (name, eye) in enumerate(contents.eyes.items())
+            for index, (name, encoder) in enumerate(contents.encoders.items())
         ],
         "heads": [
             {
                 "name": head.name,
-                "eye": head.eye,
+                "eye": head.encoder,
                 "classes": list(head.classes),
                 "temperature": head.temperature,
             }

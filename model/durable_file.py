@@ -1,7 +1,7 @@
-"""Write a file so that it is on the disk before anything names it.
+"""Durable file writing with fsync.
 
-In:  a path and bytes. Out: the file. Next: `bundle` and `aside` give it its name.
-Without it a power cut can leave a name over an empty file, hours of training behind it.
+A file that is renamed without fsync can be empty after a power failure, with hours of training
+lost.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_through(file: Path, data: bytes) -> None:
-    """Write a file, and return when the disk has it. Raises `OSError`."""
-    with file.open("wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
+def write_durably(file: Path, data: bytes) -> None:
+    """Write a file, and return after the data has reached the disk.
+
+    Raises:
+        OSError: Writing failed.
+    """
+    with file.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,27 +1,27 @@
-"""What can go wrong in the model; every message says what to do."""
+"""Exceptions of `model`; every message states the remedy."""
 
 from __future__ import annotations
 
 
 class ModelError(Exception):
-    """The base of everything `model` raises on purpose."""
+    """Base of all exceptions that `model` raises deliberately."""
 
 
 class BundleError(ModelError):
-    """A bundle is missing, incomplete, or not what its manifest says."""
+    """A bundle is missing, incomplete, or does not match its manifest."""
 
 
 class TrainingError(ModelError):
-    """These examples cannot be trained on as they are."""
+    """Training is impossible with these examples or this configuration."""
 
 
 class WeightsError(ModelError):
-    """A file given as `--weights` does not fit the network."""
+    """Pretrained weights are missing, unreadable, or do not fit the network."""
 
 
 class GpuError(ModelError):
-    """A GPU does not answer, or has no room; what it was asked can be asked of the CPU."""
+    """A GPU does not respond or has too little memory; the CPU can do the same work."""
 
 
 class TaxonomyError(ModelError):
-    """A taxonomy, or a structure code outside it."""
+    """A taxonomy is invalid, or a structure code is not part of it."""

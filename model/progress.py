@@ -1,7 +1,4 @@
-"""Say how far a long calculation is, and what it found in the end.
-
-In:  stages and counts. Out: `Step`s. Next: a progress bar.
-"""
+"""Progress of a long calculation, and its result."""
 
 from __future__ import annotations
 
@@ -12,16 +9,19 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[T]):
-    """How far it is.
+class Progress(Generic[T]):
+    """Progress of a calculation, yielded after each step.
 
     Args:
-        stage: What is being done. done, total: how much of it. note: a sentence, or "".
-        found: With the last step only.
+        stage: Name of the current stage.
+        done: Steps done in this stage.
+        total: Steps of this stage.
+        note: Sentence for the user, or "".
+        result: The result, in the last item only.
     """
 
     stage: str
     done: int
     total: int
     note: str = ""
-    found: T | None = None
+    result: T | None = None

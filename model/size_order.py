@@ -1,7 +1,7 @@
-"""Order the sizes of a taxonomy and refuse lists that contradict each other.
+"""Order of the sizes of a taxonomy, with checks that its lists do not contradict each other.
 
-The listed order, coarse to fine, is the scale. Numbers only add where a limit may lie inside a
-merged size, and what a mean is; so they have to follow the list, rising or falling.
+The listed order, coarse to fine, is the scale. Numbers only add where a limit can lie inside a
+merged size, and how to compute a mean; therefore they must follow the list, rising or falling.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _NUMBERS = re.compile(r"\d+(?:[.,]\d+)?(?:-\d+(?:[.,]\d+)?)*")
 
 
 class Numbers(NamedTuple):
-    """The smallest and the largest number that a size stands for; equal unless merged."""
+    """Smallest and largest number that a size covers; equal unless sizes are merged."""
 
     lower: float
     upper: float
 
     @property
     def whole(self) -> tuple[int, int] | None:
-        """Both as integers, or None where one of them is no whole number."""
+        """Both as integers, or None if one of them is not a whole number."""
         if isinstance(self.lower, int) and isinstance(self.upper, int):
             return self.lower, self.upper
         return None
@@ -45,7 +45,7 @@ class SizeList:
 
     Args:
         subtype: Its name.
-        sizes: Name and numbers, None where a size has none.
+        sizes: Name and numbers of each size; None for a size without numbers.
     """
 
     subtype: str
@@ -53,21 +53,21 @@ class SizeList:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names alone, in their order."""
+        """Names of the sizes, in their order."""
         return tuple(name for name, _ in self.sizes)
 
     @property
     def numbered(self) -> dict[str, Numbers]:
-        """The sizes that have numbers, in their order."""
+        """Numbers of the sizes that have them, by name, in their order."""
         return {name: numbers for name, numbers in self.sizes if numbers is not None}
 
 
 def parse_numbers(name: str) -> Numbers | None:
-    """Return the numbers that a name is made of, or None if it holds anything else.
+    """Parse a name that consists of numbers only; return None for any other name.
 
     Args:
-        name: "7", "0.5", "0,5" or a range such as "9-10". "stage 2" is no number, and neither is
-            "00", which a grain-size scale tells from "0".
+        name: "7", "0.5", "0,5" or a range such as "9-10". "stage 2" is not a number, and neither
+            is "00", which grain-size scales distinguish from "0".
 
     Returns:
         Whole numbers as int, others as float.
@@ -78,37 +78,38 @@ def parse_numbers(name: str) -> Numbers | None:
     parts = written.split("-")
     if any(set(part) == {"0"} and len(part) > 1 for part in parts):
         return None
-    found = [int(part) if part.isdecimal() else float(part.replace(",", ".")) for part in parts]
-    return Numbers(min(found), max(found))
+    numbers = [int(part) if part.isdecimal() else float(part.replace(",", ".")) for part in parts]
+    return Numbers(min(numbers), max(numbers))
 
 
 def find_falling(lists: Sequence[SizeList]) -> tuple[bool, ...]:
-    """Check every list against its numbers and the other lists.
+    """Check every list against its numbers and the other lists, and find its direction.
 
     Args:
         lists: One per subtype.
 
     Returns:
-        Per list, whether its numbers fall from coarse to fine, as lengths in µm do. One that
-        cannot tell goes by the lists that share a size with it; else they count as rising.
+        Per list, whether its numbers fall from coarse to fine, as lengths in µm do. A list with
+        fewer than two numbers takes the direction of the lists that share a size with it, or else
+        counts as rising.
 
     Raises:
-        TaxonomyError: Two entries contradict each other; both are named.
+        TaxonomyError: Two entries contradict each other; the message names both.
     """
-    for one in lists:
-        _require_distinct(one)
-    known = [_falls(one) for one in lists]
-    for one, other in combinations(lists, 2):
-        _require_same_order(one, other)
-    _require_one_direction(lists, known)
-    return tuple(bool(falls) for falls in known)
+    for size_list in lists:
+        _require_distinct(size_list)
+    directions = [_is_falling(size_list) for size_list in lists]
+    for first, second in combinations(lists, 2):
+        _require_same_order(first, second)
+    _require_one_direction(lists, directions)
+    return tuple(bool(falls) for falls in directions)
 
 
 def merge_lists(lists: Sequence[SizeList], falling: Sequence[bool]) -> tuple[str, ...]:
-    """Return every size once, coarse to fine, whatever the subtype.
+    """Return every size once, coarse to fine across all subtypes.
 
-    Sizes that all have numbers are ordered by them, which keeps the order of every list; else a
-    size comes after those that some list has before it.
+    If all sizes have numbers, they are sorted by number, which preserves the order of every list.
+    If not, the order is a topological sort of the lists.
 
     Args:
         lists: One per subtype.
@@ -117,19 +118,22 @@ def merge_lists(lists: Sequence[SizeList], falling: Sequence[bool]) -> tuple[str
     Raises:
         TaxonomyError: Several lists together order sizes in a circle.
     """
-    named = [one for one in lists if any(one.names)]
-    directions = {falls for one, falls in zip(lists, falling, strict=True) if any(one.names)}
-    numbers = {name: own for one in named for name, own in one.numbered.items()}
+    named = [size_list for size_list in lists if any(size_list.names)]
+    directions = {
+        falls for size_list, falls in zip(lists, falling, strict=True) if any(size_list.names)
+    }
+    numbers = {name: own for size_list in named for name, own in size_list.numbered.items()}
     unsized = ("",) if len(named) < len(lists) else ()
-    if len(directions) == 1 and all(one.names == tuple(one.numbered) for one in named):
+    all_numbered = all(size_list.names == tuple(size_list.numbered) for size_list in named)
+    if len(directions) == 1 and all_numbered:
         sign = -1 if directions == {True} else 1
         by_number = sorted(numbers, key=lambda name: tuple(sign * n for n in numbers[name]))
         return (*unsized, *by_number)
     sorter: TopologicalSorter[str] = TopologicalSorter()
-    for one in named:
-        for name in one.names:
+    for size_list in named:
+        for name in size_list.names:
             sorter.add(name)
-        for coarse, fine in pairwise(one.names):
+        for coarse, fine in pairwise(size_list.names):
             sorter.add(fine, coarse)
     try:
         return (*unsized, *sorter.static_order())
@@ -141,73 +145,79 @@ def merge_lists(lists: Sequence[SizeList], falling: Sequence[bool]) -> tuple[str
         ) from error
 
 
-def _require_distinct(one: SizeList) -> None:
-    for (name, own), (other, others) in combinations(one.sizes, 2):
+def _require_distinct(size_list: SizeList) -> None:
+    for (name, own), (other, others) in combinations(size_list.sizes, 2):
         if name == other:
             raise TaxonomyError(
-                f"Subtype {one.subtype} lists the size {name!r} twice; name each size once."
+                f"Subtype {size_list.subtype} lists the size {name!r} twice; name each size once."
             )
         if own is None or others is None or not _overlap(own, others):
             continue
         raise TaxonomyError(
-            f"Subtype {one.subtype}: the sizes {name!r} ({own}) and {other!r} ({others}) "
+            f"Subtype {size_list.subtype}: the sizes {name!r} ({own}) and {other!r} ({others}) "
             "overlap; change their names, min or max so that each number belongs to one size."
         )
 
 
-def _overlap(one: Numbers, other: Numbers) -> bool:
+def _overlap(first: Numbers, second: Numbers) -> bool:
     """Return whether two sizes share a number; classes such as 5-10 and 10-20 may touch."""
-    low, high = max(one.lower, other.lower), min(one.upper, other.upper)
-    touching = low == high and one.lower < one.upper and other.lower < other.upper
+    low, high = max(first.lower, second.lower), min(first.upper, second.upper)
+    touching = low == high and first.lower < first.upper and second.lower < second.upper
     return low <= high and not touching
 
 
-def _falls(one: SizeList) -> bool | None:
-    """Return whether the numbers fall along the list, None where fewer than two tell."""
+def _is_falling(size_list: SizeList) -> bool | None:
+    """Return whether the numbers fall along the list, or None if fewer than two sizes have any."""
     first: tuple[str, str] | None = None
     falls = None
-    for (coarse, own), (fine, others) in pairwise(one.numbered.items()):
-        here = others < own
+    for (coarse, own), (fine, others) in pairwise(size_list.numbered.items()):
+        pair_falls = others < own
         if falls is None:
-            falls, first = here, (coarse, fine)
-        elif here != falls and first:
-            words = ("fall", "rise") if here else ("rise", "fall")
+            falls, first = pair_falls, (coarse, fine)
+        elif pair_falls != falls and first:
+            words = ("fall", "rise") if pair_falls else ("rise", "fall")
             raise TaxonomyError(
-                f"Subtype {one.subtype}: the numbers {words[0]} from size {coarse!r} ({own}) to "
-                f"{fine!r} ({others}), but {words[1]} from {first[0]!r} to {first[1]!r}; list "
+                f"Subtype {size_list.subtype}: the numbers {words[0]} from size {coarse!r} ({own}) "
+                f"to {fine!r} ({others}), but {words[1]} from {first[0]!r} to {first[1]!r}; list "
                 "the sizes coarse to fine, or correct min and max."
             )
     return falls
 
 
-def _require_same_order(one: SizeList, other: SizeList) -> None:
-    shared = [name for name in one.names if name in other.names]
+def _require_same_order(first: SizeList, second: SizeList) -> None:
+    shared = [name for name in first.names if name in second.names]
     for coarse, fine in pairwise(shared):
-        if other.names.index(coarse) > other.names.index(fine):
+        if second.names.index(coarse) > second.names.index(fine):
             raise TaxonomyError(
-                f"Subtype {one.subtype} lists the size {coarse!r} before {fine!r}, subtype "
-                f"{other.subtype} the other way round; list both coarse to fine."
+                f"Subtype {first.subtype} lists the size {coarse!r} before {fine!r}, subtype "
+                f"{second.subtype} the other way round; list both coarse to fine."
             )
 
 
-def _require_one_direction(lists: Sequence[SizeList], known: list[bool | None]) -> None:
-    """Check that lists which share a size with numbers rise or fall alike; fill what is open."""
+def _require_one_direction(lists: Sequence[SizeList], directions: list[bool | None]) -> None:
+    """Check that lists with a common numbered size all rise or all fall.
+
+    Args:
+        lists: One per subtype.
+        directions: Whether each list falls; entries that are None are filled from the others.
+    """
     shared = [
-        (one, other, name)
-        for one, other in combinations(range(len(lists)), 2)
-        for name in lists[one].numbered
-        if name in lists[other].numbered
+        (first, second, name)
+        for first, second in combinations(range(len(lists)), 2)
+        for name in lists[first].numbered
+        if name in lists[second].numbered
     ]
-    for _ in lists:  # a direction reaches the farthest list after so many rounds
-        for one, other, name in shared:
-            if known[one] is None:
-                known[one] = known[other]
-            elif known[other] is None:
-                known[other] = known[one]
-            elif known[one] != known[other]:
+    for _ in lists:  # a direction propagates by one list per round, at least
+        for first, second, name in shared:
+            if directions[first] is None:
+                directions[first] = directions[second]
+            elif directions[second] is None:
+                directions[second] = directions[first]
+            elif directions[first] != directions[second]:
                 words = [
-                    f"subtype {lists[at].subtype}, whose numbers {'fall' if known[at] else 'rise'}"
-                    for at in (one, other)
+                    f"subtype {lists[at].subtype}, whose numbers "
+                    f"{'fall' if directions[at] else 'rise'}"
+                    for at in (first, second)
                 ]
                 raise TaxonomyError(
                     f"The size {name!r} belongs to {words[0]}, and to {words[1]} from coarse to "

@@ -1,7 +1,7 @@
-"""Intervals and p-values of counts.
+"""Confidence intervals and tests for shares, paired classifiers and agreement coefficients.
 
-scipy computes what it has; Tango's limit and Holm's correction it has not. It is imported inside
-the functions: its import takes as long as the rest of a command.
+Written here is only what scipy lacks, such as Tango's limit and Holm's correction. scipy is
+imported inside the functions, because its import takes as long as the rest of a command.
 """
 
 from __future__ import annotations
@@ -20,35 +20,40 @@ if TYPE_CHECKING:
 _Z95, _Z95_ONE_SIDED = 1.959963984540054, 1.6448536269514722
 _RESAMPLES = 1000
 
-_UNSEEN = 0.5
-"""Specimens that are taken to flip as a whole, beyond those that were seen: with so few flips that
-their clustering cannot be estimated, a specimen counts once. MEASURED: `tests/bench/gate.py`."""
+_PSEUDO_CLUSTERS = 0.5
+"""Pseudo-specimens added to the data whose images all flip together. With too few flips to estimate
+their clustering, a specimen then counts once. MEASURED: `tests/bench/gate.py`."""
 
-_ASSUMED = 4.0
-"""Times the root of n: so many images are taken to agree or not as a whole. MEASURED:
-`tests/bench/kappas.py`; with 2 times the root coverage falls to 90 % at 100 images."""
+_PRIOR_IMAGES = 4.0
+"""Times the square root of n: weight, in images, of the prior that each image agrees completely or
+not at all. MEASURED: `tests/bench/kappas.py`; with a factor of 2 coverage falls to 90 % at 100
+images."""
 
-_NO_SPREAD = 1e-9
+_ZERO = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95 % interval; all None where there was nothing to count."""
+    """An estimate with its 95 % interval; all None if there are no data."""
 
     value: float | None
     low: float | None
     high: float | None
 
     def as_json(self) -> dict[str, float | None]:
-        """Give the three numbers by name."""
+        """Return the three numbers by name."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-NOTHING = Estimate(None, None, None)
+NO_ESTIMATE = Estimate(None, None, None)
 
 
 def wilson(right: int, n: int) -> Estimate:
-    """Return a share with its 95 % interval.
+    """Estimate a share with Wilson's score interval.
+
+    Args:
+        right: Number of successes.
+        n: Number of trials; 0 gives `NO_ESTIMATE`.
 
     Source:
         Wilson 1927; 295 of 326 give 86.8 to 93.2 %.
@@ -56,13 +61,18 @@ def wilson(right: int, n: int) -> Estimate:
     from scipy.stats import binomtest  # noqa: PLC0415 - takes most of a second
 
     if n == 0:
-        return NOTHING
+        return NO_ESTIMATE
     ends = binomtest(right, n).proportion_ci(method="wilson")
     return Estimate(right / n, float(ends.low), float(ends.high))
 
 
 def upper_bound(wrong: int, n: int, confidence: float = 0.95) -> float | None:
-    """Return the exact one-sided upper bound of a share: 0 of 59 gives 0.05.
+    """Compute the exact one-sided upper bound of a share: 0 of 59 gives 0.05.
+
+    Args:
+        wrong: Number of errors.
+        n: Number of trials; 0 gives None.
+        confidence: In (0, 1).
 
     Source:
         Clopper and Pearson 1934, as a quantile of the beta distribution.
@@ -75,11 +85,11 @@ def upper_bound(wrong: int, n: int, confidence: float = 0.95) -> float | None:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the two-sided exact p-value that two paired classifiers are equally often right.
+    """Compute the two-sided exact p-value that two paired classifiers have equal accuracy.
 
     Args:
-        only_first: Images that only the first had right.
-        only_second: Images that only the second had right.
+        only_first: Images that only the first classified correctly.
+        only_second: Images that only the second classified correctly.
 
     Source:
         McNemar 1947, in its exact form.
@@ -91,111 +101,127 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def max_loss(only_first: int, only_second: int, n: int) -> float | None:
-    """Give the upper 95 % limit, one-sided, of what is lost by taking the second classifier.
+    """Compute the one-sided upper 95 % limit of the accuracy lost by the second classifier.
 
     Args:
-        only_first: Images that only the first had right.
-        only_second: Images that only the second had right.
-        n: Images that both were asked about.
+        only_first: Images that only the first classified correctly.
+        only_second: Images that only the second classified correctly.
+        n: Images that both classified.
 
     Returns:
-        A share in [-1, 1] of the images, negative where even the limit is a gain; None for none.
+        Share of the images in [-1, 1], negative if even the limit is a gain; None if n is 0.
 
     Source:
-        Tango 1998, Statistics in Medicine 17:891, the score limit of a paired difference of shares.
-        MEASURED: where 3 points are lost, drawn 5000 times, it reached them in 93 % at the least
-        (n = 60 to 400); Agresti and Min 2005, taken before, in 84 %, as it takes few images of
-        which none is judged differently for a proof.
+        Tango 1998, Statistics in Medicine 17:891, score limit of a paired difference of shares.
+        MEASURED: of 5000 draws with a true loss of 3 points, the limit covers it in at least 93 %
+        (n = 60 to 400). Agresti and Min 2005 covers it in 84 %, since it treats few images without
+        any difference as proof.
     """
     if n == 0:
         return None
-    return _halve(
+    return _bisect(
         (only_first - only_second) / n,
         1.0,
-        lambda loss: _too_much(loss, only_first, only_second, n),
+        lambda loss: _is_rejected(loss, only_first, only_second, n),
     )
 
 
-def _too_much(
+def _is_rejected(
     loss: float, only_first: float, only_second: float, n: float, quantile: float = _Z95_ONE_SIDED
 ) -> bool:
-    """Return whether a true loss is refuted: it would have shown with a chance of 95 %."""
+    """Return whether Tango's score test rejects a true loss as too large for the observed counts.
+
+    Args:
+        loss: Hypothetical true loss, in [-1, 1].
+        only_first: Images that only the first classified correctly; not necessarily whole.
+        only_second: Images that only the second classified correctly.
+        n: Images that both classified.
+        quantile: One-sided critical value.
+    """
     linear = (2 * n - only_first + only_second) * loss - only_first - only_second
     root = math.sqrt(max(0.0, linear**2 + 8 * n * only_second * loss * (1 - loss)))
-    won = (root - linear) / (4 * n)  # the likeliest share of what only the second has right
-    spread = math.sqrt(max(0.0, n * (2 * won + loss * (1 - loss))))
-    return n * loss - (only_first - only_second) > quantile * spread
+    # Maximum-likelihood share of images that only the second classifies correctly, given the loss.
+    won = (root - linear) / (4 * n)
+    deviation = math.sqrt(max(0.0, n * (2 * won + loss * (1 - loss))))
+    return n * loss - (only_first - only_second) > quantile * deviation
 
 
 def max_loss_in_clusters(
     only_first: Sequence[int], only_second: Sequence[int], sizes: Sequence[int]
 ) -> float | None:
-    """Compute the one-sided upper 95 % limit of a loss, images of one specimen being no own trials.
+    """Compute the one-sided upper 95 % limit of the accuracy lost, over specimens, not images.
+
+    Images of one specimen are not independent trials.
 
     Args:
-        only_first: Per specimen, images that only the first classifier had right.
-        only_second: Per specimen, images that only the second had right.
-        sizes: Per specimen, images that both were asked about; each at least 1.
+        only_first: Per specimen, images that only the first classifier classified correctly.
+        only_second: Per specimen, images that only the second classified correctly.
+        sizes: Per specimen, images that both classified; each at least 1.
 
     Returns:
-        As `most_lost`; never below the exact limit of losses alone where no more is won than lost.
+        As `max_loss`; without a net gain never below the exact limit of the net losses.
 
     Source:
         Tango 1998 with the counts divided by the design effect (Rao and Scott 1992, Biometrics
-        48:577), which is estimated from the spread between specimens (Obuchowski 1998, Statistics
-        in Medicine 17:1495) with half a specimen added that flips as a whole. Student's quantile
-        with one degree of freedom less than specimens. Where no more is won than lost, the limit of
-        Clopper and Pearson 1934 too, since Tango's is 6 % at 0 of 90.
-        MEASURED (`tests/bench/gate.py`): a loss of 3 points passes a limit of 3 points in 0 to 5.5
-        % of the draws, 20 to 100 specimens, correlation within them 0 to 1; before, in 5 to 55 %.
+        48:577), which is estimated from the variance between specimens (Obuchowski 1998, Statistics
+        in Medicine 17:1495) with half a pseudo-specimen added whose images flip together. Student's
+        quantile, degrees of freedom: specimens minus 1. Without a net gain, the larger of this and
+        the limit of Clopper and Pearson 1934, since Tango's is only 6 % at 0 of 90.
+        MEASURED (`tests/bench/gate.py`): with 20 to 100 specimens and an intraclass correlation of
+        0 to 1, a loss of 3 points passes a limit of 3 points in 0 to 5.5 % of the draws; with
+        images as independent trials in 5 to 55 %.
     """
     from scipy.special import betaincinv, stdtrit  # noqa: PLC0415 - takes a fifth of a second
 
     if not sizes:
         return None
     lost, won, n = sum(only_first), sum(only_second), sum(sizes)
-    whole = _mean_size(sizes)
+    mean_size = _mean_size(sizes)
     squares = sum((a - b) ** 2 for a, b in zip(only_first, only_second, strict=True))
-    effect = (squares + _UNSEEN * whole**2) / (lost + won + _UNSEEN * whole)
-    effect = min(whole, max(1.0, effect))
-    lost_, won_, n_ = lost / effect, won / effect, n / effect
+    design_effect = (squares + _PSEUDO_CLUSTERS * mean_size**2) / (
+        lost + won + _PSEUDO_CLUSTERS * mean_size
+    )
+    design_effect = min(mean_size, max(1.0, design_effect))
+    lost_, won_, n_ = lost / design_effect, won / design_effect, n / design_effect
     quantile = float(stdtrit(max(1, len(sizes) - 1), 0.95))
     net = max(0.0, lost_ - won_)
     exact = 1.0 if net >= n_ else float(betaincinv(net + 1, n_ - net, 0.95))
-    score = _halve(
-        (lost - won) / n, 1.0, lambda loss: _too_much(loss, lost_, won_, n_, quantile=quantile)
+    score = _bisect(
+        (lost - won) / n, 1.0, lambda loss: _is_rejected(loss, lost_, won_, n_, quantile=quantile)
     )
     return max(score, exact) if lost >= won else score
 
 
 def wilson_in_clusters(right: Sequence[int], sizes: Sequence[int]) -> Estimate:
-    """Compute a share with its 95 % interval, images of one specimen being no own trials.
+    """Estimate a share with its 95 % interval, for images clustered by specimen.
 
     Args:
-        right: Per specimen, the images that count.
-        sizes: Per specimen, all its images.
+        right: Per specimen, number of successes.
+        sizes: Per specimen, number of images.
 
     Source:
         Wilson 1927 at the effective sample size (Rao and Scott 1992, Biometrics 48:577; Korn and
-        Graubard 1998), half a specimen added that is otherwise as a whole: 18 of 18 in 2 specimens
-        are 2 of 2. Student's quantile with one degree of freedom less than specimens; where each
-        image is a specimen, `wilson`.
+        Graubard 1998), with half a pseudo-specimen added whose images all differ from the share
+        together: 18 of 18 in 2 specimens count as 2 of 2. Student's quantile, degrees of freedom:
+        specimens minus 1. Equal to `wilson` if each image is a specimen.
     """
     from scipy.special import stdtrit  # noqa: PLC0415 - takes a fifth of a second
 
     hits, n = sum(right), sum(sizes)
-    whole = _mean_size(sizes) if n else 1.0
-    if whole == 1:
+    mean_size = _mean_size(sizes) if n else 1.0
+    if mean_size == 1:
         return wilson(hits, n)
     share = hits / n
-    spread = sum((a - share * size) ** 2 for a, size in zip(right, sizes, strict=True))
-    effect = (spread + _UNSEEN * whole**2) / (n * share * (1 - share) + _UNSEEN * whole)
-    effective = n / min(whole, max(1.0, effect))
+    squares = sum((a - share * size) ** 2 for a, size in zip(right, sizes, strict=True))
+    design_effect = (squares + _PSEUDO_CLUSTERS * mean_size**2) / (
+        n * share * (1 - share) + _PSEUDO_CLUSTERS * mean_size
+    )
+    effective_n = n / min(mean_size, max(1.0, design_effect))
     quantile = float(stdtrit(max(1, len(sizes) - 1), 0.975))
-    return Estimate(share, *_score_ends(share, effective, quantile))
+    return Estimate(share, *_wilson_ends(share, effective_n, quantile))
 
 
-def _score_ends(share: float, n: float, quantile: float) -> tuple[float, float]:
+def _wilson_ends(share: float, n: float, quantile: float) -> tuple[float, float]:
     """Compute the ends of Wilson's interval for a sample size that need not be whole."""
     square = quantile**2
     middle = (share + square / (2 * n)) / (1 + square / n)
@@ -204,102 +230,110 @@ def _score_ends(share: float, n: float, quantile: float) -> tuple[float, float]:
 
 
 def _mean_size(sizes: Sequence[int]) -> float:
-    """Compute the size of the specimen that a random image belongs to."""
+    """Compute the mean over all images of the size of their specimen."""
     return sum(size**2 for size in sizes) / sum(sizes)
 
 
-def _halve(low: float, high: float, is_beyond: Callable[[float], bool]) -> float:
-    """Find the smallest number that is beyond, by halving."""
+def _bisect(low: float, high: float, is_beyond: Callable[[float], bool]) -> float:
+    """Find the smallest number in [low, high] for which a monotone condition holds."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if is_beyond(middle) else (middle, high)
     return high
 
 
-def holm(chances: Mapping[str, float]) -> dict[str, float]:
-    """Give each p-value as it counts among so many questions.
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjust p-values for multiple tests.
 
     Source:
-        Holm 1979: the smallest of m counts m times, the next m - 1 times, never less than the one
-        before it.
+        Holm 1979: the smallest of m is multiplied by m, the next by m - 1, and so on; none is less
+        than its predecessor, or more than 1.
     """
-    found: dict[str, float] = {}
-    least = 0.0
-    for place, name in enumerate(sorted(chances, key=chances.__getitem__)):
-        least = max(least, min(1.0, (len(chances) - place) * chances[name]))
-        found[name] = least
-    return found
+    adjusted: dict[str, float] = {}
+    running_max = 0.0
+    for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        running_max = max(running_max, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = running_max
+    return adjusted
 
 
 def agreement_interval(
-    n: int, number: Callable[[NDArray[np.intp]], float], chance: float
+    n: int, statistic: Callable[[NDArray[np.intp]], float], chance: float
 ) -> Estimate:
-    """Compute a coefficient of agreement with its 95 % interval; the images are the sample.
+    """Estimate a coefficient of agreement with its 95 % interval; the images are the sample.
 
     Args:
-        n: Images.
-        number: Computes the coefficient from indices of images; at most 1; NaN for not defined.
-        chance: Agreement by chance in it, below 1; 0 for a share.
+        n: Number of images.
+        statistic: Computes the coefficient from indices of images; at most 1, NaN if undefined.
+        chance: Chance agreement in the coefficient, below 1; 0 for a share.
 
     Returns:
-        Nothing where the coefficient is not defined, no interval for one image alone.
+        `NO_ESTIMATE` if the coefficient is undefined; no interval for a single image.
 
     Source:
-        The disagreement, (1 - coefficient) * (1 - chance), is a share in [0, 1]: its exact interval
-        (Clopper and Pearson 1934) at the effective number of images (Korn and Graubard 1998, Survey
-        Methodology 24:193), so that unanimous images are that many successes. Their variance is the
-        jackknife's, which takes in that the chance is estimated too, mixed with that of images
-        that agree or not as a whole, which count for 4 sqrt(n) images: few images do not show how
-        far images differ. MEASURED (`tests/bench/kappas.py`): holds the truth in at least 93 % of
-        the draws in every population from 5 images on; a percentile bootstrap of kappa at 10 images
-        in 64 % on average.
+        The disagreement, (1 - coefficient) * (1 - chance), is a share in [0, 1]. Its exact interval
+        (Clopper and Pearson 1934) is computed at the effective number of images (Korn and Graubard
+        1998, Survey Methodology 24:193), so that n unanimous images are n successes. The variance
+        is the jackknife's, which includes the estimation of the chance agreement, averaged with
+        that of images that agree completely or not at all, weighted as 4 sqrt(n) images, because
+        few images do not show how much images differ. MEASURED (`tests/bench/kappas.py`): covers
+        the true value in at least 93 % of the draws in every population from 5 images on; a
+        percentile bootstrap of kappa at 10 images in 64 % on average.
     """
-    value = number(np.arange(n)) if n else float("nan")
+    value = statistic(np.arange(n)) if n else float("nan")
     if math.isnan(value):
-        return NOTHING
+        return NO_ESTIMATE
     if n == 1:
         return Estimate(float(value), None, None)
-    without = np.array([number(np.delete(np.arange(n), at)) for at in range(n)])
-    without = np.where(np.isnan(without), value, without)
+    leave_one_out = np.array([statistic(np.delete(np.arange(n), at)) for at in range(n)])
+    leave_one_out = np.where(np.isnan(leave_one_out), value, leave_one_out)
     scale = 1 - chance
     share = min(1.0, max(0.0, (1 - value) * scale))
-    spread = scale**2 * (n - 1) * float(np.square(without - without.mean()).sum())  # of one image
-    low, high = _exact_ends(share, _effective(share, spread, n))
+    deviations = np.square(leave_one_out - leave_one_out.mean())
+    variance = scale**2 * (n - 1) * float(deviations.sum())  # of a single image
+    low, high = _exact_ends(share, _effective_sample_size(share, variance, n))
     return Estimate(float(value), max(-1.0, 1 - high / scale), 1 - low / scale)
 
 
-def _effective(share: float, spread: float, n: int) -> float:
-    """Compute of how many yes-or-no images a share is worth; `spread` is the variance of one."""
+def _effective_sample_size(share: float, variance: float, n: int) -> float:
+    """Compute the number of Bernoulli trials with the precision of n images.
+
+    Args:
+        share: Mean of the images, in [0, 1].
+        variance: Variance of a single image.
+        n: Number of images.
+    """
     from scipy.special import stdtrit  # noqa: PLC0415 - takes a fifth of a second
 
-    whole = share * (1 - share)
-    if whole <= _NO_SPREAD:
+    bernoulli = share * (1 - share)
+    if bernoulli <= _ZERO:
         return float(n)
-    assumed = _ASSUMED * math.sqrt(n)
-    spread = ((n - 1) * spread + assumed * whole) / (n - 1 + assumed)
-    return n * whole / spread * (_Z95 / float(stdtrit(n - 1, 0.975))) ** 2
+    prior = _PRIOR_IMAGES * math.sqrt(n)
+    variance = ((n - 1) * variance + prior * bernoulli) / (n - 1 + prior)
+    return n * bernoulli / variance * (_Z95 / float(stdtrit(n - 1, 0.975))) ** 2
 
 
 def _exact_ends(share: float, n: float) -> tuple[float, float]:
+    """Compute the ends of the exact interval for a sample size that need not be whole."""
     from scipy.special import betaincinv  # noqa: PLC0415 - takes a fifth of a second
 
     hits, others = share * n, (1 - share) * n
-    low = float(betaincinv(hits, others + 1, 0.025)) if hits > _NO_SPREAD else 0.0
-    high = float(betaincinv(hits + 1, others, 0.975)) if others > _NO_SPREAD else 1.0
+    low = float(betaincinv(hits, others + 1, 0.025)) if hits > _ZERO else 0.0
+    high = float(betaincinv(hits + 1, others, 0.975)) if others > _ZERO else 1.0
     return low, high
 
 
-def bootstrap(n: int, number: Callable[[NDArray[np.intp]], float], *, seed: int = 0) -> Estimate:
-    """Give a number over n images with its 95 % interval over resampled images.
+def bootstrap(n: int, statistic: Callable[[NDArray[np.intp]], float], *, seed: int = 0) -> Estimate:
+    """Estimate a statistic of n images with a 95 % percentile bootstrap interval.
 
     Args:
-        n: How many images there are.
-        number: Computes it from indices of images, some of them several times.
-        seed: Of the resampling; the same seed, the same interval.
+        n: Number of images; 0 gives `NO_ESTIMATE`.
+        statistic: Computes the value from indices of images, with repetitions.
+        seed: Seed of the resampling.
     """
     if n == 0:
-        return NOTHING
+        return NO_ESTIMATE
     rng = np.random.default_rng(seed)
-    found = [number(rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
-    low, high = np.nanquantile(found, [0.025, 0.975])
-    return Estimate(float(number(np.arange(n))), float(low), float(high))
+    resampled = [statistic(rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return Estimate(float(statistic(np.arange(n))), float(low), float(high))

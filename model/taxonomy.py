@@ -1,7 +1,7 @@
-"""Name what a micrograph can be: subtypes, the sizes inside each, and the codes they make.
+"""Taxonomy: subtypes, their sizes, and the structure codes formed of both.
 
-In:  a `taxonomy.toml`. Out: a `Taxonomy`. Next: `dataset`, `train`, `classify`.
-Classes are data, not code: a lab with other steels writes another file, and the bundle keeps it.
+Classes are data, not code: a lab with other steels writes its own `taxonomy.toml`, and every bundle
+stores a copy.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _SPECIMENS = {"one": False, "several": True}
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One size, such as a needle-length number, a merged pair of them, or a name.
+    """A size: a needle-length number, a merged pair of numbers, or a name.
 
-    Which of two sizes is finer is decided by the order of `Subtype.sizes`, never by its name.
+    The order of `Subtype.sizes` alone determines which of two sizes is finer, never the name.
 
     Args:
-        name: As written in a structure code, such as "9-10"; "" where a subtype has no sizes.
-        numbers: The smallest and the largest number that it stands for, or None.
-        title: What a reviewer reads.
-        stated: The numbers were written down as min and max, and are not those of the name.
-        title_de: The same in German, "" where the lab wrote none.
+        name: As written in a structure code, such as "9-10"; "" for a subtype without sizes.
+        numbers: Smallest and largest number that the size covers, or None.
+        title: Name that reviewers read.
+        stated: Whether the numbers come from `min` and `max` and differ from those of the name.
+        title_de: The title in German, "" where the lab wrote none.
         look_for: What in the picture carries this size, in a sentence.
     """
 
@@ -71,14 +71,14 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Subtype:
-    """One microstructure subtype and its sizes.
+    """A microstructure subtype and its sizes.
 
     Args:
         name: As written in a structure code, such as "G".
-        title: What a reviewer reads.
+        title: Name that reviewers read.
         sizes: Its sizes, coarse to fine; this order is the scale.
-        untrained: Names of sizes that are known but not taught.
-        falls: The numbers of its sizes fall from coarse to fine, as lengths in µm do.
+        untrained: Names of sizes that models are not trained on.
+        falls: Whether the numbers of its sizes fall from coarse to fine, as lengths in µm do.
         separator: What joins it with a size that would run together with its name.
         title_de: The title in German, "" where the lab wrote none.
         look_for: What in the picture carries this subtype, in a sentence.
@@ -112,7 +112,7 @@ class Subtype:
         return join_code(self.name, size, self.separator)
 
     def rank(self, size: str) -> int:
-        """Return the place of a size in the listed order; 0 is the coarsest.
+        """Return the rank of a size in the listed order; 0 is the coarsest.
 
         Raises:
             TaxonomyError: The subtype has no size of that name.
@@ -120,29 +120,29 @@ class Subtype:
         for rank, known in enumerate(self.sizes):
             if known.name == size:
                 return rank
-        names = _listed(known.name for known in self.sizes)
+        names = _format_names(known.name for known in self.sizes)
         raise TaxonomyError(f"Subtype {self.name} has no size {size!r}; known are {names}.")
 
     def find_size(self, written: str) -> Size | None:
-        """Return the size of a name as people write it, or None: "9–10" and "9 - 10" are one."""
-        wanted = fold_name(written)
+        """Return the size of a name in any spelling, or None: "9–10" and "9 - 10" are equal."""
+        folded = fold_name(written)
         exact = [size for size in self.sizes if size.name == written]
-        alike = [size for size in self.sizes if size.name and fold_name(size.name) == wanted]
-        return next(iter((*exact, *alike)), None)
+        equal = [size for size in self.sizes if size.name and fold_name(size.name) == folded]
+        return next(iter((*exact, *equal)), None)
 
     @property
     def trained_sizes(self) -> tuple[Size, ...]:
-        """The sizes that are taught, coarse to fine."""
+        """The sizes that models are trained on, coarse to fine."""
         return tuple(size for size in self.sizes if size.name not in self.untrained)
 
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """Everything a micrograph can be called.
+    """A lab's set of classes for micrographs.
 
     Args:
-        name: What the lab calls this set of classes.
-        subtypes: In the order in which they are shown.
+        name: The lab's name for this taxonomy.
+        subtypes: In display order.
         several_subtypes: A specimen may have several of them, as constituents of one structure.
     """
 
@@ -157,24 +157,25 @@ class Taxonomy:
 
     @property
     def trained_codes(self) -> tuple[str, ...]:
-        """The structure codes that are taught, in the order of `codes`."""
+        """The structure codes that models are trained on, in the order of `codes`."""
         return tuple(s.code(size.name) for s in self.subtypes for size in s.trained_sizes)
 
     def subtype(self, name: str) -> Subtype:
-        """Find a subtype by its name.
+        """Return the subtype of a name.
 
         Raises:
-            TaxonomyError: There is none of that name.
+            TaxonomyError: There is no subtype of that name.
         """
         for subtype in self.subtypes:
             if subtype.name == name:
                 return subtype
         raise TaxonomyError(
-            f"There is no subtype {name!r}; known are {_listed(s.name for s in self.subtypes)}."
+            f"There is no subtype {name!r}; known are "
+            f"{_format_names(s.name for s in self.subtypes)}."
         )
 
     def code(self, subtype: str, size: str) -> str:
-        """Join a subtype and one of its sizes to a structure code.
+        """Format a subtype and one of its sizes as a structure code.
 
         Raises:
             TaxonomyError: The subtype has no such size.
@@ -184,20 +185,20 @@ class Taxonomy:
         return known.code(size)
 
     def parse(self, code: str) -> tuple[str, str]:
-        """Split a structure code as people write it: "G9-10", "g 9–10" and "G9_10" are one code.
+        """Parse a structure code in any spelling: "G9-10", "g 9–10" and "G9_10" are equal.
 
         Returns:
-            The subtype's name and the size's name.
+            The name of the subtype and the name of the size.
 
         Raises:
-            TaxonomyError: No such code; the message names the nearest one.
+            TaxonomyError: The code is unknown; the message suggests the most similar one.
         """
         parts = {s.code(z.name): (s.name, z.name) for s in self.subtypes for z in s.sizes}
         if code in parts:
             return parts[code]
-        written = {fold_name("-".join(both)): known for known, both in parts.items()}
-        written |= {fold_name(known): known for known in parts}  # as in "spheroidite_coarse"
-        if (known := written.get(fold_name(code))) is not None:
+        by_spelling = {fold_name("-".join(both)): known for known, both in parts.items()}
+        by_spelling |= {fold_name(known): known for known in parts}  # as in "spheroidite_coarse"
+        if (known := by_spelling.get(fold_name(code))) is not None:
             return parts[known]
         near = difflib.get_close_matches(code, parts, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -208,16 +209,16 @@ class Taxonomy:
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """Every size once, coarse to fine, whatever the subtype."""
+        """Every size once, coarse to fine across all subtypes."""
         known = {size.name: size for subtype in self.subtypes for size in subtype.sizes}
         lists, falling = _size_lists(self.subtypes), [s.falls for s in self.subtypes]
         return tuple(known[name] for name in merge_lists(lists, falling))
 
     def size_bounds(self, size: str) -> tuple[int | None, int | None]:
-        """Return which whole numbers a size covers: "9-10" gives (9, 10).
+        """Return the whole numbers that a size covers, such as (9, 10) for "9-10".
 
         Returns:
-            The smallest and the largest, both None where the size has no whole numbers.
+            The smallest and the largest, both None if the size has no whole numbers.
 
         Raises:
             TaxonomyError: No subtype has this size.
@@ -230,7 +231,7 @@ class Taxonomy:
         raise TaxonomyError(f"No subtype of the taxonomy {self.name!r} has a size {size!r}.")
 
     def restricted_to(self, codes: frozenset[str]) -> Taxonomy:
-        """Mark every code outside `codes` as untrained; nothing else changes."""
+        """Return a copy in which every code outside `codes` is marked as untrained."""
         return replace(
             self,
             subtypes=tuple(
@@ -244,15 +245,15 @@ class Taxonomy:
         )
 
     def as_json(self) -> dict[str, object]:
-        """Give the taxonomy in the form of its file, for a bundle."""
+        """Return the taxonomy as a JSON document with the structure of its TOML file."""
         sizes = {size.name: size for s in self.subtypes for size in s.sizes}
         separator = next((s.separator for s in self.subtypes if s.separator), "")
         return {
             "name": self.name,
             **({"subtypes_per_specimen": "several"} if self.several_subtypes else {}),
             **({"separator": separator} if separator else {}),
-            "size": [_size_as_json(size) for size in sizes.values()],
-            "subtype": [_subtype_as_json(subtype) for subtype in self.subtypes],
+            "size": [_size_to_json(size) for size in sizes.values()],
+            "subtype": [_subtype_to_json(subtype) for subtype in self.subtypes],
         }
 
     def without_texts(self) -> Taxonomy:
@@ -275,15 +276,15 @@ class Taxonomy:
 
 @cache
 def default_taxonomy() -> Taxonomy:
-    """Give the taxonomy of Durmaz et al. 2023, arXiv 2306.00797: B, G, M; sizes 5 to 9-10."""
+    """Return the taxonomy of Durmaz et al. 2023, arXiv:2306.00797: B, G, M; sizes 5 to 9-10."""
     return _from_file(files("model").joinpath("taxonomy.toml").read_text("utf-8"))
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
-    """Read a lab's own `taxonomy.toml`.
+    """Load a lab's `taxonomy.toml`.
 
     Raises:
-        TaxonomyError: It cannot be read, or does not hold together; the message names the entry.
+        TaxonomyError: The file cannot be read, or is inconsistent; the message names the entry.
     """
     try:
         return _from_file(path.read_text("utf-8"))
@@ -296,12 +297,15 @@ def load_taxonomy(path: Path) -> Taxonomy:
 
 
 def _from_file(text: str) -> Taxonomy:
-    """Build a taxonomy from TOML, where every min and max was written by the lab."""
+    """Build a taxonomy from TOML text.
+
+    Every `min` and `max` in a file was written by the lab; those in a bundle can be derived.
+    """
     document = {"separator": SEPARATOR, **tomllib.loads(text)}
     require_known_keys(document)
     sizes = [
         {"stated": True, **entry} if {"min", "max"} & entry.keys() else entry
-        for entry in _tables(document, "size")
+        for entry in _get_tables(document, "size")
     ]
     return taxonomy_from({**document, "size": sizes})
 
@@ -309,30 +313,34 @@ def _from_file(text: str) -> Taxonomy:
 def taxonomy_from(document: Mapping[str, object]) -> Taxonomy:
     """Build a taxonomy from its document; the inverse of `Taxonomy.as_json`.
 
-    Bundles made before the listed order was the scale hold a min and max of every size, read out
-    of the digits in its name; where the name is no number, those are left out.
+    Bundles of early versions store a `min` and `max` of every size that were derived from the
+    digits in its name; they are ignored if the name is not a number.
 
     Raises:
-        TaxonomyError: An entry is missing, doubled or unknown, or two contradict each other.
+        TaxonomyError: An entry is missing, duplicated or unknown, or two contradict each other.
     """
     sizes: dict[str, Size] = {}
-    for size in map(_size, _tables(document, "size")):
+    for size in map(_parse_size, _get_tables(document, "size")):
         if size.name in sizes:
             raise TaxonomyError(f"Two [[size]] are called {size.name!r}; remove or rename one.")
         sizes[size.name] = size
-    subtypes = [_subtype(entry, sizes, document) for entry in _tables(document, "subtype")]
+    subtypes = [
+        _parse_subtype(entry, sizes, document) for entry in _get_tables(document, "subtype")
+    ]
     if not subtypes:
         raise TaxonomyError("It names no [[subtype]]; at least one is needed.")
     lists = _size_lists(subtypes)
     falling = find_falling(lists)
-    merge_lists(lists, falling)  # refuses lists that order sizes in a circle
-    require_distinct("The subtypes", [one.name for one in subtypes])
-    for one in subtypes:
-        require_distinct(f"Subtype {one.name}: the sizes", [size.name for size in one.sizes])
+    merge_lists(lists, falling)  # raises if the lists order sizes in a circle
+    require_distinct("The subtypes", [subtype.name for subtype in subtypes])
+    for subtype in subtypes:
+        require_distinct(
+            f"Subtype {subtype.name}: the sizes", [size.name for size in subtype.sizes]
+        )
     taxonomy = Taxonomy(
         name=str(document.get("name", "unnamed")),
         subtypes=tuple(
-            replace(one, falls=falls) for one, falls in zip(subtypes, falling, strict=True)
+            replace(subtype, falls=falls) for subtype, falls in zip(subtypes, falling, strict=True)
         ),
         several_subtypes=_several_subtypes(document),
     )
@@ -352,45 +360,45 @@ def _several_subtypes(document: Mapping[str, object]) -> bool:
 
 def _size_lists(subtypes: Iterable[Subtype]) -> list[SizeList]:
     return [
-        SizeList(one.name, tuple((size.name, size.numbers) for size in one.sizes))
-        for one in subtypes
+        SizeList(subtype.name, tuple((size.name, size.numbers) for size in subtype.sizes))
+        for subtype in subtypes
     ]
 
 
-def _size(entry: Mapping[str, object]) -> Size:
+def _parse_size(entry: Mapping[str, object]) -> Size:
     name = compose_name(str(entry.get("name", "")))
     require_name("Size", name)
-    own = parse_numbers(name)
+    from_name = parse_numbers(name)
     size = Size(
         name,
-        own,
+        from_name,
         str(entry.get("title", name)),
         title_de=str(entry.get("title_de", "")),
         look_for=read_wording(entry, "look_for"),
     )
-    if not {"min", "max"} & entry.keys() or _is_guessed(name, own, entry):
+    if not {"min", "max"} & entry.keys() or _is_derived(name, from_name, entry):
         return size
-    lower = entry.get("min", own.lower if own else None)
-    upper = entry.get("max", own.upper if own else None)
+    lower = entry.get("min", from_name.lower if from_name else None)
+    upper = entry.get("max", from_name.upper if from_name else None)
     if type(lower) is not int or type(upper) is not int or lower > upper:
         raise TaxonomyError(f"Size {name!r}: min and max must be whole numbers, min first.")
-    if own and (own.lower < lower or upper < own.upper):
+    if from_name and (from_name.lower < lower or upper < from_name.upper):
         raise TaxonomyError(
             f"Size {name!r}: its name is outside min {lower} and max {upper}; correct one of them."
         )
     numbers = Numbers(lower, upper)
-    return replace(size, numbers=numbers, stated=own is None or own.whole != numbers)
+    return replace(size, numbers=numbers, stated=from_name is None or from_name.whole != numbers)
 
 
-def _is_guessed(name: str, own: Numbers | None, entry: Mapping[str, object]) -> bool:
-    """Return whether an older bundle read min and max out of the digits of a name."""
+def _is_derived(name: str, from_name: Numbers | None, entry: Mapping[str, object]) -> bool:
+    """Return whether an early version derived min and max from the digits of a name."""
     digits = [int(number) for number in re.findall(r"\d+", name)] or [0]
-    is_number = own is not None and own.whole is not None
+    is_number = from_name is not None and from_name.whole is not None
     same = (entry.get("min"), entry.get("max")) == (min(digits), max(digits))
     return same and not is_number and not entry.get("stated")
 
 
-def _size_as_json(size: Size) -> dict[str, object]:
+def _size_to_json(size: Size) -> dict[str, object]:
     whole = size.numbers.whole if size.numbers else None
     bounds = {"min": whole[0], "max": whole[1]} if whole else {}
     stated = {"stated": True} if size.stated else {}
@@ -398,7 +406,7 @@ def _size_as_json(size: Size) -> dict[str, object]:
     return {"name": size.name, "title": size.title, **texts, **bounds, **stated}
 
 
-def _subtype_as_json(subtype: Subtype) -> dict[str, object]:
+def _subtype_to_json(subtype: Subtype) -> dict[str, object]:
     names = [size.name for size in subtype.sizes]
     texts = {"title": subtype.titles} | {key: getattr(subtype, key) for key in TEXTS}
     return {
@@ -414,7 +422,7 @@ def _subtype_as_json(subtype: Subtype) -> dict[str, object]:
     }
 
 
-def _subtype(
+def _parse_subtype(
     entry: Mapping[str, object], sizes: Mapping[str, Size], document: Mapping[str, object]
 ) -> Subtype:
     """Build a subtype; texts and separator that it lacks are those of the whole document."""
@@ -422,18 +430,20 @@ def _subtype(
     if not name:
         raise TaxonomyError("A [[subtype]] has no name.")
     require_name("Subtype", name)
-    wanted, untrained = _names(entry, "sizes"), _names(entry, "untrained")
-    if unknown := [size for size in wanted if size not in sizes]:
-        raise TaxonomyError(f"Subtype {name}: no [[size]] is called {_listed(unknown)}.")
-    if unknown := [size for size in untrained if size not in wanted]:
-        raise TaxonomyError(f"Subtype {name}: untrained names {_listed(unknown)}, not in sizes.")
+    listed, untrained = _get_names(entry, "sizes"), _get_names(entry, "untrained")
+    if unknown := [size for size in listed if size not in sizes]:
+        raise TaxonomyError(f"Subtype {name}: no [[size]] is called {_format_names(unknown)}.")
+    if unknown := [size for size in untrained if size not in listed]:
+        raise TaxonomyError(
+            f"Subtype {name}: untrained names {_format_names(unknown)}, not in sizes."
+        )
     separator = str(document.get("separator", ""))
-    glued = any(join_code(name, size, separator) != name + size for size in wanted)
+    glued = any(join_code(name, size, separator) != name + size for size in listed)
     texts = {key: read_wording(entry, key, read_wording(document, key)) for key in TEXTS}
     return Subtype(
         name=name,
         title=str(entry.get("title", name)),
-        sizes=tuple(sizes[size] for size in wanted) or (Size("", None, ""),),
+        sizes=tuple(sizes[size] for size in listed) or (Size("", None, ""),),
         untrained=frozenset(untrained),
         separator=separator if glued else "",
         title_de=str(entry.get("title_de", "")),
@@ -443,19 +453,19 @@ def _subtype(
     )
 
 
-def _tables(document: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+def _get_tables(document: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
     entries = document.get(key, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise TaxonomyError(f"[[{key}]] must be a list of tables.")
     return entries
 
 
-def _names(entry: Mapping[str, object], key: str) -> list[str]:
+def _get_names(entry: Mapping[str, object], key: str) -> list[str]:
     names = entry.get(key, [])
     if not isinstance(names, list):
         raise TaxonomyError(f"Subtype {entry.get('name')}: {key} must be a list of names.")
     return [compose_name(str(name)) for name in names]
 
 
-def _listed(names: Iterable[str]) -> str:
+def _format_names(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names) or "none"

@@ -1,7 +1,6 @@
 """Draw a night's figures as inline SVG that fits into the page around it.
 
-In:  counts and p-values. Out: `Markup` of one `<svg>`. Next: `render`.
-Text stays text in the page's own type, ink and lines take the page's colours (so a figure is
+Text stays text in the page's own type, ink and lines have the page's colours (so a figure is
 right in the dark and on paper), and nothing depends on the clock: the same facts, the same bytes.
 """
 
@@ -36,7 +35,7 @@ PAGE_COLOURS = {
 }
 LONGEST_NAME = 14
 LEAST_P_VALUES = 20
-"""Fewer p-values make no profile worth looking at."""
+"""Fewer p-values make no readable profile."""
 
 
 def codes_chart(codes: Sequence[CodeCount]) -> Markup:
@@ -64,7 +63,7 @@ def codes_chart(codes: Sequence[CodeCount]) -> Markup:
 
 
 def hours_chart(hours: Sequence[Hour]) -> Markup:
-    """Draw when they came, hour by hour."""
+    """Draw how many micrographs came per hour, review hatched."""
     if not any(hour.automatic + hour.review for hour in hours):
         return Markup()
     figure, axes = _canvas(7.2, 2.1)
@@ -81,7 +80,7 @@ def hours_chart(hours: Sequence[Hour]) -> Markup:
 
 
 def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
-    """Draw the profile of p-values: flat for known ones, a heap at the left for strange ones."""
+    """Draw the profile of p-values: flat for ordinary ones, a heap at the left for unusual ones."""
     if len(p_values) < LEAST_P_VALUES:
         return Markup()
     figure, axes = _canvas(7.2, 2.1)
@@ -138,7 +137,7 @@ def control_chart(trend: ControlTrend) -> Markup:
         return Markup()
     figure, axes = _canvas(7.2, 1.9)
     at = list(range(len(trend.points)))
-    values = [one.value for one in trend.points]
+    values = [point.value for point in trend.points]
     beyond = [x for x in at if not trend.low <= values[x] <= trend.high]
     axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.axhline(trend.low, color=ALARM, linewidth=1.2)
@@ -146,29 +145,29 @@ def control_chart(trend: ControlTrend) -> Markup:
     axes.plot(at, values, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
     axes.plot(beyond, [values[x] for x in beyond], "x", color=ALARM, markersize=8)
     step = max(1, len(at) // 8)
-    axes.set_xticks(at[::step], [_drawable(one.label) for one in trend.points][::step])
+    axes.set_xticks(at[::step], [_drawable(point.label) for point in trend.points][::step])
     axes.yaxis.set_major_formatter(lambda value, _at: decimal(value, ".3g"))
     axes.grid(axis="y", color=LINE)
     name = "control-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
-    said = _("{title}, a value a night; dashed: usual; lines: limits.")
-    return _svg(figure, name, said.format(title=trend.title))
+    text = _("{title}, a value a night; dashed: usual; lines: limits.")
+    return _svg(figure, name, text.format(title=trend.title))
 
 
 MOST_OF_A_CELL = 0.86
-"""Of a cell's side, how wide the circle is that all ratings of an image would make."""
+"""Diameter of the circle of all ratings of an image, as a share of a cell's side."""
 CELL_PT = 24.0
 
 
 def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: int) -> Markup:
-    """Draw what was said of each image, as in the paper's Figure 5.
+    """Draw the ratings of each image, as in the paper's Figure 5.
+
+    Right answers are circles, wrong ones squares of another colour, with an area in the ratio of
+    their number; a frame marks the reference, a ring the majority's code, a cross the model's.
 
     Args:
         images: In the order of the columns.
         codes: In the order of the rows, from the bottom.
         raters: So many ratings make the largest circle.
-
-    Right answers are circles, wrong ones squares of another colour, with an area in the ratio of
-    their number; a frame marks the reference, a ring the majority's code, a cross the model's.
     """
     if not images or not codes:
         return Markup()
@@ -191,7 +190,7 @@ def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: in
             )  # fmt: skip
         if image.model in rows:
             axes.scatter(x, rows[image.model], s=36, marker="x", color=ALARM, linewidth=1.6)
-    axes.set_xticks(range(len(images)), [_drawable(one.label) for one in images])
+    axes.set_xticks(range(len(images)), [_drawable(image.label) for image in images])
     axes.set_yticks(range(len(codes)), [_drawable(code) for code in codes])
     axes.set_xlim(-0.6, len(images) - 0.4)
     axes.set_ylim(-0.6, len(codes) - 0.4)
@@ -221,7 +220,7 @@ def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 
 
 def _drawable(name: str) -> str:
-    # matplotlib measures with a font of its own; the table beside the figure has the whole name.
+    # matplotlib measures with another font; the table next to the figure has the whole name.
     shown = "".join(
         letter if letter.isprintable() and letter < "\u0250" else "?" for letter in name
     )
@@ -241,7 +240,7 @@ def _whole_numbers(axes: Axes, which: str, largest: int) -> None:
 def _svg(figure: Figure, name: str, description: str) -> Markup:
     import matplotlib as mpl  # noqa: PLC0415
 
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     with mpl.rc_context(
         {
             "svg.fonttype": "none",
@@ -249,11 +248,11 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
             "hatch.linewidth": 0.8,
         }
     ):
-        figure.savefig(held, format="svg", transparent=True, metadata={"Date": None})
-    return Markup(_at_home(held.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return Markup(_clean_svg(buffer.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
 
 
-def _at_home(svg: str, name: str, description: str) -> str:
+def _clean_svg(svg: str, name: str, description: str) -> str:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # Its style sheet would reach the whole page.

@@ -1,8 +1,7 @@
-"""Draw how a bundle was taught and how it did, as SVG that stands alone or inside a page.
+"""Draw how a bundle was trained and tested, as SVG that works alone or inside a page.
 
-In:  counts per code, losses per epoch. Out: one `<svg>` as text. Next: `experiments`, or a file.
-Confusion matrices stand as the paper has them: rows predicted, columns true, each cell with its
-count and its share of the column. Nothing depends on the clock: the same facts, the same bytes.
+Confusion matrices are as in the paper: rows predicted, columns true, each cell with its count and
+its share of the column. Nothing depends on the clock: the same facts, the same bytes.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def confusion_svg(
 
     Args:
         classes: Structure codes, subtypes or sizes, in their order.
-        rows_predicted: Counts, one row per predicted class, one column per true class.
-        title: Said above it.
+        rows_predicted: (k, k) counts, one row per predicted class, one column per true class.
+        title: Above the matrix.
         what: What the classes are.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and no other page needs it
@@ -51,8 +50,8 @@ def confusion_svg(
         for x, count in enumerate(row):
             if count:
                 ink = _INK if shares[y][x] <= _PALE_UP_TO else "white"
-                told = f"{count}\n{100 * shares[y][x]:.0f} %"
-                axes.text(x, y, told, ha="center", va="center", color=ink, fontsize=9)
+                text = f"{count}\n{100 * shares[y][x]:.0f} %"
+                axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=9)
     classes, title = [_plain(name) for name in classes], _plain(title)
     names = [f"{name}\nn = {total}" for name, total in zip(classes, totals, strict=True)]
     axes.set_xticks(range(len(classes)), names, fontsize=9)
@@ -72,7 +71,7 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
 
     Args:
         epochs: Each with "number", "loss", "validation_loss", "validation_accuracy" and "best".
-        title: Said above it.
+        title: Above the curves.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
@@ -81,8 +80,8 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
     losses, right = figure.subplots(1, 2)
     numbers = [epoch["number"] for epoch in epochs]
     losses.plot(numbers, [e["loss"] for e in epochs], color=_BLUE, label="training")
-    held = [e["validation_loss"] for e in epochs]
-    losses.plot(numbers, held, color=_ORANGE, linestyle="--", label="validation")
+    validation = [e["validation_loss"] for e in epochs]
+    losses.plot(numbers, validation, color=_ORANGE, linestyle="--", label="validation")
     losses.set_ylabel("loss")
     losses.set_ylim(bottom=0)
     losses.legend(frameon=False)
@@ -102,18 +101,18 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading a person's text as a formula."""
+    """Escape a text so that matplotlib does not read it as a formula."""
     return text.replace("$", r"\$")
 
 
 def _svg(figure: Figure, salt: str, description: str) -> str:
     import matplotlib as mpl  # noqa: PLC0415
 
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks stays a letter
-        figure.savefig(held, format="svg", metadata={"Date": None, "Title": description})
-    text = held.getvalue().decode("utf-8")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": description})
+    text = buffer.getvalue().decode("utf-8")
     body = text[text.index("<svg") :]
     # Its style sheet would reach the whole page around it.
     return re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL).strip() + "\n"

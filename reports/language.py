@@ -1,12 +1,10 @@
-"""Say messages, numbers and dates in the language of the page that is being made.
+"""Translate messages and format numbers and dates in the language of the page.
 
-In:  a message in English, a number, an instant. Out: the same in the language spoken. Next:
-`words`, `charts`, the templates, and whoever fills `content`.
-The English text stands in the program and is the key of the catalogue, `languages/de.po`. What a
-catalogue lacks is said in English; a test names it, so that nobody ships half a translation.
+The English text is the key of the catalogue, `languages/de.po`. A message that a catalogue lacks
+stays English; a test names it, so that no half translation is released.
 
-The language is a context variable: a page is made within `with speaking("de"):`, and what is meant
-for programs, such as the JSON of an order, is made outside of one and stays English.
+The language is a context variable: a page is rendered within `with speaking("de"):`, and values for
+programs, such as the JSON of an order, are built outside of one and stay English.
 """
 
 from __future__ import annotations
@@ -42,13 +40,13 @@ _spoken: ContextVar[Language] = ContextVar("spoken", default="en")
 
 
 def language() -> Language:
-    """Say which language is spoken."""
+    """Return the language of the page."""
     return _spoken.get()
 
 
 @contextmanager
 def speaking(wanted: Language) -> Iterator[None]:
-    """Speak a language within the block."""
+    """Set the language within the block."""
     token = _spoken.set(wanted)
     try:
         yield
@@ -57,57 +55,57 @@ def speaking(wanted: Language) -> Iterator[None]:
 
 
 def gettext(message: str) -> str:
-    """Say a message; its `{places}` are still to be filled."""
+    """Return a message in the page's language, its `{places}` not filled yet."""
     return _catalogue(language()).gettext(message) if message else ""  # "" is its header
 
 
 def ngettext(one: str, many: str, n: int) -> str:
-    """Say a message for a number of things; its `{places}` are still to be filled."""
+    """Return a message for a number of things, its `{places}` not filled yet."""
     return _catalogue(language()).ngettext(one, many, n)
 
 
 def marked(message: str) -> str:
-    """Mark a message for the catalogue where it stands as data; `gettext` says it later."""
+    """Mark a message for the catalogue where it is data; `gettext` translates it later."""
     return message
 
 
 def decimal(value: float, form: str) -> str:
-    """Say a number.
+    """Format a number with the language's decimal sign.
 
     Args:
         value: Any.
-        form: As `format` takes it, such as ".4g".
+        form: A format specification of `format`, such as ".4g".
     """
     return format(value, form).replace(".", Locale(language()).number_symbols["latn"]["decimal"])
 
 
 def day_and_time(at: datetime) -> str:
-    """Say an instant, such as "24 Nov 02:14"."""
+    """Format an instant, such as "24 Nov 02:14"."""
     return format_datetime(at, DAY_AND_TIME[language()], locale=language())
 
 
 def with_seconds(at: datetime) -> str:
-    """Say an instant with its year and seconds."""
+    """Format an instant with its year and seconds."""
     return format_datetime(at, WITH_SECONDS[language()], locale=language())
 
 
 def statement_time(at: datetime) -> str:
-    """Return an instant with its year, to the minute, such as "24 Nov 2026 02:14"."""
+    """Format an instant with its year, to the minute, such as "24 Nov 2026 02:14"."""
     return format_datetime(at, DATE_AND_MINUTE[language()], locale=language())
 
 
 def statement_date(day: date) -> str:
-    """Return a day with its year, such as "24 November 2026"."""
+    """Format a day with its year, such as "24 November 2026"."""
     return format_date(day, DATE[language()], locale=language())
 
 
 def short_day(day: date) -> str:
-    """Say a day, such as "24 Nov"."""
+    """Format a day, such as "24 Nov"."""
     return format_date(day, DAY[language()], locale=language())
 
 
 def whole_date(day: date) -> str:
-    """Say a day with its weekday and year, such as "Tuesday 24 November 2026"."""
+    """Format a day with its weekday and year, such as "Tuesday 24 November 2026"."""
     return format_date(day, WHOLE_DATE[language()], locale=language())
 
 
@@ -115,8 +113,8 @@ def whole_date(day: date) -> str:
 def _catalogue(wanted: Language) -> NullTranslations:
     if wanted == "en":
         return NullTranslations()
-    held = files("reports").joinpath("languages", f"{wanted}.po").read_bytes()
+    content = files("reports").joinpath("languages", f"{wanted}.po").read_bytes()
     compiled = io.BytesIO()
-    write_mo(compiled, read_po(io.BytesIO(held), locale=wanted))
+    write_mo(compiled, read_po(io.BytesIO(content), locale=wanted))
     compiled.seek(0)
     return Translations(compiled)

@@ -1,8 +1,7 @@
-"""Turn what a page says into HTML: the one Jinja environment, escaping everything.
+"""Render pages as HTML with the one Jinja environment, which escapes everything.
 
-In:  the nouns of `content`. Out: HTML text. Next: a file, or a browser.
-A report is one file that asks the network for nothing: style and script stand inside, and its
-own content policy says so. The pages of the review load the same style from their server.
+A report is one file that loads nothing from the network: style and script are inside, and its
+content policy enforces it. The review pages load the same style from their server.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from reports.language import gettext, language, ngettext
 
 if TYPE_CHECKING:
     from reports.content.doors import LoginPage, MessagePage, NamePage
+    from reports.content.guide import HelpPage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
@@ -40,6 +40,7 @@ ASSETS = (
     "trace.css",
     "statement.css",
     "rate.css",
+    "help.css",
     "rate.js",
     "viewer.js",
     "viewing.js",
@@ -51,59 +52,59 @@ ASSETS = (
 
 
 def render_night(night: Night) -> str:
-    """Write one night's report: a whole page, nothing beside it needed."""
+    """Render one night's report as a self-contained page."""
     drawn = {
         "codes_chart": charts.codes_chart(night.codes),
         "hours_chart": charts.hours_chart(night.hours),
-        "trend_charts": {one.title: charts.trend_chart(one) for one in night.trends},
-        "control_charts": {one.title: charts.control_chart(one) for one in night.control},
+        "trend_charts": {trend.title: charts.trend_chart(trend) for trend in night.trends},
+        "control_charts": {trend.title: charts.control_chart(trend) for trend in night.control},
         "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
     }
     return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)
 
 
 def render_more(page: MorePage) -> str:
-    """Write an overflow page of a night."""
+    """Render an overflow page of a night."""
     return _render("more.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_index(index: Index) -> str:
-    """Write the list of all nights."""
+    """Render the list of all nights."""
     return _render("index.html", page=index, policy=report_policy(), **_inside())
 
 
 def render_sites(page: SitesPage) -> str:
-    """Write what needs a person at every site that shares a database."""
+    """Render what needs action at every site that shares a database."""
     return _render("sites.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_experiments(page: Experiments) -> str:
-    """Write what repeating the paper's experiments found; its charts are SVG of our own making."""
+    """Render the repeated experiments of the paper; its charts are SVG from `figures`."""
     return _render("experiments.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_impact(page: ImpactPage) -> str:
-    """Write what would change, were another bundle at work: a whole page, nothing beside it."""
+    """Render what would change under another bundle, as a self-contained page."""
     return _render("impact.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_card(page: ModelCard) -> str:
-    """Write a model card: a whole page, nothing beside it needed."""
+    """Render a model card as a self-contained page."""
     return _render("card.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_models(page: ModelsPage) -> str:
-    """Write the page of the bundles, and of what is being done with them."""
+    """Render the page of the bundles and of the jobs on them."""
     return _render("models.html", page=page)
 
 
 def render_queue(page: QueuePage) -> str:
-    """Write the queue of the review."""
+    """Render the review queue."""
     return _render("queue.html", page=page)
 
 
 def render_review(page: ReviewPage) -> str:
-    """Write the page on which one micrograph is decided."""
+    """Render the page on which one micrograph is decided."""
     return _render("review.html", page=page)
 
 
@@ -113,24 +114,24 @@ def render_places(page: PlacesPage) -> str:
 
 
 def render_order(page: OrderPage) -> str:
-    """Write the page of one order."""
+    """Render the page of one order."""
     return _render("order.html", page=page)
 
 
 def render_orders(page: OrdersPage) -> str:
-    """Write the list of all orders."""
+    """Render the list of all orders."""
     return _render("orders.html", page=page)
 
 
 def render_trace(page: TracePage) -> str:
-    """Write what stands behind an order, to be printed: a whole page, nothing beside it."""
+    """Render the evidence of an order for print, as a self-contained page."""
     inside = _inside()
     style = inside["style"] + Markup(_text("trace.css"))  # noqa: S704 - our own file
     return _render("trace.html", page=page, policy=report_policy(), **inside | {"style": style})
 
 
 def render_statement(page: StatementPage) -> str:
-    """Render a statement: a whole page that needs nothing else, for a screen and for paper."""
+    """Render a statement for screen and paper, as a self-contained page."""
     inside = _inside()
     style = inside["style"] + Markup(_text("statement.css"))  # noqa: S704 - our own file
     inside |= {"style": style}
@@ -142,48 +143,53 @@ def _jpeg_uri(jpeg: bytes) -> str:
 
 
 def render_rating(page: RatingPage) -> str:
-    """Write the page on which one micrograph of a round robin is rated."""
+    """Render the page on which one micrograph of a round robin is rated."""
     return _render("rate.html", page=page)
 
 
 def render_rating_end(page: RatingEnd) -> str:
-    """Write what a rater reads who has nothing to rate."""
+    """Render the page of a rater who has nothing to rate."""
     return _render("rated.html", page=page)
 
 
 def render_study(page: StudyReport) -> str:
-    """Write what a round robin found: a whole page, nothing beside it needed."""
+    """Render the report of a round robin, as a self-contained page."""
     figure = charts.ratings_chart(page.images, page.codes, page.raters)
     return _render("study.html", page=page, policy=report_policy(), figure5=figure, **_inside())
 
 
 def render_plan(page: PlanSheet) -> str:
-    """Write a plan of runs, to be printed: a whole page, nothing beside it."""
+    """Render a plan of runs for print, as a self-contained page."""
     return _render("plan.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_campaigns(page: CampaignsPage) -> str:
-    """Write the list of all round robins."""
+    """Render the list of all round robins."""
     return _render("campaigns.html", page=page)
 
 
 def render_name(page: NamePage) -> str:
-    """Write the page that asks who is there."""
+    """Render the page that asks for the reviewer's name."""
     return _render("name.html", page=page)
 
 
 def render_login(page: LoginPage) -> str:
-    """Write the page that asks for name and password."""
+    """Render the page that asks for name and password."""
     return _render("login.html", page=page)
 
 
 def render_message(page: MessagePage) -> str:
-    """Write a page that says one thing."""
+    """Render a page with one message."""
     return _render("message.html", page=page)
 
 
+def render_help(page: HelpPage) -> str:
+    """Render a page of the user guide, its contents or a search."""
+    return _render("help.html", page=page)
+
+
 def asset(name: str) -> bytes:
-    """Give a style sheet, script or icon by its name.
+    """Return a style sheet, script or icon by its name.
 
     Raises:
         KeyError: There is none of that name.
@@ -194,13 +200,13 @@ def asset(name: str) -> bytes:
 
 
 def as_json(value: object) -> Markup:
-    """Write JSON that may stand between the tags of a page: nothing in it can end its element."""
+    """Return JSON that is safe between the tags of a page: nothing in it can end its element."""
     return htmlsafe_json_dumps(value, separators=(",", ":"))
 
 
 @cache
 def report_policy() -> str:
-    """Say the content policy of a report: nothing from anywhere, the one script by its hash."""
+    """Return the content policy of a report: no address at all, the one script by its hash."""
     digest = base64.b64encode(hashlib.sha256(_text("report.js").encode()).digest()).decode()
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -210,7 +216,7 @@ def report_policy() -> str:
 
 @cache
 def assets_version() -> str:
-    """Say which version of style and script this is, so that a browser may keep them for good."""
+    """Return the version of style and script, by which a browser may cache them forever."""
     return hashlib.sha256(b"".join(asset(name) for name in ASSETS)).hexdigest()[:12]
 
 

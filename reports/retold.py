@@ -1,8 +1,7 @@
-"""Say sentences that were kept in English in the language of the page.
+"""Translate sentences that are stored in English into the language of the page.
 
-In:  a sentence as a database keeps it. Out: the same in the language spoken. Next: `agent.night`.
-What a model or a rule finds is written down in English at that moment, for every language a lab
-may set later. So it is told apart by its form here; a sentence of no known form stays as it was.
+Results of a model or a rule are stored in English, for every language a lab may set later. Here a
+sentence is recognised by its form; one of no known form is returned as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from functools import cache
 from reports.language import decimal, gettext, language, marked
 
 FORMS: tuple[str, ...] = (
-    # how strange a micrograph is, and where
+    # how unusual a micrograph is, and where
     marked("Not comparable with the reference images: {rare}; {what}."),
     marked("{what} (the marked place has {area} µm²)"),
     marked("Stranger than all {n} known images"),
@@ -48,7 +47,7 @@ FORMS: tuple[str, ...] = (
     marked("re-polish and re-etch, or take another field"),
     marked("clean and dry, or re-etch, or take another field"),
     marked("take another field"),
-    # why a micrograph lies outside of what was validated
+    # why a micrograph is outside of what was validated
     marked("material {material} has 0 validated specimens"),
     marked("subtype {word} has 0 validated specimens of material {material}"),
     marked("etchant {word} has 0 validated specimens of material {material}"),
@@ -64,23 +63,23 @@ FORMS: tuple[str, ...] = (
     # what became of a bundle
     marked("bundle {name} cannot be loaded; {earlier} serves instead: {why}"),
     marked("bundle {name} cannot be loaded; every micrograph goes to review: {why}"),
-    # sentences beside one another, after all that have a form of their own
+    # joined sentences, after all that have a separate form
     "{one}; {other}.",
     "{one}: {other}",
     "{one}.",
 )
-"""The weightiest first: the first form that fits holds."""
+"""In order of precedence: the first form that matches is used."""
 
 
 def retold(sentence: str) -> str:
-    """Say a kept sentence in the language of the page; an unknown one stays as it was kept."""
+    """Return a stored sentence in the language of the page; an unknown one as it is."""
     if language() == "en" or not sentence:
         return sentence
     if re.fullmatch(r"\d+\.\d+", sentence):
         return decimal(float(sentence), "g")
     for form, pattern in _patterns():
-        if found := pattern.fullmatch(sentence):
-            return gettext(form).format(**{k: retold(v) for k, v in found.groupdict().items()})
+        if match := pattern.fullmatch(sentence):
+            return gettext(form).format(**{k: retold(v) for k, v in match.groupdict().items()})
     return sentence
 
 

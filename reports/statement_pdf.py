@@ -87,7 +87,7 @@ def _metadata(page: StatementPage, at: datetime) -> str:
     """Return the XMP packet that PDF/A asks for; its times are the statement's, never now.
 
     Source:
-        ISO 16684-1 (XMP), ISO 19005-3, 6.6: what the document's own dictionary says, said again.
+        ISO 16684-1 (XMP), ISO 19005-3, 6.6: it repeats the document's own dictionary.
     """
     when = at.astimezone(UTC).isoformat(timespec="seconds")
     title = escape(f"{page.title}, {page.number}")
@@ -176,8 +176,8 @@ class _Paper(FPDF):
         self.multi_cell(0, 8, page.title, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.set_font(SANS, "", BODY_PT)
         self.set_text_color(*SOFT)
-        said = f"{page.number} · {page.generated}"
-        self.multi_cell(0, 5, said, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        text = f"{page.number} · {page.generated}"
+        self.multi_cell(0, 5, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.ln(2)
         self._verdict()
         self._facts(page.facts)

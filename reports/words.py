@@ -1,6 +1,5 @@
-"""Say the stable words of the agent as a person reads them, with what to do.
+"""Translate the stable words of the agent into titles and remedies.
 
-In:  a word such as "strange" or "truncated". Out: its title and its remedy. Next: `content`.
 The words of DESIGN.md hold here: an answer is never "accepted" or "rejected", a dark particle is
 a "possible inclusion", and strange means "not comparable with the reference images".
 """
@@ -97,7 +96,7 @@ DOUBTS: dict[str, str] = {
     "contested": marked("It was imported with another code than somebody had given it."),
     "raters": marked("Raters of a round robin did not agree with it, or with each other."),
 }
-"""Why a label is doubted; none of them leads, since it is decided again unseen."""
+"""Why a label is suspect; neutral, since the earlier decision is hidden from the reviewer."""
 
 FILE_CODES: dict[str, tuple[str, str]] = {
     "empty": (marked("Empty file"), marked("Export it again.")),
@@ -168,7 +167,7 @@ CORRECTION_WHYS: tuple[str, ...] = (
     marked("agreed with a colleague"),
     marked("new facts about the specimen"),
 )
-"""Why somebody decides otherwise than was decided before; anything else can be typed."""
+"""Reasons for changing a decision; anything else can be typed."""
 
 CRITERIA: dict[str, str] = {
     "mean": marked("mean: overall impression"),
@@ -203,27 +202,29 @@ ACTS: dict[str, str] = {
 
 
 def reason(word: str) -> tuple[str, str]:
-    """Say a reason's title and what to do; an unknown word speaks for itself."""
-    return _both(REASONS.get(word, (_plain(word), marked("Look at it."))))
+    """Return a reason's title and remedy; an unknown word is returned as it is."""
+    return _translate_both(REASONS.get(word, (_plain(word), marked("Look at it."))))
 
 
 def file_code(word: str) -> tuple[str, str]:
-    """Say what a file's reason code means and what to do."""
-    return _both(FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it."))))
+    """Return the meaning and the remedy of a file's reason code."""
+    return _translate_both(
+        FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it.")))
+    )
 
 
 def doubt(word: str) -> str:
-    """Say why a label is doubted; an unknown word speaks for itself."""
+    """Return why a label is suspect; an unknown word is returned as it is."""
     return _(DOUBTS.get(word, _plain(word)))
 
 
 def strange_kind(word: str) -> str:
-    """Say a kind of strangeness; free text speaks for itself."""
+    """Return a kind of unusual micrograph in words; free text is returned as it is."""
     return _(STRANGE_KINDS.get(word, _plain(word)))
 
 
 def unusable_why(word: str) -> str:
-    """Say why something is unusable; free text speaks for itself."""
+    """Return why a micrograph is unusable; free text is returned as it is."""
     return _(UNUSABLE_WHYS.get(word, _plain(word)))
 
 
@@ -233,12 +234,12 @@ def criterion(word: str) -> str:
 
 
 def act_name(act: str) -> str:
-    """Return what an act of the audit log is called; an unknown one by its own name."""
+    """Return the name of an act of the audit log; an unknown one is returned as it is."""
     return _(ACTS.get(act, _plain(act.replace(".", " "))))
 
 
-def _both(said: tuple[str, str]) -> tuple[str, str]:
-    return _(said[0]), _(said[1])
+def _translate_both(texts: tuple[str, str]) -> tuple[str, str]:
+    return _(texts[0]), _(texts[1])
 
 
 def _plain(word: str) -> str:

@@ -7,6 +7,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("martensight", deadline=None)  # a busy PC is no fault of the code
+settings.load_profile("martensight")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set before torch loads
 

@@ -15,7 +15,7 @@ import cv2
 import lab
 import numpy as np
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.imaging.places import Landmarks, register
 from agent.orders.place_check import landmarks_of
 
@@ -129,7 +129,7 @@ class Picture:
 @cache
 def _crop(place: PlaceOf, variant: str) -> Crop:
     seed = int(hashlib.sha256(repr(tuple(place)).encode()).hexdigest()[:7], 16)
-    drawn = draw("G8", seed=seed, um_per_px=UM_PER_PX, size=SIZE, bar=None, border=False)
+    drawn = draw_micrograph("G8", seed=seed, um_per_px=UM_PER_PX, size=SIZE, bar=None, border=False)
     return lab.crop_of("", np.ascontiguousarray(VARIANTS[variant](drawn.pixels)))
 
 

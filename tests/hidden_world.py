@@ -37,7 +37,7 @@ from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
 from agent.store import Decision, Entry, Finding
 from agent.triage import Handling, Reason, Verdict
-from agent.watch import Arrival, Provenance
+from agent.watch import ListedFile, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +145,7 @@ class World(Ledger):
         self.arrivals, self._is_idle = self.arrivals + 1, False
         self._pictures[name] = (picture, note)
         size = 1000 + int(picture.sha256[:6], 16)
-        arrival = Arrival("LOM", disk().exports, name, size, self.arrivals)
+        arrival = ListedFile("LOM", disk().exports, name, size, self.arrivals)
         self.store.arrive([arrival], at=self.now)
 
     def drain(self) -> None:
@@ -257,7 +257,7 @@ class World(Ledger):
         """Export a file that cannot be read."""
         name = f"{number}_{specimen}_{field_name}_bad.tif"
         self.arrivals, self._is_idle = self.arrivals + 1, False
-        arrival = Arrival("LOM", disk().exports, name, 10 + self.arrivals, 1)
+        arrival = ListedFile("LOM", disk().exports, name, 10 + self.arrivals, 1)
         self.store.arrive([arrival], at=self.now)
         self.lost.setdefault(number, set()).add(name)
         self.drain()

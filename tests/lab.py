@@ -19,7 +19,7 @@ from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.orders.specification import Specification
 from agent.store import Finding, Store
 from agent.triage import Handling, Reason, Verdict
-from agent.watch import Arrival
+from agent.watch import ListedFile
 from agent.web import Desk
 from model import OodResult, Prediction, default_taxonomy
 
@@ -136,7 +136,9 @@ class Lab:
     def arrive(self, name: str, *, at: datetime) -> Any:
         """Let one file arrive and be claimed."""
         self._count += 1
-        arrival = Arrival(self.source, self.folder / "export", name, 10 + self._count, self._count)
+        arrival = ListedFile(
+            self.source, self.folder / "export", name, 10 + self._count, self._count
+        )
         self.store.arrive([arrival], at=at)
         return self.store.claim(1, at=at, lease_s=60)[0]
 

@@ -34,10 +34,10 @@ from reports import (
     ReviewPage,
     Row,
     Ruler,
-    Said,
     Share,
     Sibling,
     SourceCount,
+    StatusText,
     SubtypeChoice,
     Tone,
     Trend,
@@ -104,7 +104,7 @@ NIGHT = Night(
     revision=1,
     verdict=Verdict(
         Tone.PROBLEM,
-        "1 micrograph and 1 file need a person",
+        "1 micrograph to review · 1 file failed",
         (
             Line(Tone.PROBLEM, "1", "micrograph not comparable", "#m-0123456789abcdef"),
             Line(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
@@ -184,9 +184,9 @@ NIGHT = Night(
     instruments=(
         InstrumentRow(
             "LOM-07",
-            Said("good, 24 Nov 06:00", Tone.CALM),
-            Said("the control specimen of 24 Nov 06:10 is off: focus", Tone.PROBLEM),
-            Said("in doubt for 1 micrograph", Tone.ATTENTION),
+            StatusText("good, 24 Nov 06:00", Tone.CALM),
+            StatusText("the control specimen of 24 Nov 06:10 is off: focus", Tone.PROBLEM),
+            StatusText("in doubt for 1 micrograph", Tone.ATTENTION),
         ),
     ),
     changes=("Another bundle is at work: 20261101-0badcafe, before 20261001-0badcafe.",),

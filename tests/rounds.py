@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab import Lab, minutes
 
 from agent import accounts, pictures
-from agent.demo.microscope import planned
+from agent.demo.microscope import plan_ordinary
 from agent.store import NewImage, NewRater
 from agent.web.pictures import CROP_PX
 from model import default_taxonomy
@@ -32,7 +32,7 @@ TAXONOMY = default_taxonomy()
 def pictures_of(images: int, pixels: tuple[int, int]) -> list[tuple[str, NDArray[np.uint8]]]:
     """Draw micrographs of all codes in turn; drawn once, since drawing takes longest."""
     each = -(-images // len(CODES))
-    by_code = [planned((code,), each, first_order=100, seed=4, fields=1) for code in CODES]
+    by_code = [plan_ordinary((code,), each, first_order=100, seed=4, fields=1) for code in CODES]
     drawn = [one for some in zip(*by_code, strict=True) for one in some][:images]
     return [(one.code, one.drawn(pixels, border=False).pixels) for one in drawn]
 
@@ -82,7 +82,7 @@ class Round:
         """Hash of the picture that a rater is shown of a micrograph."""
         view = self.lab.store.micrograph(public_id)
         held = self.lab.archive.crop_path(view.sha256, view.page).read_bytes()
-        fitted = pictures.fitted(pictures.decode(held), CROP_PX)
+        fitted = pictures.fit_within(pictures.decode(held), CROP_PX)
         return hashlib.sha256(pictures.encode_jpeg(fitted, quality=90)).hexdigest()
 
     def opinion(self, rater: str, number: int) -> tuple[str | None, str | None, str]:

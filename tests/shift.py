@@ -21,8 +21,8 @@ from hidden_pictures import VARIANTS
 from shift_kinds import ALL, FIELDS, HONEST, PARTNER, Kind, Shot
 
 from agent.archive import Archive
-from agent.demo.drawing import draw
-from agent.demo.microscope import encoded
+from agent.demo.drawing import draw_micrograph
+from agent.demo.microscope import encode
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders import Specifications
@@ -35,7 +35,7 @@ from agent.orders.specification_history import load_history
 from agent.pipeline import Pipeline
 from agent.store import Store
 from agent.triage import Policy, Scope
-from agent.watch import Arrival, Provenance
+from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
 from model import default_taxonomy
 
@@ -133,7 +133,7 @@ def _drawn(place: str, code: str, um_per_px: float, tiles: int) -> Drawn:
     seed = int(hashlib.sha256(place.encode()).hexdigest()[:7], 16)
     width, height = PIXELS
     size = (int(width * (1 + (tiles - 1) * TILE_STEP)), height)
-    return draw(code, seed=seed, um_per_px=um_per_px, size=size, bar=None, border=False)
+    return draw_micrograph(code, seed=seed, um_per_px=um_per_px, size=size, bar=None, border=False)
 
 
 def shoot(shot: Shot) -> bytes:
@@ -144,7 +144,7 @@ def shoot(shot: Shot) -> bytes:
     pixels = VARIANTS[shot.variant](drawn.pixels[:, left : left + PIXELS[0]])
     scale = shot.um_per_px / 1.3 if shot.variant == "magnified" else shot.um_per_px
     taken = replace(drawn, pixels=np.ascontiguousarray(pixels), um_per_px=scale)
-    held = encoded(taken, "tif")
+    held = encode(taken, "tif")
     return held[: len(held) // 2] if shot.is_cut else held
 
 
@@ -236,7 +236,7 @@ class Shift:
         """Take everything that lies there to its fate."""
         found = list_folder(self.export).pictures
         files = [
-            Arrival("SEM" if name.startswith("sem") else "LOM", self.export, name, *facts)
+            ListedFile("SEM" if name.startswith("sem") else "LOM", self.export, name, *facts)
             for name, facts in found.items()
         ]
         self.store.arrive(sorted(files, key=lambda one: one.relative), at=self.at)

@@ -6,7 +6,6 @@ a database that is locked or full, and a connection that drops before or after a
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -58,7 +57,7 @@ class _Connection(sqlite3.Connection):
 
 
 class Database:
-    """One file that begins again with each history; the engine and what it compiled stay."""
+    """One file that begins again with each history; connections and what they prepared stay."""
 
     def __init__(self) -> None:
         folder = str(MEMORY) if MEMORY.is_dir() else None
@@ -67,25 +66,21 @@ class Database:
         url = f"sqlite:///{self._file}"
         for name in AGENTS:
             Store.open(url, site=SITE, agent=name).close()
-        self._template = Path(self._folder.name) / "template.db"
-        shutil.copy(self._file, self._template)
+        self._beside = sqlite3.connect(self._file, isolation_level=None)
+        self._template = self.keep()
         self._engine = engines.make_engine(url)
-        self._beside: sqlite3.Connection | None = None
         event.listen(self._engine, "do_connect", _make_ours)
         event.listen(self._engine, "connect", _hurry)
 
-    def begin(self) -> None:
-        """Empty the database."""
-        self._let_go()
-        for end in ("-wal", "-shm"):
-            Path(f"{self._file}{end}").unlink(missing_ok=True)
-        shutil.copyfile(self._template, self._file)
+    def begin(self, rows: sqlite3.Connection | None = None) -> None:
+        """Hold what `keep` returned, None: nothing. Nobody may be in a transaction."""
+        (rows or self._template).backup(self._beside)
 
-    def _let_go(self) -> None:
-        self._engine.dispose()
-        if self._beside is not None:
-            self._beside.close()
-            self._beside = None
+    def keep(self) -> sqlite3.Connection:
+        """Return a copy of all rows, in memory."""
+        rows = sqlite3.connect(":memory:")
+        self._beside.backup(rows)
+        return rows
 
     def open(self, agent: int, kind: type[AnyStore]) -> AnyStore:
         """Return the store as one of the agents has it."""
@@ -93,13 +88,13 @@ class Database:
 
     def ask(self, question: str, *given: object) -> list[tuple[Any, ...]]:
         """Return rows, read beside the program."""
-        if self._beside is None:
-            self._beside = sqlite3.connect(self._file, isolation_level=None)
         return self._beside.execute(question, given).fetchall()
 
     def close(self) -> None:
         """Delete the file."""
-        self._let_go()
+        self._engine.dispose()
+        self._beside.close()
+        self._template.close()
         self._folder.cleanup()
 
 

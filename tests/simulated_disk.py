@@ -13,10 +13,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 ROOT = "/simulated"
+MOST_NODES = 10_000
+"""Numbers that another disk may have given to its files."""
 FIRST_HANDLE = 1_000_000  # no real handle is so large, so that neither world takes the other's
 
 
@@ -38,6 +40,14 @@ class Node:
     ctime_ns: int = 0
     durable: bytes | None = None
     kept: dict[str, Node] = field(default_factory=dict)
+
+    def copy(self, copies: dict[Node, Node]) -> Node:
+        """Return a copy with all below it. `copies`: original → copy, of what was copied so far."""
+        if self not in copies:
+            twin = copies[self] = replace(self, entries={}, kept={})
+            twin.entries = {name: one.copy(copies) for name, one in self.entries.items()}
+            twin.kept = {name: one.copy(copies) for name, one in self.kept.items()}
+        return copies[self]
 
     def facts(self) -> os.stat_result:
         """Return it as `os.stat` does."""
@@ -130,6 +140,11 @@ class Disk:
                     return None
                 node = found
         return node
+
+    def begin_with(self, root: Node) -> None:
+        """Hold a copy of another disk's files."""
+        self.root = root.copy({})
+        self._count += MOST_NODES
 
     def make_folder(self, path: str) -> Node:
         """Make a folder, with those above it, safely on the disk."""
@@ -282,6 +297,13 @@ class Disk:
     def close(self, handle: int) -> None:
         self._opened.pop(handle, None)
 
+    def fdopen(self, handle: int, _mode: str = "r") -> io.BytesIO:
+        """Open for reading in bytes; what is read is what there is now."""
+        held = self._held(handle)
+        self._before("read", held.path)
+        self.close(handle)
+        return io.BytesIO(self._pulled(held.path, held.node.data))
+
     def fstat(self, handle: int) -> os.stat_result:
         held = self._held(handle)
         self._before("fstat", held.path)
@@ -397,7 +419,7 @@ def in_place_of_the_real_one(current: Current) -> Iterator[None]:
     calls = {"stat": "stat", "lstat": "stat", "scandir": "scandir", "listdir": "listdir"}
     calls |= {"mkdir": "mkdir", "rmdir": "rmdir", "unlink": "unlink", "remove": "unlink"}
     calls |= {"replace": "replace", "rename": "replace", "open": "open_handle"}
-    handles = ("close", "fstat", "lseek", "fsync")
+    handles = ("close", "fdopen", "fstat", "lseek", "fsync")
     before = {name: getattr(os, name) for name in (*calls, *handles)}
     real_open = io.open
     try:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from simulated_database import Database, Point
 from simulated_disk import in_place_of_the_real_one
+from simulated_past import Past, make_past
 from simulated_promises import come_to_rest, list_broken
+from simulated_schedule import RestlessError
 from simulated_world import World
 
 if TYPE_CHECKING:
@@ -43,6 +45,12 @@ class Simulation:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.world: World | None = None
+        self._past: Past | None = None
+
+    def prepare(self) -> None:
+        """Play what some histories begin with."""
+        self.world = World(0, self._database)
+        self._past = make_past(self.world)
 
     def play(self, seed: int, say: Callable[[str], None] | None = None) -> Outcome:
         """Play one history.
@@ -53,7 +61,7 @@ class Simulation:
         """
         if seed % COLLECT_EVERY == 0:
             gc.collect()
-        world = self.world = World(seed, self._database, say)
+        world = self.world = World(seed, self._database, say, past=self._past)
         try:
             world.play()
             if not world.ledger.violations:
@@ -61,6 +69,8 @@ class Simulation:
             if not world.ledger.violations:
                 for sentence in list_broken(world):
                     world.broken(sentence)
+        except RestlessError as error:
+            world.broken(str(error))
         finally:
             world.schedule.end()
             Point.before = staticmethod(lambda _what: None)
@@ -94,6 +104,7 @@ def simulation() -> Iterator[Simulation]:
     gc.disable()  # a third of the time otherwise; what a history leaves is collected now and then
     try:
         with in_place_of_the_real_one(lambda: playing.world.disk if playing.world else None):
+            playing.prepare()
             yield playing
     finally:
         gc.enable()

@@ -61,7 +61,7 @@ QUIET_S = 5.0
 
 def picture(number: int, length: int) -> bytes:
     """Return a picture as the lab's microscope writes it; its length is in its head."""
-    body = struct.pack(">I", number) + bytes(length)
+    body = struct.pack(">I", number) + bytes([number % 256]) * length
     return MAGIC + struct.pack(">H", len(body)) + body
 
 
@@ -171,25 +171,47 @@ POLICY = Policy(control_share=0.0)
 class ObservedStore(Store):
     """A store whose claims are written into the ledger of the world."""
 
-    tokens: dict[int, int]
-    broken: Callable[[str], None]
+    world: World
 
     def claim(self, *given: Any, **named: Any) -> list[Claim]:
         """Claim, and note who has what."""
         claims = super().claim(*given, **named)
         for one in claims:
-            newest = self.tokens.get(one.content_id, 0)
-            if one.token == newest:
-                self.broken(f"content {one.content_id} was claimed twice with one token")
-            self.tokens[one.content_id] = max(one.token, newest)
+            self.world.claimed(one)
         return claims
 
     def finish(self, claim: Claim, *given: Any, **named: Any) -> bool:
         """Finish; only the newest claim may."""
         finished = super().finish(claim, *given, **named)
-        if finished and self.tokens.get(claim.content_id, 0) > claim.token:
-            self.broken(f"content {claim.content_id} was finished by a claim that was over")
+        if finished and self.world.tokens.get(claim.content_id, 0) > claim.token:
+            self.world.broken(f"content {claim.content_id} was finished by a claim that was over")
+        if finished:
+            self.world.finished()
         return finished
+
+    def release(self, claim: Claim, *given: Any, **named: Any) -> bool:
+        """Give a claim back, and note how long it is put off."""
+        held = super().release(claim, *given, **named)
+        self.world.put_off(claim.content_id, named["at"])
+        return held
+
+    def fail(self, claim: Claim, *given: Any, **named: Any) -> datetime | None:
+        """Write down a crash, and note how long the file is put off."""
+        next_at = super().fail(claim, *given, **named)
+        self.world.put_off(claim.content_id, named["at"])
+        return next_at
+
+    def miss(self, claim: Claim, *given: Any, **named: Any) -> bool | None:
+        """Write down that a file was not there, and note how long it is put off."""
+        gone = super().miss(claim, *given, **named)
+        self.world.put_off(claim.content_id, named["at"])
+        return gone
+
+    def set_aside(self, claim: Claim, *given: Any, **named: Any) -> bool:
+        """Write down that a file is no use, and note when it is read again."""
+        held = super().set_aside(claim, *given, **named)
+        self.world.put_off(claim.content_id, named["at"])
+        return held
 
 
 class Ears:
@@ -229,6 +251,7 @@ class Ears:
 # --- one agent ----------------------------------------------------------------------------------
 
 
+@cache
 def settings(*, mode: str, zone: str) -> Settings:
     """Return the settings of the lab."""
     pattern = r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)"
@@ -283,7 +306,7 @@ class Machine:
             source,
             store=self.store,
             now=self.now,
-            on_work=self._wake_worker,
+            on_work=self.wake_worker,
             problems=self.problems,
             steady=self.steady,
             listen=self._listen,
@@ -330,7 +353,10 @@ class Machine:
         loops |= {"beat": self._beat} if self.world.beats else {}
         loops |= {"night": self._night} if self.world.has_nights else {}
         for name, loop in loops.items():
-            after_s = self.world.schedule.random.random()
+            # The agents look into their orders at the same moment, so that they get in each
+            # other's way.
+            is_outbox = name == "outbox"
+            after_s = self.world.meet_s if is_outbox else self.world.schedule.random.random()
             actor = self.world.schedule.start(
                 f"{name} {self.number}", loop, machine=self, after_s=after_s
             )
@@ -341,7 +367,13 @@ class Machine:
         ears.actor = self._actors.get("watch")
         return ears
 
-    def _wake_worker(self) -> None:
+    def wake_outbox(self) -> None:
+        """Let a round of the outbox begin now, where none is under way."""
+        if "outbox" in self._actors:
+            self.world.schedule.wake(self._actors["outbox"])
+
+    def wake_worker(self) -> None:
+        """Let a worker look for what is due now, where it waits."""
         if "work" in self._actors:
             self.world.schedule.wake(self._actors["work"])
 
@@ -354,10 +386,16 @@ class Machine:
         self._loop(self.watch.run_round)
 
     def _work(self) -> None:
-        self._loop(self.worker.run_round)
+        # Nothing was due: it is woken by what comes, so that asking is only for what was put off.
+        self._loop(lambda: self.worker.run_round() and self.world.idle_s)
 
     def _outbox(self) -> None:
-        self._loop(lambda: self.outbox.run_round() or 20.0)
+        def turn() -> float:
+            self.outbox.run_round()
+            self.world.people.lims()
+            return 40.0
+
+        self._loop(turn)
 
     def _night(self) -> None:
         self._loop(lambda: self.nights.catch_up() or 1800.0)

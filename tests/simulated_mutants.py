@@ -67,10 +67,10 @@ def _known_by_no_hash(session: Any, content: Any, sha256: str) -> Any:
 
 _REAL_DUE = claims._due
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
-    "settle time ignored": (settling.Settling, "at_rest", _at_rest_at_once),
+    "settle time ignored": (settling.StabilityTracker, "find_stable", _at_rest_at_once),
     "a lease that is over still counts": (claims, "held", _held_by_anyone),
-    "row committed before the pixels are synced": (archive, "_to_disk", lambda _file: None),
-    "name of the pixels not synced": (archive, "_folder_to_disk", lambda _folder: None),
+    "row committed before the pixels are synced": (archive, "_flush", lambda _file: None),
+    "name of the pixels not synced": (archive, "flush_folder", lambda _folder: None),
     "name of a new folder not synced": (
         archive, "_make_folder", lambda folder: folder.mkdir(parents=True, exist_ok=True),
     ),

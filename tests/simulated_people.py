@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from simulated_world import World
 
 
+MEDDLING = ("overwrite", "rename", "delete", "touch", "other", "broken")
+
+
 class People:
     """Everybody outside the agents.
 
@@ -23,15 +26,17 @@ class People:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._contents = 0
+        self.pictures = 0
+        self.exported_s: float | None = None
+        """When the microscope had exported its last picture."""
 
     # --- the microscope -------------------------------------------------------------------------
 
     def export(self, name: str = "") -> None:
         """Write a new picture in parts, as the microscope does."""
         draw = self.world.schedule.random
-        self._contents += 1
-        number, length = self._contents, draw.randrange(4, 40)
+        self.pictures += 1
+        number, length = self.pictures, draw.randrange(4, 40)
         old = self.world.disk.find(f"{SHARE}/{name}") if name else None
         if old is not None and len(picture(number, length)) == len(old.data):
             length += 1
@@ -62,7 +67,7 @@ class People:
         folder = draw.choice(("", "", "sub/"))
         if folder:
             self.world.disk.make_folder(f"{SHARE}/sub")
-        return f"{folder}{order}_{specimen}_{self._contents + draw.randrange(100, 900)}.tif"
+        return f"{folder}{order}_{specimen}_{self.pictures + draw.randrange(100, 900)}.tif"
 
     def _put(self, name: str, data: bytes) -> None:
         self.world.schedule.note(f"writes {name} ({len(data)} bytes)")
@@ -93,11 +98,12 @@ class People:
                 self.export()
             else:
                 self._meddle(draw.choice(names))
+        self.exported_s = self.world.schedule.now_s
 
     def _meddle(self, name: str) -> None:
         draw = self.world.schedule.random
         node = self.world.disk.find(f"{SHARE}/{name}")
-        act = draw.choice(("copy", "overwrite", "rename", "delete", "touch", "other", "broken"))
+        act = draw.choice(("copy", "copy", *MEDDLING))
         if node is None:
             return
         if act in ("overwrite", "rename", "delete", "touch"):
@@ -120,8 +126,36 @@ class People:
         elif act == "other":
             self._put("notes.txt", b"a note")
         else:
-            self._contents += 1
-            self._put(self._new_name(), b"no picture %d" % self._contents)
+            self.pictures += 1
+            self._put(self._new_name(), b"no picture %d" % self.pictures)
+
+    def overwrite_while_read(self, name: str, held: bytes) -> bytes:
+        """Begin to write another picture over one that is being read.
+
+        Args:
+            name: Of the file.
+            held: Its bytes.
+
+        Returns:
+            What the reader gets: the beginning of the new one, and maybe the end of the old one.
+        """
+        draw = self.world.schedule.random
+        self.pictures += 1
+        data = picture(self.pictures, len(held) - len(picture(0, 0)) + draw.choice((0, 0, 3)))
+        self.world.ledger.whole[hashlib.sha256(data).hexdigest()] = self.pictures
+        self.world.ledger.meddled.add(name)
+        cut = draw.randrange(1, len(held))
+        torn = data[:cut] + (held[cut:] if draw.random() < 0.5 else b"")
+        self._put(name, torn)
+
+        def write_the_rest() -> None:
+            if name in self.on_share():
+                self._put(name, data)
+
+        self.world.schedule.start(
+            "microscope's rest", write_the_rest, after_s=QUIET_S * 0.5 * draw.random()
+        )
+        return torn
 
     # --- people and a LIMS ----------------------------------------------------------------------
 
@@ -131,9 +165,9 @@ class People:
         while True:
             self.world.schedule.sleep(draw.choice((2.0, 15.0)) * (0.2 + draw.random()))
             rows = self.world.ask("SELECT public_id FROM micrograph ORDER BY id")
-            if not rows:
+            if not rows or self.world.schedule.is_calm:
                 continue
-            public_id, code = draw.choice(rows)[0], draw.choice(("G8", "G7"))
+            public_id, code = draw.choice(rows)[0], draw.choice(("G8", "G7", "G7"))
             decision = Decision("code", "Ada", code=code, comment="again")
             try:
                 label = store.decide(public_id, decision, at=self.world.wall())
@@ -141,6 +175,9 @@ class People:
                 continue
             self.world.schedule.note(f"Ada decides {public_id}: {code}")
             self.world.ledger.decided.append((public_id, label, code))
+            if draw.random() < 0.5:
+                for machine in self.world.machines:
+                    machine.wake_outbox()
 
     def lead(self) -> None:
         """Promote the other bundle once."""
@@ -163,3 +200,9 @@ class People:
                 continue
             if self.world.ledger.seen.setdefault(name, held) != held:
                 self.world.broken(f"the file {name} of the outbox was changed")
+            order, _, revision = name.rpartition("-")[0].rpartition("-r")
+            before = f"{order}-r{int(revision) - 1}-"
+            if revision != "1" and not any(
+                one.startswith(before) for one in self.world.ledger.seen
+            ):
+                self.world.broken(f"{name} came before the revision before it")

@@ -17,8 +17,9 @@ from simulated_lab import DATA, OUTBOX, QUIET_S, SHARE, read_picture
 
 from agent.errors import FileError
 from agent.night.facts import from_text
-from agent.night.period import end_of, night_of
-from agent.orders.outbox import state_of
+from agent.night.period import compute_night_end, night_of
+from agent.orders.statement import state_of
+from agent.store.journal import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from simulated_world import World
 
 PAUSES_S = (1.0, 60.0, 60.0, 700.0, 700.0, 3700.0, 3700.0, 22000.0, 22000.0, 22000.0, 90000.0)
+UNNOTICED_S = 70.0
+"""A clock may be set by a minute without being noticed, and late rounds add some seconds."""
 UNSETTLED = (
     "SELECT c.state, p.relative FROM content c LEFT JOIN path p ON p.content_id = c.id "
     "WHERE c.due_at IS NOT NULL OR c.state IN ('settling', 'queued', 'processing', 'failed')"
@@ -49,23 +52,40 @@ def come_to_rest(world: World) -> None:
     schedule.end()
     for pause_s in PAUSES_S:
         schedule.now_s += pause_s
-        _work_off(world)
+        work_off(world)
+        for sentence in _put_off_too_long(world):
+            world.broken(sentence)
         if not any(_lost(world)):
             break
-    for _ in range(2):
+    for n in range(2):
         schedule.now_s += 90  # longer than between two listings: what is over is no more said
         for machine in world.machines:
             machine.watch.run_round()
             machine.worker.run_round()
-            if world.has_outbox:
+            if world.has_outbox and (n == 0 or len(world.machines) == 1):
                 schedule.now_s += 150
                 machine.outbox.run_round()
             if world.has_nights:
                 machine.nights.catch_up()
-        world.people.lims()
+        if world.has_outbox:
+            world.people.lims()
 
 
-def _work_off(world: World) -> None:
+def _put_off_too_long(world: World) -> Iterator[str]:
+    """Yield what a clock that was set back puts off for longer than was meant."""
+    asked = "SELECT id, due_at FROM content WHERE due_at IS NOT NULL AND state != 'processing'"
+    latest_s = world.schedule.now_s + RETRY_AFTER[-1].total_seconds()
+    for number, text in world.ask(asked) if world.beats else ():
+        due_at = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        due_s = world.schedule.now_s + (due_at - world.wall()).total_seconds()
+        # What a restart cannot know of the clock it bounds by the longest pause.
+        meant_s = latest_s if world.ledger.restarted else world.waits.get(number, latest_s)
+        if due_s > min(meant_s, latest_s) + UNNOTICED_S:
+            yield f"content {number} waits {due_s - meant_s:.0f} s longer than was meant"
+
+
+def work_off(world: World) -> None:
+    """Do what is due: list twice, and work until nothing is left."""
     for machine in world.machines:
         if world.beats:
             machine.beat()
@@ -256,7 +276,7 @@ def _unsaid(world: World) -> Iterator[str]:
 def _nights(world: World) -> Iterator[str]:
     night = world.settings.night
     zone = world.settings.site.time_zone
-    over = end_of(night_of(world.wall(), night.at, zone), night.at, zone)
+    over = compute_night_end(night_of(world.wall(), night.at, zone), night.at, zone)
     world.schedule.now_s += (over - world.wall() + timedelta(minutes=5)).total_seconds()
     for machine in world.machines:
         machine.nights.catch_up()

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 _PART = re.compile(r"\.[0-9]+-[0-9a-f]{8}\.part$")  # the program draws these names itself
 
 
+MOST_ROUNDS = 3000
+STALL_S = 200.0
+
+
+class RestlessError(Exception):
+    """What goes on goes on for ever."""
+
+
 class Died(BaseException):
     """The actor's machine is dead: nothing that it still tries has any effect."""
 
@@ -29,14 +37,18 @@ class Actor:
 
     Args:
         name: For the trace. machine: that it dies with, None for what is outside all machines.
-        due_s: When it goes on. is_idle: it waits between two rounds, and may be woken.
+        due_s: When it goes on. hub: runs all actors. is_idle: it waits between two rounds, and may
+            be woken.
     """
 
-    def __init__(self, name: str, machine: object, body: Callable[[], None], due_s: float) -> None:
+    def __init__(
+        self, name: str, machine: object, body: Callable[[], None], due_s: float, hub: greenlet
+    ) -> None:
         self.name, self.machine, self.due_s = name, machine, due_s
         self.is_idle = True
         self.is_doomed = False
-        self.greenlet = greenlet(lambda: _run(body))
+        self.stalls_at = 0
+        self.greenlet = greenlet(lambda: _run(body), hub)  # who starts it does not hear of its end
 
 
 def _run(body: Callable[[], None]) -> None:
@@ -61,6 +73,8 @@ class Schedule:
         self.is_calm = False
         self.switching = self.stalling = 0.0
         self.death_at = 0
+        self.lasts_s = 0.0
+        """A history is not over before: somebody stalls so long."""
         self.died: list[object] = []
         self.actors: list[Actor] = []
         self.current: Actor | None = None
@@ -71,7 +85,7 @@ class Schedule:
         self, name: str, body: Callable[[], None], *, machine: object = None, after_s: float = 0.0
     ) -> Actor:
         """Add an actor."""
-        actor = Actor(name, machine, body, self.now_s + after_s)
+        actor = Actor(name, machine, body, self.now_s + after_s, self._hub)
         self.actors.append(actor)
         return actor
 
@@ -117,9 +131,27 @@ class Schedule:
             self.note("dies here")
             self.doom(self.current.machine)
             raise Died
-        if may_wait and self.random.random() < self.switching:
+        if may_wait and self.current.stalls_at and self.steps >= self.current.stalls_at:
+            self.current.stalls_at = 0
+            self.note("stalls here")
+            self.lasts_s = self.now_s + STALL_S
+            self._wait(STALL_S)
+        elif may_wait and self.random.random() < self.switching:
             stalls = self.random.random() < self.stalling
-            self._wait(self.random.choice((30.0, 200.0, 1500.0)) if stalls else 0.01)
+            self._wait(self.random.choice((30.0, 100.0, 300.0)) if stalls else 0.01)
+
+    def stall_soon(self, *, within: int) -> None:
+        """Let the current actor stall for long at one of its next steps."""
+        self._me().stalls_at = self.steps + self.random.randrange(1, within)
+
+    def let_all_go_on(self) -> None:
+        """End every stall, and let the others go first; called by an actor."""
+        if self.is_calm or self.current is None:
+            return
+        for actor in self.actors:
+            if not actor.is_idle:
+                actor.due_s = min(actor.due_s, self.now_s)
+        self._wait(0.01)
 
     def _wait(self, pause_s: float) -> None:
         actor = self._me()
@@ -148,7 +180,11 @@ class Schedule:
 
     def run(self, is_over: Callable[[], bool], on_death: Callable[[object], None]) -> None:
         """Let actors go on, one at a time, until it is over or none is left."""
+        rounds = 0
         while self.actors and not is_over():
+            rounds += 1
+            if rounds > MOST_ROUNDS:
+                raise RestlessError(f"nothing comes to rest in {MOST_ROUNDS} rounds")
             ready = [one for one in self.actors if one.due_s <= self.now_s]
             if not ready:
                 self.now_s = min(one.due_s for one in self.actors)

@@ -14,11 +14,13 @@ from simulated_disk import Disk
 from simulated_lab import (
     DATA,
     LAB,
+    LEASE_S,
     OUTBOX,
     SHARE,
     SPECIFICATIONS,
     Machine,
     ObservedStore,
+    picture,
     settings,
 )
 from simulated_people import People
@@ -27,16 +29,23 @@ from simulated_schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from simulated_past import Past
+
+    from agent.store import Claim
+
 STARTS = (
     datetime(2026, 10, 20, 10, 0, tzinfo=UTC),
     datetime(2026, 10, 25, 0, 20, tzinfo=UTC),  # the hour that Berlin has twice
     datetime(2027, 3, 28, 0, 30, tzinfo=UTC),  # the hour that it leaves out
     datetime(2026, 11, 24, 22, 15, tzinfo=UTC),  # a quarter of an hour before a night ends
 )
+BACK_S, AHEAD_S = (-90.0, -3600.0, -86400.0), (90.0, 3600.0, 3 * 86400.0)
+CLOCK_RESTS_S = 150.0
 RARE, OFTEN = 0.01, 0.06
+NEVER_S = 1e9
 KINDS = (
     "share", "share_gone", "stale", "empty", "short", "vanish", "disk", "disk_full", "database",
-    "database_gone", "outbox", "outbox_gone", "death", "power", "clock", "stall",
+    "database_gone", "outbox", "outbox_gone", "death", "power", "clock", "stall", "overwrite",
 )  # fmt: skip
 """What may go wrong; each history has some of it, so that none hides another."""
 SHARE_ERRORS = (errno.EIO, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT)
@@ -54,7 +63,7 @@ class Ledger:
         noted: Hash → name of pictures whose note names another order than their path.
         meddled: Names that somebody renamed, overwrote, touched or deleted.
         half: Files of which a part may rightly have been read: it rested, or a read was cut short.
-        jumped_back: The PC's clock was set back. violations: promises that were broken.
+        restarted: An agent was started again. violations: promises that were broken.
     """
 
     whole: dict[str, int] = field(default_factory=dict)
@@ -63,7 +72,7 @@ class Ledger:
     half: bool = False
     noted: dict[str, str] = field(default_factory=dict)
     meddled: set[str] = field(default_factory=set)
-    jumped_back: bool = False
+    restarted: bool = False
     violations: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -77,10 +86,16 @@ class World:
 
     Args:
         seed: Decides everything. database: begins again. say: called with each step.
+        past: What some histories begin with, None: all begin with nothing.
     """
 
     def __init__(
-        self, seed: int, database: Database, say: Callable[[str], None] | None = None
+        self,
+        seed: int,
+        database: Database,
+        say: Callable[[str], None] | None = None,
+        *,
+        past: Past | None = None,
     ) -> None:
         self.seed, self.database = seed, database
         self.schedule = Schedule(seed, say)
@@ -91,36 +106,56 @@ class World:
         self.start_at = draw.choice(STARTS)
         self.offset_s = 0.0
         self.lateness = draw.choice((0.3, 0.7))
+        self.idle_s = draw.choice((2.0, 20.0, 60.0))
         self.writes_slowly = draw.random() < 0.2
         self.coarse = draw.random() < 0.2
         self.events = draw.choice((None, 0.5, 1.0))
-        self.has_nights = draw.random() < 0.06
-        self.has_outbox = draw.random() < 0.3
+        self.has_nights = draw.random() < 0.03
+        self.has_outbox = draw.random() < 0.12
+        if draw.random() < 0.2:
+            self.kinds.add("power")
+        self.meet_s = draw.random()
+        """When (s) the agents look into their orders for the first time."""
+        if self.has_outbox and draw.random() < 0.5:
+            self.kinds.add("outbox")
+        if "clock" in self.kinds:
+            self.kinds.add("short")  # so that something is put off
         self.beats = "clock" in self.kinds or self.has_nights
+        self.drag_s = 0.0
         self.share_is = "there"
         self.disk_is_full = self.database_is_gone = self.outbox_is_gone = False
         self.ears: list[Any] = []
         self.stale: dict[str, dict[str, os.stat_result]] = {}
         self.tokens: dict[int, int] = {}
+        self.waits: dict[int, float] = {}
+        """Content → until when (s, steady) it is put off at most."""
         self._faults: dict[object, list[str]] = {}
         self._warned: set[object] = set()
         self._silent: set[object] = set()
         self.people = People(self)
-        self._is_power = False
+        self._clock_set_s = -CLOCK_RESTS_S
         self.disk = Disk(self._pc_ns, self._before, listed=self._listed, pulled=self._pulled)
+        if not self.has_outbox or self.has_nights or draw.random() < 0.2:
+            past = None
+        self._lay_out(past)
+        mode = "poll" if self.events is None else "native"
+        self.settings = settings(mode=mode, zone="Europe/Berlin")
+        database.begin(past.rows if past else None)
+        Point.before = self._before_statement
+        if "stall" in self.kinds:
+            self.schedule.stalling = 0.1
+        self.schedule.switching = draw.choice((0.05, 0.2))
+        self.machines = [Machine(self, n) for n in range(draw.choice((1, 2)))]
+
+    def _lay_out(self, past: Past | None) -> None:
         for folder in (SHARE, DATA, OUTBOX, LAB):
             self.disk.make_folder(folder)
         self.disk.write(f"{LAB}/specifications.toml", SPECIFICATIONS.encode())
         # A folder that holds nothing at all may be a share that is not mounted: it says nothing.
         self.disk.write(f"{SHARE}/Thumbs.db", b"a system's own")
-        mode = "poll" if self.events is None else "native"
-        self.settings = settings(mode=mode, zone="Europe/Berlin")
-        database.begin()
-        Point.before = self._before_statement
-        if "stall" in self.kinds:
-            self.schedule.stalling = 0.1
-        self.schedule.switching = draw.choice((0.05, 0.2))
-        self.machines = [Machine(self, n) for n in range(draw.choice((1, 1, 2)))]
+        if past:
+            self.disk.begin_with(past.root)
+            past.enter(self)
 
     # --- clocks ---------------------------------------------------------------------------------
 
@@ -138,16 +173,19 @@ class World:
 
     def late(self, pause_s: float) -> float:
         """Return how long a loop really waits: a busy PC comes back late, never early."""
+        if self.schedule.is_calm:
+            return NEVER_S  # `simulated_promises` goes on with its rounds, one after another
         draw = self.schedule.random.random()
         is_late = draw < self.lateness and pause_s > 1.0
-        return max(pause_s, 0.01) + (draw / self.lateness * 40.0 if is_late else draw)
+        late_s = draw / self.lateness * 40.0 if is_late else draw
+        return max(pause_s, 0.01) + late_s + draw * self.drag_s
 
     # --- faults ---------------------------------------------------------------------------------
 
-    def _strikes(self, kind: str) -> bool:
+    def _strikes(self, kind: str, *, chance: float | None = None) -> bool:
         if kind not in self.kinds or self.schedule.is_calm or self.schedule.current is None:
             return False
-        if self.schedule.random.random() >= self.rate:
+        if self.schedule.random.random() >= (self.rate if chance is None else chance):
             return False
         self.ledger.count(kind)
         return True
@@ -204,9 +242,13 @@ class World:
             shown.update(shown_now)
 
     def _pulled(self, path: str, held: bytes) -> bytes:
-        if path.endswith(".tif") and held and self._strikes("short"):
+        chance = 0.3 if self.beats else None
+        if path.endswith(".tif") and held and self._strikes("short", chance=chance):
             self.ledger.half = True
             return held[: self.schedule.random.randrange(len(held))]
+        is_exported = path.endswith(".tif") and len(held) > len(picture(0, 0))
+        if is_exported and self.share_is == "there" and self._strikes("overwrite", chance=0.2):
+            return self.people.overwrite_while_read(path[len(SHARE) + 1 :], held)
         return held
 
     def _before_statement(self, what: str) -> None:
@@ -235,8 +277,41 @@ class World:
     def open_store(self, number: int) -> ObservedStore:
         """Return the store of an agent."""
         store = self.database.open(number, ObservedStore)
-        store.tokens, store.broken = self.tokens, self.broken
+        store.world = self
         return store
+
+    def claimed(self, claim: Claim) -> None:
+        """Note who has a content in hand; where it is taken over, the other one goes on too."""
+        newest = self.tokens.get(claim.content_id, 0)
+        if claim.token <= newest:
+            self.broken(f"content {claim.content_id} was claimed twice with one token")
+        self.tokens[claim.content_id] = max(claim.token, newest)
+        self.waits.pop(claim.content_id, None)
+        if newest:
+            self.ledger.count("claimed again")
+            self.schedule.let_all_go_on()
+        elif len(self.machines) > 1 and self._strikes("stall", chance=0.9):
+            self.schedule.stall_soon(within=25)
+            for seconds in (1.0, 20.0, 60.0):  # somebody else looks as soon as the lease is over
+                self.schedule.start("bell", self._wake_workers, after_s=LEASE_S + seconds)
+
+    def finished(self) -> None:
+        """Cut the power now and then as soon as a row says that pixels are kept."""
+        if self._strikes("power", chance=0.9):
+            self.schedule.death_at = self.schedule.steps + 1
+
+    def _wake_workers(self) -> None:
+        for machine in self.machines:
+            machine.wake_worker()
+
+    def put_off(self, content_id: int, at: datetime) -> None:
+        """Note until when (s, steady) a content is put off at most; the clock may be set now."""
+        rows = self.ask("SELECT due_at FROM content WHERE id = ?", content_id)
+        if rows and rows[0][0]:
+            due_at = datetime.fromisoformat(rows[0][0]).replace(tzinfo=UTC)
+            self.waits[content_id] = self.schedule.now_s + (due_at - at).total_seconds()
+            if self._strikes("clock", chance=0.5):
+                self._set_clock()
 
     def broken(self, sentence: str) -> None:
         """Write down that a promise is broken."""
@@ -293,14 +368,21 @@ class World:
                 self.schedule.death_at = self.schedule.steps + draw.randrange(1, 60)
             else:
                 self._take_away(kind)
-                self.schedule.sleep(draw.choice((5.0, 120.0, 3600.0)) * draw.random())
+                takes_s = draw.choice((5.0, 120.0, 3600.0)) * draw.random()
+                self.drag_s = takes_s / 5  # the hundredth try of an outage shows nothing new
+                self.schedule.sleep(takes_s)
+                self.drag_s = 0.0
                 self._give_back()
                 self.schedule.note(f"weather: {kind} is over")
 
     def _set_clock(self) -> None:
-        by_s = self.schedule.random.choice((-90.0, 90.0, -3600.0, 3600.0, -86400.0, 3 * 86400.0))
+        # Two that cancel each other between two looks at the clock cannot be seen by anybody.
+        if self.schedule.now_s < self._clock_set_s + CLOCK_RESTS_S:
+            return
+        self._clock_set_s = self.schedule.now_s
+        by_s = self.schedule.random.choice(BACK_S if self.waits else (*BACK_S, *AHEAD_S))
+        self.schedule.note(f"the clock is set by {by_s:.0f} s")
         self.offset_s += by_s
-        self.ledger.jumped_back |= by_s < 0
 
     def _take_away(self, kind: str) -> None:
         if kind == "stale":
@@ -328,6 +410,7 @@ class World:
         assert isinstance(machine, Machine)
         draw = self.schedule.random
         machine.is_up = False
+        self.ledger.restarted = True
         self.ears.clear()
         if "power" in self.kinds and draw.random() < 0.8:
             for other in self.machines:
@@ -366,14 +449,23 @@ class World:
 
     def play(self) -> None:
         """Let everything happen."""
-        schedule = self.schedule
+        schedule, draw = self.schedule, self.schedule.random
         for machine in self.machines:
             machine.boot()
         schedule.start("microscope", self.people.microscope)
         if self.has_outbox:
             schedule.start("reviewer", self.people.reviewer, after_s=15.0)
-        if schedule.random.random() < 0.15:
+        if draw.random() < 0.15:
             schedule.start("lead", self.people.lead)
         schedule.start("weather", self.weather, after_s=0.5)
-        last = schedule.random.choice((80, 160, 320))
-        schedule.run(lambda: bool(self.ledger.violations) or schedule.steps >= last, self.on_death)
+        last, rest_s = draw.choice((150, 400)), draw.choice((30.0, 60.0, 200.0))
+
+        def is_over() -> bool:
+            since_s = self.people.exported_s
+            is_done = since_s is not None and schedule.now_s >= since_s + rest_s
+            goes_on = schedule.now_s < schedule.lasts_s and schedule.steps < 2 * last
+            return bool(self.ledger.violations) or (
+                (is_done or schedule.steps >= last) and not goes_on
+            )
+
+        schedule.run(is_over, self.on_death)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.app import main
-from agent.demo.microscope import Picture, encoded, planned
+from agent.demo.microscope import Picture, encode, plan_ordinary
 
 CODES = ("G7", "G9-10", "M9-10")
 PIXELS = (280, 210)
@@ -46,7 +46,7 @@ def write_labelled(pictures: list[Picture], folder: Path) -> Path:
             path = folder / one.code / one.name
             path.parent.mkdir(exist_ok=True)
             drawn = one.drawn(PIXELS, border=False)
-            path.write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
+            path.write_bytes(encode(drawn, one.name.rpartition(".")[2]))
             rows.writerow(
                 (f"{one.code}/{one.name}", one.code, one.order, one.specimen, one.magnification)
             )
@@ -55,7 +55,7 @@ def write_labelled(pictures: list[Picture], folder: Path) -> Path:
 
 def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[Picture]:
     """Plan labelled micrographs, two fields of each specimen."""
-    return planned(codes, specimens, first_order=first_order, seed=seed, fields=2)
+    return plan_ordinary(codes, specimens, first_order=first_order, seed=seed, fields=2)
 
 
 @pytest.fixture(scope="session")

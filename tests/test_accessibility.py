@@ -122,6 +122,10 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/order/none",
         "/roundrobin",
         "/models",
+        "/help",
+        "/help?q=scale bar",
+        "/help/orders",
+        "/help/commands",
     ]
 
     lab.store.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)

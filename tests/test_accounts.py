@@ -24,6 +24,7 @@ from agent.cli.app import app
 from agent.errors import BadSettings, WrongUse
 from agent.service import Pages
 from agent.settings import Web
+from agent.store import Decision
 from agent.web import create_app
 from agent.web.gate import OPEN, Tries, needed
 
@@ -493,6 +494,50 @@ def program(lab, browser_of):
     program = browser_of()
     program.headers["authorization"] = f"Bearer {token}"
     return program
+
+
+def origin_of(lab, act):
+    """Return the origin that the newest act of this name keeps."""
+    return list(lab.store.trail(act))[-1].facts["signed"]
+
+
+def test_an_act_on_a_page_keeps_the_page_and_whoever_was_logged_in(lab, browser_of):
+    public_id = lab.take(reasons=("uncertain",))
+    let_in(lab, "Ann", "reviewer")
+    browser = browser_of("Ann")
+
+    form = form_of(lab, public_id, "code:G8", by="Ann")
+    assert browser.post(f"/review/{public_id}/decide", data=form).status_code == 303
+
+    assert origin_of(lab, "label.given") == {
+        "kind": "web",
+        "account": "Ann",
+        "proof": "password",
+        "address": "testclient",
+    }
+
+
+def test_an_act_of_a_program_keeps_its_account_and_that_it_showed_a_token(lab, program):
+    public_id = lab.take(reasons=("uncertain",))
+
+    sent = {"by": "leo", "code": "G8"}
+    assert program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent).status_code == 201
+
+    assert origin_of(lab, "label.given") == {
+        "kind": "api",
+        "account": "Fiji-3",
+        "proof": "token",
+        "address": "testclient",
+    }
+
+
+def test_an_act_outside_a_request_keeps_no_origin_of_one(lab, browser_of):
+    public_id = lab.take(reasons=("uncertain",))
+    browser_of().get("/review")
+
+    lab.store.decide(public_id, Decision("code", "Leo", code="G8"), at=AT)
+
+    assert "signed" not in list(lab.store.trail("label.given"))[-1].facts
 
 
 @pytest.mark.parametrize("padding", ["", " " * 60, " " * 77])

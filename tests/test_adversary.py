@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from test_ordering import AT, DEMAND, SETTINGS, Desk
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders.keys import keys_of, read_note
@@ -19,7 +19,7 @@ from agent.service.ordering import take_lists
 from agent.service.workplace import make_pipeline
 from agent.settings import read as read_settings
 from agent.store import Decision
-from agent.watch import Arrival, Provenance
+from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
 
 LEAD = "R. Stahl"
@@ -29,7 +29,7 @@ NEXT = AT + timedelta(hours=1)
 
 @functools.cache
 def steel(seed, code=FINE, size=(240, 180)):
-    return draw(code, seed=seed, um_per_px=0.2, size=size, bar=None, border=False).pixels
+    return draw_micrograph(code, seed=seed, um_per_px=0.2, size=size, bar=None, border=False).pixels
 
 
 def tif(*pages):
@@ -86,7 +86,7 @@ class Bench(Desk):
         for source in settings.sources:
             folder = self.folder / source.folder
             found = list_folder(folder).pictures
-            files = [Arrival(source.name, folder, name, *facts) for name, facts in found.items()]
+            files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
             self.store.arrive(files, at=self.at)
             missed = self.store.known(source.name).keys() - found.keys()
             self.store.gone(source.name, missed, at=self.at)

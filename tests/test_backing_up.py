@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from agent import safekeeping, settings
+from agent.cli import main
 from agent.errors import BadStore
-from agent.service.backing_up import back_up_when_due, last_backup_at, overdue
+from agent.restore_drill import rehearse_restore
+from agent.service.backing_up import (
+    back_up_when_due,
+    describe_drill,
+    find_last_drill,
+    last_backup_at,
+    overdue,
+    rehearse_when_due,
+)
 from agent.store import Store, store_url
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,13 +40,23 @@ def lab(tmp_path) -> settings.Settings:
 
 def look(lab: settings.Settings, store: Store, at: datetime) -> list[str]:
     said = back_up_when_due(lab, store, at=at)
-    for file in Path(lab.backup.folder).glob(f"*{at:%Y%m%dT%H%M%S}Z.zip"):
-        os.utime(file, (at.timestamp(), at.timestamp()))
     return [said] if said else []
 
 
 def opened(lab: settings.Settings) -> Store:
-    return Store.open(store_url(lab.store.folder), site="Plant 1", agent="PC")
+    folder = lab.store.folder
+    return Store.open(store_url(folder), site=lab.site.name, agent="PC", folder=folder)
+
+
+def another(lab: settings.Settings, name: str = "Plant 1") -> settings.Settings:
+    """Make a second lab that backs up into the same folder."""
+    file = Path(lab.backup.folder).parent / "other" / "agent.toml"
+    file.parent.mkdir()
+    file.write_text(
+        f'[site]\nname = "{name}"\ntime_zone = "UTC"\n[backup]\nfolder = "../backups"\nkeep = 1\n',
+        encoding="utf-8",
+    )
+    return settings.read(file, {})
 
 
 def files(lab: settings.Settings) -> list[Path]:
@@ -66,7 +88,7 @@ def test_only_as_many_are_kept_as_the_lab_asked_for(lab) -> None:
         for day in range(5):
             look(lab, store, NOON + timedelta(days=day))
 
-    assert [file.name[12:20] for file in files(lab)] == ["20261126", "20261127", "20261128"]
+    assert [file.name[35:43] for file in files(lab)] == ["20261126", "20261127", "20261128"]
 
 
 def test_every_back_up_is_tried_and_a_damaged_one_is_found(lab) -> None:
@@ -90,6 +112,28 @@ def test_a_folder_that_cannot_be_written_is_a_problem_and_no_crash(lab) -> None:
     assert sentence.startswith("back-up: ")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a limit on files is POSIX")
+def test_a_disk_that_is_full_is_a_problem_and_no_crash(lab) -> None:
+    import resource  # noqa: PLC0415 - POSIX alone
+    import signal  # noqa: PLC0415 - only here
+
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            with capture_logs():  # else the log itself could not be written
+                (sentence,) = look(lab, store, NOON + timedelta(days=1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    assert sentence.startswith("back-up: ")
+    assert "cannot be copied there" in sentence
+    assert len(files(lab)) == 1
+
+
 def test_two_days_without_a_back_up_are_said(lab) -> None:
     with opened(lab) as store:
         look(lab, store, NOON)
@@ -97,10 +141,244 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
     assert list(overdue(lab, NOON + timedelta(hours=47))) == []
     (sentence,) = overdue(lab, NOON + timedelta(hours=49))
     assert "49 hours old" in sentence
-    assert last_backup_at(Path(lab.backup.folder)) == NOON
+    assert last_backup_at(lab) == NOON
 
 
 def test_a_lab_that_wants_none_is_not_reminded(lab) -> None:
     none = lab.model_copy(update={"backup": lab.backup.model_copy(update={"folder": ""})})
 
     assert list(overdue(none, NOON)) == []
+
+
+# --- several labs, one folder -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Plant 2", "Plant 1"])
+def test_a_second_lab_in_the_folder_makes_its_own_and_thins_out_no_other(lab, name) -> None:
+    other = another(lab, name)
+    with opened(lab) as first, opened(other) as second:
+        for day in range(4):
+            assert look(lab, first, NOON + timedelta(days=day)) == []
+            assert look(other, second, NOON + timedelta(days=day, minutes=1)) == []
+
+    own = [one for one in files(lab) if facts_of(one)["lab"] == first_act(lab)]
+    others = [one for one in files(lab) if facts_of(one)["lab"] == first_act(other)]
+    assert (len(own), len(others)) == (3, 1)
+    assert last_backup_at(lab) == NOON + timedelta(days=3)
+    assert last_backup_at(other) == NOON + timedelta(days=3, minutes=1)
+
+
+def facts_of(file: Path) -> dict:
+    with zipfile.ZipFile(file) as packed:
+        return json.loads(packed.read("manifest.json"))
+
+
+def first_act(lab: settings.Settings) -> str:
+    with opened(lab) as store:
+        return store.first_act()
+
+
+def test_neither_a_manual_one_nor_one_of_an_earlier_version_is_thinned_out(lab) -> None:
+    folder = Path(lab.backup.folder)
+    folder.mkdir()
+    old = folder / "martensight-20261120T120000Z.zip"
+    old.write_bytes(b"of an earlier version")
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        agent(lab, "backup", str(folder))
+        for day in range(1, 6):
+            look(lab, store, NOON + timedelta(days=day))
+
+    names = [file.name for file in files(lab)]
+    assert len([name for name in names if "-nightly-" in name]) == 3
+    assert len([name for name in names if "-nightly-" not in name]) == 2
+    assert old.exists()
+
+
+def agent(lab: settings.Settings, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(lab.file), *arguments])
+    return int(ended.value.code or 0)
+
+
+def test_doctor_names_each_lab_of_the_folder(lab, capsys) -> None:
+    with opened(lab) as first, opened(another(lab)) as second:
+        look(lab, first, datetime.now(UTC))
+        look(another_settings(lab), second, datetime.now(UTC))
+
+    agent(lab, "doctor", "--json")
+
+    said = capsys.readouterr().out
+    assert "the last one is of" in said
+    assert "also holds those of Plant 1" in said
+    assert "another lab of the same name" in said
+
+
+def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:
+    with opened(lab) as first, opened(another(lab, "Plant 2")) as second:
+        look(lab, first, NOON)
+        look(another_settings(lab), second, NOON)
+        for n in range(3):
+            first.remember(at=NOON, actor="Ada", act=f"lab.cleaned.{n}")
+            second.remember(at=NOON, actor="Eve", act=f"lab.cleaned.{n}")
+        look(lab, first, NOON + timedelta(days=1))
+        look(another_settings(lab), second, NOON + timedelta(days=1))
+
+    assert agent(lab, "verify") == 0, capsys.readouterr().out
+
+
+def test_a_back_up_of_an_earlier_version_counts_until_there_is_a_new_one(lab) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+    (file,) = files(lab)
+    with zipfile.ZipFile(file) as packed:
+        held = {name: packed.read(name) for name in packed.namelist()}
+    told = json.loads(held["manifest.json"])
+    for key in ("site", "lab", "automatic", "counts"):
+        del told[key]
+    held["manifest.json"] = json.dumps(told).encode()
+    with zipfile.ZipFile(file.with_name("martensight-20261124T120000Z.zip"), "w") as packed:
+        for name, content in held.items():
+            packed.writestr(name, content)
+    file.unlink()
+
+    assert list(overdue(lab, NOON + timedelta(hours=47))) == []
+    assert agent(lab, "backup", "--verify", str(files(lab)[0])) == 0
+    assert agent(lab, "restore", str(files(lab)[0])) == 0
+
+
+def another_settings(lab: settings.Settings) -> settings.Settings:
+    return settings.read(Path(lab.backup.folder).parent / "other" / "agent.toml", {})
+
+
+# --- one content --------------------------------------------------------------------------------
+
+
+def test_manual_and_nightly_hold_the_same_settings_references_and_inbox(lab) -> None:
+    folder = lab.file.parent
+    (folder / "steel").mkdir()
+    (folder / "steel" / "taxonomy.toml").write_text("", encoding="utf-8")
+    (folder / "limits.toml").write_text("", encoding="utf-8")
+    for name in ("reference/G8.png", "inbox/sent.png"):
+        path = lab.store.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"pixels")
+    told = lab.file.read_text("utf-8") + '[model]\ntaxonomy = "steel/taxonomy.toml"\n'
+    lab.file.write_text(told, encoding="utf-8")
+    here = settings.read(lab.file, {})
+    with opened(here) as store:
+        look(here, store, NOON)
+    agent(here, "backup", str(Path(here.backup.folder)))
+
+    nightly, manual = (set(facts_of(file)["sha256"]) for file in sorted(files(here), reverse=True))
+    assert nightly == manual
+    assert {
+        "settings/lab.toml",
+        "settings/limits.toml",
+        "settings/taxonomy.toml",
+        "reference/G8.png",
+        "inbox/sent.png",
+        "martensight.db",
+    } == nightly
+
+
+# --- on trial -----------------------------------------------------------------------------------
+
+
+def test_a_back_up_is_restored_on_trial_each_month(lab) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        first = rehearse_when_due(lab, store, at=NOON)
+        second = rehearse_when_due(lab, store, at=NOON + timedelta(days=29))
+        look(lab, store, NOON + timedelta(days=31))
+        third = rehearse_when_due(lab, store, at=NOON + timedelta(days=31))
+
+        assert first is not None
+        assert first.faults == ()
+        assert second is None
+        assert third is not None
+        assert third.file.name.endswith("20261225T120000Z.zip")
+        assert describe_drill(store) == ""
+    assert not list(lab.store.folder.glob(".drill-*"))
+
+
+def test_a_trial_that_fails_is_said_until_a_better_one(lab) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        (file,) = files(lab)
+        good = file.read_bytes()
+        spoil(file)
+        found = rehearse_when_due(lab, store, at=NOON)
+        said = describe_drill(store)
+        file.write_bytes(good)
+        rehearse_when_due(lab, store, at=NOON + timedelta(days=31))
+
+        assert found is not None
+        assert found.faults
+        assert "was restored on trial on 2026-11-24" in said
+        assert describe_drill(store) == ""
+        assert find_last_drill(store).facts["sound"] is True
+
+
+def spoil(file: Path) -> None:
+    """Leave rows out of the copy, with hashes that are right."""
+    with zipfile.ZipFile(file) as packed:
+        held = {name: packed.read(name) for name in packed.namelist()}
+    manifest = json.loads(held["manifest.json"])
+    manifest["counts"]["trail"] += 5
+    held["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(file, "w") as packed:
+        for name, content in held.items():
+            packed.writestr(name, content)
+
+
+def test_the_command_says_what_a_trial_found_and_three_where_it_is_not_sound(lab, capsys) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+    good = agent(lab, "backup", "--verify", "--json")
+    sound = json.loads(capsys.readouterr().out.splitlines()[-1])
+    spoil(files(lab)[0])
+
+    bad = agent(lab, "backup", "--verify", str(files(lab)[0]))
+
+    assert (good, bad) == (0, 3)
+    assert sound["sound"] is True
+    assert sound["counts"]["trail"] == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "table trail: 1 rows, the back-up was made with 6" in said
+
+
+def test_a_trial_without_room_is_not_begun(lab, monkeypatch) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("U", (), {"free": 10})())
+
+        found = rehearse_when_due(lab, store, at=NOON)
+
+    assert found is not None
+    assert "needs" in found.faults[0]
+
+
+@pytest.mark.parametrize("may_make_databases", [True, False])
+def test_a_postgresql_is_restored_on_trial_in_a_database_made_for_it(
+    postgres, tmp_path, may_make_databases
+) -> None:
+    url = postgres.empty("ours")
+    with Store.open(url, site="Plant 1", agent="PC") as store:
+        store.remember(at=NOON, actor="Ada", act="lab.opened")
+        safekeeping.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[], pixels=False,
+                            at=NOON, progress=lambda *_: None)  # fmt: skip
+        store.remember(at=NOON, actor="Ada", act="lab.closed")
+    if not may_make_databases:
+        postgres.run("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN")
+        url = url.replace("postgres@", "plain@")
+
+    found = rehearse_restore(tmp_path / "safe.zip", scratch=tmp_path, url=url, at=NOON)
+
+    assert found.faults == ()
+    assert found.counts["trail"] == 1
+    assert ("GRANT CREATEDB" in "".join(found.notes)) is not may_make_databases
+    address = f"host=127.0.0.1 port={postgres.port} user=postgres dbname=postgres"
+    with psycopg.connect(address) as connection:
+        names = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+    assert not [name for name in names if "drill" in name]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from model import BundleError, default_taxonomy, read_manifest, verify_bundle
-from model.bundle import Contents, load_bundle, write_bundle
+from model.bundle import BundleContents, load_bundle, write_bundle
 from model.framing import Framing
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
@@ -20,7 +20,7 @@ from model.networks.schemes import Head, Scheme
 SCHEME = Scheme("two-stage", default_taxonomy().restricted_to(frozenset({"G7", "G8", "B8"})))
 
 
-def contents() -> Contents:
+def contents() -> BundleContents:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     heads = {
@@ -35,7 +35,7 @@ def contents() -> Contents:
         )
         for name, classes in SCHEME.heads().items()
     }
-    return Contents(
+    return BundleContents(
         recipe="1",
         created_at=datetime(2026, 11, 24, tzinfo=UTC),
         scheme=SCHEME,
@@ -45,10 +45,10 @@ def contents() -> Contents:
         metrics={"n": 3},
         split={"train": ("a",), "validation": ("b",), "test": ("c",)},
         facts={"plan": {}},
-        eyes={"shared": Encoder(build_backbone("tiny"))},
+        encoders={"shared": Encoder(build_backbone("tiny"))},
         heads=heads,
-        known_tensors={"mean": np.ones(3, np.float32)},
-        known_facts={"n": 2},
+        ood_tensors={"mean": np.ones(3, np.float32)},
+        ood_facts={"n": 2},
     )
 
 
@@ -76,12 +76,12 @@ def test_what_was_written_comes_back(bundle):
     assert read.manifest.framing == written.framing
     assert read.manifest.learned_from == {"a", "b"}
     assert read.scheme == SCHEME
-    assert read.known_facts == {"n": 2}
+    assert read.ood_facts == {"n": 2}
     embedding = np.random.default_rng(1).normal(size=(2, 16)).astype(np.float32)
     for name, head in written.heads.items():
         assert np.array_equal(read.heads[name].logits(embedding), head.logits(embedding))
     pixels = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
-    assert torch.equal(read.eyes["shared"](pixels), written.eyes["shared"](pixels))
+    assert torch.equal(read.encoders["shared"](pixels), written.encoders["shared"](pixels))
 
 
 def test_the_same_contents_are_the_same_bundle(bundle, tmp_path):

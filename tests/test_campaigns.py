@@ -161,7 +161,8 @@ def test_the_pixels_of_a_campaign_are_not_pruned(store):
 
     later = AT + timedelta(days=1)
 
-    assert [kept.id for kept in store.prunable("crops", before=later)] == [IDS[1]]
+    found = store.plan_retention("crops", before=later, statements_since=later)
+    assert [kept.id for kept in found.prunable] == [IDS[1]]
 
 
 def test_a_taken_name_and_an_unknown_micrograph_are_refused(store):

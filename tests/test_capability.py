@@ -7,7 +7,7 @@ import pytest
 from agent.orders.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit, scatter, still_needed
 from agent.roundrobin.components import REST
-from agent.roundrobin.plan import Run, run_from, runs_of
+from agent.roundrobin.plan import Run, plan_runs, run_from_json
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -91,7 +91,7 @@ def test_so_many_specimens_without_a_miss_show_a_rate(most, n):
 
 def plan(**more):
     told = {"images": 2, "preparations": 2, "seed": 3} | more
-    return runs_of(["S1", "S2", "S3"], ["Ann", "Bob"], ["L1", "L2"], **told)
+    return plan_runs(["S1", "S2", "S3"], ["Ann", "Bob"], ["L1", "L2"], **told)
 
 
 def test_a_plan_crosses_everything_once():
@@ -115,7 +115,7 @@ def test_the_order_is_drawn_and_the_seed_brings_it_back():
 
 
 def test_a_run_comes_back_from_its_record():
-    assert [run_from(one.as_json()) for one in plan()] == plan()
+    assert [run_from_json(one.as_json()) for one in plan()] == plan()
 
 
 # --- scatter ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import re
 import pytest
 from small_lab import twin_of
 
-from agent.retrain import bundle_named, every_bundle, keep_card
+from agent.retrain import get_bundle, list_bundles, save_card
 from agent.store import Store, store_url
 from model import read_manifest, verify_bundle
 
@@ -19,7 +19,7 @@ def lab(own_lab):
 
 @pytest.fixture
 def bundle(lab):
-    (bundle,) = every_bundle(lab.folder / "data")
+    (bundle,) = list_bundles(lab.folder / "data")
     return bundle
 
 
@@ -106,7 +106,7 @@ def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundl
 def test_a_candidate_says_that_nobody_signed(lab, bundle):
     twin = twin_of(bundle)
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        keep_card(twin, store.promotions(), site="Small lab", at="now")
+        save_card(twin, store.promotions(), site="Small lab", at="now")
 
     page, document = card(twin)
 
@@ -119,4 +119,4 @@ def test_the_card_goes_out_with_the_bundle(lab, bundle, tmp_path):
 
     assert card(tmp_path / "out" / bundle.name) == card(bundle)
     assert read_manifest(tmp_path / "out" / bundle.name).name == bundle.name
-    assert bundle_named(lab.folder / "data", bundle.name) == bundle
+    assert get_bundle(lab.folder / "data", bundle.name) == bundle

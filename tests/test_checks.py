@@ -17,7 +17,7 @@ from model import (
     default_taxonomy,
 )
 from model.evaluation.evaluate import Case, OodFlag
-from model.evaluation.promotion_checks import CHECKS, chance_of_loss, most_lost_of
+from model.evaluation.promotion_checks import CHECKS, compute_max_loss, loss_p_value
 from model.statistics import (
     holm,
     max_loss,
@@ -64,7 +64,7 @@ def duel(before, after, **changes) -> PairedEvaluation:
 
 
 def asked(name: str, of: PairedEvaluation, rules: GateThresholds | None = None):
-    check = next(check for check in CHECKS if check.__name__ == name)
+    check = next(check for check in CHECKS if check.__name__ == f"check_{name}")
     return check(of, rules or GateThresholds())
 
 
@@ -139,7 +139,7 @@ def test_many_fields_of_few_specimens_do_not_show_that_three_points_are_not_lost
     found = compare_bundles(duel(same, same))
 
     assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
-    assert most_lost_of(list(zip(same, same, strict=True))) > 0.999 * upper_bound(0, specimens)
+    assert compute_max_loss(list(zip(same, same, strict=True))) > 0.999 * upper_bound(0, specimens)
 
 
 def test_ninety_nine_specimens_that_none_is_lost_of_show_it_however_many_fields_they_have():
@@ -228,7 +228,7 @@ def test_specimens_that_flip_whole_make_the_interval_wider():
         grouped = [replace(c, group=str(int(c.key) // group_size)) for c in before]
         return list(zip(grouped, after, strict=True))
 
-    alone, whole = most_lost_of(of(1)), most_lost_of(of(4))
+    alone, whole = compute_max_loss(of(1)), compute_max_loss(of(4))
 
     assert alone is not None
     assert whole is not None
@@ -348,8 +348,8 @@ def test_what_people_know_to_be_strange_must_stay_strange():
             evaluation(cases, "new", {"crack": now}),
         )
 
-    assert asked("strange", of(16)).passed
-    refused = asked("strange", of(10))
+    assert asked("unusual", of(16)).passed
+    refused = asked("unusual", of(10))
     assert not refused.passed
     assert "calls 10 of 20 known strange micrographs strange, the other 20" in refused.sentence
 
@@ -370,7 +370,7 @@ def test_two_people_who_say_the_same_of_what_looks_foreign_are_believed():
     foreign = [case(i, "G8", "B7", flagged=True) for i in range(30)]
     keys = frozenset(c.key for c in foreign)
 
-    assert asked("strangers", duel(foreign, answers(30, set()), vouched=keys)).passed
+    assert asked("new_images", duel(foreign, answers(30, set()), vouched=keys)).passed
 
 
 def test_what_people_once_corrected_must_not_flip_back():
@@ -400,7 +400,20 @@ def test_every_check_can_be_asked_of_nothing():
 def test_every_check_stands_in_the_numbers_with_its_sentence():
     told = compare_bundles(duel(answers(40, set()), answers(40, set()))).numbers["checks"]
 
-    assert [one["name"] for one in told] == [check.__name__ for check in CHECKS]
+    assert [one["name"] for one in told] == [
+        "evidence",
+        "overall",
+        "limits",
+        "strangers",
+        "corrected",
+        "codes",
+        "slices",
+        "floors",
+        "calibration",
+        "false_alarms",
+        "strange",
+        "latency",
+    ]
     assert all(one["sentence"] for one in told)
 
 
@@ -425,4 +438,4 @@ def test_alarms_of_an_even_rate_are_beta_binomial():
 def test_six_specimens_lost_and_none_won_happens_once_in_sixty_four_times():
     before, after = answers(40, set()), answers(40, set(range(6)))
 
-    assert chance_of_loss(list(zip(before, after, strict=True))) == pytest.approx(1 / 64)
+    assert loss_p_value(list(zip(before, after, strict=True))) == pytest.approx(1 / 64)

@@ -8,7 +8,7 @@ import pytest
 from lab import DAY, RING_A
 
 import reports
-from agent.night.cards import maps_said
+from agent.night.cards import list_maps
 from agent.orders.class_texts import (
     build_class_texts,
     fill_texts,
@@ -255,5 +255,5 @@ class _Seen:
 
 
 def test_a_subtype_without_sizes_has_no_map_of_a_size():
-    assert [which for which, *_ in maps_said(_Seen())] == ["subtype", "strangeness"]
-    assert "arbide" not in maps_said(_Seen())[0][2]
+    assert [which for which, *_ in list_maps(_Seen())] == ["subtype", "strangeness"]
+    assert "arbide" not in list_maps(_Seen())[0][2]

@@ -59,9 +59,9 @@ def classifier(kind: str = "two-stage", framing: Framing | None = None) -> Class
         scheme=scheme,
         framing=framing or Framing("scale", 1994, 0.2, 0.2),
         conformal_level=0.7,
-        eyes=eyes,
+        encoders=eyes,
         heads=heads,
-        known=NeverStrange(),
+        detector=NeverStrange(),
         engine=Engine("pytorch", "cpu", "fp32"),
     )
 
@@ -122,7 +122,9 @@ def test_the_map_adds_up_to_the_logit():
     index = head.classes.index(prediction.subtype)
     logits = prediction.subtype_map.astype(float).mean() + head.bias[index]
     others = np.log(prediction.subtype_probabilities[prediction.subtype])
-    sight = judge._answerer._gaze.look("subtype", judge._answerer._gaze.frames([field]))[0]
+    sight = judge._predictor._extractor.extract(
+        "subtype", judge._predictor._extractor.frames([field])
+    )[0]
     assert logits == pytest.approx(head.logits(sight.embedding[None])[0][index], abs=2e-2)
     assert others <= 0
 

@@ -14,7 +14,7 @@ from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 from agent.roundrobin.coefficients import (
     agreed_share,
     cohen,
-    counted,
+    count_classes,
     fleiss,
     fleiss_chance,
     gwet,
@@ -79,7 +79,7 @@ def test_the_diagnoses_of_fleiss_1971_are_0_430():
 
 
 def test_a_table_with_gaps_has_the_coefficients_that_gwet_publishes():
-    counts = counted(UNITS, 5)
+    counts = count_classes(UNITS, 5)
 
     assert round(fleiss(counts), 3) == 0.761
     assert round(gwet(counts), 3) == 0.775
@@ -103,7 +103,7 @@ def _pairs(table):
 @given(st.integers(2, 5), st.integers(2, 9), st.integers(1, 12), st.randoms())
 def test_a_table_without_gaps_is_what_statsmodels_says(k, raters, n, random):
     table = np.array([[random.randrange(k) for _ in range(raters)] for _ in range(n)])
-    counts = counted(table, k)
+    counts = count_classes(table, k)
     if len(np.unique(table)) == 1:
         assert math.isnan(fleiss(counts))
         return
@@ -131,15 +131,15 @@ def test_who_said_nothing_changes_nothing(k, raters, n, random):
     silent = np.hstack([table, np.full((n, 2), -1)])
 
     for coefficient in (fleiss, gwet, partial(gwet, weights=quadratic(k))):
-        ours = coefficient(counted(table, k))
-        assert ours == pytest.approx(coefficient(counted(silent, k)), nan_ok=True)
+        ours = coefficient(count_classes(table, k))
+        assert ours == pytest.approx(coefficient(count_classes(silent, k)), nan_ok=True)
 
 
 @pytest.mark.parametrize("coefficient", [fleiss, gwet, partial(fleiss, weights=quadratic(3))])
 def test_all_of_one_mind_is_1(coefficient):
     table = np.repeat([[0], [1], [2], [1]], 6, axis=1)
 
-    assert coefficient(counted(table, 3)) == 1.0
+    assert coefficient(count_classes(table, 3)) == 1.0
 
 
 def test_a_prevailing_class_moves_kappa_and_hardly_ac1():
@@ -155,8 +155,8 @@ def test_a_neighbouring_size_counts_in_part():
     near, far = np.array([[0, 1]] * 3 + [[2, 2]] * 3), np.array([[0, 2]] * 3 + [[2, 2]] * 3)
     weights = quadratic(3)
 
-    assert fleiss(counted(near, 3), weights) > fleiss(counted(far, 3), weights)
-    assert gwet(counted(near, 3), weights) > gwet(counted(far, 3), weights)
+    assert fleiss(count_classes(near, 3), weights) > fleiss(count_classes(far, 3), weights)
+    assert gwet(count_classes(near, 3), weights) > gwet(count_classes(far, 3), weights)
 
 
 @pytest.mark.parametrize("counts", [np.zeros((0, 3), int), np.array([(1, 0)]), np.array([(3, 0)])])
@@ -173,7 +173,7 @@ def test_an_interval_holds_its_value_and_is_the_same_each_time():
 
 @pytest.mark.parametrize("chance", [fleiss_chance, gwet_chance, no_chance])
 def test_twelve_unanimous_images_are_twelve_successes_and_no_certainty(chance):
-    counts = counted(np.repeat([[0], [1], [2]] * 4, 3, axis=1), 3)
+    counts = count_classes(np.repeat([[0], [1], [2]] * 4, 3, axis=1), 3)
 
     found = over_images(counts, chance)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
-from agent.imaging.crop import RECIPE, _largest_rectangle
+from agent.imaging.crop import RECIPE, _find_largest_rectangle
 from agent.imaging.read import Micrograph
 
 SIZE = (360, 480)
@@ -204,7 +204,7 @@ def test_the_largest_clean_rectangle_is_the_largest(rows):
         default=0,
     )
 
-    found = _largest_rectangle(clean)
+    found = _find_largest_rectangle(clean)
 
     if found is None:
         assert best == 0

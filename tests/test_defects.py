@@ -22,11 +22,11 @@ def pictured(seed, *, side=320, change=None, um_per_px=0.2):
 
 @pytest.fixture(scope="module")
 def gates():
-    return DefectLimits.around([measure_quality(pictured(seed)) for seed in range(30)])
+    return DefectLimits.fit([measure_quality(pictured(seed)) for seed in range(30)])
 
 
 def names(gates, field):
-    return [defect.name for defect in gates.defects(measure_quality(field))]
+    return [defect.name for defect in gates.find_defects(measure_quality(field))]
 
 
 def blurred(grey):

@@ -41,6 +41,18 @@ def test_a_script_can_be_parsed(script) -> None:
     assert faults(tree.root_node) == []
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_drill_can_be_parsed_and_is_explained_act_by_act() -> None:
+    script = DEPLOY / "drill.sh"
+    acts = set(re.findall(r"^drill_(\d+)_", script.read_text(encoding="utf-8"), re.MULTILINE))
+    page = OPERATIONS.partition("## The drill")[2].partition("\n## ")[0]
+
+    parsed = subprocess.run(["bash", "-n", str(script)], check=False)
+
+    assert parsed.returncode == 0
+    assert acts - {"1"} == set(re.findall(r"^\| (\d+) ", page, re.MULTILINE))
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_runs_on_the_powershell_that_windows_brings(script) -> None:
     text = script.read_text(encoding="utf-8")
@@ -176,7 +188,16 @@ def test_commands_that_the_operations_page_names_exist() -> None:
     assert named - firsts == set()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "deploy/OPERATIONS.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "deploy/OPERATIONS.md",
+        "agent/DECISIONS.md",
+        "tests/bench/RESULTS.md",
+    ],
+)
 def test_every_link_to_a_file_of_the_project_leads_somewhere(page) -> None:
     path = ROOT / page
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text(encoding="utf-8"))
@@ -184,9 +205,9 @@ def test_every_link_to_a_file_of_the_project_leads_somewhere(page) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_every_script_that_the_readme_prints_a_figure_with_is_there() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    scripts = set(re.findall(r"tests/bench/\w+\.py", readme))
+def test_every_script_that_the_results_name_is_there() -> None:
+    results = (ROOT / "tests/bench/RESULTS.md").read_text(encoding="utf-8")
+    scripts = set(re.findall(r"tests/bench/\w+\.py", results))
 
     assert scripts
     assert [script for script in scripts if not (ROOT / script).is_file()] == []

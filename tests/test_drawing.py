@@ -3,26 +3,28 @@
 import numpy as np
 import pytest
 
-from agent.demo.drawing import TRAINED, draw
+from agent.demo.drawing import TRAINED, draw_micrograph
 from agent.demo.overlay import GLYPHS, STYLES
 from agent.demo.steel import Canvas, draw_steel
 from agent.demo.strange import KINDS, LOCAL
 
 
 def test_the_same_seed_draws_the_same_micrograph():
-    once, again = draw("G8", seed=3), draw("G8", seed=3)
+    once, again = draw_micrograph("G8", seed=3), draw_micrograph("G8", seed=3)
 
     assert np.array_equal(once.pixels, again.pixels)
     assert once.bar == again.bar
 
 
 def test_another_seed_draws_another_micrograph():
-    assert not np.array_equal(draw("G8", seed=3).pixels, draw("G8", seed=4).pixels)
+    assert not np.array_equal(
+        draw_micrograph("G8", seed=3).pixels, draw_micrograph("G8", seed=4).pixels
+    )
 
 
 @pytest.mark.parametrize("code", [*TRAINED, "G6", "B6", "M7", "G5"])
 def test_every_code_is_drawn_in_the_size_asked_for(code):
-    drawn = draw(code, seed=1, size=(320, 240))
+    drawn = draw_micrograph(code, seed=1, size=(320, 240))
 
     assert drawn.pixels.shape == (240, 320, 3)
     assert drawn.pixels.dtype == np.uint8
@@ -32,7 +34,7 @@ def test_every_code_is_drawn_in_the_size_asked_for(code):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_bar_is_as_long_as_its_label_says(style):
     for seed in range(6):
-        drawn = draw("M8", seed=seed, um_per_px=0.2, bar=style)
+        drawn = draw_micrograph("M8", seed=seed, um_per_px=0.2, bar=style)
 
         assert drawn.bar is not None
         assert drawn.bar.line_px * 0.2 == pytest.approx(drawn.bar.um)
@@ -42,8 +44,8 @@ def test_a_bar_is_as_long_as_its_label_says(style):
 @pytest.mark.parametrize("style", STYLES)
 def test_everything_burned_in_lies_inside_the_bars_box(style):
     for seed in range(6):
-        without = draw("M8", seed=seed, bar=None, border=False).pixels
-        drawn = draw("M8", seed=seed, bar=style, border=False)
+        without = draw_micrograph("M8", seed=seed, bar=None, border=False).pixels
+        drawn = draw_micrograph("M8", seed=seed, bar=style, border=False)
 
         x0, y0, x1, y1 = drawn.bar.box
         changed = (without != drawn.pixels).any(-1)
@@ -55,8 +57,8 @@ def test_everything_burned_in_lies_inside_the_bars_box(style):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_strange_kind_changes_what_it_says_it_changes(kind):
-    plain = draw("G8", seed=5, bar=None, border=False)
-    strange = draw("G8", seed=5, bar=None, border=False, strange=kind)
+    plain = draw_micrograph("G8", seed=5, bar=None, border=False)
+    strange = draw_micrograph("G8", seed=5, bar=None, border=False, strange=kind)
 
     assert not np.array_equal(plain.pixels, strange.pixels)
     assert strange.strange == kind
@@ -65,12 +67,12 @@ def test_a_strange_kind_changes_what_it_says_it_changes(kind):
 
 def test_an_unknown_kind_is_refused_by_name():
     with pytest.raises(ValueError, match="ghost"):
-        draw("G8", seed=5, strange="ghost")
+        draw_micrograph("G8", seed=5, strange="ghost")
 
 
 def test_beyond_the_border_there_is_no_steel():
     for seed in range(8):
-        drawn = draw("M8", seed=seed, bar=None, border=True)
+        drawn = draw_micrograph("M8", seed=seed, bar=None, border=True)
 
         xs, ys = zip(*drawn.specimen, strict=True)
         assert min(xs) >= 0

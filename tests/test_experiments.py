@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from model import Example, Field, TrainingConfig, default_taxonomy
-from model.experiments.run import rows, run
-from model.experiments.tables import Result, as_json, as_markdown, compare_results, tables
+from model.experiments.run import list_rows, run
+from model.experiments.tables import Result, as_json, as_markdown, build_tables, compare_results
 from model.ood.fit import fit_detector
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -46,7 +46,7 @@ def result(name: str, right: str, table: str = "table 2") -> Result:
 
 
 def test_the_papers_six_rows_come_first_under_its_names():
-    names = [row.name for row in rows(TrainingConfig(taxonomy=default_taxonomy()))[:6]]
+    names = [row.name for row in list_rows(TrainingConfig(taxonomy=default_taxonomy()))[:6]]
 
     assert names == [
         "ResNet-18 global (fw)",
@@ -111,7 +111,7 @@ def test_what_was_noted_while_a_row_was_taught_is_kept_with_it(small, tmp_path):
 def small(monkeypatch):
     """Run one quick row on a few images; what is ordinary is learned once."""
     known = fit_detector(examples()[:4], subtype_of=lambda code: code[0])
-    monkeypatch.setattr("model.ood.fit.learn", lambda *_, **__: known)
+    monkeypatch.setattr("model.ood.fit.fit_detector", lambda *_, **__: known)
 
     def steps(folder, device="pytorch", **how):
         plan = TrainingConfig(taxonomy=default_taxonomy(), views=1, device=device)
@@ -156,5 +156,5 @@ def test_several_splits_say_how_much_is_the_luck_of_the_split(small, tmp_path):
     found = small(tmp_path, splits=2)[-1]
 
     assert len(found.again) == 2
-    (told,) = [table for table in tables([found]) if "other splits" in table.title]
+    (told,) = [table for table in build_tables([found]) if "other splits" in table.title]
     assert told.rows[0][:2] == ("EfficientNet-Lite0 2S (fw), scale", "2")

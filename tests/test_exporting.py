@@ -15,8 +15,8 @@ from lab import minutes
 
 from agent.cli import main
 from agent.csv_export import FORMULA_STARTS, csv_text, plain
-from agent.labelled_folder import rows_of
-from agent.store import Decision
+from agent.labelled_folder import iter_rows
+from agent.store import Decision, Origin, acting_through
 
 
 @pytest.fixture
@@ -105,6 +105,27 @@ def test_json_lines_and_parquet_say_the_same(lab, agent, tmp_path):
         }
 
 
+def test_the_trail_says_through_what_each_act_came_and_who_proved_to_be_there(lab, agent):
+    public_id = lab.take("G8")
+    origin = Origin("web", account="Ann", proof="password", address="10.0.0.7")
+    with acting_through(origin):
+        lab.store.decide(public_id, Decision("code", "Ann", code="G8"), at=minutes(5))
+    lab.store.undo(public_id, by="Ann", at=minutes(6))
+
+    _, out, _ = agent("export", "trail", "--format", "json")
+
+    given, undone = (json.loads(line) for line in out.splitlines())
+    wanted = ("act", "origin", "account", "proof", "address")
+    assert [given[name] for name in wanted] == [
+        "label.given",
+        "web",
+        "Ann",
+        "password",
+        "10.0.0.7",
+    ]
+    assert [undone[name] for name in wanted] == ["label.undone", None, None, None, None]
+
+
 def test_stdout_holds_the_rows_and_nothing_else(lab, agent):
     lab.take("G8")
 
@@ -158,7 +179,7 @@ def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
 
     text = (tmp_path / "labelled" / "manifest.csv").read_text(encoding="utf-8")
     assert "'=1+1" in text
-    rows = [cells for _, cells in rows_of(tmp_path / "labelled" / "manifest.csv", accept_all)]
+    rows = [cells for _, cells in iter_rows(tmp_path / "labelled" / "manifest.csv", accept_all)]
     assert [row["order"] for row in rows] == ["=1+1"]
 
 

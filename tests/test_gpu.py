@@ -17,7 +17,7 @@ from model.inference.predictor import ENGINE_DIFFERENCE
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, HeadLayer, Scheme
-from model.runtime.cuda import BATCH, GpuRunner, uploader
+from model.runtime.cuda import MAX_BATCH, GpuRunner, build_uploader
 from model.runtime.engines import Engine, SequentialRunner, build_runner, choose_engine
 
 CPU = Engine("pytorch", "cpu", "fp32")
@@ -49,7 +49,7 @@ def heads(channels: int) -> list[Head]:
 
 @pytest.fixture(scope="module")
 def layer(eye: Encoder) -> HeadLayer:
-    return HeadLayer.of(heads(eye.channels), eye.channels)
+    return HeadLayer.from_heads(heads(eye.channels), eye.channels)
 
 
 def pictures(n: int) -> list[torch.Tensor]:
@@ -70,20 +70,20 @@ def close(ours, theirs, tolerance: float = 1e-4) -> bool:
 
 
 def test_batches_see_what_a_cpu_sees_one_by_one(eye, layer):
-    n = BATCH + 3
+    n = MAX_BATCH + 3
 
-    together = GpuRunner(eye, CPU, layer).look(pictures(n), weights(n))
+    together = GpuRunner(eye, CPU, layer).extract(pictures(n), weights(n))
 
     assert close(
-        together, SequentialRunner(build_runner(eye, CPU), layer).look(pictures(n), weights(n))
+        together, SequentialRunner(build_runner(eye, CPU), layer).extract(pictures(n), weights(n))
     )
 
 
 def test_company_changes_not_a_bit(eye, layer):
     run = GpuRunner(eye, CPU, layer)
 
-    together = run.look(pictures(5), weights(5))
-    alone = [run.look([p], [w])[0] for p, w in zip(pictures(5), weights(5), strict=True)]
+    together = run.extract(pictures(5), weights(5))
+    alone = [run.extract([p], [w])[0] for p, w in zip(pictures(5), weights(5), strict=True)]
 
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(one.total, other.total)
@@ -104,13 +104,13 @@ def test_out_of_memory_halves_the_batch_and_loses_no_picture(eye, layer):
         return eye(given)
 
     run = GpuRunner(eye, CPU, layer)
-    run._eye = small
+    run._encoder = small
 
-    found = run.look(pictures(5), weights(5))
+    found = run.extract(pictures(5), weights(5))
 
     assert tried == [8, 4, 2, 2, 2]
     assert close(
-        found, SequentialRunner(build_runner(eye, CPU), layer).look(pictures(5), weights(5))
+        found, SequentialRunner(build_runner(eye, CPU), layer).extract(pictures(5), weights(5))
     )
 
 
@@ -122,9 +122,9 @@ def test_large_pictures_are_looked_at_by_few(eye, layer):
         return eye(given)
 
     run = GpuRunner(eye, CPU, layer)
-    run._eye = watched
+    run._encoder = watched
     large = [torch.zeros(2016, 2016, 3, dtype=torch.uint8)] * 5
-    run.look(large, [np.ones((63, 63), np.float32)] * 5)
+    run.extract(large, [np.ones((63, 63), np.float32)] * 5)
 
     assert seen == [4, 4]
 
@@ -134,10 +134,10 @@ def test_a_gpu_that_is_gone_is_named(eye, layer):
         raise RuntimeError("device-side assert triggered")
 
     run = GpuRunner(eye, CPU, layer)
-    run._eye = gone
+    run._encoder = gone
 
     with pytest.raises(ModelError, match=r"does not answer any more.*device-side assert"):
-        run.look(pictures(2), weights(2))
+        run.extract(pictures(2), weights(2))
 
 
 def test_a_gpu_without_room_for_one_picture_is_named(eye, layer):
@@ -145,10 +145,10 @@ def test_a_gpu_without_room_for_one_picture_is_named(eye, layer):
         raise torch.OutOfMemoryError
 
     run = GpuRunner(eye, CPU, layer)
-    run._eye = full
+    run._encoder = full
 
     with pytest.raises(ModelError, match="no room for one picture of 96 × 64 px"):
-        run.look(pictures(2), weights(2))
+        run.extract(pictures(2), weights(2))
 
 
 def test_work_goes_ahead_by_one_and_keeps_its_order():
@@ -212,7 +212,9 @@ def tells_looks_apart(eye):
     scheme = Scheme("two-stage", default_taxonomy())
     framing = Framing("scale", 1994, 0.2, 0.2)
     gaze = FeatureExtractor(framing, {"subtype": eye}, CPU)
-    looks = [one.embedding for one in gaze.look("subtype", gaze.frames(fields_of_three_looks(3)))]
+    looks = [
+        one.embedding for one in gaze.extract("subtype", gaze.frames(fields_of_three_looks(3)))
+    ]
     centre = np.mean(looks, axis=0)
     rng, found = np.random.default_rng(0), {}
     for name, classes in scheme.heads().items():
@@ -226,7 +228,8 @@ def tells_looks_apart(eye):
     def make(engine: Engine) -> Classifier:
         return Classifier(
             name="three looks", scheme=scheme, framing=framing, conformal_level=0.9,
-            eyes=dict.fromkeys(scheme.encoders(), eye), heads=found, known=None, engine=engine,
+            encoders=dict.fromkeys(scheme.encoders(), eye), heads=found, detector=None,
+            engine=engine,
         )  # fmt: skip
 
     return make
@@ -274,10 +277,10 @@ def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
     before = judge.predict_codes(fields)
-    runners = list(judge._answerer._gaze._runners.values())
-    eyes = [run._eye for run in runners]
+    runners = list(judge._predictor._extractor._runners.values())
+    eyes = [run._encoder for run in runners]
     for run in runners:
-        run._eye = gone
+        run._encoder = gone
 
     shift = judge.predict_codes(fields)
 
@@ -285,7 +288,7 @@ def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
     assert "does not answer any more (CUDA error" in judge.degraded_reason
     assert judge.degraded_reason.endswith("Until then the CPU answers, more slowly.")
     for run, eye in zip(runners, eyes, strict=True):
-        run._eye = eye
+        run._encoder = eye
     assert judge.predict_codes(fields) == before
     assert not judge.degraded_reason
 
@@ -293,8 +296,8 @@ def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
 def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
-    for name, run in judge._answerer._gaze._runners.items():
-        run._eye = run._eye if name == "subtype" else gone
+    for name, run in judge._predictor._extractor._runners.items():
+        run._encoder = run._encoder if name == "subtype" else gone
 
     assert [one.best for one in judge.predict_codes(fields)] == [
         one.best for one in tells_looks_apart(CPU).predict_codes(fields)
@@ -304,7 +307,7 @@ def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
 def test_where_nothing_can_be_brought_to_a_gpu_the_cpu_answers(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
-    judge._answerer._gaze._upload = refused
+    judge._predictor._extractor._upload = refused
     cpu = tells_looks_apart(CPU)
 
     assert [a.best for a in judge.predict_codes(fields)] == [
@@ -333,13 +336,13 @@ def test_a_gpu_that_takes_no_network_is_not_waited_for(tells_looks_apart):
 @with_gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_gpu_and_the_cpu_agree(eye, layer, precision):
-    upload, n = uploader("cuda"), 20
+    upload, n = build_uploader("cuda"), 20
 
-    found = GpuRunner(eye, choose_engine("cuda", precision), layer).look(
+    found = GpuRunner(eye, choose_engine("cuda", precision), layer).extract(
         [upload(picture.numpy()) for picture in pictures(n)], weights(n)
     )
 
-    exact = SequentialRunner(build_runner(eye, CPU), layer).look(pictures(n), weights(n))
+    exact = SequentialRunner(build_runner(eye, CPU), layer).extract(pictures(n), weights(n))
     assert close(found, exact, 1e-3 if precision == "fp32" else 0.03)
 
 
@@ -347,7 +350,7 @@ def test_a_gpu_and_the_cpu_agree(eye, layer, precision):
 def test_a_gpu_sees_fields_of_many_shapes_as_the_cpu_does(eye):
     rng = np.random.default_rng(0)
     fields = []
-    for at in range(2 * BATCH):
+    for at in range(2 * MAX_BATCH):
         valid = np.ones((64 + 7 * (at % 3), 96), bool)
         valid[:8, : 4 * at] = False
         pixels = rng.integers(0, 255, (*valid.shape, 3)).astype(np.uint8)
@@ -358,7 +361,7 @@ def test_a_gpu_sees_fields_of_many_shapes_as_the_cpu_does(eye):
         FeatureExtractor(framing, eyes, engine, heads=heads(eye.channels))
         for engine in (choose_engine("cuda", "fp32"), CPU)
     )
-    found, exact = (gaze.look("shared", gaze.frames(fields)) for gaze in (gpu, cpu))
+    found, exact = (gaze.extract("shared", gaze.frames(fields)) for gaze in (gpu, cpu))
 
     for one, other in zip(found, exact, strict=True):
         assert np.allclose(one.embedding, other.embedding, atol=1e-3)

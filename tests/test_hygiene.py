@@ -24,14 +24,14 @@ from model import (
     fingerprint,
     merge_groups,
 )
-from model.data.near_duplicates import signature
+from model.data.near_duplicates import compute_signature
 from model.evaluation.label_errors import (
     InspectedImage,
     find_confident_errors,
-    strangers,
-    two_codes,
-    two_subtypes,
-    unlikely,
+    find_conflicting_copies,
+    find_mixed_specimens,
+    find_unlikely_labels,
+    find_unusual_images,
 )
 
 STANDARD = default_taxonomy()
@@ -203,7 +203,7 @@ def inspected(key: str, code: str, *, place: int = 0, towards: int = 0, flagged=
     embedding[towards] += 2.0
     return InspectedImage(
         example(key, code),
-        signature(field(place)),
+        compute_signature(field(place)),
         (embedding / np.linalg.norm(embedding)).astype(np.float32),
         flagged,
     )
@@ -215,13 +215,17 @@ def test_two_micrographs_of_one_place_with_two_codes_are_both_in_doubt():
 
     some = [one, other, third]
 
-    found = two_codes(some, find_near_duplicates([each.signature for each in some]))
+    found = find_conflicting_copies(some, find_near_duplicates([each.signature for each in some]))
 
     assert {(d.key, d.other) for d in found} == {("a", "b"), ("b", "a")}
 
 
 def test_micrographs_of_one_place_become_one_specimen():
-    signatures = [signature(field(1)), signature(field(2)), signature(field(1, light=0.9))]
+    signatures = [
+        compute_signature(field(1)),
+        compute_signature(field(2)),
+        compute_signature(field(1, light=0.9)),
+    ]
     examples = [example(key, "G8") for key in "abc"]
 
     found = merge_groups(examples, find_near_duplicates(signatures))
@@ -234,8 +238,8 @@ def test_a_label_that_looks_like_another_codes_is_doubted_if_it_is_new():
     known += [inspected(f"8-{i}", "G8", towards=1) for i in range(20)]
     wrong = inspected("wrong", "G8", towards=0)
 
-    new = list(unlikely([*known, wrong], STANDARD, {"wrong"}))
-    old = list(unlikely([*known, wrong], STANDARD, set()))
+    new = list(find_unlikely_labels([*known, wrong], STANDARD, {"wrong"}))
+    old = list(find_unlikely_labels([*known, wrong], STANDARD, set()))
 
     assert [(d.key, d.code, d.likely) for d in new] == [("wrong", "G8", "G7")]
     assert old == []
@@ -245,9 +249,9 @@ def test_new_images_of_a_code_that_are_mostly_strange_are_strangers():
     some = [inspected(str(i), "G8", flagged=i < 8) for i in range(10)]
     keys = {one.key for one in some}
 
-    assert len(list(strangers(some, keys, set()))) == 8
-    assert list(strangers(some[4:], keys, set())) == [], "four of six are few"
-    assert list(strangers(some, keys, keys)) == [], "vouched for"
+    assert len(list(find_unusual_images(some, keys, set()))) == 8
+    assert list(find_unusual_images(some[4:], keys, set())) == [], "four of six are few"
+    assert list(find_unusual_images(some, keys, keys)) == [], "vouched for"
 
 
 def test_a_specimen_of_two_subtypes_gives_the_odd_one_away():
@@ -256,7 +260,7 @@ def test_a_specimen_of_two_subtypes_gives_the_odd_one_away():
     keys = {"g0", "g1", "m"}
 
     def found(*, new, vouched=()):
-        told = two_subtypes([*fields, odd], STANDARD, new=new, vouched=vouched)
+        told = find_mixed_specimens([*fields, odd], STANDARD, new=new, vouched=vouched)
         return {one.key for one in told}
 
     assert found(new=keys) == {"m"}

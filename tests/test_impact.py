@@ -15,8 +15,8 @@ from agent.archive import Archive
 from agent.errors import WrongUse
 from agent.orders import validation
 from agent.orders.lab import lab_of
-from agent.retrain import bundle_named, every_bundle, impact_of, keep_impact
-from agent.retrain.judging import keep, outcome_of
+from agent.retrain import compute_impact, get_bundle, list_bundles, save_impact
+from agent.retrain.judging import build_outcome, save_outcome
 from agent.retrain.pages import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
@@ -65,7 +65,7 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
 def found(desk, *, has_crop=lambda _: True):
     settings = read(desk.folder / "agent.toml")
     lab = lab_of(settings, desk.store, default_taxonomy(), now=AT)
-    return impact_of(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
+    return compute_impact(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
 
 
 def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
@@ -135,14 +135,14 @@ def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(
     answer(desk, ids[0], "G7")
     said = found(desk)
 
-    page = keep_impact(
+    page = save_impact(
         said, desk.folder / "record", Archive(desk.folder / "data"), site="Plant 1", at="now"
     )
 
     text = page.read_text("utf-8")
     document = json.loads(page.with_suffix(".json").read_text("utf-8"))
     assert said.sha256() in text
-    assert said.summary()["sha256"] == said.sha256()
+    assert said.in_short()["sha256"] == said.sha256()
     assert document["flips"][0]["id"] == ids[0]
     assert 'src="data:image/jpeg;base64,' in text
     assert 'href="http' not in text
@@ -156,7 +156,7 @@ def test_a_page_of_very_many_flips_says_how_many_it_leaves_out(desk):
     said = found(desk)
     many = replace(said, flips=said.flips * MOST)
 
-    page = keep_impact(
+    page = save_impact(
         many, desk.folder / "record", Archive(desk.folder / "nothing"), site="Plant 1", at="now"
     )
 
@@ -244,7 +244,7 @@ def test_a_signature_has_a_name_and_a_reason(by, reason):
 @pytest.fixture
 def small(own_lab):
     """A copy of the taught lab, and a second bundle that is no one's yet."""
-    (first,) = every_bundle(own_lab.folder / "data")
+    (first,) = list_bundles(own_lab.folder / "data")
     return own_lab, twin_of(first).name
 
 
@@ -258,21 +258,21 @@ def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, caps
     assert "The conformity of none of 0 orders would change" in said
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         shown = store.promotions()[0].signatures[0]["shown"]
-    record = bundle_named(lab.folder / "data", name) / "record"
+    record = get_bundle(lab.folder / "data", name) / "record"
     assert (record / f"impact-{shown['sha256'][:12]}.html").is_file()
 
 
 def judged(lab, name, *, against):
     """Write down that the gate refused a bundle when it was held against another one."""
-    outcome = outcome_of(
+    outcome = build_outcome(
         GateFinding.WORSE, f"{name} is worse.", candidate=name, current=against, numbers={}
     )
-    keep(bundle_named(lab.folder / "data", name), outcome)
+    save_outcome(get_bundle(lab.folder / "data", name), outcome)
 
 
 def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys):
     lab, name = small
-    (first,) = {one.name for one in every_bundle(lab.folder / "data")} - {name}
+    (first,) = {one.name for one in list_bundles(lab.folder / "data")} - {name}
     judged(lab, name, against=first)
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
@@ -307,7 +307,7 @@ def test_without_a_gate_whoever_signs_is_told_that_too(small, capsys):
 def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing(small, capsys):
     lab, name = small
     judged(lab, name, against="20250101-00000000")
-    gate = bundle_named(lab.folder / "data", name) / "record" / "gate.json"
+    gate = get_bundle(lab.folder / "data", name) / "record" / "gate.json"
     gate.write_bytes(gate.read_bytes()[:20])
 
     assert lab.agent("models", "why", name) == 2

@@ -33,13 +33,13 @@ GIVEN = examples(52)
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("bundles"), PLAN, GIVEN)[-1].bundle
+    return trained(tmp_path_factory.mktemp("bundles"), PLAN, GIVEN)[-1].result
 
 
 @pytest.fixture(scope="module")
 def converted(bundle):
     *_, last = convert(bundle, GIVEN)
-    return last.found
+    return last.result
 
 
 def answer(code: str, sure: float = 0.9) -> Answer:
@@ -80,7 +80,7 @@ def test_a_converted_bundle_answers_in_int8(bundle, converted):
 def test_an_answer_closer_than_the_measured_difference_is_given_again_in_fp32(bundle, converted):
     doubting = Int8Calibration(bundle.name, converted.ranges, difference=1.0)
 
-    said = Classifier.load(bundle, precision="int8", eight=doubting).classify([GIVEN[0].load()])[0]
+    said = Classifier.load(bundle, precision="int8", int8=doubting).classify([GIVEN[0].load()])[0]
 
     assert said.precision == "fp32"
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from agent.imaging.label import (
-    lengths_in,
+    detect_texts,
+    extend_to_lost_digits,
     parse_length,
+    parse_lengths,
     read_lengths,
     read_words,
-    texts,
-    with_lost_digits,
 )
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_label_states_no_length(words):
 
 
 def test_lengths_in_a_line_of_words_say_where_they_stand():
-    working_distance, bar = lengths_in("15.0kV 8.0mm x1.00k SE 50.0um")
+    working_distance, bar = parse_lengths("15.0kV 8.0mm x1.00k SE 50.0um")
 
     assert (working_distance.um, bar.um, bar.words) == (8000.0, 50.0, "50 µm")
     assert (bar.start, bar.end) == (pytest.approx(0.79, abs=0.01), 1.0)
@@ -88,13 +88,13 @@ def test_lengths_in_a_line_of_words_say_where_they_stand():
 
 @pytest.mark.parametrize("words", ["Bar = 20 µm", "Scale: 20 µm", "Maßstab: 20 µm"])
 def test_a_length_that_says_it_is_the_bar_is_a_label(words):
-    [length] = lengths_in(words)
+    [length] = parse_lengths(words)
 
     assert length.um == 20.0
 
 
 def test_a_length_with_a_name_before_it_is_no_label():
-    assert lengths_in("Aperture Size = 30.00 µm  WD = 5 mm Spot 3.0 HFW 2 mm") == []
+    assert parse_lengths("Aperture Size = 30.00 µm  WD = 5 mm Spot 3.0 HFW 2 mm") == []
 
 
 @given(st.text(max_size=30))
@@ -129,7 +129,7 @@ def test_drawn_labels_are_read():
         ImageDraw.Draw(image).text((30, 15), words, fill="black", font=font(fonts()[0], 26))
         picture = np.asarray(image)
 
-        [box] = texts(picture)
+        [box] = detect_texts(picture)
         text = read_words(picture, box)
         read.append(parse_length(text.words).words)
 
@@ -137,7 +137,7 @@ def test_drawn_labels_are_read():
 
 
 def test_an_empty_picture_has_no_words():
-    assert texts(cv2.merge([np.full((60, 200), 128, np.uint8)] * 3)) == []
+    assert detect_texts(cv2.merge([np.full((60, 200), 128, np.uint8)] * 3)) == []
 
 
 def test_a_box_that_lost_a_digit_gets_it_back():
@@ -146,7 +146,7 @@ def test_a_box_that_lost_a_digit_gets_it_back():
     pen.text((60, 15), "150 µm", fill="black", font=font(fonts()[0], 26))
     left, top, right, foot = pen.textbbox((60, 15), "150 µm", font=font(fonts()[0], 26))
 
-    box = with_lost_digits(np.asarray(image), (left + 17, top, right, foot))
+    box = extend_to_lost_digits(np.asarray(image), (left + 17, top, right, foot))
 
     assert abs(box[0] - left) <= 4
     assert box[1:] == (top, right, foot)
@@ -158,7 +158,7 @@ def test_a_number_that_may_be_another_states_nothing(words):
 
 
 def test_words_that_name_a_bar_belong_to_its_label():
-    [length] = lengths_in("EHT 5 kV Scale bar = 20 µm")
+    [length] = parse_lengths("EHT 5 kV Scale bar = 20 µm")
 
     assert (length.um, length.start) == (20.0, 9 / 26)
 

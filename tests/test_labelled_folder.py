@@ -7,10 +7,10 @@ import cv2
 import pytest
 
 from agent.archive import Archive
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.errors import BadStore, WrongUse
 from agent.imaging.pool import CropPool
-from agent.labelled_folder import Imported, ManifestProvenance, look, take_in
+from agent.labelled_folder import ImportOutcome, ManifestProvenance, import_folder, list_labelled
 from agent.pipeline import Pipeline
 from agent.retrain import collect
 from agent.store import Store, store_url
@@ -36,19 +36,21 @@ def store(tmp_path):
 def take(tmp_path, store, pool):
     archive = Archive(tmp_path / "data")
 
-    def take(folder, manifest=None, **how):
-        listing = look(folder, default_taxonomy(), manifest)
+    def take(folder, manifest=None, policy=None, **how):
+        listing = list_labelled(folder, default_taxonomy(), manifest)
         pipeline = Pipeline(
             store=store,
             archive=archive,
             pool=pool,
             classifier=None,
-            policy=Policy(),
+            policy=policy or Policy(),
             now=lambda: NOON,
             sources={listing.source: ManifestProvenance()},
         )
         steps = list(
-            take_in(listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier", **how)
+            import_folder(
+                listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier", **how
+            )
         )
         return steps[-1]
 
@@ -57,7 +59,7 @@ def take(tmp_path, store, pool):
 
 def picture(path, code="G8", seed=0, **how):
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = draw(code, seed=seed, size=(320, 240), border=False, **{"bar": None, **how})
+    drawn = draw_micrograph(code, seed=seed, size=(320, 240), border=False, **{"bar": None, **how})
     path.write_bytes(cv2.imencode(".png", drawn.pixels[..., ::-1])[1].tobytes())
     return path
 
@@ -72,11 +74,24 @@ def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
 
     imported = take(tmp_path / "lab")
 
-    assert imported == Imported(labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=())
+    assert imported == ImportOutcome(
+        labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=()
+    )
     assert sorted((one.code, one.rater, one.origin) for one in store.labelled()) == [
         ("G8", "E. Meier", "import"),
         ("G9-10", "E. Meier", "import"),
     ]
+
+
+def test_an_imported_micrograph_is_no_control_sample(tmp_path, take, store):
+    for n in range(3):
+        picture(tmp_path / f"lab/G8/{n}.png", "G8", n)
+
+    take(tmp_path / "lab", policy=Policy(control_share=1.0))
+
+    found = collect(store, Archive(tmp_path / "data"), default_taxonomy())
+    assert (len(found.examples), found.control) == (3, frozenset())
+    assert found.sides(None)["test"] == ()  # else one would pull its whole group there
 
 
 def test_an_import_is_in_no_night_and_in_no_queue(tmp_path, take, store):
@@ -273,7 +288,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path, text, complaint):
     (tmp_path / "m.csv").write_bytes(text)
 
     with pytest.raises(WrongUse, match=complaint):
-        look(tmp_path, default_taxonomy(), tmp_path / "m.csv")
+        list_labelled(tmp_path, default_taxonomy(), tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
@@ -281,7 +296,7 @@ def test_a_folder_with_nothing_labelled_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(WrongUse, match=name):
-        look(tmp_path / name, default_taxonomy())
+        list_labelled(tmp_path / name, default_taxonomy())
 
 
 def test_junk_beside_the_pictures_is_passed_over(tmp_path):
@@ -289,7 +304,7 @@ def test_junk_beside_the_pictures_is_passed_over(tmp_path):
     for junk in ("G8/Thumbs.db", "G8/.DS_Store", "G8/~$a.png", "G8/notes.txt"):
         (tmp_path / "lab" / junk).write_bytes(b"x")
 
-    listing = look(tmp_path / "lab", default_taxonomy())
+    listing = list_labelled(tmp_path / "lab", default_taxonomy())
 
     assert [one.relative for one in listing.files] == ["G8/a.png"]
     assert listing.unusable == ()

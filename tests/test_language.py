@@ -18,7 +18,7 @@ import reports
 from agent.night import write_report
 from agent.web import create_app
 from model.image_quality import DEFECTS
-from model.ood.detector import _sentence, format_rarity
+from model.ood.detector import _format_sentence, format_rarity
 from reports.retold import FORMS
 
 HOW = (
@@ -172,7 +172,7 @@ def test_a_language_ends_with_its_block():
 @pytest.mark.parametrize("flagged", [True, False])
 @pytest.mark.parametrize("look", ["whole", "window", "fine", "broad", "tone", "patch", "shade"])
 def test_every_sentence_of_strangeness_is_told_in_german(p_value, flagged, look):
-    kept = _sentence(format_rarity(p_value, 160), look, None, flagged=flagged)
+    kept = _format_sentence(format_rarity(p_value, 160), look, None, flagged=flagged)
 
     with reports.speaking("de"):
         told = reports.retold(kept)
@@ -221,7 +221,7 @@ def test_a_german_report_says_nothing_in_english(lab):
     words = Words(a_night_of_everything(lab, dataclasses.replace(GERMAN, words={})))
 
     assert words.lang == "de"
-    assert f"{len(reports.REASONS)} Aufnahmen und 1 Datei sind anzusehen" in words.found
+    assert f"{len(reports.REASONS)} Aufnahmen zu prüfen · 1 Datei nicht lesbar" in words.found
     assert "unbrauchbare Datei: Abgeschnitten (1)" in words.found
     assert english_in(a_page_of(lab, "index.html")) == []
     assert english_in(a_page_of(lab, f"{DAY.date()}.html")) == []

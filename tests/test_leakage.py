@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model import Example, Field
-from model.data.near_duplicates import ComparedImage, iter_overlaps, near_duplicates, signature
-from model.data.registration import SAME, compute_overlap_similarity, compute_texture
+from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks, iter_overlaps
+from model.data.registration import SAME_PLACE, compute_overlap_similarity, compute_texture
 from model.evaluation.evaluate import Case
 
 
@@ -21,11 +21,11 @@ def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:
 
 
 def looked(key: str, side: str, shown: Field) -> ComparedImage:
-    return ComparedImage(key, key, side, signature(shown))
+    return ComparedImage(key, key, side, compute_signature(shown))
 
 
 def test_a_brightened_copy_on_the_other_side_is_found():
-    pairs = near_duplicates(
+    pairs = find_leaks(
         [
             looked("original", "train", field(1)),
             looked("other", "train", field(2)),
@@ -40,13 +40,13 @@ def test_a_brightened_copy_on_the_other_side_is_found():
 def test_two_copies_on_one_side_are_no_leak():
     same = [looked("a", "train", field(1)), looked("b", "train", field(1))]
 
-    assert near_duplicates(same) == []
+    assert find_leaks(same) == []
 
 
 def test_an_even_picture_is_like_nothing():
     even = Field(np.full((50, 40, 3), 90, np.uint8), np.ones((50, 40), bool), None)
 
-    assert near_duplicates([looked("a", "train", even), looked("b", "test", even)]) == []
+    assert find_leaks([looked("a", "train", even), looked("b", "test", even)]) == []
 
 
 def steel(seed: int, side: int = 480) -> Field:
@@ -78,7 +78,7 @@ def test_the_same_place_in_other_clothes_lies_upon_itself(clothes):
         compute_overlap_similarity(
             compute_texture(steel(1)), compute_texture(of(CLOTHES[clothes](grey)))
         )
-        > SAME
+        > SAME_PLACE
     )
 
 
@@ -86,7 +86,9 @@ def test_the_same_place_in_pixels_twice_as_large_lies_upon_itself():
     grey = steel(1).pixels[..., 0].astype(float)
     coarse = of(grey.reshape(240, 2, 240, 2).mean(axis=(1, 3)), um_per_px=0.4)
 
-    assert compute_overlap_similarity(compute_texture(steel(1)), compute_texture(coarse)) > SAME
+    assert (
+        compute_overlap_similarity(compute_texture(steel(1)), compute_texture(coarse)) > SAME_PLACE
+    )
 
 
 def test_other_places_do_not_lie_upon_each_other():
@@ -95,7 +97,7 @@ def test_other_places_do_not_lie_upon_each_other():
     for at, one in enumerate(textures):
         assert (
             max(compute_overlap_similarity(one, other) for other in textures[:at] or [one * 0])
-            < 0.7 * SAME
+            < 0.7 * SAME_PLACE
         )
 
 

@@ -16,8 +16,8 @@ from agent import settings as settings_of
 from agent.cli.experimenting import about
 from agent.cli.learning import column_of, make_plan, plan_in_words, say_notes, titled
 from agent.cli.record import say_evaluation
-from agent.demo.drawing import draw
-from agent.retrain import every_bundle, write_figures
+from agent.demo.drawing import draw_micrograph
+from agent.retrain import list_bundles, write_figures
 from agent.service.workplace import open_store
 from model import TrainingConfig, read_manifest
 from model.experiments.tables import Result
@@ -26,7 +26,7 @@ from model.networks.pretrained import weights_path
 
 def picture(path, code="G8", seed=0, **how):
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = draw(code, seed=seed, size=PIXELS, border=False, **how)
+    drawn = draw_micrograph(code, seed=seed, size=PIXELS, border=False, **how)
     path.write_bytes(cv2.imencode(".png", drawn.pixels[..., ::-1])[1].tobytes())
     return path
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complain
 
 
 def test_what_was_noted_while_teaching_is_said_below_the_bars(taught_lab, capsys):
-    (bundle,) = every_bundle(taught_lab.folder / "data")
+    (bundle,) = list_bundles(taught_lab.folder / "data")
 
     say_notes(bundle)
 

@@ -13,10 +13,10 @@ from test_service import until
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.demo.microscope import encoded
+from agent.demo.microscope import encode
 from agent.night import night_settings, write_report
 from agent.night.period import night_of
-from agent.retrain import at_work_before, bundle_named
+from agent.retrain import get_bundle, list_previous_bundles
 from agent.service import run_once
 from agent.service.place import clock
 from agent.service.problems import Problems
@@ -47,7 +47,7 @@ def store(settings):
 @pytest.fixture
 def two(lab, settings, store):
     """The first bundle, and a second one that is at work in its place."""
-    first = bundle_named(settings.store.folder, store.current_bundle())
+    first = get_bundle(settings.store.folder, store.current_bundle())
     second = twin_of(first)
     verify_bundle(second)
     assert lab.agent("models", "promote", second.name, *BY, "better") == 0
@@ -80,7 +80,7 @@ def shoot(lab, seed):
     pictures = past(1, first_order=5000 + seed, seed=seed, codes=("G7",))
     for one in pictures:
         drawn = one.drawn((280, 210), border=False)
-        (lab.folder / "export" / one.name).write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
+        (lab.folder / "export" / one.name).write_bytes(encode(drawn, one.name.rpartition(".")[2]))
     return pictures
 
 
@@ -322,7 +322,7 @@ def test_one_may_go_back_from_a_bundle_that_was_promoted_again(store):
     for name in "ABA":
         store.promote(name, by="Ada", reason="r", at=clock(), metrics={})
 
-    assert at_work_before(store.promotions())[0] == "B"
+    assert list_previous_bundles(store.promotions())[0] == "B"
 
 
 def test_a_gpu_that_the_cpu_stands_in_for_is_a_problem_until_it_answers_again(settings, store, two):
@@ -336,11 +336,11 @@ def test_a_gpu_that_the_cpu_stands_in_for_is_a_problem_until_it_answers_again(se
         )
 
     worker = Worker(tools, bundle=bundle, reachable=list, problems=problems)
-    bundle.classifier._answerer.degraded_reason = "The GPU cuda does not answer any more."
+    bundle.classifier._predictor.degraded_reason = "The GPU cuda does not answer any more."
     worker.start()
     try:
         until(lambda: problems.all() == ["The GPU cuda does not answer any more."])
-        bundle.classifier._answerer.degraded_reason = ""
+        bundle.classifier._predictor.degraded_reason = ""
         until(lambda: not problems.all())
     finally:
         worker.stop()

@@ -93,8 +93,8 @@ def test_a_nul_in_json_is_refused_however_it_is_cut_into_pieces(lab, browser, co
 def test_a_window_far_larger_than_its_picture_costs_no_more_than_one_of_its_size():
     pixels = np.random.default_rng(1).integers(0, 255, (400, 500, 3), dtype=np.uint8)
 
-    small = pictures.window(pixels, (250, 200), 1_000, 320)
-    large = pictures.window(pixels, (250, 200), 10_000_000, 320)
+    small = pictures.cut_window(pixels, (250, 200), 1_000, 320)
+    large = pictures.cut_window(pixels, (250, 200), 10_000_000, 320)
 
     assert (small.shape, large.shape) == ((320, 320, 3), (320, 320, 3))
     assert (large == 128).mean() > 0.99

@@ -13,7 +13,7 @@ import pytest
 from agent.cli.app import main
 from agent.cli.demonstration import play
 from agent.demo.loop import MARK, Size
-from agent.demo.microscope import planned
+from agent.demo.microscope import plan_ordinary
 from agent.store import Store, store_url
 
 SMALL = Size(
@@ -131,7 +131,7 @@ def test_held_out_specimens_are_not_among_the_labelled_ones(played):
 
 
 def test_the_full_demonstration_has_at_least_80_exams_of_every_trained_code():
-    pictures = planned(Size().codes, Size().exams, first_order=46_000, seed=2)
+    pictures = plan_ordinary(Size().codes, Size().exams, first_order=46_000, seed=2)
 
     assert len(pictures) >= 80
     assert len({one.code for one in pictures}) == 8

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from agent.errors import FileError
-from agent.imaging.metadata import dots_as_um_per_px, sidecar_scales, square
+from agent.imaging.metadata import dots_to_um_per_px, get_square_scale, read_sidecar_scales
 from agent.imaging.read import Limits, read
 
 STEEL = np.random.default_rng(0).integers(1, 255, (60, 80)).astype(np.uint8)
@@ -171,17 +171,17 @@ def test_a_part_cut_out_of_a_field_has_no_scale_by_the_fields_width(tmp_path, si
 
     assert tuple(scale.um_per_px for scale in micrograph.scales) == expected
     assert ("scale_unclear" in micrograph.warnings) == (um is None)
-    assert sidecar_scales(tmp_path / "b.tif", size) == expected
+    assert read_sidecar_scales(tmp_path / "b.tif", size) == expected
 
 
 def test_notes_that_disagree_are_both_heard(tmp_path) -> None:
     file = tiff(tmp_path)
     (tmp_path / "a.txt").write_text("um_per_px = 0.25")
     (tmp_path / "a.tif.txt").write_text("Image pixel size: 250 nm")
-    assert sidecar_scales(file, (80, 60)) == (0.25,)
+    assert read_sidecar_scales(file, (80, 60)) == (0.25,)
 
     (tmp_path / "a.tif.txt").write_text("a.tif: um/px 0.25\nb.tif: um/px 0.5\n")
-    assert sidecar_scales(file, (80, 60)) == (0.25, 0.5)
+    assert read_sidecar_scales(file, (80, 60)) == (0.25, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,19 @@ def test_a_sidecar_about_something_else_says_nothing(tmp_path, text) -> None:
     for name in ("a.txt", "a.xml"):
         (tmp_path / name).write_text(text, encoding="utf-8")
 
-    assert sidecar_scales(file, (80, 60)) == ()
+    assert read_sidecar_scales(file, (80, 60)) == ()
 
 
 def test_a_scale_is_positive_finite_and_square() -> None:
-    assert square(0.5, 0.502) == (0.5,)
-    assert square(0.5, None) == (0.5,)
-    assert square(float("nan"), 0.5) == square(0.0, 0.0) == square(-1.0, -1.0) == ()
-    assert dots_as_um_per_px(float("inf"), 1.0) == dots_as_um_per_px(0.0, 0.0) == ()
+    assert get_square_scale(0.5, 0.502) == (0.5,)
+    assert get_square_scale(0.5, None) == (0.5,)
+    assert (
+        get_square_scale(float("nan"), 0.5)
+        == get_square_scale(0.0, 0.0)
+        == get_square_scale(-1.0, -1.0)
+        == ()
+    )
+    assert dots_to_um_per_px(float("inf"), 1.0) == dots_to_um_per_px(0.0, 0.0) == ()
 
 
 # ------------------------------------------------------------------------ real files, where present

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from model import Evaluation, Example, default_taxonomy
-from model.evaluation.evaluate import Case, OodFlag, build_case, not_taught
+from model.evaluation.evaluate import Case, OodFlag, build_case, group_untrained
 from model.evaluation.metrics import auroc, auroc_interval, fpr95, size_kappa
 from model.statistics import bootstrap, mcnemar, upper_bound, wilson
 
@@ -253,7 +253,8 @@ def test_images_of_codes_that_are_not_taught_are_the_labs_own_must_be_flagged_se
     coarse = [example("G6"), example("B5")]
 
     assert {
-        kind: len(some) for kind, some in not_taught([*coarse, example("G8")], STANDARD).items()
+        kind: len(some)
+        for kind, some in group_untrained([*coarse, example("G8")], STANDARD).items()
     } == {
         "not taught: G6": 1,
         "not taught: B5": 1,

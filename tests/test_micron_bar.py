@@ -9,7 +9,7 @@ from drawn import draw
 from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
-from agent.imaging.lines import Line, evenness, parts_of
+from agent.imaging.lines import Line, compute_evenness, find_parts
 from agent.imaging.micron_bar import find_graphics
 
 SIZE = (480, 640)
@@ -235,8 +235,8 @@ def test_a_drawn_line_is_even_and_a_needle_is_not():
 
     line = Line((40, 30, 160, 33), 120.0, exact=False, contrast=160.0, core=(40, 30, 160, 33))
 
-    assert evenness(pixels, line) > 0.8
-    assert evenness(askew, line) < 0.6
+    assert compute_evenness(pixels, line) > 0.8
+    assert compute_evenness(askew, line) < 0.6
 
 
 def test_a_thick_line_that_its_label_leaves_short_halves_of_is_one_bar():
@@ -433,4 +433,4 @@ def test_parts_of_a_mask_are_those_that_opencv_counts(share):
 
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
 
-    assert sorted(parts_of(mask).tolist()) == sorted(stats[1:].tolist())
+    assert sorted(find_parts(mask).tolist()) == sorted(stats[1:].tolist())

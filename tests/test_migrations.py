@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 from agent.errors import BadStore
 from agent.store import Store, engine, schema
 from agent.store.tables import Row
-from agent.watch import Arrival
+from agent.watch import ListedFile
 
 RELEASED = sorted((Path(__file__).parent / "golden" / "schemas").glob("*.sql"))
 """The schema of every revision, each with a few rows, as SQLite writes it out."""
@@ -56,7 +56,7 @@ def test_the_newest_revision_is_the_one_the_program_asks_for() -> None:
 def test_opening_twice_changes_nothing(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/martensight.db"
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        store.arrive([Arrival("LOM", Path("/x"), "a.tif", 1, 1)], at=AT)
+        store.arrive([ListedFile("LOM", Path("/x"), "a.tif", 1, 1)], at=AT)
 
     with Store.open(url, site="Plant 1", agent="PC") as store:
         assert len(list(store.files())) == 1

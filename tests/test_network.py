@@ -11,10 +11,10 @@ from model import WeightsError
 from model.networks.backbones import (
     ARCHITECTURES,
     build_backbone,
-    fingerprint,
     frozen_lite0,
+    hash_state_dict,
     load_backbone,
-    normalise,
+    normalize,
 )
 from model.networks.encoder import cell_weights, pool_features
 
@@ -47,7 +47,7 @@ def test_weights_come_back_from_both_kinds_of_file(tmp_path):
 
     for name in ("w.pth", "w.safetensors"):
         network, sentence = load_backbone("tiny", tmp_path / name)
-        assert fingerprint(network.state_dict()) == fingerprint(state)
+        assert hash_state_dict(network.state_dict()) == hash_state_dict(state)
         assert name in sentence
 
 
@@ -68,7 +68,7 @@ def test_weights_of_another_network_are_refused_in_one_sentence(tmp_path):
 def test_pixels_become_normalised_images():
     grey = np.full((1, 32, 32, 3), 255, np.uint8)
 
-    images = normalise(grey)
+    images = normalize(grey)
 
     assert images.shape == (1, 3, 32, 32)
     assert float(images[0, 0, 0, 0]) == pytest.approx((1 - 0.485) / 0.229, abs=1e-5)

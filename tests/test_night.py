@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from lab import DAY, SETTINGS, TAXONOMY, minutes
 
 from agent.night import (
-    Seen,
-    end_of,
+    ReportedMicrograph,
+    build_reported_micrograph,
+    compute_night_end,
+    compute_night_period,
     missing_nights,
     night_of,
     percent,
-    period_of,
     records,
-    seen_of,
     write_report,
 )
 from agent.night import page as pages
 from agent.night.agreement import WINDOW, Agreement, agreement, still_needed
-from agent.night.cards import _doubt
-from agent.night.diverse import farthest
-from agent.night.facts import from_text, gather, summary_of, to_text
+from agent.night.cards import _describe_uncertainty
+from agent.night.diverse import list_farthest
+from agent.night.facts import from_text, gather, parse_summary, to_text
 from agent.store import OUTAGE, Decision, SourceHealth
 from agent.triage import Reason
 
@@ -52,7 +52,7 @@ def page_of(written):
 
 
 def test_a_night_ends_at_the_wall_clock_of_the_site():
-    after, until = period_of(NIGHT, time(23, 30), BERLIN)
+    after, until = compute_night_period(NIGHT, time(23, 30), BERLIN)
 
     assert after == datetime(2026, 11, 23, 22, 30, tzinfo=UTC)
     assert until == datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
@@ -62,13 +62,13 @@ def test_a_night_ends_at_the_wall_clock_of_the_site():
     ("night", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (NIGHT, 24)]
 )
 def test_a_night_on_which_the_clock_is_changed_is_an_hour_shorter_or_longer(night, hours):
-    after, until = period_of(night, time(23, 30), BERLIN)
+    after, until = compute_night_period(night, time(23, 30), BERLIN)
 
     assert until - after == timedelta(hours=hours)
 
 
 def test_a_wall_time_that_is_skipped_ends_the_night_an_hour_later_by_the_clock():
-    end = end_of(date(2026, 3, 29), time(2, 30), BERLIN)
+    end = compute_night_end(date(2026, 3, 29), time(2, 30), BERLIN)
 
     assert end.astimezone(ZoneInfo(BERLIN)).time() == time(3, 30)
 
@@ -83,14 +83,16 @@ def test_every_instant_is_in_exactly_one_night(instant, at, zone):
     nights = [night + timedelta(days=n) for n in (-2, -1, 0, 1, 2)]
 
     holding = [
-        n for n in nights if period_of(n, at, zone)[0] < instant <= period_of(n, at, zone)[1]
+        n
+        for n in nights
+        if compute_night_period(n, at, zone)[0] < instant <= compute_night_period(n, at, zone)[1]
     ]
 
     assert holding == [night]
 
 
 def test_what_was_done_on_the_stroke_belongs_to_the_night_that_ends(lab):
-    end = end_of(NIGHT, SETTINGS.at, SETTINGS.zone)
+    end = compute_night_end(NIGHT, SETTINGS.at, SETTINGS.zone)
     lab.take(name="in.tif", at=end)
     lab.take(name="out.tif", at=end + timedelta(microseconds=1))
 
@@ -112,7 +114,7 @@ def test_facts_come_back_from_their_text_as_they_were(lab):
 
     assert from_text(text) == facts
     assert json.loads(text)["micrographs"][0]["structure_code"] == "G8"
-    assert summary_of(text) == facts.summary
+    assert parse_summary(text) == facts.summary
 
 
 def test_the_first_writing_freezes_the_facts(lab):
@@ -128,11 +130,11 @@ def test_the_first_writing_freezes_the_facts(lab):
 
 
 def test_a_doubt_about_the_subtype_is_said_as_one(lab):
-    sure = seen_of(lab.store.micrograph(lab.take(reasons=("uncertain",))))
+    sure = build_reported_micrograph(lab.store.micrograph(lab.take(reasons=("uncertain",))))
     torn = dataclasses.replace(sure, subtype_probabilities={"B": 0.08, "G": 0.55, "M": 0.37})
 
-    assert "against G" in _doubt(sure)
-    assert _doubt(torn) == "G8 85 % against subtype M 37 %."
+    assert "against G" in _describe_uncertainty(sure)
+    assert _describe_uncertainty(torn) == "G8 85 % against subtype M 37 %."
 
 
 def test_a_refresh_is_a_recorded_revision(lab):
@@ -195,7 +197,7 @@ def test_the_verdict_counts_what_waits_and_what_could_not_be_used(lab):
 
     written = write(lab)
 
-    assert written.summary.headline == "2 micrographs and 1 file need a person"
+    assert written.summary.headline == "2 micrographs to review · 1 file failed"
     assert written.summary.tone == "problem"
     assert (written.summary.taken, written.summary.review) == (3, 2)
 
@@ -433,7 +435,7 @@ def test_pages_of_an_earlier_writing_do_not_stay(lab, monkeypatch):
 def test_paging_loses_nothing_and_keeps_the_order(weights, most, first_bytes):
     items = list(enumerate(weights))
 
-    paged = pages._paged(iter(items), lambda item: item[1], most, 60, first_bytes)
+    paged = pages._paginate(iter(items), lambda item: item[1], most, 60, first_bytes)
 
     assert [item for page in paged for item in page] == items
     assert all(len(page) <= most for page in paged)
@@ -610,10 +612,10 @@ def test_a_probability_is_never_rounded_to_certainty(share, said):
 
 
 def test_a_file_of_windows_has_its_name_alone(lab):
-    seen = seen_of(lab.store.micrograph(lab.take()))
+    seen = build_reported_micrograph(lab.store.micrograph(lab.take()))
 
     assert dataclasses.replace(seen, path="C:\\export\\a.tif").name == "a.tif"
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, ReportedMicrograph)
 
 
 # --- model and people ---------------------------------------------------------------------------
@@ -669,15 +671,15 @@ def test_the_farthest_automatic_micrographs_are_picked_one_of_each_specimen(lab)
     lab.store.decide(labelled, Decision("code", "Ann", code="G8"), at=DAY)
     views = [far(one, n / 10) for n, one in enumerate(lab.store.between(*period_of_night()))]
 
-    picked = farthest(views, 5)
+    picked = list_farthest(views, 5)
 
     by_id = {one.id: one for one in views}
     assert [by_id[one].process_data.get("field") for one in picked] == [None, "3"]
-    assert farthest(views, 1) == picked[:1]
+    assert list_farthest(views, 1) == picked[:1]
 
 
 def period_of_night():
-    return period_of(NIGHT, SETTINGS.at, SETTINGS.zone)
+    return compute_night_period(NIGHT, SETTINGS.at, SETTINGS.zone)
 
 
 def test_what_is_asked_for_once_more_waits_with_its_reason_and_leaves_a_trail(lab):

@@ -13,9 +13,9 @@ from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.night import write_report
 from agent.night.facts import from_text
-from agent.night.individuals import BASELINE_NIGHTS, chart, series_of
+from agent.night.individuals import BASELINE_NIGHTS, average_by_night, chart
 from agent.night.standing import ControlValue
-from agent.night.trends import Tally, drifts, permuted
+from agent.night.trends import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
 from agent.orders.control import CONTROL
@@ -53,7 +53,8 @@ def test_an_order_that_does_not_conform_stands_before_everything_else(lab):
 
     assert [(one.number, one.conformity) for one in facts.orders] == [("4711", "does_not_conform")]
     assert facts.summary.tone == "problem"
-    assert facts.summary.headline == "1 order needs a person"
+    assert facts.summary.headline == "1 order open (1 does not conform)"
+    assert re.search(r"<b>1</b><span>order conforms</span>", page)
     assert "field 1 is G7, confirmed by Ada: 8 or finer is demanded" in page
     assert 'href="http://127.0.0.1:8787/order/4711"' in page
     assert page.index('id="orders"') < page.index('id="unusable"')
@@ -79,6 +80,80 @@ def test_an_order_that_only_waits_for_what_is_to_come_needs_nobody(lab):
 
     assert facts.summary.tone == "calm"
     assert "1 of 2 fields" in page
+
+
+def test_an_order_that_the_model_sees_out_of_its_limit_is_called_probably_out(lab):
+    field_of(lab, "4711", "G7")
+    field_of(lab, "4712", at=minutes(1))
+
+    page, facts = write(lab)
+
+    assert [(one.number, one.next_step) for one in facts.orders] == [
+        ("4711", "probably_out"),
+        ("4712", "to_confirm"),
+    ]
+    assert facts.summary.headline == "2 orders open (1 probably out of specification)"
+    assert '<b>1</b><span><a href="#orders">order probably out of specification</a>' in page
+    assert '<b>1</b><span><a href="#orders">order to confirm</a>' in page
+
+
+def test_an_order_with_a_field_for_a_reviewer_is_to_confirm_though_images_are_missing(lab):
+    two = dataclasses.replace(WITH_ORDERS, lab=_with(fields=2))
+    field_of(lab, "4711", reasons=("uncertain",))
+    field_of(lab, "4712", at=minutes(1))
+
+    _, facts = write(lab, two)
+
+    assert [(one.number, one.next_step) for one in facts.orders] == [
+        ("4711", "to_confirm"),
+        ("4712", "waiting_for_images"),  # confirmed once the second field is there
+    ]
+
+
+def test_an_order_whose_results_a_failed_check_holds_is_held(lab):
+    held = dataclasses.replace(
+        WITH_ORDERS, lab=dataclasses.replace(WITH_ORDERS.lab, held=lambda _view: "check failed")
+    )
+    confirm(lab, field_of(lab, "4711"), "G8")
+
+    page, facts = write(lab, held)
+
+    assert [one.next_step for one in facts.orders] == ["held"]
+    assert "order held by a failed instrument check" in page
+
+
+def test_an_urgent_order_is_named_in_the_verdict(lab):
+    field_of(lab, "4711")
+    field_of(lab, "4712", at=minutes(1))
+    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=DAY)
+
+    page, facts = write(lab)
+
+    assert [one.number for one in facts.orders] == ["4712", "4711"]
+    assert facts.summary.headline == "2 orders open (1 urgent)"
+    assert "orders to confirm (urgent: 4712)" in page
+
+
+def test_what_holds_for_nearly_every_order_is_said_once(lab):
+    for n in range(4):
+        field_of(lab, f"471{n}", at=minutes(n))
+
+    page, _ = write(lab)
+
+    assert page.count("automatic conformity is off for 100Cr6") == 1
+    assert (
+        "4 orders rest on the model alone in part, and automatic conformity is off for 100Cr6."
+        in page
+    )
+
+
+def test_what_holds_for_two_orders_is_said_of_each(lab):
+    for n in range(2):
+        field_of(lab, f"471{n}", at=minutes(n))
+
+    page, _ = write(lab)
+
+    assert page.count("rests on the model alone, and automatic conformity is off") == 2
 
 
 def _with(**given):
@@ -122,7 +197,7 @@ def test_what_waits_from_an_earlier_night_is_not_forgotten(lab):
 
     assert (facts.waits_before, facts.summary.tone) == (1, "attention")
     assert facts.summary.headline == (
-        "Nothing new needs a person; 1 micrograph of an earlier night waits"
+        "Nothing new to review; 1 micrograph of an earlier night waits"
     )
     assert "micrograph of an earlier night waits, since 21 Nov" in page
 
@@ -180,7 +255,7 @@ def test_a_control_specimen_is_one_value_a_night():
         ControlValue("A", at + timedelta(days=9), 1.0, 1.0),
     ]
 
-    found = series_of(values, lambda when: when.date(), date(2026, 1, 3))
+    found = average_by_night(values, lambda when: when.date(), date(2026, 1, 3))
 
     assert found == {
         ("A", "brightness"): [(date(2026, 1, 1), 105.0)],
@@ -239,9 +314,9 @@ def test_a_control_chart_shows_what_lies_beyond():
 def test_the_same_mix_is_no_drift_and_another_one_is():
     usual = Counter({"G7": 30, "G8": 60})
 
-    assert permuted(usual, Counter({"G7": 10, "G8": 20}), seed=1) > 0.5
-    assert permuted(usual, Counter({"G7": 28, "G8": 2}), seed=1) < 0.01
-    assert permuted(usual, Counter({"G7": 28, "G8": 2}), seed=1) >= 1 / 2000
+    assert compute_permutation_p(usual, Counter({"G7": 10, "G8": 20}), seed=1) > 0.5
+    assert compute_permutation_p(usual, Counter({"G7": 28, "G8": 2}), seed=1) < 0.01
+    assert compute_permutation_p(usual, Counter({"G7": 28, "G8": 2}), seed=1) >= 1 / 2000
 
 
 def test_small_nights_are_pooled_until_they_say_something():

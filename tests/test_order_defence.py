@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_ordering import AT, DEMAND, Desk
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.orders import order_list
 from agent.orders.assessment import assess
 from agent.orders.lab import lab_of
@@ -473,7 +473,9 @@ def test_order_lists_of_the_folder_wait_in_the_same_way(desk):
 @cache
 def steel(seed):
     """Draw a place; the same seed shows the same one."""
-    return draw("G8", seed=seed, um_per_px=0.2, size=(480, 360), bar=None, border=False).pixels
+    return draw_micrograph(
+        "G8", seed=seed, um_per_px=0.2, size=(480, 360), bar=None, border=False
+    ).pixels
 
 
 def show(desk, field, pixels, *, order="4711", confirm=True):
@@ -508,7 +510,9 @@ def test_two_micrographs_of_one_place_count_once_and_the_statement_names_them(de
 
 
 def test_a_mosaic_whose_tiles_overlap_by_a_tenth_is_three_places(desk):
-    wide = draw("G8", seed=5, um_per_px=0.2, size=(1344, 360), bar=None, border=False).pixels
+    wide = draw_micrograph(
+        "G8", seed=5, um_per_px=0.2, size=(1344, 360), bar=None, border=False
+    ).pixels
     for n in (1, 2, 3):
         left = (n - 1) * 432
         show(desk, n, np.ascontiguousarray(wide[:, left : left + 480]))

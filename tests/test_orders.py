@@ -8,15 +8,15 @@ import pytest
 from test_pipeline import Bench, Parrot
 
 from agent.archive import Archive
-from agent.night import seen_of
-from agent.night.cards import causes_of
+from agent.night import build_reported_micrograph
+from agent.night.cards import iter_causes
 from agent.orders.keys import keys_of, read_note
 from agent.orders.order_list import take_folder
 from agent.pipeline import Pipeline
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
-from agent.watch import Arrival, Provenance
+from agent.watch import ListedFile, Provenance
 
 SOURCE = Provenance(
     fixed={"material": "100Cr6"},
@@ -164,7 +164,7 @@ def test_another_subtype_than_ordered_is_the_first_reason_and_the_size_as_ordere
     assert view.expected["subtypes"] == ["G"]
     assert view.expected["codes"] == ["G8"]
     assert view.expected["sizes"]["G"] == {"7": 0.2, "8": 0.8}
-    first, _ = causes_of(seen_of(view))
+    first, _ = iter_causes(build_reported_micrograph(view))
     assert first.sentence == "Ordered G, looks like B: mix-up or heat treatment?"
 
 
@@ -178,7 +178,7 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
 
     (view,) = bench.store.queue()
     assert view.reasons == ("out_of_scope",)
-    (cause,) = causes_of(seen_of(view))
+    (cause,) = iter_causes(build_reported_micrograph(view))
     assert cause.sentence == "Material 100Cr6 has 0 validated specimens."
 
 
@@ -248,7 +248,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
         facts = path.stat()
         bench.store.arrive(
             [
-                Arrival(
+                ListedFile(
                     "LOM", folder, path.name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
                 )
             ],

@@ -159,11 +159,11 @@ def rate_everything(own: OwnLab, chosen: list[tuple[str, str]]) -> None:
     with TestClient(app, base_url=home, headers={"origin": home}) as browser:
         pages = [browser.get("/review").text, browser.get(f"/review/{chosen[0][0]}").text]
         from agent import accounts  # noqa: PLC0415
-        from agent.roundrobin.campaign import order_of  # noqa: PLC0415
+        from agent.roundrobin.campaign import get_order  # noqa: PLC0415
 
         for token in links:
             seat = store.campaigns.seat(hashed=accounts.hash_token(token))
-            order = order_of(campaign, seat.rater.pseudonym)
+            order = get_order(campaign, seat.rater.pseudonym)
             for place, number in enumerate(order, start=1):
                 pages.append(browser.get(f"/rate/{token}/{place}").text)
                 subtype, size = taxonomy.parse(true[campaign.images[number - 1].micrograph])

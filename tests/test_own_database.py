@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
-from lab import DAY
+from lab import DAY, NEXT_DAY
 from shell import Shell
+from test_trail import chain_again
 
+from agent.anchors import Anchor, append
 from agent.settings import read
 from agent.store import Decision, Store
 
@@ -138,3 +140,90 @@ def test_a_new_lab_opens_and_is_known_again(tmp_path, capsys) -> None:
 
     assert shell.agent("files")[0] == 0
     assert shell.agent("files")[0] == 0
+
+
+@pytest.mark.parametrize("mark", ['{"first_act": ""}', '{"first_act": "none"}', "{}", "[", ""])
+@pytest.mark.parametrize("spoil", [empty, without, cleared])
+def test_an_edited_mark_does_not_count_as_beginning_anew(shell, spoil, mark) -> None:
+    spoil(database(shell))
+    (shell.lab.folder / "database.json").write_text(mark, encoding="utf-8")
+
+    code, said = shell.agent("files")
+
+    assert code == 2
+    assert "agent begin-anew --reason TEXT" in said
+
+
+def test_an_edited_mark_is_written_again_for_the_labs_own_database(shell) -> None:
+    mark = shell.lab.folder / "database.json"
+    before = mark.read_text(encoding="utf-8")
+    mark.write_text('{"first_act": ""}', encoding="utf-8")
+
+    assert shell.agent("files")[0] == 0
+
+    assert mark.read_text(encoding="utf-8") == before
+
+
+def test_a_sound_lab_has_nothing_to_begin_anew(shell) -> None:
+    mark = shell.lab.folder / "database.json"
+    before, head = mark.read_bytes(), shell.lab.store.trail_head()
+
+    code, said = shell.agent("begin-anew", "--reason", "why not")
+
+    assert code == 2
+    assert "nothing to begin anew" in said
+    assert shell.lab.store.trail_head() == head
+    assert mark.read_bytes() == before
+
+
+def test_a_restore_writes_the_mark_of_what_it_restored(shell) -> None:
+    mark = shell.lab.folder / "database.json"
+    before = mark.read_bytes()
+    assert shell.agent("backup", shell.folder / "safe.zip")[0] == 0
+    another(database(shell))
+    mark.unlink()
+
+    assert shell.agent("restore", shell.folder / "safe.zip")[0] == 0
+
+    assert mark.read_bytes() == before
+
+
+@pytest.mark.parametrize("spoil", ["DROP TABLE alembic_version", "DELETE FROM alembic_version"])
+def test_a_database_without_its_schema_number_is_refused_with_what_to_do(shell, spoil) -> None:
+    assert shell.agent("backup", shell.folder / "safe.zip")[0] == 0
+    tamper(f"sqlite:///{database(shell)}", spoil)
+
+    code, said = shell.agent("files")
+
+    assert code == 2
+    assert "alembic_version" in said
+    assert "agent restore FILE" in said
+    assert shell.agent("restore", shell.folder / "safe.zip")[0] == 0
+    assert shell.agent("files")[0] == 0
+
+
+def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n')
+    with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
+        append(shell.folder / "trail.jsonl", Anchor.of(store.trail_head(), at=DAY))
+    empty(database(shell))
+    shutil.rmtree(shell.lab.folder / "crops")
+    assert shell.agent("begin-anew", "--reason", "the disk broke")[0] == 0
+
+    code, said = shell.agent("verify")
+
+    assert code == 0
+    assert "is of the database that was lost before the lab was begun anew" in " ".join(
+        said.split()
+    )
+
+
+def test_a_forged_beginning_explains_nothing(shell) -> None:
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n')
+    with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
+        append(shell.folder / "trail.jsonl", Anchor.of(store.trail_head(), at=DAY))
+        store.remember(at=NEXT_DAY, actor="Eve", act="lab.begun_anew", facts={"reason": "x"})
+    tamper(f"sqlite:///{database(shell)}", "UPDATE trail SET actor = 'Eve' WHERE id = 2")
+    chain_again(f"sqlite:///{database(shell)}")
+
+    assert shell.agent("verify")[0] == 3

@@ -11,18 +11,18 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from agent.pictures import (
     Palette,
     colour_bar,
+    cut_window,
     decode,
     decode_mask,
+    draw_box,
+    draw_outline,
     encode_jpeg,
     encode_png,
-    fitted,
+    fit_within,
     has_evidence,
     heat_layer,
     heat_overlay,
-    outline,
-    place,
     thumbnail,
-    window,
 )
 
 GREY = np.full((60, 80, 3), 120, np.uint8)
@@ -61,7 +61,7 @@ def test_a_thumbnail_has_320_px_at_most_and_never_grows():
     wide = np.zeros((400, 1000, 3), np.uint8)
 
     assert thumbnail(wide).shape == (128, 320, 3)
-    assert fitted(GREY, 500) is GREY
+    assert fit_within(GREY, 500) is GREY
 
 
 def test_a_flat_map_leaves_the_micrograph_bare():
@@ -131,7 +131,7 @@ def test_no_evidence_is_told_from_evidence():
 
 
 def test_what_was_cut_away_is_darker_and_the_kept_rectangle_is_outlined():
-    drawn = outline(GREY, (160, 100, 640, 500), field_width=800, marks=[(700, 550, 780, 580)])
+    drawn = draw_outline(GREY, (160, 100, 640, 500), field_width=800, marks=[(700, 550, 780, 580)])
 
     assert drawn[5, 5].tolist() == [66, 66, 66]
     assert drawn[30, 40].tolist() == [120, 120, 120]
@@ -139,7 +139,7 @@ def test_what_was_cut_away_is_darker_and_the_kept_rectangle_is_outlined():
 
 
 def test_a_place_is_drawn_where_it_lies():
-    drawn = place(GREY, (20, 20, 40, 40), field_width=80)
+    drawn = draw_box(GREY, (20, 20, 40, 40), field_width=80)
 
     assert drawn[20, 30].tolist() == [255, 255, 255]
     assert drawn[30, 30].tolist() == [120, 120, 120]
@@ -156,8 +156,8 @@ def test_a_window_shows_the_same_micrometres_whatever_the_pixels():
     coarse = np.zeros((200, 200, 3), np.uint8)
     coarse[:, 95:105] = 255  # 10 px of 0.2 µm
 
-    one = window(fine, (200, 200), 10 / 0.1, 160)
-    other = window(coarse, (100, 100), 10 / 0.2, 160)
+    one = cut_window(fine, (200, 200), 10 / 0.1, 160)
+    other = cut_window(coarse, (100, 100), 10 / 0.2, 160)
 
     assert one.shape == other.shape == (160, 160, 3)
     assert (one[80, :, 0] > 127).sum() == pytest.approx(32, abs=2)
@@ -167,8 +167,8 @@ def test_a_window_shows_the_same_micrometres_whatever_the_pixels():
 def test_a_window_stays_inside_and_is_grey_beyond_a_small_picture():
     pixels = np.full((100, 100, 3), 255, np.uint8)
 
-    corner = window(pixels, (0, 0), 50, 50)
-    small = window(pixels, (50, 50), 200, 100)
+    corner = cut_window(pixels, (0, 0), 50, 50)
+    small = cut_window(pixels, (50, 50), 200, 100)
 
     assert corner.min() == 255
     assert (small[0, 0] == 128).all()

@@ -21,7 +21,7 @@ from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault
 from agent.triage import Policy
-from agent.watch import Arrival, Calibration, Provenance
+from agent.watch import Calibration, ListedFile, Provenance
 from agent.watch.listing import list_folder
 from agent.web import Inbox
 from model import default_taxonomy
@@ -130,7 +130,7 @@ class Bench:
 
     def arrive(self):
         found = list_folder(self.source).pictures
-        files = [Arrival("LOM", self.source, name, *facts) for name, facts in found.items()]
+        files = [ListedFile("LOM", self.source, name, *facts) for name, facts in found.items()]
         return self.store.arrive(sorted(files, key=lambda f: f.relative), at=self.clock())
 
     def take(self, n=16, **given):
@@ -352,6 +352,24 @@ def test_a_note_that_a_share_does_not_give_for_now_is_waited_for(bench, monkeypa
     with monkeypatch.context() as context:
         context.setattr(type(note), "read_bytes", refuse)
         first = bench.take()
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (unassigned,) = bench.store.orders.unassigned()
+    assert (first.stored, first.given_back, second.stored) == (0, 1, 1)
+    assert "4799" in unassigned.reason
+
+
+def test_a_note_that_was_read_while_the_file_waited_counts_though_the_share_hides_it(bench):
+    bench.export("4711_1_1.png")
+    note = bench.source / "4711_1_1.txt"
+    note.write_text("Auftrag: 4799\n", encoding="utf-8")
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
+    bench.pipeline = bench.made(sources={"LOM": source})
+    bench.pool.faults["4711_1_1.png"] = OSError(errno.EIO, "Input/output error")
+    first = bench.take()
+    note.unlink()  # as a share does that lists an empty folder for a moment
+    bench.pool.faults.clear()
     bench.clock.at += timedelta(minutes=1)
     second = bench.take()
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from model.framing import Field
 from model.ood.features import CellFeatures
-from model.ood.localization import compute_heat_map, find_region, over_field
+from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import Distances
 
 
@@ -51,7 +51,7 @@ def test_in_a_field_of_which_only_the_middle_was_seen_the_place_is_where_it_lies
     part = cells(4, 4, origin=(100.0, 50.0))
     shown = field(140, 240)
 
-    whole = over_field(heat, part, shown)
+    whole = expand_to_field(heat, part, shown)
 
     assert find_region(heat, part, shown).box == (120, 60, 130, 70)
     assert whole.shape == (14, 24)

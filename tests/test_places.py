@@ -14,7 +14,7 @@ from copies import CHANGES, EXTRA, cut_pair, rgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.imaging.places import (
     SAME_PLACE,
     Landmarks,
@@ -30,7 +30,7 @@ SIZE = (600, 450)
 @cache
 def field(seed: int, size: tuple[int, int] = (1100, 825)) -> np.ndarray:
     """Draw a field of one specimen."""
-    drawn = draw("G8", seed=seed, specimen=1, size=size, bar=None, border=False)
+    drawn = draw_micrograph("G8", seed=seed, specimen=1, size=size, bar=None, border=False)
     return np.ascontiguousarray(drawn.pixels[..., 1])
 
 

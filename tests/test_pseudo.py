@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lab import DAY, Lab
 
-from agent.retrain.pseudo import Audit, pool_of, stays, within_quotas
+from agent.retrain.pseudo import Audit, is_stable, list_candidates, select_within_quotas
 from agent.store import Decision
 from model import Example, Field
 
@@ -39,11 +39,11 @@ def test_only_what_is_ordinary_and_sure_is_in_the_pool(lab):
     sure, unsure = lab.take("G8"), lab.take("G8")
     lab.take("G8", reasons=("strange",))
 
-    pool, audit = pool_of(everything(lab, unsure=(unsure,)), BUNDLE)
+    pool, audit = list_candidates(everything(lab, unsure=(unsure,)), BUNDLE)
 
     assert [view.id for view in pool] == [sure]
     assert audit == Audit(0, 0)
-    assert pool_of(everything(lab), "another")[0] == []
+    assert list_candidates(everything(lab), "another")[0] == []
 
 
 def test_control_samples_that_were_decided_unseen_are_the_audit(lab):
@@ -54,7 +54,7 @@ def test_control_samples_that_were_decided_unseen_are_the_audit(lab):
     seen = lab.take("G8", reasons=("control_sample",))
     lab.store.decide(seen, Decision(kind="code", by="E. Meier", code="G8"), at=DAY)
 
-    pool, audit = pool_of(everything(lab), BUNDLE)
+    pool, audit = list_candidates(everything(lab), BUNDLE)
 
     assert audit == Audit(2, 1)
     assert pool == [], "what a person is asked about is never learned from unasked"
@@ -70,23 +70,25 @@ def test_the_audit_asks_for_97_percent_at_the_lower_limit(n, right, passed):
 def test_quotas_keep_people_in_the_majority(lab):
     for number in range(12):
         lab.take("G8", order="1", specimen=str(number % 4))
-    pool, _ = pool_of(everything(lab), BUNDLE)
+    pool, _ = list_candidates(everything(lab), BUNDLE)
 
-    assert len(within_quotas(pool, labelled(100))) == 8, "two of each specimen"
-    assert len(within_quotas(pool, labelled(10))) == 4, "30 % of all"
-    assert within_quotas(pool, labelled(100, "G7")) == [], "no more of a code than people labelled"
+    assert len(select_within_quotas(pool, labelled(100))) == 8, "two of each specimen"
+    assert len(select_within_quotas(pool, labelled(10))) == 4, "30 % of all"
+    assert select_within_quotas(pool, labelled(100, "G7")) == [], (
+        "no more of a code than people labelled"
+    )
     known = [*labelled(100), Example("k", "G8", "1/0", lambda: None)]  # type: ignore[arg-type, return-value]  # never loaded
-    assert len(within_quotas(pool, known)) == 6, "none of a specimen that people labelled"
+    assert len(select_within_quotas(pool, known)) == 6, "none of a specimen that people labelled"
 
 
 def test_no_group_that_people_labelled_is_taken_from_by_whatever_column_it_is_one(lab):
     for number in range(4):
         lab.take("G8", order=str(number % 2), specimen=str(number))
-    pool, _ = pool_of(everything(lab), BUNDLE)
+    pool, _ = list_candidates(everything(lab), BUNDLE)
     known = [*labelled(100), Example("k", "G8", "1", lambda: None)]  # type: ignore[arg-type, return-value]  # never loaded
 
-    assert len(within_quotas(pool, known)) == 4
-    taken = within_quotas(pool, known, group_by="order")
+    assert len(select_within_quotas(pool, known)) == 4
+    taken = select_within_quotas(pool, known, group_by="order")
 
     assert [view.process_data["order"] for view in taken] == ["0", "0"]
 
@@ -107,8 +109,8 @@ def test_an_answer_that_changes_when_the_field_is_turned_is_no_answer():
     def always(fields):
         return [Said(("G", "8"))] * len(fields)
 
-    assert stays(shown, "G8", always, lambda subtype, size: subtype + size)
-    assert not stays(shown, "G8", by_corner, lambda subtype, size: subtype + size)
+    assert is_stable(shown, "G8", always, lambda subtype, size: subtype + size)
+    assert not is_stable(shown, "G8", by_corner, lambda subtype, size: subtype + size)
 
 
 def test_without_an_audit_nothing_is_taught_and_the_sentence_says_what_is_missing(own_lab, capsys):

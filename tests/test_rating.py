@@ -12,7 +12,7 @@ from rounds import AT, NAME, Round, comment, lab_in
 from test_web import PROMISED
 
 from agent import accounts
-from agent.roundrobin.campaign import order_of
+from agent.roundrobin.campaign import get_order
 from agent.store import NewImage, NewRater
 from agent.web import create_app
 from model import default_taxonomy
@@ -80,7 +80,7 @@ def test_a_rater_is_led_through_all_micrographs_to_the_end(round_, browser):
 def test_each_rater_has_an_order_of_their_own(round_):
     campaign = round_.lab.store.campaigns.find(NAME)
 
-    assert order_of(campaign, "R01") != order_of(campaign, "R02")
+    assert get_order(campaign, "R01") != get_order(campaign, "R02")
 
 
 def test_the_page_tells_nothing_that_model_or_people_said(round_, browser):

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from agent.errors import FileCode, FileError
 from agent.imaging.read import Limits, read
-from agent.imaging.tones import to_rgb, torn_at, upright
+from agent.imaging.tones import apply_orientation, find_tear, to_rgb
 from agent.pictures import encode_png
 
 HEIGHT, WIDTH = 96, 128
@@ -362,7 +362,7 @@ def test_a_jpeg_is_turned_as_its_exif_says(tmp_path, orientation, turned) -> Non
     [micrograph] = read(file)
 
     assert (micrograph.pixels == turned(read(plain)[0].pixels)).all()
-    assert (micrograph.pixels == upright(read(plain)[0].pixels, orientation)).all()
+    assert (micrograph.pixels == apply_orientation(read(plain)[0].pixels, orientation)).all()
 
 
 def test_the_bytes_decide_and_not_the_name(tmp_path) -> None:
@@ -541,10 +541,10 @@ def test_a_row_that_breaks_off_is_seen_and_a_dark_edge_is_not() -> None:
     for y in range(20, 50):
         wandering[y, max(0, 80 - 4 * (y - 19)) :] = 0
 
-    assert torn_at(rows) is None
-    assert torn_at(torn) == 30
-    assert torn_at(wandering) is None
-    assert torn_at(np.zeros((5, 5), np.uint8)) is None
+    assert find_tear(rows) is None
+    assert find_tear(torn) == 30
+    assert find_tear(wandering) is None
+    assert find_tear(np.zeros((5, 5), np.uint8)) is None
 
 
 def test_the_rule_for_tones_never_looks_at_the_images_own_range() -> None:

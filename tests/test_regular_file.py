@@ -11,7 +11,7 @@ import pytest
 from test_read import colours
 
 from agent.archive import Archive
-from agent.imaging.metadata import sidecar_scales
+from agent.imaging.metadata import read_sidecar_scales
 from agent.imaging.read import read
 from agent.pictures import encode_png
 from agent.regular_file import open_regular
@@ -54,12 +54,12 @@ def test_a_link_in_the_place_of_a_sidecar_says_no_scale(tmp_path, secret) -> Non
     text = "<OME><Image><Pixels SizeX='128' PhysicalSizeX='0.2' PhysicalSizeY='0.2'/></Image></OME>"
     (tmp_path / "elsewhere.xml").write_text(text)
     (tmp_path / "secret.xml").write_text(text)
-    heard = sidecar_scales(secret, (128, 96))
+    heard = read_sidecar_scales(secret, (128, 96))
     (tmp_path / "secret.xml").unlink()
     (tmp_path / "secret.xml").symlink_to(tmp_path / "elsewhere.xml")
 
     assert heard
-    assert sidecar_scales(secret, (128, 96)) == ()
+    assert read_sidecar_scales(secret, (128, 96)) == ()
 
 
 def test_a_regular_file_is_opened(secret) -> None:

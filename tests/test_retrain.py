@@ -6,8 +6,16 @@ import pytest
 from small_lab import copy_of, past, write_labelled
 
 from agent.archive import Archive
-from agent.labelled_folder import key_of
-from agent.retrain import Gate, bundle_named, bundles_in, collect, every_bundle, plan_of, retrain
+from agent.labelled_folder import get_key
+from agent.retrain import (
+    Gate,
+    collect,
+    get_bundle,
+    get_bundles_folder,
+    get_training_config,
+    list_bundles,
+    retrain,
+)
 from agent.store import Decision, Store, store_url
 from model import read_manifest
 
@@ -29,7 +37,7 @@ def store(data):
 
 
 def current(store, data):
-    return bundle_named(data, store.current_bundle())
+    return get_bundle(data, store.current_bundle())
 
 
 def learn(store, data, *, min_new):
@@ -39,8 +47,8 @@ def learn(store, data, *, min_new):
         retrain(
             collect(store, Archive(data), manifest.taxonomy),
             current=bundle,
-            plan=plan_of(manifest),
-            bundles=bundles_in(data),
+            plan=get_training_config(manifest),
+            bundles=get_bundles_folder(data),
             min_new=min_new,
             now=manifest.created_at,
         )
@@ -85,20 +93,20 @@ def test_specimens_stay_together(lab, store, data):
 
 
 def test_with_too_few_new_labels_nothing_is_taught(store, data):
-    before = every_bundle(data)
+    before = list_bundles(data)
 
     (outcome,) = learn(store, data, min_new=5)
 
     assert outcome.gate is Gate.NOT_ENOUGH_EVIDENCE
     assert "0 new or changed labels" in outcome.sentence
-    assert every_bundle(data) == before
+    assert list_bundles(data) == before
 
 
 def test_a_candidate_is_held_against_the_present_bundle_on_images_neither_learned_from(learned):
     lab, outcome = learned
 
-    candidate = read_manifest(bundle_named(lab.folder / "data", outcome.candidate))
-    present = read_manifest(bundle_named(lab.folder / "data", outcome.current))
+    candidate = read_manifest(get_bundle(lab.folder / "data", outcome.candidate))
+    present = read_manifest(get_bundle(lab.folder / "data", outcome.current))
     assert set(present.split["test"]) <= set(candidate.split["test"])
     assert not set(candidate.split["test"]) & candidate.learned_from
     assert not set(candidate.split["test"]) & present.learned_from
@@ -107,7 +115,7 @@ def test_a_candidate_is_held_against_the_present_bundle_on_images_neither_learne
 
 
 def test_a_dry_run_says_what_would_be_learned_from_and_teaches_nothing(lab, data, capsys):
-    before = every_bundle(data)
+    before = list_bundles(data)
     import_more(lab, specimens=1)
     capsys.readouterr()
 
@@ -117,7 +125,7 @@ def test_a_dry_run_says_what_would_be_learned_from_and_teaches_nothing(lab, data
     assert code == 0
     assert said["new_labels"] == 6
     assert said["wanted"] == 20
-    assert every_bundle(data) == before
+    assert list_bundles(data) == before
 
 
 def test_labels_that_were_put_right_since_count_as_much_as_new_ones(lab, store, data, capsys):
@@ -133,7 +141,7 @@ def test_labels_that_were_put_right_since_count_as_much_as_new_ones(lab, store, 
 
     said = json.loads(capsys.readouterr().out)
     assert said["codes"]["G8"] == 20
-    assert said["new_labels"] == sum(key_of(one.sha256, one.page) in learned for one in wrong) > 10
+    assert said["new_labels"] == sum(get_key(one.sha256, one.page) in learned for one in wrong) > 10
 
 
 def test_a_gate_that_says_no_ends_with_3(lab, capsys):
@@ -188,7 +196,9 @@ def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(lab, monkeypatch, 
     lab.agent("retrain", "--json")
 
     candidate = json.loads(capsys.readouterr().out)["candidate"]
-    assert (bundles_in(lab.folder / "data") / candidate / "record" / "confusion.svg").is_file()
+    assert (
+        get_bundles_folder(lab.folder / "data") / candidate / "record" / "confusion.svg"
+    ).is_file()
 
 
 def test_a_person_promotes_and_goes_back_and_both_are_in_the_trail(learned):

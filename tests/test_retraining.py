@@ -18,7 +18,7 @@ from works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
 from agent.errors import BadSettings
-from agent.retrain import Step, every_bundle, sweep
+from agent.retrain import Step, delete_leftovers, list_bundles
 from agent.service.candidates import (
     Candidates,
     has_enough_new,
@@ -151,21 +151,21 @@ def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):
 
 
 def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(settings, store):
-    before = every_bundle(settings.store.folder)
+    before = list_bundles(settings.store.folder)
 
     with pytest.raises(ChildEnded):
         list(learning(settings, store, by="E. Meier", work=says_no))
 
     (job,) = store.ended_jobs("retrain")
     assert (job.outcome, job.facts["sentence"]) == ("failed", "there is nothing to learn from.")
-    assert every_bundle(settings.store.folder) == before
+    assert list_bundles(settings.store.folder) == before
 
 
 @pytest.mark.parametrize(
     ("disk", "memory", "what"), [(10**9, 10**12, "of disk"), (10**12, 10**9, "of memory")]
 )
 def test_without_room_nothing_is_begun(settings, disk, memory, what):
-    (bundle,) = every_bundle(settings.store.folder)
+    (bundle,) = list_bundles(settings.store.folder)
 
     with pytest.raises(NoRoom, match=what):
         refuse_without_room(bundle, disk_free=lambda _: disk, memory_free=lambda: memory)
@@ -199,7 +199,7 @@ def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
 
 def test_what_a_killed_teaching_left_is_cleaned_up_and_no_bundle_is_touched(settings):
     folder = settings.store.folder
-    before = every_bundle(folder)
+    before = list_bundles(folder)
     left = folder / "bundles" / ".20261124-0badcafe-1f2e3d4c"
     fresh = folder / "bundles" / ".training-0123456789ab"
     old = folder / "bundles" / ".training-ba9876543210"
@@ -207,10 +207,10 @@ def test_what_a_killed_teaching_left_is_cleaned_up_and_no_bundle_is_touched(sett
         path.mkdir()
     os.utime(old, (0, 0))
 
-    assert sweep(folder) == [left.name, old.name]
+    assert delete_leftovers(folder) == [left.name, old.name]
 
     assert fresh.is_dir()
-    assert every_bundle(folder) == before
+    assert list_bundles(folder) == before
 
 
 # --- by itself ----------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_a_report_is_written_by_command(lab, agent):
 
     assert code == 0
     assert said.strip().endswith("2026-11-24.html")
-    assert "1 micrograph needs a person" in aside
+    assert "1 micrograph to review" in aside
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_one_page_says_of_every_site_what_needs_a_person(labs, tmp_path):
     )
     assert plant_2 < plant_1  # who needs a person stands first
     assert "<i>Plant 2</i>" not in page
-    assert "1 micrograph needs a person" in page
+    assert "1 micrograph to review" in page
     assert 'href="http://two:8787/reports/2026-11-24.html"' in page
     assert "1, the oldest since 24 Nov" in page
     assert 'href="sites.html"' in (tmp_path / "reports" / "site-2" / "index.html").read_text(

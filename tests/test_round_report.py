@@ -18,7 +18,7 @@ from agent.errors import WrongUse
 from agent.night import write_report
 from agent.night.facts import gather
 from agent.roundrobin import report as reporting
-from agent.roundrobin.campaign import close, order_of
+from agent.roundrobin.campaign import close, get_order
 from agent.store import ROUND_ROBIN, Decision, Opinion
 from agent.web import create_app
 
@@ -31,7 +31,7 @@ def play(round_) -> None:
     for rater, token in round_.tokens.items():
         del token
         seat = seat_of(round_, rater)
-        for number in order_of(seat.campaign, rater):
+        for number in get_order(seat.campaign, rater):
             subtype, size, criterion, comment = round_.everything()[rater, number]
             said = Opinion(subtype, size, criterion, comment, 2.5)
             campaigns.rate(seat, number, said, at=AT)
@@ -93,11 +93,11 @@ def test_the_report_is_what_an_independent_computation_says(played, tmp_path):
 
 
 def test_kappa_of_what_all_told_is_what_statsmodels_says(played, tmp_path):
-    from agent.roundrobin.campaign import panel_of  # noqa: PLC0415
+    from agent.roundrobin.campaign import build_panel  # noqa: PLC0415
     from agent.roundrobin.panel import Level, agreement  # noqa: PLC0415
 
     store = played.lab.store.campaigns
-    panel = panel_of(store.find(NAME), store.ratings(NAME))
+    panel = build_panel(store.find(NAME), store.ratings(NAME))
     expected = independent(played, played.everything())
     whole = type(panel)(panel.taxonomy, panel.raters, tuple(expected["whole"]), panel.answers)
 

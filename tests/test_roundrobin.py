@@ -8,7 +8,7 @@ import pytest
 from lab import minutes
 from shell import Shell
 
-from agent.roundrobin.campaign import order_of
+from agent.roundrobin.campaign import get_order
 from agent.store import Decision
 
 CODES = ("G7", "G8", "B8", "M9-10", "G8", "B7")
@@ -143,11 +143,11 @@ def test_each_rater_has_an_order_of_their_own_that_stays(shell):
     spring(shell)
     campaign = shell.lab.store.campaigns.find("spring")
 
-    orders = [order_of(campaign, f"R{n:02d}") for n in range(1, 15)]
+    orders = [get_order(campaign, f"R{n:02d}") for n in range(1, 15)]
 
     assert all(sorted(one) == [1, 2, 3, 4] for one in orders)
     assert len({tuple(one) for one in orders}) > 5
-    assert orders[0] == order_of(campaign, "R01")
+    assert orders[0] == get_order(campaign, "R01")
 
 
 def test_no_name_of_a_rater_is_in_the_trail(shell):

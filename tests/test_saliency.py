@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from model.inference.saliency import (
-    coarser_margin,
-    contrast,
+    compute_coarser_margin,
+    compute_contrast,
+    compute_evidence,
+    compute_evidence_limit,
     crop_to_field,
-    evidence,
-    evidence_limit,
     grad_cam,
 )
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
@@ -29,7 +29,7 @@ def head_of(layer: nn.Linear, centre: np.ndarray) -> Head:
 
 
 def by_cell_of(features: np.ndarray, head: Head) -> np.ndarray:
-    return logits_by_cell(features, HeadLayer.of((head,), len(features)))
+    return logits_by_cell(features, HeadLayer.from_heads((head,), len(features)))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_mean_of_the_map_plus_the_bias_is_the_logit(seen):
 
     for index in range(3):
         by_cell = by_cell_of(features[0].numpy(), head)
-        total = evidence(by_cell, head, index).mean() + head.bias[index]
+        total = compute_evidence(by_cell, head, index).mean() + head.bias[index]
         assert total == pytest.approx(logits[index], abs=1e-4)
 
 
@@ -79,7 +79,7 @@ def test_it_equals_the_grad_cam_package(seen):
             )[0]
             array = by_cell_of(features[0].numpy(), head)
             offset = float(head.weight[index] @ head.centre)
-            signed = (evidence(array, head, index) + offset) / theirs.size
+            signed = (compute_evidence(array, head, index) + offset) / theirs.size
             scale = np.abs(theirs).max()
             assert np.abs(signed - theirs).max() / scale < 1e-5
             assert np.abs(grad_cam(array, head, index) - np.maximum(theirs, 0)).max() < 1e-5 * scale
@@ -89,7 +89,9 @@ def test_the_contrast_of_two_sizes_adds_up_to_the_difference_of_their_logits(see
     _, _, _, features, head = seen
     array = features[0].numpy()
 
-    difference = contrast(by_cell_of(array, head), head, 1, 0).mean() + head.bias[1] - head.bias[0]
+    difference = (
+        compute_contrast(by_cell_of(array, head), head, 1, 0).mean() + head.bias[1] - head.bias[0]
+    )
 
     logits = head.logits(array.mean((1, 2))[None])[0]
     assert difference == pytest.approx(logits[1] - logits[0], abs=1e-4)
@@ -101,7 +103,9 @@ def test_a_random_head_shows_another_map(seen):
     random_head = head_of(nn.Linear(512, 3), head.centre)
 
     array = features[0].numpy()
-    true, other = (evidence(by_cell_of(array, h), h, 0).ravel() for h in (head, random_head))
+    true, other = (
+        compute_evidence(by_cell_of(array, h), h, 0).ravel() for h in (head, random_head)
+    )
 
     assert abs(np.corrcoef(true.argsort().argsort(), other.argsort().argsort())[0, 1]) < 0.7
 
@@ -113,7 +117,8 @@ def test_a_random_network_shows_another_map(seen):
         others = Encoder(build_backbone("resnet18")).eval()(pixels)
 
     true, other = (
-        evidence(by_cell_of(f[0].numpy(), head), head, 0).ravel() for f in (features, others)
+        compute_evidence(by_cell_of(f[0].numpy(), head), head, 0).ravel()
+        for f in (features, others)
     )
 
     assert abs(np.corrcoef(true.argsort().argsort(), other.argsort().argsort())[0, 1]) < 0.7
@@ -128,7 +133,7 @@ def test_the_map_finds_the_coarse_band():
         "h", "e", ("coarse", "fine"), weight, np.zeros(2, np.float32), features.mean((1, 2))
     )
 
-    speaks = contrast(by_cell_of(features, head), head, 0, 1)
+    speaks = compute_contrast(by_cell_of(features, head), head, 0, 1)
 
     assert set(speaks.ravel().argsort()[-16:] // 8) == {2, 3}
 
@@ -139,15 +144,15 @@ def test_a_cell_looks_coarser_exactly_where_a_coarser_size_has_the_largest_logit
     by_cell = by_cell_of(features[0].numpy(), head)
 
     assert np.allclose(by_cell.mean((1, 2)), head.logits(features[0].numpy().mean((1, 2))[None])[0])
-    assert np.array_equal(coarser_margin(by_cell, 1) > 0, by_cell.argmax(0) == 0)
-    assert np.array_equal(coarser_margin(by_cell, 2) > 0, by_cell.argmax(0) < 2)
+    assert np.array_equal(compute_coarser_margin(by_cell, 1) > 0, by_cell.argmax(0) == 0)
+    assert np.array_equal(compute_coarser_margin(by_cell, 2) > 0, by_cell.argmax(0) < 2)
 
 
 def test_one_image_in_a_hundred_cells_leaves_the_scale_of_the_maps():
     values = [np.linspace(-1, 1, 1001, dtype=np.float32), np.linspace(-3, 3, 1001)]
 
-    assert 2.9 < evidence_limit(values) < 3.0
-    assert evidence_limit([]) == 0.0
+    assert 2.9 < compute_evidence_limit(values) < 3.0
+    assert compute_evidence_limit([]) == 0.0
 
 
 def test_a_map_covers_the_field_and_nothing_else():

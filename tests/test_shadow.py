@@ -10,9 +10,9 @@ from lab import DAY, SETTINGS
 from small_lab import past, twin_of
 
 from agent import settings as settings_of
-from agent.demo.microscope import encoded
+from agent.demo.microscope import encode
 from agent.night import write_report
-from agent.retrain import every_bundle
+from agent.retrain import list_bundles
 from agent.service import run_once
 from agent.service.candidates import Candidates
 from agent.service.place import clock
@@ -151,10 +151,10 @@ def small(own_lab):
     for one in past(1, first_order=5000, seed=3, codes=("G7",)):
         drawn = one.drawn((280, 210), border=False)
         (own_lab.folder / "export" / one.name).write_bytes(
-            encoded(drawn, one.name.rpartition(".")[2])
+            encode(drawn, one.name.rpartition(".")[2])
         )
     settings = settings_of.read(own_lab.folder / "agent.toml", {})
-    (first,) = every_bundle(settings.store.folder)
+    (first,) = list_bundles(settings.store.folder)
     with open_store(settings) as store:
         run_once(settings, store)
         yield own_lab, settings, store, twin_of(first).name

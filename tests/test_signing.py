@@ -25,9 +25,14 @@ AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 SIGNER = ("--by", "Leo", "--reason", "why")
 WORDS: dict[str, tuple[str, ...]] = {
+    "orders hold": ("4711", "--reason", "complaint"),
+    "orders release": ("4711", "--reason", "settled"),
     "import": ("FOLDER",),
     "models promote": ("20261101-0badcafe", *SIGNER),
     "models rollback": SIGNER,
+    "msa plan": (
+        "m", "--specimens", "CSV", "--operators", "A,B", "--microscopes", "A,B", "--by", "Leo",
+    ),
     "orders amend": ("4711", *SIGNER),
     "orders assign": ("ID", "4711", "1", *SIGNER),
     "orders dismiss-file": ("4711", "a.tif", *SIGNER),
@@ -36,32 +41,31 @@ WORDS: dict[str, tuple[str, ...]] = {
     "orders reopen": ("4711", *SIGNER),
     "orders same-place": ("ID", "ID", "--different", *SIGNER),
     "orders supersede": ("ID", *SIGNER),
+    "orders urgent": ("4711", "--by", "Leo"),
     "review label": ("ID", "G8", "--by", "Leo"),
     "review undo": ("ID", "--by", "Leo"),
+    "roundrobin close": ("m", "--by", "Leo"),
+    "roundrobin new": ("m", "--stratified", "2", "--by", "Leo"),
+    "roundrobin open": ("m", "--by", "Leo"),
     "scale check": (
         "a.tif", "--division", "10um", "--by", "Leo", "--microscope", "L", "--objective", "50x",
     ),
     "spec automatic": ("100Cr6", *SIGNER),
     "train": ("FOLDER",),
+    "users add": ("Eve", "--role", "admin", "--password-stdin", "--by", "Leo"),
+    "users enable": ("Leo", "--by", "Leo"),
+    "users role": ("Leo", "viewer", "--by", "Leo"),
+    "users token": ("eve", "--role", "admin", "--by", "Leo"),
     "validate": ("100Cr6", "FOLDER", "--by", "Leo"),
 }  # fmt: skip
 """What is typed behind each command that signs."""
 NOT_SIGNED = {
-    "roundrobin close": "ratings are given in the browser, by an account or a link",
-    "roundrobin new": "it plans",
-    "roundrobin open": "it invites",
     "roundrobin report": "it reports what was rated",
-    "msa plan": "it plans",
     "msa report": "it reports what was rated",
     "orders import": "what a list changes waits for a lead",
-    "orders urgent": "it decides nothing",
     "trace": "it states what the rows say",
-    "users add": "whoever may run this makes the first account",
-    "users disable": "it lets nobody in",
-    "users enable": "as users add",
+    "users disable": "it lets nobody in, and has to be at once",
     "users password": "it is the way back where a password is lost",
-    "users role": "as users add",
-    "users token": "as users add",
 }
 """Commands that name somebody and do not sign, and why; each keeps the system's user."""
 
@@ -116,7 +120,7 @@ def test_every_command_that_names_somebody_signs_or_says_why_not(shell) -> None:
 @pytest.mark.parametrize("command", sorted(WORDS))
 def test_a_lab_with_accounts_refuses_each_act_that_nobody_signed(shell, command) -> None:
     public_id = shell.lab.take("G8", order="4711", specimen="1")
-    let_in(shell)
+    let_in(shell, role="admin")
     before = shell.lab.store.trail_head()
 
     code, said = shell.agent(*typed(shell, command, public_id))
@@ -130,6 +134,7 @@ def test_a_lab_with_accounts_refuses_each_act_that_nobody_signed(shell, command)
 @pytest.mark.parametrize("command", sorted(WORDS))
 def test_a_token_of_too_low_a_role_signs_none(shell, command, monkeypatch) -> None:
     public_id = shell.lab.take("G8", order="4711", specimen="1")
+    let_in(shell, "Boss", "admin")
     monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", "viewer"))
     words = ["lims" if word == "Leo" else word for word in typed(shell, command, public_id)]
 
@@ -159,7 +164,23 @@ def test_every_act_of_the_shell_keeps_the_systems_user(shell) -> None:
     assert shell.agent("orders", "urgent", "4711", "--by", "Leo")[0] == 0
 
     (act,) = shell.lab.store.trail("order.urgent")
-    assert act.facts["signed"] == {"kind": "shell", "os_user": os_user()}
+    assert act.facts["signed"] == {
+        "kind": "shell",
+        "os_user": os_user(),
+        "meaning": "put first",
+    }
+
+
+def test_accounts_are_changed_by_whoever_runs_the_command_until_an_admin_may_log_in(shell) -> None:
+    let_in(shell, "Leo", "lead")
+
+    assert shell.agent("users", "role", "Leo", "admin")[0] == 0
+    assert shell.agent("users", "role", "Leo", "viewer")[0] == 2
+    shell.lab.store.accounts.disable("Leo", disabled=True, by="x", at=AT)
+    assert shell.agent("users", "role", "Leo", "viewer")[0] == 0
+
+    acts = shell.lab.store.trail("account.role_changed")
+    assert [act.facts["role"] for act in acts] == ["admin", "viewer"]
 
 
 def test_a_token_signs_as_its_program_and_as_nobody_else(shell, monkeypatch) -> None:
@@ -193,7 +214,8 @@ def test_a_program_has_one_vote_in_the_shell_and_in_the_api(shell, monkeypatch) 
     assert shell.agent("review", "label", public_id, "G8")[0] == 0
 
     (act,) = shell.lab.store.trail("label.given")
-    assert voter_of(act.actor) == voter_of("Leo (by lims)")
+    assert act.actor == "lims (program)"
+    assert voter_of(act.actor) == voter_of("Leo (by lims)") == voter_of("lims (by lims)")
 
 
 def test_a_disabled_token_signs_nothing(shell, monkeypatch) -> None:

@@ -37,18 +37,19 @@ def test_no_promise_breaks_in_250_histories(first):
 
 
 def test_a_seed_is_the_same_history_to_the_step():
-    first, second = play("--seed", "7", "--replay"), play("--seed", "7", "--replay")
+    played = play("--seed", "7", "--replay", "--times", "2")
 
-    steps = [line for line in first.stdout.splitlines() if re.match(r"\d+ \d+\.\d\d ", line)]
-    digests = [re.findall(r"digest ([0-9a-f]{8})", one.stdout) for one in (first, second)]
+    steps = [line for line in played.stdout.splitlines() if re.match(r"\d+ \d+\.\d\d ", line)]
+    one, other = re.findall(r"digest ([0-9a-f]{8})", played.stdout)
     assert len(steps) > 50
-    assert digests[0] == digests[1]
-    assert digests[0]
+    assert one == other
 
 
-@pytest.mark.parametrize("mutant", ["settle time ignored", "what is given back"])
-def test_a_planted_fault_is_caught_and_its_seed_is_named(mutant):
-    played = play("--mutants", "--only", mutant, "--first", "20000", "--histories", "60")
+def test_planted_faults_are_caught_and_their_seeds_are_named():
+    mutants = ["settle time ignored", "what is given back", "duplicates not recognised"]
+
+    only = [part for name in mutants for part in ("--only", name)]
+    played = play("--mutants", *only, "--first", "20000", "--histories", "60")
 
     assert played.returncode == 0, played.stdout + played.stderr
-    assert re.search(r": after \d+: ", played.stdout)
+    assert len(re.findall(r": after \d+, seed 20\d{3}: ", played.stdout)) == 3

@@ -1,10 +1,10 @@
 """What a customer demands is read to the last key; what nobody can judge is named, not guessed."""
 
 from datetime import date
-from pathlib import Path
 
 import pytest
 
+import reports
 from agent.orders import BadSpecification, faults, read_specifications
 from agent.orders.limit import Direction, Limit
 from model import default_taxonomy
@@ -148,9 +148,9 @@ def test_an_order_nobody_speaks_of_is_said_to_have_no_limit(read):
     assert choice.sentence == "no specification limit is set for material C56E2"
 
 
-def test_the_sample_in_the_readme_can_be_judged(read):
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    sample = readme.partition("<!-- specification -->")[2].split("```")[1].removeprefix("toml")
+def test_the_sample_in_the_guide_can_be_judged(read):
+    page = reports.read_guide("orders")
+    sample = page.partition("## Write a specification")[2].split("```")[1].removeprefix("toml")
 
     (entry,) = read(sample).entries
 

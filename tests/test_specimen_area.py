@@ -9,7 +9,7 @@ from drawn import draw
 from drawn_steel import steel as grey_steel
 from small_lab import past
 
-from agent.demo.microscope import encoded
+from agent.demo.microscope import encode
 from agent.imaging import belief
 from agent.imaging.cells import grid_shape
 from agent.imaging.specimen_area import find_border
@@ -136,8 +136,8 @@ def test_a_grainy_mount_beside_hardly_etched_steel_is_left_out(seed):
 
 
 def test_every_witness_says_something_at_every_value_it_may_see():
-    assert set(belief.OUTSIDE) == set(belief.WITNESSES)
-    assert set(belief.SECOND) == set(belief.AT_A_GLANCE)
+    assert set(belief.OUTSIDE) == set(belief.FEATURES)
+    assert set(belief.SECOND) == set(belief.QUICK_FEATURES)
     for nodes, says in (*belief.OUTSIDE.values(), *belief.SECOND.values()):
         assert len(nodes) == len(says)
         assert (np.diff(nodes) > 0).all()
@@ -280,7 +280,7 @@ def test_covered_cells_are_neither_steel_nor_outside():
 
 def test_what_paper_is_left_around_a_micron_bar_is_never_the_specimen():
     (picture,) = (p for p in past(2, first_order=3000, seed=9) if p.name.startswith("3001_02_02"))
-    held = encoded(picture.drawn((280, 210), border=False), "jpg")
+    held = encode(picture.drawn((280, 210), border=False), "jpg")
     pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(held, np.uint8), 1), cv2.COLOR_BGR2RGB)
     covered = np.zeros(grid_shape(210, 280), bool)
     covered[107:136, 143:182] = True

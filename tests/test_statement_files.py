@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
+from databases import tamper
 from lab import DAY
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -174,6 +175,25 @@ def test_a_changed_or_missing_file_is_found(lab):
         "missing",
         "not what was archived",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("UPDATE statement_file SET sha256 = 'x' WHERE kind = 'pdf'", "another hash"),
+        ("UPDATE statement_file SET signed_by = 'Eve' WHERE kind = 'pdf'", "signature or time"),
+        ("DELETE FROM statement_file WHERE kind = 'html'", "its row is gone"),
+    ],
+)
+def test_a_file_whose_row_was_changed_is_named_by_the_audit_log(lab, change, sentence):
+    conforming(lab)
+    write(lab)
+    assert lab.store.statements.problems() == []
+
+    tamper(f"sqlite:///{lab.folder / 'martensight.db'}", change)
+
+    (fault,) = lab.store.statements.problems()
+    assert sentence in fault
 
 
 def test_a_page_shows_what_the_document_holds_in_the_language_of_the_lab(lab):

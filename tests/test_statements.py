@@ -275,6 +275,8 @@ def test_the_text_of_a_statement_has_its_hash_and_stays_when_everything_else_cha
         ),
         ("UPDATE statement SET conformity = 'conforms' WHERE number = 2", "says something else"),
         ("UPDATE statement SET at = '2026-01-01 00:00:00' WHERE number = 2", "says something else"),
+        ("UPDATE statement SET final = 0 WHERE number = 1", "its final is not what the audit log"),
+        ("UPDATE statement SET state = 'x' WHERE number = 2", "its state is not what the audit"),
         ("DELETE FROM statement WHERE number = 2", "its row is gone"),
         ("DELETE FROM statement WHERE number = 1", "does not follow"),
     ],

@@ -30,7 +30,7 @@ from agent.store import (
 )
 from agent.store.tables import MicrographRow
 from agent.triage import Handling, Reason, Verdict
-from agent.watch import Arrival
+from agent.watch import ListedFile
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 SHA = "ab" * 32
@@ -44,8 +44,8 @@ def store(address):
         yield opened
 
 
-def file(name: str, size: int = 10, mtime: int = 1, ctime: int = 1) -> Arrival:
-    return Arrival("LOM-07", FOLDER, name, size, mtime, ctime)
+def file(name: str, size: int = 10, mtime: int = 1, ctime: int = 1) -> ListedFile:
+    return ListedFile("LOM-07", FOLDER, name, size, mtime, ctime)
 
 
 def finding(

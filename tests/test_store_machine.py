@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from agent.store import Claim, Finding, Store, engine, sources
 from agent.store.journal import MAX_ATTEMPTS, MAX_DEATHS
 from agent.triage import Handling, Verdict
-from agent.watch import Arrival
+from agent.watch import ListedFile
 
 NAMES = st.sampled_from(["a.tif", "b.tif", "sub/a.tif"])
 BYTES = st.sampled_from("ab")
@@ -63,9 +63,9 @@ class Books(RuleBasedStateMachine):
     def agent(self, number: int) -> Store:
         return (self.store, self.other)[number]
 
-    def listing(self) -> list[Arrival]:
+    def listing(self) -> list[ListedFile]:
         return [
-            Arrival("LOM-07", Path("/x"), name, 10, mtime)
+            ListedFile("LOM-07", Path("/x"), name, 10, mtime)
             for name, (_, mtime) in sorted(self.disk.items())
         ]
 

@@ -87,7 +87,7 @@ def test_known_fields_have_uniform_p_values(ordinary):
 def test_known_fields_are_flagged_no_more_than_chance_allows(known, ordinary):
     share = np.mean([one.flagged for one in ordinary])
 
-    assert share <= conformal.alarm_limit(ALPHA, len(known), len(ordinary))
+    assert share <= conformal.compute_alarm_limit(ALPHA, len(known), len(ordinary))
 
 
 def test_a_foreign_field_is_stranger_than_all_known_ones(known):
@@ -220,7 +220,7 @@ def test_every_field_looked_at_and_measured_is_a_step(backbone):
 
     assert [step.done for step in steps[:-1]] == list(range(1, 25))
     assert {step.total for step in steps} == {24}
-    assert [step.known is not None for step in steps] == [False] * 24 + [True]
+    assert [step.result is not None for step in steps] == [False] * 24 + [True]
 
 
 def test_another_lamp_or_white_balance_changes_no_verdict(known):
@@ -270,7 +270,7 @@ def test_a_code_left_out_is_judged_by_what_was_learned_without_it(backbone):
         leave_out("M8", examples(60), backbone, subtype_of=lambda code: code[0], alpha=ALPHA)
     )
 
-    found = steps[-1].found
+    found = steps[-1].result
     assert (found.code, found.n, found.known) == ("M8", 20, 40)
     assert found.auroc > 0.9
     assert found.as_json()["tpr_interval"][0] <= found.flagged / 20
@@ -343,12 +343,12 @@ def test_a_collapsed_direction_keeps_a_finite_distance():
 def test_cells_summed_in_parts_give_the_same_gaussian():
     rng = np.random.default_rng(0)
     cells = rng.normal(size=(500, 4)).astype(np.float32)
-    parts = Moments.of(cells[:200]) + Moments.of(cells[200:])
+    parts = Moments.from_vectors(cells[:200]) + Moments.from_vectors(cells[200:])
 
-    one = Textures.from_moments({"G": Moments.of(cells)})
+    one = Textures.from_moments({"G": Moments.from_vectors(cells)})
     other = Textures.from_moments({"G": parts})
 
-    assert one.distance(cells) == pytest.approx(other.distance(cells), rel=1e-4)
+    assert one.compute_distances(cells) == pytest.approx(other.compute_distances(cells), rel=1e-4)
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 1000))
@@ -386,9 +386,9 @@ def test_a_patch_of_another_grey_is_strange_though_no_cell_is_dark(known):
 def test_a_p_value_is_the_share_of_known_scores_as_high():
     known_scores = np.array([1.0, 2.0, 3.0, 4.0])
 
-    assert conformal.p_values(np.array([0.0, 2.0, 3.5, 9.0]), known_scores) == pytest.approx(
-        [1.0, 0.8, 0.4, 0.2]
-    )
+    assert conformal.compute_p_values(
+        np.array([0.0, 2.0, 3.5, 9.0]), known_scores
+    ) == pytest.approx([1.0, 0.8, 0.4, 0.2])
 
 
 @pytest.mark.parametrize(("alpha", "needed"), [(0.02, 49), (0.05, 19), (0.01, 99), (0.5, 1)])
@@ -397,7 +397,7 @@ def test_an_alarm_rate_says_how_many_known_images_it_needs(alpha, needed):
 
 
 def test_an_alarm_rate_is_said_for_fields_and_for_specimens():
-    assert conformal.per_specimen(0.02, 5) == pytest.approx(0.0961, abs=1e-4)
+    assert conformal.compute_specimen_alarm_rate(0.02, 5) == pytest.approx(0.0961, abs=1e-4)
     assert conformal.alarm_rate_in_words(0.02, 5) == (
         "2.0% of good fields are flagged on average; of good specimens with 5 fields 9.6% have a "
         "flagged one."
@@ -406,8 +406,9 @@ def test_an_alarm_rate_is_said_for_fields_and_for_specimens():
 
 
 def test_the_limit_of_false_alarms_shrinks_with_more_known_images():
-    assert conformal.alarm_limit(0.02, 263) == pytest.approx(0.035, abs=0.004)  # SCIENCE.md 1.6
-    assert conformal.alarm_limit(0.02, 2000) < 0.027
+    limit = conformal.compute_alarm_limit(0.02, 263)
+    assert limit == pytest.approx(0.035, abs=0.004)  # SCIENCE.md 1.6
+    assert conformal.compute_alarm_limit(0.02, 2000) < 0.027
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("GM")), min_size=4, max_size=60))

@@ -9,9 +9,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from lab import Lab
-from small_lab import PIXELS, encoded, past
+from small_lab import PIXELS, encode, past
 
-from agent.retrain.suggesting import POOL, pool_of
+from agent.retrain.suggesting import POOL, list_candidates
 from model import default_taxonomy, fit_learning_curve, select_diverse
 from model.evaluation.learning_curve import LearningCurve
 
@@ -101,7 +101,7 @@ def test_the_newest_of_what_waits_are_looked_at_whatever_their_place_in_the_queu
         for age in range(POOL + 50)
     ]
 
-    pool = pool_of(newest_first, lambda _: True)
+    pool = list_candidates(newest_first, lambda _: True)
 
     assert {view.id for view in pool} == {str(age) for age in range(POOL)}
 
@@ -111,17 +111,17 @@ def test_what_could_not_be_learned_from_is_not_suggested(lab):
     lab.take("G8", reasons=("strange",))
     lab.take("G8", reasons=("uncertain", "control_sample"))
 
-    pool = pool_of(lab.store.queue(), lambda _: True)
+    pool = list_candidates(lab.store.queue(), lambda _: True)
 
     assert [view.id for view in pool] == [wanted]
-    assert pool_of(lab.store.queue(), lambda _: False) == []
+    assert list_candidates(lab.store.queue(), lambda _: False) == []
 
 
 def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_lab, capsys):
     for one in past(2, first_order=4000, seed=9):
         drawn = one.drawn(PIXELS, border=False)
         name = one.name.rpartition(".")[0]
-        (own_lab.folder / "export" / f"{name}.png").write_bytes(encoded(drawn, "png"))
+        (own_lab.folder / "export" / f"{name}.png").write_bytes(encode(drawn, "png"))
     with (own_lab.folder / "agent.toml").open("a", encoding="utf-8") as settings:
         settings.write("\n[triage]\nmin_probability = 1.0\n")
     assert own_lab.agent("run", "--once") == 0

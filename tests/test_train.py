@@ -104,7 +104,7 @@ def examples(per_code: int = 10, codes: tuple[str, ...] = ("G7", "G8", "B8")) ->
 
 
 def trained(folder, plan=PLAN, given=None, **more):
-    more = {"known": ordinary, "recipe": "1", "now": NOW, **more}
+    more = {"fit_detector": ordinary, "recipe": "1", "now": NOW, **more}
     return list(train(given or examples(), plan, folder, **more))
 
 
@@ -120,7 +120,7 @@ def ordinary(_):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("bundles"))[-1].bundle
+    return trained(tmp_path_factory.mktemp("bundles"))[-1].result
 
 
 def test_the_last_step_names_a_whole_bundle(bundle):
@@ -141,9 +141,9 @@ def test_an_alarm_rate_too_fine_for_what_was_taught_is_said_while_training(tmp_p
 
     (said,) = [step.note for step in steps if "known images to compare with" in step.note]
     assert said.startswith("An alarm rate of 0.02 needs at least 49 known images")
-    assert said in read_manifest(steps[-1].bundle).facts["notes"]
+    assert said in read_manifest(steps[-1].result).facts["notes"]
     with pytest.raises(ModelError, match="at least 49 known images"):
-        Classifier.load(steps[-1].bundle, device="pytorch", alpha=0.02).require_alarm_rate()
+        Classifier.load(steps[-1].result, device="pytorch", alpha=0.02).require_alarm_rate()
 
 
 def test_a_taught_bundle_tells_the_codes_apart(bundle):
@@ -157,7 +157,7 @@ def test_a_taught_bundle_tells_the_codes_apart(bundle):
 
 
 def test_the_same_examples_and_plan_give_the_same_bundle(bundle, tmp_path):
-    assert trained(tmp_path)[-1].bundle.name == bundle.name
+    assert trained(tmp_path)[-1].result.name == bundle.name
 
 
 def test_the_classifiers_own_network_gives_a_second_opinion_on_strangeness(bundle):
@@ -194,19 +194,19 @@ def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
     steps = trained(
         tmp_path,
         given=given,
-        known=lambda learned: fit_detector(learned, subtype_of=lambda code: code[0]),
+        fit_detector=lambda learned: fit_detector(learned, subtype_of=lambda code: code[0]),
         test_keys=["G7-copy", "G7-05", "G8-05", "B8-05"],
     )
 
     (said,) = [step.note for step in steps if step.stage == "leakage" and step.note]
     assert said.startswith("1 test micrographs show the same place")
     assert "(G7-copy and G7-00 first)" in said
-    assert said in read_manifest(steps[-1].bundle).facts["notes"]
+    assert said in read_manifest(steps[-1].result).facts["notes"]
 
 
 @pytest.mark.parametrize("scheme", ["global", "multi-head"])
 def test_every_scheme_answers_in_the_same_words(tmp_path, scheme):
-    bundle = trained(tmp_path, replace(PLAN, scheme=scheme))[-1].bundle
+    bundle = trained(tmp_path, replace(PLAN, scheme=scheme))[-1].result
 
     (prediction,) = Classifier.load(bundle, device="pytorch").classify([field("G7", 99)])
 
@@ -219,7 +219,7 @@ def test_every_scheme_answers_in_the_same_words(tmp_path, scheme):
 
 @pytest.mark.parametrize("framing", ["mirror", "resize", "tile"])
 def test_every_framing_trains_and_answers(tmp_path, framing):
-    bundle = trained(tmp_path, replace(PLAN, framing=framing, frame_px=32))[-1].bundle
+    bundle = trained(tmp_path, replace(PLAN, framing=framing, frame_px=32))[-1].result
 
     (prediction,) = Classifier.load(bundle, device="pytorch").classify([field("G7", 99)])
 
@@ -231,7 +231,7 @@ def test_whole_networks_learn_and_stop_when_they_no_longer_improve(tmp_path):
 
     steps = trained(tmp_path, plan)
 
-    manifest = read_manifest(steps[-1].bundle)
+    manifest = read_manifest(steps[-1].result)
     assert 2 <= [step.stage for step in steps].count("subtype") <= 12
     assert manifest.facts["history"][0]["eye"] == "subtype"
     assert manifest.metrics["accuracy"]["value"] > 0.6
@@ -241,19 +241,19 @@ def test_whole_networks_learn_and_stop_when_they_no_longer_improve(tmp_path):
 
 def test_an_interrupted_training_ends_like_an_uninterrupted_one(tmp_path):
     plan = replace(PLAN, frozen=False, epochs=3, scheme="multi-head", patience=9)
-    whole = trained(tmp_path / "whole", plan)[-1].bundle
+    whole = trained(tmp_path / "whole", plan)[-1].result
 
-    cut = train(examples(), plan, tmp_path / "cut", known=ordinary, recipe="1", now=NOW)
+    cut = train(examples(), plan, tmp_path / "cut", fit_detector=ordinary, recipe="1", now=NOW)
     for step in cut:
         if step.stage == "shared" and step.done == 2:
             break  # the power fails
     rest = trained(tmp_path / "cut", plan)
 
     assert [s.done for s in rest if s.stage == "shared"] == [3]
-    history = read_manifest(rest[-1].bundle).facts["history"]
+    history = read_manifest(rest[-1].result).facts["history"]
     assert history == read_manifest(whole).facts["history"]
     first, second = (
-        json.loads((b / "bundle.json").read_bytes())["files"] for b in (whole, rest[-1].bundle)
+        json.loads((b / "bundle.json").read_bytes())["files"] for b in (whole, rest[-1].result)
     )
     assert first["eye-0.safetensors"] == second["eye-0.safetensors"]
 
@@ -261,7 +261,7 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(tmp_path):
 def test_a_test_set_stays_the_test_set(bundle, tmp_path):
     before = read_manifest(bundle).split["test"]
 
-    more = trained(tmp_path, given=examples(14), test_keys=frozenset(before))[-1].bundle
+    more = trained(tmp_path, given=examples(14), test_keys=frozenset(before))[-1].result
 
     assert set(before) <= set(read_manifest(more).split["test"])
 
@@ -353,7 +353,7 @@ def test_a_disk_that_fills_while_training_leaves_no_bundle_and_training_goes_on(
     ):
         trained(tmp_path, plan)
     left = [p for p in tmp_path.iterdir() if not p.name.startswith(".training-")]
-    bundle = trained(tmp_path, plan)[-1].bundle
+    bundle = trained(tmp_path, plan)[-1].result
 
     assert left == []
     assert verify_bundle(bundle)
@@ -378,14 +378,14 @@ def test_an_epoch_that_the_disk_does_not_take_leaves_the_one_before_and_no_crumb
 
     folder = tmp_path / ".training-1"
     place, eye, first = state_of(folder, 1)
-    place.keep([gone(1, best=True)], 1.0, 0)
+    place.save([gone(1, best=True)], 1.0, 0)
     with torch.no_grad():
         for weight in eye.parameters():
             weight.add_(1.0)
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
 
     with disk_that_takes(20_000), pytest.raises(TrainingError, match=r"\.training-1: File too"):
-        place.keep([gone(1, best=True), gone(2, best=True)], 0.5, 0)
+        place.save([gone(1, best=True), gone(2, best=True)], 0.5, 0)
 
     assert {file.name: file.stat().st_size for file in folder.iterdir()} == sizes
     (folder / "size_G.2.last.safetensors").write_bytes(b"the power failed here")
@@ -449,8 +449,8 @@ def test_heads_that_share_a_network_are_shown_as_much_as_networks_of_their_own_w
         lesson = TrainingTask(
             None, "s", heads, Scheme("multi-head", TAXONOMY), Framing(), given, ()
         )
-        asked = lesson.asked(given)
-        picked = _Sampler(asked, _Targets(lesson, PLAN), PLAN).pick(1)
+        asked = lesson.select_examples(given)
+        picked = _Sampler(asked, _Targets(lesson, PLAN), PLAN).sample(1)
         return Counter(asked[at].code for at in picked)
 
     subtypes, sizes, both = shown("subtype"), shown("size:G"), shown("subtype", "size:G")
@@ -470,7 +470,13 @@ def desk_of(eye, layers, lesson):
     cpu = torch.device("cpu")
     shown = _FrameCache(Framing())
     return _TrainState(
-        eye, layers, cpu, low=False, shown=shown, targets=targets, world=SINGLE_PROCESS
+        eye,
+        layers,
+        cpu,
+        use_bf16=False,
+        frame_cache=shown,
+        targets=targets,
+        processes=SINGLE_PROCESS,
     )
 
 
@@ -478,7 +484,7 @@ def batch_of(given):
     fields = [example.load() for example in given]
     pixels, valid = np.stack([f.pixels for f in fields]), np.stack([f.valid for f in fields])
     codes = tuple(e.code for e in given)
-    return _Batch(pixels, valid, codes, (1.0,) * len(given), of=len(given))
+    return _Batch(pixels, valid, codes, (1.0,) * len(given), total=len(given))
 
 
 def test_without_room_on_a_cpu_batches_are_split_before_the_system_ends_the_program(

@@ -13,7 +13,7 @@ from lab import SETTINGS
 
 from agent.night import write_report
 from agent.night.baseline import fit_baseline
-from agent.night.facts import from_text, gather, tallies_of
+from agent.night.facts import from_text, gather, parse_tallies
 from agent.night.page import lay_out
 from agent.night.trends import (
     BASELINE_NIGHTS,
@@ -191,7 +191,7 @@ def test_a_report_counts_its_specimens_and_a_later_one_finds_the_count(lab):
     later = gather(lab.store, day.date() + timedelta(days=1), SETTINGS, now=day + timedelta(days=2))
 
     (head,) = lab.store.nights()
-    (counted,) = tallies_of(head.head)
+    (counted,) = parse_tallies(head.head)
     assert (counted.specimens, counted.strange) == (2, 1)
     assert "1 of 25 nights" in written.path.read_text("utf-8")
     assert [(one.measure, one.nights) for one in later.trends] == [("strange", 2), ("doubtful", 2)]
@@ -221,4 +221,4 @@ def test_facts_of_before_there_were_trends_are_still_read(lab):
         del old[key]
 
     assert from_text(json.dumps(old)).trends == ()
-    assert tallies_of(json.dumps(old)) == ()
+    assert parse_tallies(json.dumps(old)) == ()

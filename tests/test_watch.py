@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watchdog.events import FileClosedEvent
 
-from agent.watch import Arrival, Kind, Settling, Watched, kind_of
-from agent.watch.bell import Bell, Deaf, Hints, deaf_by
-from agent.watch.hearing import choose, is_silent
+from agent.watch import Kind, ListedFile, SourceWatcher, StabilityTracker, classify_name
+from agent.watch.bell import EventListener, EventsUnavailable, Hints, build_unavailable
+from agent.watch.hearing import choose_mode, is_silent
 from agent.watch.listing import list_folder
 from agent.watch.names import EXTENSIONS, from_text, to_text
-from agent.watch.writer import hold_on
+from agent.watch.writer import find_hold
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file names and links")
 ROOT = Path("/export")
 
 
 def arrival(name, size, mtime_ns=1):
-    return Arrival("LOM", ROOT, name, size, mtime_ns)
+    return ListedFile("LOM", ROOT, name, size, mtime_ns)
 
 
 GROWING = [arrival("a.tif", size, mtime_ns=size) for size in (1, 2, 3)]
@@ -34,45 +34,45 @@ GROWING = [arrival("a.tif", size, mtime_ns=size) for size in (1, 2, 3)]
 
 
 def test_a_file_still_growing_is_not_at_rest():
-    settling = Settling(quiet_s=5)
+    settling = StabilityTracker(quiet_s=5)
 
-    seen = [settling.at_rest([file], now_s=9.0 * i) for i, file in enumerate(GROWING)]
+    seen = [settling.find_stable([file], now_s=9.0 * i) for i, file in enumerate(GROWING)]
 
     assert seen == [[], [], []]
 
 
 def test_a_file_left_alone_for_the_quiet_time_is_at_rest():
-    settling = Settling(quiet_s=5)
+    settling = StabilityTracker(quiet_s=5)
 
-    settling.at_rest([GROWING[2]], now_s=0)
+    settling.find_stable([GROWING[2]], now_s=0)
 
-    assert settling.at_rest([GROWING[2]], now_s=4.9) == []
-    assert settling.at_rest([GROWING[2]], now_s=5) == [GROWING[2]]
+    assert settling.find_stable([GROWING[2]], now_s=4.9) == []
+    assert settling.find_stable([GROWING[2]], now_s=5) == [GROWING[2]]
 
 
 def test_an_empty_file_never_comes_to_rest():
-    settling = Settling(quiet_s=0)
+    settling = StabilityTracker(quiet_s=0)
 
-    assert settling.at_rest([arrival("a.tif", 0)], now_s=99) == []
+    assert settling.find_stable([arrival("a.tif", 0)], now_s=99) == []
 
 
 def test_same_size_and_restored_time_is_seen_by_the_change_time():
-    settling = Settling(quiet_s=5)
-    before = Arrival("LOM", ROOT, "a.tif", 7, 1, ctime_ns=1)
-    after = Arrival("LOM", ROOT, "a.tif", 7, 1, ctime_ns=2)
+    settling = StabilityTracker(quiet_s=5)
+    before = ListedFile("LOM", ROOT, "a.tif", 7, 1, ctime_ns=1)
+    after = ListedFile("LOM", ROOT, "a.tif", 7, 1, ctime_ns=2)
 
-    settling.at_rest([before], now_s=0)
+    settling.find_stable([before], now_s=0)
 
-    assert settling.at_rest([after], now_s=5) == []
+    assert settling.find_stable([after], now_s=5) == []
 
 
 def test_a_file_time_of_1970_or_2038_changes_nothing():
-    settling = Settling(quiet_s=5)
+    settling = StabilityTracker(quiet_s=5)
     files = [arrival("old.tif", 1, mtime_ns=-1), arrival("new.tif", 1, mtime_ns=2**31 * 10**9 * 2)]
 
-    settling.at_rest(files, now_s=0)
+    settling.find_stable(files, now_s=0)
 
-    assert settling.at_rest(files, now_s=5) == files
+    assert settling.find_stable(files, now_s=5) == files
 
 
 files = st.builds(
@@ -82,12 +82,12 @@ files = st.builds(
 
 @given(st.lists(st.tuples(st.lists(files, unique=True), st.floats(0, 10)), max_size=9))
 def test_whatever_is_at_rest_was_in_every_listing_of_the_quiet_time(history):
-    settling, now_s, past = Settling(quiet_s=5), 0.0, []
+    settling, now_s, past = StabilityTracker(quiet_s=5), 0.0, []
 
     for listing, step_s in history:
         now_s += step_s
         past.append((now_s, listing))
-        for file in settling.at_rest(listing, now_s):
+        for file in settling.find_stable(listing, now_s):
             within = [seen for at_s, seen in past if now_s - at_s <= 5]
             assert all(file in seen for seen in within)
 
@@ -111,7 +111,7 @@ def test_whatever_is_at_rest_was_in_every_listing_of_the_quiet_time(history):
     ],
 )
 def test_a_micrograph_is_known_by_its_extension(name):
-    assert kind_of(name) is Kind.PICTURE
+    assert classify_name(name) is Kind.PICTURE
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_a_micrograph_is_known_by_its_extension(name):
     ],
 )
 def test_temporary_and_system_files_are_junk(name):
-    assert kind_of(name) is Kind.JUNK
+    assert classify_name(name) is Kind.JUNK
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "MANIFEST.json", "tif", "image", "a.tif.xml"])
 def test_a_file_that_is_no_picture_is_named_as_such(name):
-    assert kind_of(name) is Kind.OTHER
+    assert classify_name(name) is Kind.OTHER
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1))
@@ -188,7 +188,9 @@ def test_a_file_dated_beyond_what_a_database_takes_is_listed_with_a_time_of_its_
 
     assert all(-(2**63) <= number < 2**63 for number in facts["odd.tif"])
     assert facts["odd.tif"][1] != facts["now.tif"][1]
-    assert hold_on(Arrival("LOM", tmp_path, "odd.tif", *facts["odd.tif"]), is_local=True) is None
+    assert (
+        find_hold(ListedFile("LOM", tmp_path, "odd.tif", *facts["odd.tif"]), is_local=True) is None
+    )
 
 
 @posix
@@ -216,7 +218,7 @@ def test_one_bad_entry_costs_that_entry_alone(tmp_path):
 
 
 def arrival_in(folder, relative):
-    return Arrival("LOM", folder, relative, 0, 0)
+    return ListedFile("LOM", folder, relative, 0, 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read anything")
@@ -263,7 +265,7 @@ def watch():
             "ring": lambda: None,
             "clock": clock,
         }
-        watched = Watched(**(wanted | given))
+        watched = SourceWatcher(**(wanted | given))
         made.append(watched)
         return watched, clock
 
@@ -461,7 +463,7 @@ def test_a_file_whose_size_was_taken_in_advance_is_not_taken_while_it_has_holes(
         file.truncate(1 << 20)
         file.write(b"x" * 4096)
     facts = list_folder(tmp_path).pictures["a.tif"]
-    if hold_on(Arrival("LOM", tmp_path, "a.tif", *facts), is_local=False) is None:
+    if find_hold(ListedFile("LOM", tmp_path, "a.tif", *facts), is_local=False) is None:
         pytest.skip("this file system keeps no holes")
     watched, _ = watch(tmp_path)
 
@@ -480,8 +482,8 @@ def slow_writer(tmp_path):
         file.write(b"x" * 4096)
         file.flush()
         facts = list_folder(tmp_path).pictures["a.tif"]
-        arrival = Arrival("LOM", tmp_path, "a.tif", *facts)
-        if os.name == "nt" or hold_on(arrival, is_local=True) is None:
+        arrival = ListedFile("LOM", tmp_path, "a.tif", *facts)
+        if os.name == "nt" or find_hold(arrival, is_local=True) is None:
             pytest.skip("this system does not say who has a file open")
         yield file
 
@@ -501,12 +503,12 @@ def test_a_file_that_a_program_has_open_for_writing_waits_until_it_is_closed(
 
 def test_a_file_that_is_closed_is_asked_at_once(tmp_path, watch, slow_writer):
     watched, _ = watch(tmp_path, wish="native", hear=False)
-    watched._bell = Replayed(tmp_path, lambda: None)
+    watched._listener = Replayed(tmp_path, lambda: None)
     run(watched, 30)
     (due_s,) = {not_before_s for _, not_before_s in watched._postponed.values()}
 
     slow_writer.close()
-    watched._bell.on_any_event(FileClosedEvent(str(tmp_path / "a.tif")))
+    watched._listener.on_any_event(FileClosedEvent(str(tmp_path / "a.tif")))
 
     assert names(watched.look(due_s - 1).at_rest) == ["a.tif"]
 
@@ -522,11 +524,11 @@ def test_a_file_that_a_program_never_closes_is_handed_on_all_the_same(tmp_path, 
 def test_asking_who_has_a_file_open_holds_no_writer_up_and_ends_nobody(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"x")
     facts = list_folder(tmp_path).pictures["a.tif"]
-    file, ends = Arrival("LOM", tmp_path, "a.tif", *facts), threading.Event()
+    file, ends = ListedFile("LOM", tmp_path, "a.tif", *facts), threading.Event()
 
     def ask():
         while not ends.is_set():
-            hold_on(file, is_local=True)
+            find_hold(file, is_local=True)
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -608,7 +610,7 @@ def hints_until(bell, rung, wanted, deadline_s=10.0):
 @pytest.fixture
 def bell(tmp_path):
     rung = Rung()
-    bell = Bell(tmp_path, rung)
+    bell = EventListener(tmp_path, rung)
     bell.start()
     yield bell, rung
     bell.stop()
@@ -653,18 +655,18 @@ def test_reading_a_file_does_not_ring(tmp_path, bell):
 
 
 def test_a_missing_folder_makes_the_bell_deaf_in_one_sentence(tmp_path):
-    with pytest.raises(Deaf, match="polling instead"):
-        Bell(tmp_path / "missing", lambda: None).start()
+    with pytest.raises(EventsUnavailable, match="polling instead"):
+        EventListener(tmp_path / "missing", lambda: None).start()
 
 
 def test_the_words_of_inotify_are_translated():
-    assert "max_user_watches" in str(deaf_by(OSError(28, "No space left on device")))
-    assert "max_user_instances" in str(deaf_by(OSError(24, "Too many open files")))
+    assert "max_user_watches" in str(build_unavailable(OSError(28, "No space left on device")))
+    assert "max_user_instances" in str(build_unavailable(OSError(24, "Too many open files")))
 
 
 def test_an_event_that_cannot_be_understood_asks_for_a_listing_and_harms_nothing(tmp_path):
     rung = Rung()
-    bell = Bell(tmp_path, rung)
+    bell = EventListener(tmp_path, rung)
 
     bell.on_any_event(object_without_path := type("Odd", (), {"src_path": 7, "dest_path": ""})())
 
@@ -696,7 +698,7 @@ def test_a_root_removed_and_made_again_is_heard_again(tmp_path, watch):
 # --- recorded events ----------------------------------------------------------------------------
 
 
-class Recorder(Bell):
+class Recorder(EventListener):
     """Writes every event down."""
 
     def __init__(self, folder):
@@ -707,7 +709,7 @@ class Recorder(Bell):
         self.events.append(event)
 
 
-class Replayed(Bell):
+class Replayed(EventListener):
     """Hears what it is fed, and nothing else."""
 
     def start(self):
@@ -752,13 +754,13 @@ def test_whatever_becomes_of_the_events_the_listing_is_the_truth(recording, watc
     heard += rng.choices(events, k=rng.randrange(10))  # and some of them twice
     watched, _ = watch(folder, wish="native", hear=False, scan_every_s=60, quiet_s=1)
     watched.look(0)
-    watched._bell = Replayed(folder, lambda: None)
+    watched._listener = Replayed(folder, lambda: None)
 
     found, now_s = [], 0.0
     while now_s < 70:
         for _ in range(rng.randrange(4)):
             if heard:
-                watched._bell.on_any_event(heard.pop())
+                watched._listener.on_any_event(heard.pop())
         look = watched.look(now_s)
         watched.taken((*look.at_rest, *look.ignored))
         found += names(look.at_rest)
@@ -771,22 +773,22 @@ def test_whatever_becomes_of_the_events_the_listing_is_the_truth(recording, watc
 def test_an_event_that_names_a_file_wrongly_asks_for_a_listing(tmp_path, watch):
     watched, _ = watch(tmp_path, wish="native", hear=False, scan_every_s=3600, quiet_s=1)
     watched.look(0)
-    watched._bell = Replayed(tmp_path, lambda: None)
+    watched._listener = Replayed(tmp_path, lambda: None)
     (tmp_path / "job done").mkdir()
     (tmp_path / "job done" / "a.tif").write_bytes(b"x")
 
-    watched._bell.on_any_event(FileClosedEvent(str(tmp_path / "job" / "a.tif")))
+    watched._listener.on_any_event(FileClosedEvent(str(tmp_path / "job" / "a.tif")))
 
     assert names(run(watched, 60, since_s=1)) == ["job done/a.tif"]
 
 
 def test_files_that_come_without_events_turn_an_automatic_source_to_polling(tmp_path, watch):
     watched, _ = watch(tmp_path, wish="auto")
-    watched._hearing = None
+    watched._watch_mode = None
     run(watched, 61)
-    if watched._bell is None:
+    if watched._listener is None:
         pytest.skip("this file system is polled anyway")
-    watched._bell.take_hints = lambda: Hints(frozenset(), list_all=False)
+    watched._listener.take_hints = lambda: Hints(frozenset(), list_all=False)
 
     for index in range(3):
         (tmp_path / f"{index}.tif").write_bytes(b"x")
@@ -807,8 +809,8 @@ def test_a_local_file_system_is_listened_to(kind):
 
 
 def test_a_wish_is_respected(tmp_path):
-    assert choose("poll", tmp_path).mode == "poll"
-    assert choose("native", tmp_path).mode == "native"
+    assert choose_mode("poll", tmp_path).mode == "poll"
+    assert choose_mode("native", tmp_path).mode == "native"
 
 
 def test_the_extensions_that_count_are_written_down():

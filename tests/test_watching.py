@@ -368,10 +368,10 @@ def test_a_used_up_limit_of_watched_folders_is_said_and_polled_around(tmp_path):
 def test_a_bell_that_died_is_hung_anew(tmp_path, watching):
     with watching(mode="native", scan_every_s=3600) as (watch, store, _):
         until(watch.ready.is_set)
-        before = watch._watched._bell
+        before = watch._watched._listener
         for emitter in before._observer.emitters:
             emitter.stop()
-        until(lambda: watch._watched._bell not in (None, before), 30)
+        until(lambda: watch._watched._listener not in (None, before), 30)
         (tmp_path / "export" / "a.png").write_bytes(picture(1))
         until(lambda: queued(store) == 1)  # told, or found by the listing that a new bell asks for
         (tmp_path / "export" / "b.png").write_bytes(picture(2))

@@ -36,7 +36,7 @@ def swallows(monkeypatch):
     """A firewall that takes every question and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setattr(pretrained, "_ANSWER_S", 0.2)
+        monkeypatch.setattr(pretrained, "_SOCKET_TIMEOUT_S", 0.2)
         monkeypatch.setattr(request, "_opener", None)  # it keeps what the first question found
         yield server
 
@@ -90,7 +90,7 @@ def test_fetched_weights_are_taken_from_then_on(served, monkeypatch):
     taught = build_backbone("resnet18")
     torch.save(taught.state_dict(), folder / "made.pth")
     digits = hashlib.sha256((folder / "made.pth").read_bytes()).hexdigest()[:8]
-    monkeypatch.setattr(pretrained, "_address", lambda arch: f"{address}/{arch}-{digits}.pth")
+    monkeypatch.setattr(pretrained, "_weights_url", lambda arch: f"{address}/{arch}-{digits}.pth")
     (folder / "made.pth").rename(folder / f"resnet18-{digits}.pth")
 
     place = fetch_weights("resnet18")
@@ -106,7 +106,7 @@ def test_fetched_weights_are_taken_from_then_on(served, monkeypatch):
 def test_weights_that_are_not_what_they_are_called_are_not_kept(served, monkeypatch):
     folder, address = served
     (folder / "resnet18-0badcafe.pth").write_bytes(b"something else")
-    monkeypatch.setattr(pretrained, "_address", lambda _: f"{address}/resnet18-0badcafe.pth")
+    monkeypatch.setattr(pretrained, "_weights_url", lambda _: f"{address}/resnet18-0badcafe.pth")
 
     with pytest.raises(WeightsError, match=r"could not be fetched \(invalid hash value"):
         fetch_weights("resnet18")

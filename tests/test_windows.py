@@ -28,7 +28,7 @@ from agent import log, settings
 from agent.errors import WrongUse
 from agent.host.windows import needs_password, refuse_mapped_drive
 from agent.service.lock import RunLock
-from agent.watch import Watched
+from agent.watch import SourceWatcher
 
 DEADLINE_S = 30.0
 IS_WINE = hasattr(ctypes.windll.ntdll, "wine_get_version")
@@ -47,8 +47,8 @@ def until(condition) -> None:
         time.sleep(0.02)
 
 
-def watch(folder: Path, ring=lambda: None, **given) -> Watched:
-    return Watched(
+def watch(folder: Path, ring=lambda: None, **given) -> SourceWatcher:
+    return SourceWatcher(
         name="LOM", folder=folder, wish="native", quiet_s=0.2, completion="quiet",
         scan_every_s=60.0, known={}, settling={}, ring=ring, clock=time.monotonic, **given,
     )  # fmt: skip

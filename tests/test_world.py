@@ -11,7 +11,7 @@ import pytest
 from small_lab import past, write_labelled
 from test_train import PLAN, trained
 
-from agent.retrain import every_bundle
+from agent.retrain import list_bundles
 from model import ProcessGroup, TrainingError
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def test_torchrun_starts_the_command_that_trains(tmp_path):
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("It is the first bundle") == 1
-    assert len(every_bundle(tmp_path / "data")) == 1
+    assert len(list_bundles(tmp_path / "data")) == 1
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_torchrun_starts_the_command_that_trains(tmp_path):
 )
 def test_what_several_processes_cannot_teach_together_is_said(tmp_path, plan, said):
     with pytest.raises(TrainingError, match=said):
-        trained(tmp_path / "bundles", plan, world=ProcessGroup(0, 9))
+        trained(tmp_path / "bundles", plan, processes=ProcessGroup(0, 9))
 
     assert not (tmp_path / "bundles").exists()

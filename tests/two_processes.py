@@ -26,8 +26,8 @@ def furthest_apart(world: ProcessGroup) -> float:
     def gradients(of: ProcessGroup) -> tuple[float, list[torch.Tensor]]:
         eye.zero_grad()
         layers.zero_grad()
-        desk = replace(desk_of(eye, layers, lesson_of(eye)), world=of)
-        share = replace(batch_of(given[of.rank :: of.size]), of=len(given))
+        desk = replace(desk_of(eye, layers, lesson_of(eye)), processes=of)
+        share = replace(batch_of(given[of.rank :: of.size]), total=len(given))
         loss = _all_reduce_gradients(desk, _accumulate_gradients(desk, share, 1)[0])
         return loss, [w.grad.clone() for w in (*eye.parameters(), *layers.parameters())]
 
@@ -41,10 +41,18 @@ def main(folder: Path) -> None:
     with init_process_group("cpu") as world:
         apart = furthest_apart(world)
         steps = list(
-            train(examples(), WHOLE, folder, known=ordinary, world=world, recipe="1", now=NOW)
+            train(
+                examples(),
+                WHOLE,
+                folder,
+                fit_detector=ordinary,
+                processes=world,
+                recipe="1",
+                now=NOW,
+            )
         )
     told = [step.note for step in steps if step.stage == "shared"]
-    bundle = steps[-1].bundle
+    bundle = steps[-1].result
     history = read_manifest(bundle).facts["history"] if bundle else None
     fact = {"rank": world.rank, "size": world.size, "apart": apart, "told": told}
     (folder / f"{world.rank}.json").write_text(json.dumps({**fact, "history": history}))

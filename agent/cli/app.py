@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agent.service.statements import StatementKeeper
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import Store, Upgrade
 
 GROUPS = (
     "setup",
@@ -40,6 +40,7 @@ GROUPS = (
     "ordering",
     "stating",
     "releasing",
+    "holding",
     "validating",
     "roundrobin",
     "msa",
@@ -150,8 +151,16 @@ def settings_file_of(context: typer.Context) -> Path | None:
     return settings.find_file(context.find_root().obj)
 
 
-def store_of(settings: Settings) -> Store:
-    """Open the lab's database for the shell, made or migrated where needed. Raises `BadStore`."""
+def store_of(settings: Settings, *, anew: bool = False) -> Store:
+    """Open the lab's database for the shell, made or migrated where needed.
+
+    Args:
+        settings: Of the lab.
+        anew: A database that is not the data folder's own is taken, and one that is, refused.
+
+    Raises:
+        BadStore: It cannot be used; one sentence says what to do.
+    """
     from agent.cli.signing import shell_origin  # noqa: PLC0415
     from agent.store import Store, store_url  # noqa: PLC0415
 
@@ -162,10 +171,19 @@ def store_of(settings: Settings) -> Store:
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
+        anew=anew,
+        on_upgrade=_say_upgrade,
+        shares=settings.site.shares,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)
     return store
+
+
+def _say_upgrade(upgrade: Upgrade) -> None:
+    from agent.cli.say import aside  # noqa: PLC0415 - rich takes a moment to import
+
+    aside.print(f"agent: {upgrade.sentence}", markup=False)
 
 
 def _freeze_after_acts(settings: Settings, store: Store) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.app import store_of
 from agent.cli.checkup_folders import examine_folders
+from agent.cli.checkup_sites import examine_sites
 from agent.cli.finding import Finding, Level
 from agent.errors import AgentError
 
@@ -46,7 +47,9 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         *([] if settings.sources else [_no_sources()]),
         _database(settings),
         *_evidence(settings),
-        _backup(settings),
+        *examine_sites(settings),
+        *_copies(settings),
+        *_backup(settings),
         *_certificate(settings),
         *_watch_limits(),
         _memory(),
@@ -68,7 +71,7 @@ def _taxonomy(settings: Settings) -> Finding:
         with store_of(settings) as store:
             own = taxonomy_in_force(settings, store)
             effects = list(find_effects(own, None, settings, store))
-    except (AgentError, TaxonomyError) as error:
+    except (AgentError, TaxonomyError, OSError) as error:
         return Finding("taxonomy", "wrong", str(error))
     said = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} taught."
     if effects:
@@ -92,19 +95,61 @@ def _service(account: str | None) -> Finding:
     return Finding("service", "right", f"installed, runs as {account}.")
 
 
-def _backup(settings: Settings) -> Finding:
-    from agent.service.backing_up import last_backup_at, overdue  # noqa: PLC0415
+def _backup(settings: Settings) -> Iterator[Finding]:
+    """Yield how the lab's back-ups are, and whose else are in their folder."""
+    from agent.anchors import iter_broken_backups  # noqa: PLC0415
+    from agent.service import backing_up  # noqa: PLC0415
 
     if not settings.backup.folder:
-        return Finding(
+        yield Finding(
             "back-up", "doubtful", "none is made: set [backup] folder, best on another disk."
         )
+        return
     now = datetime.now(UTC)
-    for sentence in overdue(settings, now):
-        return Finding("back-up", "wrong", f"{sentence} Its log says why: backup.failed.")
-    last = last_backup_at(Path(settings.backup.folder))
-    said = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "the first comes tonight"
-    return Finding("back-up", "right", f"{settings.backup.folder}: {said}.")
+    own = backing_up.list_own(settings)
+    late = next(backing_up.overdue(settings, now), "")
+    broken = list(iter_broken_backups(Path(settings.backup.folder)))
+    if broken:
+        yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")
+    if late:
+        yield Finding("back-up", "wrong", f"{late} Its log says why: backup.failed.")
+    elif not broken:
+        last = f"the last one is of {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
+        sentence = f"{settings.backup.folder}: {last or 'the first comes tonight'}."
+        yield Finding("back-up", "right", sentence)
+    taxonomy = Path(settings.model.taxonomy).name if settings.model.taxonomy else ""
+    if own and taxonomy and f"settings/{taxonomy}" not in own[-1].facts.names:
+        sentence = f"{own[-1].file.name} lacks {taxonomy}, by which orders are judged."
+        yield Finding("back-up", "doubtful", f"{sentence} The next one holds it: agent backup.")
+    yield from _drill(settings, now) if own else ()
+    for other in backing_up.list_of_others(settings):
+        same = other.facts.site == settings.site.name
+        sentence = (
+            f"{settings.backup.folder} also holds those of {other.facts.site}, the last of "
+            f"{other.facts.made_at:%Y-%m-%d %H:%M} UTC"
+        )
+        more = ", another lab of the same name: give one of them another [site] name."
+        level: Level = "doubtful" if same else "right"
+        yield Finding("back-up", level, sentence + (more if same else "."))
+
+
+def _drill(settings: Settings, now: datetime) -> Iterator[Finding]:
+    from agent.service import backing_up  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            last = backing_up.find_last_drill(store)
+            fault = backing_up.describe_drill(store)
+    except AgentError:
+        return
+    every = backing_up.EVERY.get(settings.backup.verify)
+    if fault:
+        yield Finding("restore on trial", "wrong", fault)
+    elif last is None or (every and now - last.at > 2 * every):
+        when = f"the last one is of {last.at:%Y-%m-%d}" if last else "none was made"
+        yield Finding("restore on trial", "doubtful", f"{when}: agent backup --verify.")
+    else:
+        yield Finding("restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: sound.")
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
@@ -181,6 +226,7 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
     else:
         own = ", and the agent's PostgreSQL user can rewrite none" if kind == "postgresql" else ""
         yield Finding("evidence", "right", f"guarded by triggers{own}.")
+    yield from _timestamps(settings)
     if not settings.trail.anchor and not settings.backup.folder:
         yield Finding(
             "trail",
@@ -188,6 +234,37 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
             "its end is kept in reports and logs on this PC alone: set [trail] anchor or [backup] "
             "folder, best on a share.",
         )
+
+
+def _timestamps(settings: Settings) -> Iterator[Finding]:
+    from agent import timestamps  # noqa: PLC0415
+
+    url, held = settings.trail.timestamp_url, settings.trail.timestamp_certificates
+    if not url:
+        return
+    if fault := timestamps.find_setup_fault(url, Path(held) if held else None):
+        yield Finding("time stamps", "wrong", fault)
+        return
+    last = timestamps.find_newest_at(settings.store.folder / timestamps.FOLDER)
+    when = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "none was made yet"
+    yield Finding("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
+
+
+def _copies(settings: Settings) -> Iterator[Finding]:
+    """Yield whether another copy of the data runs, or the database is older than what was sent."""
+    from agent.service.copies import check_start  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            found = check_start(settings, store, now=datetime.now(UTC))
+    except AgentError:
+        return
+    if found.refusal:
+        yield Finding("copies", "wrong", found.refusal)
+    elif found.warnings:
+        yield Finding("copies", "doubtful", found.warnings[0])
+    else:
+        yield Finding("copies", "right", "the database is the newest of this lab that is known.")
 
 
 def _no_sources() -> Finding:

@@ -28,21 +28,21 @@ def int8(
     What was measured lies beside the bundle, which is not changed. To use it, set
     model.precision to "int8".
     """
-    from agent.retrain import bundle_named  # noqa: PLC0415
+    from agent.retrain import get_bundle  # noqa: PLC0415
     from agent.service.workplace import cases_of  # noqa: PLC0415
     from model import convert, read_manifest  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
     settings = settings_of(context)
-    bundle = bundle_named(settings.store.folder, name)
+    bundle = get_bundle(settings.store.folder, name)
     with store_of(settings) as store:
         collected = cases_of(settings, store, read_manifest(bundle).taxonomy)
     say_collected(collected)
     for step in shown(convert(bundle, collected.examples, may_lose=may_lose / 100)):
-        if step.found is None:
+        if step.result is None:
             continue
         if json:
-            facts = {key: value for key, value in asdict(step.found).items() if key != "ranges"}
+            facts = {key: value for key, value in asdict(step.result).items() if key != "ranges"}
             say.print_json(facts)
         else:
-            say.console.print(f"{name}: {step.found.sentence()}.", markup=False)
+            say.console.print(f"{name}: {step.result.sentence()}.", markup=False)

@@ -17,7 +17,7 @@ from agent.cli.app import app, store_of
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.demo.loop import AgentProcess, Places, Size, Tally
+    from agent.demo.loop import AgentProcess, DemoResult, Places, Size
     from agent.demo.microscope import Exported, Picture
     from agent.settings import Settings
     from agent.store import FileFate, Store
@@ -54,12 +54,12 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
     """Play the demonstration in a folder."""
     from agent import settings as settings_room  # noqa: PLC0415
     from agent.cli.learning import quiet  # noqa: PLC0415
-    from agent.demo.loop import AgentProcess, settle_in  # noqa: PLC0415
+    from agent.demo.loop import AgentProcess, prepare_folder  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     began_s = time.monotonic()
     quiet()
-    places, before = settle_in(folder, now=clock())
+    places, before = prepare_folder(folder, now=clock())
     settings = settings_room.read(places.settings)
     _refuse_running(settings)
     _say(
@@ -117,8 +117,8 @@ def draw_folders(places: Places, size: Size) -> None:
     from agent.demo import loop  # noqa: PLC0415
 
     for title, pictures, folder in (
-        ("Drawing labelled micrographs", loop.past(size), places.labelled),
-        ("Drawing held-out micrographs", loop.exams(size), places.test),
+        ("Drawing labelled micrographs", loop.plan_history(size), places.labelled),
+        ("Drawing held-out micrographs", loop.plan_test_set(size), places.test),
     ):
         with say.progress(title, len(pictures)) as advance:
             for done in loop.write_labelled(pictures, folder, size):
@@ -163,7 +163,7 @@ def one_night(
     """Let the pretend microscope export while the agent watches; wait for every fate."""
     from agent.demo import loop, microscope  # noqa: PLC0415
 
-    night = microscope.a_night(
+    night = microscope.plan_night(
         seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
     )
     exported: list[Exported] = []
@@ -174,7 +174,7 @@ def one_night(
     with say.progress("The microscope exports, the agent judges", total) as advance:
         while turn.is_alive():
             agent.refuse_if_dead()
-            fates = loop.fates_of(store, places.export, [one.name for one in exported])
+            fates = loop.list_fates(store, places.export, [one.name for one in exported])
             advance(len(fates), f"{len(exported)} exported")
             turn.join(timeout=0.5)
         turn.raise_if_failed()
@@ -241,9 +241,9 @@ def _say_results(
     store: Store,
 ) -> None:
     from agent.cli.record import share  # noqa: PLC0415
-    from agent.demo.loop import tally  # noqa: PLC0415
+    from agent.demo.loop import count_results  # noqa: PLC0415
 
-    night = tally(store, exported, fates)
+    night = count_results(store, exported, fates)
     accuracy = share(evaluation.accuracy.as_json(), evaluation.n)
     _say(f"Held-out drawn micrographs, structure code right: {accuracy}.")
     _say(_strange_sentence(night))
@@ -254,7 +254,7 @@ def _say_results(
     _say("These are drawn images, not steel; on your own micrographs: agent import, agent train.")
 
 
-def _strange_sentence(night: Tally) -> str:
+def _strange_sentence(night: DemoResult) -> str:
     ways = {
         "called strange": night.flagged,
         "sent to review for a defect of preparation or imaging": night.defects,

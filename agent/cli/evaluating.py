@@ -101,7 +101,7 @@ def look_at(
 ) -> tuple[Evaluation, list[Unusable]]:
     """Evaluate a bundle on a labelled folder, and on strange ones, under progress bars."""
     from agent import labelled_folder  # noqa: PLC0415
-    from agent.retrain import bundle_named  # noqa: PLC0415
+    from agent.retrain import get_bundle  # noqa: PLC0415
     from agent.service.workplace import load_bundle  # noqa: PLC0415
     from model import evaluate as evaluate_bundle  # noqa: PLC0415
 
@@ -109,10 +109,10 @@ def look_at(
     name = bundle or store.current_bundle()
     if name is None:
         raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
-    bundle_named(settings.store.folder, name)
+    get_bundle(settings.store.folder, name)
     classifier = load_bundle(settings, name)
-    listing = labelled_folder.look(folder, classifier.taxonomy, manifest)
-    kinds = labelled_folder.strange_kinds(strange) if strange else {}
+    listing = labelled_folder.list_labelled(folder, classifier.taxonomy, manifest)
+    kinds = labelled_folder.list_unusual(strange) if strange else {}
     unusable = list(listing.unusable)
     with passing_archive(settings, classifier.learned_from) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
@@ -156,10 +156,10 @@ class Crops:
         self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
     ) -> Iterator[tuple[Labelled, Sequence[Example]]]:
         """Crop files one after the other, under a bar, each with what it held."""
-        from agent.labelled_folder import cropped  # noqa: PLC0415
+        from agent.labelled_folder import iter_cropped  # noqa: PLC0415
 
         with say.progress(title, len(files)) as advance:
-            found = cropped(
+            found = iter_cropped(
                 folder,
                 files,
                 pool=self.pool,

@@ -39,12 +39,12 @@ EXAMPLES: dict[str, str] = {
     "files": "agent files --failed",
     "retry": "agent retry --all",
     "backup": "agent backup /mnt/nas/martensight",
-    "restore": "agent restore martensight-20261124T223000Z.zip",
+    "restore": "agent restore martensight-plant-1-1f2e3d-nightly-20261124T223000Z.zip",
     "begin-anew": 'agent begin-anew --reason "the disk broke, and there is no back-up"',
     "verify": "agent verify",
     "check": "agent check --json",
     "prune": "agent prune --dry-run",
-    "move": "agent move martensight-20261124T223000Z.zip --source LOM-07=/mnt/lom07/export",
+    "move": "agent move lab.zip --source LOM-07=/mnt/lom07/export",
     "support-bundle": "agent support-bundle for-support",
     "licences": "agent licences --sbom martensight.cdx.json",
     "bundle-wheels": "agent bundle-wheels D:/wheels --package martensight-0.1.0-py3-none-any.whl",
@@ -82,6 +82,8 @@ EXAMPLES: dict[str, str] = {
     "orders assign": (
         'agent orders assign 1f2e3d4c5b6a7988 4711 2 --by "R. Stahl" --reason "label fell off"'
     ),
+    "orders hold": 'agent orders hold 4711 --by "R. Stahl" --reason "complaint 2026-113"',
+    "orders release": 'agent orders release 4711 --by "R. Stahl" --reason "complaint settled"',
     "orders release-hold": (
         'agent orders release-hold LOM-07 --by "R. Stahl" --reason "bar read wrongly, scale right"'
     ),

@@ -74,7 +74,7 @@ def experiments(
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from model import TrainingConfig  # noqa: PLC0415
-    from model.experiments.run import rows as every_row  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import list_rows  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
     settings, group_by = settings_of(context), column_of(group_by)
@@ -84,10 +84,10 @@ def experiments(
         raise WrongUse("--folds 1 leaves nothing to learn from; take at least 2, or 0 for none.")
     with store_of(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
-    listing = labelled_folder.look(folder, taxonomy, manifest)
+    listing = labelled_folder.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
     asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouped_by(group_by)}
-    names = [row.name for row in every_row(TrainingConfig(taxonomy=taxonomy))]
+    names = [row.name for row in list_rows(TrainingConfig(taxonomy=taxonomy))]
     if not any(rows.casefold() in name.casefold() for name in names):
         raise WrongUse(f"--rows {rows}: no row is called so; there are: {', '.join(names)}.")
     base = TrainingConfig(
@@ -145,9 +145,9 @@ def about(
     folder: Path, results: Sequence[Result], base: TrainingConfig, asked_for: dict[str, Any]
 ) -> tuple[str, ...]:
     """Say what has to be known before the numbers are read."""
-    from model.experiments.run import quicken  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import build_quick_config  # noqa: PLC0415 - PyTorch takes seconds
 
-    plan = quicken(base) if asked_for["quick"] else base
+    plan = build_quick_config(base) if asked_for["quick"] else base
     n = len(results[0].right)
     tested = (
         f"Micrographs from {folder.name}. Every row is tested on the same {n} images, which "
@@ -188,7 +188,7 @@ def write_page(
     """
     from agent.archive import write_whole  # noqa: PLC0415
     from agent.night.period import local_full  # noqa: PLC0415
-    from model.experiments.tables import as_json, as_markdown, tables  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.tables import as_json, as_markdown, build_tables  # noqa: PLC0415 - PyTorch takes seconds
     from reports import Experiments, render_experiments  # noqa: PLC0415
 
     text = as_markdown(results, sentences)
@@ -197,7 +197,7 @@ def write_page(
         site=settings.site.name,
         title="Experiments",
         sentences=tuple(sentences),
-        tables=tuple(_drawn(table) for table in tables(results)),
+        tables=tuple(_drawn(table) for table in build_tables(results)),
         generated=local_full(now, settings.site.time_zone),
     )
     path = place / "experiments.html"

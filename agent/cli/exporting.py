@@ -40,7 +40,10 @@ COLUMNS: dict[What, tuple[str, ...]] = {
         *("path", "paths", "sha256", "size_bytes", "source", "state", "reason", "attempts"),
         *("first_seen_at", "done_at", "duplicate_of", "code", "next_try_at"),
     ),
-    "trail": ("number", "at", "site", "actor", "act", "subject", "facts", "sha256"),
+    "trail": (
+        *("number", "at", "site", "actor", "act", "subject", "facts", "sha256"),
+        *("origin", "account", "proof", "meaning", "os_user", "address"),
+    ),
 }
 """Of a table, whatever its first row happens to have; micrographs have those of a night first."""
 BATCH = 10_000
@@ -128,11 +131,11 @@ def _columns(what: What) -> tuple[str, ...]:
 
 
 def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.night.facts import seen_of  # noqa: PLC0415 - `agent --help` answers without
-    from agent.night.records import record_of  # noqa: PLC0415
+    from agent.night.facts import build_reported_micrograph  # noqa: PLC0415 - `agent --help` answers without
+    from agent.night.records import build_record  # noqa: PLC0415
 
     for view in views:
-        label, row = view.label, record_of(seen_of(view), zone)
+        label, row = view.label, build_record(build_reported_micrograph(view), zone)
         del row["size"]  # size_min and size_max say it; a spreadsheet takes 9-10 for a date
         yield {
             **row,
@@ -178,7 +181,10 @@ def _files(store: Store) -> Iterator[Row]:
 
 
 def _trail(store: Store) -> Iterator[Row]:
+    from agent.store import SIGNED  # noqa: PLC0415 - `agent --help` answers without
+
     for entry in store.trail():
+        signed = entry.facts.get(SIGNED) or {}
         yield {
             "number": entry.id,
             "at": entry.at.isoformat(),
@@ -188,6 +194,8 @@ def _trail(store: Store) -> Iterator[Row]:
             "subject": entry.subject,
             "facts": entry.facts,
             "sha256": entry.sha256,
+            "origin": signed.get("kind"),
+            **{name: signed.get(name) for name in COLUMNS["trail"][-5:]},
         }
 
 

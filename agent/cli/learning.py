@@ -24,7 +24,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.labelled_folder import Imported, Unusable
+    from agent.labelled_folder import ImportOutcome, Unusable
     from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
@@ -200,7 +200,7 @@ def take_in(
     *,
     by: str = "",
     update: bool = False,
-) -> Imported:
+) -> ImportOutcome:
     """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
     from agent import labelled_folder  # noqa: PLC0415
     from agent.night.lab import read_taxonomy  # noqa: PLC0415
@@ -209,8 +209,8 @@ def take_in(
 
     quiet()
     taxonomy = read_taxonomy(settings, store, now=clock())
-    listing = labelled_folder.look(folder, taxonomy, manifest)
-    ended: Imported | None = None
+    listing = labelled_folder.list_labelled(folder, taxonomy, manifest)
+    ended: ImportOutcome | None = None
     with (
         make_pool(settings) as pool,
         say.progress(f"Importing {folder.name}", len(listing.files)) as advance,
@@ -222,7 +222,7 @@ def take_in(
             classifier=None,
             sources={listing.source: labelled_folder.ManifestProvenance()},
         )
-        for step in labelled_folder.take_in(
+        for step in labelled_folder.import_folder(
             listing,
             store=store,
             pipeline=pipeline,
@@ -230,7 +230,7 @@ def take_in(
             by=by or os_user(),
             update=update,
         ):
-            if isinstance(step, labelled_folder.Imported):
+            if isinstance(step, labelled_folder.ImportOutcome):
                 ended = step
             else:
                 advance(step.done, step.note)
@@ -239,7 +239,7 @@ def take_in(
     return ended
 
 
-def say_imported(imported: Imported, *, updated: bool = False) -> None:
+def say_imported(imported: ImportOutcome, *, updated: bool = False) -> None:
     """Print how an import ended, and every file that could not be used or is described anew."""
     total = sum(imported.codes.values())
     known = f" ({imported.unchanged} were known already)" if imported.unchanged else ""
@@ -347,7 +347,7 @@ def train(
         "without": tuple(one.strip() for one in without.split(",") if one.strip()) or None,
         **grouped_by(column_of(group_by)),
     }
-    from agent.retrain import keep_record, sweep  # noqa: PLC0415
+    from agent.retrain import delete_leftovers, save_record  # noqa: PLC0415
     from agent.service.lock import TeachLock  # noqa: PLC0415
     from agent.service.retraining import write_card  # noqa: PLC0415
     from model import init_process_group  # noqa: PLC0415
@@ -364,12 +364,12 @@ def train(
             if imported:
                 say_imported(imported)
             with TeachLock(settings.store.folder):
-                sweep(settings.store.folder)
+                delete_leftovers(settings.store.folder)
                 world.barrier()
                 bundle = teach(settings, store, plan_of(settings, store), world)
             say_notes(bundle)
             put_to_work(store, bundle, by=by)
-            record, card = keep_record(bundle), write_card(settings, store, bundle.name)
+            record, card = save_record(bundle), write_card(settings, store, bundle.name)
     say.console.print(f"how it was taught and tested: {record}", markup=False)
     say.console.print(f"model card: {card}", markup=False)
     if imported and imported.unusable:
@@ -434,12 +434,12 @@ def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
 
 def _lacks(settings: Settings) -> str:
     """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
-    from model import TrainingConfig, choose_engine, find_weights  # noqa: PLC0415
+    from model import TrainingConfig, choose_engine, has_weights  # noqa: PLC0415
 
     if not choose_engine(settings.model.device).on_gpu:
         return "No GPU here"
     arch = TrainingConfig().arch
-    if not find_weights(arch):
+    if not has_weights(arch):
         return f"No ImageNet weights of {arch} here (agent weights {arch} fetches them)"
     return ""
 
@@ -460,7 +460,7 @@ def teach(
     """Teach a bundle from everything that is labelled, under progress bars."""
     bundle: Path | None = None
     for step in shown(teaching(settings, store, plan, world)):
-        bundle = step.bundle or bundle
+        bundle = step.result or bundle
     if bundle is None:
         raise RuntimeError("training ended without a bundle")
     return bundle
@@ -478,13 +478,13 @@ def help_teach(
 
 def teaching(
     settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None
-) -> Iterator[Progress]:
+) -> Iterator[Progress[Path]]:
     """Teach from everything that is labelled, step by step.
 
     Test images of the bundle at work stay test images, so that the two can be compared.
     """
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.retrain import bundle_named, bundles_in  # noqa: PLC0415
+    from agent.retrain import get_bundle, get_bundles_folder  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.service.workplace import cases_of  # noqa: PLC0415
     from model import SINGLE_PROCESS, read_manifest  # noqa: PLC0415
@@ -496,13 +496,13 @@ def teaching(
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
     say_groups(collected.examples, plan.group_by, collected.columns)
     current = store.current_bundle()
-    manifest = read_manifest(bundle_named(settings.store.folder, current)) if current else None
+    manifest = read_manifest(get_bundle(settings.store.folder, current)) if current else None
     return teach_bundle(
         collected.for_training(manifest),
         plan,
-        bundles_in(settings.store.folder),
+        get_bundles_folder(settings.store.folder),
         kept=collected.sides(manifest),
-        world=world or SINGLE_PROCESS,
+        processes=world or SINGLE_PROCESS,
         recipe=RECIPE,
         now=clock(),
     )
@@ -639,14 +639,14 @@ def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcom
 
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
-    from agent.retrain import Cleaned, cleaned  # noqa: PLC0415
+    from agent.retrain import Cleaned, clean_labels  # noqa: PLC0415
     from agent.service.retraining import lesson_of  # noqa: PLC0415
-    from model import taught_codes  # noqa: PLC0415
+    from model import read_training_labels  # noqa: PLC0415
 
     lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
     clean = end_of(
-        cleaned(
+        clean_labels(
             lesson.collected,
             lesson.current,
             leave_out=settings.retrain.leave_out_doubted,
@@ -656,7 +656,7 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
         Cleaned,
     )
     collected, current = clean.collected, lesson.manifest.name
-    new = len(collected.news_to(lesson.manifest, taught_codes(lesson.current)))
+    new = len(collected.news_to(lesson.manifest, read_training_labels(lesson.current)))
     if json:
         say.print_json(
             {

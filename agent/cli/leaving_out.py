@@ -40,7 +40,7 @@ def show_left_out(
     quiet()
     with store_of(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
-    listing = labelled_folder.look(folder, taxonomy, manifest)
+    listing = labelled_folder.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
     with passing_archive(settings, frozenset()) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
@@ -82,5 +82,5 @@ def _left_out(
             code, examples, subtype_of=lambda one: taxonomy.parse(one)[0], alpha=alpha
         )
         for step in shown(steps):
-            if step.found is not None:
-                yield code, step.found.as_json()
+            if step.result is not None:
+                yield code, step.result.as_json()

@@ -40,7 +40,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Read micrographs and cut them down to steel, without a model."""
-    from agent.imaging.facts import facts_of  # noqa: PLC0415 - heavy imports inside commands
+    from agent.imaging.facts import crop_to_json  # noqa: PLC0415 - heavy imports inside commands
 
     settings = settings_of(context)
     _make(overlay, "--overlay")
@@ -52,7 +52,7 @@ def inspect(
             continue
         for crop in outcome:
             if as_json:
-                print_json({"file": str(path)} | facts_of(crop))
+                print_json({"file": str(path)} | crop_to_json(crop))
             if overlay:
                 _draw(crop, path, overlay)
             rows.append(_found(crop, path))
@@ -74,7 +74,7 @@ def classify(
     ] = None,
 ) -> None:
     """Give micrographs their structure code; writes nothing to the database."""
-    from agent.imaging.facts import facts_of  # noqa: PLC0415
+    from agent.imaging.facts import crop_to_json  # noqa: PLC0415
     from agent.service.workplace import policy_of  # noqa: PLC0415
     from model import Field  # noqa: PLC0415
 
@@ -94,7 +94,7 @@ def classify(
         for crop, said in zip(outcome, classifier.classify(fields), strict=True):
             verdict = _verdict(crop, said, policy)
             if as_json:
-                print_json({"file": str(path)} | facts_of(crop) | answer_of(said, verdict))
+                print_json({"file": str(path)} | crop_to_json(crop) | answer_of(said, verdict))
             if saliency:
                 _draw_maps(crop, said, path, saliency)
             rows.append(_answered(crop, said, verdict, path))
@@ -281,14 +281,14 @@ def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
 
 
 def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:
-    from agent.watch.names import Kind, kind_of  # noqa: PLC0415
+    from agent.watch.names import Kind, classify_name  # noqa: PLC0415
 
     top, ours = folder.resolve(), but.resolve() if but else None
     inside = folder / ours.relative_to(top) if ours and top in ours.parents else None
     for path in sorted(folder.rglob("*")):
         if inside and path.is_relative_to(inside):
             continue
-        if kind_of(path.relative_to(folder).as_posix()) is Kind.PICTURE and path.is_file():
+        if classify_name(path.relative_to(folder).as_posix()) is Kind.PICTURE and path.is_file():
             yield path
 
 
@@ -345,10 +345,10 @@ def _scale(crop: Crop) -> str:
 
 
 def _draw(crop: Crop, path: Path, folder: Path) -> None:
-    from agent.imaging.overlay import overlay  # noqa: PLC0415
+    from agent.imaging.overlay import render_overlay  # noqa: PLC0415
     from agent.pictures import encode_jpeg  # noqa: PLC0415
 
-    picture = overlay(crop, _titled(crop, path))
+    picture = render_overlay(crop, _titled(crop, path))
     _write(folder / f"{_stem(crop, path)}.jpg", encode_jpeg(picture, quality=90))
 
 
@@ -472,9 +472,9 @@ def _answered(crop: Crop, said: Prediction, verdict: Verdict, path: Path) -> tup
 
 
 def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
-    from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fitted, heat_overlay  # noqa: PLC0415
+    from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fit_within, heat_overlay  # noqa: PLC0415
 
-    field = fitted(crop.pixels, PREVIEW_PX)
+    field = fit_within(crop.pixels, PREVIEW_PX)
     subtype_limit, size_limit = (
         said.evidence_limits.get(f"{stage}_evidence_limit", EVIDENCE_LIMIT)
         for stage in ("subtype", "size")

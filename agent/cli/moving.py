@@ -56,11 +56,14 @@ def move(
         raise
     for line in _elsewhere(settings, folder.absolute()):
         console.print(line, markup=False)
+    made_at = None
     if settings.store.url:
         console.print("the database stays where it is; this PC asks it from now on.")
     else:
-        _put_back(file, settings)
+        made_at = _put_back(file, settings)
     with store_of(settings) as store:
+        if made_at:
+            _resume(settings, store, made_at)
         for line in _compared(settings, store):
             console.print(line, markup=False)
         store.remember(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
@@ -176,7 +179,15 @@ def _take_settings_away(laid: list[Path]) -> None:
         file.unlink()
 
 
-def _put_back(file: Path, settings: Settings) -> None:
+def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
+    """Compare the database with what is outside it, as after a restore: the back-up may be old."""
+    from agent.cli.safeguarding import say_resumed  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
+
+    say_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
+
+
+def _put_back(file: Path, settings: Settings) -> datetime | None:
     from agent import safekeeping  # noqa: PLC0415
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
@@ -192,6 +203,7 @@ def _put_back(file: Path, settings: Settings) -> None:
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
         )
     console.print(f"{restored.files} files put into {settings.store.folder}", markup=False)
+    return restored.made_at
 
 
 def _compared(settings: Settings, store: Store) -> list[str]:

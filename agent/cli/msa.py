@@ -21,7 +21,7 @@ from agent.cli.roundrobin import (
     rows_with,
 )
 from agent.cli.say import aside, echo, print_json
-from agent.cli.signing import os_user
+from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -66,11 +66,12 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
     from agent.night.period import local_full  # noqa: PLC0415
     from agent.roundrobin import msa as analysis  # noqa: PLC0415
-    from agent.roundrobin.campaign import checked_name  # noqa: PLC0415
+    from agent.roundrobin.campaign import require_name  # noqa: PLC0415
 
-    checked_name(name)
+    require_name(name)
     settings, at = settings_of(context), now_utc()
-    with store_of(settings) as store, reports.speaking(settings.report.language):
+    speaking = reports.speaking(settings.report.language)
+    with signed_store(context, settings, by) as (store, signer), speaking:
         path = out or page_among_reports(settings, store, FOLDER, f"{name}-plan")
         taxonomy = taxonomy_in_force(settings, store)
         codes = _true_codes(specimens, taxonomy)
@@ -86,7 +87,7 @@ def plan(  # noqa: PLR0917 - each is an option of the command
             seed=drawn_seed() if seed is None else seed,
             site=settings.site.name,
             generated=local_full(at, settings.site.time_zone),
-            by=by or os_user(),
+            by=signer or os_user(),
             at=at,
         )
     aside.print(f"{n} runs of {len(codes)} specimens", markup=False)

@@ -252,8 +252,8 @@ def urgent(
     from agent.orders.urgency import put_first  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
-        store.orders.set_urgent(number, urgent=not off, by=by or os_user(), at=_now())
+    with signed_store(context, settings, by) as (store, signer):
+        store.orders.set_urgent(number, urgent=not off, by=signer or os_user(), at=_now())
         put_first(store, settings)
     say.console.print(f"{number}: {'waits its turn' if off else 'goes first'}", markup=False)
 
@@ -273,7 +273,8 @@ def control(context: typer.Context, as_json: Json = False) -> None:
         return
     if not found:
         say.console.print(
-            "No control specimen yet: name control orders under [orders] control in agent.toml."
+            "No control specimen yet: name control orders under [orders] control in agent.toml.",
+            markup=False,
         )
         return
     for source, points in found.items():

@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.say import console, echo, print_json, table
+from agent.cli.signing import signed_store
 
 if TYPE_CHECKING:
     from agent.store import Account
@@ -41,16 +42,18 @@ def add(
     context: typer.Context,
     name: Name,
     role: Role = "reviewer",
-    by: By = AT_THE_SHELL,
+    by: By = "",
     password_stdin: FromStdin = False,
 ) -> None:
     """Let a person in; asks for the password."""
     from agent import accounts  # noqa: PLC0415 - heavy
 
     name, role = accounts.checked_name(name), accounts.checked_role(role)
-    with store_of(settings_of(context)) as store:
+    with signed_store(context, settings_of(context), by) as (store, signer):
         hashed = accounts.hash_password(_password(stdin=password_stdin), name=name)
-        store.accounts.add(name, kind="person", role=role, hashed=hashed, by=by, at=_now())
+        store.accounts.add(
+            name, kind="person", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
+        )
     console.print(f"{name} may come in as {role}.", markup=False)
 
 
@@ -72,13 +75,15 @@ def role(
     context: typer.Context,
     name: Name,
     role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, reviewer, lead or admin.")],
-    by: By = AT_THE_SHELL,
+    by: By = "",
 ) -> None:
     """Change what somebody may do."""
     from agent import accounts  # noqa: PLC0415 - heavy
 
-    with store_of(settings_of(context)) as store:
-        store.accounts.set_role(name, accounts.checked_role(role), by=by, at=_now())
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        store.accounts.set_role(
+            name, accounts.checked_role(role), by=signer or AT_THE_SHELL, at=_now()
+        )
     console.print(f"{name} is {role} now.", markup=False)
 
 
@@ -87,7 +92,7 @@ def token(
     context: typer.Context,
     name: Name,
     role: Role = "reviewer",
-    by: By = AT_THE_SHELL,
+    by: By = "",
 ) -> None:
     """Let a program in: makes a token and shows it this once."""
     from agent import accounts  # noqa: PLC0415 - heavy
@@ -97,9 +102,11 @@ def token(
         accounts.checked_role(role),
         accounts.new_token(),
     )
-    with store_of(settings_of(context)) as store:
+    with signed_store(context, settings_of(context), by) as (store, signer):
         hashed = accounts.hash_token(made)
-        store.accounts.add(name, kind="program", role=role, hashed=hashed, by=by, at=_now())
+        store.accounts.add(
+            name, kind="program", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
+        )
     echo(made)
     echo("Send it with each request: Authorization: Bearer TOKEN. It is not kept.", err=True)
 
@@ -113,10 +120,10 @@ def disable(context: typer.Context, name: Name, by: By = AT_THE_SHELL) -> None:
 
 
 @users.command()
-def enable(context: typer.Context, name: Name, by: By = AT_THE_SHELL) -> None:
+def enable(context: typer.Context, name: Name, by: By = "") -> None:
     """Let somebody in again."""
-    with store_of(settings_of(context)) as store:
-        store.accounts.disable(name, disabled=False, by=by, at=_now())
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        store.accounts.disable(name, disabled=False, by=signer or AT_THE_SHELL, at=_now())
     console.print(f"{name} may come in again.", markup=False)
 
 

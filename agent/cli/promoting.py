@@ -39,11 +39,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 @models.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
     """List the bundles, and say which one is at work."""
-    from agent.retrain import every_bundle  # noqa: PLC0415
+    from agent.retrain import list_bundles  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
-        current, folders = store.current_bundle(), every_bundle(settings.store.folder)
+        current, folders = store.current_bundle(), list_bundles(settings.store.folder)
         rows = [
             _summary(path, current)
             | {"proposed_by": [one.by for one in store.proposals(path.name)]}
@@ -181,20 +181,20 @@ def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
 def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
     """Hold two bundles against each other on test images that neither learned from."""
     from agent.cli.learning import end_of, quiet  # noqa: PLC0415
-    from agent.retrain import bundle_named, held_against, plan_of  # noqa: PLC0415
+    from agent.retrain import evaluate_candidate, get_bundle, get_training_config  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.service.workplace import cases_of, demands_of  # noqa: PLC0415
     from model import Comparison  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
-    first, second = (bundle_named(settings.store.folder, name) for name in (one, other))
+    first, second = (get_bundle(settings.store.folder, name) for name in (one, other))
     manifest = _verified(settings, other)
     with store_of(settings) as store:
-        group_by = plan_of(manifest).group_by
+        group_by = get_training_config(manifest).group_by
         collected = cases_of(settings, store, manifest.taxonomy, group_by=group_by)
     demands = demands_of(settings, manifest.taxonomy, now=clock())
-    comparison = end_of(held_against(first, second, collected, demands), Comparison)
+    comparison = end_of(evaluate_candidate(first, second, collected, demands), Comparison)
     say.console.print(comparison.sentence, markup=False)
     flips = comparison.numbers.get("flips", [])
     say.table(
@@ -208,10 +208,10 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
 def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Say what every check of the gate found when a bundle was held against the one at work."""
     from agent.cli.learning import outcome_json, say_checks  # noqa: PLC0415
-    from agent.retrain import bundle_named, kept  # noqa: PLC0415
+    from agent.retrain import get_bundle, load_outcome  # noqa: PLC0415
 
     settings = settings_of(context)
-    outcome = kept(bundle_named(settings.store.folder, name))
+    outcome = load_outcome(get_bundle(settings.store.folder, name))
     if outcome is None:
         raise WrongUse(f"{name} was never held against another bundle (agent retrain does it).")
     if json:
@@ -302,10 +302,10 @@ def promote(
 
 def _say_gate(settings: Settings, name: str, before: str | None) -> str:
     """Say what the gate found when the bundle was taught, and whether that still holds."""
-    from agent.retrain import bundle_named, kept  # noqa: PLC0415
+    from agent.retrain import get_bundle, load_outcome  # noqa: PLC0415
 
     try:
-        outcome = kept(bundle_named(settings.store.folder, name))
+        outcome = load_outcome(get_bundle(settings.store.folder, name))
     except BadBundle as broken:
         said = str(broken)
     else:
@@ -343,27 +343,27 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.ordering import lab_in  # noqa: PLC0415
     from agent.night.lab import software  # noqa: PLC0415
-    from agent.retrain import bundle_named, impact_of, keep_impact, record_of  # noqa: PLC0415
+    from agent.retrain import compute_impact, get_bundle, get_record_folder, save_impact  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     archive, now = Archive(settings.store.folder), clock()
-    found = impact_of(
+    found = compute_impact(
         store,
         lab_in(settings, store),
         name,
         since=now - timedelta(days=days),
         has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
     )
-    record = record_of(bundle_named(settings.store.folder, name))
+    record = get_record_folder(get_bundle(settings.store.folder, name))
     at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"
-    return found, keep_impact(found, record, archive, site=settings.site.name, at=at)
+    return found, save_impact(found, record, archive, site=settings.site.name, at=at)
 
 
 def _say_impact(found: Impact, page: Path) -> None:
-    from agent.retrain import headline_of, sentences_of  # noqa: PLC0415
+    from agent.retrain import format_headline, list_sentences  # noqa: PLC0415
 
-    say.console.print(f"{headline_of(found)}.", markup=False)
-    for sentence in sentences_of(found):
+    say.console.print(f"{format_headline(found)}.", markup=False)
+    for sentence in list_sentences(found):
         say.console.print(sentence, markup=False)
     if found.changed:
         say.table(
@@ -383,12 +383,12 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
     Done twice it goes back twice, never to a bundle that somebody went back from.
     """
-    from agent.retrain import at_work_before  # noqa: PLC0415
+    from agent.retrain import list_previous_bundles  # noqa: PLC0415
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
         promotions = store.promotions()
-        before = next(iter(at_work_before(promotions)), None)
+        before = next(iter(list_previous_bundles(promotions)), None)
         if before is None:
             raise WrongUse(
                 "there is no bundle before the present one to go back to (agent models list; agent "
@@ -446,7 +446,7 @@ def add(
 
     One that is here and was damaged is made whole by it.
     """
-    from agent.retrain import bundles_in  # noqa: PLC0415
+    from agent.retrain import get_bundles_folder  # noqa: PLC0415
     from model import verify_bundle  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -455,7 +455,7 @@ def add(
         raise WrongUse(f"{path}: there is no such folder.")
     _refuse_links(path)
     manifest = verify_bundle(path)
-    target = bundles_in(settings.store.folder) / manifest.name
+    target = get_bundles_folder(settings.store.folder) / manifest.name
     was_here = target.exists()
     if was_here and _is_whole(target):
         raise WrongUse(f"{manifest.name} is here already.")
@@ -494,14 +494,14 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where its folder is written.")],
 ) -> None:
     """Copy a bundle out, checked file by file."""
-    from agent.retrain import bundle_named  # noqa: PLC0415
+    from agent.retrain import get_bundle  # noqa: PLC0415
 
     settings = settings_of(context)
     _verified(settings, name)
     target = folder.absolute() / name
     if target.exists():
         raise WrongUse(f"{target} is there already.")
-    _copy(bundle_named(settings.store.folder, name), target, with_record=True)
+    _copy(get_bundle(settings.store.folder, name), target, with_record=True)
     _remember(settings, "model.exported", name, {"to": str(target)})
     say.console.print(f"{name} was written to {target}.")
 
@@ -514,7 +514,7 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
         target: Where it goes.
         with_record: What was written about it goes along: only out of this lab, never in.
     """
-    from agent.retrain import record_of  # noqa: PLC0415
+    from agent.retrain import get_record_folder  # noqa: PLC0415
     from model import verify_bundle  # noqa: PLC0415
 
     aside = target.with_name(f".{target.name}.part")
@@ -523,11 +523,11 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         _copy_files(source, whole)
         verify_bundle(whole)
-        if with_record and record_of(source).is_dir():
-            shutil.copytree(record_of(source), record_of(whole))
-        if record_of(target).is_dir():  # what was written about it here is this lab's own
-            shutil.rmtree(record_of(whole), ignore_errors=True)
-            shutil.copytree(record_of(target), record_of(whole))
+        if with_record and get_record_folder(source).is_dir():
+            shutil.copytree(get_record_folder(source), get_record_folder(whole))
+        if get_record_folder(target).is_dir():  # what was written about it here is this lab's own
+            shutil.rmtree(get_record_folder(whole), ignore_errors=True)
+            shutil.copytree(get_record_folder(target), get_record_folder(whole))
         _put_in_place(whole, target)
     except (OSError, ModelError) as error:
         raise BadBundle(
@@ -582,7 +582,7 @@ def _remember(settings: Settings, act: str, name: str, facts: dict[str, object])
 
 
 def _verified(settings: Settings, name: str) -> Manifest:
-    from agent.retrain import bundle_named  # noqa: PLC0415
+    from agent.retrain import get_bundle  # noqa: PLC0415
     from model import verify_bundle  # noqa: PLC0415
 
-    return verify_bundle(bundle_named(settings.store.folder, name))
+    return verify_bundle(get_bundle(settings.store.folder, name))

@@ -35,7 +35,7 @@ def report(
     from agent import log  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415 - `agent --help` answers without them
     from agent.night import (  # noqa: PLC0415
-        end_of,
+        compute_night_end,
         night_of,
         night_settings,
         reports_folder,
@@ -51,7 +51,7 @@ def report(
         wanted = _night(night) if night else running
         if wanted > running:
             raise WrongUse(f"--date: the night {wanted} has not begun; {running} is running.")
-        if refresh and end_of(wanted, lab.at, lab.zone) > now:
+        if refresh and compute_night_end(wanted, lab.at, lab.zone) > now:
             raise WrongUse(f"--refresh: the night {wanted} is still running; it is never frozen.")
         with progress("drawn", 100) as advance:
             written = write_report(

@@ -11,7 +11,7 @@ import typer
 
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.say import aside, console, echo, print_json, table
-from agent.cli.signing import os_user
+from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def new(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.roundrobin.campaign import checked_name, set_up  # noqa: PLC0415
+    from agent.roundrobin.campaign import require_name, set_up  # noqa: PLC0415
 
-    checked_name(name)
+    require_name(name)
     settings = settings_of(context)
     drawn = drawn_seed() if seed is None else seed
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         taxonomy = taxonomy_in_force(settings, store)
         if (micrographs is None) == (not stratified):
             raise WrongUse("say which micrographs: --micrographs CSV, or --stratified N.")
@@ -116,7 +116,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
             seed=drawn,
             merged=_merged(merge or ()),
             may_go_back=may_go_back,
-            by=by or os_user(),
+            by=signer or os_user(),
             at=now_utc(),
         )
     referenced = sum(one.reference is not None for one in images)
@@ -145,17 +145,18 @@ def open_(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
     from agent.night import review_url  # noqa: PLC0415 - brings torch
-    from agent.roundrobin.campaign import Invited, campaign_named, invite, links  # noqa: PLC0415
+    from agent.roundrobin.campaign import Invited, get_campaign, invite, links  # noqa: PLC0415
     from agent.web import is_this_pc_alone  # noqa: PLC0415
 
     settings = settings_of(context)
-    who, address = by or os_user(), (at or review_url(settings)).rstrip("/")
-    with store_of(settings) as store:
-        campaign = campaign_named(store, name)
+    address = (at or review_url(settings)).rstrip("/")
+    with signed_store(context, settings, by) as (store, signer):
+        who = signer or os_user()
+        campaign = get_campaign(store, name)
         wanted = [one for one in campaign.raters if not one.account]
         if rater:
             made = invite(store, campaign, Invited(rater, team=team), by=who, at=now_utc())
-            campaign = campaign_named(store, name)
+            campaign = get_campaign(store, name)
             wanted = [one for one in campaign.raters if one.pseudonym == made]
         elif again:
             wanted = [one for one in campaign.raters if one.pseudonym == again]
@@ -183,9 +184,9 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
     """Take no more ratings; micrographs on which people disagree go into the review queue."""
     from agent.roundrobin import campaign as campaigns  # noqa: PLC0415 - brings numpy
 
-    with store_of(settings_of(context)) as store:
-        disputed = campaigns.close(store, name, by=by or os_user(), at=now_utc())
-        campaign = campaigns.campaign_named(store, name)
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        disputed = campaigns.close(store, name, by=signer or os_user(), at=now_utc())
+        campaign = campaigns.get_campaign(store, name)
     whole = len(campaign.images) * len(campaign.raters)
     console.print(
         f"{name} is closed: {campaign.given} of {whole} ratings; {len(disputed)} micrographs are "
@@ -370,10 +371,10 @@ def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
 
 def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
     """Say what each bundle learned from, by its keys; one that is not there is left out."""
-    from agent.retrain.bundles import every_bundle  # noqa: PLC0415
+    from agent.retrain.bundles import list_bundles  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
-    there = {path.name: path for path in every_bundle(settings.store.folder)}
+    there = {path.name: path for path in list_bundles(settings.store.folder)}
     return {name: read_manifest(there[name]).learned_from for name in bundles if name in there}
 
 
@@ -397,14 +398,14 @@ def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
     Raises:
         WrongUse: Names the file and the line.
     """
-    from agent.labelled_folder import rows_of  # noqa: PLC0415
+    from agent.labelled_folder import iter_rows  # noqa: PLC0415
 
     def refuse(table_: Path, there: Sequence[str]) -> None:
         if missing := [one for one in columns if one not in there]:
             found = ", ".join(one for one in there if one) or "none"
             raise WrongUse(f"{table_}: needs a column {missing[0]!r}; found: {found}.")
 
-    for number, row in rows_of(file, refuse):
+    for number, row in iter_rows(file, refuse):
         if not row.get(columns[0]):
             raise WrongUse(f"{file}: line {number}: it names no {columns[0]}.")
         yield number, {**dict.fromkeys(columns, ""), **row}

@@ -67,6 +67,7 @@ def _run(settings: Settings) -> None:
         on_ready=ready,
         on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
         on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the file in hand"),
+        on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
     )
     agent.run()
 
@@ -82,10 +83,14 @@ def _run_once(settings: Settings) -> int:
     from agent import log  # noqa: PLC0415 - heavy
     from agent.cli.signals import stopping  # noqa: PLC0415
     from agent.service import run_once  # noqa: PLC0415
+    from agent.service.copies import require_newest  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
 
     log.set_up(level="warning" if aside.is_terminal else settings.log.level)
     stop = threading.Event()
     with store_of(settings) as store, stopping(stop), progress("micrographs", None) as advance:
+        for warning in require_newest(settings, store, now=clock()):
+            aside.print(f"agent: {warning}", markup=False)
         outcome = run_once(
             settings,
             store,

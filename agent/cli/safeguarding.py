@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import SAYS_NO, app, settings_file_of, settings_of, store_of
+from agent.cli.app import SAYS_NO, app, settings_of, store_of
 from agent.cli.say import aside, console, print_json, progress
 from agent.errors import WrongUse
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from agent.cli.say import Advance
     from agent.orders.control import Finding as ControlFinding
+    from agent.orders.order_list import Taken
+    from agent.orders.resumption import Beyond
     from agent.safekeeping import Pruning
     from agent.settings import Settings
     from agent.store import Store
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 MIGRATED = "trail.covered"
 """The act that a migration appends; a back-up of before does not hold it."""
 ALIVE_S = 60.0  # a heartbeat comes every few seconds
+DAYS_OF_A_YEAR = 365.25
 LEFTOVER_AGE = timedelta(days=1)
 PER_MEGABYTE = 1_000_000
 LINES_EVERY = 1000
@@ -42,19 +45,34 @@ def backup(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Crops, originals and reports too: may be large.")
     ] = False,
+    is_trial: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Write none: restore one on trial, compare it, and report. Default: the newest.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document; with --verify alone.")
+    ] = False,
 ) -> None:
-    """Write database, bundles and settings to one file; the agent may be running."""
+    """Write database, bundles, settings, reference images and inbox to one file, while running."""
     from agent import safekeeping  # noqa: PLC0415
+    from agent.service.anchoring import seal  # noqa: PLC0415
+    from agent.service.backing_up import settings_files  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
-    file = _backup_file(target or Path.cwd(), at)
-    beside = (settings_file_of(context), settings.orders.specifications)
+    if is_trial:
+        _verify_backup(settings, target, at, as_json=as_json)
+        return
     with store_of(settings) as store, progress("back up", 100) as advance:
+        seal(store, at=at)
+        file = _backup_file(settings, store, target or Path.cwd(), at)
         count = safekeeping.back_up(
             store,
             settings.store.folder,
             file,
-            settings_files=[path for path in beside if path],
+            settings_files=settings_files(settings),
             pixels=pixels,
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
@@ -64,9 +82,45 @@ def backup(
     console.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
 
 
-def _backup_file(target: Path, at: datetime) -> Path:
+def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_json: bool) -> None:
+    from agent.service.backing_up import rehearse  # noqa: PLC0415
+
+    with store_of(settings) as store:
+        file = _newest_backup(settings, store, target)
+        result = rehearse(settings, store, file, at=at)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        for line in (result.sentence, *result.faults[1:], *result.notes):
+            console.print(line, markup=False)
+    if result.faults:
+        raise typer.Exit(SAYS_NO)
+
+
+def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Path:
+    """Return the file to restore on trial: the one that is named, or the lab's newest."""
+    from agent.backup_facts import is_own, list_backups  # noqa: PLC0415
+
+    if target and target.is_file():
+        return target
+    folder = target or (Path(settings.backup.folder) if settings.backup.folder else None)
+    if folder is None:
+        raise WrongUse("name a back-up, or set [backup] folder.")
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: there is no such file or folder.")
+    site, lab = settings.site.name, store.first_act()
+    own = [one for one in list_backups(folder) if is_own(one.facts, site=site, lab=lab)]
+    if not own:
+        raise WrongUse(f"{folder}: no back-up of this lab is there; name a file.")
+    return own[-1].file
+
+
+def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -> Path:
+    from agent.backup_facts import name_backup  # noqa: PLC0415
+
     if target.is_dir() or not target.suffix:
-        return target / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
+        lab = store.first_act()
+        return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if target.exists():
         raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
     return target
@@ -76,17 +130,21 @@ def _backup_file(target: Path, at: datetime) -> Path:
 def restore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="What `agent backup` wrote.")],
+    all_sites: Annotated[
+        bool, typer.Option("--all-sites", help="Also the other sites of a shared database.")
+    ] = False,
 ) -> None:
     """Put a backup in the place of what is there, which is kept beside. Stop the agent first."""
     from agent import safekeeping  # noqa: PLC0415
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
     from agent.store import store_url  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
     if not file.is_file():
         raise WrongUse(f"{file}: there is no such file.")
-    _refuse_while_running(settings, at)
+    _refuse_while_running(settings, at, all_sites=all_sites)
     # Held meanwhile: neither `agent run --once`, which has no heartbeat, nor a service that comes
     # back by itself may write into a database that is being replaced.
     with RunLock(settings.store.folder, agent_name()), progress("restore", 100) as advance:
@@ -102,11 +160,28 @@ def restore(
         head = store.trail_head()
         facts = {"trail": head.number - (head.act == MIGRATED)}
         store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
+        resumed = resume(settings, store, since=restored.made_at, at=at)
     console.print(f"{restored.files} files restored", markup=False)
+    say_resumed(*resumed)
     if restored.before:
         console.print(f"the database that was here is now {restored.before}", markup=False)
     if restored.settings:
         console.print(f"the settings of that time: {restored.settings}", markup=False)
+
+
+def say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
+    """Print what is outside the database and not in the back-up."""
+    for one in beyond:
+        console.print(one.sentence, markup=False)
+    if beyond:
+        console.print("they go on above these numbers; enter again what was lost of them")
+    for taken in lists:
+        console.print(
+            f"order list {taken.name} read again: {len(taken.changed)} orders new or changed",
+            markup=False,
+        )
+    for sentence in waits:
+        console.print(sentence, markup=False)
 
 
 @app.command("begin-anew")
@@ -120,29 +195,36 @@ def begin_anew(
     """
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
-    from agent.store import begin_anew as take_any  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
+    from agent.store import find_mark  # noqa: PLC0415
 
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: it is kept.")
     settings, at = settings_of(context), datetime.now(UTC)
-    with RunLock(settings.store.folder, agent_name()):
-        before = take_any(settings.store.folder)
-        with store_of(settings) as store:
-            facts = {"reason": reason, "first_act_before": before}
-            store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
-            where = store.place
-        store_of(settings).close()  # the first act is there now, and its hash is kept
-    console.print(f"{where} is the database of {settings.store.folder} now", markup=False)
+    folder = settings.store.folder
+    with RunLock(folder, agent_name()), store_of(settings, anew=True) as store:
+        facts = {
+            "reason": reason,
+            "first_act_before": find_mark(folder),
+            "trail": store.trail_head().number,
+        }
+        store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        resumed = resume(settings, store, since=None, at=at)
+        store.take_as_own(folder)
+        where = store.place
+    console.print(f"{where} is the database of {folder} now", markup=False)
+    say_resumed(*resumed)
 
 
-def _refuse_while_running(settings: Settings, at: datetime) -> None:
+def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) -> None:
     from agent.errors import BadStore  # noqa: PLC0415
 
     try:
         with store_of(settings) as store:
+            sites = store.over_all_sites().names()
             alive = [
                 agent.name
-                for agent in store.agents()
+                for agent in store.over_all_sites().agents()
                 if agent.seen_at
                 and not agent.facts.get("stopped")
                 and (at - agent.seen_at).total_seconds() < ALIVE_S
@@ -152,6 +234,11 @@ def _refuse_while_running(settings: Settings, at: datetime) -> None:
     if alive:
         raise WrongUse(
             f"an agent is running ({', '.join(alive)}); stop it, wait a minute, and restore then."
+        )
+    if len(sites) > 1 and not all_sites:
+        raise WrongUse(
+            f"The database holds {len(sites)} sites ({', '.join(sites)}). A restore puts all of "
+            "them back to the time of the back-up. If that is meant: agent restore --all-sites FILE"
         )
 
 
@@ -189,14 +276,19 @@ def verify(
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
     """Return what is kept outside the database and says where the trail ended."""
     from agent.night import reports_folder  # noqa: PLC0415
+    from agent.timestamps import FOLDER  # noqa: PLC0415
     from agent.verification import Outside  # noqa: PLC0415
 
+    certificates = settings.trail.timestamp_certificates
     own = Path(settings.trail.anchor)
     files = [own] if settings.trail.anchor and own.exists() else []
     return Outside(
         reports=reports_folder(settings.store.folder, store),
         backups=Path(settings.backup.folder) if settings.backup.folder else None,
         files=(*files, *more),
+        timestamps=settings.store.folder / FOLDER,
+        certificates=Path(certificates) if certificates else None,
+        site=settings.site.name,
     )
 
 
@@ -270,7 +362,10 @@ def prune(
         bool, typer.Option("--dry-run", help="Only say what would be deleted.")
     ] = False,
 ) -> None:
-    """Delete pixels that nothing and nobody refers to, older than [retention] says."""
+    """Delete pixels that nothing refers to, older than [retention] says; print what stays and why.
+
+    What a statement, a label, a round robin, a check, a study or a hold refers to is evidence.
+    """
     from agent import safekeeping  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
 
@@ -278,7 +373,8 @@ def prune(
     archive = Archive(settings.store.folder)
     befores = _befores(settings, at)
     with store_of(settings) as store:
-        plans = safekeeping.plan(store, archive, befores=befores)
+        since = at - timedelta(days=DAYS_OF_A_YEAR * settings.retention.statements_years)
+        plans = safekeeping.plan(store, archive, befores=befores, statements_since=since)
         _say(plans, dry_run=dry_run, never=not befores)
         if dry_run:
             return
@@ -305,3 +401,5 @@ def _say(plans: Iterable[Pruning], *, dry_run: bool, never: bool) -> None:
             f"{'would delete' if dry_run else 'deleting'} {len(one.files)} files of "
             f"{len(one.ids)} micrographs ({one.kind}), {one.size_bytes / PER_MEGABYTE:.1f} MB"
         )
+        for reason, count in one.kept.items():
+            console.print(f"  {'would keep' if dry_run else 'keeping'} {count}: {reason}")

@@ -77,7 +77,7 @@ def _sources() -> str:
 def _lines(kind: type[BaseModel], without: set[str]) -> Iterator[str]:
     for key, field in kind.model_fields.items():
         if key not in without:
-            value = f'"{PATTERN_EXAMPLE}"' if key == "pattern" else _toml(field.default)
+            value = f'"{PATTERN_EXAMPLE}"' if key == "pattern" else format_toml(field.default)
             yield _line(f"# {key} = {value}", field.description or "")
 
 
@@ -87,13 +87,14 @@ def _line(setting: str, why: str) -> str:
     return f"{setting:<35} # {why}\n"
 
 
-def _toml(value: object) -> str:
+def format_toml(value: object) -> str:
+    """Return a value as TOML writes it; None as an empty string."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(format_toml(item) for item in value) + "]"
     if hasattr(value, "strftime"):
         return f'"{value:%H:%M}"'
     if isinstance(value, PurePath):
@@ -115,7 +116,7 @@ def in_effect(
             origin = "environment"
         else:
             origin = "file" if _written(written, name) else "default"
-        rows.append((name, _without_secrets(name, _toml(value)), origin))
+        rows.append((name, _without_secrets(name, format_toml(value)), origin))
     return rows
 
 

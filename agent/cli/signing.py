@@ -42,29 +42,42 @@ class Signing:
     role: str = "lead"
 
 
+ADMIN = "admin"
 REVIEWED = "reviewed"
 WITHDRAWN = "withdrawn"
 SIGNED: dict[str, Signing] = {
     "import": Signing("imported", "reviewer"),
     "models promote": Signing("promoted"),
     "models rollback": Signing("promoted"),
+    "msa plan": Signing("planned"),
     "orders amend": Signing("amended"),
     "orders assign": Signing("assigned", "reviewer"),
     "orders dismiss-file": Signing("dismissed"),
+    "orders hold": Signing("held", "reviewer"),
     "orders prepare-again": Signing("superseded", "reviewer"),
+    "orders release": Signing("released from hold"),
     "orders release-hold": Signing("released"),
     "orders reopen": Signing("reopened"),
     "orders same-place": Signing("decided"),
     "orders supersede": Signing("superseded", "reviewer"),
+    "orders urgent": Signing("put first"),
     "review label": Signing(REVIEWED, "reviewer"),
     "review undo": Signing(WITHDRAWN, "reviewer"),
+    "roundrobin close": Signing("closed"),
+    "roundrobin new": Signing("planned"),
+    "roundrobin open": Signing("opened"),
     "scale check": Signing("measured", "reviewer"),
     "spec automatic": Signing("released"),
     "train": Signing("imported and promoted"),
+    "users add": Signing("let in", ADMIN),
+    "users enable": Signing("let in", ADMIN),
+    "users role": Signing("role changed", ADMIN),
+    "users token": Signing("let in", ADMIN),
     "validate": Signing("validated"),
 }
 """Every command that signs. Whether a reviewer may do more than that is decided where it is done.
-`train` signs where it imports labels, or puts the first bundle to work."""
+`train` signs where it imports labels, or puts the first bundle to work. What an admin signs is not
+signed as long as no admin may log in."""
 
 
 def os_user() -> str:
@@ -153,7 +166,7 @@ def sign(
 
     command = command_of(context)
     signing = SIGNED[command]
-    if not store.accounts.are_there():
+    if not store.accounts.are_there() or (signing.role == ADMIN and not _has_admin(store)):
         origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning)
         return store.acting_as(origin), by
     token = str(context.find_root().params.get("token") or "").strip()
@@ -173,6 +186,14 @@ def sign(
         )
     origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning, account.name, proof)
     return store.acting_as(origin), name
+
+
+def _has_admin(store: Store) -> bool:
+    """Return whether a person may log in who lets others in."""
+    return any(
+        one.role == ADMIN and one.kind == "person" and one.disabled_at is None
+        for one in store.accounts.every()
+    )
 
 
 def _by_token(store: Store, token: str, by: str, command: str) -> Account:

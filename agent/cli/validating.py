@@ -56,7 +56,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
         if name is None:
             raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
         classifier = load_bundle(settings, name)
-        listing = labelled_folder.look(folder, classifier.taxonomy, manifest)
+        listing = labelled_folder.list_labelled(folder, classifier.taxonomy, manifest)
         cases, unusable, seen = _cases(
             settings, classifier, listing, policy_of(settings, classifier), folder.name
         )

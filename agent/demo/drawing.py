@@ -1,6 +1,5 @@
-"""Draw a micrograph of known structure code, scale, bar and border; the same seed, the same one.
+"""Draw a micrograph of known structure code, scale, bar and border, reproducibly by its seed.
 
-In:  a structure code and a seed. Out: a `Drawn`, pixels and truth together. Next: `microscope`.
 Drawn micrographs serve the demo and the tests. They are not steel: no accuracy measured on them
 may be quoted as one on steel.
 """
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.demo.optics import Look, draw_mount, photographed
+from agent.demo.optics import Appearance, draw_mount, render
 from agent.demo.overlay import STYLES, burn_in
 from agent.demo.steel import Canvas, draw_steel
-from agent.demo.strange import KINDS, box_of, photograph, spoil
+from agent.demo.strange import KINDS, draw_anomaly, draw_photograph, find_box
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -32,18 +31,18 @@ TRAINED = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A drawn micrograph and the truth about it.
+    """A drawn micrograph with its ground truth.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
-        code: The structure code that was drawn; for a strange one, what it is based on.
-        um_per_px: Size of a pixel in µm.
+        code: The structure code; for an unusual one, what it is based on.
+        um_per_px: µm per pixel.
         bar: The micron bar, or None.
         specimen: Outline of the specimen in pixels; the whole frame without a border.
-        bleed_um: How far a stain creeps in from the border, 0 for none.
-        strange: The planted strange kind, "" for none.
-        where: Box of a local strange thing in pixels, x1/y1 exclusive, or None.
-        seed: What it was drawn from.
+        bleed_um: Reach of a stain from the border in µm; 0: no stain.
+        strange: The kind of anomaly, "" for none.
+        where: Box of a local anomaly in pixels, x1/y1 exclusive, or None.
+        seed: Its seed.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,7 +56,7 @@ class Drawn:
     seed: int
 
 
-def draw(
+def draw_micrograph(
     code: str,
     *,
     seed: int,
@@ -71,33 +70,33 @@ def draw(
     """Draw one micrograph.
 
     Args:
-        code: Structure code such as "G8"; sizes 5 to 9-10 of G, B and M can be drawn.
+        code: Structure code such as "G8"; sizes 5 to 9-10 of G, B and M.
         seed: The same seed draws the same micrograph.
-        um_per_px: Size of a pixel in µm; 0.2 and 0.1 stand for the usual 500x and 1000x.
+        um_per_px: µm per pixel; 0.2 and 0.1 stand for the usual 500x and 1000x.
         size: Width and height in pixels.
         strange: One of `strange.KINDS`, or "".
-        bar: A style of `overlay.STYLES`, "" for one by chance (nine in ten have one), None for no
+        bar: A style of `overlay.STYLES`, "" for a random one (nine in ten have one), None for no
             bar.
-        border: Whether the specimen's edge is in the field; None: by chance, one in six.
+        border: Whether the specimen's edge is in the field; None: random, one in six.
         specimen: Seed of the specimen's look (etch, light); fields of one specimen share it.
     """
     if strange and strange not in KINDS:
         raise ValueError(f"no strange kind is called {strange!r}; there are {', '.join(KINDS)}")
     rng = np.random.default_rng([seed, 1])
-    look = Look.of(np.random.default_rng([seed if specimen is None else specimen, 2]))
+    look = Appearance.of(np.random.default_rng([seed if specimen is None else specimen, 2]))
     width, height = size
     canvas = Canvas(np.zeros((height, width), np.uint8), um_per_px)
     subtype, number = code[0], code[1:]
     draw_steel(subtype, number, rng, canvas)
-    where = spoil(strange, rng, canvas) if strange else None
+    where = draw_anomaly(strange, rng, canvas) if strange else None
     edge = rng.random() < 1 / 6
     mount = (
         draw_mount(rng, canvas) if (edge and not strange if border is None else border) else None
     )
-    pixels = _taken(canvas, look, rng, mount, strange)
+    pixels = _photograph(canvas, look, rng, mount, strange)
     if strange == "stain":
-        pixels, where = _stained(pixels, rng, canvas)
-    style = _style(bar, rng)
+        pixels, where = _add_stain(pixels, rng, canvas)
+    style = _choose_style(bar, rng)
     drawn_bar = None
     if style:
         pixels, drawn_bar = burn_in(pixels, um_per_px, rng, style, note=f"Field {seed % 1000:03d}")
@@ -115,33 +114,33 @@ def draw(
     )
 
 
-def _taken(
-    canvas: Canvas, look: Look, rng: Generator, mount: Mount | None, strange: str
+def _photograph(
+    canvas: Canvas, look: Appearance, rng: Generator, mount: Mount | None, strange: str
 ) -> NDArray[np.uint8]:
     if strange == "photograph":
-        return photograph(rng, *canvas.grey.shape)
+        return draw_photograph(rng, *canvas.grey.shape)
     if strange == "over_etched":
         grey = canvas.grey.astype(np.float32)
         canvas.grey[:] = np.clip((grey - 128) * 1.7 + 70, 0, 255).astype(np.uint8)
     defocus_um = rng.uniform(1.0, 1.8) if strange == "defocus" else 0.0
-    return photographed(canvas, look, rng, mount=mount, defocus_um=defocus_um)
+    return render(canvas, look, rng, mount=mount, defocus_um=defocus_um)
 
 
-def _stained(
+def _add_stain(
     pixels: NDArray[np.uint8], rng: Generator, canvas: Canvas
 ) -> tuple[NDArray[np.uint8], Box]:
     height, width = canvas.grey.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     centre = rng.uniform(0.3, 0.7, 2) * (width, height)
     reach = rng.uniform(12, 22) / canvas.um_per_px
-    away = np.hypot(x - centre[0], y - centre[1]) / reach
-    cover = (1 / (1 + np.exp((away - 1) * 9)))[..., None]
+    distance = np.hypot(x - centre[0], y - centre[1]) / reach
+    cover = (1 / (1 + np.exp((distance - 1) * 9)))[..., None]
     stain = np.array([(0.45, 0.55, 0.95), (0.9, 0.6, 0.3)][int(rng.integers(2))])
     drawn = np.clip(pixels * (1 - cover * (1 - stain)), 0, 255).astype(np.uint8)
-    return drawn, box_of(cover[..., 0] > 0.5)
+    return drawn, find_box(cover[..., 0] > 0.5)
 
 
-def _style(bar: str | None, rng: Generator) -> str:
+def _choose_style(bar: str | None, rng: Generator) -> str:
     if bar is None:
         return ""
     chance = rng.random()

@@ -1,8 +1,6 @@
-"""Play the whole loop in one folder: a laboratory's past, its exams, and one night.
+"""Play the whole loop in one folder: labelled history, held-out test set, and one night.
 
-In:  an empty folder. Out: `agent.toml`, `labelled/`, `test/`, `export/`, `data/`, and a real agent
-process that watches. Next: the command, which shows it.
-The agent is started as a lab starts it, in a process of its own, so nothing of it is pretended.
+The agent runs in a separate process, as in a lab, so that nothing of it is simulated.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.demo.drawing import TRAINED
-from agent.demo.microscope import encoded, planned
+from agent.demo.microscope import encode, plan_ordinary
 from agent.errors import WrongUse
 from agent.store import State
 from agent.triage import Reason
@@ -65,13 +63,16 @@ port = {port}
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a demonstration is.
+    """Size of a demonstration.
 
     Args:
-        codes: Structure codes that are taught.
-        specimens: Labelled specimens per code. exams: held-out specimens per code.
-        fields: Fields per specimen. pixels: width and height of a picture.
-        night_specimens: Specimens per code in the night. strange_each: planted, of every kind.
+        codes: Structure codes in training.
+        specimens: Labelled specimens per code.
+        exams: Held-out specimens per code.
+        fields: Fields per specimen.
+        pixels: Width and height of a picture.
+        night_specimens: Specimens per code in the night.
+        strange_each: Anomalies of every kind.
     """
 
     codes: tuple[str, ...] = TRAINED
@@ -85,7 +86,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything is."""
+    """Paths of the demonstration."""
 
     folder: Path
 
@@ -96,12 +97,12 @@ class Places:
 
     @property
     def labelled(self) -> Path:
-        """What the agent is taught from, a folder per structure code."""
+        """Training images, a folder per structure code."""
         return self.folder / "labelled"
 
     @property
     def test(self) -> Path:
-        """What it is examined with, and never taught."""
+        """Held-out test images, never trained on."""
         return self.folder / "test"
 
     @property
@@ -110,15 +111,15 @@ class Places:
         return self.folder / "export"
 
 
-def settle_in(folder: Path, *, now: datetime) -> tuple[Places, bool]:
-    """Make a folder ready for the demonstration, or take up an earlier one in it.
+def prepare_folder(folder: Path, *, now: datetime) -> tuple[Places, bool]:
+    """Prepare a folder for the demonstration, or resume an earlier one in it.
 
     Args:
         folder: Empty, new, or an earlier demonstration's.
         now: Aware UTC; the report is due at an hour that does not cut the demonstration in two.
 
     Returns:
-        The places, and whether a demonstration was here before.
+        The paths, and whether a demonstration was there before.
 
     Raises:
         WrongUse: The folder holds other things, or cannot be written.
@@ -137,7 +138,7 @@ def settle_in(folder: Path, *, now: datetime) -> tuple[Places, bool]:
         if not before:
             late = (now + timedelta(hours=1, minutes=30)).date() > now.date()
             at = "12:00" if late else "23:30"
-            text = SETTINGS.format(mark=MARK, port=free_port(8787), at=at)
+            text = SETTINGS.format(mark=MARK, port=find_free_port(8787), at=at)
             places.settings.write_text(text, encoding="utf-8")
     except NotADirectoryError as error:
         raise WrongUse(f"{places.folder}: is no folder.") from error
@@ -146,33 +147,33 @@ def settle_in(folder: Path, *, now: datetime) -> tuple[Places, bool]:
     return places, before
 
 
-def free_port(wished: int) -> int:
-    """Say a port of this PC that nobody listens on: the wished one or the next free."""
-    for port in range(wished, wished + 50):
+def find_free_port(requested: int) -> int:
+    """Return a free port of this PC: the requested one or the next free one."""
+    for port in range(requested, requested + 50):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    return wished
+    return requested
 
 
-def past(size: Size) -> list[Picture]:
-    """Plan what the laboratory has labelled before."""
-    return planned(size.codes, size.specimens, first_order=41_000, seed=1, fields=size.fields)
+def plan_history(size: Size) -> list[Picture]:
+    """Plan the labelled history of the laboratory."""
+    return plan_ordinary(size.codes, size.specimens, first_order=41_000, seed=1, fields=size.fields)
 
 
-def exams(size: Size) -> list[Picture]:
-    """Plan the held-out micrographs: other orders, other specimens, other seeds."""
-    return planned(size.codes, size.exams, first_order=46_000, seed=2, fields=size.fields)
+def plan_test_set(size: Size) -> list[Picture]:
+    """Plan the held-out micrographs: other orders, specimens and seeds."""
+    return plan_ordinary(size.codes, size.exams, first_order=46_000, seed=2, fields=size.fields)
 
 
 def write_labelled(pictures: Sequence[Picture], folder: Path, size: Size) -> Iterator[int]:
-    """Draw labelled micrographs into a folder per code, with a manifest; those there are kept.
+    """Draw labelled micrographs into a folder per code, with a manifest; existing ones stay.
 
     Yields:
-        How many are done.
+        Number of finished pictures.
     """
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="", encoding="utf-8") as file:
@@ -196,19 +197,20 @@ def write_labelled(pictures: Sequence[Picture], folder: Path, size: Size) -> Ite
         path = folder / picture.code / picture.name
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            aside = path.with_name(f"~{path.name}.tmp")
+            temporary = path.with_name(f"~{path.name}.tmp")
             extension = picture.name.rpartition(".")[2]
-            aside.write_bytes(encoded(picture.drawn(size.pixels), extension))
-            aside.replace(path)
+            temporary.write_bytes(encode(picture.drawn(size.pixels), extension))
+            temporary.replace(path)
         yield done
 
 
 @dataclass
 class AgentProcess:
-    """`agent run` in a process of its own.
+    """`agent run` in a separate process.
 
     Args:
-        settings: Its agent.toml. output: where what it says is written.
+        settings: Its agent.toml.
+        output: File that receives its output.
     """
 
     settings: Path
@@ -216,7 +218,7 @@ class AgentProcess:
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "agent", "--config", str(self.settings), "run"]
         with self.output.open("ab") as output:
@@ -231,7 +233,7 @@ class AgentProcess:
             )
 
     def refuse_if_dead(self) -> None:
-        """Raise `WrongUse` with its last words if it has ended by itself."""
+        """Raise `WrongUse` with its last output line if it ended by itself."""
         if self._process is not None and self._process.poll() is not None:
             words = self.output.read_text("utf-8", errors="replace").strip().splitlines()
             last = words[-1] if words else "it said nothing"
@@ -243,7 +245,7 @@ class AgentProcess:
             self._process.wait()
 
     def stop(self) -> None:
-        """Ask it to finish the file in hand and stop; after a while it is made to."""
+        """Request that it finishes the current file and stops; kill it after `STOP_S`."""
         if self._process is None or self._process.poll() is not None:
             return
         gentle = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
@@ -264,22 +266,22 @@ def await_fates(
     limit_s: float,
     look_every_s: float = 0.5,
 ) -> Iterator[dict[str, FileFate]]:
-    """Wait until every exported file has met its fate.
+    """Wait until every exported file has a final state.
 
     Args:
-        store: The agent's own books, read beside it.
+        store: The agent's database.
         folder: The watched folder.
         wanted: Names in it.
-        agent: Who does the work; if it dies, so does the waiting.
-        limit_s: How long to wait at most, in seconds.
-        look_every_s: How often to look, in seconds.
+        agent: The agent's process; waiting stops if it dies.
+        limit_s: Longest wait, in seconds.
+        look_every_s: Interval of checks, in seconds.
 
     Yields:
-        The fates so far, by name; the last one has all of them, or the time was up.
+        The final states so far, by name; the last one is complete, unless the time was up.
     """
     until_s = time.monotonic() + limit_s
     while True:
-        fates = fates_of(store, folder, wanted)
+        fates = list_fates(store, folder, wanted)
         yield fates
         if len(fates) == len(wanted) or time.monotonic() > until_s:
             return
@@ -287,8 +289,8 @@ def await_fates(
         time.sleep(look_every_s)
 
 
-def fates_of(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, FileFate]:
-    """Say the fates of files in the watched folder, by name, of those that have met one."""
+def list_fates(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, FileFate]:
+    """Return the final states of files in the watched folder, by name."""
     names = {str(folder / name): name for name in wanted}
     return {
         names[path]: fate
@@ -300,15 +302,17 @@ def fates_of(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, Fil
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How the planted strange ones and the ordinary ones fared.
+class DemoResult:
+    """Result of the night for planted anomalies and ordinary micrographs.
 
     Args:
-        planted: How many strange ones were exported. flagged: how many the agent called strange.
-        defects: How many it sent to review for a defect of preparation or imaging.
-        set_aside: How many it could not use at all, and said so.
-        missed: Kind → how many passed as ordinary.
-        ordinary: How many ordinary ones. false_alarms: how many of them it called strange.
+        planted: Number of anomalies.
+        flagged: Anomalies that the agent flagged as unusual.
+        defects: Anomalies sent to review for a defect of preparation or imaging.
+        set_aside: Anomalies that could not be used at all, with a message.
+        missed: Kind → number that passed as ordinary.
+        ordinary: Number of ordinary micrographs.
+        false_alarms: Ordinary micrographs flagged as unusual.
     """
 
     planted: int
@@ -320,14 +324,16 @@ class Tally:
     false_alarms: int
 
 
-def tally(store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]) -> Tally:
-    """Count how the night went."""
+def count_results(
+    store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]
+) -> DemoResult:
+    """Count the results of the night."""
     flagged = defects = set_aside = false_alarms = 0
     missed: dict[str, int] = {}
-    strange = [one for one in exported if one.strange]
-    ordinary = [one for one in exported if not one.strange and not one.fault]
-    for one in strange:
-        fate = fates.get(one.name)
+    strange = [export for export in exported if export.strange]
+    ordinary = [export for export in exported if not export.strange and not export.fault]
+    for export in strange:
+        fate = fates.get(export.name)
         if fate and fate.state == State.SET_ASIDE:
             set_aside += 1
         elif fate and _has(store, fate, Reason.STRANGE):
@@ -335,11 +341,13 @@ def tally(store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]
         elif fate and _has(store, fate, Reason.INPUT_DEFECT):
             defects += 1
         else:
-            missed[one.strange] = missed.get(one.strange, 0) + 1
-    for one in ordinary:
-        fate = fates.get(one.name)
+            missed[export.strange] = missed.get(export.strange, 0) + 1
+    for export in ordinary:
+        fate = fates.get(export.name)
         false_alarms += bool(fate and _has(store, fate, Reason.STRANGE))
-    return Tally(len(strange), flagged, defects, set_aside, missed, len(ordinary), false_alarms)
+    return DemoResult(
+        len(strange), flagged, defects, set_aside, missed, len(ordinary), false_alarms
+    )
 
 
 def _has(store: Store, fate: FileFate, reason: Reason) -> bool:

@@ -1,8 +1,7 @@
-"""Export drawn micrographs the way microscopes do: slowly, under temporary names, and badly.
+"""Export drawn micrographs as microscopes do: slowly, under temporary names, and with faults.
 
-In:  `Picture`s to export. Out: files in a watched folder, one by one. Next: the agent's watch.
-The bad ones are what a night brings: a file that was never finished, a letter called .tif, the
-same content twice. The agent has to say so, and go on.
+The faults are those of a night: a truncated file, a letter called .tif, duplicate content. The
+agent must report them and continue.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from agent.demo.drawing import TRAINED, draw
+from agent.demo.drawing import TRAINED, draw_micrograph
 from agent.demo.overlay import STYLES
 from agent.demo.strange import KINDS
 
@@ -32,19 +31,24 @@ if TYPE_CHECKING:
 FORMATS = ("tif", "png", "jpg", "bmp")
 MANNERS = ("renamed", "slowly", "at once")
 SCALES = {"500x": 0.20, "1000x": 0.10}
-"""Magnification → µm per pixel of the pretend camera."""
+"""Magnification → µm per pixel of the simulated camera."""
 FIELDS = 3
-"""Fields taken of one specimen."""
+"""Fields of one specimen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One micrograph to be drawn and written.
+    """One micrograph to draw and write.
 
     Args:
-        name: File name, with its extension. code: what is drawn.
-        seed: What it is drawn from. order, specimen, field: where it belongs.
-        magnification: A key of `SCALES`. strange: a planted strange kind, or "".
+        name: File name with extension.
+        code: Structure code.
+        seed: Its seed.
+        order: Its order.
+        specimen: Its specimen.
+        field: Its field.
+        magnification: A key of `SCALES`.
+        strange: Kind of anomaly, or "".
     """
 
     name: str
@@ -57,13 +61,13 @@ class Picture:
     strange: str = ""
 
     def drawn(self, size: tuple[int, int], *, border: bool | None = None) -> Drawn:
-        """Draw it; fields of a specimen share their etch.
+        """Draw the micrograph; fields of a specimen share their etch.
 
         Args:
             size: Width and height in pixels.
-            border: Whether the specimen's edge is in the field; None: by chance.
+            border: Whether the specimen's edge is in the field; None: random.
         """
-        return draw(
+        return draw_micrograph(
             self.code,
             seed=self.seed,
             um_per_px=SCALES[self.magnification],
@@ -76,18 +80,18 @@ class Picture:
 
 
 class Exported(NamedTuple):
-    """A file that the microscope has finished with, or given up."""
+    """A file that the microscope has finished, or abandoned."""
 
     name: str
     strange: str
     fault: str
 
 
-def encoded(drawn: Drawn, extension: str) -> bytes:
-    """Write a drawn micrograph as a file's bytes.
+def encode(drawn: Drawn, extension: str) -> bytes:
+    """Encode a drawn micrograph as a file's bytes.
 
     Args:
-        drawn: What was drawn.
+        drawn: The micrograph.
         extension: "tif" (with its resolution), "png", "jpg" or "bmp".
     """
     if extension == "tif":
@@ -110,24 +114,24 @@ def encoded(drawn: Drawn, extension: str) -> bytes:
     return bytes(data.tobytes())
 
 
-def planned(
+def plan_ordinary(
     codes: Sequence[str], specimens: int, *, first_order: int, seed: int, fields: int = FIELDS
 ) -> list[Picture]:
-    """Plan ordinary micrographs: every code on several specimens, several fields of each.
+    """Plan ordinary micrographs: every code on several specimens with several fields each.
 
     Args:
         codes: Structure codes.
-        specimens: How many specimens per code.
-        first_order: Number of the first order; every code has an order of its own.
-        seed: Of everything drawn by chance.
-        fields: How many fields per specimen.
+        specimens: Specimens per code.
+        first_order: Number of the first order; every code has a separate order.
+        seed: Of all random choices.
+        fields: Fields per specimen.
     """
     rng = np.random.default_rng(seed)
     pictures = []
     for number, code in enumerate(codes):
         order = str(first_order + number)
         for specimen in range(1, specimens + 1):
-            magnification = _magnification(code, rng)
+            magnification = _choose_magnification(code, rng)
             for field in range(1, fields + 1):
                 extension = FORMATS[int(rng.choice(len(FORMATS), p=[0.4, 0.3, 0.25, 0.05]))]
                 pictures.append(
@@ -144,13 +148,13 @@ def planned(
     return pictures
 
 
-def _magnification(code: str, rng: Generator) -> str:
-    # As in practice, the fine structures are those looked at under 1000x.
+def _choose_magnification(code: str, rng: Generator) -> str:
+    # As in practice, fine structures are examined at 1000x.
     return "1000x" if rng.random() < (0.3 if code.endswith("9-10") else 0.08) else "500x"
 
 
-def planted(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[Picture]:
-    """Plan strange ones: several of each kind, on fields that would be known without it."""
+def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[Picture]:
+    """Plan anomalies: several of each kind, on otherwise ordinary fields."""
     rng = np.random.default_rng(seed)
     return [
         Picture(
@@ -168,11 +172,11 @@ def planted(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[P
     ]
 
 
-def a_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[Picture]:
-    """Plan what comes in one night: ordinary specimens, strange ones strewn among them."""
+def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[Picture]:
+    """Plan the micrographs of one night: ordinary specimens with anomalies at random positions."""
     base = 50_000 + 100 * (seed % 400)
-    ordinary = planned(TRAINED, specimens, first_order=base, seed=seed)
-    strange = planted(KINDS, strange_each, order=base + 50, seed=seed + 1)
+    ordinary = plan_ordinary(TRAINED, specimens, first_order=base, seed=seed)
+    strange = plan_anomalies(KINDS, strange_each, order=base + 50, seed=seed + 1)
     every = np.random.default_rng(seed).permutation(len(ordinary) + len(strange))
     both = [*ordinary, *strange]
     return [both[index] for index in every]
@@ -186,34 +190,34 @@ def export(
     pause_s: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Exported]:
-    """Export micrographs into a watched folder, then the accidents of a night.
+    """Export micrographs into a watched folder, then the faulty files of a night.
 
     Args:
         pictures: What to export, in this order.
         folder: The watched folder.
         size: Width and height of a picture in pixels.
-        pause_s: How long it stops in the middle of writing a file, in seconds.
+        pause_s: Pause in the middle of writing a file, in seconds.
         sleep: Waits.
 
     Yields:
         Each file as soon as it is written.
     """
     for number, picture in enumerate(pictures):
-        content = encoded(picture.drawn(size), picture.name.rpartition(".")[2])
+        content = encode(picture.drawn(size), picture.name.rpartition(".")[2])
         _write(folder / picture.name, content, MANNERS[number % len(MANNERS)], pause_s, sleep)
         yield Exported(picture.name, picture.strange, "")
     stem, _, extension = pictures[0].name.rpartition(".")
     copy = f"{stem} - copy.{extension}"
     shutil.copyfile(folder / pictures[0].name, folder / copy)
     yield Exported(copy, "", "the same content twice")
-    yield from _accidents(folder, pictures, size)
+    yield from _export_faulty(folder, pictures, size)
 
 
-def _accidents(
+def _export_faulty(
     folder: Path, pictures: Sequence[Picture], size: tuple[int, int]
 ) -> Iterator[Exported]:
     order = pictures[0].order
-    whole = encoded(pictures[0].drawn(size), "png")
+    whole = encode(pictures[0].drawn(size), "png")
     accidents = {
         f"{order}_90_01_500x.png": (whole[: len(whole) // 2], "never finished"),
         f"{order}_91_01_500x.tif": (b"Dear colleague,\n" * 40, "a letter, no picture"),
@@ -228,10 +232,10 @@ def _write(
     path: Path, content: bytes, manner: str, pause_s: float, sleep: Callable[[float], None]
 ) -> None:
     if manner == "renamed":
-        aside = path.with_name(f"~{path.name}.tmp")
-        aside.write_bytes(content)
+        temporary = path.with_name(f"~{path.name}.tmp")
+        temporary.write_bytes(content)
         sleep(pause_s)
-        aside.rename(path)
+        temporary.rename(path)
     elif manner == "slowly":
         with path.open("wb", buffering=0) as file:
             for part in range(3):

@@ -1,9 +1,8 @@
-"""Draw hardened steel as a grey relief, with the evidence that tells the structure codes apart.
+"""Draw hardened steel as a grey relief with the features that distinguish the structure codes.
 
-In:  a structure code, a random stream, µm per pixel. Out: a grey canvas, 0 to 1. Next: `optics`.
-G is homogeneous: retained austenite (bright, irregular) between coarse needles, carbides among
-fine ones. B is banded: two populations of needles and clustered carbides. M is one phase in
-uniform packets. The size number sets the mean needle length, nothing else.
+Subtype G is homogeneous: retained austenite (bright, irregular) between coarse needles, carbides
+among fine ones. B is banded: two populations of needles and clustered carbides. M is one phase in
+uniform packets. The size number sets only the mean needle length.
 
 Source: the project's own recipe; the lengths are an assumption, not a chart.
 """
@@ -35,11 +34,11 @@ ROUND = np.linspace(0, 2 * np.pi, 9)[:-1]
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What is being drawn on.
+    """The relief being drawn.
 
     Args:
         grey: (h, w) uint8, drawn in place.
-        um_per_px: Size of a pixel in µm.
+        um_per_px: µm per pixel.
     """
 
     grey: NDArray[np.uint8]
@@ -63,10 +62,14 @@ class Needles:
     """One population of needles (plates seen edge-on).
 
     Args:
-        length_um: Mean length. spread: log-normal sigma of the length.
-        aspect: Length over width. coverage: summed area over the field's area.
-        tone: Mean grey, 0 to 1. tone_spread: its standard deviation.
-        edge: How much darker the outline is. packets: share lying along a grain's first direction.
+        length_um: Mean length, µm.
+        spread: Log-normal sigma of the length.
+        aspect: Length over width.
+        coverage: Summed area over the field's area.
+        tone: Mean grey, 0 to 1.
+        tone_spread: Standard deviation of the grey.
+        edge: Darkening of the outline, 0 to 1.
+        packets: Share along a grain's first direction.
     """
 
     length_um: float
@@ -85,17 +88,17 @@ def draw_steel(subtype: str, size: str, rng: Generator, canvas: Canvas) -> None:
     Args:
         subtype: "G", "B" or "M".
         size: One of `NEEDLE_UM`.
-        rng: Where its chance comes from; the same stream draws the same picture.
-        canvas: Drawn on.
+        rng: Source of randomness; the same stream draws the same picture.
+        canvas: Drawn in place.
     """
     length_um = NEEDLE_UM[size] * rng.lognormal(0, 0.07)
     if subtype == "G":
-        _martensite(length_um, rng, canvas, coarse=size in COARSE)
+        _draw_martensite(length_um, rng, canvas, coarse=size in COARSE)
     else:
-        {"B": _bainite, "M": _packets}[subtype](length_um, rng, canvas)
+        {"B": _draw_bainite, "M": _draw_packets}[subtype](length_um, rng, canvas)
 
 
-def _martensite(length_um: float, rng: Generator, canvas: Canvas, *, coarse: bool) -> None:
+def _draw_martensite(length_um: float, rng: Generator, canvas: Canvas, *, coarse: bool) -> None:
     canvas.grey[:] = 225 if coarse else 118
     needles = Needles(
         length_um=length_um,
@@ -109,38 +112,38 @@ def _martensite(length_um: float, rng: Generator, canvas: Canvas, *, coarse: boo
     )
     _scatter(needles, rng, canvas, grain_um=max(1.6 * length_um, 6))
     if coarse:
-        _retained_austenite(rng.uniform(0.03, 0.06), rng, canvas)
+        _draw_austenite(rng.uniform(0.03, 0.06), rng, canvas)
     else:
-        _carbides(rng.uniform(0.012, 0.03), rng, canvas, field=None)
+        _draw_carbides(rng.uniform(0.012, 0.03), rng, canvas, field=None)
 
 
-def _bainite(length_um: float, rng: Generator, canvas: Canvas) -> None:
+def _draw_bainite(length_um: float, rng: Generator, canvas: Canvas) -> None:
     canvas.grey[:] = 135
-    bands = soft_field(rng, canvas, wave_um=max(30, 1.6 * length_um), stretch=3.0)
+    bands = draw_soft_field(rng, canvas, wave_um=max(30, 1.6 * length_um), stretch=3.0)
     fine = Needles(0.5 * length_um, 0.35, ASPECT["B"] - 1, 1.9, 0.52, 0.08, 0.10, 0.1)
     _scatter(fine, rng, canvas, grain_um=max(1.2 * length_um, 6))
     dark = bands > np.quantile(bands, rng.uniform(0.45, 0.7))
     coarse = Needles(1.2 * length_um, 0.3, ASPECT["B"] + 2, 1.5, 0.30, 0.06, 0.10, 0.1)
     _scatter(coarse, rng, canvas, grain_um=max(1.6 * length_um, 6), where=dark)
-    _carbides(rng.uniform(0.035, 0.06), rng, canvas, field=-bands)
+    _draw_carbides(rng.uniform(0.035, 0.06), rng, canvas, field=-bands)
 
 
-def _packets(length_um: float, rng: Generator, canvas: Canvas) -> None:
+def _draw_packets(length_um: float, rng: Generator, canvas: Canvas) -> None:
     canvas.grey[:] = 165
     laths = Needles(length_um, 0.32, ASPECT["M"], 2.4, 0.64, 0.055, 0.13, 0.72)
     _scatter(laths, rng, canvas, grain_um=max(1.5 * length_um, 6))
 
 
-def soft_field(
+def draw_soft_field(
     rng: Generator, canvas: Canvas, *, wave_um: float, stretch: float
 ) -> NDArray[np.float32]:
-    """Draw chance that varies slowly over the field, stretched in a random direction.
+    """Draw a random field that varies slowly, stretched in a random direction.
 
     Args:
-        rng: Where its chance comes from.
-        canvas: Gives size and scale.
+        rng: Source of randomness.
+        canvas: Defines size and scale.
         wave_um: Typical width of a band in µm.
-        stretch: How much longer a band is than wide.
+        stretch: Length of a band over its width.
 
     Returns:
         (h, w) float32, mean about 0, standard deviation about 1.
@@ -176,7 +179,7 @@ def _scatter(
     width, height = canvas.size_um
     centres = rng.uniform(-0.03, 1.03, (count, 2)) * (width, height)
     if where is not None:
-        centres = centres[_inside(centres, where, canvas)]
+        centres = centres[_is_inside(centres, where, canvas)]
         if share == 0 or not len(centres):
             return
     count = len(centres)
@@ -187,15 +190,15 @@ def _scatter(
         needles.length_um * rng.lognormal(-(needles.spread**2) / 2, needles.spread, count),
         2.2 * needles.length_um,
     )
-    lengths = _kept_in_grain(centres, angles, lengths, home, grains)
+    lengths = _clip_to_grain(centres, angles, lengths, home, grains)
     widths = lengths / (needles.aspect * rng.lognormal(0, 0.25, count))
     tones = needles.tone + grains.tint[home] + rng.normal(0, needles.tone_spread, count)
     order = np.argsort(-lengths * rng.lognormal(0, 0.5, count))
-    shapes = _lenses(centres[order], angles[order], lengths[order], widths[order], canvas)
+    shapes = _build_lenses(centres[order], angles[order], lengths[order], widths[order], canvas)
     _paint(shapes, tones[order], needles.edge, canvas)
 
 
-def _inside(
+def _is_inside(
     centres: NDArray[np.float64], where: NDArray[np.bool_], canvas: Canvas
 ) -> NDArray[np.bool_]:
     column, row = np.floor(centres / canvas.um_per_px).astype(int).T
@@ -206,7 +209,7 @@ def _inside(
 
 @dataclass(frozen=True, slots=True)
 class _Grains:
-    """Prior austenite grains: each has its own six directions and a slight tint."""
+    """Prior austenite grains: each with six directions and a slight tint."""
 
     seeds: NDArray[np.float64]
     first: NDArray[np.float64]
@@ -235,7 +238,7 @@ class _Grains:
         return self.first[home] + variant * np.pi / 6 + rng.normal(0, 0.07, count)
 
 
-def _kept_in_grain(
+def _clip_to_grain(
     centres: NDArray[np.float64],
     angles: NDArray[np.float64],
     lengths: NDArray[np.float64],
@@ -247,7 +250,7 @@ def _kept_in_grain(
     return np.where(leaves, 0.72 * lengths, lengths)
 
 
-def _lenses(
+def _build_lenses(
     centres: NDArray[np.float64],
     angles: NDArray[np.float64],
     lengths: NDArray[np.float64],
@@ -261,11 +264,11 @@ def _lenses(
         + along * (ALONG - 0.5)[None, :, None] * lengths[:, None, None]
         + across * ACROSS[None, :, None] * widths[:, None, None]
     )
-    return in_pixels(corners_um, canvas)
+    return to_pixels(corners_um, canvas)
 
 
-def in_pixels(points_um: NDArray[np.float64], canvas: Canvas) -> NDArray[np.int32]:
-    """Turn points in µm into OpenCV's fixed-point pixels."""
+def to_pixels(points_um: NDArray[np.float64], canvas: Canvas) -> NDArray[np.int32]:
+    """Convert points in µm to OpenCV's fixed-point pixels."""
     return np.round((points_um / canvas.um_per_px - 0.5) * (1 << SHIFT)).astype(np.int32)
 
 
@@ -281,7 +284,7 @@ def _paint(
         cv2.polylines(grey, [shape[:6]], False, outline, 1, cv2.LINE_AA, SHIFT)
 
 
-def _retained_austenite(share: float, rng: Generator, canvas: Canvas) -> None:
+def _draw_austenite(share: float, rng: Generator, canvas: Canvas) -> None:
     radius_um = 1.3
     count = int(share * canvas.area_um2 / (2.0 * radius_um**2))
     radii = radius_um * rng.lognormal(0, 0.3, (count, 1)) * rng.uniform(0.35, 1.25, (count, 8))
@@ -289,12 +292,12 @@ def _retained_austenite(share: float, rng: Generator, canvas: Canvas) -> None:
     centres = rng.uniform(0, 1, (count, 1, 2)) * canvas.size_um
     shapes = centres + radii[..., None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
     for shape, tone in zip(
-        in_pixels(shapes, canvas), rng.integers(214, 244, count).tolist(), strict=True
+        to_pixels(shapes, canvas), rng.integers(214, 244, count).tolist(), strict=True
     ):
         cv2.fillPoly(canvas.grey, [shape], tone, cv2.LINE_AA, SHIFT)
 
 
-def _carbides(
+def _draw_carbides(
     share: float, rng: Generator, canvas: Canvas, *, field: NDArray[np.float32] | None
 ) -> None:
     radius_um = 0.42
@@ -304,7 +307,7 @@ def _carbides(
         height, width = field.shape
         column, row = (centres / canvas.um_per_px).astype(int).T
         local = field[np.minimum(row, height - 1), np.minimum(column, width - 1)]
-        clusters = soft_field(rng, canvas, wave_um=9, stretch=1.5)
+        clusters = draw_soft_field(rng, canvas, wave_um=9, stretch=1.5)
         local = local + clusters[np.minimum(row, height - 1), np.minimum(column, width - 1)]
         centres = centres[local > np.quantile(local, 0.75)]
         count = len(centres)
@@ -316,7 +319,7 @@ def _carbides(
         [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=-1
     )
     for shape, tone in zip(
-        in_pixels(shapes, canvas), rng.integers(215, 246, count).tolist(), strict=True
+        to_pixels(shapes, canvas), rng.integers(215, 246, count).tolist(), strict=True
     ):
         cv2.fillConvexPoly(canvas.grey, shape, tone, cv2.LINE_AA, SHIFT)
         cv2.polylines(canvas.grey, [shape], True, 62, 1, cv2.LINE_AA, SHIFT)

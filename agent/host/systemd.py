@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path("/etc/systemd/system")
 JOURNAL_LINES = 20_000
+EXTENDED_S = 120
+"""What an upgrade asks for each time; it asks every ten seconds."""
 
 
 def has_journal() -> bool:
@@ -48,6 +50,18 @@ class Manager:
                 line.sendto(message.encode(), address)
         except OSError:
             return
+
+    def extend_start(self, status: str, *, by_s: int = EXTENDED_S) -> None:
+        """Ask for more time before it is ready; to be repeated within that time.
+
+        Args:
+            status: What takes so long.
+            by_s: Seconds from now on.
+
+        Source:
+            sd_notify(3), EXTEND_TIMEOUT_USEC.
+        """
+        self.say(f"EXTEND_TIMEOUT_USEC={by_s * 1_000_000}\nSTATUS={status}")
 
 
 class Systemd:

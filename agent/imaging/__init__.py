@@ -1,9 +1,9 @@
-"""Read a micrograph, find its scale and its specimen, and cut it down to steel."""
+"""Micrograph reading, scale and specimen detection, and cropping to steel."""
 
 from __future__ import annotations
 
 from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, crop, public_id
-from agent.imaging.facts import facts_of, fault_of
+from agent.imaging.facts import crop_to_json, error_to_json
 from agent.imaging.pool import CropPool
 from agent.imaging.read import Limits, Micrograph, read
 
@@ -17,8 +17,8 @@ __all__ = [
     "Scale",
     "SpecimenArea",
     "crop",
-    "facts_of",
-    "fault_of",
+    "crop_to_json",
+    "error_to_json",
     "public_id",
     "read",
 ]

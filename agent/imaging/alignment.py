@@ -1,9 +1,9 @@
-"""Find the planes and channels of one file that show another place than the one that is judged.
+"""Detect planes and channels of a file that show another place than the evaluated plane.
 
-Planes of one focus series differ in sharpness and are shifted by little. So they are correlated:
-the sharp one is blurred step by step to what the other one may still show of it, and no landmark
-has to survive the blur. Channels differ in contrast, as bright and dark field do, so their outlines
-are correlated. What is the same pixel by pixel, such as a scale bar or an info band, is left out.
+Planes of a focus series differ in sharpness and by a small shift, so they are correlated: the
+sharp plane is blurred step by step to match the other, and no landmark has to survive the blur.
+Channels differ in contrast, as bright and dark field do, so their outlines are correlated.
+Regions that are identical pixel by pixel, such as a scale bar or an info band, are excluded.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ MEASURED by `tests/bench/planes.py`: one place blurred by 16 px of 645 at least 
 """
 
 _AREA = 400 * 300  # pixels in which planes are compared
-_BLURS = (0.0, 4.0, 2.0, 8.0)  # of the sharp plane; of these pixels, the likeliest first
+_BLURS = (0.0, 4.0, 2.0, 8.0)  # sigmas in pixels for the sharp plane, the likeliest first
 _BANDS = ((1.0, 6.0), (2.0, 12.0))  # blurs between which structure is compared
-_BLOCK = 8  # side of what is the same pixel by pixel
-_SAME_GREY = 0.02  # largest difference there, as a share of the mean
-_NO_CONTRAST = 0.006  # of the coarse structure, as a share of the mean: nothing is seen
-_CUT = 3.0  # standard deviations; a scale bar or a scratch does not decide alone
+_BLOCK = 8  # pixels, side of blocks tested for identity
+_SAME_GREY = 0.02  # largest difference of identical blocks, as a share of the mean
+_NO_CONTRAST = 0.006  # standard deviation of the coarse band, as a share of the mean
+_CUT = 3.0  # standard deviations; limits the weight of a scale bar or a scratch
 
 
 @dataclass(frozen=True, slots=True)
 class ReducedPlane:
-    """A plane as it is compared.
+    """A plane reduced for comparison.
 
     Attributes:
-        grey: (h, w) float32, at most about `_AREA` pixels, its mean is 1.
-        level: Mean of the plane as it is stored.
+        grey: (h, w) float32, at most about `_AREA` pixels, mean 1.
+        level: Mean grey value of the stored plane.
     """
 
     grey: Grey
@@ -54,11 +54,11 @@ class ReducedPlane:
 
     @classmethod
     def of(cls, plane: Stored, *, outlines: bool = False) -> ReducedPlane:
-        """Reduce a plane.
+        """Build a reduced plane.
 
         Args:
-            plane: (h, w) or (h, w, channels), of any integer type.
-            outlines: Keep how much neighbouring pixels differ, whichever of them is brighter.
+            plane: (h, w) or (h, w, channels), any integer type.
+            outlines: Replace grey values by gradient magnitudes, which ignore contrast reversal.
         """
         grey = plane.astype(np.float32)
         if grey.ndim == 3:  # noqa: PLR2004 - rows, columns, channels
@@ -73,19 +73,19 @@ class ReducedPlane:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is seen in it, as in a plane far out of focus."""
+        """Whether the plane has no contrast, as when far out of focus."""
         return float(_filter(self.grey, *_BANDS[-1]).std()) < _NO_CONTRAST
 
 
 def find_other_places(planes: Sequence[ReducedPlane], judged: int) -> list[int]:
-    """Return which planes show another place than the one that is judged.
+    """Return the planes that show another place than the evaluated one.
 
     Args:
-        planes: Of one file, all of one size.
-        judged: Which of them is judged.
+        planes: Planes of one file, all of one size.
+        judged: Index of the evaluated plane.
 
     Returns:
-        Their numbers from 0. A plane in which nothing is seen is none of them.
+        Indices from 0. A plane without contrast is not listed.
     """
     sharp = planes[judged]
     return [
@@ -104,19 +104,19 @@ def is_one_place(sharp: ReducedPlane, plane: ReducedPlane) -> bool:
 
 
 def measure_likeness(sharp: ReducedPlane, plane: ReducedPlane) -> float:
-    """Return the largest correlation of two planes, 1 for the same one."""
+    """Return the largest correlation of two planes; 1 for identical planes."""
     kept = _find_kept(sharp, plane)
     return 1.0 if kept is None else max(_iter_likeness(sharp.grey, plane.grey, kept))
 
 
 def _iter_likeness(sharp: Grey, plane: Grey, kept: Grey) -> Iterator[float]:
     """Yield the correlations at each blur and in each band."""
-    theirs = [_transform(_cut(_filter(plane, *band), kept)) for band in _BANDS]
+    plane_bands = [_transform(_cut(_filter(plane, *band), kept)) for band in _BANDS]
     for blur in _BLURS:
         blurred = cv2.GaussianBlur(sharp, (0, 0), blur) if blur else sharp
-        for band, their in zip(_BANDS, theirs, strict=True):
-            ours = _transform(_cut(_filter(np.asarray(blurred, np.float32), *band), kept))
-            yield _correlate(ours, their, sharp.shape)
+        for band, plane_band in zip(_BANDS, plane_bands, strict=True):
+            sharp_band = _transform(_cut(_filter(np.asarray(blurred, np.float32), *band), kept))
+            yield _correlate(sharp_band, plane_band, sharp.shape)
 
 
 def _outline(grey: Grey) -> Grey:
@@ -125,13 +125,23 @@ def _outline(grey: Grey) -> Grey:
     return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
-def _find_kept(one: ReducedPlane, other: ReducedPlane) -> Grey | None:
-    """Return 1 where two planes may be compared, None where they are one picture.
+def _find_kept(sharp_plane: ReducedPlane, other_plane: ReducedPlane) -> Grey | None:
+    """Return a mask of what can be compared, or None if the planes are the same picture.
 
-    Blocks that have structure and are the same pixel by pixel are drawn into both, unless they are
-    as much as one place has in common.
+    Structured blocks that are identical pixel by pixel were drawn into both planes, unless they
+    cover as much as two images of one place share.
+
+    Args:
+        sharp_plane: The evaluated plane.
+        other_plane: The plane compared with it.
+
+    Returns:
+        (h, w) float32, 1 where planes can be compared, else 0.
     """
-    sharp, plane = one.grey, other.grey * np.float32(other.level / one.level)
+    sharp, plane = (
+        sharp_plane.grey,
+        other_plane.grey * np.float32(other_plane.level / sharp_plane.level),
+    )
     height, width = (side // _BLOCK * _BLOCK for side in sharp.shape)
     if not height or not width:
         return np.ones_like(sharp)
@@ -154,7 +164,7 @@ def _filter(grey: Grey, fine: float, coarse: float) -> Grey:
 
 
 def _cut(band: Grey, kept: Grey) -> Grey:
-    """Return a band with mean 0 where it is compared, 0 elsewhere, and without its extremes."""
+    """Return a band centred and clipped inside the mask, 0 outside."""
     count = max(float(kept.sum()), 1.0)
     centred = (band - (band * kept).sum() / count) * kept
     spread = float(np.sqrt((centred**2).sum() / count))
@@ -164,7 +174,7 @@ def _cut(band: Grey, kept: Grey) -> Grey:
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """The Fourier transform of a band, filled up to twice its size, and its length."""
+    """Fourier transform of a band padded to twice its size, and the norm of the band."""
 
     values: NDArray[np.complex128]
     length: float
@@ -175,10 +185,16 @@ def _transform(band: Grey) -> _Transform:
     return _Transform(np.fft.rfft2(band, size), float(np.linalg.norm(band)))
 
 
-def _correlate(one: _Transform, other: _Transform, shape: tuple[int, ...]) -> float:
-    """Return the largest correlation over all shifts."""
-    if not one.length or not other.length:
+def _correlate(sharp: _Transform, plane: _Transform, shape: tuple[int, ...]) -> float:
+    """Return the largest correlation over all shifts.
+
+    Args:
+        sharp: Transform of the evaluated plane.
+        plane: Transform of the other plane.
+        shape: (h, w) of the bands before padding.
+    """
+    if not sharp.length or not plane.length:
         return 0.0
     size = [cv2.getOptimalDFTSize(2 * side) for side in shape]
-    products = np.fft.irfft2(one.values * other.values.conj(), size)
-    return float(products.max()) / (one.length * other.length)
+    products = np.fft.irfft2(sharp.values * plane.values.conj(), size)
+    return float(products.max()) / (sharp.length * plane.length)

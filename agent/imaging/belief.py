@@ -1,9 +1,7 @@
-"""Weigh what speaks for a region of a micrograph lying beyond the specimen, or against it.
+"""Compute the log odds that a region of a micrograph lies outside the specimen.
 
-In:  what each witness has seen. Out: the logarithm of the odds. Next: `outside`.
-Each witness says what its table says at the value it has seen, between two nodes in proportion,
-beyond the last one no more than there; what all say is added up. The tables are fitted, not
-guessed: `python tests/bench/border_weights.py` prints them anew.
+Each feature contributes the value of its piecewise linear table, constant beyond the end nodes;
+contributions add up. The tables are fitted: `python tests/bench/border_weights.py` prints them.
 
 Source:
     Generalised additive model: Hastie and Tibshirani, Statistical Science 1 (1986) 297-310.
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AT_A_GLANCE = (
+QUICK_FEATURES = (
     "smoother",  # than the rest, between the rough tenths of both, in octaves
     "brighter",  # than the rest
     "gap_coarse",  # coarse roughness between the tenths that come nearest; below 0 they overlap
@@ -32,25 +30,25 @@ AT_A_GLANCE = (
     "long_edge",  # for its contact with the frame
     "rest_convex",
 )
-AT_SECOND_SIGHT = (
-    "brighter_there",  # at the edge itself
+EDGE_FEATURES = (
+    "brighter_there",  # at the edge
     "rougher_there",
-    "spots",  # its roughest cells, pores and particles, against most
+    "spots",  # its roughest cells (pores, particles) against the median
     "spots_beside",  # those of the rest
-    "spots_fine",  # how fine its own are: out of focus they are not
+    "spots_fine",  # fineness of its own: low when out of focus
 )
-CLOSELY = (
+FINE_FEATURES = (
     "own",  # cells that look like its own
     "doubted",  # how surely its least likely cells are its own
     "between",  # cells that look like neither
     "kin",  # patches of the rest that look like it
     "frayed",  # cells along its rim that look like the rest
 )
-WITNESSES = AT_A_GLANCE + AT_SECOND_SIGHT + CLOSELY
-"""What speaks for a region or against it, as `outside.witnesses` gives it."""
+FEATURES = QUICK_FEATURES + EDGE_FEATURES + FINE_FEATURES
+"""Features of a region, in the order of `outside.region_features`."""
 
 Tables = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
-"""Of each witness: the nodes, and what it says there."""
+"""Per feature: nodes, and the log odds at each node."""
 
 OUTSIDE: Tables = {
     "smoother": (
@@ -107,7 +105,7 @@ OUTSIDE: Tables = {
     "kin": ((0.000, 0.115, 0.267, 0.527), (0.58, 0.09, -0.30, -0.38)),
     "frayed": ((0.000, 0.041, 0.171, 0.360, 0.861), (0.15, -0.32, -0.32, -0.67, 1.16)),
 }
-"""What each says of a region being outside."""
+"""Log odds of a region being outside."""
 OUTSIDE_CONSTANT = -5.59
 
 SECOND: Tables = {
@@ -143,24 +141,32 @@ SECOND: Tables = {
     ),
     "rest_convex": ((0.447, 0.745, 0.938, 0.975, 0.989), (-0.14, -0.75, -0.11, 0.63, 0.37)),
 }
-"""What each says of a region being one of two materials, where nothing is outside."""
+"""Log odds of a region being one of two materials in a field without outside."""
 SECOND_CONSTANT = 0.15
 
 
-def said(tables: Tables, names: Sequence[str], seen: NDArray[np.float64]) -> float:
-    """Add up what witnesses say of what they have seen."""
-    return float(sum(np.interp(one, *tables[name]) for name, one in zip(names, seen, strict=True)))
+def sum_log_odds(tables: Tables, names: Sequence[str], values: NDArray[np.float64]) -> float:
+    """Return the sum of the table values of some features.
+
+    Args:
+        tables: Nodes and values per feature.
+        names: Feature names, n.
+        values: (n,) float64, feature values in the order of `names`.
+    """
+    return float(
+        sum(np.interp(value, *tables[name]) for name, value in zip(names, values, strict=True))
+    )
 
 
-def at_most(names: Sequence[str]) -> float:
-    """Say what witnesses can say of a region being outside at most."""
+def compute_max_log_odds(names: Sequence[str]) -> float:
+    """Return the largest sum that these features can contribute to a region being outside."""
     return sum(max(OUTSIDE[name][1]) for name in names)
 
 
-def of_two_materials(seen: NDArray[np.float64]) -> float:
-    """Say the logarithm of the odds that a field of such a region shows two materials.
+def compute_two_materials_odds(values: NDArray[np.float64]) -> float:
+    """Return the log odds that a field with this region shows two materials.
 
     Args:
-        seen: Of the region, as `AT_A_GLANCE` names it.
+        values: (n,) float64, features of the region in the order of `QUICK_FEATURES`.
     """
-    return SECOND_CONSTANT + said(SECOND, AT_A_GLANCE, seen)
+    return SECOND_CONSTANT + sum_log_odds(SECOND, QUICK_FEATURES, values)

@@ -1,11 +1,10 @@
 # ruff: noqa: PLR2004 - cells and spreads, measured on drawn and real borders
-"""Follow what the edge does to the steel beside it: bleeding, and layers of another material.
+"""Detect bleeding and layers of another material along the edge of the specimen.
 
-In:  `Cells`, the outside, the steel. Out: `Along`, and what is doubted. Next: `specimen_area`.
-Piece by piece along the edge, tone and colour are followed inwards until they are what they are
-further in. Bleeding fades out; a zone that ends in a step is a layer of its own, such as a
-coating. How much pieces of clean steel differ from each other is measured further in, so that
-a field of large grains is not taken for a stained one.
+Tone and colour are followed inwards piece by piece along the edge until they match the interior.
+Bleeding fades out; a zone that ends in a step is a separate layer, such as a coating. The spread
+between pieces of clean steel is measured in the interior, so that a field of large grains does
+not count as stained.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.outside import count_of, off_the_usual, shading, spread_of
+from agent.imaging.outside import compute_deviation, compute_spread, count_cells, fit_shading
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
@@ -24,24 +23,23 @@ if TYPE_CHECKING:
 PIECE = 16  # cells of the edge that are followed inwards together
 RIM = 4  # cells that the edge itself may darken or brighten
 DOUBTED = 10
-"""Cells from the edge within which steel is doubted that does not look like the rest …"""
+"""Cells from the edge within which steel unlike the interior is excluded …"""
 NOT_DOUBTED = 97.0
-"""… by more than so many per cent of the steel further in do."""
-APART = 1e4  # more than any two tones differ
-_PATCH = 1.5  # cells, standard deviation of the blur before cells are doubted
+"""… if it deviates more than this percentile of the interior."""
+APART = 1e4  # larger than any difference of two tones
+_PATCH = 1.5  # cells, sigma of the blur before single cells are compared
 _TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
-"""What is followed; the least spread, since smaller differences are not trusted; and how many
-spreads off clean steel is discoloured: more for light, since grains differ in it by themselves."""
+"""Plane, smallest credible spread, limit in spreads: higher for light, in which grains differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class Along:
-    """What lies along the edge.
+class EdgeZones:
+    """Bleeding and layers along the edge.
 
     Args:
-        bleeding: (gh, gw) bool, steel that is discoloured.
-        layer: (gh, gw) bool, a coating, or the shadow, gap or bright rim of the edge itself.
-        coated: The layer is too thick for a rim: it is another material.
+        bleeding: (gh, gw) bool, discoloured steel.
+        layer: (gh, gw) bool, a coating, or the shadow, gap or bright rim of the edge.
+        coated: The layer is too thick for a rim: another material.
     """
 
     bleeding: Mask
@@ -51,12 +49,12 @@ class Along:
 
 @dataclass(frozen=True, slots=True)
 class _Strip:
-    """The steel along an edge, cut across into pieces and along into steps.
+    """The steel along an edge, divided into pieces along it and steps away from it.
 
     Args:
-        piece: (gh, gw) int, the piece of the edge that is nearest.
-        step: (gh, gw) int, cells from the edge; those beyond `2 * reach` count as there.
-        reach: How far in bleeding is looked for; beyond it the steel is taken for clean.
+        piece: (gh, gw) int, index of the nearest piece of the edge.
+        step: (gh, gw) int, distance from the edge in cells, at most `2 * reach`.
+        reach: Search depth of bleeding, cells; steel beyond is clean.
     """
 
     piece: Plane
@@ -66,40 +64,40 @@ class _Strip:
 
 @dataclass(frozen=True, slots=True)
 class _Zone:
-    """How far (cells) a piece of the edge looks other than the steel, and how that ends."""
+    """Depth in cells of the deviating zone of a piece, and whether it ends in a step."""
 
     depth: int
     sharp: bool
 
 
-def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
-    """Find bleeding and layers along an edge.
+def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
+    """Detect bleeding and layers along an edge.
 
     Args:
-        cells: What they look like.
+        cells: Features of the cells.
         outside: (gh, gw) bool, one side of the edge.
         steel: (gh, gw) bool, the other side.
     """
     nothing = np.zeros(steel.shape, bool)
-    strip = _strip(outside, steel)
+    strip = _build_strip(outside, steel)
     if strip.reach < 8:
-        return Along(nothing, nothing, coated=False)
-    zones, whole = _zones(cells, steel, strip)
-    thick = _thickness(zones, whole)
+        return EdgeZones(nothing, nothing, coated=False)
+    zones, whole = _follow_pieces(cells, steel, strip)
+    thick = _compute_thickness(zones, whole)
     layer = steel & (strip.step <= thick + (thick > RIM))
     depths = np.array([0 if zone.sharp else zone.depth for zone in zones])
     bled = depths[depths > 3]
-    # Where much of the edge has bled, a piece that seems clean is one where the front is faint.
+    # Where much of the edge has bled, a piece that seems clean has a faint front.
     least = 0.7 * float(np.median(bled)) if len(bled) > 0.3 * len(zones) else 0.0
     if not whole.sharp and whole.depth > RIM + 1:
         least = max(least, 0.8 * whole.depth)
     depths = np.maximum(depths, least)[strip.piece]
     bleeding = steel & (depths > 3) & (strip.step <= 1.3 * depths + 2)
-    return Along(bleeding & ~layer, layer, coated=thick > RIM)
+    return EdgeZones(bleeding & ~layer, layer, coated=thick > RIM)
 
 
-def _thickness(zones: list[_Zone], whole: _Zone) -> float:
-    """Say how thick (cells) a layer is, which is about the same all along; 0: there is none."""
+def _compute_thickness(zones: list[_Zone], whole: _Zone) -> float:
+    """Return the thickness of a layer in cells, about constant along the edge; 0: no layer."""
     layered = np.array([zone.depth for zone in zones if zone.sharp])
     if layered.size:
         usual = float(np.median(layered))
@@ -108,7 +106,7 @@ def _thickness(zones: list[_Zone], whole: _Zone) -> float:
     return float(whole.depth) if whole.sharp and whole.depth <= RIM else 0.0
 
 
-def _strip(outside: Mask, steel: Mask) -> _Strip:
+def _build_strip(outside: Mask, steel: Mask) -> _Strip:
     distance, nearest = cv2.distanceTransformWithLabels(
         (~outside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -122,135 +120,141 @@ def _strip(outside: Mask, steel: Mask) -> _Strip:
     return _Strip(piece, np.minimum(distance.astype(int), 2 * reach), reach)
 
 
-def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone]:
-    """Follow every piece of the edge inwards, and all of them together."""
+def _follow_pieces(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone]:
+    """Return the zone of every piece, and of all pieces together."""
     deep = steel & (strip.step > strip.reach)
     whole = _Zone(0, sharp=False)
     zones = [whole] * (int(strip.piece.max()) + 1)
     for name, least, spreads in _TONES:
-        plane = _tone(cells, name)
-        plane = plane - shading(plane, deep)
-        means, medians = (seen_by(plane, steel, strip) for seen_by in (_means, _medians))
-        seen = zones
+        plane = _get_tone(cells, name)
+        plane = plane - fit_shading(plane, deep)
+        means, medians = (
+            profile_of(plane, steel, strip) for profile_of in (_compute_means, _compute_medians)
+        )
+        previous = zones
         for profiles in (means, medians):
-            limit = spreads * _spread_of_clean(profiles, strip, least)
+            limit = spreads * _compute_clean_spread(profiles, strip, least)
             zones = [
-                _deeper(zone, _surer(before, _zone(profile, limit, strip.reach)))
-                for zone, before, profile in zip(zones, seen, profiles, strict=True)
+                _max_depth(
+                    zone, _prefer_colour(before, _follow_profile(profile, limit, strip.reach))
+                )
+                for zone, before, profile in zip(zones, previous, profiles, strict=True)
             ]
-        together = _means(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
-        spread = _spread_of_clean(means, strip, least)
-        error = max(least, _error_of_all(means[:, strip.reach :], spread))
-        whole = _surer(whole, _zone(together[0], spreads * error, strip.reach))
+        together = _compute_means(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
+        spread = _compute_clean_spread(means, strip, least)
+        error = max(least, _compute_mean_error(means[:, strip.reach :], spread))
+        whole = _prefer_colour(whole, _follow_profile(together[0], spreads * error, strip.reach))
     return zones, whole
 
 
-def _spread_of_clean(profiles: Plane, strip: _Strip, least: float) -> float:
-    """Say how much pieces of clean steel differ, further in."""
+def _compute_clean_spread(profiles: Plane, strip: _Strip, least: float) -> float:
+    """Return the spread between pieces of clean steel in the interior, at least `least`."""
     clean = profiles[:, strip.reach :]
-    return max(least, spread_of(clean[np.isfinite(clean)]))
+    return max(least, compute_spread(clean[np.isfinite(clean)]))
 
 
-def _deeper(one: _Zone, other: _Zone) -> _Zone:
-    return max(one, other, key=lambda zone: zone.depth)
+def _max_depth(first: _Zone, second: _Zone) -> _Zone:
+    return max(first, second, key=lambda zone: zone.depth)
 
 
-def _surer(seen: _Zone, coloured: _Zone) -> _Zone:
-    """Believe what a colour says, if it says anything: it follows no grain and no lamp."""
-    return coloured if coloured.depth > RIM or coloured.depth > seen.depth else seen
+def _prefer_colour(zone: _Zone, colour_zone: _Zone) -> _Zone:
+    """Return the zone of a colour if it has one, since colour follows neither grain nor lamp."""
+    return colour_zone if colour_zone.depth > RIM or colour_zone.depth > zone.depth else zone
 
 
-def _tone(cells: Cells, name: str) -> Plane:
-    """Say a plane of light or colour; a colour for its light, since a dark grain has less of it."""
+def _get_tone(cells: Cells, name: str) -> Plane:
+    """Return a plane; colours are scaled by light, since a dark grain has less colour."""
     plane: Plane = getattr(cells, name)
     return plane if name == "light" else (plane - 128) * (128 / np.maximum(cells.light, 32))
 
 
-def _means(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
-    """Say how a plane changes from the edge inwards, (pieces, steps), 0 where steel is clean."""
-    where, count = _places(steel, strip)
+def _compute_means(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
+    """Return mean profiles from the edge inwards, (pieces, steps), 0 for clean steel."""
+    where, count = _number_places(steel, strip)
     sums = np.bincount(where, weights=plane[steel], minlength=count.size)
-    return _profiles(sums / np.maximum(count, 1), count, strip)
+    return _to_profiles(sums / np.maximum(count, 1), count, strip)
 
 
-def _medians(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
-    """Say the same by medians, which coarse particles do not move."""
-    where, count = _places(steel, strip)
-    # One sort for all medians: each place has values of its own, far from the next one's.
+def _compute_medians(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
+    """Return median profiles, (pieces, steps), which coarse particles do not shift."""
+    where, count = _number_places(steel, strip)
+    # One sort for all medians: an offset per place keeps the values of places apart.
     ordered = np.sort(APART * where + plane[steel])
     middle = np.minimum(np.cumsum(count) - count + count // 2, len(ordered) - 1)
-    return _profiles(ordered[middle] - APART * np.arange(count.size), count, strip)
+    return _to_profiles(ordered[middle] - APART * np.arange(count.size), count, strip)
 
 
-def _places(steel: Mask, strip: _Strip) -> tuple[Plane, Plane]:
-    """Number the places of the strip, piece by piece; say where each cell is, and how many are."""
+def _number_places(steel: Mask, strip: _Strip) -> tuple[Plane, Plane]:
+    """Return the place number of each steel cell, and the number of cells per place."""
     steps = 2 * strip.reach + 1
     where = strip.piece[steel] * steps + strip.step[steel]
     return where, np.bincount(where, minlength=(int(strip.piece.max()) + 1) * steps)
 
 
-def _profiles(tones: Plane, count: Plane, strip: _Strip) -> Plane:
-    """Lay tones of places out as (pieces, steps), measured against the clean steel's."""
+def _to_profiles(tones: Plane, count: Plane, strip: _Strip) -> Plane:
+    """Return tones as (pieces, steps), relative to clean steel."""
     rows = np.where(count >= 4, tones, np.nan).reshape(-1, 2 * strip.reach + 1)
     profiles: Plane = rows - np.nanmedian(rows[:, strip.reach :])
     return profiles
 
 
-def _error_of_all(clean: Plane, spread: float) -> float:
-    """Say how far the mean of all pieces of clean steel is off, since neighbours are alike.
+def _compute_mean_error(clean: Plane, spread: float) -> float:
+    """Return the standard error of the mean of all pieces of clean steel, neighbours correlated.
 
     Source:
-        Standard error of the mean of a first-order autoregressive row.
+        Standard error of the mean of a first-order autoregressive series.
     """
     off = np.nan_to_num(clean)
     square = float((off**2).mean())
-    kept = float((off[:-1] * off[1:]).mean()) / square if len(off) > 1 and square > 0 else 0.0
-    alike = min(0.9, max(0.0, kept))
-    return spread * float(np.sqrt((1 + alike) / (1 - alike) / len(off)))
+    correlation = (
+        float((off[:-1] * off[1:]).mean()) / square if len(off) > 1 and square > 0 else 0.0
+    )
+    bounded = min(0.9, max(0.0, correlation))
+    return spread * float(np.sqrt((1 + bounded) / (1 - bounded) / len(off)))
 
 
-def _zone(profile: Plane, limit: float, reach: int) -> _Zone:
-    """Follow one profile inwards: to the first three steps that look clean.
+def _follow_profile(profile: Plane, limit: float, reach: int) -> _Zone:
+    """Return the zone of one profile: up to the first three clean steps.
 
-    A zone without an end in reach is no zone: then grains or the lamp differ, not the edge.
+    A zone without an end in reach does not count: then grains or the lamp differ, not the edge.
     """
-    strange = np.abs(profile[1 : reach + 1]) > limit
-    if strange[:4].sum() < 2:
+    deviates = np.abs(profile[1 : reach + 1]) > limit
+    if deviates[:4].sum() < 2:
         return _Zone(0, sharp=False)
-    back = np.flatnonzero(~strange[1:-2] & ~strange[2:-1] & ~strange[3:])
-    depth = int(back[0]) + 1 if back.size else reach
+    clean = np.flatnonzero(~deviates[1:-2] & ~deviates[2:-1] & ~deviates[3:])
+    depth = int(clean[0]) + 1 if clean.size else reach
     if depth > 0.8 * reach:
         return _Zone(0, sharp=False)
     return _Zone(depth, sharp=_ends_sharply(profile, depth))
 
 
 def _ends_sharply(profile: Plane, depth: int) -> bool:
-    """Say whether a zone ends in a step: then it is a layer of its own, and no stain."""
+    """Return whether a zone ends in a step: a separate layer, not a stain."""
     within = profile[2 : max(4, depth - 1)]
     height = float(np.nanmedian(np.abs(within)))
     around = profile[max(1, depth - 2) : depth + 3]
     return float(np.nanmax(around) - np.nanmin(around)) > 0.6 * height
 
 
-def doubtful(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
-    """Find what lies against the edge and does not look like the steel further in.
+def find_deviating(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
+    """Return steel against the edge that deviates from the interior.
 
-    It may be a gap, or bleeding too faint or too patchy to be followed; a little steel is lost
-    with it. The tone of single cells is compared, where `along_edge` compares pieces of the edge.
+    It may be a gap, or bleeding too faint or patchy to follow; a little steel is lost with it.
+    Single cells are compared here, pieces of the edge in `detect_along_edge`.
 
     Args:
-        cells: What they look like.
+        cells: Features of the cells.
         beyond: (gh, gw) bool, one side of the edge, bleeding included.
         steel: (gh, gw) bool, the other side.
     """
     distance = cv2.distanceTransform((~beyond).astype(np.uint8), cv2.DIST_L2, 5)
     deep = steel & (distance > min(DOUBTED, 0.5 * float(distance[steel].max(initial=0))))
-    if count_of(deep) < 100:
+    if count_cells(deep) < 100:
         return np.zeros(steel.shape, bool)
     off = np.zeros(steel.shape, np.float32)
     for name, least, _ in _TONES:
-        own = off_the_usual(_tone(cells, name), steel, deep, _PATCH)
-        off = np.maximum(off, np.abs(own) / max(least, spread_of(own[deep])))
+        own = compute_deviation(_get_tone(cells, name), steel, deep, _PATCH)
+        off = np.maximum(off, np.abs(own) / max(least, compute_spread(own[deep])))
     odd = steel & (off > np.percentile(off[deep], NOT_DOUBTED)) & (distance <= DOUBTED)
     _, marks = cv2.connectedComponents((odd | beyond).astype(np.uint8), connectivity=4)
     return odd & np.isin(marks, np.unique(marks[beyond]))

@@ -1,9 +1,8 @@
 # ruff: noqa: PLR2004 - shares of a block, measured on drawn ones
-"""Find bars that are a filled block with the label written into it.
+"""Detect bars that are a filled block with the label written inside.
 
-In:  the pixels. Out: `FoundBlock`s. Next: `micron_bar`.
-A label's own paper is no bar: it ends about where the words end. A block is believed only where
-the words stand in its middle, alone, with room on both sides.
+A plate behind a label is not a bar: it ends about where the words end. A block counts only with a
+single row of words in its middle and room on both sides.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 
 from agent.imaging import label as labels
-from agent.imaging.lines import parts_of
+from agent.imaging.lines import find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
 
     from agent.imaging.boxes import Box
 
-_STEP = 2  # blocks are looked for in every second row and column
-_STRAIGHT = 37  # columns along which a block begins on one row
+_STEP = 2  # search in every second row and column
+_STRAIGHT = 37  # columns: shortest straight top of a block
 _FULL = 215  # grey value of a drawn block in the plane where it is bright
-_MOST = 8  # blocks whose words are read
+_MOST = 8  # blocks that are read
 
 
 def find_blocks(
@@ -36,13 +35,13 @@ def find_blocks(
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        planes: (h, w) uint8 each, in which what is drawn is bright.
+        planes: (h, w) uint8 each, graphics bright.
 
     Yields:
-        The block, the words in it, and the length they state.
+        Block, box of its words, and the length they state.
     """
-    for block in _filled(planes):
-        words = _words_in(pixels, block)
+    for block in _iter_filled(planes):
+        words = _find_words(pixels, block)
         if words is None:
             continue
         lengths = labels.read_lengths([pixels], words)
@@ -50,25 +49,25 @@ def find_blocks(
             yield block, words, lengths[0]
 
 
-def _filled(planes: list[NDArray[np.uint8]]) -> Iterator[Box]:
-    """Yield boxes whose rim is filled to the pixel, wide and low as a bar is."""
+def _iter_filled(planes: list[NDArray[np.uint8]]) -> Iterator[Box]:
+    """Yield boxes with an unbroken rim that are as wide and low as a bar."""
     height, width = planes[0].shape
-    found = 0
+    count = 0
     for plane in planes[:2]:
-        for x, y, w, h, area in _under_straight_tops(plane, round(0.12 * height)):
+        for x, y, w, h, area in _iter_straight_tops(plane, round(0.12 * height)):
             low = 12 <= h <= 0.12 * height and max(40, 2.2 * h) <= w <= 0.6 * width
             full = area >= 0.5 * w * h
             inside = x > 0 and y > 0 and x + w < width - 1 and y + h < height - 1
             if not (low and full and inside):
                 continue
-            box = _to_the_pixel(plane, (x, y, x + w, y + h))
-            if box is not None and found < _MOST:
-                found += 1
+            box = _refine(plane, (x, y, x + w, y + h))
+            if box is not None and count < _MOST:
+                count += 1
                 yield box
 
 
-def _under_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tuple[int, ...]]:
-    """Yield what is full and begins along a straight row: x, y, width, height, area in pixels."""
+def _iter_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tuple[int, ...]]:
+    """Yield full parts with a straight top: x, y, width, height in pixels, area in pixels."""
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
     begins = cv2.subtract(full[1:], full[:-1])
     rows = cv2.reduce(begins, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] >= 255 * _STRAIGHT
@@ -76,7 +75,7 @@ def _under_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tup
         return
     straight, along = np.zeros_like(begins), np.ones((1, _STRAIGHT), np.uint8)
     straight[rows] = cv2.morphologyEx(begins[rows], cv2.MORPH_OPEN, along)
-    for x, y, wide, _, _ in parts_of(straight).tolist():
+    for x, y, wide, _, _ in find_parts(straight).tolist():
         left, top = max(0, x - 2 * _STEP) // _STEP * _STEP, y + 1
         below = full[top : top + tallest // _STEP + 2, left : x + wide + 2 * _STEP : _STEP]
         _, marks, stats, _ = cv2.connectedComponentsWithStats(below, connectivity=4)
@@ -86,27 +85,30 @@ def _under_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tup
             yield left + x0, _STEP * top + y0, w, h, _STEP * area
 
 
-def _to_the_pixel(plane: NDArray[np.uint8], box: Box) -> Box | None:
-    """Move a box's sides by a step to where the block ends, or refuse it: its rim has holes."""
+def _refine(plane: NDArray[np.uint8], box: Box) -> Box | None:
+    """Return the box refined to the pixel, or None if its rim has holes."""
     x0, y0, x1, y1 = box
-    x0, x1 = (_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
-    y0, y1 = (_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1)))
-    block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs what lies further out
+    x0, x1 = (_find_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
+    y0, y1 = (
+        _find_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1))
+    )
+    block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs the outer pixels
     rim = (block[0], block[-1], block[:, 0], block[:, -1])
     if min(block.shape) < 10 or min(float(side.mean()) for side in rim) < 0.9:
         return None
     return (x0, y0, x1 + 1, y1 + 1)
 
 
-def _last(columns: NDArray[np.uint8], start: int, by: int) -> int:
+def _find_last(columns: NDArray[np.uint8], start: int, by: int) -> int:
+    """Return the last mostly full column from a start in one direction."""
     at = start
     while 0 <= at + by < columns.shape[1] and float(np.mean(columns[:, at + by] >= 128)) > 0.9:
         at += by
     return at
 
 
-def _words_in(pixels: NDArray[np.uint8], block: Box) -> Box | None:
-    """Say where one row of words stands in the middle of a block, with room on both sides."""
+def _find_words(pixels: NDArray[np.uint8], block: Box) -> Box | None:
+    """Return the box of a single row of words in the middle of a block, or None."""
     x0, y0, x1, y1 = block
     inner = pixels[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].astype(np.int16)
     paper = np.median(inner.reshape(-1, 3), axis=0)

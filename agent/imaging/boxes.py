@@ -1,7 +1,4 @@
-"""Compare boxes: (x0, y0, x1, y1) in pixels, origin top left, x1 and y1 exclusive.
-
-In:  two boxes. Out: the box around both, or how they lie to each other. Next: `micron_bar`.
-"""
+"""Boxes as (x0, y0, x1, y1) in pixels, origin top left, x1 and y1 exclusive."""
 
 from __future__ import annotations
 
@@ -15,18 +12,18 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]
 
 
-def union(one: Box, other: Box) -> Box:
-    """Say the smallest box around two."""
+def union(box: Box, other: Box) -> Box:
+    """Return the smallest box around both boxes."""
     return (
-        min(one[0], other[0]),
-        min(one[1], other[1]),
-        max(one[2], other[2]),
-        max(one[3], other[3]),
+        min(box[0], other[0]),
+        min(box[1], other[1]),
+        max(box[2], other[2]),
+        max(box[3], other[3]),
     )
 
 
 def within(inner: Box, outer: Box) -> bool:
-    """Say whether one box lies in another."""
+    """Return whether `inner` lies in `outer`."""
     return (
         inner[0] >= outer[0]
         and inner[1] >= outer[1]
@@ -35,16 +32,16 @@ def within(inner: Box, outer: Box) -> bool:
     )
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Say which share of `one` lies in `other`."""
-    w = min(one[2], other[2]) - max(one[0], other[0])
-    h = min(one[3], other[3]) - max(one[1], other[1])
+def overlap(box: Box, other: Box) -> float:
+    """Return the share of `box` that lies in `other`, 0 to 1."""
+    w = min(box[2], other[2]) - max(box[0], other[0])
+    h = min(box[3], other[3]) - max(box[1], other[1])
     if w <= 0 or h <= 0:
         return 0.0
-    return w * h / max(1, (one[2] - one[0]) * (one[3] - one[1]))
+    return w * h / max(1, (box[2] - box[0]) * (box[3] - box[1]))
 
 
-def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Say where flags in a row are set: (first, one past the last) of every stretch."""
+def find_runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return (first, one past the last) of every run of set flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,8 +1,7 @@
-"""Look at a micrograph cell by cell: how bright, what colour, how rough.
+"""Compute brightness, colour and roughness of a micrograph on a coarse grid of cells.
 
-In:  pixels, and which cells graphics leave. Out: `Cells`. Next: `outside`, `specimen_area`.
-A cell is about a hundred-and-ninetieth of the longer side: small enough for an edge, large enough
-that its roughness says something.
+A cell is about 1/190 of the longer side: small enough for an edge, large enough to measure
+roughness.
 """
 
 from __future__ import annotations
@@ -22,21 +21,25 @@ if TYPE_CHECKING:
 
 GRID = 192  # cells along the longer side: at 0.1 µm/px and 2000 px a cell is about 1 µm
 OCTAVE = 32  # units of the roughness planes for a factor of two
-FINE_PX, COARSE_PX = 3, 15  # roughness is what a blur over so many pixels takes away
-_ROWS = 256  # worked on at a time; halved any number of times
-_PARTS = 16  # of a grey value that roughness is counted in
+FINE_PX, COARSE_PX = 3, 15  # roughness: what a blur of this width removes
+_ROWS = 256  # per block; a power of two, since blocks are halved
+_PARTS = 16  # units of roughness per grey value
 _OVER = 5  # cells over which roughness is smoothed before it is compared
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What each cell looks like; each plane (gh, gw) float32.
+    """Features of each cell; each plane is (gh, gw) float32.
 
     Args:
-        light, red, blue: L, a and b of the cell's mean colour, 0 to 255.
-        fine, coarse: Roughness below 3 and from 3 to 15 pixels, in logarithms, smoothed.
-        sharp_fine, sharp_coarse: The same of single cells.
-        usable: (gh, gw) bool, what graphics leave.
+        light: L of the cell's mean colour, 0 to 255.
+        red: a of the cell's mean colour, 0 to 255.
+        blue: b of the cell's mean colour, 0 to 255.
+        fine: Log roughness below 3 pixels, smoothed.
+        coarse: Log roughness from 3 to 15 pixels, smoothed.
+        sharp_fine: `fine` without smoothing.
+        sharp_coarse: `coarse` without smoothing.
+        usable: (gh, gw) bool, cells free of graphics.
     """
 
     light: Plane
@@ -50,11 +53,11 @@ class Cells:
 
     @cached_property
     def looks(self) -> Plane:
-        """All that cells are compared by, (gh, gw, 5): light, fine, coarse, red, blue."""
+        """Features by which cells are compared, (gh, gw, 5): light, fine, coarse, red, blue."""
         return np.stack([self.light, self.fine, self.coarse, self.red, self.blue], axis=-1)
 
     def halved(self) -> Cells:
-        """Look again from twice as far: half as many cells each way."""
+        """Return the grid at half the resolution in each direction."""
         rows, columns = (max(1, n // 2) for n in self.usable.shape)
 
         def smaller(plane: Plane) -> Plane:
@@ -73,14 +76,14 @@ class Cells:
 
     @cached_property
     def amid(self) -> Mask:
-        """Which usable cells have none beside them that is not."""
+        """Mask of usable cells whose neighbours are all usable."""
         usable = self.usable.astype(np.uint8)
         amid: Mask = cv2.erode(usable, np.ones((3, 3), np.uint8), borderValue=1) > 0
         return amid
 
     @cached_property
     def frame(self) -> Mask:
-        """Which cells lie at the image's edge or against an info band."""
+        """Mask of cells at the image's edge or against an info band."""
         rows, columns = self.usable.shape
         usable = self.usable.astype(np.uint8)
         inner = cv2.morphologyEx(usable, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
@@ -94,36 +97,36 @@ class Cells:
 
 
 def grid_shape(height: int, width: int) -> tuple[int, int]:
-    """Say how many cells (rows, columns) an image of this size is looked at in."""
+    """Return the number of cells (rows, columns) of an image of this size in pixels."""
     cell = max(1.0, max(height, width) / GRID)
     return max(1, round(height / cell)), max(1, round(width / cell))
 
 
-def look(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
-    """Look at every cell.
+def compute_cells(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
+    """Compute the features of every cell.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        usable: (gh, gw) bool, of `grid_shape(h, w)`: False where graphics are.
+        usable: (gh, gw) bool of shape `grid_shape(h, w)`; False where graphics are.
     """
-    small, fine, coarse = _small_and_rough(pixels, (usable.shape[1], usable.shape[0]))
+    small, fine, coarse = _compute_means(pixels, (usable.shape[1], usable.shape[0]))
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     return Cells(
         light=lab[:, :, 0],
         red=lab[:, :, 1],
         blue=lab[:, :, 2],
-        fine=_log(fine, usable, _OVER),
-        coarse=_log(coarse, usable, _OVER),
-        sharp_fine=_log(fine, usable, 1),
-        sharp_coarse=_log(coarse, usable, 1),
+        fine=_compute_log(fine, usable, _OVER),
+        coarse=_compute_log(coarse, usable, _OVER),
+        sharp_fine=_compute_log(fine, usable, 1),
+        sharp_coarse=_compute_log(coarse, usable, 1),
         usable=usable,
     )
 
 
-def _small_and_rough(pixels: Plane, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
-    """Take the means of every cell: colour, and what either blur takes away.
+def _compute_means(pixels: Plane, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
+    """Return cell means of colour, fine roughness and coarse roughness.
 
-    A few rows at a time, so that nothing the size of the image is held or leaves the cache.
+    Rows are processed in blocks, so that no full-size intermediate is allocated.
     """
     height, width = pixels.shape[:2]
     halvings = max(0, int(np.log2(min(width / size[0], height / size[1]))) - 1)
@@ -140,25 +143,25 @@ def _small_and_rough(pixels: Plane, size: tuple[int, int]) -> tuple[Plane, Plane
             parts,
             (
                 pixels[top:foot],
-                _finer(cv2.absdiff(grey[rows], smooth[rows])),
-                _finer(cv2.absdiff(smooth[rows], broad[rows])),
+                _scale_up(cv2.absdiff(grey[rows], smooth[rows])),
+                _scale_up(cv2.absdiff(smooth[rows], broad[rows])),
             ),
             strict=True,
         ):
-            part.append(_halved(plane, halvings))
+            part.append(_halve(plane, halvings))
     small, fine, coarse = (
         cv2.resize(np.concatenate(part), size, interpolation=cv2.INTER_AREA) for part in parts
     )
     return small, fine / _PARTS, coarse / _PARTS
 
 
-def _finer(plane: Plane) -> Plane:
-    """Count in parts of a grey value, since the roughness of resin is but one or two of them."""
+def _scale_up(plane: Plane) -> Plane:
+    """Return a plane in 1/16 grey values, since the roughness of resin is only 1 or 2 of them."""
     return np.multiply(plane, np.uint16(_PARTS), dtype=np.uint16)
 
 
-def _halved(plane: Plane, times: int) -> Plane:
-    """Make a plane smaller by halves; a last odd column is left out."""
+def _halve(plane: Plane, times: int) -> Plane:
+    """Return a plane halved several times; an odd last column is dropped."""
     for _ in range(times):
         size = (plane.shape[1] // 2, plane.shape[0] // 2)
         even = plane[:, : 2 * size[0]]
@@ -166,8 +169,14 @@ def _halved(plane: Plane, times: int) -> Plane:
     return plane
 
 
-def _log(roughness: Plane, usable: Mask, over: int) -> Plane:
-    """Smooth a roughness over some cells, of usable ones only, and take its logarithm."""
+def _compute_log(roughness: Plane, usable: Mask, over: int) -> Plane:
+    """Return the logarithm of a roughness smoothed over usable cells.
+
+    Args:
+        roughness: (gh, gw), grey values.
+        usable: (gh, gw) bool.
+        over: Side of the smoothing window, cells; 1: no smoothing.
+    """
     weight = usable.astype(np.float32)
     smoothed = roughness.astype(np.float32) * weight
     if over > 1:

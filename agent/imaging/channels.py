@@ -1,7 +1,6 @@
-"""Take the largest or the smallest of the three channels of a picture.
+"""Compute the per-pixel maximum or minimum of three channels.
 
-In:  a picture. Out: one plane. Next: `lines`, `micron_bar`, `label`.
-NumPy takes more than ten times as long for a maximum over a last axis of three.
+NumPy is more than ten times slower for a maximum over a last axis of three.
 """
 
 from __future__ import annotations
@@ -15,12 +14,26 @@ if TYPE_CHECKING:
 
 
 def largest(picture: NDArray[Any]) -> NDArray[Any]:
-    """Say the largest of three channels, (h, w), of a picture (h, w, 3)."""
-    one, two, three = cv2.split(picture)
-    return cv2.max(cv2.max(one, two), three)
+    """Return the largest of three channels.
+
+    Args:
+        picture: (h, w, 3), any dtype.
+
+    Returns:
+        (h, w).
+    """
+    first, second, third = cv2.split(picture)
+    return cv2.max(cv2.max(first, second), third)
 
 
 def smallest(picture: NDArray[Any]) -> NDArray[Any]:
-    """Say the smallest of three channels, (h, w), of a picture (h, w, 3)."""
-    one, two, three = cv2.split(picture)
-    return cv2.min(cv2.min(one, two), three)
+    """Return the smallest of three channels.
+
+    Args:
+        picture: (h, w, 3), any dtype.
+
+    Returns:
+        (h, w).
+    """
+    first, second, third = cv2.split(picture)
+    return cv2.min(cv2.min(first, second), third)

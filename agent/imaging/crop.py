@@ -1,7 +1,4 @@
-"""Cut a micrograph down to steel alone, by a versioned recipe.
-
-In:  a `Micrograph` with its micron bar, band and specimen area. Out: one `Crop`. Next: the model.
-"""
+"""Crop a micrograph to steel by a versioned recipe."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What one witness says about the physical size of a pixel.
+    """The pixel size according to one source.
 
     Args:
         source: "metadata", "micron_bar", "sidecar" or "settings".
@@ -40,11 +37,13 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class MicronBar:
-    """A micron bar that was found.
+    """A detected micron bar.
 
     Args:
-        bbox: Encloses line and label. line_px: the length that stands for the label, in pixels.
-        label: As read, such as "20 µm"; "" if it could not be read. um: its length in µm, or None.
+        bbox: Encloses line and label, pixels.
+        line_px: The length that the label states, in pixels.
+        label: Text as read, such as "20 µm"; "" if unreadable.
+        um: Length in µm, or None.
     """
 
     bbox: Box
@@ -55,14 +54,14 @@ class MicronBar:
 
 @dataclass(frozen=True, slots=True)
 class SpecimenArea:
-    """Where in the image the specimen is.
+    """The part of the image that shows the specimen.
 
     Args:
-        whole_frame: No border was found: the image is steel throughout.
-        outside_fraction: Share of the image that is outside the specimen, bleeding included.
-        polygon: The specimen's outline, (x, y) in pixels of the file.
-        bleeding: Outlines of what is discoloured along that edge, for pictures.
-        stains: Outlines of what is discoloured elsewhere; it is kept.
+        whole_frame: No border was detected: the image is steel throughout.
+        outside_fraction: Share of the image outside the specimen, bleeding included.
+        polygon: Outline of the specimen, (x, y) in pixels of the file.
+        bleeding: Outlines of discolouration along that edge, for display.
+        stains: Outlines of discolouration elsewhere; it is not removed.
     """
 
     whole_frame: bool
@@ -74,22 +73,29 @@ class SpecimenArea:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """One micrograph cut down to steel: exactly one per page of a content.
+    """One micrograph cropped to steel: exactly one per page of a file content.
 
     Args:
-        sha256: Of the file's bytes, lower-case hex. page: index of the page or scene.
-        pages: How many the file has.
-        width, height: Of the page, in pixels. format: such as "TIFF", "JPEG", "CZI".
-        um_per_px: What the witnesses agree on, or None. um_per_px_source: who said it first.
-        scales: All that the witnesses say.
-        micron_bar, band: What was burned into the image, or None. specimen_area: see there.
-        box: The kept rectangle. recipe: version of the recipe that cut it.
+        sha256: Of the file's bytes, lower-case hex.
+        page: Index of the page or scene, from 0.
+        pages: Number of pages in the file.
+        width: Of the page, pixels.
+        height: Of the page, pixels.
+        format: Such as "TIFF", "JPEG", "CZI".
+        um_per_px: µm per pixel that all sources agree on, or None.
+        um_per_px_source: The most trusted source of it, or None.
+        scales: All scales, most trusted first.
+        micron_bar: Burned-in bar, or None.
+        band: Box of the burned-in info band, or None.
+        specimen_area: Outline of the specimen.
+        box: The kept rectangle, pixels of the file.
+        recipe: Version of the recipe.
         warnings: Stable words, such as "scale_conflict".
         pixels: (h, w, 3) uint8 RGB, the kept rectangle.
-        valid: (h, w) bool, False where the rectangle still holds no steel.
-        preview: (h, w, 3) uint8 RGB, the whole field at 2000 px at most, for people.
-        metadata: What the file says of itself as text: "microscope", "objective",
-            "magnification", "acquired_at", … where known.
+        valid: (h, w) bool, False where the rectangle holds no steel.
+        preview: (h, w, 3) uint8 RGB, the whole field, at most 2000 px, for display.
+        metadata: Text from the file where known: "microscope", "objective", "magnification",
+            "acquired_at", …
     """
 
     sha256: str
@@ -114,20 +120,20 @@ class Crop:
 
     @property
     def id(self) -> str:
-        """The public id: 16 hex digits, and the page's number from the second on."""
+        """The public id: 16 hex digits, and the page number from the second page on."""
         return public_id(self.sha256, self.page)
 
 
 def public_id(sha256: str, page: int) -> str:
-    """Say a micrograph's public id; the second page of a file ends in `-p2`."""
+    """Return a micrograph's public id; that of the second page of a file ends in `-p2`."""
     return sha256[:16] if page == 0 else f"{sha256[:16]}-p{page + 1}"
 
 
 RECIPE = "1"
-"""Counts up whenever the same file would be cut another way."""
+"""Increment whenever the same file would be cropped differently."""
 
 PREVIEW_PX = 2000
-_AGREEMENT = 0.05  # witnesses of the scale that differ by more contradict each other
+_AGREEMENT = 0.05  # scales that differ by a larger share contradict each other
 _ASPECT = 2.5  # a crop is no longer than this …
 _ASPECT_COST = 0.10  # … if that costs less than this share of its area
 _SMALLEST_PX = 64  # a crop with a shorter side holds no needle to judge
@@ -140,37 +146,37 @@ def crop(
     um_per_px_range: tuple[float, float],
     settings_scale: float | None = None,
 ) -> Crop:
-    """Cut a micrograph down to steel.
+    """Crop a micrograph to steel.
 
     Args:
-        micrograph: As read.
-        um_per_px_range: Smallest and largest believable µm per pixel.
-        settings_scale: µm per pixel as the source's table of objectives says, or None.
+        micrograph: The micrograph.
+        um_per_px_range: Smallest and largest plausible µm per pixel.
+        settings_scale: µm per pixel of the objective in the settings, or None.
 
     Returns:
-        The crop, with everything that was found on the way.
+        The crop with scale, graphics and specimen area.
 
     Raises:
-        FileError: `no_steel`: nothing usable is left; look at the file.
+        FileError: `no_steel`: nothing usable is left; inspect the file.
     """
     pixels = micrograph.pixels
     height, width = pixels.shape[:2]
     graphics = find_graphics(pixels)
-    covered = _covered(graphics, height, width)
+    covered = _mask_graphics(graphics, height, width)
     border = find_border(pixels, covered)
     if border.blank:
         raise FileError(
             FileCode.NO_STEEL,
             "it shows one tone and no structure of steel; look at lamp, focus and etching.",
         )
-    box = _kept(border.steel & ~covered, height, width)
+    box = _find_kept_box(border.steel & ~covered, height, width)
     if box is None:
         raise FileError(
             FileCode.NO_STEEL,
             "no steel is left beside border, bleeding and graphics; look at the image.",
         )
-    scales = _scales(micrograph, graphics, settings_scale)
-    um_per_px, source, warnings = _agreed(scales, um_per_px_range)
+    scales = _collect_scales(micrograph, graphics, settings_scale)
+    um_per_px, source, warnings = _resolve_scale(scales, um_per_px_range)
     x0, y0, x1, y1 = box
     valid = cv2.resize(
         (border.steel & ~covered).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
@@ -185,15 +191,15 @@ def crop(
         um_per_px=um_per_px,
         um_per_px_source=source,
         scales=scales,
-        micron_bar=_micron_bar(graphics),
+        micron_bar=_build_micron_bar(graphics),
         band=graphics.band,
-        specimen_area=_area(border, covered, height, width),
+        specimen_area=_build_specimen_area(border, covered, height, width),
         box=box,
         recipe=RECIPE,
         warnings=(*micrograph.warnings, *warnings, *border.warnings),
         pixels=np.ascontiguousarray(pixels[y0:y1, x0:x1]),
         valid=np.ascontiguousarray(valid > 0),
-        preview=_preview(pixels),
+        preview=_build_preview(pixels),
         metadata=dict(micrograph.metadata),
     )
 
@@ -201,37 +207,37 @@ def crop(
 # -------------------------------------------------------------------------------------- scale
 
 
-def _scales(
+def _collect_scales(
     micrograph: Micrograph, graphics: Graphics, settings_scale: float | None
 ) -> tuple[Scale, ...]:
-    """Gather the witnesses, the most trusted first."""
-    said = list(micrograph.scales)
-    said += [
+    """Return the scales of all sources, the most trusted first."""
+    scales = list(micrograph.scales)
+    scales += [
         Scale("micron_bar", bar.um / bar.line_px)
         for bar in graphics.bars
         if bar.um is not None and bar.line_px > 0
     ]
     if settings_scale is not None:
-        said.append(Scale("settings", settings_scale))
-    return tuple(said)
+        scales.append(Scale("settings", settings_scale))
+    return tuple(scales)
 
 
-def _agreed(
-    scales: tuple[Scale, ...], believable: tuple[float, float]
+def _resolve_scale(
+    scales: tuple[Scale, ...], plausible: tuple[float, float]
 ) -> tuple[float | None, str | None, tuple[str, ...]]:
-    """Say the scale that all witnesses agree on, who said it first, and what is wrong."""
-    low, high = believable
-    heard = [scale for scale in scales if low <= scale.um_per_px <= high]
-    warnings = ("scale_out_of_range",) if len(heard) < len(scales) else ()
-    if not heard:
+    """Return the scale all sources agree on, its most trusted source, and warnings."""
+    low, high = plausible
+    in_range = [scale for scale in scales if low <= scale.um_per_px <= high]
+    warnings = ("scale_out_of_range",) if len(in_range) < len(scales) else ()
+    if not in_range:
         return None, None, warnings
-    values = [scale.um_per_px for scale in heard]
+    values = [scale.um_per_px for scale in in_range]
     if max(values) > (1 + _AGREEMENT) * min(values):
         return None, None, (*warnings, "scale_conflict")
-    return heard[0].um_per_px, heard[0].source, warnings
+    return in_range[0].um_per_px, in_range[0].source, warnings
 
 
-def _micron_bar(graphics: Graphics) -> MicronBar | None:
+def _build_micron_bar(graphics: Graphics) -> MicronBar | None:
     if not graphics.bars:
         return None
     bar = graphics.bars[0]
@@ -241,8 +247,8 @@ def _micron_bar(graphics: Graphics) -> MicronBar | None:
 # ----------------------------------------------------------------------------- kept rectangle
 
 
-def _covered(graphics: Graphics, height: int, width: int) -> NDArray[np.bool_]:
-    """Say which cells of the grid graphics touch."""
+def _mask_graphics(graphics: Graphics, height: int, width: int) -> NDArray[np.bool_]:
+    """Return the mask of grid cells that graphics touch."""
     rows, columns = grid_shape(height, width)
     covered = np.zeros((rows, columns), bool)
     boxes = [*graphics.boxes, *([graphics.band] if graphics.band else [])]
@@ -255,10 +261,13 @@ def _covered(graphics: Graphics, height: int, width: int) -> NDArray[np.bool_]:
     return covered
 
 
-def _kept(clean: NDArray[np.bool_], height: int, width: int) -> Box | None:
-    """Say the largest clean rectangle, no longer than `_ASPECT` if that costs little."""
+def _find_kept_box(clean: NDArray[np.bool_], height: int, width: int) -> Box | None:
+    """Return the largest clean rectangle, or None if it is too small.
+
+    It is shortened to `_ASPECT` where that costs little.
+    """
     rows, columns = clean.shape
-    free = _largest_rectangle(clean)
+    free = _find_largest_rectangle(clean)
     if free is None:
         return None
     x0, y0, x1, y1 = free
@@ -268,13 +277,14 @@ def _kept(clean: NDArray[np.bool_], height: int, width: int) -> Box | None:
         x1 * width // columns,
         y1 * height // rows,
     )
-    box = _less_long(box)
+    box = _shorten(box)
     if min(box[2] - box[0], box[3] - box[1]) < min(_SMALLEST_PX, height, width):
         return None
     return box
 
 
-def _less_long(box: Box) -> Box:
+def _shorten(box: Box) -> Box:
+    """Return the box shortened to `_ASPECT` if that loses less than `_ASPECT_COST` of it."""
     x0, y0, x1, y1 = box
     w, h = x1 - x0, y1 - y0
     long, short = max(w, h), min(w, h)
@@ -287,11 +297,11 @@ def _less_long(box: Box) -> Box:
     return (x0, y0 + off, x1, y0 + off + wanted)
 
 
-def _largest_rectangle(clean: NDArray[np.bool_]) -> Box | None:
-    """Find the largest all-True rectangle, by the histogram of heights row by row."""
+def _find_largest_rectangle(clean: NDArray[np.bool_]) -> Box | None:
+    """Return the largest all-True rectangle, from the histogram of heights of each row."""
     rows, columns = clean.shape
     heights = np.zeros(columns, int)
-    best, found = 0, None
+    best, rectangle = 0, None
     for y in range(rows):
         heights = np.where(clean[y], heights + 1, 0)
         goes_on = y + 1 < rows and bool((clean[y + 1] | ~clean[y]).all())
@@ -303,17 +313,19 @@ def _largest_rectangle(clean: NDArray[np.bool_]) -> Box | None:
             while open_at and open_at[-1][1] >= h:
                 left, tall = open_at.pop()
                 if tall * (x - left) > best:
-                    best, found = tall * (x - left), (left, y + 1 - tall, x, y + 1)
+                    best, rectangle = tall * (x - left), (left, y + 1 - tall, x, y + 1)
             open_at.append((left, h))
-    return found
+    return rectangle
 
 
 # ---------------------------------------------------------------------------------- the rest
 
 
-def _area(border: Border, covered: NDArray[np.bool_], height: int, width: int) -> SpecimenArea:
+def _build_specimen_area(
+    border: Border, covered: NDArray[np.bool_], height: int, width: int
+) -> SpecimenArea:
     beyond = (border.outside | border.bleeding) & ~covered
-    stains = tuple(_outlines(border.stain, height, width))
+    stains = tuple(_trace_outlines(border.stain, height, width))
     if not border.outside.any():
         corners = ((0, 0), (width, 0), (width, height), (0, height))
         return SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners, stains=stains)
@@ -321,17 +333,17 @@ def _area(border: Border, covered: NDArray[np.bool_], height: int, width: int) -
     return SpecimenArea(
         whole_frame=False,
         outside_fraction=share,
-        polygon=_outlines(~border.outside, height, width)[0],
-        bleeding=tuple(_outlines(border.bleeding & ~covered, height, width)),
+        polygon=_trace_outlines(~border.outside, height, width)[0],
+        bleeding=tuple(_trace_outlines(border.bleeding & ~covered, height, width)),
         stains=stains,
     )
 
 
-def _outlines(
+def _trace_outlines(
     cells: NDArray[np.bool_], height: int, width: int
 ) -> list[tuple[tuple[int, int], ...]]:
-    """Trace parts of the grid, the largest first, as (x, y) in pixels of the file."""
-    found, _ = cv2.findContours(cells.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    """Return outlines of a grid mask, the largest part first, as (x, y) in pixels of the file."""
+    contours, _ = cv2.findContours(cells.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     rows, columns = cells.shape
     across, down = width / max(1, columns - 1), height / max(1, rows - 1)
     return [
@@ -339,11 +351,11 @@ def _outlines(
             (round(x * across), round(y * down))
             for x, y in cv2.approxPolyDP(part, 1.0, closed=True)[:, 0].tolist()
         )
-        for part in sorted(found, key=cv2.contourArea, reverse=True)
+        for part in sorted(contours, key=cv2.contourArea, reverse=True)
     ]
 
 
-def _preview(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _build_preview(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     factor = PREVIEW_PX / max(height, width)
     if factor >= 1:

@@ -1,7 +1,6 @@
-"""Say what was found in a micrograph, as the JSON that `agent inspect` prints and rows keep.
+"""Convert a crop to the JSON that `agent inspect` prints and result rows store.
 
-In:  a `Crop`. Out: a plain dict, exactly DESIGN.md's `agent inspect --json` without "file".
-Next: the command, and `pipeline`.
+The keys are those of `agent inspect --json` in DESIGN.md without "file"; they are persisted.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ if TYPE_CHECKING:
     from agent.imaging.crop import Crop
 
 
-def facts_of(crop: Crop) -> dict[str, object]:
-    """Give a crop's facts; boxes and points are in pixels of the file."""
+def crop_to_json(crop: Crop) -> dict[str, object]:
+    """Return a crop as JSON; boxes and points in pixels of the file."""
     bar = crop.micron_bar
     area = crop.specimen_area
     return {
@@ -42,6 +41,6 @@ def facts_of(crop: Crop) -> dict[str, object]:
     }
 
 
-def fault_of(error: FileError) -> dict[str, dict[str, str]]:
-    """Give the facts of a file that could not be used."""
+def error_to_json(error: FileError) -> dict[str, dict[str, str]]:
+    """Return the JSON of a file that cannot be used."""
     return {"error": {"code": error.code.value, "message": error.message}}

@@ -1,8 +1,5 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
-"""Find the info band that a program laid across a micrograph.
-
-In:  the pixels. Out: its box, or None. Next: `micron_bar`, `crop`.
-"""
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Detect the info band that a program laid across a micrograph."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.boxes import stretches
+from agent.imaging.boxes import find_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def find_band(pixels: NDArray[np.uint8]) -> Box | None:
-    """Find the info band: full-width rows of one exact colour with words on it.
+    """Return the info band: full-width rows of one exact colour with words on it.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
@@ -33,16 +30,16 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
         The band, or None. It need not reach the image's edge.
     """
     height, width = pixels.shape[:2]
-    levels = _flat_levels(pixels)
+    levels = _find_flat_levels(pixels)
     if not levels:
         return None
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     best: Box | None = None
-    # Where the field is as pale as the paper, only the grey value itself tells them apart.
+    # Where the field is as pale as the band, only the exact grey value separates them.
     for level, room in product(levels, (12, 3)):
         low, high = max(0, level - room), min(255, level + room)
         paper = cv2.inRange(grey, low, high).mean(axis=1) / 255.0
-        for top, bottom in stretches(paper > 0.35):
+        for top, bottom in find_runs(paper > 0.35):
             if not 0.02 * height <= bottom - top <= 0.4 * height:
                 continue
             inner = paper[top:bottom]
@@ -56,7 +53,7 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
 
 
 def _is_drawn(band: Plane, level: int) -> bool:
-    """Say whether a band is flat to the grey value, and what is on it is far from its colour."""
+    """Return whether a band is flat to the grey value and its contents contrast strongly."""
     off = cv2.absdiff(band, np.full_like(band, level))
     words = float(np.mean(off > 60))
     between = float(np.mean((off > 12) & (off <= 60)))
@@ -64,11 +61,11 @@ def _is_drawn(band: Plane, level: int) -> bool:
     return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.7
 
 
-def _flat_levels(pixels: NDArray[np.uint8]) -> list[int]:
-    """Say which grey values fill whole rows near the top or the bottom."""
+def _find_flat_levels(pixels: NDArray[np.uint8]) -> list[int]:
+    """Return the grey values that fill whole rows near the top or the bottom."""
     height = len(pixels)
     near = [pixels[: height // 4 : 4, ::4], pixels[3 * height // 4 :: 4, ::4]]
-    # Of 16 bits, since of 8 `np.partition` takes six times as long.
+    # int16: `np.partition` takes six times as long on 8 bits.
     rows = cv2.cvtColor(np.concatenate(near), cv2.COLOR_RGB2GRAY).astype(np.int16)
     middle = np.partition(rows, rows.shape[1] // 2, axis=1)[:, rows.shape[1] // 2]
     off = np.abs(rows - middle[:, None])

@@ -1,10 +1,8 @@
 # ruff: noqa: PLR2004 - pixels and shares of a text height
-"""Read the label of a micron bar: the words in a small picture, and the length they state.
+"""Read the label of a micron bar: its text, and the length it states.
 
-In:  a crop of a few hundred pixels. Out: `Text`s with their places; `Length`s in µm.
-Next: `micron_bar`.
-A wrong length is worse than none: only lengths people print on bars are believed, and a
-decimal point has to be seen in the pixels as well as read.
+A wrong length is worse than none: only lengths usual on bars count, and a decimal point must be
+visible in the pixels as well as read.
 """
 
 from __future__ import annotations
@@ -23,22 +21,22 @@ from agent.imaging.channels import largest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_DETECTOR_PX = 640  # the detector's own limit; larger pictures are shrunk to it
-_DETECTOR_AREA_PX = 100_000  # its time goes with the area: about 60 ms on one core
+_DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
+_DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
-_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: what bars are labelled with
+_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
-# What OCR makes of "µm": both code points, letters like it where it is small, a lost leg.
+# OCR readings of "µm": both code points, similar letters at small size, a missing leg.
 _MICRO = r"(?:[µμuúùûüūyjpνvƒwWH]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
-# What texture before a number is read as; letters that name a measurement (d, L, R) are not here.
+# OCR readings of texture before a number, without letters that name a measurement (d, L, R).
 _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 _ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_TEXTURE}{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
-# A unit with a letter misread or lost: believed only where another reading sees it whole.
+# A unit with a letter misread or missing: needs another reading with the whole unit.
 _DOUBTFUL = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s?[^\W\d_]{{0,2}}[mn][|\-–—_\[\].\s]*$")
-# A number of which a digit was not seen: "/5 µm" was 75, or 15, which another reading may say;
-# "d = 13.47 µm" is measured, and no label.
+# A number with an unread digit: "/5 µm" was 75 or 15, which another reading may resolve;
+# "d = 13.47 µm" is a measurement, not a label.
 _SPOILT = re.compile(r"^[^\w=:]*\d*[^\w=:]\d*\s?[µμ]m[^\w=:]*$")
 _AMONG = re.compile(rf"(?<![\w.,=/]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _NAMES_A_BAR = re.compile(
@@ -46,7 +44,7 @@ _NAMES_A_BAR = re.compile(
 )
 _LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
 _DIGITS = re.compile(r"^[|\-–—_\s]*([0-9OoQlISB][0-9OoQlISB.,]*)(?=\s*\D)")
-_ZERO_BEFORE_UNIT = re.compile(r"(?<=\d)U{1,2}(?=\s?[µμ]m)")  # a zero whose top is lost
+_ZERO_BEFORE_UNIT = re.compile(r"(?<=\d)U{1,2}(?=\s?[µμ]m)")  # a zero with its top missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,9 @@ class Text:
     """Words in a picture.
 
     Args:
-        words: As read.
-        score: The reader's own confidence, in [0, 1].
-        box: (x0, y0, x1, y1) in pixels of the picture.
+        words: Text as read.
+        score: OCR confidence, in [0, 1].
+        box: (x0, y0, x1, y1), pixels of the picture.
     """
 
     words: str
@@ -69,10 +67,11 @@ class Length:
     """A length as a label states it.
 
     Args:
-        um: In µm; None where a number and a unit stand that could not be read surely.
-        words: Number and unit as read, put into their usual form: "2.5 µm"; "" with um None.
-        start, end: Where it stands, as shares of the words it was found in; 0 and 1 when alone.
-        number: Without its unit.
+        um: In µm; None where number and unit are present but not read reliably.
+        words: Number and unit in their usual form: "2.5 µm"; "" with um None.
+        start: Start as a share of the words; 0 when alone.
+        end: End as a share of the words; 1 when alone.
+        number: The number without its unit.
     """
 
     um: float | None
@@ -83,84 +82,84 @@ class Length:
 
 
 def parse_length(words: str) -> Length | None:
-    """Read "20 µm", "2,5um" or "500 nm" as a length.
+    """Parse "20 µm", "2,5um" or "500 nm".
 
     Args:
-        words: What was read: nothing but a number and a unit, or dashes around them.
+        words: Only a number and a unit, with or without dashes around them.
 
     Returns:
-        The length, or None if these words state none that people put on a bar.
+        The length, or None if the words state no length usual on a bar.
     """
-    found = _ALONE.match(_digits_repaired(_points_repaired(words)))
-    return _length(found, 0.0, 1.0) if found else None
+    match = _ALONE.match(_repair_digits(_repair_points(words)))
+    return _build_length(match, 0.0, 1.0) if match else None
 
 
-def lengths_in(words: str) -> list[Length]:
-    """Read every length that stands by itself among words: "15.0kV 8.0mm x1.00k 50.0um".
+def parse_lengths(words: str) -> list[Length]:
+    """Parse every separate length in a line: "15.0kV 8.0mm x1.00k 50.0um".
 
     Args:
-        words: What was read in one line.
+        words: Text of one line.
 
     Returns:
-        Lengths in reading order, without those that a name before them claims ("WD = 8 mm").
+        Lengths in reading order, without those claimed by a name before them ("WD = 8 mm").
     """
     alone = parse_length(words)
     if alone is not None:
         return [alone]
-    words = _points_repaired(words)
-    found = []
+    words = _repair_points(words)
+    lengths = []
     for match in _AMONG.finditer(words):
-        of = len(words)
+        count = len(words)
         named = _NAMES_A_BAR.search(words[: match.start()])
         start = match.start() if named is None else named.start()
-        length = _length(match, start / of, match.end() / of)
-        if length is not None and (named or not _names_something(words[: match.start()])):
-            found.append(length)
-    return found
+        length = _build_length(match, start / count, match.end() / count)
+        if length is not None and (named or not _has_name(words[: match.start()])):
+            lengths.append(length)
+    return lengths
 
 
-def _points_repaired(words: str) -> str:
+def _repair_points(words: str) -> str:
     return re.sub(r"(?<=\d)[/:·](?=\d)", ".", words.strip())
 
 
-def _length(found: re.Match[str], start: float, end: float) -> Length | None:
-    unit = _unit(found["unit"])
-    value = float(found["number"].replace(",", "."))
-    lost_point = re.match(r"0\d", found["number"]) is not None  # "02 mm" was "0,2 mm"
-    other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": nobody writes "5000 µm"
+def _build_length(match: re.Match[str], start: float, end: float) -> Length | None:
+    unit = _parse_unit(match["unit"])
+    value = float(match["number"].replace(",", "."))
+    lost_point = re.match(r"0\d", match["number"]) is not None  # "02 mm" was "0,2 mm"
+    other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": "5000 µm" is never written
     if lost_point or other_unit or not _is_nice(value):
         return None
     return Length(value * _UM[unit], f"{value:g} {unit}", start, end, value)
 
 
-def _half_read(words: str) -> Length | None:
-    """Read a number that people put on bars where its unit or its point was not seen well.
+def _parse_half_read(words: str) -> Length | None:
+    """Parse a number usual on bars whose unit or decimal point was not clearly read.
 
-    One that was not seen whole is 0 here, and contradicts every other reading.
+    A number with a missing digit is returned as 0, which contradicts every other reading.
     """
-    found = _DOUBTFUL.match(_digits_repaired(_points_repaired(words)))
-    if found is None:
+    match = _DOUBTFUL.match(_repair_digits(_repair_points(words)))
+    if match is None:
         return Length(None, "", 0.0, 1.0) if _SPOILT.match(words) else None
-    number = found["number"].replace(",", ".")
+    number = match["number"].replace(",", ".")
     lost_point = re.match(r"0\d", number) is not None and "." not in number
     value = float(f"0.{number[1:]}" if lost_point else number)
     return Length(None, "", 0.0, 1.0, value) if _is_nice(value) else None
 
 
-def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
-    """Find where words are.
+def detect_texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
+    """Detect text.
 
     Args:
         picture: (h, w, 3) uint8, RGB.
 
     Returns:
-        Boxes (x0, y0, x1, y1) in pixels of the picture.
+        Boxes (x0, y0, x1, y1), pixels of the picture.
     """
     height, width = picture.shape[:2]
     factor = min(
         2.0, _DETECTOR_PX / max(height, width), (_DETECTOR_AREA_PX / (height * width)) ** 0.5
     )
-    enlarged = _resized(picture, factor)
+    enlarged = _resize(picture, factor)
     out = _engine()(enlarged[:, :, ::-1], use_det=True, use_cls=False, use_rec=False)
     if out.boxes is None:
         return []
@@ -175,17 +174,17 @@ def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
                 min(height, int(np.ceil(y1))),
             )
         )
-    return _joined([box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3])
+    return _join([box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3])
 
 
-def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-    """Find rows of letters in a mask of what is written; quicker than `texts`, if it is clean.
+def detect_rows(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Detect rows of letters in a mask; faster than `detect_texts` on a clean mask.
 
     Args:
         ink: (h, w) bool, True where there is ink.
 
     Returns:
-        Boxes (x0, y0, x1, y1); none where the mask holds too much to be writing.
+        Boxes (x0, y0, x1, y1); empty where the mask holds too much to be text.
     """
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
     x, y, w, h, area = (stats[1:, i] for i in range(5))
@@ -221,23 +220,23 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
 
 
 def _frames(boxes: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Say which boxes hold two others or more: they are frames around words, not letters."""
+    """Return which boxes contain two others or more: frames around words, not letters."""
     low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    held = (low < boxes[None, :, :2]).all(axis=2) & (high > boxes[None, :, 2:]).all(axis=2)
-    return np.asarray(held.sum(axis=1) >= 2)
+    contains = (low < boxes[None, :, :2]).all(axis=2) & (high > boxes[None, :, 2:]).all(axis=2)
+    return np.asarray(contains.sum(axis=1) >= 2)
 
 
-def with_lost_digits(
+def extend_to_lost_digits(
     picture: NDArray[np.uint8], box: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
-    """Widen a box to the left while ink goes on there: "150" is no "50".
+    """Return the box widened to the left while ink continues there: "150" is not "50".
 
     Args:
         picture: (h, w, 3) uint8, RGB.
-        box: Where words are, in pixels of the picture.
+        box: Box of the words, pixels of the picture.
 
     Returns:
-        The box with what stands before it at a letter's distance.
+        The box including what precedes it at letter distance.
     """
     x0, y0, x1, y1 = box
     high = y1 - y0
@@ -267,14 +266,14 @@ def with_lost_digits(
 
 
 def _cut_off(ink: NDArray[np.bool_], box: tuple[int, int, int, int]) -> bool:
-    """Say whether ink stands before a row that was not taken for a letter: "150" is no "50"."""
+    """Return whether ink that was not detected as a letter precedes a row: "150" is not "50"."""
     x0, y0, _, y1 = box
     before = ink[y0:y1, max(0, x0 - round(0.9 * (y1 - y0))) : x0]
     return bool(before.size) and float(before.any(axis=1).mean()) > 0.5
 
 
 def _continues(row: list[int], box: list[int]) -> bool:
-    """Say whether a letter, or a comma below the line, goes on where a row of letters ends."""
+    """Return whether a letter, or a comma below the line, continues a row of letters."""
     tall, high = row[3] - row[1], box[3] - box[1]
     if box[0] - row[2] > 1.3 * max(tall, high):
         return False
@@ -284,8 +283,8 @@ def _continues(row: list[int], box: list[int]) -> bool:
     return shared >= 0.5 * min(tall, high)
 
 
-def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """Join a number and its unit where they were found apart."""
+def _join(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Return boxes with a number and its unit joined where they were detected separately."""
     joined: list[tuple[int, int, int, int]] = []
     for x0, y0, x1, y1 in sorted(boxes):
         for i, (a0, b0, a1, b1) in enumerate(joined):
@@ -299,37 +298,39 @@ def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int,
 
 
 def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, int]) -> list[Length]:
-    """Read the lengths inside one box, twice or more; believe them only if the readings agree.
+    """Read the lengths in a box at least twice; return them only if the readings agree.
 
     Args:
-        pictures: (h, w, 3) uint8, RGB: the same place seen in one or two ways.
-        box: Where the words are, in pixels of the pictures.
+        pictures: (h, w, 3) uint8, RGB: one or two renderings of the same place.
+        box: Box of the words, pixels of the pictures.
 
     Returns:
-        The lengths that were read, none where no words state any. Where a single length stands
-        there that no two readings agree on, it is given with `um` None.
+        The lengths, empty where the words state none. A single length on which no two readings
+        agree has `um` None.
     """
     views = [(pictures[0], 1.0), (pictures[-1], 0.7 if len(pictures) == 1 else 1.0)]
     stated: list[tuple[NDArray[np.uint8], list[Length]]] = []
     for picture, zoom in views:
-        found = _stated(picture, box, zoom)
-        stated += [(picture, found)] if found else []
+        lengths_read = _read_once(picture, box, zoom)
+        stated += [(picture, lengths_read)] if lengths_read else []
         if not stated and len(pictures) == 1:
             return []
-    agreed = _agreed([lengths for _, lengths in stated])
+    agreed = _find_agreement([lengths for _, lengths in stated])
     if stated and agreed is None:  # a third reading has to say the same as one of them
         picture, _ = stated[0]
-        third = _stated(picture, box, 0.85)
+        third = _read_once(picture, box, 0.85)
         stated += [(picture, third)] if third else []
-        agreed = _agreed([lengths for _, lengths in stated])
+        agreed = _find_agreement([lengths for _, lengths in stated])
     if agreed is not None:
         return agreed
-    alone = all((one.start, one.end) == (0.0, 1.0) for _, lengths in stated for one in lengths)
+    alone = all(
+        (length.start, length.end) == (0.0, 1.0) for _, lengths in stated for length in lengths
+    )
     return [Length(None, "", 0.0, 1.0)] if alone and len(stated) > 1 else []
 
 
-def _agreed(readings: list[list[Length]]) -> list[Length] | None:
-    """Give what all of two readings or more state; one of them at least has to read the unit."""
+def _find_agreement(readings: list[list[Length]]) -> list[Length] | None:
+    """Return the lengths that all of at least two readings state; one must include the unit."""
     sure = [lengths for lengths in readings if all(length.um is not None for length in lengths)]
     if len(readings) < 2 or not sure:
         return None
@@ -338,41 +339,41 @@ def _agreed(readings: list[list[Length]]) -> list[Length] | None:
     return sure[0] if len(numbers) == len(units) == 1 else None
 
 
-def _stated(
+def _read_once(
     picture: NDArray[np.uint8], box: tuple[int, int, int, int], zoom: float
 ) -> list[Length]:
     words = read_words(picture, box, zoom)
     if words is None:
         return []
-    half = _half_read(words.words)
-    return lengths_in(words.words) or ([half] if half else [])
+    half = _parse_half_read(words.words)
+    return parse_lengths(words.words) or ([half] if half else [])
 
 
 def read_words(
     picture: NDArray[np.uint8], box: tuple[int, int, int, int], zoom: float = 1.0
 ) -> Text | None:
-    """Read the words inside one box.
+    """Read the words in a box.
 
     Args:
         picture: (h, w, 3) uint8, RGB.
-        box: Where the words are, in pixels of the picture.
-        zoom: Below 1 the words are seen smaller, with more room around them.
+        box: Box of the words, pixels of the picture.
+        zoom: Below 1, words are rendered smaller with more room around them.
 
     Returns:
-        The words, or None if the reader saw none.
+        The words, or None if OCR reads none.
     """
     x0, y0, x1, y1 = box
     by = max(1, round((0.08 + 0.5 * (1 - zoom)) * (y1 - y0)))
     line = picture[max(0, y0 - by) : y1 + by, max(0, x0 - 2 * by) : x1 + 2 * by]
     factor = 48 / max(1, line.shape[0])  # the height that the reader was trained on
-    enlarged = _resized(line, factor)
+    enlarged = _resize(line, factor)
     out = _engine()(enlarged[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
     if not out.txts or out.scores[0] < _MIN_SCORE:
         return None
     return Text(words=str(out.txts[0]), score=float(out.scores[0]), box=box)
 
 
-def _resized(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+def _resize(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     size = (
         max(1, round(picture.shape[1] * factor)),
@@ -381,24 +382,24 @@ def _resized(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     return np.ascontiguousarray(cv2.resize(picture, size, interpolation=how))
 
 
-def _digits_repaired(words: str) -> str:
-    """Turn letters that stand where a number must be into the digits they resemble."""
-    words = _ZERO_BEFORE_UNIT.sub(lambda lost: "0" * len(lost[0]), words)
-    found = _DIGITS.match(words)
-    if found is None:
+def _repair_digits(words: str) -> str:
+    """Return words with letters in the place of a number replaced by the digits they resemble."""
+    words = _ZERO_BEFORE_UNIT.sub(lambda zero: "0" * len(zero[0]), words)
+    match = _DIGITS.match(words)
+    if match is None:
         return words
-    start, end = found.span(1)
+    start, end = match.span(1)
     return words[:start] + words[start:end].translate(_LOOKALIKE) + words[end:]
 
 
-def _names_something(before: str) -> bool:
-    """Say whether the words before a length say what it is: an aperture, a distance."""
+def _has_name(before: str) -> bool:
+    """Return whether the words before a length name it: an aperture, a distance."""
     near = before.rstrip()[-14:]
     named = r"([=:]|size|wd|hfw|field|width|dist\.?|\bpa\s?\d?|\bpb\s?\d?|aperture|spot)$"
     return re.search(named, near, re.IGNORECASE) is not None
 
 
-def _unit(words: str) -> str:
+def _parse_unit(words: str) -> str:
     words = words.lower().replace(" ", "")
     if words in ("nm", "mm"):
         return words
@@ -418,8 +419,8 @@ def _is_nice(value: float) -> bool:
 
 @functools.cache
 def _engine() -> Any:
-    """Make the one reader of this process, when first needed."""
-    _without_telemetry()
+    """Return the OCR engine of this process, created on first use."""
+    _disable_telemetry()
     from rapidocr import RapidOCR  # noqa: PLC0415 - 0.3 s that images without a bar need not pay
 
     return RapidOCR(
@@ -434,11 +435,11 @@ def _engine() -> Any:
     )
 
 
-def _without_telemetry() -> None:
-    """Keep ONNX Runtime from telling its maker what runs here, as it does by default since 1.29.
+def _disable_telemetry() -> None:
+    """Disable the telemetry of ONNX Runtime, which is on by default since 1.29.
 
-    Elsewhere than on Windows the variable alone turns it off whole, if it is set before the first
-    session (microsoft/onnxruntime pull request 27379); Windows collects its events by a call.
+    Except on Windows the variable alone disables it, if set before the first session
+    (microsoft/onnxruntime pull request 27379); on Windows a call stops event collection.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415 - slow to import

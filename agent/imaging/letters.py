@@ -1,9 +1,8 @@
 # ruff: noqa: PLR2004 - pixels, grey values and shares, measured on drawn labels
-"""Find rows of letters that a program wrote, near the top or the bottom, without reading them.
+"""Detect rows of letters near the top or the bottom without OCR.
 
-In:  the planes of an image. Out: `Row`s, with how much each looks like words. Next: `by_label`.
-What is drawn is full in one of the planes, whatever its colour; looking for it costs a tenth of
-what a detector of words does.
+Graphics are saturated in one of the planes whatever their colour; this search costs a tenth of a
+text detector.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.lines import COLOUR_PLANE, parts_of
+from agent.imaging.lines import COLOUR_PLANE, find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
     Plane = NDArray[Any]  # (h, w) grey
 
-_INK = (215, 250)  # grey values of what is drawn in the plane where it is bright …
+_INK = (215, 250)  # grey values of graphics in the plane where they are bright …
 _COLOUR = (90,)  # … and in the plane of colours, which JPEG pales
 _NEAR = (0.25, 0.7)  # shares of the height: labels stand above the first or below the second
-_MOST_INK = 0.2  # share of full pixels above which the steel itself is so light, or so dark
+_MOST_INK = 0.2  # share of full pixels above which the steel itself is full
 _MOST_LETTERS = 600
 _TALLEST_PX = 80  # of a row
 _FARTHEST = 1.6  # heights between two letters of a row
@@ -44,16 +43,18 @@ LOOKS = (
 )
 CONSTANT = -2.10
 WEIGHTS = np.array([1.61, 2.57, 0.63, -11.85, -27.64, -0.95, -7.58, -0.52])
-"""Of each look, by `tests/bench/letter_weights.py`."""
+"""Weight of each of `LOOKS`, fitted by `tests/bench/letter_weights.py`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """What may be a row of letters.
+    """A possible row of letters.
 
     Args:
-        box: Where it stands. mask: (h, w) uint8, its ink in there.
-        looks: How it looks, as `WEIGHTS` weigh it. belief: in [0, 1], that it is writing.
+        box: Its box, pixels.
+        mask: (h, w) uint8, its ink inside the box.
+        looks: Features in the order of `LOOKS`.
+        belief: Probability in [0, 1] that it is text.
     """
 
     box: Box
@@ -62,8 +63,8 @@ class Row:
     belief: float
 
 
-def rows_of_letters(planes: list[Plane]) -> Iterator[Row]:
-    """Yield what may be rows of letters near the top or the bottom."""
+def iter_letter_rows(planes: list[Plane]) -> Iterator[Row]:
+    """Yield possible rows of letters near the top or the bottom."""
     height = len(planes[0])
     for number, plane in enumerate(planes):
         for top, foot in ((round(_NEAR[1] * height), height), (0, round(_NEAR[0] * height))):
@@ -72,12 +73,12 @@ def rows_of_letters(planes: list[Plane]) -> Iterator[Row]:
                 mask = cv2.inRange(part, least, 255)
                 share = cv2.countNonZero(mask) / mask.size
                 if share < _MOST_INK:
-                    for letters in _rows(parts_of(mask)):
-                        yield _row(letters, mask, part, share, (top, height))
+                    for letters in _group_rows(find_parts(mask)):
+                        yield _build_row(letters, mask, part, share, (top, height))
 
 
-def _rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
-    """Put what may be letters into rows: x, y, width, height and area of each."""
+def _group_rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return possible letters grouped into rows, (n, 5) each: x, y, width, height, area."""
     w, h, area = letters[:, 2], letters[:, 3], letters[:, 4]
     usual = (h >= 4) & (h <= 70) & (w <= 2.2 * h + 4) & (area >= 6)
     filled = area >= np.where(w < 0.7 * h, 0.12, 0.2) * w * h
@@ -109,13 +110,21 @@ def _rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
     ]
 
 
-def _row(
-    letters: NDArray[Any], mask: Plane, plane: Plane, share: float, of: tuple[int, int]
+def _build_row(
+    letters: NDArray[Any], mask: Plane, plane: Plane, share: float, extent: tuple[int, int]
 ) -> Row:
-    """Say how much letters look like words, given the share of ink around and top and height."""
+    """Return the row with its probability of being text.
+
+    Args:
+        letters: (n, 5) x, y, width, height, area.
+        mask: (h, w), ink.
+        plane: (h, w), brightness.
+        share: Share of ink in the searched part.
+        extent: Top of the part and height of the image, pixels.
+    """
     x, y, w, h, _ = letters.T
     x0, y0, x1, y1 = int(x.min()), int(y.min()), int((x + w).max()), int((y + h).max())
-    tall, (top, height) = y1 - y0, of
+    tall, (top, height) = y1 - y0, extent
     ink = mask[y0:y1, x0:x1]
     rim = plane[[max(0, y0 - 2), min(len(plane) - 1, y1 + 1)], x0:x1]
     looks = (

@@ -1,9 +1,7 @@
-"""Find in a file's metadata how large a pixel is, and which microscope made it.
+"""Read pixel size and microscope from a file's metadata and sidecar files.
 
-In:  TIFF tags, OME-XML, EXIF, sidecar text. Out: µm per pixel, most trusted first, and text.
-Next: `read`.
-A wrong scale is worse than none: dots per inch of screens and printers, placeholders such as
-exactly one, and pixels that are not square give nothing.
+A wrong scale is worse than none: screen or printer resolutions, placeholders such as exactly 1,
+and non-square pixels are ignored.
 """
 
 from __future__ import annotations
@@ -26,11 +24,11 @@ if TYPE_CHECKING:
 
 UM_PER_INCH = 25_400.0
 COARSEST_UM = 5.0
-"""A resolution tag that says more than this per pixel (5080 dpi) speaks of paper or a screen."""
+"""µm per pixel; a coarser resolution tag (5080 dpi) is that of paper or a screen."""
 PRINTER_DPI = (7200.0, 9600.0, 19200.0)
 NOT_SQUARE = 0.01
 WHOLE, WITH_BAND = 0.98, 1.25
-"""Height of a rescaled export over that of its grid: the field alone, with an info band below."""
+"""Height of a rescaled export over that of its grid: the field alone, and with an info band."""
 UM_PER = {
     "m": 1e6, "metre": 1e6, "meter": 1e6, "cm": 1e4, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0,
     "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0, "\\u00b5m": 1.0,
@@ -38,8 +36,16 @@ UM_PER = {
 }  # fmt: skip
 
 
-def square(x: float | None, y: float | None) -> tuple[float, ...]:
-    """Give the one µm per pixel of both directions, or nothing if they differ or are unset."""
+def get_square_scale(x: float | None, y: float | None) -> tuple[float, ...]:
+    """Return the common µm per pixel of both directions.
+
+    Args:
+        x: µm per pixel along x, or None.
+        y: µm per pixel along y; None: as along x.
+
+    Returns:
+        One value, or nothing where unset, exactly 1, or not square.
+    """
     if x is None or not math.isfinite(x) or x <= 0 or x == 1.0:
         return ()
     if y is not None and math.isfinite(y) and y > 0 and abs(x / y - 1) > NOT_SQUARE:
@@ -47,34 +53,34 @@ def square(x: float | None, y: float | None) -> tuple[float, ...]:
     return (x,)
 
 
-def dots_as_um_per_px(x_per_m: float, y_per_m: float) -> tuple[float, ...]:
-    """Read a resolution in dots per metre, unless it is that of paper or a screen."""
+def dots_to_um_per_px(x_per_m: float, y_per_m: float) -> tuple[float, ...]:
+    """Convert dots per metre to µm per pixel; nothing for a resolution of paper or a screen."""
     if not (x_per_m > 0 and y_per_m > 0 and math.isfinite(x_per_m) and math.isfinite(y_per_m)):
         return ()
     dpi = x_per_m * 0.0254
     if 1e6 / x_per_m > COARSEST_UM or any(abs(dpi - printer) < 1 for printer in PRINTER_DPI):
         return ()
-    return square(1e6 / x_per_m, 1e6 / y_per_m)
+    return get_square_scale(1e6 / x_per_m, 1e6 / y_per_m)
 
 
-def text_tags(exif: bytes) -> tuple[dict[str, str], int]:
-    """Read EXIF: who made the picture and when, and its orientation (1 where unsaid)."""
+def read_exif(exif: bytes) -> tuple[dict[str, str], int]:
+    """Read EXIF: maker, microscope, time and operator, and the orientation (1 if absent)."""
     if not exif:
         return {}, 1
     try:
         with tifffile.TiffFile(BytesIO(exif)) as tif:
             tags = tif.pages.first.tags
-            return _who_and_when(tags), _orientation(tags)
+            return _read_who_and_when(tags), _read_orientation(tags)
     except Exception:  # noqa: BLE001 - damaged EXIF takes nothing from a whole picture
         return {}, 1
 
 
-def _orientation(tags: tifffile.TiffTags) -> int:
+def _read_orientation(tags: tifffile.TiffTags) -> int:
     value = tags.valueof(274, 1)
     return value if isinstance(value, int) else 1
 
 
-def _who_and_when(tags: tifffile.TiffTags) -> dict[str, str]:
+def _read_who_and_when(tags: tifffile.TiffTags) -> dict[str, str]:
     names = {271: "maker", 272: "microscope", 305: "software", 306: "acquired_at", 315: "operator"}
     return {
         name: text
@@ -83,161 +89,167 @@ def _who_and_when(tags: tifffile.TiffTags) -> dict[str, str]:
     }
 
 
-def tiff_scales(
+def read_tiff_scales(
     tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Ask every witness that a TIFF knows.
+    """Read the scale from every source that a TIFF has.
 
     Args:
         tif: The open file.
-        page: The page in question.
-        image: Its index among OME images.
+        page: The page.
+        image: Index of the page among the OME images.
 
     Returns:
-        µm per pixel, the microscope's own tag first, each kept only if it says something new;
-        and warnings.
+        Distinct µm per pixel, the microscope's own tag first; and warnings.
     """
-    heard: list[float] = []
+    scales: list[float] = []
     warnings: list[str] = []
-    witnesses = (
-        _zeiss,
-        _fei,
-        _olympus,
-        _tvips,
-        _gatan,
-        _tescan,
-        _ome,
-        _imagej,
-        _described,
-        _resolution,
+    readers = (
+        _read_zeiss,
+        _read_fei,
+        _read_olympus,
+        _read_tvips,
+        _read_gatan,
+        _read_tescan,
+        _read_ome,
+        _read_imagej,
+        _read_description,
+        _read_resolution,
     )
-    for witness in witnesses:
+    for read in readers:
         try:
-            said = witness(tif, page, image)
+            values = read(tif, page, image)
         except _UnclearError:
             warnings.append("scale_unclear")
             continue
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError):
-            continue  # damaged metadata: this witness has nothing to say
-        heard += _news(said, heard)
-    return tuple(heard), tuple(warnings)
+            continue  # damaged metadata: no scale from this source
+        scales += _select_new(values, scales)
+    return tuple(scales), tuple(warnings)
 
 
 class _UnclearError(ValueError):
-    """A tag speaks of another image size, and not of a mere enlargement of it."""
+    """A tag describes another image size that is no plain rescaling of this one."""
 
 
-def _zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
+def _read_zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     # SmartSEM, tag 34118. "Pixel Size" is that of the frame store (1024 px or more), also in an
     # export of 512 px; the field's width and height hold for both.
-    said = page.tags.valueof(34118)
-    if not said:
+    tag = page.tags.valueof(34118)
+    if not tag:
         return ()
-    pixel = _with_unit(said.get("ap_image_pixel_size") or said.get("ap_pixel_size"))
-    width, height = _with_unit(said.get("ap_width")), _with_unit(said.get("ap_height"))
-    if width and height and (across := square(width / page.imagewidth, height / page.imagelength)):
+    pixel = _parse_length(tag.get("ap_image_pixel_size") or tag.get("ap_pixel_size"))
+    width, height = _parse_length(tag.get("ap_width")), _parse_length(tag.get("ap_height"))
+    if (
+        width
+        and height
+        and (across := get_square_scale(width / page.imagewidth, height / page.imagelength))
+    ):
         return across
-    if pixel and width and not _whole_multiple(pixel * page.imagewidth, width):
+    if pixel and width and not _is_same_field(pixel * page.imagewidth, width):
         raise _UnclearError
-    return square(pixel, None)
+    return get_square_scale(pixel, None)
 
 
-def _shrunk(page: tuple[int, int], grid: tuple[float, float]) -> float:
-    """Say how many pixels of the microscope's grid one of the picture's stands for.
+def _compute_reduction(page: tuple[int, int], grid: tuple[float, float]) -> float:
+    """Return the number of grid pixels of the microscope per pixel of the picture.
 
-    A picture of the grid's width is not shrunk, whatever was cut off above or below. Of any other
-    width it is the grid made smaller or larger, with an info band or without; else a part cut
-    out of it, and how much that was shrunk nobody knows.
+    A picture of the grid's width is not rescaled, whatever was cropped above or below. Another
+    width is the rescaled grid with or without an info band; otherwise it is a crop whose scale is
+    unknown.
+
+    Raises:
+        _UnclearError: It is such a crop.
     """
-    shrunk = grid[0] / page[0]
-    if shrunk != 1 and not WHOLE <= page[1] * shrunk / grid[1] <= WITH_BAND:
+    factor = grid[0] / page[0]
+    if factor != 1 and not WHOLE <= page[1] * factor / grid[1] <= WITH_BAND:
         raise _UnclearError
-    return shrunk
+    return factor
 
 
-def _whole_multiple(part: float, whole: float) -> bool:
+def _is_same_field(part: float, whole: float) -> bool:
     return abs(part / whole - 1) < 0.05  # noqa: PLR2004 - more is another field
 
 
-def _fei(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
-    said = tif.fei_metadata if page.index == 0 else None  # it stands on the first page
-    if not said:
+def _read_fei(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
+    metadata = tif.fei_metadata if page.index == 0 else None  # it is on the first page only
+    if not metadata:
         return ()
-    scan = said.get("Scan") or said.get("EScan") or said.get("IScan") or {}
-    grid = said.get("Image", {})
+    scan = metadata.get("Scan") or metadata.get("EScan") or metadata.get("IScan") or {}
+    grid = metadata.get("Image", {})
     size = (page.imagewidth, page.imagelength)
     grid_size = (float(grid.get("ResolutionX") or size[0]), float(grid.get("ResolutionY") or 0))
     x, y = float(scan["PixelWidth"]), float(scan["PixelHeight"])
-    shrunk = _shrunk(size, grid_size) if grid_size[1] else grid_size[0] / size[0]
-    return square(x * 1e6 * shrunk, y * 1e6 * shrunk)
+    factor = _compute_reduction(size, grid_size) if grid_size[1] else grid_size[0] / size[0]
+    return get_square_scale(x * 1e6 * factor, y * 1e6 * factor)
 
 
-def _olympus(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
-    # The tag stands on one page; the burned-in copy beside it has the same size.
+def _read_olympus(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
+    # The tag is on one page; the burned-in copy next to it has the same size.
     for other in tif.pages:
-        said = other.aspage().tags.valueof(33560)
-        if said and other.shape[:2] == page.shape[:2]:
-            return square(said["pixelsizex"] * 1e6, said["pixelsizey"] * 1e6)
+        tag = other.aspage().tags.valueof(33560)
+        if tag and other.shape[:2] == page.shape[:2]:
+            return get_square_scale(tag["pixelsizex"] * 1e6, tag["pixelsizey"] * 1e6)
     return ()
 
 
-def _tvips(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
-    said = page.tags.valueof(37706)
-    return square(said["PixelSizeX"] * 1e-3, said["PixelSizeY"] * 1e-3) if said else ()
+def _read_tvips(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
+    tag = page.tags.valueof(37706)
+    return get_square_scale(tag["PixelSizeX"] * 1e-3, tag["PixelSizeY"] * 1e-3) if tag else ()
 
 
-def _gatan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
+def _read_gatan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     # DigitalMicrograph: unit and size of a pixel in x and y.
     unit_x, unit_y = page.tags.valueof(65003), page.tags.valueof(65004)
     if not unit_x:
         return ()
     x, y = page.tags.valueof(65009), page.tags.valueof(65010)
-    return square(float(x) * UM_PER[unit_x.lower()], float(y) * UM_PER[unit_y.lower()])
+    return get_square_scale(float(x) * UM_PER[unit_x.lower()], float(y) * UM_PER[unit_y.lower()])
 
 
-def _tescan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
+def _read_tescan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     block = page.tags.valueof(50431)
-    return _tescan_text(bytes(block).decode("latin-1")) if block else ()
+    return _parse_tescan(bytes(block).decode("latin-1")) if block else ()
 
 
-def _tescan_text(text: str) -> tuple[float, ...]:
+def _parse_tescan(text: str) -> tuple[float, ...]:
     x, y = (re.search(rf"PixelSize{axis}\s*=\s*([-+.\deE]+)", text) for axis in "XY")
-    return square(float(x[1]) * 1e6, float(y[1]) * 1e6 if y else None) if x else ()
+    return get_square_scale(float(x[1]) * 1e6, float(y[1]) * 1e6 if y else None) if x else ()
 
 
-def _ome(tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int) -> tuple[float, ...]:
-    pixels = _ome_pixels(tif.ome_metadata or "", image)
+def _read_ome(tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int) -> tuple[float, ...]:
+    pixels = _read_ome_pixels(tif.ome_metadata or "", image)
     if pixels is None:
         return ()
-    x, y = (_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
-    shrunk_x = int(pixels["SizeX"]) / page.imagewidth
-    shrunk_y = int(pixels["SizeY"]) / page.imagelength
-    return square(x * shrunk_x if x else None, y * shrunk_y if y else None)
+    x, y = (_read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
+    factor_x = int(pixels["SizeX"]) / page.imagewidth
+    factor_y = int(pixels["SizeY"]) / page.imagelength
+    return get_square_scale(x * factor_x if x else None, y * factor_y if y else None)
 
 
-def _ome_length(pixels: Mapping[str, str], name: str) -> float | None:
+def _read_ome_length(pixels: Mapping[str, str], name: str) -> float | None:
     value = pixels.get(name)
     unit = pixels.get(f"{name}Unit", "µm")
-    if value is None or float(value) == 1.0:  # what converters write where nobody told them
+    if value is None or float(value) == 1.0:  # placeholder that converters write
         return None
     return float(value) * UM_PER[unit.lower() if unit not in UM_PER else unit]
 
 
-def _ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
-    """Give the attributes of one image's Pixels element."""
-    root = parsed(xml)
-    found = [element.attrib for element in named(root, "Pixels")]
-    return found[image] if image < len(found) else None
+def _read_ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
+    """Return the attributes of one image's Pixels element, or None."""
+    root = parse_xml(xml)
+    elements = [element.attrib for element in iter_elements(root, "Pixels")]
+    return elements[image] if image < len(elements) else None
 
 
-def ome_bits(tif: tifffile.TiffFile, image: int) -> int | None:
-    """Say how many bits OME-XML says the camera filled in, or None."""
-    bits = (_ome_pixels(tif.ome_metadata or "", image) or {}).get("SignificantBits", "")
+def read_ome_bits(tif: tifffile.TiffFile, image: int) -> int | None:
+    """Return the significant bits that OME-XML states, or None."""
+    bits = (_read_ome_pixels(tif.ome_metadata or "", image) or {}).get("SignificantBits", "")
     return int(bits) if bits.isdigit() else None
 
 
-def most_bits(page: tifffile.TiffPage) -> int | None:
-    """Say how many bits a TIFF's own tags say the camera filled in, or None."""
+def read_tiff_bits(page: tifffile.TiffPage) -> int | None:
+    """Return the significant bits that a TIFF's tags state, or None."""
     if page.bitspersample not in (8, 16):
         return int(page.bitspersample)
     largest = page.tags.valueof(281)  # MaxSampleValue
@@ -245,18 +257,18 @@ def most_bits(page: tifffile.TiffPage) -> int | None:
     return largest.bit_length() if isinstance(largest, int) and largest > 0 else None
 
 
-def _imagej(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
-    said = tif.imagej_metadata or {}
-    unit = UM_PER.get(str(said.get("unit", "")).strip().lower())
+def _read_imagej(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
+    metadata = tif.imagej_metadata or {}
+    unit = UM_PER.get(str(metadata.get("unit", "")).strip().lower())
     if unit is None:
         return ()
-    x, y = _per_unit(page)
+    x, y = _read_dots_per_unit(page)
     if unit == UM_PER_INCH:
-        return dots_as_um_per_px(x / 0.0254, y / 0.0254)
-    return square(unit / x, unit / y)
+        return dots_to_um_per_px(x / 0.0254, y / 0.0254)
+    return get_square_scale(unit / x, unit / y)
 
 
-def _described(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
+def _read_description(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     text = page.description
     x, y, unit = (
         re.search(rf'id="spatial-calibration-{what}"[^>]*value="([^"]+)"', text)
@@ -264,32 +276,32 @@ def _described(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[
     )
     if x and y and unit:  # MetaMorph
         um = UM_PER[unit[1].lower()]
-        return square(float(x[1]) * um, float(y[1]) * um)
-    return _any_text(text, (page.imagewidth, page.imagelength))
+        return get_square_scale(float(x[1]) * um, float(y[1]) * um)
+    return _parse_any(text, (page.imagewidth, page.imagelength))
 
 
-def _resolution(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
+def _read_resolution(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
     per_m = {2: 1 / 0.0254, 3: 100.0}.get(int(page.tags.valueof(296, 2)))
     if per_m is None or tif.imagej_metadata:
         return ()
-    x, y = _per_unit(page)
-    return dots_as_um_per_px(x * per_m, y * per_m)
+    x, y = _read_dots_per_unit(page)
+    return dots_to_um_per_px(x * per_m, y * per_m)
 
 
-def _per_unit(page: tifffile.TiffPage) -> tuple[float, float]:
+def _read_dots_per_unit(page: tifffile.TiffPage) -> tuple[float, float]:
     (x, x_over), (y, y_over) = page.tags.valueof(282), page.tags.valueof(283)
     return x / x_over, y / y_over
 
 
-def _with_unit(entry: Any) -> float | None:
-    """Read a length such as `("Pixel Size", 5.825, "nm")` in µm."""
+def _parse_length(entry: Any) -> float | None:
+    """Return a length such as `("Pixel Size", 5.825, "nm")` in µm, or None."""
     if not entry or len(entry) < 3 or not entry[1]:  # noqa: PLR2004 - name, value, unit
         return None
     return float(entry[1]) * UM_PER[str(entry[2]).lower()]
 
 
-def parsed(xml: str) -> ET.Element:
-    """Parse XML of a foreign file; entities of its own are not for us, they can explode."""
+def parse_xml(xml: str) -> ET.Element:
+    """Parse foreign XML; documents with entities are refused, since entities can explode."""
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml or not xml:
         return ET.Element("nothing")
     try:
@@ -298,45 +310,47 @@ def parsed(xml: str) -> ET.Element:
         return ET.Element("nothing")
 
 
-def named(root: ET.Element, name: str) -> Iterator[ET.Element]:
-    """Give every element of a name, whatever its namespace."""
+def iter_elements(root: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Yield every element of a name in any namespace."""
     return (element for element in root.iter() if element.tag.rpartition("}")[2] == name)
 
 
-def tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]:
-    """Say which microscope made a TIFF, with which objective, and when, where it says so."""
-    said = _who_and_when(page.tags) | _sem_text(tif)
-    root = parsed(tif.ome_metadata or "")
+def read_tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]:
+    """Return microscope, maker, objective, magnification and time of a TIFF where known."""
+    texts = _read_who_and_when(page.tags) | _read_sem_text(tif)
+    root = parse_xml(tif.ome_metadata or "")
     for name, element, attribute in (
         ("microscope", "Microscope", "Model"),
         ("maker", "Microscope", "Manufacturer"),
         ("objective", "Objective", "Model"),
         ("magnification", "Objective", "NominalMagnification"),
     ):
-        found = next((e.get(attribute) for e in named(root, element) if e.get(attribute)), None)
-        if found:
-            said[name] = found
-    date = next((e.text for e in named(root, "AcquisitionDate") if e.text), None)
-    return said | ({"acquired_at": date} if date else {})
+        value = next(
+            (e.get(attribute) for e in iter_elements(root, element) if e.get(attribute)), None
+        )
+        if value:
+            texts[name] = value
+    date = next((e.text for e in iter_elements(root, "AcquisitionDate") if e.text), None)
+    return texts | ({"acquired_at": date} if date else {})
 
 
-def _sem_text(tif: tifffile.TiffFile) -> dict[str, str]:
-    """Read what SmartSEM and xT write: instrument, operator, magnification."""
+def _read_sem_text(tif: tifffile.TiffFile) -> dict[str, str]:
+    """Return instrument, operator and magnification that SmartSEM and xT write."""
     zeiss, fei = tif.sem_metadata or {}, tif.fei_metadata or {}
     system, user = fei.get("System"), fei.get("User")
-    said = {
-        "microscope": _second(zeiss.get("sv_serial_number")) or _inside(system, "SystemType"),
-        "operator": _second(zeiss.get("sv_user_name")) or _inside(user, "User"),
-        "magnification": _second(zeiss.get("ap_mag")),
+    texts = {
+        "microscope": _get_value(zeiss.get("sv_serial_number")) or _get_text(system, "SystemType"),
+        "operator": _get_value(zeiss.get("sv_user_name")) or _get_text(user, "User"),
+        "magnification": _get_value(zeiss.get("ap_mag")),
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: text for name, text in texts.items() if text}
 
 
-def _second(entry: Any) -> str:
+def _get_value(entry: Any) -> str:
     return str(entry[1]) if isinstance(entry, tuple) and len(entry) > 1 else ""
 
 
-def _inside(section: Any, key: str) -> str:
+def _get_text(section: Any, key: str) -> str:
     return str(section.get(key) or "") if isinstance(section, dict) else ""
 
 
@@ -347,40 +361,41 @@ SIDECAR_BYTES = 4_000_000
 LONGEST_NAME = 255  # bytes, of every common file system
 
 
-def sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
-    """Ask the text and XML files of the same name that microscopes write beside a picture.
+def read_sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
+    """Read the scale from text and XML files of the same name next to a picture.
 
     Args:
         path: The picture.
-        size: Its (width, height) in pixels; a note of another width speaks of a shrunken picture.
+        size: Its (width, height) in pixels; a sidecar of another width describes a rescaled
+            picture.
 
     Returns:
         µm per pixel, in the order of `SIDECARS`; several only where the files disagree.
     """
-    heard: list[float] = []
-    for text in _sidecars(path):
-        heard += _news(_sidecar_um(text, size), heard)
-    return tuple(heard)
+    scales: list[float] = []
+    for text in _iter_sidecars(path):
+        scales += _select_new(_parse_sidecar(text, size), scales)
+    return tuple(scales)
 
 
-def _news(said: Iterable[float], heard: Iterable[float]) -> list[float]:
-    """Leave out what was heard already."""
-    return [um for um in said if all(abs(um / other - 1) > NOT_SQUARE for other in heard)]
+def _select_new(values: Iterable[float], earlier: Iterable[float]) -> list[float]:
+    """Return the values that differ from all earlier ones."""
+    return [um for um in values if all(abs(um / other - 1) > NOT_SQUARE for other in earlier)]
 
 
-def _sidecars(path: Path) -> Iterable[str]:
+def _iter_sidecars(path: Path) -> Iterable[str]:
     names = {"stem": path.stem, "name": path.name, "ext": path.suffix.lstrip(".")}
     for pattern in dict.fromkeys(pattern.format(**names) for pattern in SIDECARS):
         file = path.with_name(pattern)
         if len(os.fsencode(pattern)) > LONGEST_NAME:
-            continue  # no such file can be, and asking for it is an error
+            continue  # no such file can exist, and testing for it is an error
         if pattern == path.name or not file.is_file() or file.stat().st_size > SIDECAR_BYTES:
             continue
         with suppress(OSError), open_regular(file) as opened:
-            yield _as_text(opened.read(SIDECAR_BYTES))
+            yield _decode_text(opened.read(SIDECAR_BYTES))
 
 
-def _as_text(content: bytes) -> str:
+def _decode_text(content: bytes) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", "replace")
     try:
@@ -389,88 +404,90 @@ def _as_text(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _sidecar_um(text: str, size: tuple[int, int]) -> tuple[float, ...]:
-    for witness in (_ome_text, _zen_text, _axiovision_text, _leica_text, _hitachi_text,
-                    _jeol_text, _any_text):  # fmt: skip
+def _parse_sidecar(text: str, size: tuple[int, int]) -> tuple[float, ...]:
+    for read in (_parse_ome, _parse_zen, _parse_axiovision, _parse_leica, _parse_hitachi,
+                    _parse_jeol, _parse_any):  # fmt: skip
         try:
-            if um := witness(text, size):
+            if um := read(text, size):
                 return um
         except (ValueError, TypeError, KeyError, ArithmeticError):
             continue  # damaged, or of another program
-    return _tescan_text(text)
+    return _parse_tescan(text)
 
 
-def _ome_text(text: str, size: tuple[int, int]) -> tuple[float, ...]:
-    pixels = _ome_pixels(text, 0)
+def _parse_ome(text: str, size: tuple[int, int]) -> tuple[float, ...]:
+    pixels = _read_ome_pixels(text, 0)
     if pixels is None:
         return ()
     grid = int(pixels["SizeX"])
-    shrunk = _shrunk(size, (grid, int(pixels.get("SizeY", grid * size[1] / size[0]))))
-    x, y = (_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
-    return square(x * shrunk if x else None, y * shrunk if y else None)
+    factor = _compute_reduction(size, (grid, int(pixels.get("SizeY", grid * size[1] / size[0]))))
+    x, y = (_read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
+    return get_square_scale(x * factor if x else None, y * factor if y else None)
 
 
-def _zen_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+def _parse_zen(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     metres = {
-        element.get("Id"): float(next(named(element, "Value")).text or 0)
-        for element in named(parsed(text), "Distance")
+        element.get("Id"): float(next(iter_elements(element, "Value")).text or 0)
+        for element in iter_elements(parse_xml(text), "Distance")
         if element.get("Id") in ("X", "Y")
     }
-    return square(metres["X"] * 1e6, metres["Y"] * 1e6) if metres else ()
+    return get_square_scale(metres["X"] * 1e6, metres["Y"] * 1e6) if metres else ()
 
 
 AXIOVISION_UM = "76"
-"""AxioVision's number for micrometres; another unit is not believed."""
+"""AxioVision's code of micrometres; other units are ignored."""
 
 
-def _axiovision_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+def _parse_axiovision(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     # <V7>0.645</V7><I7>769</I7>: value and the number of the tag it belongs to.
     values = dict(re.findall(r"<V(\d+)>([^<]*)</V\1>", text))
     tags = {tag: values.get(n) for n, tag in re.findall(r"<I(\d+)>(\d+)</I\1>", text)}
     if not tags.get("769"):
         return ()
     x, y = (float((tags[tag] or "").replace(",", ".")) for tag in ("769", "772"))
-    return square(x, y) if tags["770"] == AXIOVISION_UM else ()
+    return get_square_scale(x, y) if tags["770"] == AXIOVISION_UM else ()
 
 
-def _leica_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
-    found = [re.search(rf"{axis}Met(?:re|er)sPerPixel\W+([\d.eE+-]+)", text) for axis in "XY"]
-    metres = [float(one[1]) * 1e6 for one in found if one]
-    return square(metres[0], metres[-1]) if metres else ()
+def _parse_leica(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+    matches = [re.search(rf"{axis}Met(?:re|er)sPerPixel\W+([\d.eE+-]+)", text) for axis in "XY"]
+    metres = [float(match[1]) * 1e6 for match in matches if match]
+    return get_square_scale(metres[0], metres[-1]) if metres else ()
 
 
-def _hitachi_text(text: str, size: tuple[int, int]) -> tuple[float, ...]:
+def _parse_hitachi(text: str, size: tuple[int, int]) -> tuple[float, ...]:
     nm = re.search(r"^PixelSize=([\d.]+)", text, re.MULTILINE)
     grid = re.search(r"^DataSize=(\d+)x(\d+)", text, re.MULTILINE)
     if not nm or not grid:
         return ()
-    shrunk = _shrunk(size, (int(grid[1]), int(grid[2])))
-    return square(float(nm[1]) * 1e-3 * shrunk, None)
+    factor = _compute_reduction(size, (int(grid[1]), int(grid[2])))
+    return get_square_scale(float(nm[1]) * 1e-3 * factor, None)
 
 
-def _jeol_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+def _parse_jeol(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     px = re.search(r"^\$\$SM_MICRON_BAR\s+([\d.]+)", text, re.MULTILINE)
     marker = re.search(r"^\$\$SM_MICRON_MARKER\s+([\d.]+)\s*(\w+)", text, re.MULTILINE)
     return (
-        square(float(marker[1]) * UM_PER[marker[2]] / float(px[1]), None) if px and marker else ()
+        get_square_scale(float(marker[1]) * UM_PER[marker[2]] / float(px[1]), None)
+        if px and marker
+        else ()
     )
 
 
 NUMBER = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)(?![.,]?\d)"
 
 
-def _any_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
-    # "Pixel size" alone may be the camera's own, so only what speaks of the image is believed.
-    # A list of several images gives every value: which one is this picture's, nobody knows.
-    said = re.findall(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)
-    said += [
+def _parse_any(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+    # "Pixel size" alone may be the camera's, so only the image's pixel size counts.
+    # A list of several images yields every value: which one is this picture's is unknown.
+    matches = re.findall(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)
+    matches += [
         (number, "um")
         for number in re.findall(
             rf"(?:um_per_px|[uµμ]m\s*(?:/|per)\s*(?:px|pixel))\b{NUMBER}", text, re.IGNORECASE
         )
     ]
-    heard: list[float] = []
-    for number, unit in said:
+    scales: list[float] = []
+    for number, unit in matches:
         um = float(number.replace(",", ".")) * UM_PER[unit.lower()]
-        heard += _news(square(um, None), heard)
-    return tuple(heard)
+        scales += _select_new(get_square_scale(um, None), scales)
+    return tuple(scales)

@@ -1,12 +1,10 @@
 # ruff: noqa: PLR2004 - shares and cells, measured on drawn and real borders
-"""Say which cells lie beyond the specimen, by what they are.
+"""Segment the cells that lie outside the specimen.
 
-In:  `Cells`. Out: the outside, or None. Next: `specimen_area`, which draws the edge exactly.
-Every way of cutting the cells in two is tried. A region is a candidate if it touches the frame
-and its edge is hardly longer than that contact; it is believed by how smooth and how even it is,
-how well its look can be told from the rest, how that steps at the edge, its size and its shape. A
-dark phase fails that by its shape, by its kin or by its own structure, so it stays in. How much
-each of these counts is fitted, not guessed: see `belief`.
+Every two-way split of the cells is tried. A region is a candidate if it touches the frame and its
+edge is hardly longer than that contact. Smoothness, evenness, separability from the rest, the
+step at the edge, size and shape give its log odds (fitted, see `belief`). A dark phase fails by
+its shape, by similar patches inside, or by its own structure, so it stays in.
 """
 
 from __future__ import annotations
@@ -29,140 +27,147 @@ if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
 
 BELIEVED = 0.6
-"""Logarithm of the odds from which a region is believed to be outside."""
+"""Log odds from which a region counts as outside."""
 SECOND_MATERIAL = 2.0
-"""Logarithm of the odds from which a field without an outside is said to show two materials."""
+"""Log odds from which a field without outside counts as two materials."""
 
 KNOWN_KIND = 2.0
-"""What a region gains by being of the kind of an outside that was found already."""
+"""Log odds added for similarity to an outside already found."""
 AS_LIKELY = 2.0
-"""A larger region takes a smaller one's place if its odds are no lower than by that."""
+"""A larger region replaces a smaller one unless its log odds are lower by more than this."""
 GATHERED = 0.9
-"""How unevenly pores, particles and cracks have to lie for a large region to be material. Set by
-hand, for real layers, where it is 1.0 to 1.5: drawn ones are too few and too regular to teach it.
-In a drawn filler it is mostly 0.6 to 0.85."""
+"""Unevenness of pores, particles and cracks from which a large region is material. Set by hand for
+real layers (1.0 to 1.5): drawn ones are too few and too regular to fit it. A drawn filler mostly
+has 0.6 to 0.85."""
 STREWN = 2.0
-"""What a region with other spots comes behind by: of two sides that could be the outside, the one
-without any is it."""
+"""Log odds subtracted for evenly distributed spots: of two outsides, the one without wins."""
 ROUGH_SPOT, HARD_SPOT = (OCTAVE * float(np.log2(grey + 0.5)) for grey in (7.0, 18.0))
-"""Roughness of pores, particles and cracks in grey values: scratches have less than the first,
-and the grains of a filler, which lie below the focus, less than the second."""
+"""Log roughness of pores, particles and cracks: scratches are below the first, the grains of a
+filler, which are out of focus, below the second."""
 
 
-def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED) -> float | None:
-    """Say the logarithm of the odds that a region is outside.
+def compute_log_odds(
+    cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED
+) -> float | None:
+    """Return the log odds that a region is outside.
 
     Args:
-        cells: What they look like.
+        cells: Features of the cells.
         region: (gh, gw) bool.
-        rivals: Cells that may be outside too: they say nothing of the steel.
-        least: Lower odds than that are of no use.
+        rivals: (gh, gw) bool, other possible outside; excluded from the rest.
+        least: Lower log odds return None.
 
     Returns:
-        None where the region or the rest is too small to be judged, or the odds are too low.
+        Log odds; None where they are too low, or the region or the rest is too small.
     """
     sides = Sides.of(cells, region, rivals)
-    return None if sides is None else _odds(cells, sides, at_a_glance(cells, sides), least)
+    return (
+        None if sides is None else _compute_odds(cells, sides, quick_features(cells, sides), least)
+    )
 
 
-def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -> float | None:
-    """Look closer as long as what was seen, first at a glance, leaves it open."""
-    odds = belief.OUTSIDE_CONSTANT + belief.said(belief.OUTSIDE, belief.AT_A_GLANCE, seen)
-    if odds + belief.at_most(belief.AT_SECOND_SIGHT + belief.CLOSELY) <= least:
+def _compute_odds(
+    cells: Cells, sides: Sides, quick: NDArray[np.float64], least: float
+) -> float | None:
+    """Return the log odds, computing costlier features only while the result is open."""
+    odds = belief.OUTSIDE_CONSTANT + belief.sum_log_odds(
+        belief.OUTSIDE, belief.QUICK_FEATURES, quick
+    )
+    if odds + belief.compute_max_log_odds(belief.EDGE_FEATURES + belief.FINE_FEATURES) <= least:
         return None
-    odds += belief.said(belief.OUTSIDE, belief.AT_SECOND_SIGHT, at_second_sight(cells, sides))
-    if odds + belief.at_most(belief.CLOSELY) <= least:
+    odds += belief.sum_log_odds(belief.OUTSIDE, belief.EDGE_FEATURES, edge_features(cells, sides))
+    if odds + belief.compute_max_log_odds(belief.FINE_FEATURES) <= least:
         return None
-    odds += belief.said(belief.OUTSIDE, belief.CLOSELY, closely(cells, sides))
+    odds += belief.sum_log_odds(belief.OUTSIDE, belief.FINE_FEATURES, fine_features(cells, sides))
     return odds if odds > least else None
 
 
-def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
-    """Find the regions that lie beyond the specimen.
+def find_outside(cells: Cells) -> tuple[Mask | None, bool]:
+    """Segment the regions outside the specimen.
 
-    Half as many cells each way are enough to know what is outside, and four times as fast.
+    Half the grid resolution is sufficient for this step, and four times as fast.
 
     Returns:
-        The outside, or None where the field is specimen throughout; and whether that then shows
-        a second material.
+        The outside, or None where the field is all specimen; and whether such a field shows a
+        second material.
     """
     shape = cells.usable.shape
     cells = cells.halved()
     judged: list[tuple[float, Mask]] = []
     second = False
-    for region, rivals in candidates(cells):
+    for region, rivals in iter_candidates(cells):
         sides = Sides.of(cells, region, rivals)
         if sides is None:
             continue
-        seen = at_a_glance(cells, sides)
-        second = second or belief.of_two_materials(seen) > SECOND_MATERIAL
-        odds = _odds(cells, sides, seen, BELIEVED)
+        quick = quick_features(cells, sides)
+        second = second or belief.compute_two_materials_odds(quick) > SECOND_MATERIAL
+        odds = _compute_odds(cells, sides, quick, BELIEVED)
         if odds is None:
             continue
-        spots = _spots_lie(cells, sides)
+        spots = _classify_spots(cells, sides)
         if spots == "gathered":
-            second = True  # it is material, however much it looks like a mount otherwise
+            second = True  # it is material, whatever its other features
         else:
             judged.append((odds - (STREWN if spots else 0.0), region))
     judged.sort(key=lambda pair: -pair[0])
-    outside = _joined(cells, judged)
-    if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
+    outside = _join_regions(cells, judged)
+    if not outside.any() or count_cells(outside) > 0.95 * count_cells(cells.usable):
         return None, second or bool(judged)
-    outside = _with_its_kind(cells, outside)
+    outside = _add_same_kind(cells, outside)
     large = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
     return large > 0, False
 
 
-def _joined(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
-    """Join regions, each after its odds, the most believed first, to one outside."""
+def _join_regions(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
+    """Join regions in order of their log odds to one outside."""
     outside = np.zeros(cells.usable.shape, bool)
     for odds, region in judged:
-        shared, area = count_of(region & outside), count_of(outside)
+        shared, area = count_cells(region & outside), count_cells(outside)
         as_likely = odds > judged[0][0] - AS_LIKELY
-        if not area or (as_likely and shared > 0.8 * area and count_of(region) > area):
+        if not area or (as_likely and shared > 0.8 * area and count_cells(region) > area):
             outside = region  # the same outside, with its darker or smoother half
-        elif shared < 0.1 * count_of(region):
+        elif shared < 0.1 * count_cells(region):
             own = region & ~outside
-            if belief_in(cells, own, outside) is not None and _alike(cells, own, outside):
+            if compute_log_odds(cells, own, outside) is not None and _is_alike(cells, own, outside):
                 outside = outside | own
     return outside
 
 
-def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
-    """Look again for what is of the same kind: at another side, in a corner, as a sliver."""
+def _add_same_kind(cells: Cells, outside: Mask) -> Mask:
+    """Add what is of the same kind: at another side, in a corner, as a sliver."""
     inside = cells.usable & ~outside
-    deep_out, deep_in = shrunk(outside, 2), shrunk(inside, 2)
-    if min(count_of(deep_out), count_of(deep_in)) < 12:
+    deep_out, deep_in = erode(outside, 2), erode(inside, 2)
+    if min(count_cells(deep_out), count_cells(deep_in)) < 12:
         return outside
-    alike = told_apart(cells.looks, deep_out, deep_in) > 0
-    found = outside.copy()
-    for part in _parts(alike & inside, cells, least=0.06):
-        if belief_in(cells, part, outside, least=BELIEVED - KNOWN_KIND) is not None:
-            found |= part
-    return found if count_of(found) <= 0.95 * count_of(cells.usable) else outside
+    alike = compute_cell_odds(cells.looks, deep_out, deep_in) > 0
+    extended = outside.copy()
+    for part in _iter_parts(alike & inside, cells, least=0.06):
+        if compute_log_odds(cells, part, outside, least=BELIEVED - KNOWN_KIND) is not None:
+            extended |= part
+    return extended if count_cells(extended) <= 0.95 * count_cells(cells.usable) else outside
 
 
 # --------------------------------------------------------------------------------- candidates
 
 
-def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
-    """Yield regions that could be the outside, each with what may be outside beside it."""
-    seen: list[tuple[int, Mask]] = []
-    for plane in _planes(cells):
-        for mask in _cuts(plane, cells.usable):
-            parts = list(_parts(mask, cells))
+def iter_candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
+    """Yield possible outside regions, each with its rivals."""
+    known: list[tuple[int, Mask]] = []
+    for plane in _iter_planes(cells):
+        for mask in _iter_cuts(plane, cells.usable):
+            parts = list(_iter_parts(mask, cells))
             if not parts:
                 continue
             together = np.logical_or.reduce(parts)
             for part in [*parts, together] if len(parts) > 1 else parts:
-                area = count_of(part)
-                if not any(_same(part, area, *one) for one in seen):
-                    seen.append((area, part))
+                area = count_cells(part)
+                if not any(_is_same(part, area, *previous) for previous in known):
+                    known.append((area, part))
                     yield part, together & ~part
 
 
-def _planes(cells: Cells) -> Iterator[Plane]:
-    """Yield what cells are told apart by: each look, focus, and what the looks say together."""
+def _iter_planes(cells: Cells) -> Iterator[Plane]:
+    """Yield planes that separate cells: each feature, focus, and two principal components."""
     yield from np.moveaxis(cells.looks, -1, 0)
     yield cells.coarse - cells.fine
     values = cells.looks[cells.usable]
@@ -174,7 +179,7 @@ def _planes(cells: Cells) -> Iterator[Plane]:
         yield 20 * (scaled @ axes[:, axis].astype(np.float32))
 
 
-def _cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
+def _iter_cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
     """Yield both sides of the cuts that split the values of a plane best."""
     values = plane[usable]
     if not values.size:
@@ -184,55 +189,55 @@ def _cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
         return
     scaled = np.clip((plane - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
     flat = scaled[usable].reshape(1, -1)
-    first = _otsu(flat)
+    first = _compute_otsu(flat)
     cuts = {first}
     for part in (flat[flat <= first], flat[flat > first]):
         if part.size > 0.05 * flat.size:
-            cuts.add(_otsu(part.reshape(1, -1)))
+            cuts.add(_compute_otsu(part.reshape(1, -1)))
     for cut in sorted(cuts):
         yield (scaled <= cut) & usable
         yield (scaled > cut) & usable
 
 
-def _otsu(values: Plane) -> int:
+def _compute_otsu(values: Plane) -> int:
     cut, _ = cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return int(cut)
 
 
 _MOST = 0.88
-"""Larger, and what is left is rather the paper around a micron bar than a specimen."""
+"""Largest share: beyond it the rest is rather the plate of a micron bar than a specimen."""
 
 
-def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
-    """Yield the parts of a mask that touch the frame and have an edge no longer than that.
+def _iter_parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
+    """Yield the parts of a mask that touch the frame and have an edge no longer than that contact.
 
     Args:
         mask: (gh, gw) bool.
-        cells: For what is usable, and where the frame is.
+        cells: Usable cells and frame.
         least: Shortest contact with the frame, as a share of the shorter side.
     """
     usable = cells.usable
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    marks, areas = parted(cleaned)
+    marks, areas = label_parts(cleaned)
     contacts = np.bincount(marks[cells.frame], minlength=len(areas))
-    shares = areas / max(1, count_of(usable))
+    shares = areas / max(1, count_cells(usable))
     likely = (contacts >= least * min(mask.shape)) & (shares >= 0.004) & (shares <= _MOST)
     for mark in np.flatnonzero(likely[1:]) + 1:
-        part = filled(marks == mark, below=0.04 * usable.size) & usable
-        if _edge_length(part, cells) <= 1.35 * contacts[mark]:
+        part = fill_holes(marks == mark, below=0.04 * usable.size) & usable
+        if _measure_edge(part, cells) <= 1.35 * contacts[mark]:
             yield part
 
 
-def _edge_length(part: Mask, cells: Cells) -> float:
-    """Say how long (cells) the edge between a part and the rest is, smoothed over 3 cells."""
+def _measure_edge(part: Mask, cells: Cells) -> float:
+    """Return the length in cells of the edge between a part and the rest, smoothed over 3 cells."""
     soft = cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0)
     across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0))
     return float(cv2.magnitude(across, down)[cells.amid].sum())
 
 
-def _same(one: Mask, area: int, other_area: int, other: Mask) -> bool:
-    return abs(area - other_area) < 0.03 * area and count_of(one ^ other) < 0.03 * area
+def _is_same(mask: Mask, area: int, other_area: int, other_mask: Mask) -> bool:
+    return abs(area - other_area) < 0.03 * area and count_cells(mask ^ other_mask) < 0.03 * area
 
 
 # ------------------------------------------------------------------------------------ evidence
@@ -243,7 +248,7 @@ _LOW, _MIDDLE, _HIGH = 0.1, 0.5, 0.9
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A region and the rest, each (gh, gw) bool, and what surely is of either."""
+    """A region and the rest, and the inner cells of either, each (gh, gw) bool."""
 
     region: Mask
     rest: Mask
@@ -252,33 +257,37 @@ class Sides:
 
     @classmethod
     def of(cls, cells: Cells, region: Mask, rivals: Mask) -> Sides | None:
-        """Tell the sides, as for `belief_in`; None where one is too small to be judged."""
+        """Build the sides as for `compute_log_odds`; None where one is too small."""
         rest = cells.usable & ~region & ~rivals
-        if count_of(rest) < 0.04 * count_of(cells.usable):
+        if count_cells(rest) < 0.04 * count_cells(cells.usable):
             return None
-        deep_out, deep_in = shrunk(region, 2), shrunk(rest, 2)
-        if min(count_of(deep_out), count_of(deep_in)) < 12:
+        deep_out, deep_in = erode(region, 2), erode(rest, 2)
+        if min(count_cells(deep_out), count_cells(deep_in)) < 12:
             return None
         return cls(region, rest, deep_out, deep_in)
 
 
-def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
-    """Say what speaks for a region being outside: a number for each of `belief.WITNESSES`.
+def region_features(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
+    """Return the features of a region in the order of `belief.FEATURES`.
 
-    None where the region or the rest is too small to be judged.
+    None where the region or the rest is too small.
     """
     sides = Sides.of(cells, region, rivals)
     if sides is None:
         return None
-    return np.concatenate([look(cells, sides) for look in (at_a_glance, at_second_sight, closely)])
+    return np.concatenate(
+        [compute(cells, sides) for compute in (quick_features, edge_features, fine_features)]
+    )
 
 
-def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what is quickly seen, as `belief.AT_A_GLANCE` names it: looks, size and shape."""
-    out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (sides.deep_out, sides.deep_in))
+def quick_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Return the quick features (`belief.QUICK_FEATURES`): looks, size and shape."""
+    out, into = (
+        LookQuantiles.of(cells.looks[subsample(deep)]) for deep in (sides.deep_out, sides.deep_in)
+    )
     gap = max(out.low[2] - into.high[2], into.low[2] - out.high[2])
-    usable = count_of(cells.usable)
-    edge = _edge_length(sides.region, cells)
+    usable = count_cells(cells.usable)
+    edge = _measure_edge(sides.region, cells)
     return np.array(
         [
             (into.high[2] - out.high[2]) / OCTAVE,
@@ -287,134 +296,140 @@ def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
             out.middle[1] / OCTAVE,
             out.high[0] - out.low[0],
             (out.high[1] - out.low[1]) / OCTAVE,
-            np.log(count_of(sides.region) / usable),
-            np.log(count_of(sides.deep_in) / usable),
-            edge / max(1, count_of(sides.region & cells.frame)),
-            convexity(largest(sides.rest)),
+            np.log(count_cells(sides.region) / usable),
+            np.log(count_cells(sides.deep_in) / usable),
+            edge / max(1, count_cells(sides.region & cells.frame)),
+            compute_convexity(find_largest_part(sides.rest)),
         ]
     )
 
 
-def at_second_sight(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what is seen soon, as `belief.AT_SECOND_SIGHT` names it: steps, and what stands out."""
-    brighter, rougher = _steps(cells, sides.region, sides.rest)
-    spots, fineness = _spots(cells, sides.deep_out)
-    spots_beside, _ = _spots(cells, sides.deep_in)
+def edge_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Return the features of the edge and of spots (`belief.EDGE_FEATURES`)."""
+    brighter, rougher = _measure_steps(cells, sides.region, sides.rest)
+    spots, fineness = _measure_spots(cells, sides.deep_out)
+    spots_beside, _ = _measure_spots(cells, sides.deep_in)
     return np.array([brighter, rougher / OCTAVE, spots, spots_beside, fineness])
 
 
-def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what costs most, as `belief.CLOSELY` names it: which cell looks like which side."""
-    odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
+def fine_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Return the costly features (`belief.FINE_FEATURES`): which cell resembles which side."""
+    odds = compute_cell_odds(cells.looks, sides.deep_out, sides.deep_in)
     mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     own = odds[sides.deep_out]
-    rim = shrunk(sides.region, 1) & ~shrunk(sides.region)
+    rim = erode(sides.region, 1) & ~erode(sides.region)
     return np.array(
         [
             (own > 0).mean(),
-            _at(np.sort(own), 0.05),
+            _get_quantile(np.sort(own), 0.05),
             (np.abs(odds[cells.usable]) < 1.5).mean(),
-            np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
+            np.sqrt(cv2.countNonZero(kin) / count_cells(sides.deep_in)),
             (odds[rim] < 0).mean() if rim.any() else 0.0,
         ]
     )
 
 
-def _spots_lie(cells: Cells, sides: Sides) -> Literal["", "strewn", "gathered"]:
-    """Say how pores, particles or cracks lie in a large region; "" where nothing stands out.
+def _classify_spots(cells: Cells, sides: Sides) -> Literal["", "strewn", "gathered"]:
+    """Return how pores, particles or cracks are distributed in a large region; "" without any.
 
-    Scratches and the grains of a filler come near to that. But scratches are faint, and the
-    grains are soft and, as a filler is mixed, lie as densely everywhere; pores and cracks gather.
+    Scratches and the grains of a filler are similar. But scratches are faint, and the grains are
+    soft and, as a filler is mixed, evenly dense; pores and cracks cluster.
     """
-    if count_of(sides.region) <= 0.35 * count_of(cells.usable):
+    if count_cells(sides.region) <= 0.35 * count_cells(cells.usable):
         return ""
     deep = sides.deep_out
-    own = np.sort(cells.sharp_coarse[thinned(deep)])
-    rough = _at(own, 0.95)
-    if rough <= _at(own, _MIDDLE) + 1.8 * OCTAVE:
+    own = np.sort(cells.sharp_coarse[subsample(deep)])
+    rough = _get_quantile(own, 0.95)
+    if rough <= _get_quantile(own, _MIDDLE) + 1.8 * OCTAVE:
         return ""
-    gather = _unevenness(deep & (cells.sharp_coarse >= rough), deep) > GATHERED
+    gather = _compute_unevenness(deep & (cells.sharp_coarse >= rough), deep) > GATHERED
     return "gathered" if rough > (ROUGH_SPOT if gather else HARD_SPOT) else "strewn"
 
 
-def _unevenness(spots: Mask, among: Mask, block: int = 8) -> float:
-    """Say how much the density of spots differs from block to block: deviation over mean."""
+def _compute_unevenness(spots: Mask, among: Mask, block: int = 8) -> float:
+    """Return the coefficient of variation of the density of spots between blocks.
+
+    Args:
+        spots: (gh, gw) bool.
+        among: (gh, gw) bool, the region.
+        block: Side of a block, cells.
+    """
     size = tuple(max(1, round(cells / block)) for cells in among.shape[::-1])
-    held, of_spots = (
+    region_share, spot_share = (
         cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         for mask in (among, spots)
     )
-    density = of_spots[held > 0.5] / held[held > 0.5]
+    density = spot_share[region_share > 0.5] / region_share[region_share > 0.5]
     return float(density.std() / max(1e-6, float(density.mean()))) if density.size else 0.0
 
 
-def _spots(cells: Cells, deep: Mask) -> tuple[float, float]:
-    """Say how much rougher the roughest cells of a side are than most, and how fine they are.
+def _measure_spots(cells: Cells, deep: Mask) -> tuple[float, float]:
+    """Return the excess roughness of the roughest cells of a side, and their fineness, in octaves.
 
-    Pores, particles and lines are such cells; where the side is out of focus they are not fine.
+    Pores, particles and lines are such cells; out of focus they are not fine.
     """
-    some = thinned(deep)
-    fine, coarse = cells.sharp_fine[some], cells.sharp_coarse[some]
+    sample = subsample(deep)
+    fine, coarse = cells.sharp_fine[sample], cells.sharp_coarse[sample]
     ordered = np.sort(coarse)
-    fineness = np.sort((fine - coarse)[coarse >= _at(ordered, _HIGH)])
-    stand_out = _at(ordered, 0.95) - _at(ordered, _MIDDLE)
-    return float(stand_out) / OCTAVE, float(_at(fineness, _MIDDLE)) / OCTAVE
+    fineness = np.sort((fine - coarse)[coarse >= _get_quantile(ordered, _HIGH)])
+    stand_out = _get_quantile(ordered, 0.95) - _get_quantile(ordered, _MIDDLE)
+    return float(stand_out) / OCTAVE, float(_get_quantile(fineness, _MIDDLE)) / OCTAVE
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How the cells of a region look: middle and both tenths of each plane of `looks`."""
+class LookQuantiles:
+    """Median and outer tenths of each plane of `Cells.looks` over a region, (5,) each."""
 
     low: NDArray[Any]
     middle: NDArray[Any]
     high: NDArray[Any]
 
     @classmethod
-    def of(cls, values: Plane) -> Look:
-        """Sum up looks, (n, 5)."""
+    def of(cls, values: Plane) -> LookQuantiles:
+        """Compute the quantiles of looks, (n, 5)."""
         ordered = np.sort(values, axis=0)
-        return cls(*(_at(ordered, share) for share in (_LOW, _MIDDLE, _HIGH)))
+        return cls(*(_get_quantile(ordered, share) for share in (_LOW, _MIDDLE, _HIGH)))
 
 
-def _at(ordered: Plane, share: float) -> Plane:
+def _get_quantile(ordered: Plane, share: float) -> Plane:
     value: Plane = ordered[int(share * (len(ordered) - 1))]
     return value
 
 
 NOISE = np.array([2.0, 3.0, 3.0, 1.0, 1.0])
-"""Differences in light, roughness and colour that are not trusted."""
+"""Noise of light, roughness and colour: smaller differences do not count."""
 GAPS = np.array([8.0, 12.0, 12.0, 2.0, 2.0])
-"""What a gap between two regions' looks is counted in."""
+"""Units of a gap between two regions' features."""
 
 
-def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
-    """Say of every cell whether it looks like one region or like another.
+def compute_cell_odds(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
+    """Return per cell the log odds of the first of two kinds.
 
     Args:
         looks: (gh, gw, 5) float32, as `Cells.looks`.
-        out: (gh, gw) bool, cells that surely are of the first kind.
-        into: Cells that surely are of the other.
-        limit: No cell says more than that, either way.
+        out: (gh, gw) bool, cells certainly of the first kind.
+        into: (gh, gw) bool, cells certainly of the second kind.
+        limit: Largest absolute log odds of a cell.
 
     Returns:
-        (gh, gw): logarithm of the odds that a cell is of the first kind.
+        (gh, gw): log odds of the first kind.
 
     Source:
-        Quadratic discriminant. Ours is trimmed, since either region may hold a little of the
-        other, and follows slow shading of the first kind's light.
+        Quadratic discriminant. Ours is trimmed, since either region may hold a little of the other,
+        and corrects slow shading of the first kind's light.
     """
     looks = looks.copy()
-    looks[:, :, 0] -= shading(looks[:, :, 0], out)
-    each = [_strange(looks, mask) for mask in (into, out)]
+    looks[:, :, 0] -= fit_shading(looks[:, :, 0], out)
+    each = [_compute_distance(looks, mask) for mask in (into, out)]
     return np.clip(0.5 * (each[0] - each[1]), -limit, limit)
 
 
-def _strange(looks: Plane, kind: Mask) -> Plane:
-    """Say how unlike a kind every cell is: squared distance, and how wide the kind is."""
-    values = np.ascontiguousarray(looks[thinned(kind)].T)  # (5, n), twice as quick as (n, 5)
-    apart = np.abs(values - _middle(values))
-    width = np.maximum(NOISE[:, None], 1.5 * _middle(apart))
+def _compute_distance(looks: Plane, kind: Mask) -> Plane:
+    """Return the squared Mahalanobis distance of every cell from a kind, plus log determinant."""
+    values = np.ascontiguousarray(looks[subsample(kind)].T)  # (5, n), twice as fast as (n, 5)
+    apart = np.abs(values - _compute_medians(values))
+    width = np.maximum(NOISE[:, None], 1.5 * _compute_medians(apart))
     ordinary = values[:, (apart <= 3.5 * width).all(axis=0)]
     if ordinary.shape[1] < max(16, 0.5 * values.shape[1]):
         ordinary = values
@@ -426,15 +441,15 @@ def _strange(looks: Plane, kind: Mask) -> Plane:
     return distance
 
 
-def thinned(mask: Mask, to: int = 1500) -> Mask:
-    """Leave about so many cells of a mask, enough for a median: the same ones in a turned field."""
-    share = count_of(mask) // to
-    return mask & _scattered(*mask.shape, share) if share > 1 else mask
+def subsample(mask: Mask, to: int = 1500) -> Mask:
+    """Return about `to` cells of a mask, enough for a median; the same ones in a turned field."""
+    share = count_cells(mask) // to
+    return mask & _scatter(*mask.shape, share) if share > 1 else mask
 
 
 @cache
-def _scattered(rows: int, columns: int, share: int) -> Mask:
-    """Choose one cell in so many as if by chance, the same when the field is turned or mirrored."""
+def _scatter(rows: int, columns: int, share: int) -> Mask:
+    """Return a pseudo-random mask of one cell in `share`, invariant to rotation and mirroring."""
     y, x = np.minimum(np.arange(rows), np.arange(rows)[::-1])[:, None], np.arange(columns)
     x = np.minimum(x, x[::-1])
     numbers = ((x + y) * 73856093 ^ (x * y) * 19349663) >> 4
@@ -442,59 +457,59 @@ def _scattered(rows: int, columns: int, share: int) -> Mask:
     return chosen
 
 
-def _middle(values: Plane) -> Plane:
-    """Say the median of each row, (rows, 1)."""
+def _compute_medians(values: Plane) -> Plane:
+    """Return the median of each row, (rows, 1)."""
     middle: Plane = np.sort(values)[:, values.shape[1] // 2, None]
     return middle
 
 
 @cache
-def _terms(rows: int, columns: int) -> Plane:
-    """Say the terms of a surface of second order at every cell, (rows, columns, 6)."""
+def _compute_terms(rows: int, columns: int) -> Plane:
+    """Return the terms of a second-order surface at every cell, (rows, columns, 6)."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
-def shading(light: Plane, kind: Mask) -> Plane:
-    """Follow how the light of a kind changes across it: a surface of second order, over all."""
-    terms = _terms(*light.shape)
-    some = thinned(kind)
-    known, values = terms[some], light[some]
-    off = np.abs(known @ _fitted(known, values) - values)
+def fit_shading(light: Plane, kind: Mask) -> Plane:
+    """Fit a second-order surface to the light of a kind; return it for all cells."""
+    terms = _compute_terms(*light.shape)
+    sample = subsample(kind)
+    known, values = terms[sample], light[sample]
+    off = np.abs(known @ _fit_surface(known, values) - values)
     near = off <= max(3.0, 3 * float(np.median(off)))
-    surface = terms @ _fitted(known[near], values[near]).astype(np.float32)
+    surface = terms @ _fit_surface(known[near], values[near]).astype(np.float32)
     of_kind = surface[kind]
-    held: Plane = np.clip(surface, of_kind.min(), of_kind.max())
-    return held
+    bounded: Plane = np.clip(surface, of_kind.min(), of_kind.max())
+    return bounded
 
 
-def _fitted(terms: Plane, values: Plane) -> Plane:
-    """Fit a surface to the values, (n,), of cells with such terms, (n, 6), hardly bent by noise."""
+def _fit_surface(terms: Plane, values: Plane) -> Plane:
+    """Fit a surface to values (n,) with terms (n, 6), regularised against noise."""
     bend = terms.T @ terms + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(terms)
     return np.linalg.solve(bend, terms.T @ values)
 
 
-def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
-    """Say how far each patch of steel is off the tone of a kind, slow shading left out.
+def compute_deviation(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
+    """Return the deviation of each patch of steel from the tone of a kind, shading removed.
 
     Args:
         plane: (gh, gw), a tone.
-        steel: (gh, gw) bool, what is averaged over.
-        kind: (gh, gw) bool, whose tone is the usual one.
-        patch: Cells, standard deviation of the blur.
+        steel: (gh, gw) bool, cells that are averaged.
+        kind: (gh, gw) bool, cells of the reference tone.
+        patch: Sigma of the blur, cells.
     """
     weight = steel.astype(np.float32)
     share = np.maximum(cv2.GaussianBlur(weight, (0, 0), patch), 1e-3)
-    level = plane - shading(plane, kind)
+    level = plane - fit_shading(plane, kind)
     smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), patch) / share
     return smooth - float(np.median(smooth[kind]))
 
 
-def _steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
-    """Say how light and coarse roughness step at the edge itself: a shaded mount has no tone."""
+def _measure_steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
+    """Return the steps of light and coarse roughness at the edge; a shaded mount has no tone."""
     weights = [cv2.blur(mask.astype(np.float32), (5, 5)) for mask in (outside, inside)]
     edge = (weights[0] > 0.25) & (weights[1] > 0.25)
-    if count_of(edge) < 10:
+    if count_cells(edge) < 10:
         return 0.0, 0.0
     light, coarse = (
         float(
@@ -510,30 +525,35 @@ def _steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
     return light, coarse
 
 
-def spread_of(values: Plane) -> float:
-    """Say half the width of the middle two thirds: a standard deviation that outliers spare."""
+def compute_spread(values: Plane) -> float:
+    """Return half the width of the middle two thirds: a standard deviation robust to outliers."""
     ordered = np.sort(values)
     last = len(ordered) - 1
     return float(ordered[int(0.84 * last)] - ordered[int(0.16 * last)]) / 2
 
 
-def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
-    """Say whether a second region is a mount of the same kind as the first, if shaded."""
-    one, other = (Look.of(cells.looks[thinned(mask)]) for mask in (part, outside))
-    room = np.maximum([25.0, 24.0, 24.0, 8.0, 8.0], one.high - one.low + other.high - other.low)
-    return bool((np.abs(one.middle - other.middle) <= room).all())
+def _is_alike(cells: Cells, part: Mask, outside: Mask) -> bool:
+    """Return whether a second region is a mount of the same kind as the first, if shaded."""
+    part_look, outside_look = (
+        LookQuantiles.of(cells.looks[subsample(mask)]) for mask in (part, outside)
+    )
+    room = np.maximum(
+        [25.0, 24.0, 24.0, 8.0, 8.0],
+        part_look.high - part_look.low + outside_look.high - outside_look.low,
+    )
+    return bool((np.abs(part_look.middle - outside_look.middle) <= room).all())
 
 
 # ---------------------------------------------------------------------------- shapes of regions
 
 
-def count_of(mask: Mask) -> int:
-    """Say how many cells are in a mask."""
+def count_cells(mask: Mask) -> int:
+    """Return the number of cells in a mask."""
     return int(np.count_nonzero(mask))
 
 
-def convexity(mask: Mask) -> float:
-    """Say which share of its convex hull a mask fills, holes counted as filled."""
+def compute_convexity(mask: Mask) -> float:
+    """Return the share of its convex hull that a mask fills; holes count as filled."""
     outlines, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
@@ -542,22 +562,22 @@ def convexity(mask: Mask) -> float:
     return float((area + 1) / (hull + 1))
 
 
-def shrunk(mask: Mask, by: int = 3) -> Mask:
-    """Leave what lies so many cells inside a mask; the image's edge takes nothing away."""
+def erode(mask: Mask, by: int = 3) -> Mask:
+    """Return a mask eroded by a number of cells; the image's edge does not erode."""
     kernel = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
     eroded = cv2.erode(mask.astype(np.uint8), kernel, borderValue=1)
     return eroded > 0
 
 
-def parted(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
-    """Number the connected parts of a mask from 1; say of which each cell is, and their areas."""
+def label_parts(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
+    """Return the labels of the connected parts of a mask, from 1, and areas by label."""
     _, marks = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     return marks, np.bincount(marks.ravel())
 
 
-def filled(mask: Mask, below: float = np.inf) -> Mask:
-    """Fill the holes of a mask, of fewer cells than that: what is enclosed belongs to it."""
-    marks, areas = parted(~mask)
+def fill_holes(mask: Mask, below: float = np.inf) -> Mask:
+    """Return a mask with enclosed holes of fewer than `below` cells filled."""
+    marks, areas = label_parts(~mask)
     closed = areas < below
     closed[0] = False
     for rim in (marks[0], marks[-1], marks[:, 0], marks[:, -1]):
@@ -565,9 +585,9 @@ def filled(mask: Mask, below: float = np.inf) -> Mask:
     return mask | closed.take(marks) if closed.any() else mask
 
 
-def largest(mask: Mask) -> Mask:
-    """Leave the largest connected part of a mask."""
-    marks, areas = parted(mask)
+def find_largest_part(mask: Mask) -> Mask:
+    """Return the largest connected part of a mask."""
+    marks, areas = label_parts(mask)
     if len(areas) <= 2:
         return mask
     best: Mask = marks == 1 + int(np.argmax(areas[1:]))

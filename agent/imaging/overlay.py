@@ -1,7 +1,6 @@
-"""Draw what was found in a micrograph, so that a colleague sees it at a glance.
+"""Draw the results of cropping over a micrograph.
 
-In:  a `Crop`. Out: one RGB picture with a legend. Next: `agent inspect --overlay`.
-Nothing is found anew here: what the picture shows is what the crop says.
+Nothing is detected here: the picture shows only what the crop contains.
 """
 
 from __future__ import annotations
@@ -28,50 +27,56 @@ if TYPE_CHECKING:
 KEPT, BAR, EDGE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
 BLEEDING, DROPPED, BAND = (213, 94, 0), (120, 120, 126), (204, 121, 167)
 STAIN = (240, 228, 66)
-"""Okabe and Ito's colours: told apart by people who see red and green alike."""
+"""Okabe and Ito's colours, distinguishable with red-green colour blindness."""
 PAPER, INK, QUIET = (250, 250, 248), (28, 28, 32), (96, 96, 102)
 SMALLEST_PX = 900
-"""Smaller fields are enlarged, or their legend would be larger than they are."""
+"""Narrower fields are enlarged to this width, so that the legend fits."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of the legend: a colour, what it stands for, what was measured."""
+    """One line of the legend.
+
+    Args:
+        colour: Colour of the mark, or None.
+        name: What it marks.
+        value: What was measured.
+    """
 
     colour: Colour | None
     name: str
     value: str
 
 
-def overlay(crop: Crop, title: str) -> NDArray[np.uint8]:
+def render_overlay(crop: Crop, title: str) -> NDArray[np.uint8]:
     """Draw bar, band, border, bleeding and the kept rectangle over the field, with a legend.
 
     Args:
-        crop: What was found.
+        crop: The crop.
         title: Usually the file's name.
 
     Returns:
         (h, w, 3) uint8 RGB, the field above, the legend below.
     """
-    picture = _enlarged(crop.preview)
+    picture = _enlarge(crop.preview)
     share = picture.shape[1] / crop.width
-    drawn = _dropped_dimmed(picture, crop, share)
+    drawn = _dim_dropped(picture, crop, share)
     thick = max(2, round(picture.shape[1] / 700))
     for part in crop.specimen_area.bleeding:
-        _hatched(drawn, part, share, BLEEDING)
+        _draw_hatching(drawn, part, share, BLEEDING)
     for part in crop.specimen_area.stains:
-        _polygon(drawn, part, share, STAIN, max(1, thick - 1))
+        _draw_polygon(drawn, part, share, STAIN, max(1, thick - 1))
     if not crop.specimen_area.whole_frame:
-        _polygon(drawn, crop.specimen_area.polygon, share, EDGE, thick)
+        _draw_polygon(drawn, crop.specimen_area.polygon, share, EDGE, thick)
     if crop.band:
-        _box(drawn, crop.band, share, BAND, thick)
+        _draw_box(drawn, crop.band, share, BAND, thick)
     if crop.micron_bar:
-        _box(drawn, crop.micron_bar.bbox, share, BAR, thick)
-    _box(drawn, crop.box, share, KEPT, thick + 1)
-    return np.vstack([drawn, _legend(crop, title, drawn.shape[1])])
+        _draw_box(drawn, crop.micron_bar.bbox, share, BAR, thick)
+    _draw_box(drawn, crop.box, share, KEPT, thick + 1)
+    return np.vstack([drawn, _render_legend(crop, title, drawn.shape[1])])
 
 
-def _enlarged(preview: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _enlarge(preview: NDArray[np.uint8]) -> NDArray[np.uint8]:
     factor = SMALLEST_PX / preview.shape[1]
     if factor <= 1:
         return preview.copy()
@@ -79,46 +84,46 @@ def _enlarged(preview: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(preview, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _dropped_dimmed(picture: NDArray[np.uint8], crop: Crop, share: float) -> NDArray[np.uint8]:
-    x0, y0, x1, y1 = _scaled(crop.box, share)
+def _dim_dropped(picture: NDArray[np.uint8], crop: Crop, share: float) -> NDArray[np.uint8]:
+    x0, y0, x1, y1 = _scale_box(crop.box, share)
     drawn = (picture * 0.6 + np.array(DROPPED) * 0.15).astype(np.uint8)
     drawn[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
     return drawn
 
 
-def _hatched(
+def _draw_hatching(
     drawn: NDArray[np.uint8], points: Sequence[tuple[int, int]], share: float, colour: Colour
 ) -> None:
     mask = np.zeros(drawn.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [_corners(points, share)], 1)
+    cv2.fillPoly(mask, [_scale_points(points, share)], 1)
     rows, columns = np.nonzero(mask)
     stripe = (rows + columns) % 12 < 4  # noqa: PLR2004 - pixels of a stripe and of its gap
     drawn[rows[stripe], columns[stripe]] = colour
 
 
-def _polygon(
+def _draw_polygon(
     drawn: NDArray[np.uint8],
     points: Sequence[tuple[int, int]],
     share: float,
     colour: Colour,
     thick: int,
 ) -> None:
-    corners = _corners(points, share)
+    corners = _scale_points(points, share)
     cv2.polylines(drawn, [corners], True, INK, thick + 2, cv2.LINE_AA)  # noqa: FBT003 - closed
     cv2.polylines(drawn, [corners], True, colour, thick, cv2.LINE_AA)  # noqa: FBT003
 
 
-def _box(drawn: NDArray[np.uint8], box: Box, share: float, colour: Colour, thick: int) -> None:
-    x0, y0, x1, y1 = _scaled(box, share)
+def _draw_box(drawn: NDArray[np.uint8], box: Box, share: float, colour: Colour, thick: int) -> None:
+    x0, y0, x1, y1 = _scale_box(box, share)
     cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), INK, thick + 2)
     cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), colour, thick)
 
 
-def _corners(points: Sequence[tuple[int, int]], share: float) -> NDArray[np.int32]:
+def _scale_points(points: Sequence[tuple[int, int]], share: float) -> NDArray[np.int32]:
     return np.rint(np.array(points, np.float64) * share).astype(np.int32)
 
 
-def _scaled(box: Box, share: float) -> Box:
+def _scale_box(box: Box, share: float) -> Box:
     x0, y0, x1, y1 = (round(edge * share) for edge in box)
     return x0, y0, x1, y1
 
@@ -126,27 +131,27 @@ def _scaled(box: Box, share: float) -> Box:
 # ------------------------------------------------------------------------------------- legend
 
 
-def _legend(crop: Crop, title: str, width: int) -> NDArray[np.uint8]:
+def _render_legend(crop: Crop, title: str, width: int) -> NDArray[np.uint8]:
     text_px = max(16, width // 62)
     step = round(text_px * 1.5)
-    lines = list(_lines(crop))
+    lines = list(_iter_legend(crop))
     height = step * (len(lines) + 2) + step // 2
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
     left, named, measured = step // 2, step // 2 + step, step // 2 + step + text_px * 11
-    pen.text((left, step // 3), title, INK, _font(round(text_px * 1.15)))
+    pen.text((left, step // 3), title, INK, _load_font(round(text_px * 1.15)))
     for number, line in enumerate(lines, start=1):
         top = round(step * (number + 0.35))
         if line.colour:
             side = round(text_px * 0.8)
             pen.rectangle((left, top + 3, left + side, top + 3 + side), line.colour, INK)
-        pen.text((named, top), line.name, QUIET, _font(text_px))
-        pen.text((measured, top), line.value, INK, _font(text_px))
+        pen.text((named, top), line.name, QUIET, _load_font(text_px))
+        pen.text((measured, top), line.value, INK, _load_font(text_px))
     return np.asarray(page, np.uint8)
 
 
-def _lines(crop: Crop) -> Iterable[_Line]:
-    yield _Line(None, "scale", scale_in_words(crop))
+def _iter_legend(crop: Crop) -> Iterable[_Line]:
+    yield _Line(None, "scale", format_scale(crop))
     x0, y0, x1, y1 = crop.box
     share = (x1 - x0) * (y1 - y0) / (crop.width * crop.height)
     yield _Line(
@@ -170,21 +175,23 @@ def _lines(crop: Crop) -> Iterable[_Line]:
         yield _Line(None, "warnings", ", ".join(crop.warnings).replace("_", " "))
 
 
-def scale_in_words(crop: Crop) -> str:
-    """Say the scale and its witnesses, or why there is none."""
-    heard = ", ".join(
+def format_scale(crop: Crop) -> str:
+    """Return the scale with its sources, or why it is unknown."""
+    sources = ", ".join(
         f"{scale.source.replace('_', ' ')} {scale.um_per_px:.4g}" for scale in crop.scales
     )
     if crop.um_per_px is None:
-        return f"not known; witnesses say {heard} µm/px" if heard else "not known: no bar, no note"
-    return f"{crop.um_per_px:.4g} µm per pixel ({heard})"
+        return (
+            f"not known; witnesses say {sources} µm/px" if sources else "not known: no bar, no note"
+        )
+    return f"{crop.um_per_px:.4g} µm per pixel ({sources})"
 
 
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     # DejaVu comes with matplotlib and has µ and ×; Pillow's own font has neither.
-    found = find_spec("matplotlib")
-    file = Path(found.origin or "").parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found else None
+    spec = find_spec("matplotlib")
+    file = Path(spec.origin or "").parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec else None
     return (
         ImageFont.truetype(file, size) if file and file.is_file() else ImageFont.load_default(size)
     )

@@ -1,8 +1,4 @@
-"""Say what every reader gives: pages that are decoded only when asked for.
-
-In:  nothing. Out: `Page`, `Loader`, `Limits`, and the guards around foreign decoders.
-Next: `read`.
-"""
+"""Pages that are decoded on demand, limits of a file, and the guard around foreign decoders."""
 
 from __future__ import annotations
 
@@ -23,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file may ask for before it is set aside as too large.
+    """What one file may need before it is refused as too large.
 
     Args:
         max_megapixels: Of one page, in millions; checked before anything is decoded.
         max_pages: Pages of one file; more is a recording, not a micrograph.
-        sidecars: Whether text and XML files of the same name are asked for the scale.
+        sidecars: Whether text and XML files of the same name are read for the scale.
     """
 
     max_megapixels: float = 200.0
@@ -37,7 +33,7 @@ class Limits:
 
     @property
     def max_bytes(self) -> int:
-        """How large a file may be before it is read at all: RGBA of 16 bits, and some words."""
+        """Largest file size that is read: 16-bit RGBA at `max_megapixels`, and 64 MB."""
         return round(self.max_megapixels * 1e6 * 8) + 64_000_000
 
 
@@ -47,8 +43,8 @@ class Page:
 
     Args:
         pixels: (h, w, 3) uint8 RGB, upright.
-        um_per_px: What the file's metadata say, µm per pixel, most trusted first.
-        metadata: What the file says of itself, as text.
+        um_per_px: From the file's metadata, µm per pixel, most trusted first.
+        metadata: Text from the file.
         warnings: Stable words.
     """
 
@@ -59,11 +55,15 @@ class Page:
 
 
 Loader = Callable[[], Page]
-"""Decodes one page; a file's loaders are known before any of its pixels are."""
+"""Decodes one page; the number of pages is known before any is decoded."""
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:
-    """Refuse a page by its header, before a byte of it is decoded. Raises `FileError`."""
+    """Check the size of a page by its header, before it is decoded.
+
+    Raises:
+        FileError: No image, or above the limit.
+    """
     if width < 1 or height < 1:
         raise FileError(
             FileCode.UNREADABLE, f"its header says {width} × {height} px, which is no image."
@@ -77,7 +77,11 @@ def check_size(width: int, height: int, limits: Limits) -> None:
 
 
 def check_pages(count: int, limits: Limits) -> None:
-    """Refuse a file that is a recording rather than a micrograph. Raises `FileError`."""
+    """Check the number of pages.
+
+    Raises:
+        FileError: The file is a recording rather than a micrograph.
+    """
     if count > limits.max_pages:
         raise FileError(
             FileCode.TOO_LARGE,
@@ -88,11 +92,11 @@ def check_pages(count: int, limits: Limits) -> None:
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Turn whatever is raised while foreign bytes are decoded into a `FileError`.
+    """Convert any exception raised while foreign bytes are decoded to a `FileError`.
 
-    Decoders raise anything from `struct.error` to `RecursionError` on damaged bytes, some as late
-    as when a tag is asked for, so this is the one place besides the pipeline's edge where
-    `Exception` is caught. What carries an error number comes from share or disk, and passes.
+    Decoders raise anything from `struct.error` to `RecursionError` on damaged bytes, some only when
+    a tag is read, so this is the one place besides the pipeline's edge that catches `Exception`. An
+    `OSError` with an error number comes from share or disk and is raised unchanged.
     """
     try:
         yield
@@ -106,10 +110,10 @@ def decoding(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and isinstance(error.errno, int):
             raise
         raise FileError(
-            FileCode.UNREADABLE, f"it cannot be decoded as {what}: {_in_short(error)}."
+            FileCode.UNREADABLE, f"it cannot be decoded as {what}: {_shorten(error)}."
         ) from error
 
 
-def _in_short(error: Exception) -> str:
-    said = " ".join(str(error).split())[:160].rstrip(".")
-    return said or type(error).__name__
+def _shorten(error: Exception) -> str:
+    text = " ".join(str(error).split())[:160].rstrip(".")
+    return text or type(error).__name__

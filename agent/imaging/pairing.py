@@ -1,9 +1,8 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
-"""Pair a length that was read with the line it labels.
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Pair a length with the line it labels.
 
-In:  lengths and lines near each other. Out: `FoundBar`, or None. Next: `micron_bar`.
 A label belongs to the line that is near, has its ink, and is neither a stroke of it, nor a strip
-or an edge of its paper, nor the half of a line that it breaks.
+or an edge of its plate, nor half of a line that it breaks.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.imaging.boxes import Box, overlap, stretches, union
-from agent.imaging.lines import alike, colour_of, distance, true_length
-from agent.imaging.paper import rim
+from agent.imaging.boxes import Box, find_runs, overlap, union
+from agent.imaging.lines import are_alike, compute_distance, measure_colour, measure_length
+from agent.imaging.paper import get_rim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,21 +23,25 @@ if TYPE_CHECKING:
     from agent.imaging.lines import Line
 
 SAME = 0.02
-"""Lengths that differ by less are one."""
-_UM_PER_PX = (1e-5, 50.0)  # µm: from an atom's to what no longer shows a structure
-_UNREAD = 2.0  # what words cost whose length could not be read surely
-_LEADS = 1.0  # what the line that words were looked for around has before others there
+"""Relative difference below which two lengths are one."""
+_UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+_UNREAD = 2.0  # cost of words without a reliable length
+_LEADS = 1.0  # bonus of the line around which words were searched
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBar:
-    """A bar with what its label says.
+    """A bar with its label.
 
     Args:
-        line: The line with its ticks. label_box: the words, or None.
-        line_px: The length that stands for the label, in pixels.
-        label: "20 µm", or "". um: the label in µm, or None.
-        contrast: Of the line to what is around it, in grey values.
+        line: The line with its ticks, pixels.
+        label_box: The words, or None.
+        line_px: The length that the label states, pixels.
+        label: "20 µm", or "".
+        um: The length in µm, or None.
+        contrast: Of the line to its surroundings, grey values.
+        ink: (r, g, b) of the line.
+        kind: Kind of the line.
     """
 
     line: Box
@@ -56,31 +59,35 @@ class FoundBar:
         return self.line if self.label_box is None else union(self.line, self.label_box)
 
 
-def paired(
+def pair_lengths(
     pixels: NDArray[np.uint8], lines: list[Line], lengths: list[tuple[Length, Box]]
 ) -> FoundBar | None:
-    """Pair a length with the line it labels: near it, in its colour, not in its paper's.
+    """Pair a length with the line it labels: near it, in its colour, not in its plate's.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        lines: Those near the words; the first is the one they were looked for around.
-        lengths: What was read, and where it stands.
+        lines: Lines near the words; the first is the one around which words were searched.
+        lengths: Lengths with the boxes of their words.
 
     Returns:
-        The likeliest bar, None where no line is one. It states a length only where its ends
-        are sure and its scale can be a micrograph's.
+        The likeliest bar, or None. It states a length only where its ends are reliable and its
+        scale is plausible.
     """
     best: tuple[float, FoundBar] | None = None
     for length, place in lengths:
         x0, y0, x1, y1 = place
-        if lines and _is_too_short(lines[0], place) and distance(lines[0], place) is not None:
-            continue  # texture was boxed with the words: which line is theirs cannot be said
+        if (
+            lines
+            and _is_too_short(lines[0], place)
+            and compute_distance(lines[0], place) is not None
+        ):
+            continue  # texture is in the box of the words: which line is theirs is unknown
         # Bold words cover more than half of their box; a box may reach beyond their paper.
-        seen = (rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
-        papers = [np.median(colours, axis=0) for colours in seen]
+        samples = (get_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
+        papers = [np.median(colours, axis=0) for colours in samples]
         for line in lines:
-            for colour in _inks(pixels, line):
-                costs = [_cost(pixels, line, colour, place, paper) for paper in papers]
+            for colour in _list_inks(pixels, line):
+                costs = [_compute_cost(pixels, line, colour, place, paper) for paper in papers]
                 cost = min((cost for cost in costs if cost is not None), default=None)
                 if cost is None:
                     continue
@@ -89,7 +96,7 @@ def paired(
                 states = not _runs_on(pixels, line, colour) and is_believable(length, line)
                 cost += 0.0 if states else _UNREAD
                 if best is None or cost < best[0]:
-                    line_px = true_length(pixels, line)
+                    line_px = measure_length(pixels, line)
                     states = states and _has_sure_ends(line, line_px)
                     bar = FoundBar(
                         line=line.box,
@@ -106,13 +113,13 @@ def paired(
 
 
 def _has_sure_ends(line: Line, length_px: float) -> bool:
-    """Say whether a line without ticks is as long by its colours as where it was found."""
+    """Return whether a line without ticks has the same length by its colours as where detected."""
     room = max(1.0, SAME * line.line_px)
     return line.kind != "plain" or abs(length_px - line.line_px) <= room
 
 
 def is_believable(length: Length, line: Line) -> bool:
-    """Say whether a length can be a micrograph's: a pixel of 50 µm shows no structure."""
+    """Return whether a length gives a plausible scale: a pixel of 50 µm shows no structure."""
     low, high = _UM_PER_PX
     return length.um is not None and low <= length.um / max(1.0, line.line_px) <= high
 
@@ -121,14 +128,14 @@ def _is_too_short(line: Line, place: Box) -> bool:
     return line.width < 0.32 * (place[2] - place[0])
 
 
-def _cost(
+def _compute_cost(
     pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
 ) -> float | None:
-    """Say how little a line looks like the one that a label belongs to; None: not at all."""
-    cost = distance(line, place)
+    """Return the cost of pairing a line with a label, smaller is better; None: impossible."""
+    cost = compute_distance(line, place)
     if cost is None or _is_too_short(line, place):
         return None
-    if line.framed or alike(colour, paper, 40):
+    if line.framed or are_alike(colour, paper, 40):
         return None
     if (
         _is_rim(pixels, line, place, paper)
@@ -143,7 +150,7 @@ def _cost(
 
 
 def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
-    """Say whether a line's ink goes on beyond one of its ends: then it is a part of something."""
+    """Return whether a line's ink continues beyond an end, so that it is part of something else."""
     if line.kind != "plain":
         return False
     x0, y0, x1, y1 = line.core
@@ -158,7 +165,7 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
 
 
 def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box) -> bool:
-    """Say whether a line is but the half of one that its label breaks: it goes on beyond that."""
+    """Return whether a line is half of one that its label breaks: it continues beyond the label."""
     left, right = line.ticks
     if line.kind != "plain" or (left is None) == (right is None):
         return False
@@ -171,12 +178,12 @@ def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place:
     if rows is None or not rows.size:
         return False
     ink = np.abs(rows.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
-    runs = stretches(ink.mean(axis=0) >= 0.5)
+    runs = find_runs(ink.mean(axis=0) >= 0.5)
     return any(end - start > 0.8 * high for start, end in runs)  # longer than a letter's stroke
 
 
 def _is_strip(line: Line, place: Box) -> bool:
-    """Say whether a line is a strip of the paper that words were found on."""
+    """Return whether a line is a strip of the plate of the words."""
     wide = line.width > 0.9 * (place[2] - place[0])
     margin = (place[3] - place[1]) // 4  # a bar may touch the box of its words
     middle = (place[0], place[1] + margin, place[2], place[3] - margin)
@@ -184,7 +191,7 @@ def _is_strip(line: Line, place: Box) -> bool:
 
 
 def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
-    """Say whether a line is the edge of a label's paper: that paper is on one side of it only."""
+    """Return whether a line is the edge of a label's plate, which is on one side of it only."""
     x0, y0, x1, y1 = line.core
     if line.kind != "plain" or not (place[1] >= y1 or place[3] <= y0):
         return False
@@ -201,30 +208,31 @@ def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[An
 def _is_written_in(
     pixels: NDArray[np.uint8], place: Box, colour: NDArray[Any], paper: NDArray[Any]
 ) -> bool:
-    """Say whether words have a line's colour, or what JPEG makes of it, and what is around not.
+    """Return whether words have a line's colour as JPEG renders it, and their surroundings do not.
 
-    It spreads the colour of a thin stroke, be it the line's or a letter's, over its paper: the
-    paler one lies on the way from the paper's colour to the other's.
+    JPEG spreads the colour of a thin stroke of line or letter over its plate: the paler one lies
+    between the colour of the plate and that of the other.
     """
     way = colour - paper
     widest = float(np.abs(way).max())
 
-    def written(some: NDArray[np.int16]) -> float:
-        gone = (some - paper) @ way / float(way @ way)
-        aside = np.abs(some - paper - gone[:, None] * way).max(axis=1)
-        near = aside < np.maximum(50.0, 0.6 * np.maximum(1.0, gone) * widest)
-        return float(np.mean((gone > 0.4) & (gone < 3.0) & near))
+    def compute_share(colours: NDArray[np.int16]) -> float:
+        """Return the share of colours (n, 3) that lie near the line from plate to ink."""
+        progress = (colours - paper) @ way / float(way @ way)
+        aside = np.abs(colours - paper - progress[:, None] * way).max(axis=1)
+        near = aside < np.maximum(50.0, 0.6 * np.maximum(1.0, progress) * widest)
+        return float(np.mean((progress > 0.4) & (progress < 3.0) & near))
 
     x0, y0, x1, y1 = place
-    within = written(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
-    around = min(written(rim(pixels, place, by)) for by in (-3, 0, 2))
+    within = compute_share(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
+    around = min(compute_share(get_rim(pixels, place, by)) for by in (-3, 0, 2))
     return within > max(0.06, 1.4 * around)
 
 
-def _inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
-    """Say the colour of a line, or the two colours of a chequered one."""
+def _list_inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
+    """Return the colour of a line, or the two colours of a chequered one."""
     if line.kind != "checker":
-        return [colour_of(pixels, line)]
+        return [measure_colour(pixels, line)]
     x0, y0, x1, y1 = line.core
     row = pixels[(y0 + y1) // 2, x0:x1]
     tone = row.sum(axis=1, dtype=np.int32)
@@ -233,7 +241,7 @@ def _inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
 
 
 def is_stroke(line: Line, place: Box) -> bool:
-    """Say whether a line is a stroke of a letter, or the paper between letters."""
+    """Return whether a line is a stroke of a letter, or the plate between letters."""
     if line.gap is not None or line.kind == "comb":
         return False
     wide, high = place[2] - place[0], place[3] - place[1]

@@ -1,9 +1,8 @@
-"""Read PNG, JPEG and BMP: one picture each, whole or refused.
+"""Read PNG, JPEG and BMP: one complete picture each.
 
-In:  a file's bytes. Out: one `Loader`. Next: `read`.
-OpenCV fills a cut JPEG with grey and says nothing, so size and completeness are read from the
-file's own structure first. It also turns a picture by EXIF in some versions and not in others:
-we ask it not to, and turn it ourselves.
+OpenCV fills a truncated JPEG with grey without an error, so size and completeness are read from
+the file's structure first. It applies the EXIF orientation in some versions and not in others, so
+it is switched off there and applied here.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import cv2
 import numpy as np
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import dots_as_um_per_px, text_tags
+from agent.imaging.metadata import dots_to_um_per_px, read_exif
 from agent.imaging.page import Limits, Loader, Page, check_size
-from agent.imaging.tones import RGBA, to_rgb, torn_at, upright
+from agent.imaging.tones import RGBA, apply_orientation, find_tear, to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,7 @@ STDERR = 2
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a file's structure says before it is decoded."""
+    """Facts from a file's structure before it is decoded."""
 
     width: int
     height: int
@@ -52,27 +51,39 @@ class _Header:
     upside_down: bool = False
 
 
-def png(content: bytes, limits: Limits) -> list[Loader]:
-    """Read a PNG. Raises `FileError`."""
-    header = _png_header(content)
+def list_png_loaders(content: bytes, limits: Limits) -> list[Loader]:
+    """Return the loader of a PNG.
+
+    Raises:
+        FileError: The content is not usable.
+    """
+    header = _read_png_header(content)
     check_size(header.width, header.height, limits)
-    return [lambda: _page(content, header, "PNG")]
+    return [lambda: _decode_page(content, header, "PNG")]
 
 
-def jpeg(content: bytes, limits: Limits) -> list[Loader]:
-    """Read a JPEG, upright. Raises `FileError`."""
-    header = _jpeg_header(content, limits)
-    return [lambda: _page(content, header, "JPEG")]
+def list_jpeg_loaders(content: bytes, limits: Limits) -> list[Loader]:
+    """Return the loader of a JPEG, which yields it upright.
+
+    Raises:
+        FileError: The content is not usable.
+    """
+    header = _read_jpeg_header(content, limits)
+    return [lambda: _decode_page(content, header, "JPEG")]
 
 
-def bmp(content: bytes, limits: Limits) -> list[Loader]:
-    """Read a Windows bitmap. Raises `FileError`."""
-    header = _bmp_header(content, limits)
-    return [lambda: _page(content, header, "BMP")]
+def list_bmp_loaders(content: bytes, limits: Limits) -> list[Loader]:
+    """Return the loader of a Windows bitmap.
+
+    Raises:
+        FileError: The content is not usable.
+    """
+    header = _read_bmp_header(content, limits)
+    return [lambda: _decode_page(content, header, "BMP")]
 
 
-def _page(content: bytes, header: _Header, what: str) -> Page:
-    stored = _decoded(content, what)
+def _decode_page(content: bytes, header: _Header, what: str) -> Page:
+    stored = _decode(content, what)
     height, width = stored.shape[:2]
     if (width, height) != (header.width, header.height):
         raise FileError(
@@ -80,29 +91,29 @@ def _page(content: bytes, header: _Header, what: str) -> Page:
             f"it decodes to {width} × {height} px, its header says {header.width} × "
             f"{header.height} px.",
         )
-    if what == "BMP" and torn_at(stored[::-1] if header.upside_down else stored) is not None:
+    if what == "BMP" and find_tear(stored[::-1] if header.upside_down else stored) is not None:
         raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
     pixels, warnings = to_rgb(
         stored,
         bits=header.bits,
         alpha=stored.ndim == 3 and stored.shape[2] == RGBA,  # noqa: PLR2004
     )
-    metadata, orientation = text_tags(header.exif)
+    metadata, orientation = read_exif(header.exif)
     return Page(
-        pixels=upright(pixels, orientation) if orientation != 1 else pixels,
-        um_per_px=dots_as_um_per_px(*header.dots_per_m) if header.dots_per_m else (),
+        pixels=apply_orientation(pixels, orientation) if orientation != 1 else pixels,
+        um_per_px=dots_to_um_per_px(*header.dots_per_m) if header.dots_per_m else (),
         metadata=metadata,
         warnings=warnings,
     )
 
 
-def _decoded(content: bytes, what: str) -> Stored:
-    with complaints() as heard:
+def _decode(content: bytes, what: str) -> Stored:
+    with capture_stderr() as lines:
         stored = cv2.imdecode(
             np.frombuffer(content, np.uint8),
             cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION,
         )
-    damage = [line for line in heard if "Corrupt JPEG" in line and "extraneous" not in line]
+    damage = [line for line in lines if "Corrupt JPEG" in line and "extraneous" not in line]
     if damage:
         raise FileError(FileCode.UNREADABLE, f"its decoder says: {damage[0].strip()}.")
     if stored is None:
@@ -117,35 +128,35 @@ def _decoded(content: bytes, what: str) -> Stored:
 
 
 @contextmanager
-def complaints() -> Iterator[list[str]]:
-    """Catch what C libraries write to stderr meanwhile, line by line.
+def capture_stderr() -> Iterator[list[str]]:
+    """Capture lines that C libraries write to stderr inside the context.
 
-    libjpeg goes on after damaged data and only says so there; what it made up would be classified.
-    What is caught is not written on; where there is no stderr, nothing is caught.
+    libjpeg continues after damaged data and reports it only there; what it invents would be
+    classified. Captured text is not written on; without a stderr nothing is captured.
     """
-    heard: list[str] = []
+    lines: list[str] = []
     try:
-        kept = os.dup(STDERR)
+        original = os.dup(STDERR)
     except OSError:
-        yield heard
+        yield lines
         return
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), STDERR)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), STDERR)
         try:
-            yield heard
+            yield lines
         finally:
-            os.dup2(kept, STDERR)
-            os.close(kept)
-            caught.seek(0)
-            heard += caught.read().decode("utf-8", "replace").splitlines()
+            os.dup2(original, STDERR)
+            os.close(original)
+            buffer.seek(0)
+            lines += buffer.read().decode("utf-8", "replace").splitlines()
 
 
-def _png_header(content: bytes) -> _Header:
+def _read_png_header(content: bytes) -> _Header:
     size: tuple[int, int] | None = None
     bits: int | None = None
     exif = b""
     dots: tuple[float, float] | None = None
-    for kind, body in _png_chunks(content):
+    for kind, body in _iter_png_chunks(content):
         if kind == b"IHDR" and len(body) == 13:  # noqa: PLR2004 - PNG 1.2, section 11.2.2
             size = struct.unpack(">II", body[:8])
         elif kind == b"sBIT" and body:
@@ -159,7 +170,7 @@ def _png_header(content: bytes) -> _Header:
     return _Header(*size, bits=bits, exif=exif, dots_per_m=dots)
 
 
-def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _iter_png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = len(PNG_START)
     while at + 12 <= len(content):
         length, kind = struct.unpack(">I4s", content[at : at + 8])
@@ -179,18 +190,18 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     raise FileError(FileCode.TRUNCATED, "the PNG ends before its end marker.")
 
 
-def _jpeg_header(content: bytes, limits: Limits) -> _Header:
+def _read_jpeg_header(content: bytes, limits: Limits) -> _Header:
     exif = b""
     dots: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
-    for marker, start, end in _jpeg_segments(content):
+    for marker, start, end in _iter_jpeg_segments(content):
         body = content[start:end]
         if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:  # noqa: PLR2004
-            dots = _jfif_dots(body)
+            dots = _parse_jfif_dots(body)
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":  # noqa: PLR2004 - APP1
             exif = body[6:]
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 6:  # noqa: PLR2004
-            size = _jpeg_frame(body, limits)
+            size = _parse_jpeg_frame(body, limits)
         elif marker == 0xDA:  # noqa: PLR2004 - start of scan
             if size is None:
                 break
@@ -200,7 +211,7 @@ def _jpeg_header(content: bytes, limits: Limits) -> _Header:
     raise FileError(FileCode.TRUNCATED, "the JPEG ends before its picture begins.")
 
 
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+def _iter_jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
     at = 2
     while at + 4 <= len(content):
         if content[at] != 0xFF:  # noqa: PLR2004 - every marker begins with it
@@ -217,7 +228,7 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
         at += 2 + max(length, 2)
 
 
-def _jpeg_frame(body: bytes, limits: Limits) -> tuple[int, int]:
+def _parse_jpeg_frame(body: bytes, limits: Limits) -> tuple[int, int]:
     precision, height, width, channels = struct.unpack(">BHHB", body[:6])
     if precision != 8:  # noqa: PLR2004 - bits
         raise FileError(
@@ -231,13 +242,13 @@ def _jpeg_frame(body: bytes, limits: Limits) -> tuple[int, int]:
     return width, height
 
 
-def _jfif_dots(body: bytes) -> tuple[float, float] | None:
+def _parse_jfif_dots(body: bytes) -> tuple[float, float] | None:
     unit, x, y = struct.unpack(">BHH", body[7:12])
     per_m = {1: 1 / 0.0254, 2: 100.0}.get(unit)
     return (x * per_m, y * per_m) if per_m else None
 
 
-def _bmp_header(content: bytes, limits: Limits) -> _Header:
+def _read_bmp_header(content: bytes, limits: Limits) -> _Header:
     if len(content) < 54:  # noqa: PLR2004 - both headers
         raise FileError(FileCode.TRUNCATED, "the bitmap ends inside its header.")
     offset, header_size, width, height = struct.unpack("<IIii", content[10:26])
@@ -245,7 +256,7 @@ def _bmp_header(content: bytes, limits: Limits) -> _Header:
         raise FileError(FileCode.NOT_AN_IMAGE, "it begins with BM, but not like a bitmap.")
     bits_per_px, compression = struct.unpack("<HI", content[28:34])
     dots = struct.unpack("<ii", content[38:46])
-    if header_size < 40:  # noqa: PLR2004 - OS/2's own, which nobody exports
+    if header_size < 40:  # noqa: PLR2004 - OS/2, which no program exports
         raise FileError(FileCode.UNSUPPORTED, "it is a bitmap of OS/2; export it as PNG.")
     check_size(width, abs(height), limits)
     stride = (width * bits_per_px + 31) // 32 * 4

@@ -1,10 +1,8 @@
 """Read and crop in worker processes, so that a poison file kills a worker and not the agent.
 
-In:  paths. Out: the `Crop`s of each, or why there are none, in order of completion.
-Next: the model.
-Only the crop crosses back; the pixels it was cut from stay in the worker. A worker that dies
-may be another's fault (the system ran out of memory), so its file gets a second worker before it
-is called poison.
+Only the crop crosses back; the pixels it was cut from stay in the worker. The death of a worker
+may have another cause (the system ran out of memory), so its file gets a second worker before it
+counts as poison.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Crop, crop
 from agent.imaging.page import Limits
-from agent.imaging.read import micrographs
+from agent.imaging.read import iter_micrographs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -39,14 +37,21 @@ OUT_OF_MEMORY = 77
 LOOK_EVERY_S = 0.05
 TRIES = 2
 AHEAD = 2
-"""Files handed out per worker: one in work, one waiting, so that crops do not pile up here."""
+"""Scheduled files per worker: one running, one waiting, so that crops do not accumulate."""
 
 Outcome = list[Crop] | Exception
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One file, how many workers died with it in hand, and how often the pool broke around it."""
+    """One file.
+
+    Args:
+        path: The file.
+        settings_scale: µm per pixel of the objective, or None.
+        deaths: Workers that died while they had it.
+        breaks: How often the pool broke while it was scheduled.
+    """
 
     path: Path
     settings_scale: float | None
@@ -54,10 +59,10 @@ class _Job:
     breaks: int = 0
 
     def after(self, outcome: Outcome) -> _Job | None:
-        """Return the job to try again, or None where this outcome is the file's own.
+        """Return the job to try again, or None where this outcome is final.
 
-        Deaths and breaks are counted apart: a file whose worker was killed by somebody else and
-        whose pool then stood still has not been shown to be poison.
+        Deaths and breaks are counted separately: a file whose worker was killed from outside and
+        whose pool then stalled is not proven to be poison.
         """
         if isinstance(outcome, ProcessExpired) and self.deaths + 1 < TRIES:
             return replace(self, deaths=self.deaths + 1)
@@ -67,16 +72,16 @@ class _Job:
 
 
 class CropPool:
-    """Workers that read and crop.
+    """Worker processes that read and crop.
 
     Args:
-        workers: How many processes; 0 takes one per two cores.
-        time_limit_s: How long one file may take, in seconds, before its worker is killed.
-        memory_limit_mb: How much memory one worker may take, in MB.
+        workers: Number of processes; 0: one per two cores.
+        time_limit_s: Time limit of one file, in seconds, before its worker is killed.
+        memory_limit_mb: Memory limit of one worker, in MB.
         max_megapixels: A larger image is refused by its header.
-        um_per_px_range: A scale outside is not believed, µm per pixel.
-        sidecars: Whether text and XML files beside a picture are asked for the scale.
-        stalled_s: How long, in seconds, no worker may take up a file before all are replaced.
+        um_per_px_range: A scale outside this range is ignored, µm per pixel.
+        sidecars: Whether text and XML files next to a picture are read for the scale.
+        stalled_s: Time without a worker starting a file, in seconds, before all are replaced.
     """
 
     def __init__(
@@ -101,25 +106,25 @@ class CropPool:
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(
             max_workers=self.workers,
-            initializer=_begin,
+            initializer=_init_worker,
             initargs=(self._memory_limit_mb * 1_000_000,),
             context=get_context("spawn"),
         )
 
     def warm(self) -> None:
-        """Start the workers before there is work, so that no file is in hand while they load."""
+        """Start the workers before there is work, so that no file is scheduled while they load."""
         wait([self._pool.schedule(_warm) for _ in range(self.workers)])
 
     def crop_all(self, jobs: Sequence[tuple[Path, float | None]]) -> Iterator[tuple[Path, Outcome]]:
         """Read and crop files.
 
         Args:
-            jobs: Paths, each with the µm per pixel that the source's objectives say, or None.
+            jobs: Paths, each with the µm per pixel of the source's objectives, or None.
 
         Yields:
-            Path and outcome in order of completion: the crops, one per micrograph; a `FileError`
-            if the file is no use; an `OSError` if share or disk failed; else what went wrong in
-            our own code.
+            Path and outcome in order of completion: the crops, one per micrograph; a `FileError` if
+            the file cannot be used; an `OSError` if share or disk failed; else an error of our own
+            code.
         """
         waiting = [_Job(path, scale) for path, scale in reversed(jobs)]
         running: dict[_Future, _Job] = {}
@@ -135,17 +140,19 @@ class CropPool:
                         continue
                     yield (
                         job.path,
-                        _poison(outcome) if isinstance(outcome, ProcessExpired) else outcome,
+                        _build_poison_error(outcome)
+                        if isinstance(outcome, ProcessExpired)
+                        else outcome,
                     )
         finally:
             for future in running:
                 future.cancel()
 
     def _ended(self, running: Collection[_Future]) -> list[tuple[_Future, Outcome]]:
-        """Wait for files to end; where no worker takes any up, all end broken, in a new pool.
+        """Wait for files to end; where no worker starts any, all end broken, in a new pool.
 
-        A worker killed while it had nothing in hand may hold the lock that all of them read
-        their files behind: the pool looks alive, and nobody works.
+        A worker killed while idle may hold the lock behind which all workers read their files: the
+        pool seems alive, and no worker runs.
         """
         done, _ = wait(running, timeout=self._stalled_s, return_when=FIRST_COMPLETED)
         if done or any(future.running() for future in running):
@@ -192,7 +199,7 @@ class CropPool:
         raise error
 
     def close(self) -> None:
-        """Stop the workers at once; what they were reading is read again another time."""
+        """Stop the workers immediately; unfinished files are read again later."""
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble has no annotation here
         self._pool.join()
 
@@ -208,34 +215,34 @@ class CropPool:
         self.close()
 
 
-def _poison(death: ProcessExpired) -> FileError:
+def _build_poison_error(death: ProcessExpired) -> FileError:
     return FileError(
         FileCode.DECODER_KILLED,
         f"its decoder died on it, {TRIES} times (exit code {death.exitcode}).",
     )
 
 
-def _begin(memory_limit_bytes: int) -> None:
-    """Prepare a worker: Ctrl-C is the parent's business, one thread each, memory watched."""
+def _init_worker(memory_limit_bytes: int) -> None:
+    """Prepare a worker: no Ctrl-C, one thread, low priority, memory watched."""
     import cv2  # noqa: PLC0415 - only the workers decode
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    me = psutil.Process()  # whoever sits at this PC goes first
-    me.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(me.nice(), 5))
+    process = psutil.Process()  # the PC's user has priority
+    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(process.nice(), 5))
     threading.Thread(target=_watch_memory, args=(memory_limit_bytes,), daemon=True).start()
 
 
 def _warm() -> None:
-    """Nothing: to be called at all, a worker must have loaded this module."""
+    """Do nothing: the call itself loads this module in a worker."""
 
 
 def _watch_memory(limit_bytes: int) -> None:
-    # The worker watches itself, so that the limit holds on Windows too. It cannot be told by
-    # an exception: a decoder deep in C would not hear it.
-    me = psutil.Process()
+    # The worker watches itself, so that the limit holds on Windows too. An exception would not
+    # stop it: a decoder inside C code does not receive it.
+    process = psutil.Process()
     pause = threading.Event()
-    while me.memory_info().rss < limit_bytes:
+    while process.memory_info().rss < limit_bytes:
         pause.wait(LOOK_EVERY_S)
     os._exit(OUT_OF_MEMORY)
 
@@ -248,7 +255,7 @@ def _read_and_crop(
 ) -> list[Crop]:
     crops: list[Crop] = []
     empty: list[FileError] = []
-    for micrograph in micrographs(path, limits=limits):
+    for micrograph in iter_micrographs(path, limits=limits):
         try:
             crops.append(
                 crop(micrograph, um_per_px_range=um_per_px_range, settings_scale=settings_scale)
@@ -258,5 +265,7 @@ def _read_and_crop(
     if empty and not crops:
         raise empty[0]
     if empty:  # a page without steel takes nothing from the others
-        return [replace(one, warnings=(*one.warnings, "page_without_steel")) for one in crops]
+        return [
+            replace(result, warnings=(*result.warnings, "page_without_steel")) for result in crops
+        ]
     return crops

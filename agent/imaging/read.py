@@ -1,8 +1,7 @@
-"""Read a file once, and give every micrograph in it: pixels, physical scale, what made it.
+"""Read a file once and yield every micrograph in it.
 
-In:  the path of a file at rest. Out: `Micrograph`s. Next: `crop`.
-The bytes decide what a file is, never its name: a JPEG called `.tif` is a JPEG. A file that
-is no use is a `FileError` with a code; whatever the share or disk does stays an `OSError`.
+The bytes decide the format, never the name: a JPEG called `.tif` is a JPEG. Unusable content is a
+`FileError` with a code; failures of share or disk stay an `OSError`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,25 @@ from typing import TYPE_CHECKING
 
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Scale
-from agent.imaging.metadata import sidecar_scales
+from agent.imaging.metadata import read_sidecar_scales
 from agent.imaging.page import Limits, Loader, Page, decoding
-from agent.imaging.plain import BMP_START, JPEG_START, PNG_START, bmp, jpeg, png
-from agent.imaging.tiff import TIFF_STARTS, tiff
-from agent.imaging.vendor import CZI_START, LIF_START, ND2_STARTS, czi, lif, nd2
+from agent.imaging.plain import (
+    BMP_START,
+    JPEG_START,
+    PNG_START,
+    list_bmp_loaders,
+    list_jpeg_loaders,
+    list_png_loaders,
+)
+from agent.imaging.tiff import TIFF_STARTS, list_tiff_loaders
+from agent.imaging.vendor import (
+    CZI_START,
+    LIF_START,
+    ND2_STARTS,
+    list_czi_loaders,
+    list_lif_loaders,
+    list_nd2_loaders,
+)
 from agent.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -31,7 +44,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[[bytes, Path, Limits], list[Loader]]
 
-__all__ = ["Limits", "Micrograph", "micrographs", "read"]
+__all__ = ["Limits", "Micrograph", "iter_micrographs", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +52,15 @@ class Micrograph:
     """One page or scene of one content.
 
     Args:
-        sha256: Of the file's bytes, lower-case hex. size_bytes: their number.
-        page: Its index among the file's micrographs. pages: how many the file has.
+        sha256: Of the file's bytes, lower-case hex.
+        size_bytes: Size of the file.
+        page: Index among the file's micrographs, from 0.
+        pages: Number of micrographs in the file.
         format: "TIFF", "PNG", "JPEG", "BMP", "CZI", "LIF" or "ND2".
         pixels: (h, w, 3) uint8 RGB, upright.
-        scales: What metadata and sidecar files say; several only where they disagree.
-        metadata: What the file says of itself as text: "microscope", "objective",
-            "magnification", "acquired_at", … where known.
+        scales: From metadata and sidecar files; several only where they disagree.
+        metadata: Text from the file where known: "microscope", "objective", "magnification",
+            "acquired_at", …
         warnings: Stable words, such as "sharpest_plane".
     """
 
@@ -64,28 +79,28 @@ def read(path: Path, *, limits: Limits | None = None) -> list[Micrograph]:
     """Read every micrograph of a file.
 
     Args:
-        path: The file; it is only ever read.
-        limits: What it may ask for; by default `Limits()`.
+        path: The file; it is opened read-only.
+        limits: Size limits; by default `Limits()`.
 
     Returns:
         At least one, in the order of the file.
 
     Raises:
-        FileError: This content is no use.
-        OSError: The share or disk failed, or the file changed under our hands: try again later.
+        FileError: The content cannot be used.
+        OSError: Share or disk failed, or the file changed during reading: try again later.
     """
-    return list(micrographs(path, limits=limits or Limits()))
+    return list(iter_micrographs(path, limits=limits or Limits()))
 
 
-def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
-    """Read a file's micrographs one by one, so that only one page's pixels are held."""
-    content = _bytes_of(path, limits)
+def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
+    """Yield a file's micrographs one by one, so that only one page's pixels are in memory."""
+    content = _read_bytes(path, limits)
     sha256 = hashlib.sha256(content).hexdigest()
     size_bytes = len(content)
-    name, opened = _reader_of(content)
+    name, opened = _find_reader(content)
     with decoding(name):
         loaders = opened(content, path, limits)
-    del content  # the loaders hold it, and let it go with the last page
+    del content  # the loaders reference it, and release it with the last page
     pages = len(loaders)
     if not pages:
         raise FileError(FileCode.UNREADABLE, f"it is a {name} that holds no picture.")
@@ -99,20 +114,20 @@ def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
             pages=pages,
             format=name,
             pixels=page.pixels,
-            scales=_scales(page, path, limits),
+            scales=_collect_scales(page, path, limits),
             metadata=page.metadata,
             warnings=tuple(dict.fromkeys(page.warnings)),
         )
 
 
-def _scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
-    beside = sidecar_scales(path, page.pixels.shape[1::-1]) if limits.sidecars else ()
+def _collect_scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
+    beside = read_sidecar_scales(path, page.pixels.shape[1::-1]) if limits.sidecars else ()
     return tuple(Scale("metadata", um) for um in page.um_per_px) + tuple(
         Scale("sidecar", um) for um in beside
     )
 
 
-def _bytes_of(path: Path, limits: Limits) -> bytes:
+def _read_bytes(path: Path, limits: Limits) -> bytes:
     with open_regular(path) as file:
         before = os.fstat(file.fileno())
         if before.st_size > limits.max_bytes:
@@ -129,7 +144,7 @@ def _bytes_of(path: Path, limits: Limits) -> bytes:
     return content
 
 
-def _reader_of(content: bytes) -> tuple[str, Opener]:
+def _find_reader(content: bytes) -> tuple[str, Opener]:
     if not content:
         raise FileError(FileCode.EMPTY, "it is empty.")
     for name, starts, opened in READERS:
@@ -137,7 +152,7 @@ def _reader_of(content: bytes) -> tuple[str, Opener]:
             return name, opened
     if not content.strip(b"\0"):
         raise FileError(FileCode.EMPTY, f"it holds {len(content)} zero bytes and nothing else.")
-    for start, at, what in STRANGERS:
+    for start, at, what in UNSUPPORTED_FORMATS:
         if content[at : at + len(start)] == start:
             raise FileError(
                 FileCode.UNSUPPORTED, f"it is {what}, which is not read; export it as TIFF."
@@ -146,17 +161,17 @@ def _reader_of(content: bytes) -> tuple[str, Opener]:
 
 
 READERS: tuple[tuple[str, tuple[bytes, ...], Opener], ...] = (
-    ("TIFF", TIFF_STARTS, lambda content, _, limits: tiff(content, limits)),
-    ("PNG", (PNG_START,), lambda content, _, limits: png(content, limits)),
-    ("JPEG", (JPEG_START,), lambda content, _, limits: jpeg(content, limits)),
-    ("BMP", (BMP_START,), lambda content, _, limits: bmp(content, limits)),
-    ("CZI", (CZI_START,), czi),
-    ("LIF", (LIF_START,), lif),
-    ("ND2", ND2_STARTS, nd2),
+    ("TIFF", TIFF_STARTS, lambda content, _, limits: list_tiff_loaders(content, limits)),
+    ("PNG", (PNG_START,), lambda content, _, limits: list_png_loaders(content, limits)),
+    ("JPEG", (JPEG_START,), lambda content, _, limits: list_jpeg_loaders(content, limits)),
+    ("BMP", (BMP_START,), lambda content, _, limits: list_bmp_loaders(content, limits)),
+    ("CZI", (CZI_START,), list_czi_loaders),
+    ("LIF", (LIF_START,), list_lif_loaders),
+    ("ND2", ND2_STARTS, list_nd2_loaders),
 )
-"""Format, how its files begin, who reads it."""
+"""Format, first bytes, reader."""
 
-STRANGERS = (
+UNSUPPORTED_FORMATS = (
     (b"GIF8", 0, "a GIF"),
     (b"WEBP", 8, "a WebP picture"),
     (b"ftyphei", 4, "a HEIC picture"),
@@ -172,4 +187,4 @@ STRANGERS = (
     (b"SIMPLE  =", 0, "a FITS file"),
     (b"\x89HDF", 0, "an HDF5 file"),
 )
-"""What is known but not read: how it begins, where, what it is called."""
+"""Known formats without a reader: bytes, offset, name."""

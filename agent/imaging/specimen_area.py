@@ -1,11 +1,10 @@
-# ruff: noqa: PLR2004 - shares and cells, measured on real borders and said where they stand
-"""Say where in a micrograph the specimen ends and the mount begins.
+# ruff: noqa: PLR2004 - shares and cells, measured on real borders, explained in place
+"""Segment a micrograph into specimen and mount.
 
-In:  the pixels, and what graphics cover. Out: `Border`: which cells are steel. Next: `crop`.
-The outside is known by what it is: a region in contact with the frame, parted from the rest by
-one edge no longer than that contact, even in itself, smoother than the rest or of another
-tone, and with none of its kind inside. A dark phase fails that by its shape, by its kin or by
-its own structure, so it stays in.
+The outside is a region in contact with the frame, separated from the rest by one edge no longer
+than that contact, even, smoother than the rest or of another tone, without similar patches
+inside. A dark phase fails by its shape, by similar patches inside, or by its own structure, so it
+stays in.
 """
 
 from __future__ import annotations
@@ -16,10 +15,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.bleeding import along_edge, doubtful
-from agent.imaging.cells import grid_shape, look
-from agent.imaging.outside import filled, largest, outside_of, shrunk, told_apart
-from agent.imaging.stain import stained, structureless
+from agent.imaging.bleeding import detect_along_edge, find_deviating
+from agent.imaging.cells import compute_cells, grid_shape
+from agent.imaging.outside import (
+    compute_cell_odds,
+    erode,
+    fill_holes,
+    find_largest_part,
+    find_outside,
+)
+from agent.imaging.stain import find_stains, is_structureless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,21 +35,21 @@ if TYPE_CHECKING:
 
 
 SURELY_STEEL = 7.0
-"""Logarithm of the odds from which a cell well within the outside is given back to the steel: a
-bubble, a coating or a scratch there may look a little like it."""
+"""Log odds from which a cell well inside the outside returns to the steel: a bubble, a coating or
+a scratch there may slightly resemble steel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """Where the steel is, cell by cell.
+    """The segmentation of the cells.
 
     Args:
-        steel: (gh, gw) bool: cells of clean steel; outside, bleeding and safety are False.
-        outside: (gh, gw) bool: cells beyond the specimen's edge, bleeding not included.
-        bleeding: (gh, gw) bool: cells inside the edge that are discoloured by the gap.
-        stain: (gh, gw) bool: cells of steel that are discoloured away from the edge; they stay.
+        steel: (gh, gw) bool: clean steel; False for outside, bleeding and safety margin.
+        outside: (gh, gw) bool: outside the specimen's edge, bleeding not included.
+        bleeding: (gh, gw) bool: inside the edge, discoloured by the gap.
+        stain: (gh, gw) bool: steel discoloured away from the edge; it stays.
         warnings: Stable words: "bleeding", "second_material", "stain".
-        blank: Nothing is seen at all: one tone, and no structure.
+        blank: The field has one tone and no structure.
     """
 
     steel: Mask
@@ -56,49 +61,49 @@ class Border:
 
 
 def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Border:
-    """Tell steel from what is beyond the specimen's edge.
+    """Segment steel and the outside of the specimen.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        covered: (gh, gw) bool, the cells of `grid_shape` that graphics cover; None: none are.
+        covered: (gh, gw) bool, the cells of `grid_shape` that graphics cover; None: no graphics.
 
     Returns:
         The border on a grid of `grid_shape(h, w)` cells.
     """
     shape = grid_shape(pixels.shape[0], pixels.shape[1])
-    # What an info band cuts off from the field, as a sliver beyond it, is no field.
-    usable = np.ones(shape, bool) if covered is None else largest(~covered)
-    cells = look(pixels, usable)
+    # A sliver that an info band cuts off from the field does not count.
+    usable = np.ones(shape, bool) if covered is None else find_largest_part(~covered)
+    cells = compute_cells(pixels, usable)
     nothing = np.zeros(shape, bool)
-    if structureless(cells):
+    if is_structureless(cells):
         return Border(nothing, nothing, nothing, nothing, blank=True)
-    outside, second = outside_of(cells)
+    outside, second = find_outside(cells)
     if outside is None:
-        stain = stained(cells, usable)
-        said = _warnings(bleeding=nothing, stain=stain, second=second)
-        return Border(usable.copy(), nothing, nothing, stain, tuple(said))
-    outside = _refined(cells, outside)
-    steel_side = largest(filled(usable & ~outside) & usable)
+        stain = find_stains(cells, usable)
+        warnings = _iter_warnings(bleeding=nothing, stain=stain, second=second)
+        return Border(usable.copy(), nothing, nothing, stain, tuple(warnings))
+    outside = _refine_edge(cells, outside)
+    steel_side = find_largest_part(fill_holes(usable & ~outside) & usable)
     outside = usable & ~steel_side
-    along = along_edge(cells, outside, steel_side)
+    along = detect_along_edge(cells, outside, steel_side)
     outside |= along.layer
     unclean = outside | along.bleeding
-    unclean |= doubtful(cells, unclean, steel_side & ~unclean)
+    unclean |= find_deviating(cells, unclean, steel_side & ~unclean)
     margin = cv2.dilate(unclean.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     steel = steel_side & ~margin
-    stain = stained(cells, steel)
+    stain = find_stains(cells, steel)
     return Border(
         steel=steel,
         outside=outside,
         bleeding=along.bleeding,
         stain=stain,
         warnings=tuple(
-            _warnings(bleeding=along.bleeding, stain=stain, second=second or along.coated)
+            _iter_warnings(bleeding=along.bleeding, stain=stain, second=second or along.coated)
         ),
     )
 
 
-def _warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
+def _iter_warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
     if bleeding.any():
         yield "bleeding"
     if stain.any():
@@ -110,17 +115,17 @@ def _warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
 # ------------------------------------------------------------------------------- the exact edge
 
 
-def _refined(cells: Cells, outside: Mask) -> Mask:
-    """Draw the edge anew, cell by cell, from what both sides look like further in."""
+def _refine_edge(cells: Cells, outside: Mask) -> Mask:
+    """Refine the edge cell by cell from the inner cells of both sides."""
     usable = cells.usable
-    deep_out, deep_in = shrunk(outside), shrunk(usable & ~outside)
+    deep_out, deep_in = erode(outside), erode(usable & ~outside)
     if min(deep_out.sum(), deep_in.sum()) < 25:
         return outside
     sharp = [cv2.blur(plane, (3, 3)) for plane in (cells.sharp_fine, cells.sharp_coarse)]
     looks = np.stack([cells.light, *sharp, cells.red, cells.blue], axis=-1)
-    within = shrunk(outside, 4)
+    within = erode(outside, 4)
     for _ in range(2):
-        odds = told_apart(looks, deep_out, deep_in)
+        odds = compute_cell_odds(looks, deep_out, deep_in)
         smooth = cv2.GaussianBlur(np.where(usable, odds, 0).astype(np.float32), (0, 0), 1.5)
         near = cv2.dilate(outside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
         redrawn = cv2.morphologyEx(
@@ -128,12 +133,12 @@ def _refined(cells: Cells, outside: Mask) -> Mask:
             cv2.MORPH_OPEN,
             np.ones((3, 3), np.uint8),
         )
-        steel = largest(filled(usable & (redrawn == 0)) & usable)
-        anew = usable & ~steel
-        if not 0.3 * outside.sum() < anew.sum() < 3 * outside.sum():
+        steel = find_largest_part(fill_holes(usable & (redrawn == 0)) & usable)
+        updated = usable & ~steel
+        if not 0.3 * outside.sum() < updated.sum() < 3 * outside.sum():
             return outside
-        outside = anew
-        deep_out, deep_in = shrunk(outside), shrunk(steel)
+        outside = updated
+        deep_out, deep_in = erode(outside), erode(steel)
         if min(deep_out.sum(), deep_in.sum()) < 25:
             break
     return outside

@@ -1,10 +1,8 @@
-"""Choose among the planes of a stack: which are fields, which is sharpest, which are colours.
+"""Select among the planes of a stack: which are fields, which is sharpest, which are colours.
 
-In:  the sizes of a stack's axes, and a way to get one plane. Out: one picture per field.
-Next: the readers.
-Planes along z are one field, of which the sharpest is taken; channels are colours, never fields.
-Where one of them shows another place, the field has the warning `planes_differ`: it was not judged.
-Everything else along a stack (time, position, tiles, plain pages) is a field of its own.
+Planes along z are one field, represented by the sharpest; channels are colours, never fields.
+Where one of them shows another place, which is not evaluated, the field has the warning
+`planes_differ`. Every other axis (time, position, tiles, pages) enumerates separate fields.
 """
 
 from __future__ import annotations
@@ -26,12 +24,12 @@ if TYPE_CHECKING:
 
 DEPTH, CHANNEL = "Z", "C"
 PLANES_DIFFER = "planes_differ"
-"""Warning of a field whose file has planes or channels of another place."""
+"""Warning: the file has planes or channels of another place."""
 COLOURS = 3
 
 
-def fields(sizes: Mapping[str, int]) -> list[Position]:
-    """Give the positions of a stack's fields, in the stack's order.
+def list_fields(sizes: Mapping[str, int]) -> list[Position]:
+    """Return the positions of a stack's fields, in the stack's order.
 
     Args:
         sizes: Axis → length, slowest first, without the picture's own axes.
@@ -42,68 +40,68 @@ def fields(sizes: Mapping[str, int]) -> list[Position]:
     ]
 
 
-def picture(
+def assemble_field(
     at: Position,
     sizes: Mapping[str, int],
     plane: Callable[[Position], Stored],
     *,
     three_are_rgb: bool,
 ) -> tuple[Stored, dict[str, str], tuple[str, ...]]:
-    """Give one field's picture.
+    """Assemble one field's picture.
 
     Args:
-        at: The field's position, from `fields`.
-        sizes: As for `fields`.
+        at: The field's position, from `list_fields`.
+        sizes: As for `list_fields`.
         plane: Decodes the plane at a position.
         three_are_rgb: Whether three grey channels are red, green and blue, or dyes of which the
-            first is taken.
+            first is used.
 
     Returns:
-        The picture; what there is to say of it; and warnings.
+        The picture, its metadata, and warnings.
     """
-    said: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     warnings: list[str] = []
     depth, channels = sizes.get(DEPTH, 1), sizes.get(CHANNEL, 1)
     others: list[str] = []
     if depth > 1:
         sharpest, elsewhere = _choose_plane(at, depth, plane)
         at = {**at, DEPTH: sharpest}
-        said["plane"] = f"{sharpest + 1} of {depth}"
+        metadata["plane"] = f"{sharpest + 1} of {depth}"
         warnings.append("sharpest_plane")
         others += [f"plane {z + 1}" for z in elsewhere]
     if channels > 1:
-        seen = [
+        reduced = [
             ReducedPlane.of(plane({**at, CHANNEL: channel}), outlines=True)
             for channel in range(channels)
         ]
-        others += [f"channel {channel + 1}" for channel in find_other_places(seen, 0)]
+        others += [f"channel {channel + 1}" for channel in find_other_places(reduced, 0)]
     different = (PLANES_DIFFER,) if others else ()
-    said |= {"other_places": ", ".join(others)} if others else {}
+    metadata |= {"other_places": ", ".join(others)} if others else {}
     if channels == COLOURS and three_are_rgb:
         warnings.append("channels_as_rgb")
         shades = [plane({**at, CHANNEL: channel}) for channel in range(COLOURS)]
-        return np.stack(shades, axis=-1), said, (*warnings, *different)
+        return np.stack(shades, axis=-1), metadata, (*warnings, *different)
     if channels > 1:
         warnings.append("first_channel_only")
-    return plane(at), said, (*warnings, *different)
+    return plane(at), metadata, (*warnings, *different)
 
 
 def _choose_plane(
     at: Position, depth: int, plane: Callable[[Position], Stored]
 ) -> tuple[int, list[int]]:
     """Return the sharpest plane along z, and those that show another place."""
-    looks: list[float] = []
+    sharpnesses: list[float] = []
     reduced: list[ReducedPlane] = []
     for z in range(depth):  # one at a time: a plane may have 200 megapixels
         decoded = plane({**at, DEPTH: z})
-        looks.append(sharpness(decoded))
+        sharpnesses.append(compute_sharpness(decoded))
         reduced.append(ReducedPlane.of(decoded))
-    sharpest = int(np.argmax(looks))
+    sharpest = int(np.argmax(sharpnesses))
     return sharpest, find_other_places(reduced, sharpest)
 
 
-def sharpness(plane: Stored) -> float:
-    """Say how sharp a plane is, to compare planes of one field; larger is sharper.
+def compute_sharpness(plane: Stored) -> float:
+    """Return the sharpness of a plane, to compare planes of one field; larger is sharper.
 
     Args:
         plane: (h, w) or (h, w, channels), any integer type.

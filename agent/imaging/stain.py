@@ -1,7 +1,6 @@
-"""See stains in the steel, away from its edge, and fields that show nothing at all.
+"""Detect stains in the steel away from its edge, and fields without any structure.
 
-In:  `Cells`, and which are steel. Out: which are stained; whether there is any structure.
-Next: `specimen_area`. A stain is kept, since the steel under it is steel, and reported.
+A stain is reported and kept, since the steel under it is steel.
 """
 
 from __future__ import annotations
@@ -12,42 +11,51 @@ import cv2
 import numpy as np
 
 from agent.imaging.cells import OCTAVE
-from agent.imaging.outside import count_of, off_the_usual, parted, spread_of, thinned
+from agent.imaging.outside import (
+    compute_deviation,
+    compute_spread,
+    count_cells,
+    label_parts,
+    subsample,
+)
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask
 
 _SPREADS = 7.0
 _LEAST = {"light": 16.0, "red": 5.0, "blue": 5.0}
-"""A patch is a stain if it is so many spreads, and at least so much, off the steel's own tone."""
-_SMALLEST, _LARGEST = 0.004, 0.25  # share of the steel: less is a particle, more is the steel
+"""A stain deviates from the tone of the steel by `_SPREADS` spreads and at least `_LEAST`."""
+_SMALLEST, _LARGEST = (
+    0.004,
+    0.25,
+)  # share of the steel: less is a particle, more is the steel itself
 _PATCH = 3.0  # cells, standard deviation of the blur: structure averages out, a stain does not
 _ONE_TONE = 8.0  # range of L, 0 to 255, below which a field has one tone
 _OPEN = np.ones((5, 5), np.uint8)
 
 
-def stained(cells: Cells, steel: Mask) -> Mask:
-    """Mark patches of steel that are discoloured, or much darker or brighter than the rest."""
-    found = np.zeros(steel.shape, bool)
+def find_stains(cells: Cells, steel: Mask) -> Mask:
+    """Return the patches of steel that are discoloured, or much darker or brighter than usual."""
+    stains = np.zeros(steel.shape, bool)
     total = int(steel.sum())
-    if total < 400:  # noqa: PLR2004 - cells, too few to say what is usual
-        return found
+    if total < 400:  # noqa: PLR2004 - cells, too few for a reference tone
+        return stains
     for name, least in _LEAST.items():
-        off = off_the_usual(getattr(cells, name), steel, steel, _PATCH)
-        limit = max(least, _SPREADS * spread_of(off[thinned(steel)]))
-        for strange in (off > limit, off < -limit):
-            if count_of(strange) < _SMALLEST * total:
+        off = compute_deviation(getattr(cells, name), steel, steel, _PATCH)
+        limit = max(least, _SPREADS * compute_spread(off[subsample(steel)]))
+        for deviates in (off > limit, off < -limit):
+            if count_cells(deviates) < _SMALLEST * total:
                 continue
-            patch = cv2.morphologyEx((strange & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
-            marks, areas = parted(patch, connectivity=8)
+            patch = cv2.morphologyEx((deviates & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
+            marks, areas = label_parts(patch, connectivity=8)
             large = areas >= _SMALLEST * total
             large[0] = False
-            found |= large[marks]
-    return found if found.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
+            stains |= large[marks]
+    return stains if stains.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
 
 
-def structureless(cells: Cells) -> bool:
-    """Say whether a field shows one tone and no structure beyond the camera's own noise."""
+def is_structureless(cells: Cells) -> bool:
+    """Return whether a field shows one tone and no structure beyond the camera's noise."""
     usable = cells.usable
     if not usable.any():
         return False

@@ -1,9 +1,8 @@
-"""Read TIFF in all its forms, and say which of its pages are micrographs.
+"""Read TIFF of all kinds and select the pages that are micrographs.
 
-In:  a file's bytes. Out: a `Loader` per micrograph. Next: `read`.
-A micrograph is one field: pyramid levels, thumbnails and masks are none, z planes are one field
-of which the sharpest plane is taken, three single channels are one colour picture. Everything
-else along a stack (time, tiles, plain pages) is a micrograph of its own.
+A micrograph is one field: pyramid levels, thumbnails and masks are not; z planes are one field
+represented by the sharpest plane; three single channels are one colour picture. Every other page
+of a stack (time, tiles, plain pages) is a separate micrograph.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ import numpy as np
 import tifffile
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import most_bits, ome_bits, tiff_scales, tiff_text
+from agent.imaging.metadata import read_ome_bits, read_tiff_bits, read_tiff_scales, read_tiff_text
 from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
-from agent.imaging.stack import COLOURS, fields, picture
-from agent.imaging.tones import GREY_ALPHA, to_rgb, torn_at, upright
+from agent.imaging.stack import COLOURS, assemble_field, list_fields
+from agent.imaging.tones import GREY_ALPHA, apply_orientation, find_tear, to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,23 +34,23 @@ if TYPE_CHECKING:
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SHORTEST_BYTES = 8
-"""A TIFF's header: how it begins, and where its first page is described."""
+"""Size of a TIFF's header: signature and offset of the first page."""
 YCBCR = 6
 JPEG, JPEG_END = 7, b"\xff\xd9"
 PICTURE_AXES = "YXS"
 PLAIN_KINDS = ("generic", "uniform", "shaped")
-"""Files of pages; in others (OME, ImageJ, …) what holds for all planes stands at the first."""
+"""Files of independent pages; in others (OME, ImageJ, …) the first page describes all planes."""
 LEVEL_AT_MOST = 0.75
 SAME_PICTURE = 0.9
 """A page at most this much as large as the largest, and this alike, is a level of its pyramid."""
 REDUCED, MASK = 1, 4
 """Bits of the NewSubfileType tag: a smaller version of another page, a transparency mask."""
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # we judge damage ourselves
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage is detected here
 
 
-def tiff(content: bytes, limits: Limits) -> list[Loader]:
-    """Read a TIFF.
+def list_tiff_loaders(content: bytes, limits: Limits) -> list[Loader]:
+    """Return the loaders of a TIFF.
 
     Returns:
         One loader per micrograph, in the order of the file.
@@ -64,14 +63,14 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     tif = tifffile.TiffFile(BytesIO(content), _multifile=False)
     if len(tif.pages) == 0:
         raise FileError(FileCode.TRUNCATED, "the TIFF ends before its first page is described.")
-    stacks = _stacks(tif)
+    stacks = _list_stacks(tif)
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
     file = _File(content, tif)
-    largest = max(stacks, key=_standing)  # a preview may stand before its picture
+    largest = max(stacks, key=_rank)  # a preview may precede its picture
     whole = [stack for stack in stacks if not file.is_copy(stack, largest)] or [largest]
-    each = [(stack, at) for stack in whole for at in fields(stack.sizes)]
+    each = [(stack, at) for stack in whole for at in list_fields(stack.sizes)]
     check_pages(len(each), limits)
     left_out = len(whole) < len(stacks)
     return [partial(file.load, stack, at, left_out=left_out) for stack, at in each]
@@ -79,7 +78,7 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """Planes of one size: what tifffile calls a series."""
+    """Planes of one size, a series in tifffile."""
 
     image: int
     kind: str
@@ -90,36 +89,36 @@ class _Stack:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Axis → length, slowest first, without the picture's own."""
+        """Axis → length, slowest first, without the picture's axes."""
         return dict(zip(self.axes, self.leading, strict=True))
 
     def plane(self, position: Position) -> int:
-        """Number of the plane at a position; an axis left out is at its start."""
+        """Return the index of the plane at a position; a missing axis counts as 0."""
         number = 0
         for axis, size in self.sizes.items():
             number = number * size + position.get(axis, 0)
         return number
 
     def described(self, number: int) -> tifffile.TiffPage:
-        """Give the page whose tags speak of a plane: its own, where each page stands alone.
+        """Return the page whose tags describe a plane: its own in files of independent pages.
 
-        Pages alike in size may still differ in resolution, palette and orientation.
+        Pages of one size may still differ in resolution, palette and orientation.
         """
         own = self.pages[number] if number < len(self.pages) else None
         return own.aspage() if own is not None and self.kind in PLAIN_KINDS else self.page
 
 
-def _stacks(tif: tifffile.TiffFile) -> list[_Stack]:
-    found = []
+def _list_stacks(tif: tifffile.TiffFile) -> list[_Stack]:
+    stacks = []
     for image, series in enumerate(tif.series):
-        # tifffile takes halves for pyramid levels by their size alone; we look at them.
+        # tifffile treats half-size pages as pyramid levels by size alone; they are compared here.
         guessed = series.levels[1:] if series.kind == "generic" else []
         own = [series, *(level for level in guessed if not level.keyframe.is_subifd)]
-        found += [_stack(image, one) for one in own if set("YX") <= set(one.axes)]
-    return found
+        stacks += [_build_stack(image, level) for level in own if set("YX") <= set(level.axes)]
+    return stacks
 
 
-def _stack(image: int, series: tifffile.TiffPageSeries) -> _Stack:
+def _build_stack(image: int, series: tifffile.TiffPageSeries) -> _Stack:
     sizes = dict(zip(series.axes, series.shape, strict=True))
     axes = "".join(axis for axis in series.axes if axis not in PICTURE_AXES)
     leading = tuple(sizes[axis] for axis in axes)
@@ -134,19 +133,19 @@ class _File:
     tif: tifffile.TiffFile
 
     def is_copy(self, stack: _Stack, largest: _Stack) -> bool:
-        """Say whether a page is no field: a thumbnail, a mask, a pyramid's level.
+        """Return whether a page is a thumbnail, a mask or a pyramid level.
 
-        An unmarked page is a level if it is the largest page made smaller.
+        An unmarked page is a level if it equals the largest page reduced in size.
         """
         if stack.page.subfiletype & (REDUCED | MASK):
             return True
         width, height = stack.page.imagewidth, stack.page.imagelength
-        if not _same_shape_but_smaller(stack.page, largest.page):
+        if not _is_reduced(stack.page, largest.page):
             return False
-        large, small = (_grey(self._plane(one, {})[0]) for one in (largest, stack))
-        shrunk = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
-        alike = np.corrcoef(shrunk.ravel(), small.ravel())[0, 1]
-        return bool(alike > SAME_PICTURE)
+        large, small = (_to_grey(self._plane(each, {})[0]) for each in (largest, stack))
+        reduced = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
+        correlation = np.corrcoef(reduced.ravel(), small.ravel())[0, 1]
+        return bool(correlation > SAME_PICTURE)
 
     def load(self, stack: _Stack, at: Position, *, left_out: bool) -> Page:
         alphas: set[bool] = set()
@@ -156,16 +155,16 @@ class _File:
             alphas.add(alpha)
             return stored
 
-        stored, noted, chosen = picture(at, stack.sizes, plane, three_are_rgb=True)
+        stored, noted, chosen = assemble_field(at, stack.sizes, plane, three_are_rgb=True)
         page = stack.described(stack.plane(at))
-        bits = ome_bits(self.tif, stack.image) or most_bits(page)
+        bits = read_ome_bits(self.tif, stack.image) or read_tiff_bits(page)
         pixels, toned = to_rgb(stored, bits=bits, alpha=True in alphas)
-        um, unclear = tiff_scales(self.tif, page, stack.image)
+        um, unclear = read_tiff_scales(self.tif, page, stack.image)
         orientation = page.tags.valueof(274, 1)
         return Page(
-            pixels=pixels if orientation == 1 else upright(pixels, orientation),
+            pixels=pixels if orientation == 1 else apply_orientation(pixels, orientation),
             um_per_px=um,
-            metadata=tiff_text(self.tif, page) | noted,
+            metadata=read_tiff_text(self.tif, page) | noted,
             warnings=(
                 *chosen,
                 *(("first_channel_only",) if _has_more_channels(page) else ()),
@@ -176,20 +175,20 @@ class _File:
         )
 
     def _plane(self, stack: _Stack, at: Position) -> tuple[Stored, bool]:
-        """Decode one plane; says too whether its last channel is transparency."""
+        """Return one decoded plane, and whether its last channel is transparency."""
         number = stack.plane(at)
-        refuse_colours(stack.page)
+        check_colours(stack.page)
         if len(stack.pages) == math.prod(stack.leading):
             stored = self._decoded(stack.page, stack.pages[number])
         else:
             stored = self._of_one_page(stack, number)
         stored = _rows_first(stored, stack.page.axes)
-        if not stack.page.is_tiled and torn_at(stored) is not None:
+        if not stack.page.is_tiled and find_tear(stored) is not None:
             raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
-        return _coloured(stack.described(number), stored)
+        return _to_colours(stack.described(number), stored)
 
     def _of_one_page(self, stack: _Stack, number: int) -> Stored:
-        """Give a plane of a stack that its first page alone describes, as large ones are."""
+        """Return a plane of a stack that only its first page describes, as in large stacks."""
         page = stack.page
         start = page.dataoffsets[0] + number * page.nbytes
         if not page.is_contiguous or start + page.nbytes > len(self.content):
@@ -217,7 +216,7 @@ class _File:
 
     def _view(self, page: tifffile.TiffPage, start: int) -> Stored:
         # A view of the bytes in memory: a 100-megapixel page needs no second copy.
-        order = _dtype(page).newbyteorder(self.tif.byteorder)
+        order = _get_dtype(page).newbyteorder(self.tif.byteorder)
         values = np.frombuffer(self.content, order, math.prod(page.shape), start)
         native = values if order.isnative else values.astype(order.newbyteorder("="))
         return native.reshape(page.shape)
@@ -225,7 +224,11 @@ class _File:
     def _refuse_cut(
         self, described: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffFrame
     ) -> None:
-        """Refuse a page some of whose strips or tiles are not in the file, or hold zeros only."""
+        """Check that all strips and tiles of a page are in the file and not only zeros.
+
+        Raises:
+            FileError: `truncated`.
+        """
         parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
         if len(parts) < math.prod(described.chunked) or not all(map(all, parts)):
             raise FileError(FileCode.TRUNCATED, "some of its strips or tiles were never written.")
@@ -236,7 +239,7 @@ class _File:
             raise FileError(
                 FileCode.TRUNCATED, f"the file has {len(self.content)} bytes, its pages need {end}."
             )
-        if _code(described.compression) == JPEG and not all(
+        if _get_code(described.compression) == JPEG and not all(
             self.content.rfind(JPEG_END, offset, offset + count) > 0 for offset, count in parts
         ):
             raise FileError(FileCode.TRUNCATED, "one of its JPEG parts has no end marker.")
@@ -247,29 +250,29 @@ class _File:
             raise FileError(FileCode.TRUNCATED, "its tiles break off into zeros in mid-row.")
 
     def _are_torn(self, page: tifffile.TiffPage, parts: Sequence[tuple[int, int]]) -> bool:
-        """Say whether raw tiles break off into zeros, in the order in which the file has them.
+        """Return whether raw tiles end in zeros within a row, in the order of the file.
 
-        A tile of zeros alone says nothing: the specimen may end there, or the picture.
+        A tile of zeros alone proves nothing: the specimen or the picture may end there.
         """
         across, down = page.tilewidth, page.tilelength
-        pixel = _dtype(page).itemsize * (page.samplesperpixel if page.planarconfig == 1 else 1)
+        pixel = _get_dtype(page).itemsize * (page.samplesperpixel if page.planarconfig == 1 else 1)
         whole = across * down * pixel
         in_file = [at for at, count in sorted(parts) if count == whole]
         full = [n for n, at in enumerate(in_file) if self.content.count(0, at, at + whole) != whole]
         if not full:
             return False
-        near = in_file[max(full[-1] - 1, 0) : full[-1] + 1]
-        held = b"".join(self.content[at : at + whole] for at in near) + bytes(across * pixel)
-        return torn_at(np.frombuffer(held, np.uint8).reshape(-1, across, pixel)) is not None
+        last = in_file[max(full[-1] - 1, 0) : full[-1] + 1]
+        buffer = b"".join(self.content[at : at + whole] for at in last) + bytes(across * pixel)
+        return find_tear(np.frombuffer(buffer, np.uint8).reshape(-1, across, pixel)) is not None
 
 
-def _standing(stack: _Stack) -> tuple[bool, int]:
-    """Rank the pages of a file: those not marked as copies first, then by size."""
+def _rank(stack: _Stack) -> tuple[bool, int]:
+    """Return the sort key of a page: pages not marked as copies first, then by size."""
     page = stack.page
     return not page.subfiletype & (REDUCED | MASK), page.imagewidth * page.imagelength
 
 
-def _same_shape_but_smaller(page: tifffile.TiffPage, largest: tifffile.TiffPage) -> bool:
+def _is_reduced(page: tifffile.TiffPage, largest: tifffile.TiffPage) -> bool:
     across = page.imagewidth / largest.imagewidth
     down = page.imagelength / largest.imagelength
     return across <= LEVEL_AT_MOST and abs(across - down) * largest.imagewidth <= 2 / min(
@@ -277,14 +280,18 @@ def _same_shape_but_smaller(page: tifffile.TiffPage, largest: tifffile.TiffPage)
     )
 
 
-def _grey(stored: Stored) -> NDArray[np.float32]:
+def _to_grey(stored: Stored) -> NDArray[np.float32]:
     plane = stored if stored.ndim == 2 else stored[..., 0]  # noqa: PLR2004 - rows and columns
     return plane.astype(np.float32)
 
 
-def refuse_colours(page: tifffile.TiffPage) -> None:
-    """Refuse what is not a picture in grey or RGB, before it is decoded. Raises `FileError`."""
-    photometric = _code(page.photometric)
+def check_colours(page: tifffile.TiffPage) -> None:
+    """Check before decoding that a page is a picture in grey or RGB.
+
+    Raises:
+        FileError: `unsupported`.
+    """
+    photometric = _get_code(page.photometric)
     if photometric == 5:  # noqa: PLR2004 - "separated"
         raise FileError(
             FileCode.UNSUPPORTED, "its colours are CMYK, which is for printing; export it as RGB."
@@ -292,14 +299,14 @@ def refuse_colours(page: tifffile.TiffPage) -> None:
     if not 0 <= photometric <= 6:  # noqa: PLR2004 - CIELAB, raw sensor data, depth maps
         raise FileError(
             FileCode.UNSUPPORTED,
-            f"its colours are stored as {_name(page.photometric)}; export it as grey or RGB.",
+            f"its colours are stored as {_get_name(page.photometric)}; export it as grey or RGB.",
         )
     subsampled = tuple(page.subsampling or (1, 1)) != (1, 1)
     if photometric == YCBCR and not _is_jpeg(page) and subsampled:
         raise FileError(
             FileCode.UNSUPPORTED, "its colours are subsampled YCbCr without JPEG; export it as RGB."
         )
-    dtype = _dtype(page)
+    dtype = _get_dtype(page)
     if dtype.kind not in "ub" or dtype.itemsize > 2:  # noqa: PLR2004 - bytes
         raise FileError(
             FileCode.UNSUPPORTED,
@@ -308,36 +315,36 @@ def refuse_colours(page: tifffile.TiffPage) -> None:
         )
 
 
-def _dtype(page: tifffile.TiffPage) -> np.dtype[Any]:
+def _get_dtype(page: tifffile.TiffPage) -> np.dtype[Any]:
     if page.dtype is None:
         raise FileError(FileCode.UNSUPPORTED, "its values are of no known kind.")
     return page.dtype
 
 
 def _is_jpeg(page: tifffile.TiffPage) -> bool:
-    """Say whether a decoder turns YCbCr into RGB on the way, as those of JPEG do."""
-    return _code(page.compression) in (6, JPEG, 33007, 34712)
+    """Return whether the decoder converts YCbCr to RGB, as JPEG decoders do."""
+    return _get_code(page.compression) in (6, JPEG, 33007, 34712)
 
 
-def _code(value: object) -> int:
-    """Give a tag's number; a damaged tag may hold anything."""
+def _get_code(value: object) -> int:
+    """Return a tag's number, or -1; a damaged tag may hold anything."""
     return int(value) if isinstance(value, int) else -1
 
 
-def _name(value: object) -> str:
+def _get_name(value: object) -> str:
     return str(getattr(value, "name", value))
 
 
 def _rows_first(stored: Stored, axes: str) -> Stored:
-    """Bring a decoded page to (h, w) or (h, w, channels)."""
+    """Return a decoded page as (h, w) or (h, w, channels)."""
     while stored.ndim > 2 and axes[0] not in PICTURE_AXES:  # noqa: PLR2004 - rows and columns
         stored, axes = stored[0], axes[1:]
     return np.moveaxis(stored, 0, -1) if axes.startswith("S") else stored
 
 
 def _has_more_channels(page: tifffile.TiffPage) -> bool:
-    """Say whether a grey page has other channels beside its first that are no transparency."""
-    if _code(page.photometric) not in (0, 1) or page.samplesperpixel in (1, COLOURS):
+    """Return whether a grey page has further channels that are not transparency."""
+    if _get_code(page.photometric) not in (0, 1) or page.samplesperpixel in (1, COLOURS):
         return False
     return page.samplesperpixel > GREY_ALPHA or not _has_alpha(page)
 
@@ -346,9 +353,9 @@ def _has_alpha(page: tifffile.TiffPage) -> bool:
     return [int(e) for e in page.extrasamples][:1] in ([1], [2])
 
 
-def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
-    """Look palettes up, turn negatives round, widen fewer than eight bits."""
-    photometric, bits = _code(page.photometric), _code(page.bitspersample)
+def _to_colours(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
+    """Apply palettes, invert negatives, and expand fewer than eight bits."""
+    photometric, bits = _get_code(page.photometric), _get_code(page.bitspersample)
     if photometric == 3:  # noqa: PLR2004 - palette
         table = np.asarray(page.colormap)
         if table.ndim != 2 or len(table) != COLOURS:  # noqa: PLR2004 - a row per colour

@@ -1,11 +1,9 @@
-"""Turn whatever a camera stored into RGB, eight bits a channel, by one fixed rule.
+"""Convert stored pixels to 8-bit RGB by one fixed rule.
 
-In:  grey or colour arrays of 8 or 16 bits. Out: (h, w, 3) uint8. Next: `read`.
-Sixteen bits become eight by leaving out the lowest bits that the camera did not fill in: the
-value is shifted, never stretched to the image's own darkest and brightest, so one steel under
-one lamp has one grey in every image, in training as in service. How many bits are meant comes
-from the file; where it does not say, it is the smallest of 8, 12, 14 and 16 that holds the
-page's largest value, and the page says so (`bit_depth_inferred`).
+16 bits become 8 by dropping the lowest bits of the camera's bit depth: values are shifted, never
+stretched to the image's extremes, so one steel under one lamp has one grey in every image, in
+training as in service. The bit depth comes from the file; without it, it is the smallest of 8,
+12, 14 and 16 that holds the largest value, with the warning `bit_depth_inferred`.
 """
 
 from __future__ import annotations
@@ -23,34 +21,34 @@ if TYPE_CHECKING:
     from agent.imaging.page import Stored
 
 CAMERA_BITS = (8, 12, 14, 16)
-"""Depths that cameras have; 10 is left out, since a dim 12-bit image would be taken for it."""
+"""Bit depths of cameras; not 10, which a dim 12-bit image would match."""
 BLOCK_ROWS = 256
-"""Rows converted at a time, so that the work needs no second copy of a large image."""
+"""Rows per block, so that no second copy of a large image is needed."""
 MOSTLY_DARK = 0.2
-"""Share of one value above which a row is no ordinary row of a picture."""
+"""Share of one value above which a row is not an ordinary row of a picture."""
 GREY_ALPHA, RGB, RGBA = 2, 3, 4
 
 
 def to_rgb(
     stored: Stored, *, bits: int | None = None, alpha: bool = False
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Convert one page; the rule is this module's first paragraph.
+    """Convert one page by the rule in the module docstring.
 
     Args:
         stored: (h, w) or (h, w, channels), bool, uint8 or uint16; channels grey or RGB first.
-        bits: How many bits the camera meant, if the file says.
-        alpha: Whether the last channel is transparency; it is left out, colours stay.
+        bits: Bit depth of the camera, or None.
+        alpha: Whether the last channel is transparency; it is dropped, colours stay.
 
     Returns:
         (h, w, 3) uint8 RGB, and warnings.
 
     Raises:
-        FileError: `unsupported`, where black and white are undefined or channels are not a picture.
+        FileError: `unsupported`: black and white are undefined, or channels are not a picture.
     """
     values = stored[..., None] if stored.ndim == 2 else stored  # noqa: PLR2004 - rows and columns
     warnings: list[str] = []
     if alpha:
-        if not _opaque(values[..., -1]):
+        if not _is_opaque(values[..., -1]):
             warnings.append("transparency_ignored")
         values = values[..., :-1]
     if values.shape[-1] not in (1, RGB):
@@ -60,7 +58,7 @@ def to_rgb(
         )
     shift = 0
     if values.dtype == np.uint16:
-        meant = _meant_bits(values, bits)
+        meant = _infer_bits(values, bits)
         shift = meant - 8
         if meant != bits:
             warnings.append("bit_depth_inferred")
@@ -70,10 +68,10 @@ def to_rgb(
             f"its values are {values.dtype}, for which black and white are not defined; "
             "export it with 8 or 16 bits per channel.",
         )
-    return _filled(values, shift), tuple(warnings)
+    return _expand(values, shift), tuple(warnings)
 
 
-def _filled(values: Stored, shift: int) -> NDArray[np.uint8]:
+def _expand(values: Stored, shift: int) -> NDArray[np.uint8]:
     height, width, channels = values.shape
     if values.dtype == np.uint8 and channels == RGB:
         return np.ascontiguousarray(values)
@@ -84,33 +82,33 @@ def _filled(values: Stored, shift: int) -> NDArray[np.uint8]:
             rows = rows * np.uint8(255)
         elif shift:
             rows = (rows >> shift).astype(np.uint8)
-        out[top : top + BLOCK_ROWS] = rows if channels == RGB else _grey_as_rgb(rows)
+        out[top : top + BLOCK_ROWS] = rows if channels == RGB else _grey_to_rgb(rows)
     return out
 
 
-def _grey_as_rgb(rows: Stored) -> NDArray[np.uint8]:
-    # Three times as fast as NumPy's broadcasting.
+def _grey_to_rgb(rows: Stored) -> NDArray[np.uint8]:
+    # Three times faster than NumPy's broadcasting.
     return np.asarray(
         cv2.cvtColor(np.ascontiguousarray(rows[..., 0]), cv2.COLOR_GRAY2RGB), np.uint8
     )
 
 
-def _meant_bits(values: Stored, said: int | None) -> int:
+def _infer_bits(values: Stored, stated: int | None) -> int:
     largest = int(values.max())
-    if said and 8 <= said <= 16 and largest < 1 << said:  # noqa: PLR2004 - bits of uint16
-        return said
+    if stated and 8 <= stated <= 16 and largest < 1 << stated:  # noqa: PLR2004 - bits of uint16
+        return stated
     return next(bits for bits in CAMERA_BITS if largest < 1 << bits)
 
 
-def _opaque(alpha: Stored) -> bool:
+def _is_opaque(alpha: Stored) -> bool:
     return bool(alpha.min() == np.iinfo(alpha.dtype).max)
 
 
-def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn a picture as its EXIF or TIFF orientation (1 to 8) asks; anything else is 1.
+def apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return a picture turned upright by its EXIF or TIFF orientation (1 to 8); others count as 1.
 
     Source:
-        TIFF 6.0, tag 274: which corner row 0 and column 0 of the file stand for.
+        TIFF 6.0, tag 274: the corner that row 0 and column 0 of the file represent.
     """
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
@@ -121,16 +119,16 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def torn_at(rows: Stored) -> int | None:
-    """Say at which row an image breaks off into zeros, as a half-copied file does.
+def find_tear(rows: Stored) -> int | None:
+    """Return the row at which an image breaks off into zeros, as in a half-copied file.
 
-    A copy that was announced at full length but not filled breaks off in the middle of a row:
-    what precedes the break is an ordinary row, what follows is one value, and every later row is
-    zero. Dark steel, resin or an info band does not look so: it ends at a row's start, or its
-    edge wanders. Trailing zero bytes of the file say nothing: good tiled files end in padding.
+    A copy allocated at full length but not filled breaks off within a row: before the break is an
+    ordinary row, after it one value, and every later row is zero. Dark steel, resin or an info band
+    differs: it ends at the start of a row, or its edge is irregular. Trailing zero bytes of the
+    file prove nothing: valid tiled files end in padding.
 
     Args:
-        rows: (h, w) or (h, w, channels), in the order the file stores them.
+        rows: (h, w) or (h, w, channels), in the order of the file.
 
     Returns:
         The row of the break, or None.

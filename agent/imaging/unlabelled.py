@@ -1,8 +1,5 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
-"""Believe a micron bar that has no label only if nothing else can look like it.
-
-In:  the pixels, a line, the info band. Out: yes or no. Next: `micron_bar`.
-"""
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Accept a micron bar without a label only if nothing else can resemble it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import within
-from agent.imaging.lines import EVEN, colour_of, is_arrow
+from agent.imaging.lines import EVEN, is_arrow, measure_colour
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,11 +17,11 @@ if TYPE_CHECKING:
     from agent.imaging.boxes import Box
     from agent.imaging.lines import Line
 
-_ALONE = 8  # pixels around a line in which its ink must have ended
+_ALONE = 8  # pixels around a line within which its ink must end
 
 
 def is_bar_without_label(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
-    """Say whether a line without a label is a bar: clear, whole, alone, and where bars stand.
+    """Return whether a line without a label is a bar: clear, whole, alone, in a usual place.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
@@ -36,12 +33,12 @@ def is_bar_without_label(pixels: NDArray[np.uint8], line: Line, band: Box | None
     low = min(y0, height - y1) < 0.15 * height
     cornered = low and min(x0, width - x1) < 0.15 * width
     drawn = low and not line.framed and line.width >= 30 and line.contrast >= 80
-    if not drawn or not _stands_alone(pixels, line):
+    if not drawn or not _is_isolated(pixels, line):
         return False
     if line.kind in ("caps", "ruler"):
         return max(line.crisp, line.even) > EVEN and (line.exact or line.contrast > 100)
     if line.kind in ("comb", "checker"):
-        return cornered and line.width > 2 * line.height and _ticks_alike(line)
+        return cornered and line.width > 2 * line.height and _has_equal_ticks(line)
     clear = line.contrast > 100
     if clear and line.width > 50 and line.even > (0.9 if line.exact else 0.97):
         return cornered or (band is not None and within(line.box, band))
@@ -53,19 +50,19 @@ def is_bar_without_label(pixels: NDArray[np.uint8], line: Line, band: Box | None
     return arrow or (solid and (sure or (cornered and not faint)))
 
 
-def _ticks_alike(line: Line) -> bool:
-    """Say whether the outer ticks of a ruler are equally wide, as drawn ones are."""
+def _has_equal_ticks(line: Line) -> bool:
+    """Return whether the outer ticks of a ruler are equally wide, as drawn ones are."""
     first, last = line.ticks
     return first is None or last is None or abs(first[1] - first[0] - last[1] + last[0]) <= 1
 
 
-def _stands_alone(pixels: NDArray[np.uint8], line: Line) -> bool:
-    """Say whether a line's ink ends with it all around; a grain boundary's goes on."""
+def _is_isolated(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether a line's ink ends with it on all sides; that of a grain boundary continues."""
     x0, y0, x1, y1 = line.box
     left, top, right, foot = x0 - _ALONE, y0 - _ALONE, x1 + _ALONE, y1 + _ALONE
     left, top = max(0, left), max(0, top)
     picture = pixels[top:foot, left:right]
-    off = cv2.absdiff(picture, np.full_like(picture, np.rint(colour_of(pixels, line))))
+    off = cv2.absdiff(picture, np.full_like(picture, np.rint(measure_colour(pixels, line))))
     ink = cv2.inRange(off.max(axis=2), 0, 0.5 * line.contrast)
     _, marks, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     core = marks[line.core[1] - top : line.core[3] - top, line.core[0] - left : line.core[2] - left]

@@ -1,9 +1,7 @@
-"""Read microscope makers' own files: Zeiss CZI, Leica LIF, Nikon ND2.
+"""Read files of microscope makers: Zeiss CZI, Leica LIF, Nikon ND2.
 
-In:  a file's bytes and path. Out: a `Loader` per field. Next: `read`.
-Their libraries come with the extra `vendor`; without it a file is `unsupported`, and the
-sentence says what to install. Some of them open the path a second time; whether the file is
-whole is judged on the bytes that were hashed.
+Their libraries are in the extra `vendor`; without it a file is `unsupported`, with a message what
+to install. Some libraries open the path again; completeness is checked on the hashed bytes.
 """
 
 from __future__ import annotations
@@ -17,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import UM_PER, named, parsed, square
+from agent.imaging.metadata import UM_PER, get_square_scale, iter_elements, parse_xml
 from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
-from agent.imaging.stack import fields, picture
+from agent.imaging.stack import assemble_field, list_fields
 from agent.imaging.tones import to_rgb
 
 if TYPE_CHECKING:
@@ -38,8 +36,8 @@ OLD_ND2_END = b"LABORATORY IMAGING ND BOX MAP"
 PICTURE_AXES = "YXS"
 
 
-def czi(content: bytes, path: Path, limits: Limits) -> list[Loader]:
-    """Read a Zeiss CZI: a micrograph per scene, time and tile position.
+def list_czi_loaders(content: bytes, path: Path, limits: Limits) -> list[Loader]:
+    """Return the loaders of a Zeiss CZI: one per scene, time and tile position.
 
     Raises:
         FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
@@ -47,26 +45,26 @@ def czi(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     try:
         from pylibCZIrw import czi as library  # noqa: PLC0415 - an extra
     except ImportError:
-        raise _missing("a Zeiss CZI file") from None
-    _refuse_cut_czi(content)
+        raise _build_missing_error("a Zeiss CZI file") from None
+    _check_czi_complete(content)
     with library.open_czi(str(path)) as file:
         scenes = dict(file.scenes_bounding_rectangle_no_pyramid) or {
             None: file.total_bounding_rectangle_no_pyramid
         }
         box = file.total_bounding_box_no_pyramid
-        xml = parsed(file.raw_metadata)
+        xml = parse_xml(file.raw_metadata)
     sizes = {
         axis: end - start for axis, (start, end) in box.items() if axis in "TZC" and end - start > 1
     }
     check_pages(math.prod(sizes.values()), limits)
     for scene in scenes.values():
         check_size(scene.w, scene.h, limits)
-    each = [(scene, at) for scene in scenes for at in fields(sizes)]
+    each = [(scene, at) for scene in scenes for at in list_fields(sizes)]
     check_pages(len(each), limits)
-    return [partial(_czi_page, path, scene, at, sizes, xml) for scene, at in each]
+    return [partial(_load_czi_page, path, scene, at, sizes, xml) for scene, at in each]
 
 
-def _czi_page(
+def _load_czi_page(
     path: Path, scene: int | None, at: Position, sizes: Mapping[str, int], xml: ET.Element
 ) -> Page:
     from pylibCZIrw import czi as library  # noqa: PLC0415
@@ -77,45 +75,49 @@ def _czi_page(
         return np.asarray(stored[..., 0] if stored.shape[2] == 1 else stored[..., ::-1])
 
     with library.open_czi(str(path)) as file:
-        stored, said, warnings = picture(at, sizes, plane, three_are_rgb=False)
-    bits = next((e.text for e in named(xml, "ComponentBitCount") if e.text), "")
-    pixels, more = to_rgb(stored, bits=int(bits) if bits.isdigit() else None)
-    metres = {e.get("Id"): _value(e) for e in named(xml, "Distance")}
+        stored, facts, warnings = assemble_field(at, sizes, plane, three_are_rgb=False)
+    bits = next((e.text for e in iter_elements(xml, "ComponentBitCount") if e.text), "")
+    pixels, tone_warnings = to_rgb(stored, bits=int(bits) if bits.isdigit() else None)
+    metres = {e.get("Id"): _read_value(e) for e in iter_elements(xml, "Distance")}
     return Page(
         pixels=pixels,
-        um_per_px=square(*(value and value * 1e6 for value in map(metres.get, "XY"))),
-        metadata=_czi_text(xml) | said,
-        warnings=(*warnings, *more),
+        um_per_px=get_square_scale(*(value and value * 1e6 for value in map(metres.get, "XY"))),
+        metadata=_read_czi_text(xml) | facts,
+        warnings=(*warnings, *tone_warnings),
     )
 
 
-def _value(element: ET.Element) -> float | None:
+def _read_value(element: ET.Element) -> float | None:
     try:
-        return float(next(named(element, "Value")).text or "")
+        return float(next(iter_elements(element, "Value")).text or "")
     except (ValueError, StopIteration):
         return None
 
 
-def _czi_text(xml: ET.Element) -> dict[str, str]:
-    nothing = parsed("")
-    used = next((e.get("Id") for e in named(xml, "ObjectiveRef")), None)
-    objectives = [e for e in named(xml, "Objective") if used is None or e.get("Id") == used]
+def _read_czi_text(xml: ET.Element) -> dict[str, str]:
+    nothing = parse_xml("")
+    used = next((e.get("Id") for e in iter_elements(xml, "ObjectiveRef")), None)
+    objectives = [e for e in iter_elements(xml, "Objective") if used is None or e.get("Id") == used]
     objective = objectives[0] if objectives else nothing
-    said = {
-        "microscope": next(named(xml, "Microscope"), nothing).get("Name"),
+    texts = {
+        "microscope": next(iter_elements(xml, "Microscope"), nothing).get("Name"),
         "objective": objective.get("Name"),
-        "magnification": _text(objective, "NominalMagnification"),
-        "acquired_at": _text(xml, "AcquisitionDateAndTime"),
+        "magnification": _read_text(objective, "NominalMagnification"),
+        "acquired_at": _read_text(xml, "AcquisitionDateAndTime"),
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: text for name, text in texts.items() if text}
 
 
-def _text(xml: ET.Element, name: str) -> str:
-    return next((e.text.strip() for e in named(xml, name) if e.text), "")
+def _read_text(xml: ET.Element, name: str) -> str:
+    return next((e.text.strip() for e in iter_elements(xml, name) if e.text), "")
 
 
-def _refuse_cut_czi(content: bytes) -> None:
-    """Walk the segments: each says how long it is, so a cut or unfilled file shows."""
+def _check_czi_complete(content: bytes) -> None:
+    """Check that the segments, each of stated length, fill the file.
+
+    Raises:
+        FileError: `truncated`.
+    """
     at = 0
     while at < len(content):
         if at + 32 > len(content) or not content[at : at + 16].rstrip(b"\0"):
@@ -130,8 +132,8 @@ def _refuse_cut_czi(content: bytes) -> None:
         at += 32 + allocated
 
 
-def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
-    """Read a Leica LIF: a micrograph per image, time and tile.
+def list_lif_loaders(content: bytes, _: Path, limits: Limits) -> list[Loader]:
+    """Return the loaders of a Leica LIF: one per image, time and tile.
 
     Raises:
         FileError: `unsupported`, `too_large` or `unreadable`.
@@ -139,7 +141,7 @@ def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
     try:
         from liffile import LifFile  # noqa: PLC0415 - an extra
     except ImportError:
-        raise _missing("a Leica LIF file") from None
+        raise _build_missing_error("a Leica LIF file") from None
     file = LifFile(BytesIO(content), squeeze=False)
     images = [image for image in file.images if not image.is_flim]
     every = [dict(image.sizes) for image in images]
@@ -150,14 +152,14 @@ def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
         check_size(sizes["X"], sizes["Y"], limits)
         stack = {axis: n for axis, n in sizes.items() if axis not in PICTURE_AXES}
         check_pages(math.prod(stack.values()), limits)
-        loaders += [partial(_lif_page, image, sizes, at) for at in fields(stack)]
+        loaders += [partial(_load_lif_page, image, sizes, at) for at in list_fields(stack)]
     if not loaders:
         raise FileError(FileCode.UNSUPPORTED, "the LIF holds no image.")
     check_pages(len(loaders), limits)
     return loaders
 
 
-def _lif_page(image: Any, sizes: Mapping[str, int], at: Position) -> Page:
+def _load_lif_page(image: Any, sizes: Mapping[str, int], at: Position) -> Page:
     everything = image.asarray()
     attributes = [element.attrib for element in image.xml_element.iter()]
     axes = "".join(sizes)
@@ -169,28 +171,28 @@ def _lif_page(image: Any, sizes: Mapping[str, int], at: Position) -> Page:
         order = [left.index(axis) for axis in PICTURE_AXES if axis in left]
         return np.transpose(everything[chosen], order)
 
-    stored, said, warnings = picture(at, stack, plane, three_are_rgb=False)
+    stored, facts, warnings = assemble_field(at, stack, plane, three_are_rgb=False)
     bits = {int(a["Resolution"]) for a in attributes if a.get("Resolution", "").isdigit()}
-    pixels, more = to_rgb(stored, bits=max(bits, default=None))
+    pixels, tone_warnings = to_rgb(stored, bits=max(bits, default=None))
     return Page(
         pixels=pixels,
-        um_per_px=square(*(_lif_um(attributes, axis) for axis in ("1", "2"))),
-        metadata=dict(_lif_text(attributes)) | said,
-        warnings=(*warnings, *more),
+        um_per_px=get_square_scale(*(_read_lif_scale(attributes, axis) for axis in ("1", "2"))),
+        metadata=dict(_iter_lif_texts(attributes)) | facts,
+        warnings=(*warnings, *tone_warnings),
     )
 
 
-def _lif_um(attributes: list[dict[str, str]], dim_id: str) -> float | None:
-    """Leica's length runs from the first pixel's centre to the last one's."""
-    for found in attributes:
-        if found.get("DimID") == dim_id:
-            unit = UM_PER.get(found.get("Unit", "").lower())
-            steps = int(found["NumberOfElements"]) - 1
-            return float(found["Length"]) * unit / steps if unit and steps > 0 else None
+def _read_lif_scale(attributes: list[dict[str, str]], dim_id: str) -> float | None:
+    """Return µm per pixel; Leica's length is between the centres of the first and last pixel."""
+    for attribute in attributes:
+        if attribute.get("DimID") == dim_id:
+            unit = UM_PER.get(attribute.get("Unit", "").lower())
+            steps = int(attribute["NumberOfElements"]) - 1
+            return float(attribute["Length"]) * unit / steps if unit and steps > 0 else None
     return None
 
 
-def _lif_text(attributes: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
+def _iter_lif_texts(attributes: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
     for name, key in (
         ("microscope", "SystemTypeName"),
         ("objective", "ObjectiveName"),
@@ -200,8 +202,8 @@ def _lif_text(attributes: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
-def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
-    """Read a Nikon ND2: a micrograph per position and time.
+def list_nd2_loaders(content: bytes, path: Path, limits: Limits) -> list[Loader]:
+    """Return the loaders of a Nikon ND2: one per position and time.
 
     Raises:
         FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
@@ -215,7 +217,7 @@ def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     try:
         from nd2 import ND2File  # noqa: PLC0415 - an extra
     except ImportError:
-        raise _missing("a Nikon ND2 file") from None
+        raise _build_missing_error("a Nikon ND2 file") from None
     if content.startswith(ND2_STARTS[0]) and ND2_END not in content[-40:]:
         raise FileError(FileCode.TRUNCATED, "the ND2 ends before its map of chunks.")
     with ND2File(path) as file:
@@ -223,10 +225,10 @@ def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     check_size(sizes.get("X", 1), sizes.get("Y", 1), limits)
     stack = {axis: n for axis, n in sizes.items() if axis not in PICTURE_AXES}
     check_pages(math.prod(stack.values()), limits)
-    return [partial(_nd2_page, path, stack, at) for at in fields(stack)]
+    return [partial(_load_nd2_page, path, stack, at) for at in list_fields(stack)]
 
 
-def _nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
+def _load_nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
     from nd2 import ND2File  # noqa: PLC0415
 
     with ND2File(path) as file:
@@ -242,30 +244,30 @@ def _nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
                 frame = frame[position.get("C", 0)]
             return frame[..., ::-1] if rgb else frame  # NIS stores blue, green, red
 
-        stored, said, warnings = picture(at, stack, plane, three_are_rgb=False)
+        stored, facts, warnings = assemble_field(at, stack, plane, three_are_rgb=False)
         bits = file.attributes.bitsPerComponentSignificant
         channels = file.metadata.channels
         text = dict(file.text_info)
     if not stored.any():
         raise FileError(FileCode.TRUNCATED, "its pixels were never written.")
-    pixels, more = to_rgb(stored, bits=bits)
-    known = {"acquired_at": str(text.get("date", "") or "")}
+    pixels, tone_warnings = to_rgb(stored, bits=bits)
+    texts = {"acquired_at": str(text.get("date", "") or "")}
     calibrated: Sequence[float] = ()
     if channels:
         optics, volume = channels[0].microscope, channels[0].volume
         if optics.objectiveMagnification:
-            known["magnification"] = f"{optics.objectiveMagnification:g}"
-        known["objective"] = optics.objectiveName or ""
+            texts["magnification"] = f"{optics.objectiveMagnification:g}"
+        texts["objective"] = optics.objectiveName or ""
         calibrated = volume.axesCalibration[:2] if volume.axesCalibrated[0] else ()
     return Page(
         pixels=pixels,
-        um_per_px=square(*calibrated) if calibrated else (),
-        metadata={name: value for name, value in known.items() if value} | said,
-        warnings=(*warnings, *more),
+        um_per_px=get_square_scale(*calibrated) if calibrated else (),
+        metadata={name: value for name, value in texts.items() if value} | facts,
+        warnings=(*warnings, *tone_warnings),
     )
 
 
-def _missing(what: str) -> FileError:
+def _build_missing_error(what: str) -> FileError:
     return FileError(
         FileCode.UNSUPPORTED,
         f"it is {what}, whose reader is not installed: pip install 'martensight[vendor]'.",

@@ -1,23 +1,31 @@
-"""Report a night: its rows become frozen facts, the facts one page, whole or not at all.
-
-In:  the store and the archive. Out: `reports/2026-11-24.html`, data beside it, an index. Next: a
-person in the morning, who follows a link into the review.
-"""
+"""Report a night: its rows become frozen facts, and the facts one page, whole or not at all."""
 
 from __future__ import annotations
 
-from agent.night.cards import Gallery, card_of, decision_of, percent, said_of
-from agent.night.facts import NightFacts, NightSettings, Said, Seen, Summary, seen_of
-from agent.night.gallery import ALARM_LIMIT, limit_of, note_of, palette_of, place_of
+from agent.night.cards import Gallery, build_card, build_decision, format_decision, percent
+from agent.night.facts import (
+    NightFacts,
+    NightSettings,
+    ReportedDecision,
+    ReportedMicrograph,
+    Summary,
+    build_reported_micrograph,
+)
+from agent.night.gallery import (
+    ALARM_LIMIT,
+    describe_map,
+    get_colour_limit,
+    get_palette,
+    parse_training_key,
+)
 from agent.night.lab import (
     night_settings,
     read_taxonomy,
     review_url,
     taxonomy_in_force,
-    words_of,
 )
-from agent.night.period import end_of, local, local_full, night_of, period_of
-from agent.night.rollup import reports_folder, sites_page
+from agent.night.period import compute_night_end, compute_night_period, local, local_full, night_of
+from agent.night.rollup import build_sites_page, reports_folder
 from agent.night.write import Written, missing_nights, write_index, write_report
 
 __all__ = [
@@ -25,32 +33,31 @@ __all__ = [
     "Gallery",
     "NightFacts",
     "NightSettings",
-    "Said",
-    "Seen",
+    "ReportedDecision",
+    "ReportedMicrograph",
     "Summary",
     "Written",
-    "card_of",
-    "decision_of",
-    "end_of",
-    "limit_of",
+    "build_card",
+    "build_decision",
+    "build_reported_micrograph",
+    "build_sites_page",
+    "compute_night_end",
+    "compute_night_period",
+    "describe_map",
+    "format_decision",
+    "get_colour_limit",
+    "get_palette",
     "local",
     "local_full",
     "missing_nights",
     "night_of",
     "night_settings",
-    "note_of",
-    "palette_of",
+    "parse_training_key",
     "percent",
-    "period_of",
-    "place_of",
     "read_taxonomy",
     "reports_folder",
     "review_url",
-    "said_of",
-    "seen_of",
-    "sites_page",
     "taxonomy_in_force",
-    "words_of",
     "write_index",
     "write_report",
 ]

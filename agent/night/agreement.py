@@ -1,7 +1,7 @@
-"""Count how often people say what the model said: over three months, since a night has too few.
+"""Compute how often reviewers agree with the model, over three months, since one night has too few.
 
-In:  what people decided. Out: an `Agreement`. Next: `page`. A decision taken with the model's
-answer in view leans to it, so those taken blind are counted apart.
+A decision taken with the model's answer in view leans to it, so decisions without it are counted
+separately.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 WINDOW = timedelta(days=90)
-WITHIN = 0.03
-Z95 = 1.96
+WITHIN = 0.03  # half the width of the 95 % interval
+Z95 = 1.96  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
 class Raters:
-    """How far people agreed with each other in the newest round robin.
+    """Agreement of the raters in the newest round robin.
 
     Args:
-        name: Of the campaign. raters, images: how many.
+        name: Of the campaign.
+        raters, images: How many.
         code, subtype: Fleiss' kappa with its 95 % interval, or None where it is not defined.
     """
 
@@ -44,14 +45,17 @@ class Raters:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often the structure code was the same.
+    """How often two sides gave the same structure code.
 
     Args:
-        n: Micrographs that a person gave a code, the model having answered. same: of those.
-        blind_n, blind_same: Likewise where the person had not seen the answer.
-        two_n, two_same: Micrographs that two people judged, each unseen by the other.
-        two_kappa: Quadratically weighted kappa of their sizes with its 95 % interval, or None.
+        n: Micrographs with a reviewer's code and an answer of the model.
+        same: Of `n`, those with the same code.
+        blind_n: Of `n`, those where the reviewer had not seen the answer.
+        blind_same: Of `blind_n`, those with the same code.
+        two_n: Micrographs that two reviewers decided, each without seeing the other's decision.
+        two_same: Of `two_n`, those with the same code.
         raters: The newest round robin, or None where there was none.
+        two_kappa: Quadratically weighted kappa of their sizes with its 95 % interval, or None.
         second_look: Limits at which double reviews show that one reviewer is not enough.
     """
 
@@ -67,15 +71,18 @@ class Agreement:
 
 
 def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
-    """Say how many more blind decisions make the true agreement known to within some points.
+    """Return how many more blind decisions give the true agreement a 95 % interval this narrow.
 
     Args:
         n: Blind decisions so far.
         same: Of those, the same as the model's answer.
         within: Half the width of the 95 % interval, as a share.
 
+    Returns:
+        0 where there are enough.
+
     Source:
-        The normal approximation of a share's interval, at the agreement seen so far with one
+        The normal approximation of a share's interval, at the agreement observed so far with one
         success and one failure added, so that a lucky beginning does not promise too much.
     """
     share = (same + 1) / (n + 2)
@@ -92,35 +99,35 @@ def agreement(
     limits: Mapping[str, Callable[[str], bool]] | None = None,
     max_false_conform: float = MAX_FALSE_CONFORM,
 ) -> Agreement:
-    """Count decisions of the last `WINDOW` before an instant.
+    """Compute the agreement in decisions of the last `WINDOW` before an instant.
 
     Args:
-        labelled: What people decided.
-        pairs: The codes that two people gave unseen, and when.
-        rounds: What round robins found, oldest first; the newest counts, however old.
+        labelled: What reviewers decided.
+        pairs: The codes that two reviewers gave, each without seeing the other's, and when.
+        rounds: Records of round robins, oldest first; the newest counts, however old.
         until: An aware instant.
-        taxonomy: Orders the sizes; None: their kappa is not said.
-        limits: Limits in use → whether a code keeps one.
-        max_false_conform: Largest bound of labels on two sides of a limit.
+        taxonomy: Orders the sizes; None leaves their kappa out.
+        limits: Limit in use → whether a code keeps it.
+        max_false_conform: Largest bound of labels on two sides of a limit, a share.
     """
-    two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
+    two = [(code, other) for code, other, at in pairs if until - WINDOW < at <= until]
     counted = [
-        one
-        for one in labelled
-        if one.origin == "watch"
-        and one.kind == "code"
-        and one.model_code is not None
-        and until - WINDOW < one.labelled_at <= until
+        label
+        for label in labelled
+        if label.origin == "watch"
+        and label.kind == "code"
+        and label.model_code is not None
+        and until - WINDOW < label.labelled_at <= until
     ]
-    blind = [one for one in counted if one.blind]
+    blind = [label for label in counted if label.blind]
     return Agreement(
         n=len(counted),
-        same=sum(one.code == one.model_code for one in counted),
+        same=sum(label.code == label.model_code for label in counted),
         blind_n=len(blind),
-        blind_same=sum(one.code == one.model_code for one in blind),
+        blind_same=sum(label.code == label.model_code for label in blind),
         two_n=len(two),
-        two_same=sum(one == other for one, other in two),
-        raters=_raters([one for one in rounds if one.at <= until]),
+        two_same=sum(code == other for code, other in two),
+        raters=_raters([record for record in rounds if record.at <= until]),
         two_kappa=_two_kappa(two, taxonomy) if taxonomy else None,
         second_look=recommend_second_look(two, limits or {}, most=max_false_conform),
     )
@@ -132,22 +139,26 @@ def _two_kappa(
     from model import TaxonomyError, size_kappa  # noqa: PLC0415 - brings PyTorch
 
     try:
-        found = size_kappa(two, taxonomy)
+        kappa = size_kappa(two, taxonomy)
     except TaxonomyError:  # of another taxonomy than today's
         return None
-    if found.value is None or found.low is None or found.high is None:
+    if kappa.value is None or kappa.low is None or kappa.high is None:
         return None
-    return found.value, found.low, found.high
+    return kappa.value, kappa.low, kappa.high
 
 
 def _raters(rounds: Sequence[Record]) -> Raters | None:
     if not rounds:
         return None
-    name, said = rounds[-1].subject, rounds[-1].facts["agreement"]
+    name, facts = rounds[-1].subject, rounds[-1].facts["agreement"]
 
     def kappa(level: str) -> tuple[float, float, float] | None:
-        found = said[level]["kappa"]
-        return None if found["low"] is None else (found["value"], found["low"], found["high"])
+        estimate = facts[level]["kappa"]
+        return (
+            None
+            if estimate["low"] is None
+            else (estimate["value"], estimate["low"], estimate["high"])
+        )
 
-    code = said["code"]
+    code = facts["code"]
     return Raters(name, code["raters"], code["images"], kappa("code"), kappa("subtype"))

@@ -1,8 +1,8 @@
-"""The share of bad specimens that a lab is used to, and how far its nights differ.
+"""Estimate the usual share of bad specimens of a lab, and how far its nights differ.
 
-A night has a share of its own: the logarithm of its rate is normal around the lab's. Share and
-spread are estimated together from the baseline's nights, and neither is taken as known, so that a
-lab whose nights differ gets wider limits, and so does one with a short baseline.
+A night has a separate share: the logarithm of its rate is normal around the lab's. Share and spread
+are estimated together from the baseline's nights, and neither is taken as known, so that a lab
+whose nights differ gets wider limits, and so does one with a short baseline.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ SPREADS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Standard deviations of the log rate between nights that are considered, each as likely as the
 half-normal distribution of scale 1 has it."""
 
-_SHARES = 400
-_NODES = 15
+_SHARES = 400  # grid points
+_NODES = 15  # of the Gauss-Hermite quadrature over nights
 _NEGLIGIBLE = 1e-8
 """Posterior weight, relative to the largest, below which a value is not counted on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """What the baseline's nights allow: values of share and spread, each with its weight.
+    """Values of share and spread that fit the baseline's nights, each with its weight.
 
     Args:
         night_share: (values, nodes) share of a night under each value, at each node.
@@ -45,10 +45,13 @@ class Baseline:
     spread: float
 
     def chances(self, n: int) -> NDArray[np.float64]:
-        """Compute how likely 0, 1, … n bad specimens of n are on a night without change, (n + 1,).
+        """Compute how likely 0, 1, … n bad specimens of n are on a night without change.
 
         Args:
             n: Specimens of the night.
+
+        Returns:
+            (n + 1,) probabilities; they sum to 1.
         """
         from scipy.special import binom  # noqa: PLC0415 - takes a fifth of a second
 
@@ -58,11 +61,11 @@ class Baseline:
         return chances
 
     def chance_of_run(self, nights: Sequence[tuple[int, int]]) -> float:
-        """Compute the chance that each of some nights has more than so many bad specimens.
+        """Compute the chance that each night of a run has more bad specimens than a given number.
 
         They share the lab's unknown share and spread, so their chances are multiplied for each
-        value that the baseline allows, and only then averaged: else an unlucky baseline would
-        alarm every week.
+        value that the baseline allows, and only then averaged: else an unlucky baseline would alarm
+        every week.
 
         Args:
             nights: (at most, specimens) of each.
@@ -71,10 +74,11 @@ class Baseline:
 
         together = np.ones_like(self.weight)
         above = {
-            one: bdtrc(one[0], one[1], self.night_share) @ self.night_weight for one in set(nights)
+            night: bdtrc(night[0], night[1], self.night_share) @ self.night_weight
+            for night in set(nights)
         }
-        for one in nights:
-            together = together * above[one]
+        for night in nights:
+            together = together * above[night]
         return float((together * self.weight).sum())
 
 
@@ -97,15 +101,15 @@ def fit_baseline(
     """
     # In the arc sine Jeffreys' prior is even.
     share = np.sin((np.arange(_SHARES) + 0.5) / _SHARES * np.pi / 2) ** 2
-    nodes, node_weight = np.polynomial.hermite_e.hermegauss(_NODES)
+    nodes, node_weight = np.polynomial.hermite_e.hermegauss(_NODES)  # (nodes,) each
     node_weight /= node_weight.sum()
     spread = np.array(spreads)
     rate = -np.log1p(-share)[:, None, None] * np.exp(spread[:, None] * nodes)
     night_share = -np.expm1(-rate)  # (shares, spreads, nodes)
     log = np.broadcast_to(-(spread**2) / 2, (_SHARES, len(spreads)))
     kinds: dict[tuple[int, int], int] = {}
-    for one in nights:
-        kinds[one] = kinds.get(one, 0) + 1
+    for night in nights:
+        kinds[night] = kinds.get(night, 0) + 1
     for (bad, n), times in kinds.items():
         chance = (night_share**bad * (1 - night_share) ** (n - bad)) @ node_weight
         log = log + times * np.log(np.maximum(chance, 1e-300))

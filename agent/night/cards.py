@@ -1,7 +1,6 @@
-"""Say in a person's words what is known of one micrograph, and why it needs a person.
+"""Describe one micrograph in words, and why it needs a reviewer.
 
-In:  `Seen` facts, and something that has its pictures. Out: a `reports.Card`. Next: `page`, `web`.
-The report and the review page say the same of a micrograph because both say it from here.
+Report and review page both use this module, so they agree on a micrograph.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from agent.night.facts import Said, Seen
+    from agent.night.facts import ReportedDecision, ReportedMicrograph
     from reports import Picture
 
 SOURCES_OF_SCALE = {
@@ -52,28 +51,28 @@ NEAREST_PER_CODE = 2
 
 
 class Gallery(Protocol):
-    """Has the pictures of micrographs: inside the page, or as links."""
+    """Pictures of micrographs: inside the page, or as links."""
 
-    def crop(self, seen: Seen) -> Picture | None:
-        """What the model saw, the strangest place marked."""
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the crop that the model received, its most unusual place marked."""
 
-    def field(self, seen: Seen) -> Picture | None:
-        """The whole field, what was cut away dark."""
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the whole field, the removed part dark."""
 
-    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
-        """One map over the crop, and what has to be said of it ("" for nothing).
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+        """Return one map over the crop, and a note on it ("" for none).
 
         Args:
-            seen: The micrograph.
+            micrograph: The micrograph.
             which: "subtype", "size" or "strangeness".
         """
 
     def known(self, key: str, code: str) -> Picture | None:
-        """A known micrograph's thumbnail, by its training key."""
+        """Return the thumbnail of a reference image, by its training key."""
 
 
-def card_of(
-    seen: Seen,
+def build_card(
+    micrograph: ReportedMicrograph,
     gallery: Gallery,
     *,
     zone: str,
@@ -81,10 +80,10 @@ def card_of(
     review: Link | None,
     texts: ClassTexts = PLAIN,
 ) -> Card:
-    """Say everything about one micrograph.
+    """Build the card of one micrograph.
 
     Args:
-        seen: The facts.
+        micrograph: The facts.
         gallery: Its pictures.
         zone: Time zone of the site.
         words: Structure code → what it means.
@@ -92,55 +91,60 @@ def card_of(
         texts: What the lab's taxonomy says of its classes.
     """
     return Card(
-        id=seen.id,
-        name=seen.name,
-        path=seen.path,
-        source=seen.source,
-        at=local(seen.done_at, zone),
-        causes=tuple(causes_of(seen)),
-        answer=answer_of(seen, words),
-        field=_field(seen, gallery),
-        crop=_crop(seen, gallery),
-        maps=tuple(_maps(seen, gallery, texts)),
-        nearest=tuple(_nearest(seen, gallery)),
-        facts=tuple(facts_of(seen)),
-        warnings=tuple(warnings_of(seen)),
-        decision=decision_of(seen.decision, zone) if seen.decision else None,
+        id=micrograph.id,
+        name=micrograph.name,
+        path=micrograph.path,
+        source=micrograph.source,
+        at=local(micrograph.done_at, zone),
+        causes=tuple(iter_causes(micrograph)),
+        answer=build_answer(micrograph, words),
+        field=_field(micrograph, gallery),
+        crop=_crop(micrograph, gallery),
+        maps=tuple(_maps(micrograph, gallery, texts)),
+        nearest=tuple(_nearest(micrograph, gallery)),
+        facts=tuple(iter_facts(micrograph)),
+        warnings=tuple(iter_warnings(micrograph)),
+        decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,
         review=review,
     )
 
 
-def row_of(
-    seen: Seen, *, zone: str, thumbnail: Picture | None, words: Mapping[str, str], href: str = ""
+def build_row(
+    micrograph: ReportedMicrograph,
+    *,
+    zone: str,
+    thumbnail: Picture | None,
+    words: Mapping[str, str],
+    href: str = "",
 ) -> Row:
-    """Say one micrograph in one line."""
-    why = ", ".join(reports.reason(word)[0].lower() for word in seen.reasons)
+    """Build the one-line summary of a micrograph."""
+    why = ", ".join(reports.reason(word)[0].lower() for word in micrograph.reasons)
     return Row(
-        id=seen.id,
-        name=seen.name,
-        source=seen.source,
-        at=local(seen.done_at, zone),
-        code=seen.structure_code or "",
-        probability=percent(seen.probability) if seen.probability is not None else "",
-        handling=handled(seen.handling),
-        why=why or words.get(seen.structure_code or "", ""),
+        id=micrograph.id,
+        name=micrograph.name,
+        source=micrograph.source,
+        at=local(micrograph.done_at, zone),
+        code=micrograph.structure_code or "",
+        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
+        handling=format_handling(micrograph.handling),
+        why=why or words.get(micrograph.structure_code or "", ""),
         thumbnail=thumbnail,
         href=href,
     )
 
 
-def handled(word: str) -> str:
-    """Say who spoke last on a micrograph."""
+def format_handling(word: str) -> str:
+    """Return a handling in words; an unknown one is returned as it is."""
     return {"automatic": _("automatic"), "review": _("review")}.get(word, word)
 
 
 def scale_source(word: str) -> str:
-    """Say who witnessed a scale; an unknown one speaks for itself."""
+    """Return the source of a scale in words; an unknown one is returned as it is."""
     return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
 
 
 def percent(share: float) -> str:
-    """Say a share as a person reads it; never 100 % or 0 % unless it is."""
+    """Format a share; never as 100 % or 0 % unless it is exactly that."""
     if 0 < share < 0.005:  # noqa: PLR2004 - rounds to 0
         return "< 1 %"
     if 0.995 <= share < 1:  # noqa: PLR2004 - rounds to 100
@@ -148,75 +152,80 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def causes_of(seen: Seen) -> Iterator[Cause]:
-    """Say why it is here, the weightiest first, and what to do."""
-    for word in seen.reasons:
+def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
+    """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
+    for word in micrograph.reasons:
         title, action = reports.reason(word)
-        yield Cause(word, title, _found(word, seen), action)
+        yield Cause(word, title, _describe_cause(word, micrograph), action)
 
 
-def _found(word: str, seen: Seen) -> str:
+def _describe_cause(word: str, micrograph: ReportedMicrograph) -> str:
     say = _FINDINGS.get(word)
-    return say(seen) if say else ""
+    return say(micrograph) if say else ""
 
 
-def _scales(seen: Seen) -> str:
-    said = [
+def _scales(micrograph: ReportedMicrograph) -> str:
+    scales = [
         _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
-        for s, v in seen.scales
+        for s, v in micrograph.scales
     ]
-    return _sentence(", ".join(said))
+    return _sentence(", ".join(scales))
 
 
-def _defects(seen: Seen) -> str:
-    found = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
-    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in found))
+def _defects(micrograph: ReportedMicrograph) -> str:
+    defects = [
+        w.partition(":")[2] or w for w in micrograph.warnings if w.startswith("input_defect")
+    ]
+    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
 
 
-def _unexpected(seen: Seen) -> str:
-    if seen.ordered:
+def _unexpected(micrograph: ReportedMicrograph) -> str:
+    if micrograph.ordered:
         return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
-            wanted=_(" or ").join(seen.ordered), subtype=seen.subtype
+            wanted=_(" or ").join(micrograph.ordered), subtype=micrograph.subtype
         )
     return _("{material} came out as {subtype}.").format(
-        material=seen.process_data.get("material") or _("The material"), subtype=seen.subtype
+        material=micrograph.process_data.get("material") or _("The material"),
+        subtype=micrograph.subtype,
     )
 
 
-def _out_of_scope(seen: Seen) -> str:
-    if seen.outside:
-        return _sentence(reports.retold(seen.outside))
-    if not seen.um_per_px:
+def _out_of_scope(micrograph: ReportedMicrograph) -> str:
+    if micrograph.outside:
+        return _sentence(reports.retold(micrograph.outside))
+    if not micrograph.um_per_px:
         return ""
-    return _("The scale is {um} µm per pixel.").format(um=decimal(seen.um_per_px, ".4g"))
+    return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
 
 
-def _doubt(seen: Seen) -> str:
-    ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
-    # A two-stage answer has codes of one subtype alone: the doubt may be about that.
-    others = {s: share for s, share in seen.subtype_probabilities.items() if s != seen.subtype}
+def _describe_uncertainty(micrograph: ReportedMicrograph) -> str:
+    ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
+    # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
+    others = {
+        s: share for s, share in micrograph.subtype_probabilities.items() if s != micrograph.subtype
+    }
     rival = max(others, key=others.__getitem__, default="")
     if rival and ranked and others[rival] > ranked[-1][1]:
         ranked[1:] = [(_("subtype {subtype}").format(subtype=rival), others[rival])]
-    said = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
-    return _sentence(said)
+    text = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
+    return _sentence(text)
 
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
-def _why_strange(seen: Seen) -> str:
-    # The title says it already; the sentence stands alone elsewhere.
-    lead, colon, rest = seen.strangeness.partition(": ")
-    told = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
-    said = reports.retold(rest if told else seen.strangeness)
-    return f"{said[:1].upper()}{said[1:]}"
+def _describe_strangeness(micrograph: ReportedMicrograph) -> str:
+    # The card's title has the same words; elsewhere the sentence has no title.
+    lead, colon, rest = micrograph.strangeness.partition(": ")
+    is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
+    sentence = reports.retold(rest if is_repeated else micrograph.strangeness)
+    return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
-_FINDINGS: dict[str, Callable[[Seen], str]] = {
-    "strange": _why_strange,
-    "uncertain": _doubt,
+_FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
+    "strange": _describe_strangeness,
+    "uncertain": _describe_uncertainty,
     "scale_conflict": _scales,
     "scale_unknown": lambda _seen: _(
         "Neither metadata nor a readable micron bar says how large a pixel is."
@@ -227,28 +236,31 @@ _FINDINGS: dict[str, Callable[[Seen], str]] = {
 }
 
 
-def answer_of(seen: Seen, words: Mapping[str, str]) -> Answer:
-    """Say what the model says, or that there was none."""
-    scale_missing = {"scale_unknown", "scale_conflict"} & set(seen.reasons)
-    others = [code for code in seen.prediction_set if code != seen.structure_code]
-    code = seen.structure_code or ""
+def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
+    """Return the model's answer in words; its code is "" where there was none."""
+    scale_missing = {"scale_unknown", "scale_conflict"} & set(micrograph.reasons)
+    others = [code for code in micrograph.prediction_set if code != micrograph.structure_code]
+    code = micrograph.structure_code or ""
     return Answer(
         code=code,
         words=words.get(code, ""),
-        probability=percent(seen.probability) if seen.probability is not None else "",
+        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
         provisional=_("provisional: the scale is not known") if code and scale_missing else "",
-        possible=_(" or ").join(seen.prediction_set) if others else "",
-        subtypes=_bars(seen.subtype_probabilities, seen.subtype),
+        possible=_(" or ").join(micrograph.prediction_set) if others else "",
+        subtypes=_bars(micrograph.subtype_probabilities, micrograph.subtype),
         sizes=_bars(
-            seen.size_probabilities,
-            seen.size,
-            possible={p.removeprefix(seen.subtype or "").strip() for p in seen.prediction_set},
+            micrograph.size_probabilities,
+            micrograph.size,
+            possible={
+                code.removeprefix(micrograph.subtype or "").strip()
+                for code in micrograph.prediction_set
+            },
         )
-        if seen.size
+        if micrograph.size
         else (),
-        size_title=_("Size in {subtype}").format(subtype=seen.subtype),
-        strangeness=_strangeness(seen),
-        strange=seen.strange,
+        size_title=_("Size in {subtype}").format(subtype=micrograph.subtype),
+        strangeness=_strangeness(micrograph),
+        strange=micrograph.strange,
     )
 
 
@@ -268,26 +280,29 @@ def _bars(
     )
 
 
-def _strangeness(seen: Seen) -> str:
-    if seen.p_value is None:
+def _strangeness(micrograph: ReportedMicrograph) -> str:
+    if micrograph.p_value is None:
         return ""
-    rare, said = f"p = {decimal(seen.p_value, '.2g')}", reports.retold(seen.strangeness)
-    return said if rare in said else f"{said} ({rare})".strip()
+    rare, sentence = (
+        f"p = {decimal(micrograph.p_value, '.2g')}",
+        reports.retold(micrograph.strangeness),
+    )
+    return sentence if rare in sentence else f"{sentence} ({rare})".strip()
 
 
-def _crop(seen: Seen, gallery: Gallery) -> Figure:
-    picture = gallery.crop(seen)
-    said = _("The kept rectangle. The box marks the strangest place.")
+def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+    picture = gallery.crop(micrograph)
+    caption = _("The kept rectangle. The box marks the strangest place.")
     return Figure(
-        _("What the model saw") if seen.bundle else _("Crop"),
-        said if seen.where else _("The kept rectangle."),
+        _("What the model saw") if micrograph.bundle else _("Crop"),
+        caption if micrograph.where else _("The kept rectangle."),
         picture,
         "" if picture else _("not in the archive any more"),
     )
 
 
-def _field(seen: Seen, gallery: Gallery) -> Figure:
-    picture = gallery.field(seen)
+def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+    picture = gallery.field(micrograph)
     return Figure(
         _("Whole field"),
         _("Inside the outline: what was kept. Darker: cut away."),
@@ -296,20 +311,26 @@ def _field(seen: Seen, gallery: Gallery) -> Figure:
     )
 
 
-def _maps(seen: Seen, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
-    if not seen.bundle:
+def _maps(micrograph: ReportedMicrograph, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
+    if not micrograph.bundle:
         return
-    for which, title, caption in maps_said(seen, texts):
-        picture, note = gallery.heat(seen, which)
+    for which, title, caption in list_maps(micrograph, texts):
+        picture, note = gallery.heat(micrograph, which)
         yield Figure(title, caption, picture, note)
 
 
-def maps_said(seen: Seen, texts: ClassTexts = PLAIN) -> tuple[tuple[str, str, str], ...]:
+def list_maps(
+    micrograph: ReportedMicrograph, texts: ClassTexts = PLAIN
+) -> tuple[tuple[str, str, str], ...]:
     """Return which maps a judged micrograph has: which, title, what to look for."""
-    subtype, size, code = seen.subtype or "", seen.size or "", seen.structure_code or ""
+    subtype, size, code = (
+        micrograph.subtype or "",
+        micrograph.size or "",
+        micrograph.structure_code or "",
+    )
     speaks = _("Orange speaks for {what}, violet against it.")
     scratches = _("Scratches and edges should not carry it.")
-    found = [
+    maps = [
         (
             "subtype",
             _("Why subtype {subtype}").format(subtype=subtype),
@@ -317,96 +338,105 @@ def maps_said(seen: Seen, texts: ClassTexts = PLAIN) -> tuple[tuple[str, str, st
         )
     ]
     if size:
-        said = speaks.format(what=_("size {size}").format(size=size))
+        caption = speaks.format(what=_("size {size}").format(size=size))
         why = _("Why size {size}").format(size=size)
-        found.append(("size", why, _with(said, texts.clues.get(code, ""))))
+        maps.append(("size", why, _with(caption, texts.clues.get(code, ""))))
     unlike = _("Bright is unlike the reference images; the white outline is the alarm level.")
-    return (*found, ("strangeness", _("Strangeness"), unlike))
+    return (*maps, ("strangeness", _("Strangeness"), unlike))
 
 
 def _with(sentence: str, more: str) -> str:
     return f"{sentence} {more}".strip()
 
 
-def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
-    for code in _candidates(seen):
-        for key in seen.nearest.get(code, ())[:NEAREST_PER_CODE]:
+def _nearest(micrograph: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
+    for code in _candidates(micrograph):
+        for key in micrograph.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
             if picture is not None:
                 yield Figure(code, _("Known as {code}.").format(code=code), picture)
 
 
-def _candidates(seen: Seen) -> list[str]:
-    """Say which codes a person would weigh: the answer, what cannot be told from it, the next."""
-    ranked = sorted(seen.probabilities, key=lambda code: -seen.probabilities[code])
+def _candidates(micrograph: ReportedMicrograph) -> list[str]:
+    """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
+    ranked = sorted(micrograph.probabilities, key=lambda code: -micrograph.probabilities[code])
     ordered = dict.fromkeys(
-        (*([seen.structure_code] if seen.structure_code else ()), *seen.prediction_set, *ranked)
+        (
+            *([micrograph.structure_code] if micrograph.structure_code else ()),
+            *micrograph.prediction_set,
+            *ranked,
+        )
     )
-    return [code for code in ordered if code in seen.nearest][:NEAREST_CODES]
+    return [code for code in ordered if code in micrograph.nearest][:NEAREST_CODES]
 
 
-def facts_of(seen: Seen) -> Iterator[Fact]:
-    """Say scale, size, crop, process data and what computed the answer."""
-    if seen.um_per_px is None:
+def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
+    """Yield scale, size, crop, process data and what computed the answer."""
+    if micrograph.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
     else:
-        said = _("{um} µm per pixel, from {witness}")
-        um, by = decimal(seen.um_per_px, ".4g"), scale_source(seen.um_per_px_source or "")
-        yield Fact(_("Scale"), said.format(um=um, witness=by))
-    yield Fact(_("Image"), f"{seen.width} × {seen.height} px{_page(seen)}")
-    if seen.crop is not None:
-        x0, y0, x1, y1 = seen.crop
-        kept = (x1 - x0) * (y1 - y0) / (seen.width * seen.height)
-        said = _("{width} × {height} px, {share} of the field")
-        yield Fact(_("Kept"), said.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
+        text = _("{um} µm per pixel, from {witness}")
+        um, by = (
+            decimal(micrograph.um_per_px, ".4g"),
+            scale_source(micrograph.um_per_px_source or ""),
+        )
+        yield Fact(_("Scale"), text.format(um=um, witness=by))
+    yield Fact(_("Image"), f"{micrograph.width} × {micrograph.height} px{_page(micrograph)}")
+    if micrograph.crop is not None:
+        x0, y0, x1, y1 = micrograph.crop
+        kept = (x1 - x0) * (y1 - y0) / (micrograph.width * micrograph.height)
+        text = _("{width} × {height} px, {share} of the field")
+        yield Fact(_("Kept"), text.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
     for column, name in PROCESS_NAMES.items():
-        if value := seen.process_data.get(column):
+        if value := micrograph.process_data.get(column):
             yield Fact(_(name), value)
-    if seen.p_value is not None:
-        yield Fact(_("Strangeness"), f"p = {decimal(seen.p_value, '.2g')}")
-    if seen.bundle:
-        yield Fact(_("Bundle"), f"{seen.bundle} ({', '.join(x for x in _engine(seen) if x)})")
-    yield Fact(_("File"), seen.path)
+    if micrograph.p_value is not None:
+        yield Fact(_("Strangeness"), f"p = {decimal(micrograph.p_value, '.2g')}")
+    if micrograph.bundle:
+        yield Fact(
+            _("Bundle"), f"{micrograph.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"
+        )
+    yield Fact(_("File"), micrograph.path)
 
 
-def _engine(seen: Seen) -> Sequence[str]:
+def _engine(micrograph: ReportedMicrograph) -> Sequence[str]:
     return (
-        seen.engine,
-        seen.precision,
-        _("crop recipe {recipe}").format(recipe=seen.recipe) if seen.recipe else "",
+        micrograph.engine,
+        micrograph.precision,
+        _("crop recipe {recipe}").format(recipe=micrograph.recipe) if micrograph.recipe else "",
     )
 
 
-def _page(seen: Seen) -> str:
-    return _(", page {n}").format(n=seen.page + 1) if seen.page else ""
+def _page(micrograph: ReportedMicrograph) -> str:
+    return _(", page {n}").format(n=micrograph.page + 1) if micrograph.page else ""
 
 
-def warnings_of(seen: Seen) -> Iterator[str]:
-    """Say the crop's warnings in words; an unknown one speaks for itself."""
-    for word in seen.warnings:
+def iter_warnings(micrograph: ReportedMicrograph) -> Iterator[str]:
+    """Yield the crop's warnings in words; an unknown one is returned as it is."""
+    for word in micrograph.warnings:
         if not word.startswith("input_defect"):
             yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 
 
-def said_of(said: Said) -> str:
-    """Say a decision in a few words."""
-    if said.kind == "code":
-        return said.code or ""
-    if said.kind == "strange":
-        return _("strange: {kind}").format(kind=reports.strange_kind(said.strange_kind or ""))
-    if said.kind == "unusable":
-        return _("unusable: {why}").format(why=reports.unusable_why(said.why or ""))
+def format_decision(decision: ReportedDecision) -> str:
+    """Return a decision in a few words."""
+    if decision.kind == "code":
+        return decision.code or ""
+    if decision.kind == "strange":
+        return _("strange: {kind}").format(kind=reports.strange_kind(decision.strange_kind or ""))
+    if decision.kind == "unusable":
+        return _("unusable: {why}").format(why=reports.unusable_why(decision.why or ""))
     return _("cannot tell")
 
 
-def decision_of(said: Said, zone: str) -> Decision:
-    """Say a decision with who and when."""
+def build_decision(decision: ReportedDecision, zone: str) -> Decision:
+    """Return a decision with reviewer and time."""
     return Decision(
-        text=said_of(said),
-        by=said.by,
-        at=local(said.at, zone),
-        comment=said.comment,
-        criterion=said.criterion if said.criterion != "unrecorded" else "",
-        undone=said.undone,
-        unsure=said.unsure,
+        text=format_decision(decision),
+        by=decision.by,
+        at=local(decision.at, zone),
+        comment=decision.comment,
+        criterion=decision.criterion if decision.criterion != "unrecorded" else "",
+        undone=decision.undone,
+        unsure=decision.unsure,
     )

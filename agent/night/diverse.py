@@ -1,8 +1,8 @@
-"""Choose what a person should look at because nothing like it has been labelled.
+"""Choose micrographs for labelling that are unlike all labelled ones.
 
-In:  a night's micrographs with what was said of them. Out: public ids. Next: `service`, which asks.
-Doubt and strangeness find what a model knows to be hard; it learns as much from ordinary fields far
-from every taught one. One of each specimen, since its fields are alike, the farthest first.
+Uncertainty and OOD scores find what is hard for a model; ordinary fields far from every training
+image improve it as much. One of each specimen is chosen, since its fields are alike, the farthest
+first.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from agent.store import MicrographView
 
 DISTANCE = "knn"
-"""The companion score that is the cosine distance to the nearest taught field."""
+"""The companion score that is the cosine distance to the nearest reference image."""
 
 
-def farthest(views: Iterable[MicrographView], most: int) -> list[str]:
-    """Say which micrographs lie farthest from what has been taught.
+def list_farthest(views: Iterable[MicrographView], most: int) -> list[str]:
+    """Return the public ids of the micrographs farthest from the training images.
 
     Args:
-        views: Of a night; those that go to review anyway, or that somebody labelled, are no pick.
+        views: Of a night; those that are flagged or labelled are left out.
         most: How many at most.
     """
     best: dict[tuple[str, ...], tuple[float, str]] = {}
     for view in views:
-        away = (view.strangeness.get("companions") or {}).get(DISTANCE)
-        if away is None or view.label is not None or view.handling != Handling.AUTOMATIC:
+        distance = (view.strangeness.get("companions") or {}).get(DISTANCE)
+        if distance is None or view.label is not None or view.handling != Handling.AUTOMATIC:
             continue
-        told = view.process_data
-        specimen = told.get("specimen")
-        key = (told.get("order", ""), specimen) if specimen else (view.id,)
-        best[key] = max(best.get(key, (float("-inf"), "")), (float(away), view.id))
-    ranked = sorted(best.values(), key=lambda one: (-one[0], one[1]))
-    return [public_id for _away, public_id in ranked[:most]]
+        process_data = view.process_data
+        specimen = process_data.get("specimen")
+        key = (process_data.get("order", ""), specimen) if specimen else (view.id,)
+        best[key] = max(best.get(key, (float("-inf"), "")), (float(distance), view.id))
+    ranked = sorted(best.values(), key=lambda scored: (-scored[0], scored[1]))
+    return [public_id for _distance, public_id in ranked[:most]]

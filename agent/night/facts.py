@@ -1,8 +1,7 @@
-"""Gather what a night brought, once, and freeze it.
+"""Gather the facts of a night once, and freeze them.
 
-In:  the store's answers. Out: `NightFacts`, and their text. Next: `page`, which draws them.
 A report that is written again shows the night as it was first reported, whatever was decided,
-promoted or renamed since: so everything a page says that could change is in here.
+promoted or renamed since. So everything on a page that could change is stored here.
 """
 
 from __future__ import annotations
@@ -16,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from agent.night.agreement import Agreement, agreement
-from agent.night.individuals import Individuals, chart, is_ready, series_of
+from agent.night.individuals import Individuals, average_by_night, chart, is_ready
 from agent.night.outages import Outage, is_free, outages
-from agent.night.period import local, night_of, period_of
-from agent.night.shadow import Shadowed, shadowed
+from agent.night.period import compute_night_period, local, night_of
+from agent.night.shadow import Shadowed, collect_shadow
 from agent.night.standing import (
     Instrument,
     OpenOrder,
-    control_values,
+    OrderStatus,
+    collect_order_status,
+    get_order_status,
     instruments,
-    open_orders,
+    iter_control_values,
 )
 from agent.night.trends import (
     CONTROL,
@@ -33,15 +34,16 @@ from agent.night.trends import (
     Tally,
     Trend,
     Unit,
+    compute_alarm_level,
+    count_ready_charts,
     drifts,
-    level_of,
-    ready,
     tally,
     trends,
 )
 from agent.orders import limits_in_use
 from agent.orders.class_texts import ClassTexts
 from agent.orders.facts import Conformity
+from agent.orders.next_step import NextStep
 from agent.orders.rules import MAX_FALSE_CONFORM
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
 from reports import Language, ngettext
@@ -63,19 +65,22 @@ class NightSettings:
     """What a report needs to know of the lab.
 
     Args:
-        site: Its name. zone: its time zone. at: when a night ends, wall clock.
-        alpha: Share of good images that may be flagged as strange.
+        site: Its name.
+        zone: Its time zone.
+        at: When a night ends, wall clock.
+        alpha: False-alarm rate: share of good images that may be flagged as unusual.
         min_probability: Below it a code is uncertain.
-        review_url: Where the review page answers, such as "http://127.0.0.1:8787"; "" for none.
+        review_url: Address of the review page, such as "http://127.0.0.1:8787"; "" for none.
         software: Name and version of this program.
         words: Structure code → what it means, in the taxonomy's order.
         texts: What the lab's taxonomy says of its classes beyond that.
         config: Fingerprint of the settings, "" if unknown.
-        free_days: Days on which nothing is to be expected: weekdays by name, or ISO dates.
+        free_days: Days on which no files are expected: weekdays by name, or ISO dates.
         language: Of the report.
-        lab: What is laid down for orders, or None: then the report says nothing of them.
-        lab_fault: Why nothing can be said of them, "" where something can.
-        control: Numbers of the control orders. control_every: how often one is due; zero: never.
+        lab: What is laid down for orders; None leaves the orders out.
+        lab_fault: Why the orders are left out, "" where they are not.
+        control: Numbers of the control orders.
+        control_every: How often one is due; zero: never.
         host: Name of the PC that writes.
     """
 
@@ -99,8 +104,8 @@ class NightSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A person's decision, as it stood when the facts were frozen."""
+class ReportedDecision:
+    """A reviewer's decision, as it was when the facts were frozen."""
 
     kind: str
     code: str | None
@@ -115,7 +120,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReportedMicrograph:
     """One micrograph of the night; the fields mean what they mean in `agent.store`."""
 
     id: str
@@ -157,7 +162,7 @@ class Seen:
     bundle: str
     engine: str
     precision: str
-    decision: Said | None
+    decision: ReportedDecision | None
     ordered: tuple[str, ...] = ()
     outside: str = ""
 
@@ -168,12 +173,12 @@ class Seen:
 
     @property
     def needs_a_person(self) -> bool:
-        """It was flagged; somebody may have decided since."""
+        """Whether it was flagged; it may be decided since."""
         return self.handling == "review"
 
     @property
     def waits(self) -> bool:
-        """It was flagged and nobody has decided yet."""
+        """Whether it was flagged and is not decided yet."""
         return self.needs_a_person and self.decision is None
 
 
@@ -194,7 +199,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A file whose content was known already."""
+    """A file whose content was already stored."""
 
     path: str
     source: str
@@ -204,7 +209,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A source as it was last seen."""
+    """A source in its last known state."""
 
     name: str
     folder: str
@@ -221,8 +226,15 @@ class Summary:
     """A night in one line; the index reads nothing else.
 
     Args:
-        planned: It was empty, as planned; then the line in the index is all there is of it.
-        broken: Orders that do not conform. undecided: orders of which that is not known yet.
+        night: Its date.
+        tone: "problem", "attention" or "calm".
+        headline: One sentence.
+        taken: Micrographs of the night.
+        review: Of those, flagged.
+        unusable: Files that could not be used.
+        planned: It was empty, as planned; then it has no page.
+        broken: Orders that do not conform.
+        undecided: Orders that are undecided.
     """
 
     night: date
@@ -238,12 +250,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The last reported night before this one, as far as what changed since is told from it.
+    """The last reported night before this one, for the list of changes.
 
     Args:
-        night: Its date. taken, review, unusable: of it. bundle, software: at work then.
-        broken: Orders that did not conform then, or since: those that do not conform now and did
-            not stand so in its report. settled: open in its report, and no longer.
+        night: Its date.
+        taken, review, unusable: Its numbers.
+        bundle, software: In use then.
+        broken: Orders that do not conform now, and conformed or were undecided in its report.
+        settled: Open in its report, and no longer.
     """
 
     night: date
@@ -261,7 +275,9 @@ class TrailEnd:
     """Where the audit log ended when the facts were gathered.
 
     Args:
-        number: Of the newest act. count: how many acts there were. sha256: of the newest act.
+        number: Of the newest act.
+        count: How many acts there were.
+        sha256: Of the newest act.
     """
 
     number: int
@@ -271,7 +287,7 @@ class TrailEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightFacts:
-    """Everything one report says; what a list of nights reads stands at the top."""
+    """Everything in one report; what a list of nights reads comes first in the text."""
 
     version: int
     newest_result: int | None = None
@@ -282,6 +298,8 @@ class NightFacts:
     control_charts: tuple[Individuals, ...] = ()
     drifts: tuple[Drift, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
+    conforming: int = 0
+    """Orders of recent days that conform; 0 in nights of earlier versions."""
     site: str
     zone: str
     night: date
@@ -297,7 +315,7 @@ class NightFacts:
     bundle: str
     words: dict[str, str]
     last_file_at: datetime | None
-    micrographs: tuple[Seen, ...]
+    micrographs: tuple[ReportedMicrograph, ...]
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
@@ -305,7 +323,7 @@ class NightFacts:
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
     refused: tuple[str, ...] = ()
-    """What was said of promoted bundles that could not be loaded."""
+    """Sentences about promoted bundles that could not be loaded."""
     shadow: Shadowed | None = None
     instruments: tuple[Instrument, ...] = ()
     unassigned: int = 0
@@ -320,7 +338,7 @@ class NightFacts:
 
     @property
     def running(self) -> bool:
-        """The night was not over when these were gathered."""
+        """Whether the night was not over when these were gathered."""
         return self.gathered_at < self.until
 
 
@@ -330,32 +348,39 @@ _TALLIES = TypeAdapter(tuple[Tally, ...])
 
 
 def gather(store: Store, night: date, settings: NightSettings, *, now: datetime) -> NightFacts:
-    """Ask the store for one night.
+    """Gather the facts of one night from the store.
 
     Args:
         store: Open.
-        night: Which.
+        night: Its date.
         settings: Of the lab.
         now: An aware instant; if the night is not over, its facts are those until now.
     """
-    after, until = period_of(night, settings.at, settings.zone)
+    after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
-    seen = tuple(seen_of(view) for view in views)
+    reported = tuple(build_reported_micrograph(view) for view in views)
     fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
-    unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
+    unusable = tuple(
+        _build_failed(fate, until) for fate in fates if _is_reported(fate, after, until)
+    )
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
-    last = _last_files(store, until, seen)
-    named = {o.source for o in seen} | {o.source for o in unusable} | {o.source for o in twins}
-    watched = [one for one in store.sources() if one.name in named or _is_watched(one)]
+    last = _last_files(store, until, reported)
+    named = (
+        {entry.source for entry in reported}
+        | {entry.source for entry in unusable}
+        | {entry.source for entry in twins}
+    )
+    watched = [health for health in store.sources() if health.name in named or _is_watched(health)]
     sources = tuple(_folder(health, last) for health in watched)
     away = outages(store.records.all(OUTAGE), watched, after, until)
     newest = max(last.values(), default=None)
     refused = tuple(
-        str(one.facts.get("said", ""))
-        for one in store.records.all(REFUSED)
-        if _within(one.at, after, until)
+        str(record.facts.get("said", ""))
+        for record in store.records.all(REFUSED)
+        if _is_within(record.at, after, until)
     )
-    orders = open_orders(store, settings.lab, now=now) if settings.lab else ()
+    status = collect_order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
+    orders = status.orders
     waits_before, waits_since = store.waiting_until(after)
     end = store.trail_head()
     summary = _summary(
@@ -363,7 +388,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         settings.zone,
         orders=orders,
         waits_before=waits_before,
-        seen=seen,
+        reported=reported,
         unusable=unusable,
         sources=sources,
         newest=newest,
@@ -373,26 +398,34 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         has_calendar=bool(settings.free_days),
         refused=refused,
     )
-    tallies, earlier = tally(_units(seen)), _earlier(store, night)
-    charts = series_of(
-        control_values(store, settings.control),
+    tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
+    charts = average_by_night(
+        iter_control_values(store, settings.control),
         lambda at: night_of(at, settings.at, settings.zone),
         night,
     )
-    level = level_of(ready(earlier, night, tallies) + sum(is_ready(one) for one in charts.values()))
+    level = compute_alarm_level(
+        count_ready_charts(earlier, night, tallies)
+        + sum(is_ready(series) for series in charts.values())
+    )
     return NightFacts(
         version=FACTS_VERSION,
         newest_result=newest_result,
         summary=summary,
         tallies=tallies,
         trends=trends(earlier, night, tallies, level),
-        control_charts=tuple(chart(*key, one, night, level) for key, one in charts.items()),
+        control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
         drifts=drifts(earlier, night, tallies),
         orders=orders,
+        conforming=status.conforming,
         instruments=instruments(
             store,
-            [one.name for one in watched],
-            Counter(one.source for one in seen if SCALE_DOUBTS & set(one.reasons)),
+            [health.name for health in watched],
+            Counter(
+                micrograph.source
+                for micrograph in reported
+                if SCALE_DOUBTS & set(micrograph.reasons)
+            ),
             control=settings.control,
             every=settings.control_every,
             now=min(now, until),
@@ -422,7 +455,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         words=dict(settings.words),
         texts=settings.texts,
         last_file_at=newest,
-        micrographs=seen,
+        micrographs=reported,
         unusable=unusable,
         duplicates=twins,
         sources=sources,
@@ -437,7 +470,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         ),
         outages=away,
         refused=refused,
-        shadow=shadowed(store, until),
+        shadow=collect_shadow(store, until),
         language=settings.language,
         before=_before(store, night, orders),
     )
@@ -450,12 +483,12 @@ def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
 def _results(
     store: Store, night: date, after: datetime, until: datetime
 ) -> tuple[int, list[MicrographView]]:
-    """Return what this report is about, and the newest result that it can know.
+    """Return the newest result that this report can include, and its micrographs.
 
     A result that was written after the last report, with a time that this one already covered, is
     reported now: a file whose end fell together with the night's, or a clock that was set back.
     """
-    numbers = {row.date: _newest_result_of(row.head) for row in store.nights()}
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nights()}
     is_new = night not in numbers
     before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
     newest = store.order_changes.heads().result
@@ -464,7 +497,7 @@ def _results(
     return newest, [view for view in views if view.result_id <= newest]
 
 
-def _newest_result_of(head: str) -> int | None:
+def _parse_newest_result(head: str) -> int | None:
     try:
         number = _part(head, "newest_result")
     except ValueError:  # of a version before there was any
@@ -473,7 +506,7 @@ def _newest_result_of(head: str) -> int | None:
 
 
 def to_text(facts: NightFacts) -> str:
-    """Write facts as JSON text: one line per micrograph or file, so that two can be compared."""
+    """Return facts as JSON text: one line per micrograph or file, so that two can be compared."""
     document = _ADAPTER.dump_python(facts, mode="json")
     parts = [f" {json.dumps(key)}: {_lines(value)}" for key, value in document.items()]
     return "{\n" + ",\n".join(parts) + "\n}\n"
@@ -486,17 +519,17 @@ def _lines(value: object) -> str:
 
 
 def from_text(text: str) -> NightFacts:
-    """Read facts back; the inverse of `to_text`."""
+    """Parse facts; the inverse of `to_text`."""
     return _ADAPTER.validate_json(text)
 
 
-def summary_of(text: str) -> Summary:
-    """Read the summary alone: it stands at the top, so a year of nights is quickly listed."""
+def parse_summary(text: str) -> Summary:
+    """Parse the summary alone: it comes first in the text, so a year of nights is listed fast."""
     return _SUMMARY.validate_python(_part(text, "summary"))
 
 
-def tallies_of(text: str) -> tuple[Tally, ...]:
-    """Read the tallies alone; none where they do not stand in this much of the text."""
+def parse_tallies(text: str) -> tuple[Tally, ...]:
+    """Parse the tallies alone; () where they are not in this much of the text."""
     try:
         return _TALLIES.validate_python(_part(text, "tallies"))
     except ValueError:  # of a version before there were any
@@ -515,8 +548,8 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
     if row is None:
         return None
     facts = from_text(row.facts_json)
-    then = {one.number: one.conformity for one in facts.orders}
-    now = {one.number: one.conformity for one in orders}
+    then = {order.number: order.conformity for order in facts.orders}
+    now = {order.number: order.conformity for order in orders}
     broken = Conformity.DOES_NOT_CONFORM.value
     return Before(
         night=facts.night,
@@ -530,25 +563,36 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
     )
 
 
-def _earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
-    return [(row.date, tallies_of(row.head)) for row in store.nights() if row.date < night]
+def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
+    return [(row.date, parse_tallies(row.head)) for row in store.nights() if row.date < night]
 
 
-def _units(seen: Iterable[Seen]) -> Iterator[Unit]:
-    for one in seen:
-        told, by_lot = one.process_data, one.reasons == CONTROL
-        doubtful = one.needs_a_person and not one.strange and not by_lot
-        named = f"{told.get('order', '')}\n{told['specimen']}" if told.get("specimen") else one.id
-        code = one.structure_code or ""
-        yield Unit(named, told.get("material", ""), one.bundle, one.strange, doubtful, code)
+def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
+    for micrograph in reported:
+        process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
+        doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
+        specimen = (
+            f"{process_data.get('order', '')}\n{process_data['specimen']}"
+            if process_data.get("specimen")
+            else micrograph.id
+        )
+        code = micrograph.structure_code or ""
+        yield Unit(
+            specimen,
+            process_data.get("material", ""),
+            micrograph.bundle,
+            micrograph.strange,
+            doubtful,
+            code,
+        )
 
 
-def seen_of(view: MicrographView) -> Seen:
-    """Take what a page says of a micrograph out of the store's view of it."""
+def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
+    """Return the reported facts of a micrograph, from the store's view of it."""
     facts, strange = view.crop_facts, view.strangeness
     area = facts.get("specimen_area") or {}
     bar, where = facts.get("micron_bar"), strange.get("where")
-    return Seen(
+    return ReportedMicrograph(
         id=view.id,
         sha256=view.sha256,
         page=view.page,
@@ -591,17 +635,17 @@ def seen_of(view: MicrographView) -> Seen:
         bundle=view.bundle,
         engine=view.engine,
         precision=view.precision,
-        decision=_said(view),
+        decision=_build_decision(view),
         ordered=tuple(view.expected.get("subtypes") or ()),
         outside=str(view.expected.get("outside") or ""),
     )
 
 
-def _said(view: MicrographView) -> Said | None:
+def _build_decision(view: MicrographView) -> ReportedDecision | None:
     label = view.label
     if label is None:
         return None
-    return Said(
+    return ReportedDecision(
         kind=label.kind,
         code=label.code,
         strange_kind=label.strange_kind,
@@ -623,22 +667,22 @@ def _box(edges: Iterable[int]) -> tuple[int, int, int, int]:
     return x0, y0, x1, y1
 
 
-def _counts(fate: FileFate, after: datetime, until: datetime) -> bool:
+def _is_reported(fate: FileFate, after: datetime, until: datetime) -> bool:
     # A file that is still tried again has no end yet: it is named every night until it has.
     if fate.state == "failed":
         return fate.first_seen_at <= until
-    return fate.state in UNUSABLE_STATES and _within(fate.done_at, after, until)
+    return fate.state in UNUSABLE_STATES and _is_within(fate.done_at, after, until)
 
 
 def _is_twin(fate: FileFate, after: datetime, until: datetime) -> bool:
-    return fate.state == "duplicate" and _within(fate.done_at, after, until)
+    return fate.state == "duplicate" and _is_within(fate.done_at, after, until)
 
 
-def _within(instant: datetime | None, after: datetime, until: datetime) -> bool:
+def _is_within(instant: datetime | None, after: datetime, until: datetime) -> bool:
     return instant is not None and after < instant <= until
 
 
-def _failed(fate: FileFate, until: datetime) -> Failed:
+def _build_failed(fate: FileFate, until: datetime) -> Failed:
     return Failed(
         path=fate.path,
         source=fate.source,
@@ -679,14 +723,18 @@ def _folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:
     )
 
 
-def _last_files(store: Store, until: datetime, seen: Iterable[Seen]) -> dict[str, datetime]:
-    """Say when each source's newest micrograph was done, up to the night's end."""
+def _last_files(
+    store: Store, until: datetime, reported: Iterable[ReportedMicrograph]
+) -> dict[str, datetime]:
+    """Return when each source's newest micrograph was done, up to the night's end."""
     last: dict[str, datetime] = {}
-    for one in seen:
-        last[one.source] = max(one.done_at, last.get(one.source, one.done_at))
+    for micrograph in reported:
+        last[micrograph.source] = max(
+            micrograph.done_at, last.get(micrograph.source, micrograph.done_at)
+        )
     if last:
         return last
-    # An empty night says when the last file came, and only then is the whole store asked.
+    # The report of an empty night names the last file: only then is the whole store read.
     for fate in store.files("done"):
         at = fate.done_at
         if at is not None and at <= until:
@@ -700,7 +748,7 @@ def _summary(
     *,
     orders: tuple[OpenOrder, ...],
     waits_before: int,
-    seen: tuple[Seen, ...],
+    reported: tuple[ReportedMicrograph, ...],
     unusable: tuple[Failed, ...],
     sources: tuple[Folder, ...],
     newest: datetime | None,
@@ -709,17 +757,17 @@ def _summary(
     has_calendar: bool,
     refused: tuple[str, ...],
 ) -> Summary:
-    empty = not seen and not unusable
-    waiting = [one for one in seen if one.waits]
+    empty = not reported and not unusable
+    waiting = [micrograph for micrograph in reported if micrograph.waits]
     offline = [source for source in sources if not source.online]
-    needing = [one for one in orders if one.needs_a_person]
+    needing = [order for order in orders if order.needs_a_person]
     broken = Conformity.DOES_NOT_CONFORM
     tone = (
         "problem"
         if offline
         or refused
-        or any("strange" in one.reasons for one in waiting)
-        or any(one.conformity == broken for one in needing)
+        or any("strange" in micrograph.reasons for micrograph in waiting)
+        or any(order.conformity == broken for order in needing)
         else "attention"
         if waiting
         or waits_before
@@ -727,7 +775,7 @@ def _summary(
         or unusable
         or away
         or any(source.problem for source in sources)
-        # Where the lab says which days are free, nothing on another day is worth a look.
+        # With a calendar of free days, an empty night on any other day needs attention.
         or (empty and has_calendar and not free)
         else "calm"
     )
@@ -736,22 +784,23 @@ def _summary(
         tone=tone,
         headline=_empty(zone, newest, away, free=free)
         if empty and not needing
-        else _headline(seen, waiting, unusable, needing, waits_before),
-        taken=len(seen),
-        review=sum(one.needs_a_person for one in seen),
+        else _headline(reported, waiting, unusable, needing, waits_before),
+        taken=len(reported),
+        review=sum(micrograph.needs_a_person for micrograph in reported),
         unusable=len(unusable),
         planned=empty and free and not (away or refused or needing or waits_before),
-        broken=sum(one.conformity == broken for one in orders),
-        undecided=sum(one.conformity != broken for one in orders),
+        broken=sum(order.conformity == broken for order in orders),
+        undecided=sum(order.conformity != broken for order in orders),
     )
 
 
 def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free: bool) -> str:
     if away:
-        said = "; ".join(
-            _("{source} was {how}").format(source=one.source, how=one.said(zone)) for one in away
+        causes = "; ".join(
+            _("{source} was {how}").format(source=outage.source, how=outage.said(zone))
+            for outage in away
         )
-        return _("Nothing came in this night: {why}").format(why=said)
+        return _("Nothing came in this night: {why}").format(why=causes)
     if free:
         return _("Nothing came, as planned")
     if newest is None:
@@ -762,41 +811,48 @@ def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free
 
 
 def _headline(
-    seen: tuple[Seen, ...],
-    waiting: list[Seen],
+    reported: tuple[ReportedMicrograph, ...],
+    waiting: list[ReportedMicrograph],
     unusable: tuple[Failed, ...],
     orders: Sequence[OpenOrder],
     waits_before: int,
 ) -> str:
-    if waiting or unusable or orders:
-        parts = [
-            ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))
-            if orders
-            else "",
-            micrographs(len(waiting)) if waiting else "",
-            ngettext("{n} file", "{n} files", len(unusable)).format(n=len(unusable))
-            if unusable
-            else "",
-        ]
-        *first, last = [part for part in parts if part]
-        subject = _(" and ").join((", ".join(first), last)) if first else last
-        some = ngettext(
-            "{what} needs a person",
-            "{what} need a person",
-            len(waiting) + len(unusable) + len(orders),
-        )
-        return some.format(what=subject)
+    parts = []
+    if orders:
+        text = ngettext("{n} order open", "{n} orders open", len(orders)).format(n=len(orders))
+        parts.append(text + _why_pressing(orders))
+    if waiting:
+        text = ngettext("{n} micrograph to review", "{n} micrographs to review", len(waiting))
+        parts.append(text.format(n=len(waiting)))
+    if unusable:
+        text = ngettext("{n} file failed", "{n} files failed", len(unusable))
+        parts.append(text.format(n=len(unusable)))
+    if parts:
+        return " · ".join(parts)
     if waits_before:
         return ngettext(
-            "Nothing new needs a person; {n} micrograph of an earlier night waits",
-            "Nothing new needs a person; {n} micrographs of earlier nights wait",
+            "Nothing new to review; {n} micrograph of an earlier night waits",
+            "Nothing new to review; {n} micrographs of earlier nights wait",
             waits_before,
         ).format(n=waits_before)
-    return _("Nothing needs a person: {micrographs}, all settled").format(
-        micrographs=micrographs(len(seen))
+    return _("Nothing to review: {micrographs}, all settled").format(
+        micrographs=micrographs(len(reported))
     )
 
 
+def _why_pressing(orders: Sequence[OpenOrder]) -> str:
+    """Return " (3 urgent, 1 probably out of specification)", "" where no order presses."""
+    urgent = sum(order.urgent for order in orders)
+    statuses = Counter(map(get_order_status, orders))
+    parts = [_("{n} urgent").format(n=urgent)] if urgent else []
+    if n := statuses[Conformity.DOES_NOT_CONFORM]:
+        text = ngettext("{n} does not conform", "{n} do not conform", n)
+        parts.append(text.format(n=n))
+    if n := statuses[NextStep.PROBABLY_OUT]:
+        parts.append(f"{n} {NextStep.PROBABLY_OUT.words}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
 def micrographs(n: int) -> str:
-    """Say "1 micrograph", "2 micrographs"."""
+    """Format a number of micrographs: "1 micrograph", "2 micrographs"."""
     return ngettext("{n} micrograph", "{n} micrographs", n).format(n=n)

@@ -1,16 +1,14 @@
-"""Watch the control specimen's brightness and focus over the nights: individuals, moving ranges.
+"""Monitor brightness and focus of the control specimen: individuals and moving-range charts.
 
-In:  what was measured on control specimens. Out: an `Individuals` chart per source and measure.
-Next: `facts` freezes them, `page` draws them.
-The unit is a night: its control micrographs are averaged. The first `BASELINE_NIGHTS` nights say
-what is usual and stay; the limits are those that a night without change passes with less than its
-share of the report's false alarms, with the doubt of so short a baseline in them.
+The unit is a night: its control micrographs are averaged. The first `BASELINE_NIGHTS` nights are
+the baseline and stay it. The limits allow a night without change its share of the report's false
+alarms; they include the uncertainty of so short a baseline.
 
 Source:
     Montgomery, Introduction to Statistical Quality Control, 6.4: sigma from the mean moving range
     (d2 = 1.128). Instead of 3 sigma the quantile of Student's t at 0.62 (n - 1) degrees of freedom
     (Wheeler, Advanced Topics in SPC, table 1: what the mean moving range is worth) times the root
-    of 1 + 1/n, so that the chance of a false alarm is the one that was asked for.
+    of 1 + 1/n, so that the chance of a false alarm is the requested one.
 """
 
 from __future__ import annotations
@@ -31,22 +29,24 @@ if TYPE_CHECKING:
 
 BASELINE_NIGHTS = 25
 SHOWN_NIGHTS = 60
-RULES = 2
-D2 = 1.128
-WORTH = 0.62
+RULES = 2  # "value" and "step"
+D2 = 1.128  # mean range of two normal values, in standard deviations
+WORTH = 0.62  # degrees of freedom per moving range (Wheeler)
 
 
 @dataclass(frozen=True, slots=True)
 class Individuals:
-    """One measure of one source's control specimen, a value a night.
+    """One measure of one source's control specimen, a value per night.
 
     Args:
-        source: Which. measure: "brightness" or "focus".
-        nights: With a value so far. usual: mean of the baseline; low, high: the limits; all 0.0
-            while the baseline is gathered.
+        source: Name of the source.
+        measure: "brightness" or "focus".
+        nights: Nights with a value so far.
+        usual: Mean of the baseline; 0.0 while it is gathered.
+        low, high: The limits; 0.0 while the baseline is gathered.
         points: (night, value) after the baseline, the newest last.
-        alarm: "value" for tonight's beyond the limits, "step" for too far from the night before it,
-            "" for none or where tonight has no value.
+        alarm: "value" where tonight is beyond the limits, "step" where it is too far from the night
+            before it, "" for none or where tonight has no value.
     """
 
     source: str
@@ -59,44 +59,49 @@ class Individuals:
     alarm: str
 
 
-def series_of(
+def average_by_night(
     values: Iterable[ControlValue], night_at: Callable[[datetime], date], night: date
 ) -> dict[tuple[str, str], list[tuple[date, float]]]:
-    """Average what was measured per source, measure and night, up to a night.
+    """Average measured values per source, measure and night, up to a night.
 
     Args:
         values: Of the control specimens.
-        night_at: Says which night an instant belongs to.
+        night_at: Returns the night of an instant.
         night: The last one that counts.
+
+    Returns:
+        (source, measure) → (night, mean), oldest first.
     """
-    found: dict[tuple[str, str], dict[date, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one in values:
-        when = night_at(one.at)
-        for measure, value in (("brightness", one.brightness), ("focus", one.focus)):
-            if value is not None and when <= night:
-                found[one.source, measure][when].append(value)
+    by_night: dict[tuple[str, str], dict[date, list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for value in values:
+        when = night_at(value.at)
+        for measure, number in (("brightness", value.brightness), ("focus", value.focus)):
+            if number is not None and when <= night:
+                by_night[value.source, measure][when].append(number)
     return {
-        key: [(when, fmean(some)) for when, some in sorted(nights.items())]
-        for key, nights in sorted(found.items())
+        key: [(when, fmean(numbers)) for when, numbers in sorted(nights.items())]
+        for key, nights in sorted(by_night.items())
     }
 
 
 def is_ready(series: Sequence[tuple[date, float]]) -> bool:
-    """Say whether the baseline is whole and a night has come after it."""
+    """Return whether the baseline is complete and a night has come after it."""
     return len(series) > BASELINE_NIGHTS
 
 
 def chart(
     source: str, measure: str, series: Sequence[tuple[date, float]], night: date, level: float
 ) -> Individuals:
-    """Hold the nights after the baseline against it.
+    """Compare the nights after the baseline with it.
 
     Args:
-        source: Whose control specimen.
+        source: Name of the source.
         measure: "brightness" or "focus".
         series: Night and value, oldest first.
         night: Tonight.
-        level: Chance of a false alarm that each of the two rules may have tonight.
+        level: Chance of a false alarm that each of the two rules may have tonight, in (0, 1).
     """
     from scipy.special import stdtrit  # noqa: PLC0415 - takes a fifth of a second
 

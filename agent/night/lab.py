@@ -1,7 +1,6 @@
-"""Say what reports and review pages need to know of a lab, from its settings and its bundle.
+"""Collect what reports and review pages need to know of a lab, from its settings and its bundle.
 
-In:  `Settings`, the store. Out: `NightSettings`, the taxonomy in force. Next: `facts`, `web`.
-Service, command and web page ask here, so that a code has one meaning everywhere.
+Service, commands and web pages ask here, so that a code has one meaning everywhere.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
 
 
 def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightSettings:
-    """Say what a report needs to know of the lab.
+    """Return the settings of a night's report.
 
-    Limits that cannot be used leave the orders out, and the report says so.
+    Limits that cannot be used leave the orders out, and the report states it.
 
     Args:
         settings: Of the lab.
         store: Open.
-        now: Aware UTC; a limit that was never seen is written down with it.
+        now: Aware UTC; a limit that is new is recorded with it.
 
     Raises:
         BadBundle: The current bundle has no readable taxonomy.
@@ -48,7 +47,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
     """
     taxonomy = read_taxonomy(settings, store, now=now)
     with reports.speaking(settings.report.language):
-        words, texts = words_of(taxonomy), build_class_texts(taxonomy)
+        words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
         lab, fault = _lab(settings, store, taxonomy, now)
     return NightSettings(
         site=settings.site.name,
@@ -74,29 +73,29 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
 def _lab(
     settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
 ) -> tuple[Lab | None, str]:
-    held = holds_of(settings, store)
+    holds = holds_of(settings, store)
     try:
-        return lab_of(settings, store, taxonomy, now=now, held=held), ""
+        return lab_of(settings, store, taxonomy, now=now, held=holds), ""
     except BadSpecification as error:
         return None, str(error)
 
 
 def software() -> str:
-    """Say this program's name and version, as they stand on paper."""
+    """Return this program's name and version, as printed on reports."""
     return f"Martensight {version('martensight')}"
 
 
 def review_url(settings: Settings) -> str:
-    """Say where the review page answers, "" if any free port is taken."""
+    """Return the address of the review page, "" if any free port is used."""
     host = settings.web.host
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - compared, not bound
     return f"http://{shown}:{settings.web.port}" if settings.web.port else ""
 
 
 def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonomy:
-    """Return the taxonomy in force, and note from when on it is, before it is used.
+    """Return the active taxonomy, and record since when it is active, before it is used.
 
-    An order keeps what was noted when it was released, and a label what was when it was given.
+    An order keeps the taxonomy of its release, and a label that of its decision.
 
     Args:
         settings: Of the lab.
@@ -105,7 +104,7 @@ def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonom
 
     Raises:
         BadBundle: The current bundle's manifest cannot be read.
-        model.TaxonomyError: A taxonomy does not hold together.
+        model.TaxonomyError: A taxonomy is inconsistent.
     """
     taxonomy = taxonomy_in_force(settings, store)
     note_taxonomy(store, taxonomy, now=now)
@@ -113,11 +112,11 @@ def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonom
 
 
 def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
-    """Say what a micrograph can be called: as the lab, else the bundle, else we say.
+    """Return the active taxonomy: the lab's own, or else the bundle's, or else the default.
 
     Raises:
         BadBundle: The current bundle's manifest cannot be read.
-        model.TaxonomyError: A taxonomy does not hold together.
+        model.TaxonomyError: A taxonomy is inconsistent.
     """
     from model import default_taxonomy, load_taxonomy  # noqa: PLC0415 - brings torch
 
@@ -130,7 +129,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
     try:
         return fill_texts(read_bundle_taxonomy(bundles, name))
     except UNREADABLE as error:
-        for earlier in dict.fromkeys(one.bundle for one in store.promotions()):
+        for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
                 return fill_texts(read_bundle_taxonomy(bundles, earlier))
         raise BadBundle(
@@ -139,12 +138,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         ) from error
 
 
-def words_of(taxonomy: Taxonomy) -> dict[str, str]:
-    """Return what each structure code means, in the taxonomy's order."""
-    return describe_codes(taxonomy)
-
-
 def _fingerprint(settings: Settings) -> str:
     # Addresses may hold passwords, and even a hash of one does not belong into a report.
-    said = settings.model_dump_json(exclude={"notify": True, "store": {"url"}})
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    document = settings.model_dump_json(exclude={"notify": True, "store": {"url"}})
+    return hashlib.sha256(document.encode()).hexdigest()[:12]

@@ -1,7 +1,4 @@
-"""Say what a lab lead reads first: orders, instruments, and what changed since the night before.
-
-In:  `NightFacts`. Out: lines of the verdict, and the rows below it. Next: `page`.
-"""
+"""Build what a lab lead reads first: orders, instruments, and changes since the night before."""
 
 from __future__ import annotations
 
@@ -14,8 +11,9 @@ import reports
 from agent.night.facts import micrographs
 from agent.night.individuals import BASELINE_NIGHTS
 from agent.night.period import local
+from agent.night.standing import PRESSING, get_order_status
 from agent.orders.facts import Conformity
-from agent.orders.paper import TONES
+from agent.orders.next_step import NextStep
 from reports import (
     ControlTrend,
     ControlValue,
@@ -24,7 +22,7 @@ from reports import (
     InstrumentRow,
     Line,
     OpenOrder,
-    Said,
+    StatusText,
     Tone,
     decimal,
     marked,
@@ -33,7 +31,7 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.night.facts import NightFacts
@@ -44,6 +42,8 @@ if TYPE_CHECKING:
 ORDERS_SHOWN = 100
 SENTENCES_SHOWN = 3
 GROUPS_SHOWN = 300
+COMMON_FROM = 3
+"""From so many orders on, a shared reason is stated once above the list."""
 MOST_NUMBERS = 12
 DAY_S = 86_400.0
 MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
@@ -53,52 +53,107 @@ MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
 
 
 def order_lines(facts: NightFacts) -> Iterator[Line]:
-    """Say how many orders are not settled."""
-    words = Counter(one.conformity for one in facts.orders)
-    if n := words[Conformity.DOES_NOT_CONFORM]:
-        text = ngettext("order does not conform", "orders do not conform", n)
-        yield Line(Tone.PROBLEM, str(n), text, "#orders")
-    if n := words[Conformity.UNDECIDED]:
-        text = ngettext("order is undecided", "orders are undecided", n)
-        waiting = any(one.waits_since for one in facts.orders)
-        yield Line(Tone.ATTENTION if waiting else Tone.CALM, str(n), text, "#orders")
+    """Yield a line for each reason why orders are open, and one for those that conform."""
+    for status in PRESSING:
+        orders = [order for order in facts.orders if get_order_status(order) == status]
+        if orders:
+            text = _status_text(status, len(orders))
+            if urgent := [order.number for order in orders if order.urgent]:
+                text += " " + _("(urgent: {numbers})").format(numbers=_few(urgent))
+            yield Line(STATUS_TONES[status], str(len(orders)), text, "#orders")
+    if n := facts.conforming:
+        yield Line(Tone.CALM, str(n), ngettext("order conforms", "orders conform", n))
     if facts.lab_fault:
         text = _("nothing can be said of orders: {why}").format(why=facts.lab_fault)
         yield Line(Tone.PROBLEM, "1", text)
 
 
+STATUS_TONES = {
+    Conformity.DOES_NOT_CONFORM.value: Tone.PROBLEM,
+    NextStep.PROBABLY_OUT.value: Tone.PROBLEM,
+    NextStep.HELD.value: Tone.ATTENTION,
+    NextStep.TO_CONFIRM.value: Tone.ATTENTION,
+    NextStep.WAITING_FOR_IMAGES.value: Tone.CALM,
+}
+
+
+def _status_text(status: str, n: int) -> str:
+    return {
+        Conformity.DOES_NOT_CONFORM.value: ngettext(
+            "order does not conform", "orders do not conform", n
+        ),
+        NextStep.PROBABLY_OUT.value: ngettext(
+            "order probably out of specification", "orders probably out of specification", n
+        ),
+        NextStep.HELD.value: ngettext(
+            "order held by a failed instrument check",
+            "orders held by a failed instrument check",
+            n,
+        ),
+        NextStep.TO_CONFIRM.value: ngettext("order to confirm", "orders to confirm", n),
+        NextStep.WAITING_FOR_IMAGES.value: ngettext(
+            "order waiting for images", "orders waiting for images", n
+        ),
+    }[status]
+
+
 def open_orders(facts: NightFacts) -> tuple[OpenOrder, ...]:
-    """Say each order that is not settled, and what is missing."""
-    return tuple(_order(one, facts) for one in facts.orders[:ORDERS_SHOWN])
+    """Return each open order, and what is missing."""
+    common = _common_refusals(facts)
+    return tuple(_order(order, facts, common) for order in facts.orders[:ORDERS_SHOWN])
+
+
+def orders_note(facts: NightFacts) -> str:
+    """Return what applies to so many open orders that it is stated once, "" for nothing."""
+    return " ".join(
+        ngettext(
+            "{n} order rests on the model alone in part, and {why}.",
+            "{n} orders rest on the model alone in part, and {why}.",
+            n,
+        ).format(n=n, why=why)
+        for why, n in _common_refusals(facts).items()
+    )
+
+
+def _common_refusals(facts: NightFacts) -> dict[str, int]:
+    whys = Counter(why for order in facts.orders for why in order.model_alone)
+    return {why: n for why, n in whys.items() if n >= COMMON_FROM}
 
 
 def orders_left_out(facts: NightFacts) -> str:
-    """Say how many more there are; "" for none."""
+    """Return how many orders are not shown, in words; "" for none."""
     more = len(facts.orders) - ORDERS_SHOWN
-    said = ngettext(
+    text = ngettext(
         "{n} more order is named in the JSON file beside this page.",
         "{n} more orders are named in the JSON file beside this page.",
         more,
     )
-    return said.format(n=more) if more > 0 else ""
+    return text.format(n=more) if more > 0 else ""
 
 
-def _order(one: Standing, facts: NightFacts) -> OpenOrder:
-    word = Conformity(one.conformity)
-    href = f"{facts.review_url}/order/{quote(one.number, safe='')}" if facts.review_url else ""
-    more = len(one.said) - SENTENCES_SHOWN
+def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> OpenOrder:
+    status = get_order_status(order)
+    is_broken = status == Conformity.DOES_NOT_CONFORM
+    own = [
+        _("rests on the model alone, and {why}").format(why=why)
+        for why in order.model_alone
+        if why not in common
+    ]
+    sentences = (*order.said, *own)
+    href = f"{facts.review_url}/order/{quote(order.number, safe='')}" if facts.review_url else ""
+    more = len(sentences) - SENTENCES_SHOWN
     return OpenOrder(
-        number=one.number,
+        number=order.number,
         href=href,
-        word=word.words,
-        tone=TONES[word],
-        said=one.said[:SENTENCES_SHOWN],
+        word=Conformity(status).words if is_broken else NextStep(status).words,
+        tone=STATUS_TONES[status],
+        said=sentences[:SENTENCES_SHOWN],
         more=_("and {n} more").format(n=more) if more > 0 else "",
-        age=_age(one.heard_at, facts),
-        waits=_("a field waits for {age}").format(age=_age(one.waits_since, facts))
-        if one.waits_since
+        age=_age(order.heard_at, facts),
+        waits=_("a field waits for {age}").format(age=_age(order.waits_since, facts))
+        if order.waits_since
         else "",
-        urgent=one.urgent,
+        urgent=order.urgent,
     )
 
 
@@ -115,7 +170,7 @@ def _age(since: datetime | None, facts: NightFacts) -> str:
 
 
 def waiting_lines(facts: NightFacts) -> Iterator[Line]:
-    """Say what waits from earlier nights, and which fields belong to no specimen."""
+    """Yield what waits from earlier nights, and how many fields belong to no specimen."""
     queue = f"{facts.review_url}/review" if facts.review_url else ""
     loose = f"{facts.review_url}/orders#loose" if facts.review_url else ""
     if facts.waits_before and facts.waits_since:
@@ -135,14 +190,14 @@ def waiting_lines(facts: NightFacts) -> Iterator[Line]:
 
 
 def instrument_lines(facts: NightFacts) -> Iterator[Line]:
-    """Say which instruments failed a check, or are due for one."""
-    for one in facts.instruments:
-        row = _instrument(one, facts)
-        said = [cell.text for cell in (row.check, row.control) if cell.tone is not Tone.CALM]
-        if said:
+    """Yield the instruments that failed a check, or are due for one."""
+    for instrument in facts.instruments:
+        row = _instrument(instrument, facts)
+        problems = [cell.text for cell in (row.check, row.control) if cell.tone is not Tone.CALM]
+        if problems:
             tones = {row.check.tone, row.control.tone}
             tone = Tone.PROBLEM if Tone.PROBLEM in tones else Tone.ATTENTION
-            text = _("source {name}: {how}").format(name=one.source, how="; ".join(said))
+            text = _("source {name}: {how}").format(name=instrument.source, how="; ".join(problems))
             yield Line(tone, "1", text, "#instruments")
     for chart in facts.control_charts:
         if chart.alarm:
@@ -150,69 +205,78 @@ def instrument_lines(facts: NightFacts) -> Iterator[Line]:
 
 
 def instruments(facts: NightFacts) -> tuple[InstrumentRow, ...]:
-    """Say how the checks of each source stand."""
-    return tuple(_instrument(one, facts) for one in facts.instruments)
+    """Return the state of each source's checks."""
+    return tuple(_instrument(instrument, facts) for instrument in facts.instruments)
 
 
-def _instrument(one: Instrument, facts: NightFacts) -> InstrumentRow:
-    return InstrumentRow(one.source, _check(one, facts), _control(one, facts), _scale(one))
+def _instrument(instrument: Instrument, facts: NightFacts) -> InstrumentRow:
+    return InstrumentRow(
+        instrument.source,
+        _check(instrument, facts),
+        _control(instrument, facts),
+        _scale(instrument),
+    )
 
 
-def _check(one: Instrument, facts: NightFacts) -> Said:
-    said = _newest_check(one, facts)
-    if not one.affected:
-        return said
-    n = len(one.affected)
-    shown = ", ".join(one.affected[:MOST_NUMBERS]) + (" …" if n > MOST_NUMBERS else "")
+def _check(instrument: Instrument, facts: NightFacts) -> StatusText:
+    newest = _newest_check(instrument, facts)
+    if not instrument.affected:
+        return newest
+    n = len(instrument.affected)
+    shown = ", ".join(instrument.affected[:MOST_NUMBERS]) + (" …" if n > MOST_NUMBERS else "")
     text = ngettext(
         "{n} order affected, its results are held: {numbers}",
         "{n} orders affected, their results are held: {numbers}",
         n,
     )
-    return Said(f"{said.text}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM)
+    return StatusText(f"{newest.text}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM)
 
 
-def _newest_check(one: Instrument, facts: NightFacts) -> Said:
-    if one.checked_at is None:
-        return Said(_("reference images were never checked"), Tone.ATTENTION)
-    at = local(one.checked_at, facts.zone)
-    if one.failed:
-        said = _("the check of {at} failed: {what}").format(at=at, what=one.failed)
-        return Said(said, Tone.PROBLEM)
-    if one.overdue:
-        return Said(_("overdue, the last check was {at}").format(at=at), Tone.ATTENTION)
-    return Said(_("good, {at}").format(at=at), Tone.CALM)
+def _newest_check(instrument: Instrument, facts: NightFacts) -> StatusText:
+    if instrument.checked_at is None:
+        return StatusText(_("reference images were never checked"), Tone.ATTENTION)
+    at = local(instrument.checked_at, facts.zone)
+    if instrument.failed:
+        text = _("the check of {at} failed: {what}").format(at=at, what=instrument.failed)
+        return StatusText(text, Tone.PROBLEM)
+    if instrument.overdue:
+        return StatusText(_("overdue, the last check was {at}").format(at=at), Tone.ATTENTION)
+    return StatusText(_("good, {at}").format(at=at), Tone.CALM)
 
 
-def _control(one: Instrument, facts: NightFacts) -> Said:
-    at = local(one.control_at, facts.zone) if one.control_at else ""
-    if one.control_faults:
-        said = _("the control specimen of {at} is off: {what}")
-        return Said(said.format(at=at, what="; ".join(one.control_faults)), Tone.PROBLEM)
-    if one.control_overdue:
-        said = _("a control specimen is overdue, the last came {at}").format(at=at)
-        return Said(said if at else _("no control specimen has come yet"), Tone.ATTENTION)
-    return Said(_("good, {at}").format(at=at) if at else _("none is asked for"), Tone.CALM)
+def _control(instrument: Instrument, facts: NightFacts) -> StatusText:
+    at = local(instrument.control_at, facts.zone) if instrument.control_at else ""
+    if instrument.control_faults:
+        text = _("the control specimen of {at} is off: {what}")
+        return StatusText(
+            text.format(at=at, what="; ".join(instrument.control_faults)), Tone.PROBLEM
+        )
+    if instrument.control_overdue:
+        text = _("a control specimen is overdue, the last came {at}").format(at=at)
+        return StatusText(text if at else _("no control specimen has come yet"), Tone.ATTENTION)
+    return StatusText(_("good, {at}").format(at=at) if at else _("none is asked for"), Tone.CALM)
 
 
-def _scale(one: Instrument) -> Said:
-    if not one.scale_doubts:
-        return Said(_("known of every micrograph"), Tone.CALM)
-    said = ngettext("in doubt for {n} micrograph", "in doubt for {n} micrographs", one.scale_doubts)
-    return Said(said.format(n=one.scale_doubts), Tone.ATTENTION)
+def _scale(instrument: Instrument) -> StatusText:
+    if not instrument.scale_doubts:
+        return StatusText(_("known of every micrograph"), Tone.CALM)
+    text = ngettext(
+        "in doubt for {n} micrograph", "in doubt for {n} micrographs", instrument.scale_doubts
+    )
+    return StatusText(text.format(n=instrument.scale_doubts), Tone.ATTENTION)
 
 
 # --- since the night before ---------------------------------------------------------------------
 
 
 def changes(facts: NightFacts) -> Iterator[str]:
-    """Say what is another thing than in the last report; nothing where there was none."""
+    """Yield what differs from the last report; nothing where there was none."""
     then, now = facts.before, facts.summary
     if then is None:
         return
-    said = _("{taken} came, {review} of them for a person; in the report before ({day}) it was "
+    text = _("{taken} came, {review} of them for a person; in the report before ({day}) it was "
              "{taken_then}, {review_then} of them for one.")  # fmt: skip
-    yield said.format(
+    yield text.format(
         taken=micrographs(now.taken),
         review=now.review,
         day=reports.short_day(then.night),
@@ -243,15 +307,17 @@ def _few(numbers: Sequence[str]) -> str:
     return f"{shown}, {_('and {n} more').format(n=more)}" if more > 0 else shown
 
 
-# --- counted otherwise --------------------------------------------------------------------------
+# --- groups -------------------------------------------------------------------------------------
 
 
 def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
-    """Say how many micrographs each microscope and each order brought."""
+    """Yield how many micrographs each microscope and each order brought."""
     for title, column in ((_("By microscope"), "microscope"), (_("By order"), "order")):
-        taken = Counter(one.process_data.get(column, "") for one in facts.micrographs)
+        taken = Counter(micrograph.process_data.get(column, "") for micrograph in facts.micrographs)
         review = Counter(
-            one.process_data.get(column, "") for one in facts.micrographs if one.needs_a_person
+            micrograph.process_data.get(column, "")
+            for micrograph in facts.micrographs
+            if micrograph.needs_a_person
         )
         if set(taken) - {""}:
             yield (
@@ -273,49 +339,51 @@ def _href(column: str, name: str, facts: NightFacts) -> str:
 
 
 def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
-    """Say how bright and how sharp the control specimens were over the nights."""
-    for one in facts.control_charts:
+    """Yield brightness and focus of the control specimens over the nights."""
+    for chart in facts.control_charts:
         title = _("{measure} of the control specimen, {source}").format(
-            measure=_(MEASURES[one.measure]), source=one.source
+            measure=_(MEASURES[chart.measure]), source=chart.source
         )
         yield ControlTrend(
             title=title,
-            text=_control_text(one),
-            tone=Tone.ATTENTION if one.alarm else Tone.CALM,
-            points=tuple(ControlValue(reports.short_day(d), v) for d, v in one.points),
-            usual=one.usual,
-            low=one.low,
-            high=one.high,
+            text=_control_text(chart),
+            tone=Tone.ATTENTION if chart.alarm else Tone.CALM,
+            points=tuple(ControlValue(reports.short_day(d), v) for d, v in chart.points),
+            usual=chart.usual,
+            low=chart.low,
+            high=chart.high,
         )
 
 
-def _control_text(one: Individuals) -> str:
-    if not one.points:
-        said = _("{n} of {of} nights that say what is usual have been.")
-        return said.format(n=one.nights, of=BASELINE_NIGHTS)
+def _control_text(chart: Individuals) -> str:
+    if not chart.points:
+        text = _("{n} of {of} nights that say what is usual have been.")
+        return text.format(n=chart.nights, of=BASELINE_NIGHTS)
     usual = _("Usual: {usual}, between {low} and {high}.").format(
-        usual=decimal(one.usual, ".3g"), low=decimal(one.low, ".3g"), high=decimal(one.high, ".3g")
+        usual=decimal(chart.usual, ".3g"),
+        low=decimal(chart.low, ".3g"),
+        high=decimal(chart.high, ".3g"),
     )
-    return f"{_control_alarm(one)}. {usual}" if one.alarm else f"{_('As usual.')} {usual}"
+    return f"{_control_alarm(chart)}. {usual}" if chart.alarm else f"{_('As usual.')} {usual}"
 
 
-def _control_alarm(one: Individuals) -> str:
-    if one.alarm == "step":
-        said = _("{measure} of the control specimen of {source} changed more than usual since the "
+def _control_alarm(chart: Individuals) -> str:
+    if chart.alarm == "step":
+        text = _("{measure} of the control specimen of {source} changed more than usual since the "
                  "night before it")  # fmt: skip
     else:
-        said = _("{measure} of the control specimen of {source} is not as usual")
-    return said.format(measure=_(MEASURES[one.measure]), source=one.source)
+        text = _("{measure} of the control specimen of {source} is not as usual")
+    return text.format(measure=_(MEASURES[chart.measure]), source=chart.source)
 
 
 def drifts(facts: NightFacts) -> Iterator[Fact]:
-    """Say whether the mix of structure codes is that of the baseline."""
-    for one in facts.drifts:
-        said = _("p = {p} for the newest {n} specimens ({nights} nights) beside the {usual} of the "
+    """Yield a test of the mix of structure codes against the baseline."""
+    for drift in facts.drifts:
+        text = _("p = {p} for the newest {n} specimens ({nights} nights) beside the {usual} of the "
                  "baseline")  # fmt: skip
         yield Fact(
-            one.material or _("unnamed material"),
-            said.format(
-                p=decimal(one.p_value, ".2g"), n=one.n, nights=one.nights, usual=one.usual_n
+            drift.material or _("unnamed material"),
+            text.format(
+                p=decimal(drift.p_value, ".2g"), n=drift.n, nights=drift.nights, usual=drift.usual_n
             ),
         )

@@ -1,8 +1,7 @@
-"""Say when a source could not be reached during a night, and which nights are free by plan.
+"""List the outages of a night's sources, and decide which nights are free by plan.
 
-In:  records of outages, the plant's calendar. Out: `Outage`s, yes or no. Next: `facts`.
-An empty night is read either as "nothing was exported" or as "something is broken", so it has to
-say which: the share was away from then to then, or nothing came, or nothing was to come.
+A report of an empty night has to distinguish an unavailable source, no export, and a planned free
+day.
 """
 
 from __future__ import annotations
@@ -23,10 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One source could not be reached.
+    """A period in which one source could not be reached.
 
     Args:
-        source: Its name. since: aware UTC. until: likewise, None while it lasts.
+        source: Its name.
+        since: Aware UTC.
+        until: Aware UTC; None while it lasts.
     """
 
     source: str
@@ -34,7 +35,7 @@ class Outage:
     until: datetime | None
 
     def said(self, zone: str) -> str:
-        """Say it as a person reads it."""
+        """Return the outage in words, in the site's time zone."""
         if self.until is None:
             return _("not reachable since {at}").format(at=local(self.since, zone))
         return _("not reachable from {since} to {until}").format(
@@ -45,31 +46,33 @@ class Outage:
 def outages(
     past: Iterable[Record], sources: Iterable[SourceHealth], after: datetime, until: datetime
 ) -> tuple[Outage, ...]:
-    """Say which outages reached into (after, until], the first one first.
+    """Return the outages that reached into (after, until], the first one first.
 
     Args:
         past: Records of outages that are over.
-        sources: As they are now; one that is away has an outage that lasts.
+        sources: Their present state; one that is unavailable has an outage that lasts.
         after: Begin, not included, aware.
         until: End, included, aware.
     """
-    found = [
+    known = [
         Outage(
-            one.subject,
-            datetime.fromisoformat(one.facts["since"]),
-            datetime.fromisoformat(one.facts["until"]),
+            record.subject,
+            datetime.fromisoformat(record.facts["since"]),
+            datetime.fromisoformat(record.facts["until"]),
         )
-        for one in past
+        for record in past
     ]
-    found += [
-        Outage(one.name, one.offline_since, None)
-        for one in sources
-        if not one.online and one.offline_since is not None
+    known += [
+        Outage(source.name, source.offline_since, None)
+        for source in sources
+        if not source.online and source.offline_since is not None
     ]
-    inside = [one for one in found if one.since <= until and (one.until or until) > after]
-    return tuple(sorted(inside, key=lambda one: (one.since, one.source)))
+    inside = [
+        outage for outage in known if outage.since <= until and (outage.until or until) > after
+    ]
+    return tuple(sorted(inside, key=lambda outage: (outage.since, outage.source)))
 
 
 def is_free(night: date, free_days: Iterable[str]) -> bool:
-    """Say whether nothing is to be expected: a weekday by its name, or a date."""
+    """Return whether no files are expected: a weekday by its name, or an ISO date."""
     return not {WEEKDAYS[night.weekday()], night.isoformat()}.isdisjoint(free_days)

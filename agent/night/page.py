@@ -1,8 +1,7 @@
-"""Lay a night's facts out on pages: the verdict first, and nothing left out in silence.
+"""Lay a night's facts out on pages: the verdict first, and every omission stated.
 
-In:  `NightFacts` and a gallery. Out: one `reports.Night` and its overflow pages. Next: `write`.
-The first page stays small enough for any mail box and old PC; what does not fit stands on pages
-in a folder beside it, and the first page says so.
+The first page stays small enough for any mail box and old PC; the rest is on pages in a folder next
+to it, and the first page names them.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.night import opening
-from agent.night.cards import card_of, percent, row_of
+from agent.night.cards import build_card, build_row, percent
 from agent.night.facts import micrographs
-from agent.night.gallery import Embedded, scale_picture
-from agent.night.period import local, local_full, title_of
-from agent.night.records import carried
-from agent.night.shadow import shadow_of
+from agent.night.gallery import Embedded, embed_colour_scale
+from agent.night.period import format_night_title, local, local_full
+from agent.night.records import night_to_json
+from agent.night.shadow import build_shadow
 from agent.night.trends import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from agent.pictures import Palette
 from model import wilson
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.night.agreement import Raters
-    from agent.night.facts import Failed, Folder, NightFacts, Seen
+    from agent.night.facts import Failed, Folder, NightFacts, ReportedMicrograph
     from agent.night.trends import Trend
 
 T = TypeVar("T")
@@ -80,19 +79,21 @@ REASON_LINES = (
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A night on its pages: the first, and those that overflow, in order.
+    """A night on its pages.
 
     Args:
-        flagged: What needs a person, the weightiest first.
+        night: The first page.
+        more: Overflow pages, in order.
+        flagged: Micrographs that wait for a reviewer, the weightiest first.
     """
 
     night: Night
     more: tuple[MorePage, ...]
-    flagged: tuple[Seen, ...] = ()
+    flagged: tuple[ReportedMicrograph, ...] = ()
 
 
-def _unheard(_done: int, _of: int) -> None:
-    """Nobody asked how far it is."""
+def _ignore_progress(_done: int, _of: int) -> None:
+    """Ignore the progress: the default of `on_drawn`."""
 
 
 def lay_out(
@@ -101,38 +102,40 @@ def lay_out(
     *,
     revision: int,
     generated: datetime,
-    on_drawn: Callable[[int, int], None] = _unheard,
+    on_drawn: Callable[[int, int], None] = _ignore_progress,
 ) -> Laid:
-    """Lay a night out.
+    """Lay a night out on pages.
 
     Args:
         facts: Frozen, or those of a night that is still running.
         archive: Has the pictures.
-        revision: Which writing of the facts this is, from 1.
+        revision: Number of the facts' revision, from 1.
         generated: Now, aware.
-        on_drawn: Called with how many micrographs are drawn, of how many.
+        on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
     gallery = Embedded(archive)
-    inside = carried(facts)
+    inside = night_to_json(facts)
     room = PAGE_BYTES - len(reports.as_json(inside))
-    flagged = _by_weight(one for one in facts.micrographs if one.needs_a_person)
-    others = [one for one in facts.micrographs if not one.needs_a_person]
+    flagged = _by_weight(
+        micrograph for micrograph in facts.micrographs if micrograph.needs_a_person
+    )
+    others = [micrograph for micrograph in facts.micrographs if not micrograph.needs_a_person]
 
-    def said(some: list[Seen], before: int) -> Iterator[Seen]:
-        for number, one in enumerate(some, start=before + 1):
-            yield one
+    def drawn(batch: list[ReportedMicrograph], before: int) -> Iterator[ReportedMicrograph]:
+        for number, micrograph in enumerate(batch, start=before + 1):
+            yield micrograph
             on_drawn(number, len(facts.micrographs))
 
-    cards = _paged(
-        (_card(one, facts, gallery) for one in said(flagged, 0)),
+    cards = _paginate(
+        (_card(micrograph, facts, gallery) for micrograph in drawn(flagged, 0)),
         _card_weight,
         CARDS_PER_PAGE,
         PAGE_BYTES,
         first_bytes=room,
     )
     room -= sum(map(_card_weight, cards[0]))
-    rows = _paged(
-        (_row(one, facts, gallery) for one in said(others, len(flagged))),
+    rows = _paginate(
+        (_row(micrograph, facts, gallery) for micrograph in drawn(others, len(flagged))),
         _row_weight,
         ROWS_PER_PAGE,
         PAGE_BYTES,
@@ -142,36 +145,54 @@ def lay_out(
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
-        shadow=shadow_of(facts.shadow, archive),
+        shadow=build_shadow(facts.shadow, archive),
         inside=inside,
     )
-    return Laid(night, more, tuple(one for one in flagged if one.waits))
+    return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.waits))
 
 
-def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
+def _by_weight(
+    flagged: Iterator[ReportedMicrograph] | Sequence[ReportedMicrograph],
+) -> list[ReportedMicrograph]:
     order = [word for word, _, _ in REASON_LINES]
     return sorted(
         flagged,
-        key=lambda one: (
-            one.decision is not None,
-            min((order.index(r) if r in order else len(order) for r in one.reasons), default=99),
-            one.p_value if one.p_value is not None else 1.0,
-            one.done_at,
+        key=lambda micrograph: (
+            micrograph.decision is not None,
+            min(
+                (order.index(r) if r in order else len(order) for r in micrograph.reasons),
+                default=99,
+            ),
+            micrograph.p_value if micrograph.p_value is not None else 1.0,
+            micrograph.done_at,
         ),
     )
 
 
-def _card(one: Seen, facts: NightFacts, gallery: Embedded) -> Card:
-    review = Link(_("Decide"), f"{facts.review_url}/review/{one.id}") if facts.review_url else None
-    return card_of(
-        one, gallery, zone=facts.zone, words=facts.words, review=review, texts=facts.texts
+def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Card:
+    review = (
+        Link(_("Decide"), f"{facts.review_url}/review/{micrograph.id}")
+        if facts.review_url
+        else None
+    )
+    return build_card(
+        micrograph,
+        gallery,
+        zone=facts.zone,
+        words=facts.words,
+        review=review,
+        texts=facts.texts,
     )
 
 
-def _row(one: Seen, facts: NightFacts, gallery: Embedded) -> Row:
-    href = f"{facts.review_url}/review/{one.id}" if facts.review_url else ""
-    return row_of(
-        one, zone=facts.zone, thumbnail=gallery.thumbnail(one), words=facts.words, href=href
+def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
+    href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
+    return build_row(
+        micrograph,
+        zone=facts.zone,
+        thumbnail=gallery.thumbnail(micrograph),
+        words=facts.words,
+        href=href,
     )
 
 
@@ -184,7 +205,7 @@ def _row_weight(row: Row) -> int:
     return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
 
 
-def _paged(
+def _paginate(
     items: Iterator[T],
     weight: Callable[[T], int],
     most: int,
@@ -211,8 +232,8 @@ def _more(
     stamp: str,
 ) -> tuple[MorePage, ...]:
     contents: list[tuple[tuple[Card, ...], tuple[Row, ...]]] = [
-        *((some, ()) for some in cards),
-        *(((), some) for some in rows),
+        *((batch, ()) for batch in cards),
+        *(((), batch) for batch in rows),
     ]
     total = len(contents)
     evidence, alarm = _scales()
@@ -220,13 +241,13 @@ def _more(
         MorePage(
             site=facts.site,
             date=facts.night.isoformat(),
-            title=title_of(facts.night),
+            title=format_night_title(facts.night),
             heading=_("{what}, page {n} of {total}").format(
-                what=_("What needs a person") if some else _("Handled automatically"),
+                what=_("What needs a person") if batch else _("Handled automatically"),
                 n=number + 1,
                 total=total + 1,
             ),
-            cards=some,
+            cards=batch,
             rows=lines,
             evidence_scale=evidence,
             alarm_scale=alarm,
@@ -235,12 +256,12 @@ def _more(
             next=Link(_("Next page"), page_name(number + 1)) if number < total else None,
             generated=stamp,
         )
-        for number, (some, lines) in enumerate(contents, start=1)
+        for number, (batch, lines) in enumerate(contents, start=1)
     )
 
 
 def page_name(number: int) -> str:
-    """Say the name of an overflow page in its folder; the first of them is page 2."""
+    """Return the file name of an overflow page; the first of them is page 2."""
     return f"page-{number + 1}.html"
 
 
@@ -258,7 +279,7 @@ def _night(
     return Night(
         site=facts.site,
         date=day,
-        title=title_of(facts.night),
+        title=format_night_title(facts.night),
         period=_("{after} to {until}, {zone}").format(
             after=local(facts.after, facts.zone),
             until=local(facts.until, facts.zone),
@@ -283,11 +304,13 @@ def _night(
             Duplicate(twin.path, twin.source, local(twin.at, facts.zone), twin.known_as)
             for twin in facts.duplicates[:LINES_PER_TABLE]
         ),
-        p_values=tuple(one.p_value for one in facts.micrographs if one.p_value is not None),
+        p_values=tuple(
+            micrograph.p_value for micrograph in facts.micrographs if micrograph.p_value is not None
+        ),
         alpha=facts.alpha,
         evidence_scale=evidence,
         alarm_scale=alarm,
-        trends=tuple(_trend(one) for one in facts.trends),
+        trends=tuple(_trend(trend) for trend in facts.trends),
         agreement=tuple(_agreement(facts)),
         provenance=tuple(_provenance(facts, revision)),
         generated=stamp,
@@ -295,6 +318,7 @@ def _night(
         older=Link(_("All nights"), "index.html"),
         orders=opening.open_orders(facts),
         orders_left_out=opening.orders_left_out(facts),
+        orders_note=opening.orders_note(facts),
         instruments=opening.instruments(facts),
         changes=tuple(opening.changes(facts)),
         groups=tuple(opening.groups(facts)),
@@ -305,8 +329,10 @@ def _night(
 
 def _scales() -> tuple[reports.Picture, reports.Picture]:
     return (
-        scale_picture(Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")),
-        scale_picture(Palette.ALARM, _("scale from grey, ordinary, to yellow, strange")),
+        embed_colour_scale(
+            Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")
+        ),
+        embed_colour_scale(Palette.ALARM, _("scale from grey, ordinary, to yellow, strange")),
     )
 
 
@@ -318,24 +344,31 @@ def _verdict(facts: NightFacts) -> Verdict:
         *_file_lines(facts),
         *opening.instrument_lines(facts),
         *_source_lines(facts),
-        *(Line(Tone.PROBLEM, "1", reports.retold(one), "#provenance") for one in facts.refused),
+        *(
+            Line(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
+            for sentence in facts.refused
+        ),
         *_trend_lines(facts),
     )
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
 
 def _reason_lines(facts: NightFacts) -> Iterator[Line]:
-    waiting = _by_weight([one for one in facts.micrographs if one.waits])
+    waiting = _by_weight([micrograph for micrograph in facts.micrographs if micrograph.waits])
     first = {
-        word: next((one.id for one in waiting if one.reasons[:1] == (word,)), "")
+        word: next(
+            (micrograph.id for micrograph in waiting if micrograph.reasons[:1] == (word,)), ""
+        )
         for word, _, _ in REASON_LINES
     }
-    counts = Counter(one.reasons[0] for one in waiting if one.reasons)
+    counts = Counter(micrograph.reasons[0] for micrograph in waiting if micrograph.reasons)
     for word, tone, text in REASON_LINES:
         if n := counts[word]:
             noun = ngettext("micrograph {which}", "micrographs {which}", n)
             yield Line(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
-    decided = sum(one.needs_a_person and not one.waits for one in facts.micrographs)
+    decided = sum(
+        micrograph.needs_a_person and not micrograph.waits for micrograph in facts.micrographs
+    )
     if decided:
         yield Line(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
 
@@ -344,13 +377,15 @@ def _file_lines(facts: NightFacts) -> Iterator[Line]:
     if facts.unusable:
         kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
         each = _("{n} {kind}")
-        said = ", ".join(each.format(n=n, kind=kind) for kind, n in kinds.most_common())
+        counted = ", ".join(each.format(n=n, kind=kind) for kind, n in kinds.most_common())
         text = ngettext(
             "file that could not be used: {kinds}",
             "files that could not be used: {kinds}",
             len(facts.unusable),
         )
-        yield Line(Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=said), "#unusable")
+        yield Line(
+            Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=counted), "#unusable"
+        )
 
 
 def _source_lines(facts: NightFacts) -> Iterator[Line]:
@@ -358,10 +393,10 @@ def _source_lines(facts: NightFacts) -> Iterator[Line]:
         state, tone = _state(folder, facts)
         if tone is not Tone.CALM:
             yield Line(tone, "1", _source_line(folder.name, state), "#sources")
-    for one in facts.outages:
-        if one.until is not None:
-            said = _source_line(one.source, one.said(facts.zone))
-            yield Line(Tone.ATTENTION, "1", said, "#sources")
+    for outage in facts.outages:
+        if outage.until is not None:
+            text = _source_line(outage.source, outage.said(facts.zone))
+            yield Line(Tone.ATTENTION, "1", text, "#sources")
 
 
 def _source_line(name: str, how: str) -> str:
@@ -369,17 +404,17 @@ def _source_line(name: str, how: str) -> str:
 
 
 def _within(title: str) -> str:
-    """Say a title within a sentence: German keeps the capitals of its nouns."""
+    """Return a title as it is written within a sentence: German keeps the capitals of its nouns."""
     return title.lower() if reports.language() == "en" else title
 
 
 def _expected(facts: NightFacts) -> str:
-    judged = [one for one in facts.micrographs if one.p_value is not None]
+    judged = [micrograph for micrograph in facts.micrographs if micrograph.p_value is not None]
     if not judged:
         return ""
-    flagged = sum(one.strange for one in judged)
+    flagged = sum(micrograph.strange for micrograph in judged)
     chance = facts.alpha * len(judged)
-    said = (
+    text = (
         _(
             "{micrographs} judged, {flagged} flagged as strange, of which about {chance} are "
             "expected by chance alone (alarm rate {alpha}{per_specimen})."
@@ -390,7 +425,7 @@ def _expected(facts: NightFacts) -> str:
             "expected by chance alone (alarm rate {alpha}{per_specimen})."
         )
     )
-    return said.format(
+    return text.format(
         micrographs=micrographs(len(judged)),
         flagged=flagged,
         chance=decimal(chance, ".0f" if chance >= 1.5 else ".1f"),  # noqa: PLR2004
@@ -400,10 +435,10 @@ def _expected(facts: NightFacts) -> str:
 
 
 def _per_specimen(facts: NightFacts) -> str:
-    """Say what the alarm rate of fields means for specimens of the usual number of fields."""
+    """Return what the false-alarm rate of fields means for specimens of the usual size."""
     fields = Counter(
         (data.get("order", ""), data["specimen"])
-        for data in (one.process_data for one in facts.micrographs)
+        for data in (micrograph.process_data for micrograph in facts.micrographs)
         if data.get("specimen")
     )
     usual = median_low(fields.values()) if fields else 1
@@ -416,100 +451,105 @@ def _per_specimen(facts: NightFacts) -> str:
 
 
 def _trend_lines(facts: NightFacts) -> Iterator[Line]:
-    for one in facts.trends:
-        if one.alarm:
-            yield Line(Tone.ATTENTION, str(one.points[-1].bad), _alarm(one), "#trends")
+    for trend in facts.trends:
+        if trend.alarm:
+            yield Line(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
 
 
-def _alarm(one: Trend) -> str:
-    usual, last = percent(one.usual_bad / one.usual_n), one.points[-1]
-    if one.alarm == "night":
-        said = _("of {n} specimens of {material} are {measure}: more than usual ({usual})")
+def _alarm(trend: Trend) -> str:
+    usual, last = percent(trend.usual_bad / trend.usual_n), trend.points[-1]
+    if trend.alarm == "night":
+        text = _("of {n} specimens of {material} are {measure}: more than usual ({usual})")
     else:
-        said = _(
+        text = _(
             "of {n} specimens of {material} are {measure}, and {run} nights in a row were above "
             "the usual {usual}"
         )
-    return said.format(
-        n=last.n, material=_material(one), measure=_measure(one), usual=usual, run=one.run
+    return text.format(
+        n=last.n, material=_material(trend), measure=_measure(trend), usual=usual, run=trend.run
     )
 
 
-def _material(one: Trend) -> str:
-    return one.material or _("unnamed material")
+def _material(trend: Trend) -> str:
+    return trend.material or _("unnamed material")
 
 
-def _measure(one: Trend) -> str:
-    return {"strange": _("strange"), "doubtful": _("doubtful")}[one.measure]
+def _measure(trend: Trend) -> str:
+    return {"strange": _("strange"), "doubtful": _("doubtful")}[trend.measure]
 
 
-def _trend(one: Trend) -> reports.Trend:
+def _trend(trend: Trend) -> reports.Trend:
     titles = {
         "strange": _("Strange specimens, {material}"),
         "doubtful": _("Doubtful specimens, {material}"),
     }
-    title = titles[one.measure].format(material=_material(one))
-    if not one.points:
+    title = titles[trend.measure].format(material=_material(trend))
+    if not trend.points:
         return reports.Trend(
             title,
             _(
                 "{n} of {of} nights that say what is usual have been; with at least {specimens} "
                 "specimens it is drawn."
-            ).format(n=one.nights, of=BASELINE_NIGHTS, specimens=BASELINE_SPECIMENS),
+            ).format(n=trend.nights, of=BASELINE_NIGHTS, specimens=BASELINE_SPECIMENS),
             Tone.CALM,
             (),
             0.0,
         )
-    usual = one.usual_bad / one.usual_n
-    said = _alarm(one) if one.alarm else ""
-    text = f"{one.points[-1].bad} {said}." if said else _("As usual.")
+    usual = trend.usual_bad / trend.usual_n
+    alarm = _alarm(trend) if trend.alarm else ""
+    text = f"{trend.points[-1].bad} {alarm}." if alarm else _("As usual.")
     return reports.Trend(
         title,
         _(
             "{text} Usual: {bad} of {n} ({share}), by the first nights under bundle {bundle}."
         ).format(
             text=text,
-            bad=one.usual_bad,
-            n=one.usual_n,
+            bad=trend.usual_bad,
+            n=trend.usual_n,
             share=percent(usual),
-            bundle=one.bundle,
+            bundle=trend.bundle,
         )
-        + _limits_in_words(one),
-        Tone.ATTENTION if one.alarm else Tone.CALM,
+        + _limits_in_words(trend),
+        Tone.ATTENTION if trend.alarm else Tone.CALM,
         tuple(
-            reports.TrendPoint(reports.short_day(p.night), p.n, p.bad, p.limit) for p in one.points
+            reports.TrendPoint(reports.short_day(p.night), p.n, p.bad, p.limit)
+            for p in trend.points
         ),
         usual,
     )
 
 
-def _limits_in_words(one: Trend) -> str:
-    """Return how the limits were computed; nothing for a report of before it was stated."""
-    if one.spread is None:
+def _limits_in_words(trend: Trend) -> str:
+    """Return how the limits were computed; "" for a report from before this was stored."""
+    if trend.spread is None:
         return ""
-    said = _(
+    text = _(
         "Limits: binomial, with nights that differ (log rate: standard deviation {spread}, fitted "
         "to the first nights)."
     )
-    return " " + said.format(spread=decimal(one.spread, ".2f"))
+    return " " + text.format(spread=decimal(trend.spread, ".2f"))
 
 
 def _agreement(facts: NightFacts) -> Iterator[Fact]:
-    """Say how often people said what the model said; nothing as long as nobody decided."""
-    found = facts.agreement
-    if found is None:
+    """Yield how often reviewers and model agreed; nothing before the first decision."""
+    agreement = facts.agreement
+    if agreement is None:
         return
-    if found.n:
-        yield Fact(_("Decided in the last 90 days"), _share(found.same, found.n))
-    if found.blind_n:
-        yield Fact(_("Of those without seeing the answer"), _share(found.blind_same, found.blind_n))
-    if found.two_n:
-        yield Fact(_("Two people, unseen by each other"), _share(found.two_same, found.two_n))
-    if found.two_kappa:
-        said = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
-        kappa = _kappa(found.two_kappa)
-        yield Fact(_("Kappa of two people"), said.format(kappa=kappa, n=found.two_n))
-    for look in found.second_look:
+    if agreement.n:
+        yield Fact(_("Decided in the last 90 days"), _share(agreement.same, agreement.n))
+    if agreement.blind_n:
+        yield Fact(
+            _("Of those without seeing the answer"), _share(agreement.blind_same, agreement.blind_n)
+        )
+    if agreement.two_n:
+        yield Fact(
+            _("Two people, unseen by each other"), _share(agreement.two_same, agreement.two_n)
+        )
+    if agreement.two_kappa:
+        text = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
+        kappa = _kappa(agreement.two_kappa)
+        yield Fact(_("Kappa of two people"), text.format(kappa=kappa, n=agreement.two_n))
+    for look in agreement.second_look:
         yield Fact(
             _("Second reviewer at the limit {limit}").format(limit=reports.retold(look.limit)),
             _(
@@ -522,44 +562,44 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
                 most=percent(look.most),
             ),
         )
-    if found.raters:
-        yield Fact(_("Raters among each other"), _raters(found.raters))
+    if agreement.raters:
+        yield Fact(_("Raters among each other"), _raters(agreement.raters))
 
 
-def _raters(found: Raters) -> str:
-    said = _(
+def _raters(raters: Raters) -> str:
+    text = _(
         "Fleiss' kappa {code} for the code, {subtype} for the subtype "
         "({raters} raters, {images} micrographs, round robin {name})"
     )
-    return said.format(
-        code=_kappa(found.code),
-        subtype=_kappa(found.subtype),
-        raters=found.raters,
-        images=found.images,
-        name=found.name,
+    return text.format(
+        code=_kappa(raters.code),
+        subtype=_kappa(raters.subtype),
+        raters=raters.raters,
+        images=raters.images,
+        name=raters.name,
     )
 
 
-def _kappa(found: tuple[float, float, float] | None) -> str:
-    if found is None:
+def _kappa(kappa: tuple[float, float, float] | None) -> str:
+    if kappa is None:
         return "–"
-    value, low, high = (decimal(number, ".2f") for number in found)
+    value, low, high = (decimal(number, ".2f") for number in kappa)
     return _("{value} (95 % interval {low} to {high})").format(value=value, low=low, high=high)
 
 
 def _share(same: int, n: int) -> str:
     sure = wilson(same, n)
     low, high = percent(sure.low or 0.0), percent(sure.high or 0.0)
-    said = _("{same} of {n} the same code (95 % interval {low} to {high})")
-    return said.format(same=same, n=n, low=low, high=high)
+    text = _("{same} of {n} the same code (95 % interval {low} to {high})")
+    return text.format(same=same, n=n, low=low, high=high)
 
 
 def _codes(facts: NightFacts) -> Iterator[CodeCount]:
     automatic: Counter[str] = Counter()
     review: Counter[str] = Counter()
-    for one in facts.micrographs:
-        counter = review if one.needs_a_person else automatic
-        counter[one.structure_code or _("no code")] += 1
+    for micrograph in facts.micrographs:
+        counter = review if micrograph.needs_a_person else automatic
+        counter[micrograph.structure_code or _("no code")] += 1
     known = [code for code in facts.words if automatic[code] + review[code]]
     others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
     for code in (*known, *others):
@@ -572,19 +612,21 @@ def _hours(facts: NightFacts) -> Iterator[Hour]:
         edges.append(min(edges[-1] + timedelta(hours=1), facts.until))
     zone = ZoneInfo(facts.zone)
     for start, end in pairwise(edges):
-        inside = [one for one in facts.micrographs if start < one.done_at <= end]
-        review = sum(one.needs_a_person for one in inside)
+        inside = [
+            micrograph for micrograph in facts.micrographs if start < micrograph.done_at <= end
+        ]
+        review = sum(micrograph.needs_a_person for micrograph in inside)
         yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
 
 
 def _source(folder: Folder, facts: NightFacts) -> SourceCount:
-    mine = [one for one in facts.micrographs if one.source == folder.name]
+    mine = [micrograph for micrograph in facts.micrographs if micrograph.source == folder.name]
     state, tone = _state(folder, facts)
     return SourceCount(
         name=folder.name,
         folder=folder.folder,
         taken=len(mine),
-        review=sum(one.needs_a_person for one in mine),
+        review=sum(micrograph.needs_a_person for micrograph in mine),
         unusable=sum(file.source == folder.name for file in facts.unusable),
         duplicates=sum(twin.source == folder.name for twin in facts.duplicates),
         last_file=local(folder.last_file_at, facts.zone) if folder.last_file_at else "–",
@@ -638,9 +680,9 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
         if rows
         else "",
     ]
-    said = _(" and ").join(part for part in parts if part)
+    omitted = _(" and ").join(part for part in parts if part)
     own = _("To keep this page small, {what} stand on pages of their own.")
-    sentences = [own.format(what=said) if said else ""]
+    sentences = [own.format(what=omitted) if omitted else ""]
     for files, what in (
         (facts.unusable, _("{n} more files not used are named in the JSON file beside this page.")),
         (facts.duplicates, _("{n} more duplicates are named in the JSON file beside this page.")),
@@ -653,10 +695,10 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
 def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
     yield Fact(_("Software"), facts.software)
     used: Mapping[str, int] = Counter(
-        f"{one.bundle} · {one.engine} {one.precision} · "
-        + _("crop recipe {recipe}").format(recipe=one.recipe)
-        for one in facts.micrographs
-        if one.bundle
+        f"{micrograph.bundle} · {micrograph.engine} {micrograph.precision} · "
+        + _("crop recipe {recipe}").format(recipe=micrograph.recipe)
+        for micrograph in facts.micrographs
+        if micrograph.bundle
     )
     for bundle, n in sorted(used.items()):
         yield Fact(_("Bundle"), f"{bundle} · {micrographs(n)}")
@@ -668,8 +710,8 @@ def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
             alpha=decimal(facts.alpha, "g"), share=percent(facts.min_probability)
         ),
     )
-    said = _("{night}, by the time each result was stored")
-    yield Fact(_("Night"), said.format(night=facts.night))
+    text = _("{night}, by the time each result was stored")
+    yield Fact(_("Night"), text.format(night=facts.night))
     yield Fact(
         _("Period"),
         f"({_utc(facts.after)}, {_utc(facts.until)}], "

@@ -1,8 +1,7 @@
-"""Say from when to when a night goes, also on the two days when the clock is changed.
+"""Compute when a night begins and ends, also on the two days when the clock is changed.
 
-In:  a date, the time of day a night ends, a time zone. Out: two instants. Next: `facts`.
-Each end is converted from the wall clock to UTC once, and is the next night's beginning, so no
-instant is in two nights or in none.
+Each end is converted from the wall clock to UTC once, and is the next night's beginning, so every
+instant is in exactly one night.
 """
 
 from __future__ import annotations
@@ -13,33 +12,35 @@ from zoneinfo import ZoneInfo
 import reports
 
 
-def end_of(night: date, at: time, zone: str) -> datetime:
-    """Say when a night ends, aware UTC; a wall time that is skipped ends an hour later by it."""
+def compute_night_end(night: date, at: time, zone: str) -> datetime:
+    """Return when a night ends, aware UTC; a wall time that is skipped ends an hour later."""
     return datetime.combine(night, at, ZoneInfo(zone)).astimezone(UTC)
 
 
-def period_of(night: date, at: time, zone: str) -> tuple[datetime, datetime]:
-    """Say a night's period (after, until], aware UTC."""
-    return end_of(night - timedelta(days=1), at, zone), end_of(night, at, zone)
+def compute_night_period(night: date, at: time, zone: str) -> tuple[datetime, datetime]:
+    """Return a night's period (after, until], aware UTC."""
+    return compute_night_end(night - timedelta(days=1), at, zone), compute_night_end(
+        night, at, zone
+    )
 
 
 def night_of(instant: datetime, at: time, zone: str) -> date:
-    """Say which night an instant belongs to."""
+    """Return the night of an instant."""
     day = instant.astimezone(ZoneInfo(zone)).date()
     near = (day - timedelta(days=1), day, day + timedelta(days=1))
-    return next(night for night in near if instant <= end_of(night, at, zone))
+    return next(night for night in near if instant <= compute_night_end(night, at, zone))
 
 
 def local(instant: datetime, zone: str) -> str:
-    """Say an instant as a person at the site reads it, such as "24 Nov 02:14"."""
+    """Format an instant in the site's time zone, such as "24 Nov 02:14"."""
     return reports.day_and_time(instant.astimezone(ZoneInfo(zone)))
 
 
 def local_full(instant: datetime, zone: str) -> str:
-    """Say an instant with its year and seconds."""
+    """Format an instant in the site's time zone with its year and seconds."""
     return reports.with_seconds(instant.astimezone(ZoneInfo(zone)))
 
 
-def title_of(night: date) -> str:
-    """Say a night's name, such as "Tuesday 24 November 2026"."""
+def format_night_title(night: date) -> str:
+    """Format a night's name, such as "Tuesday 24 November 2026"."""
     return reports.whole_date(night)

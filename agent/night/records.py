@@ -1,9 +1,7 @@
-"""Say micrographs as rows for other programs: the night's CSV, `agent export`, and in the page.
+"""Build rows of micrographs for other programs: the night's CSV, `agent export`, the page's JSON.
 
-In:  `Seen` facts. Out: rows, CSV text that a spreadsheet neither runs nor misreads, and what a
-page of the night carries inside for whoever has only the page.
-Sizes stand as the integers `size_min` and `size_max` beside the code, since a spreadsheet takes
-"9-10" for a date.
+The integers `size_min` and `size_max` are next to the code, since a spreadsheet reads "9-10" as a
+date.
 """
 
 from __future__ import annotations
@@ -13,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import reports
 from agent.csv_export import csv_text
-from agent.night.cards import said_of
+from agent.night.cards import format_decision
 from agent.night.period import local
 from agent.settings import PROCESS_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.night.facts import NightFacts, Seen
+    from agent.night.facts import NightFacts, ReportedMicrograph
 
 COLUMNS = (
     "id",
@@ -54,60 +52,62 @@ COLUMNS = (
 )
 
 IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "done_local"))
-"""The public id says the first two, `done_at` the third."""
+"""The first two follow from the public id, the third from `done_at`."""
 MOST_IN_THE_PAGE = 10_000
 
 
-def record_of(seen: Seen, zone: str) -> dict[str, object]:
-    """Say one micrograph as a row: column → value, None where there is none.
+def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]:
+    """Return one micrograph as a row: column → value, None where there is none.
 
     Args:
-        seen: What is known of it.
-        zone: Time zone of the site, for the one column that a person reads.
+        micrograph: The micrograph.
+        zone: Time zone of the site, for the column `done_local`.
     """
-    said = seen.decision
+    decision = micrograph.decision
     return {
-        "id": seen.id,
-        "sha256": seen.sha256,
-        "page": seen.page,
-        "file": seen.path,
-        "source": seen.source,
-        "done_at": seen.done_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "done_local": local(seen.done_at, zone),
-        "structure_code": seen.structure_code,
-        "subtype": seen.subtype,
-        "size": seen.size,
-        "size_min": seen.size_min,
-        "size_max": seen.size_max,
-        "probability": seen.probability,
-        "prediction_set": "|".join(seen.prediction_set),
-        "p_value": seen.p_value,
-        "strange": seen.strange,
-        "handling": seen.handling,
-        "reasons": "|".join(seen.reasons),
-        "um_per_px": seen.um_per_px,
-        "um_per_px_source": seen.um_per_px_source,
-        "warnings": "|".join(seen.warnings),
-        "bundle": seen.bundle,
-        "engine": seen.engine,
-        "precision": seen.precision,
-        "decision": said_of(said) if said else None,
-        "decided_by": said.by if said else None,
-        "decided_at": said.at.astimezone(UTC).isoformat(timespec="seconds") if said else None,
-        **seen.process_data,
+        "id": micrograph.id,
+        "sha256": micrograph.sha256,
+        "page": micrograph.page,
+        "file": micrograph.path,
+        "source": micrograph.source,
+        "done_at": micrograph.done_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "done_local": local(micrograph.done_at, zone),
+        "structure_code": micrograph.structure_code,
+        "subtype": micrograph.subtype,
+        "size": micrograph.size,
+        "size_min": micrograph.size_min,
+        "size_max": micrograph.size_max,
+        "probability": micrograph.probability,
+        "prediction_set": "|".join(micrograph.prediction_set),
+        "p_value": micrograph.p_value,
+        "strange": micrograph.strange,
+        "handling": micrograph.handling,
+        "reasons": "|".join(micrograph.reasons),
+        "um_per_px": micrograph.um_per_px,
+        "um_per_px_source": micrograph.um_per_px_source,
+        "warnings": "|".join(micrograph.warnings),
+        "bundle": micrograph.bundle,
+        "engine": micrograph.engine,
+        "precision": micrograph.precision,
+        "decision": format_decision(decision) if decision else None,
+        "decided_by": decision.by if decision else None,
+        "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
+        if decision
+        else None,
+        **micrograph.process_data,
     }
 
 
-def csv_of(records: Iterable[Mapping[str, object]]) -> str:
-    """Write rows of `record_of` as CSV."""
+def records_to_csv(records: Iterable[Mapping[str, object]]) -> str:
+    """Return rows of `build_record` as CSV that a spreadsheet neither runs nor misreads."""
     return csv_text(COLUMNS, records)
 
 
-def carried(facts: NightFacts) -> dict[str, object]:
-    """Say a night as its page carries it inside, for programs: JSON, in English, in few bytes."""
+def night_to_json(facts: NightFacts) -> dict[str, object]:
+    """Return a night as its page carries it for programs: JSON, in English, in few bytes."""
     shown = facts.micrographs[:MOST_IN_THE_PAGE]
     with reports.speaking("en"):
-        records = [record_of(seen, facts.zone) for seen in shown]
+        records = [build_record(micrograph, facts.zone) for micrograph in shown]
     return {
         "site": facts.site,
         "night": facts.night.isoformat(),
@@ -115,22 +115,24 @@ def carried(facts: NightFacts) -> dict[str, object]:
         "until": facts.until.astimezone(UTC).isoformat(),
         "taken": facts.summary.taken,
         "review": facts.summary.review,
-        "unusable": [[one.path, one.source, one.state, one.code] for one in facts.unusable],
-        "micrographs": table_of(records),
+        "unusable": [[file.path, file.source, file.state, file.code] for file in facts.unusable],
+        "micrographs": compact_records(records),
         "left_out": len(facts.micrographs) - len(shown),
     }
 
 
-def table_of(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Say rows of `record_of` in few bytes.
+def compact_records(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return rows of `build_record` in few bytes.
 
     Returns:
-        `same`: column → the value that all rows have, where they have one; `columns` and `rows`:
-        the columns that differ, and their values.
+        `same`: column → the value that all rows have, where they have one.
+        `columns` and `rows`: the columns that differ, and their values.
     """
     columns = {name: [record.get(name) for record in records] for name in IN_THE_PAGE}
-    differing = [name for name, held in columns.items() if any(one != held[0] for one in held)]
-    same = {name: held[0] for name, held in columns.items() if held and name not in differing}
+    differing = [
+        name for name, values in columns.items() if any(value != values[0] for value in values)
+    ]
+    same = {name: values[0] for name, values in columns.items() if values and name not in differing}
     return {
         "same": {name: value for name, value in same.items() if value is not None},
         "columns": differing,

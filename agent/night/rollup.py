@@ -1,7 +1,6 @@
-"""Lay all sites that share a database side by side: what needs a person at each of them.
+"""Summarise all sites that share a database on one page, `sites.html`: what needs action at each.
 
-In:  the store. Out: one page, `sites.html`, beside the index. Next: who is in charge of several.
-Each site's own pages stay; where only one site is in the database there is no such page.
+There is no such page where only one site is in the database.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 
 PAGE = "sites.html"
 OLD_DAYS = 2
-"""A report that is older than so many days is worth a question."""
+"""A report that is older than so many days is a problem."""
 TONES = (Tone.PROBLEM, Tone.ATTENTION, Tone.CALM)
 
 
 def reports_folder(data: Path, store: Store) -> Path:
-    """Say where a site's reports lie: sites that share a data folder must not share pages.
+    """Return the folder of a site's reports: sites that share a data folder must not share pages.
 
-    The first site of a database has `reports/`, every later one a folder of its own below it.
+    The first site of a database has `reports/`, every later one a separate folder below it.
     """
     folder = data / "reports"
     return folder if store.site_id == 1 else folder / f"site-{store.site_id}"
@@ -40,61 +39,65 @@ def reports_folder(data: Path, store: Store) -> Path:
 def write_sites(
     store: Store, folder: Path, settings: NightSettings, *, now: datetime
 ) -> Path | None:
-    """Write the page of all sites; None where this site is the only one."""
-    seen = store.sites()
-    if len(seen) < 2:  # noqa: PLR2004 - one alone stands beside nothing
+    """Write the page of all sites.
+
+    Returns:
+        Its path; None where this site is the only one.
+    """
+    sites = store.over_all_sites().sites()
+    if len(sites) < 2:  # noqa: PLR2004 - a single site needs no overview
         return None
     path = folder / PAGE
     with reports.speaking(settings.language):
-        page = reports.render_sites(sites_page(seen, settings, now=now))
+        page = reports.render_sites(build_sites_page(sites, settings, now=now))
     write_whole({path: page.encode()})
     return path
 
 
-def sites_page(seen: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
-    """Say what needs a person, site by site, the ones that need it most first."""
+def build_sites_page(sites: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
+    """Build the page of all sites, the ones that need action most first."""
     lines = sorted(
-        (_line(one, settings.zone, now=now) for one in seen),
+        (_line(site, settings.zone, now=now) for site in sites),
         key=lambda line: (TONES.index(line.tone), line.name),
     )
     back = Link(_("All nights"), "index.html")
     return SitesPage(settings.site, tuple(lines), local_full(now, settings.zone), back)
 
 
-def _line(one: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
-    waiting = str(one.waiting)
-    if one.waits_since is not None:
+def _line(site: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
+    waiting = str(site.waiting)
+    if site.waits_since is not None:
         waiting = _("{n}, the oldest since {at}").format(
-            n=one.waiting, at=local(one.waits_since, zone)
+            n=site.waiting, at=local(site.waits_since, zone)
         )
-    facts = from_text(one.newest.facts_json) if one.newest else None
+    facts = from_text(site.newest.facts_json) if site.newest else None
     if facts is None:
         headline, tone = _("No night has been reported yet."), Tone.ATTENTION
     else:
         headline, tone = facts.summary.headline, Tone(facts.summary.tone)
-    days = (now - one.newest.frozen_at).days if one.newest else 0
+    days = (now - site.newest.frozen_at).days if site.newest else 0
     if days >= OLD_DAYS:
         old = ngettext("the report is {n} day old", "the report is {n} days old", days)
         headline, tone = f"{headline}; {old.format(n=days)}", Tone.PROBLEM
-    if one.waiting and tone is Tone.CALM:
+    if site.waiting and tone is Tone.CALM:
         tone = Tone.ATTENTION
     url = facts.review_url if facts else ""
     return SiteLine(
-        name=one.name,
-        tone=Tone.PROBLEM if one.offline else tone,
+        name=site.name,
+        tone=Tone.PROBLEM if site.offline else tone,
         headline=headline,
         night=reports.short_day(facts.night) if facts else "",
         href=f"{url}/reports/{facts.night}.html" if facts and url else "",
         waiting=waiting,
         review=f"{url}/review" if url else "",
         orders=_orders(facts.summary.broken, facts.summary.undecided) if facts else "–",
-        sources=", ".join(one.offline) or "–",
-        agent=local(one.seen_at, zone) if one.seen_at else _("never"),
+        sources=", ".join(site.offline) or "–",
+        agent=local(site.seen_at, zone) if site.seen_at else _("never"),
     )
 
 
 def _orders(broken: int, undecided: int) -> str:
-    said = [
+    counts = [
         ngettext("{n} does not conform", "{n} do not conform", broken).format(n=broken)
         if broken
         else "",
@@ -102,4 +105,4 @@ def _orders(broken: int, undecided: int) -> str:
         if undecided
         else "",
     ]
-    return ", ".join(filter(None, said)) or "–"
+    return ", ".join(filter(None, counts)) or "–"

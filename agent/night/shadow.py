@@ -1,8 +1,4 @@
-"""Say what a candidate would have answered otherwise in the last days, for the night's report.
-
-In:  answers that stand beside those that count. Out: `Shadowed`, frozen with the night. Next:
-`page`, which draws the gallery; then a person, who signs for the candidate or does not.
-"""
+"""Collect which answers a candidate gives differently, for the night's report."""
 
 from __future__ import annotations
 
@@ -27,11 +23,14 @@ KEPT, SHOWN = 300, 60
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """What a candidate answered beside the bundle at work.
+    """Answers of a candidate next to those of the active bundle.
 
     Args:
-        bundle: The candidate. current: at work. days: how far back it was asked.
-        judged: Micrographs that both answered. flipped: of those, answered otherwise.
+        bundle: The candidate.
+        current: The active bundle.
+        days: How far back the candidate was evaluated.
+        judged: Micrographs that both answered.
+        flipped: Of those, answered differently.
         flips: The newest of these.
     """
 
@@ -43,12 +42,15 @@ class Shadowed:
     flips: tuple[Flip, ...]
 
 
-def shadowed(store: Store, until: datetime) -> Shadowed | None:
-    """Say what the last candidate answered; None where none was asked since the last promotion.
+def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
+    """Return the answers of the last candidate.
 
     Args:
         store: Open.
         until: End of the night, aware UTC.
+
+    Returns:
+        None where no candidate was evaluated since the last promotion.
     """
     asked = [job for job in store.ended_jobs(JOB) if job.facts.get("bundle")]
     promotions = store.promotions()
@@ -61,32 +63,32 @@ def shadowed(store: Store, until: datetime) -> Shadowed | None:
     if last.started_at is None or last.started_at < current.promoted_at:
         return None
     since = until - timedelta(days=days)
-    said = {view.id: view for view in store.answers_of(bundle, since=since)}
-    both = [view for view in store.between(since, until) if view.id in said]
-    flips = [flip for view in reversed(both) if (flip := flip_of(view, said[view.id]))]
+    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
+    both = [view for view in store.between(since, until) if view.id in answers]
+    flips = [flip for view in reversed(both) if (flip := flip_of(view, answers[view.id]))]
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
 
 
-def shadow_of(told: Shadowed | None, archive: Archive) -> Shadow | None:
-    """Say it as the page does, with pictures."""
-    if told is None or not told.judged:
+def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
+    """Build the page's section on a candidate, with pictures; None where nothing was compared."""
+    if shadow is None or not shadow.judged:
         return None
-    days = ngettext("the last day", "the last {n} days", told.days).format(n=told.days)
+    days = ngettext("the last day", "the last {n} days", shadow.days).format(n=shadow.days)
     text = _(
         "{bundle} is not at work. Of {judged} micrographs of {days} it answers {flipped} otherwise "
         "than {current}. Nothing here counts for an order; whoever signs for it sees first which "
         "orders it would change (agent models impact {bundle})."
     ).format(
-        bundle=told.bundle,
-        judged=told.judged,
+        bundle=shadow.bundle,
+        judged=shadow.judged,
         days=days,
-        flipped=told.flipped,
-        current=told.current,
+        flipped=shadow.flipped,
+        current=shadow.current,
     )
-    over = told.flipped - SHOWN
+    over = shadow.flipped - SHOWN
     more = ngettext("{n} more is not shown.", "{n} more are not shown.", over)
     return Shadow(
         text=text,
-        flips=tuple(flip_card(one, archive) for one in told.flips[:SHOWN]),
+        flips=tuple(flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
         left_out=more.format(n=over) if over > 0 else "",
     )

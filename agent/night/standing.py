@@ -1,8 +1,6 @@
-"""Say how the lab's orders and instruments stand at the end of a night.
+"""Collect the state of the lab's orders and instruments at the end of a night.
 
-In:  the store, what the lab has laid down. Out: `Orders` that are not settled, `Instrument`s. Next:
-`facts` freezes them, `page` shows them before everything else.
-What an order's page says is said here too, by the same rules; nothing is decided here.
+The rules are those of an order's page; nothing is decided here.
 """
 
 from __future__ import annotations
@@ -13,10 +11,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from agent.orders.affected_orders import affected_orders
-from agent.orders.assessment import assess_recent
+from agent.orders.assessment import assess_recent, describe_open
 from agent.orders.control import CONTROL, GOOD_FOR, chart
 from agent.orders.facts import Conformity
 from agent.orders.instrument_holds import Holds, releases_of
+from agent.orders.next_step import NextStep, find_next_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,12 +30,17 @@ OPEN = (Conformity.DOES_NOT_CONFORM, Conformity.UNDECIDED)
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order that does not conform, or of which that is not known yet.
+    """An order that does not conform, or is undecided.
 
     Args:
-        number: Of the order. conformity: the stable word. said: why, a sentence each.
-        heard_at: When it was first heard of. waits_since: since when its oldest field waits for a
-            person, None where none does. urgent: it goes first.
+        number: Of the order.
+        conformity: The stable word.
+        said: Why, a sentence each.
+        heard_at: When its number first appeared.
+        waits_since: Since when its oldest field waits for a reviewer; None where no field waits.
+        urgent: It goes first.
+        next_step: What an undecided order needs next, "" in nights of earlier versions.
+        model_alone: Why answers of the model alone do not prove it; not among `said`.
     """
 
     number: str
@@ -45,22 +49,29 @@ class OpenOrder:
     heard_at: datetime | None
     waits_since: datetime | None
     urgent: bool = False
+    next_step: str = ""
+    model_alone: tuple[str, ...] = ()
 
     @property
     def needs_a_person(self) -> bool:
-        """It does not conform, or a field of it waits; else it only waits for what is to come."""
-        return self.conformity == Conformity.DOES_NOT_CONFORM or self.waits_since is not None
+        """Whether a reviewer or a lead has to act; else it waits for images alone."""
+        if self.conformity == Conformity.DOES_NOT_CONFORM or self.waits_since is not None:
+            return True
+        return self.next_step not in ("", NextStep.WAITING_FOR_IMAGES)
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """How the checks of one source stand.
+    """State of the checks of one source.
 
     Args:
-        source: Its name. checked_at: of the last check with reference images, None for never.
-        failed: What failed in it, "" where nothing did. overdue: it is too long ago.
-        control_at: Of the newest control specimen, None for none. control_faults: what is off.
-        control_overdue: One is asked for, and none came in time.
+        source: Its name.
+        checked_at: Of the last check with reference images, None for never.
+        failed: What failed in it, "" where nothing did.
+        overdue: It is too long ago.
+        control_at: Of the newest control specimen, None for none.
+        control_faults: What is out of limits.
+        control_overdue: One is required, and none came in time.
         scale_doubts: Micrographs of the night whose scale is unknown or contradicted.
         affected: Numbers of the orders with results that a failed check holds.
     """
@@ -78,7 +89,7 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class ControlValue:
-    """One control specimen's micrograph: how bright and how sharp it was."""
+    """Brightness and focus of one control specimen's micrograph; None where not measured."""
 
     source: str
     at: datetime
@@ -86,24 +97,48 @@ class ControlValue:
     focus: float | None
 
 
-def open_orders(store: Store, lab: Lab, *, now: datetime) -> tuple[OpenOrder, ...]:
-    """Say the orders that are not settled: those that do not conform first, then the oldest.
+@dataclass(frozen=True, slots=True)
+class OrderStatus:
+    """The orders of recent days.
 
-    An order without any specification limit is none of them.
+    Attributes:
+        orders: Those that are open: urgent ones first, then by what presses most, then the oldest.
+        conforming: How many conform.
     """
-    found = [
-        _open(one)
-        for one in islice(assess_recent(store, lab, now=now), MOST_ORDERS)
-        if one.statement.conformity in OPEN
-    ]
-    return tuple(sorted(found, key=lambda one: (_weight(one), one.heard_at or now, one.number)))
+
+    orders: tuple[OpenOrder, ...] = ()
+    conforming: int = 0
 
 
-def _weight(one: OpenOrder) -> tuple[bool, bool]:
-    return not one.urgent, one.conformity != Conformity.DOES_NOT_CONFORM
+def collect_order_status(store: Store, lab: Lab, *, now: datetime) -> OrderStatus:
+    """Return the open orders, and how many conform; one without a specification is neither."""
+    orders: list[OpenOrder] = []
+    conforming = 0
+    for assessed in islice(assess_recent(store, lab, now=now), MOST_ORDERS):
+        if assessed.statement.conformity in OPEN:
+            orders.append(_build_open_order(assessed, lab, exact_numbers=store.exact_numbers))
+        conforming += assessed.statement.conformity is Conformity.CONFORMS
+    orders.sort(key=lambda order: (_weight(order), order.heard_at or now, order.number))
+    return OrderStatus(tuple(orders), conforming)
 
 
-def _open(assessed: Assessed) -> OpenOrder:
+PRESSING = (Conformity.DOES_NOT_CONFORM.value, *NextStep)
+"""What an open order is sorted by, the most pressing first."""
+
+
+def get_order_status(order: OpenOrder) -> str:
+    """Return why an order is open: "does_not_conform", or the next step of an undecided one."""
+    if order.conformity == Conformity.DOES_NOT_CONFORM:
+        return order.conformity
+    waits = NextStep.TO_CONFIRM if order.waits_since else NextStep.WAITING_FOR_IMAGES
+    return order.next_step or waits.value
+
+
+def _weight(order: OpenOrder) -> tuple[bool, int]:
+    return not order.urgent, PRESSING.index(get_order_status(order))
+
+
+def _build_open_order(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
     views = {
         field.view.id: field.view
         for specimen in assessed.view.specimens
@@ -112,18 +147,24 @@ def _open(assessed: Assessed) -> OpenOrder:
     }
     waiting = [
         views[field.id].done_at
-        for one in assessed.specimens
-        for field in one.facts.fields
+        for assessment in assessed.specimens
+        for field in assessment.facts.fields
         if field.awaits and not field.superseded
     ]
     statement = assessed.statement
+    because, model_alone = statement.because, tuple[str, ...]()
+    missing = statement.missing
+    if statement.conformity is Conformity.UNDECIDED and assessed.specification:
+        missing, model_alone = describe_open(assessed, lab, exact_numbers=exact_numbers)
     return OpenOrder(
         number=assessed.view.number,
         conformity=statement.conformity.value,
-        said=(*statement.because, *statement.missing),
+        said=(*because, *missing),
+        model_alone=model_alone,
         heard_at=assessed.view.first_seen_at,
         waits_since=min(waiting, default=None),
         urgent=assessed.view.urgent,
+        next_step=find_next_step(assessed, lab) or "",
     )
 
 
@@ -136,12 +177,12 @@ def instruments(
     every: timedelta,
     now: datetime,
 ) -> tuple[Instrument, ...]:
-    """Say how the checks of each source stand.
+    """Return the state of each source's checks.
 
     Args:
         store: Open.
         sources: Names of the watched ones.
-        scale_doubts: Source → micrographs of the night whose scale is in doubt.
+        scale_doubts: Source → micrographs of the night whose scale is unknown or contradicted.
         control: Numbers of control orders.
         every: How often a control specimen is due; zero: never.
         now: Aware UTC.
@@ -149,11 +190,11 @@ def instruments(
     checks = store.records.all(CONTROL)
     points = chart(store, control) if control else {}
     holds = Holds(
-        [one for one in checks if one.at <= now], points, releases_of(store), control=control
+        [check for check in checks if check.at <= now], points, releases_of(store), control=control
     )
     affected: dict[str, set[str]] = {}
-    for one in affected_orders(store, holds, now=now):
-        affected.setdefault(one.failure.source, set()).update(one.orders)
+    for affected_order in affected_orders(store, holds, now=now):
+        affected.setdefault(affected_order.failure.source, set()).update(affected_order.orders)
     return tuple(
         _instrument(
             name,
@@ -178,13 +219,13 @@ def _instrument(
     every: timedelta,
     now: datetime,
 ) -> Instrument:
-    mine = [one for one in checks if name in one.facts.get("sources", ()) and one.at <= now]
+    mine = [check for check in checks if name in check.facts.get("sources", ()) and check.at <= now]
     last = mine[-1] if mine else None
     point = points[-1] if points else None
     return Instrument(
         source=name,
         checked_at=last.at if last else None,
-        failed=_failed(last) if last else "",
+        failed=_describe_failures(last) if last else "",
         overdue=last is None or now - last.at > GOOD_FOR,
         control_at=point.at if point else None,
         control_faults=point.faults if point else (),
@@ -194,15 +235,19 @@ def _instrument(
     )
 
 
-def _failed(check: Record) -> str:
+def _describe_failures(check: Record) -> str:
     if check.facts.get("passed"):
         return ""
-    bad = [f"{name}: {said}" for name, said, good in check.facts.get("findings", ()) if not good]
+    bad = [
+        f"{name}: {sentence}"
+        for name, sentence, good in check.facts.get("findings", ())
+        if not good
+    ]
     return "; ".join(bad[:3]) or check.subject
 
 
-def control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
-    """Say how bright and how sharp every control specimen's micrograph was, oldest first."""
+def iter_control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
+    """Yield brightness and focus of every control specimen's micrograph, oldest first."""
     for source, points in (chart(store, control) if control else {}).items():
-        for one in points:
-            yield ControlValue(source, one.at, one.brightness, one.focus)
+        for point in points:
+            yield ControlValue(source, point.at, point.brightness, point.focus)

@@ -1,6 +1,5 @@
-"""Write a night's report: one page, its data beside it, and the index, whole or not at all.
+"""Write a night's report: one page, its data files and the index, each whole or not at all.
 
-In:  a date. Out: files in the reports folder. Next: a person in the morning.
 The first writing of a night that is over freezes its facts; later ones draw the same facts again.
 """
 
@@ -14,10 +13,10 @@ import structlog
 
 import reports
 from agent.archive import write_whole
-from agent.night.facts import from_text, gather, summary_of, to_text
+from agent.night.facts import from_text, gather, parse_summary, to_text
 from agent.night.page import lay_out, page_name
-from agent.night.period import end_of, local_full, night_of, title_of
-from agent.night.records import csv_of, record_of
+from agent.night.period import compute_night_end, format_night_title, local_full, night_of
+from agent.night.records import build_record, records_to_csv
 from agent.night.rollup import write_sites
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
@@ -41,10 +40,12 @@ class Written:
     """A report that was written.
 
     Args:
-        path: The page. summary: its one line. revision: which writing of the facts.
+        path: The page.
+        summary: Its one line.
+        revision: Number of the facts' revision, from 1.
         running: The night was not over, so its facts were not frozen.
-        lines: What needs a person, in words: the verdict of the page.
-        flagged: Content hash and page of what needs a person, the weightiest first.
+        lines: The verdict of the page, one line each.
+        flagged: Content hash and page of each micrograph that waits, the weightiest first.
     """
 
     path: Path
@@ -73,12 +74,12 @@ def write_report(
     Args:
         store: Open.
         archive: Has the pictures.
-        folder: The reports folder; it is made.
-        night: Which night.
+        folder: The reports folder; created if missing.
+        night: Its date.
         settings: Of the lab.
         now: An aware instant.
-        refresh: Gather the facts anew, as a recorded revision.
-        on_drawn: Called with how many micrographs are drawn, of how many.
+        refresh: Gather the facts again, as a recorded revision.
+        on_drawn: Called with the number of micrographs drawn, and the number of all.
 
     Raises:
         OSError: The folder cannot be written.
@@ -93,13 +94,15 @@ def write_report(
     with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
         laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
         page = reports.render_night(laid.night)
-        for number, one in enumerate(laid.more, start=1):  # one at a time: a night may have 200 MB
-            write_whole({beside / page_name(number): reports.render_more(one).encode()})
+        for number, overflow in enumerate(
+            laid.more, start=1
+        ):  # one at a time: a night may have 200 MB
+            write_whole({beside / page_name(number): reports.render_more(overflow).encode()})
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
-            folder / f"{night}.csv": csv_of(
-                record_of(seen, facts.zone) for seen in facts.micrographs
+            folder / f"{night}.csv": records_to_csv(
+                build_record(micrograph, facts.zone) for micrograph in facts.micrographs
             ).encode(),
             path: page.encode(),
         }
@@ -115,8 +118,8 @@ def write_report(
         unusable=facts.summary.unusable,
         running=facts.running,
     )
-    lines = tuple(f"{one.count} {one.text}" for one in laid.night.verdict.lines)
-    flagged = tuple((one.sha256, one.page) for one in laid.flagged)
+    lines = tuple(f"{line.count} {line.text}" for line in laid.night.verdict.lines)
+    flagged = tuple((micrograph.sha256, micrograph.page) for micrograph in laid.flagged)
     return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
 
@@ -153,7 +156,7 @@ def write_index(
     now: datetime,
     running: NightFacts | None = None,
 ) -> Path:
-    """Write the list of all nights; it says by itself when the newest is old."""
+    """Write the list of all nights; its script marks it as old when the newest night is."""
     rows = store.nights()
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
     path = folder / "index.html"
@@ -179,13 +182,13 @@ def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
 
 def _line(row: NightHead) -> NightLine:
     note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
-    return _night_line(summary_of(row.head), note)
+    return _night_line(parse_summary(row.head), note)
 
 
 def _night_line(summary: Summary, note: str) -> NightLine:
     return NightLine(
         date=summary.night.isoformat(),
-        title=title_of(summary.night),
+        title=format_night_title(summary.night),
         href="" if summary.planned else f"{summary.night}.html",
         tone=Tone(summary.tone),
         headline=summary.headline,
@@ -199,16 +202,14 @@ def _night_line(summary: Summary, note: str) -> NightLine:
 def missing_nights(
     store: Store, folder: Path, settings: NightSettings, *, now: datetime
 ) -> list[date]:
-    """Say which nights are over and have no page, oldest first.
+    """Return the nights that are over and have no page, oldest first.
 
-    From the night this site's agent first started on, at most `LONGEST_CATCH_UP` of them: a PC
-    that slept writes them when it wakes, and a page that could not be written, though its facts
-    were frozen, is written as soon as it can be.
+    They begin with the night in which this site's agent first started, at most `LONGEST_CATCH_UP`
+    of them: a PC that slept writes them when it wakes, and a page that could not be written, though
+    its facts were frozen, is written as soon as it can be.
     """
     starts = [
-        agent.first_started_at
-        for agent in store.agents()
-        if agent.first_started_at is not None and agent.site == settings.site
+        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
     ]
     heads = store.nights()
     frozen = {row.date for row in heads}
@@ -219,8 +220,8 @@ def missing_nights(
     last = night_of(now, settings.at, settings.zone)
     first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    over = [day for day in days if end_of(day, settings.at, settings.zone) <= now]
-    pageless = {row.date for row in heads if summary_of(row.head).planned}
+    over = [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]
+    pageless = {row.date for row in heads if parse_summary(row.head).planned}
     return [
         day
         for day in over

@@ -40,3 +40,32 @@ def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[
                 "order {other} differs in hyphens, slashes or dots alone: if it is this one, a "
                 "lead assigns its micrographs (agent orders assign)"
             ).format(other=other)
+
+
+def describe_specimens(
+    listed: Iterable[str], named: Iterable[str], *, exact: bool
+) -> Iterator[str]:
+    """Yield which specimens an order list spells otherwise than the files.
+
+    Args:
+        listed: Specimens of the order list.
+        named: Specimens of the files.
+        exact: The lab takes every spelling for a specimen of its own.
+    """
+    there = sorted(named)
+    for one in listed:
+        if one in there:
+            continue
+        for name in there:
+            if number_key(name) != number_key(one):
+                continue
+            if exact:
+                yield _(
+                    "the order list says specimen {listed}, the files {named}: [orders] "
+                    "exact_numbers takes them for two"
+                ).format(listed=one, named=name)
+            else:
+                yield _(
+                    "the order list says specimen {listed}, the files {named}: they are taken "
+                    "for one"
+                ).format(listed=one, named=name)

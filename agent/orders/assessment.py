@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import reports
 from agent.errors import WrongUse
 from agent.orders import conformity
-from agent.orders.alike_numbers import describe_alike, list_alike
+from agent.orders.alike_numbers import describe_alike, describe_specimens, list_alike
 from agent.orders.amendments import describe_amendments, describe_pending
 from agent.orders.applicable_specification import (
     apply_specification,
@@ -137,6 +137,10 @@ class Assessed:
         lost: Files of it that could not be used. taxonomy: by which it is judged.
         notes: What leads decided about it, and which version of the specification applies.
         decision_rule: By which rule it is decided, None without a specification.
+        order_doubts: What is open about the order as a whole, besides its specimens.
+        material_doubt: Why its material is not known for sure, "" where it is.
+        needs_lead: Some of the doubts are settled by a lead alone; the others by more images.
+        lacks_specimens: Specimens that the order names have no image yet.
     """
 
     view: OrderView
@@ -150,6 +154,10 @@ class Assessed:
     taxonomy: Taxonomy
     notes: tuple[str, ...] = ()
     decision_rule: DecisionRule | None = None
+    order_doubts: tuple[str, ...] = ()
+    material_doubt: str = ""
+    needs_lead: bool = False
+    lacks_specimens: bool = False
 
     def rules(self, lab: Lab) -> Rules:
         """Return what its specimens are held against. Raises `WrongUse` without a specification."""
@@ -257,6 +265,11 @@ def assess_view(
         *describe_dismissed(dismissed),
         *describe_renamed(renamed),
         *describe_alike(number, beside.alike),
+        *describe_specimens(
+            [str(one) for one in view.facts.get("specimens") or ()],
+            [one.name for one in view.specimens],
+            exact=store.exact_numbers,
+        ),
         *describe_version(view, lab, applied, versions),
         *describe_applied_taxonomy(view, lab, applied, own),
     )
@@ -275,14 +288,14 @@ def assess_view(
     known = {key(one.view.name) for one in assessed}
     loose = len([name for _, name in waiting if key(name) not in known])
     late = describe_late_change(view, lab, applied)
-    doubts = (
-        *([conformity.still_to_be_read(loose)] if loose else ()),
+    settled_by_leads = (
         *_torn(torn),
         *describe_claims(view.claims, {one.view.id for one in torn}),
         *describe_pending(view.facts),
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
     )
+    doubts = (*([conformity.still_to_be_read(loose)] if loose else ()), *settled_by_leads)
     statement = _order(view, assessed, rules, doubts, key)
     return Assessed(
         view=view,
@@ -301,7 +314,31 @@ def assess_view(
         decision_rule=build_decision_rule(
             [one.facts for one in assessed], rules, lab.double_reviews()
         ),
+        order_doubts=doubts,
+        material_doubt=said,
+        needs_lead=bool(settled_by_leads or said),
+        lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
     )
+
+
+def describe_open(
+    assessed: Assessed, lab: Lab, *, exact_numbers: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what an undecided order lacks, and apart from it why the model alone proves nothing.
+
+    The second is most often the same for every order, so that a list of orders says it once.
+    """
+    rules, key = assessed.rules(lab), partial(number_key, exact=exact_numbers)
+    refusals: dict[str, None] = {}
+    shorter: list[AssessedSpecimen] = []
+    for one in assessed.specimens:
+        missing = one.statement.missing
+        if one.statement.conformity is Conformity.UNDECIDED and not assessed.material_doubt:
+            missing = conformity.describe_without_model(one.facts, rules)
+            refusals |= dict.fromkeys(conformity.list_model_refusals(one.facts, rules))
+        shorter.append(replace(one, statement=replace(one.statement, missing=missing)))
+    statement = _order(assessed.view, shorter, rules, assessed.order_doubts, key)
+    return statement.missing, tuple(refusals)
 
 
 def material_of(view: OrderView) -> tuple[str, str]:
@@ -500,10 +537,7 @@ def _order(
     doubts: Sequence[str],
     key: Callable[[str], str],
 ) -> Statement:
-    names = {key(one.view.name): one.view.name for one in assessed}
-    required = [names.get(key(str(n)), str(n)) for n in view.facts.get("specimens") or ()]
-    # A list may ask for more specimens than the specification, never for fewer.
-    count = max(int(view.facts.get("count") or 0), rules.specification.specimens or 0)
+    required, count = _required_specimens(view, assessed, rules, key)
     statement = conformity.order(
         {one.view.name: one.statement for one in assessed}, required, count or None
     )
@@ -513,3 +547,27 @@ def _order(
     if word is Conformity.CONFORMS:
         word = Conformity.UNDECIDED
     return Statement(word, (*statement.missing, *doubts), statement.because)
+
+
+def _required_specimens(
+    view: OrderView,
+    assessed: Sequence[AssessedSpecimen],
+    rules: Rules,
+    key: Callable[[str], str],
+) -> tuple[list[str], int]:
+    """Return the names that an order demands, and how many specimens it demands in all."""
+    names = {key(one.view.name): one.view.name for one in assessed}
+    required = [names.get(key(str(n)), str(n)) for n in view.facts.get("specimens") or ()]
+    # A list may ask for more specimens than the specification, never for fewer.
+    return required, max(int(view.facts.get("count") or 0), rules.specification.specimens or 0)
+
+
+def _lacks_specimens(
+    view: OrderView,
+    assessed: Sequence[AssessedSpecimen],
+    rules: Rules,
+    key: Callable[[str], str],
+) -> bool:
+    required, count = _required_specimens(view, assessed, rules, key)
+    there = {one.view.name for one in assessed}
+    return not there or not set(required) <= there or len(there | set(required)) < count

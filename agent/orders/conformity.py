@@ -60,21 +60,73 @@ def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
     """Say whether one specimen keeps its specification."""
     if fault := rules.fault:
         return Statement(Conformity.UNDECIDED, (fault,))
-    counted = [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
+    counted = list_counted(facts)
     broken = tuple(_broken(facts, counted, rules))
     if broken:
         return Statement(Conformity.DOES_NOT_CONFORM, (), broken)
     missing = (
         *_what_is_there(facts, counted, rules.specification),
-        *_held(counted),
-        *(said for one in counted for said in _of_the_field(one, rules)),
-        *_together(facts, counted, rules),
-        *_describe_replaced(facts, counted, rules),
+        *_describe_questions(facts, counted, rules),
         *_of_the_model(counted, rules),
     )
     if missing:
         return Statement(Conformity.UNDECIDED, _said_once(missing))
     return Statement(Conformity.CONFORMS)
+
+
+def describe_without_model(facts: SpecimenFacts, rules: Rules) -> tuple[str, ...]:
+    """Return what an undecided specimen lacks, except what rests on the model alone."""
+    alone = set(_of_the_model(list_counted(facts), rules))
+    return tuple(said for said in specimen(facts, rules).missing if said not in alone)
+
+
+def list_model_refusals(facts: SpecimenFacts, rules: Rules) -> tuple[str, ...]:
+    """Return why the model alone proves none of the fields that no reviewer decided, each once."""
+    alone = [field for field in list_counted(facts) if field.decided is None]
+    refusals = (refuse_field(field, rules) for field in alone)
+    return tuple(dict.fromkeys(why for why in refusals if why))
+
+
+def list_counted(facts: SpecimenFacts) -> list[FieldFacts]:
+    """Return the fields of a specimen that count: neither superseded nor unusable."""
+    return [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
+
+
+def has_question(facts: SpecimenFacts, rules: Rules) -> bool:
+    """Return whether what is there of a specimen needs a reviewer or a lead before it conforms.
+
+    Missing images are no such question, nor are answers that rest on the model alone.
+    """
+    counted = list_counted(facts)
+    wanted = rules.specification
+    bundles = {field.bundle for field in counted if field.bundle}
+    return (
+        bool(rules.fault)
+        or facts.preparations > wanted.max_preparations
+        or len(bundles) > 1
+        or any(_describe_questions(facts, counted, rules))
+    )
+
+
+def lacks_images(facts: SpecimenFacts, rules: Rules) -> bool:
+    """Return whether fields, area or a result that is still to come are missing."""
+    wanted = rules.specification
+    places = distinct_places(list_counted(facts), facts.same_places)
+    area = sum_area_mm2(places, facts.same_places)
+    return (
+        len(places) < wanted.fields or area < wanted.area_mm2 - AREA_ROUNDING or facts.waiting > 0
+    )
+
+
+def _describe_questions(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
+) -> Iterator[str]:
+    """Yield what a reviewer or a lead has to settle of the fields that are there."""
+    yield from _held(counted)
+    for field in counted:
+        yield from _of_the_field(field, rules)
+    yield from _together(facts, counted, rules)
+    yield from _describe_replaced(facts, counted, rules)
 
 
 def _is_unusable(field: FieldFacts) -> bool:

@@ -130,7 +130,7 @@ def _more(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -
 def _picture(one: Flip, archive: Archive) -> Picture | None:
     try:
         held = archive.thumbnail_path(one.sha256, one.page).read_bytes()
-        pixels = pictures.fitted(pictures.decode(held), SHOWN_PX)
+        pixels = pictures.fit_within(pictures.decode(held), SHOWN_PX)
     except (OSError, ValueError):
         return None
     encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=QUALITY)).decode()

@@ -13,6 +13,7 @@ import reports
 from agent.orders.assessment import Beside, assess
 from agent.orders.class_texts import describe_codes, name_scale
 from agent.orders.examination import EVERY_ORDER
+from agent.orders.resumption import read_floors
 from agent.orders.statement import FINAL, basis_state_of, describe_changes
 from agent.orders.statement_document import (
     Evidence,
@@ -22,7 +23,7 @@ from agent.orders.statement_document import (
     build_words,
     place_content,
 )
-from agent.store import NewStatement
+from agent.store import NewStatement, number_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -73,6 +74,7 @@ class Freezer:
     def __init__(self, store: Store, lab: Lab, issuer: Issuer, *, beside: Beside) -> None:
         self._store, self._lab, self._issuer = store, lab, issuer
         self._beside, self._evidence = beside, Evidence(store)
+        self._floors = read_floors(store)
 
     def freeze(self, number: str, newest: Mapping[str, FrozenStatement], *, now: datetime) -> str:
         """Freeze a statement of one order; its hash, "" where it needs none.
@@ -144,8 +146,11 @@ class Freezer:
     ) -> Place:
         before = self._store.statements.document(last.sha256) if last else None
         after = before["trail"]["number"] if before else 0
+        key = number_key(assessed.view.number, exact=self._store.exact_numbers)
+        floor = self._floors.get(key)
+        used = max(last.number if last else 0, floor.statement_number if floor else 0)
         return Place(
-            number=last.number + 1 if last else 1,
+            number=used + 1,
             previous=last.sha256 if last else "",
             at=max(now, last.at) if last else now,
             trail=self._store.statements.head(),

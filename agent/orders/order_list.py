@@ -281,6 +281,18 @@ def take_folder(
     return found
 
 
+def list_taken_since(folder: Path, since: datetime | None) -> list[Path]:
+    """Return the lists that were taken after a time, the oldest first; also those with faults.
+
+    Args:
+        folder: The drop folder.
+        since: Aware UTC, None: every list.
+    """
+    stamp = f"{since:%Y%m%d-%H%M%S}" if since else ""
+    found = [path for name in (TAKEN, REFUSED) for path in _lists(folder / name)]
+    return sorted((path for path in found if path.name >= stamp), key=lambda path: path.name)
+
+
 def _lists(folder: Path) -> list[Path]:
     """Say which lists lie in a folder, also LIST.CSV; none where it cannot be listed now."""
     try:

@@ -20,9 +20,11 @@ from agent.orders.document import document_of
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
 from agent.orders.outbox_files import FORMATS, JSON, render_files
+from agent.orders.resumption import find_resumption, read_floors
+from agent.orders.sent_revisions import SentRevision, SentRevisions
 from agent.orders.statement import list_made, state_of
 from agent.orders.statement_document import Issuer
-from agent.store import NewRecord
+from agent.store import NewRecord, number_key
 from model import taxonomy_from
 
 if TYPE_CHECKING:
@@ -106,15 +108,37 @@ def record_statements(store: Store, site: Site, *, now: datetime) -> None:
         site: What is the same in every file.
         now: Aware UTC.
     """
-    known = store.records.newest(OUTBOX)
+    known, floors = store.records.newest(OUTBOX), read_floors(store)
+    resumption = find_resumption(store, OUTBOX)
     for number, newest in store.statements.newest().items():
         last = known.get(number)
+        floor = floors.get(number_key(number, exact=store.exact_numbers), SentRevision(number))
         done = int(last.facts.get("statement_number", 0)) if last else 0
         if not newest.final or newest.number <= done:
             continue
+        above = _Above(floor, resumption.epoch)
+        # What the back-up held is older than what the LIMS holds beyond it.
+        old = resumption.newest_statement if _revision(last) < floor.revision else 0
         for statement in store.statements.all(number):
-            if statement.final and statement.number > done:
-                last = _record(store, site, statement, last, now=now)
+            if statement.final and statement.number > done and statement.id > old:
+                last = _record(store, site, statement, last, above, now=now)
+
+
+def _revision(record: Record | None) -> int:
+    return int(record.facts["revision"]) if record else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """Above what the next revision of an order has to be.
+
+    Attributes:
+        floor: The highest revision that is used outside the database.
+        epoch: Of the restore after which it comes, "" where there was none.
+    """
+
+    floor: SentRevision
+    epoch: str
 
 
 def _record(
@@ -122,17 +146,22 @@ def _record(
     site: Site,
     statement: FrozenStatement,
     last: Record | None,
+    above: _Above,
     *,
     now: datetime,
 ) -> Record | None:
     """Record a statement as the next revision, unless it states the same; the last record."""
     state = statement.state.partition(".")[0]
-    if last and last.facts["state"] == state:
+    recorded = _revision(last)
+    sent = last.facts["state"] if last and recorded >= above.floor.revision else above.floor.state
+    if sent == state:
         return last
     number = statement.order
-    revision = int(last.facts["revision"]) + 1 if last else 1
-    # A state that comes back is a new revision: its number is in the id.
-    revision_id = _hash(f"{number}\n{revision}\n{state}")
+    revision = max(recorded, above.floor.revision) + 1
+    # A state that comes back is a new revision: its number is in the id. So is the restore, after
+    # which the same number may have been another's.
+    epoch = f"{above.epoch}\n" if above.epoch else ""
+    revision_id = _hash(f"{number}\n{epoch}{revision}\n{state}")
     whole = store.statements.document(statement.sha256)
     texts = render_files(
         whole["document"],
@@ -143,10 +172,12 @@ def _record(
         site=site.name,
         taxonomy=taxonomy_from(whole["method"]["taxonomy"]),  # by which it was judged
         statement=statement.sha256,
+        epoch=above.epoch,
     )
     sha256 = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     head = {"id": revision_id, "revision": revision}
     source = {"statement": statement.sha256, "statement_number": statement.number}
+    source["conformity"] = statement.conformity
     content = {"order": number, "formats": list(site.formats)}
     store.records.add_together(
         [
@@ -167,10 +198,19 @@ def _hash(text: str) -> str:
 # --- what is not written yet --------------------------------------------------------------------
 
 
-def write_pending(store: Store, lab: Lab, site: Site, folder: Path, *, now: datetime) -> Written:
+def write_pending(
+    store: Store,
+    lab: Lab,
+    site: Site,
+    folder: Path,
+    *,
+    now: datetime,
+    data: Path | None = None,
+) -> Written:
     """Write every revision on record that is not written yet, per order the oldest first.
 
-    Where one cannot be written, the later ones of its order wait; other orders do not.
+    Where one cannot be written, the later ones of its order wait; other orders do not. A revision
+    is noted outside the database before it is written, and none is written below a noted one.
 
     Args:
         store: Open.
@@ -178,6 +218,7 @@ def write_pending(store: Store, lab: Lab, site: Site, folder: Path, *, now: date
         site: What is the same in every file.
         folder: The outbox; it has to be there, since a share that is unavailable is none.
         now: Aware UTC.
+        data: The data folder, in which sent revisions are noted too; None: in the outbox alone.
 
     Raises:
         OSError: The folder cannot be seen.
@@ -185,28 +226,93 @@ def write_pending(store: Store, lab: Lab, site: Site, folder: Path, *, now: date
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder that can be seen")
     newest, written = store.records.newest(OUTBOX), store.records.newest(WRITTEN)
-    names: list[str] = []
-    faults: list[str] = []
-    lost: list[str] = []
+    writer = _Writer(store, lab, site, folder, data)
     for number, last in newest.items():
         done = written.get(number)
         if done and done.facts["id"] == last.facts["id"]:
             continue
         for revision in _pending(store, number, done):
-            texts = _texts_of(store, lab, site, revision)
-            name = _name(number, revision)
-            files = {folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
-            try:
-                write_whole(files)
-            except OSError as error:
-                faults.append(f"order {number}, revision {revision.facts['revision']}: {error}")
+            if not writer.write(number, revision, now=now):
                 break
-            facts = {key: revision.facts[key] for key in ("id", "revision")}
-            facts |= {} if texts else {"lost": True}
-            store.records.add(WRITTEN, number, by="agent", at=now, facts=facts)
-            names += [path.name for path in files]
-            lost += [] if texts else [name]
-    return Written(tuple(names), tuple(faults), tuple(lost))
+    return Written(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
+
+
+class _Writer:
+    """Writes revisions into the outbox, and remembers what became of them."""
+
+    def __init__(self, store: Store, lab: Lab, site: Site, folder: Path, data: Path | None) -> None:
+        self._store, self._lab, self._site, self._folder = store, lab, site, folder
+        exact = store.exact_numbers
+        self._notes = SentRevisions(site.name, data=data, outbox=folder, exact_numbers=exact)
+        self._floors, self._lab_id = read_floors(store), store.first_act()
+        self.names: list[str] = []
+        self.faults: list[str] = []
+        self.lost: list[str] = []
+
+    def write(self, number: str, revision: Record, *, now: datetime) -> bool:
+        """Write one revision; False where the later ones of its order have to wait."""
+        facts = {key: revision.facts[key] for key in ("id", "revision")}
+        if self._is_adopted(number, revision):
+            self._record(number, facts | {"overtaken": True}, now)
+            return True
+        noted = self._notes.find(number)
+        if noted and _is_above(noted, revision):
+            self.faults.append(_describe_older(number, revision, noted))
+            return False
+        texts = _texts_of(self._store, self._lab, self._site, revision)
+        name = _name(number, revision)
+        files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
+        try:
+            if texts:
+                self._notes.keep(_sent(number, revision, self._lab_id))
+            write_whole(files)
+        except OSError as error:
+            self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
+            return False
+        self._record(number, facts | ({} if texts else {"lost": True}), now)
+        self.names += [path.name for path in files]
+        self.lost += [] if texts else [name]
+        return True
+
+    def _is_adopted(self, number: str, revision: Record) -> bool:
+        """Return whether the LIMS got a higher revision before the database was put back."""
+        key = number_key(number, exact=self._store.exact_numbers)
+        floor = self._floors.get(key)
+        return floor is not None and _is_above(floor, revision)
+
+    def _record(self, number: str, facts: dict[str, Any], now: datetime) -> None:
+        self._store.records.add(WRITTEN, number, by="agent", at=now, facts=facts)
+
+
+def _is_above(sent: SentRevision, revision: Record) -> bool:
+    """Return whether what was sent is above a revision, or another one of its number."""
+    number = int(revision.facts["revision"])
+    return sent.revision > number or (
+        sent.revision == number and sent.id not in ("", revision.facts["id"])
+    )
+
+
+def _sent(number: str, revision: Record, lab: str) -> SentRevision:
+    facts = revision.facts
+    return SentRevision(
+        order=number,
+        revision=int(facts["revision"]),
+        id=facts["id"],
+        state=facts["state"],
+        conformity=facts.get("conformity", ""),
+        statement=facts.get("statement", ""),
+        statement_number=int(facts.get("statement_number", 0)),
+        at=revision.at.isoformat(),
+        lab=lab,
+    )
+
+
+def _describe_older(number: str, revision: Record, sent: SentRevision) -> str:
+    return (
+        f"order {number}: revision {sent.revision} was sent before, and this database would send "
+        f"{revision.facts['revision']}: it is older than what the LIMS holds. Restore a newer "
+        "back-up, or take this one for good with agent begin-anew --reason TEXT"
+    )
 
 
 def _pending(store: Store, number: str, done: Record | None) -> list[Record]:

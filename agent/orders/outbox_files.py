@@ -43,6 +43,7 @@ def render_files(
     site: str,
     taxonomy: Taxonomy,
     statement: str = "",
+    epoch: str = "",
 ) -> dict[str, str]:
     """Return the content of each file of a revision.
 
@@ -55,6 +56,7 @@ def render_files(
         site: Name of the site.
         taxonomy: Gives the bounds of a size.
         statement: Hash of the statement that it comes from, "" where none was frozen.
+        epoch: Names the restore of a back-up after which it comes, "" where there was none.
 
     Returns:
         Format → text.
@@ -63,6 +65,7 @@ def render_files(
     texts = {}
     if JSON in formats:
         source = {"statement": statement} if statement else {}
+        source |= {"epoch": epoch} if epoch else {}
         texts[JSON] = (
             json.dumps({**head, **source, **document}, indent=1, ensure_ascii=False) + "\n"
         )

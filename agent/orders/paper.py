@@ -142,7 +142,7 @@ class Paper:
             pixels, _ = self._archive.field(traced.view.sha256, traced.view.page)
         except (OSError, ValueError):
             return None
-        shown = pictures.fitted(pixels, SHOWN_PX)
+        shown = pictures.fit_within(pixels, SHOWN_PX)
         held = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
         height, width = shown.shape[:2]
         alt = f"Crop of {traced.facts.called}, {traced.place}"

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 import reports
 from agent.errors import SetupError
 from agent.orders.limit import Limit, fault_of, find_bound, find_mean_fault, read_limit
+from agent.toml_faults import describe_toml_fault
 from reports import gettext as _
 from reports import marked
 
@@ -271,12 +272,16 @@ def read_specifications(file: Path) -> Specifications:
     """
     if not file.exists():
         return Specifications()
+    text = ""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8-sig")
+        document = tomllib.loads(text)
     except OSError as error:
         raise BadSpecification(f"{file}: cannot be read ({error.strerror or error}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise BadSpecification(f"{file}: not valid TOML: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSpecification(f"{file}: {describe_toml_fault(text, error)}") from error
     strangers = sorted(document.keys() - {"specification"})
     entries = document.get("specification", [])
     if strangers or not isinstance(entries, list):
@@ -308,6 +313,8 @@ def _fault(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key} is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"].startswith("date_"):
+        message = "write a date as 2026-01-01, without quotes"
     value = f", found {first['input']!r}" if key and "found" not in message else ""
     return f"{key}: {message}{value}" if key else message
 

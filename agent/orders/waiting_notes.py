@@ -10,7 +10,7 @@ from agent.watch import Provenance
 from agent.watch.names import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from agent.store import Store, WaitingFile
@@ -67,3 +67,23 @@ class WaitingNotes:
             notes=notes,
         )
         return {claim.order: claim.specimen for claim in keys.claims if claim.origin == "note"}
+
+
+def list_missing_notes(
+    noted: Mapping[str, str], notes: Sequence[Mapping[str, str]]
+) -> list[dict[str, str]]:
+    """Return the notes that were read while a file waited and that its folder no longer shows.
+
+    A share may show an empty folder for a moment, and a note that is rewritten or deleted must not
+    take an order's claim to the file back.
+
+    Args:
+        noted: Order → specimen that notes named so far.
+        notes: The notes that are there now.
+    """
+    there = {note.get("order", "") for note in notes}
+    return [
+        {"order": order} | ({"specimen": specimen} if specimen else {})
+        for order, specimen in noted.items()
+        if order not in there
+    ]

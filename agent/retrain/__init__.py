@@ -1,13 +1,7 @@
-"""Learn from what people said: labelled crops become a candidate, and a gate says why or why not.
+"""Train on reviewers' labels: labelled crops become a candidate, and a gate states the result.
 
-`cases` gathers what there is to learn from, `hygiene` doubts it, `teaching` teaches a candidate,
-`judging` holds it against the bundle at work, `again` judges old micrographs with another bundle,
-`bundles` finds them by name, `record` writes down how one was taught, `suggesting` says what to
-label next, `pseudo` takes the model's own answers where that was asked for and audited.
-Nothing here promotes: teaching and judging a candidate change nothing that is at work.
-
-The front door. Its names are fetched when first used: whoever only asks which bundles there are,
-and an agent without one, does not wait for PyTorch.
+Nothing here promotes. The names are imported on first use: `agent models list`, and an agent
+without a bundle, must not wait for PyTorch.
 """
 
 from __future__ import annotations
@@ -19,24 +13,24 @@ if TYPE_CHECKING:
     from agent.retrain.again import Again, Role, reprocess
     from agent.retrain.bundles import (
         BACK_FROM,
-        at_work_before,
-        bundle_named,
-        bundles_in,
-        every_bundle,
-        record_of,
-        sweep,
+        delete_leftovers,
+        get_bundle,
+        get_bundles_folder,
+        get_record_folder,
+        list_bundles,
+        list_previous_bundles,
     )
-    from agent.retrain.card import estimate, keep_card
+    from agent.retrain.card import estimate, save_card
     from agent.retrain.cases import Collected, collect
-    from agent.retrain.hygiene import Cleaned, cleaned, send_back
-    from agent.retrain.impact import Impact, impact_of
-    from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
-    from agent.retrain.pages import headline_of, keep_impact, sentences_of
+    from agent.retrain.hygiene import Cleaned, clean_labels, send_back
+    from agent.retrain.impact import Impact, compute_impact
+    from agent.retrain.judging import Demands, Gate, Outcome, evaluate_candidate, load_outcome
+    from agent.retrain.pages import format_headline, list_sentences, save_impact
     from agent.retrain.progress import Step
-    from agent.retrain.pseudo import PseudoLabelled, pseudo_labelled
-    from agent.retrain.record import keep_record, write_figures
+    from agent.retrain.pseudo import PseudoLabelled, select_pseudo_labels
+    from agent.retrain.record import save_record, write_figures
     from agent.retrain.suggesting import Suggestion, suggest
-    from agent.retrain.teaching import plan_of, retrain
+    from agent.retrain.teaching import get_training_config, retrain
 
 _WHERE = {
     "BACK_FROM": "bundles",
@@ -51,29 +45,29 @@ _WHERE = {
     "Role": "again",
     "Step": "progress",
     "Suggestion": "suggesting",
-    "at_work_before": "bundles",
-    "bundle_named": "bundles",
-    "bundles_in": "bundles",
-    "cleaned": "hygiene",
+    "list_previous_bundles": "bundles",
+    "get_bundle": "bundles",
+    "get_bundles_folder": "bundles",
+    "clean_labels": "hygiene",
     "collect": "cases",
     "estimate": "card",
-    "every_bundle": "bundles",
-    "headline_of": "pages",
-    "held_against": "judging",
-    "impact_of": "impact",
-    "keep_card": "card",
-    "keep_impact": "pages",
-    "keep_record": "record",
-    "kept": "judging",
-    "plan_of": "teaching",
-    "pseudo_labelled": "pseudo",
-    "record_of": "bundles",
+    "list_bundles": "bundles",
+    "format_headline": "pages",
+    "evaluate_candidate": "judging",
+    "compute_impact": "impact",
+    "save_card": "card",
+    "save_impact": "pages",
+    "save_record": "record",
+    "load_outcome": "judging",
+    "get_training_config": "teaching",
+    "select_pseudo_labels": "pseudo",
+    "get_record_folder": "bundles",
     "reprocess": "again",
     "retrain": "teaching",
     "send_back": "hygiene",
-    "sentences_of": "pages",
+    "list_sentences": "pages",
     "suggest": "suggesting",
-    "sweep": "bundles",
+    "delete_leftovers": "bundles",
     "write_figures": "record",
 }
 
@@ -90,29 +84,29 @@ __all__ = [
     "Role",
     "Step",
     "Suggestion",
-    "at_work_before",
-    "bundle_named",
-    "bundles_in",
-    "cleaned",
+    "clean_labels",
     "collect",
+    "compute_impact",
+    "delete_leftovers",
     "estimate",
-    "every_bundle",
-    "headline_of",
-    "held_against",
-    "impact_of",
-    "keep_card",
-    "keep_impact",
-    "keep_record",
-    "kept",
-    "plan_of",
-    "pseudo_labelled",
-    "record_of",
+    "evaluate_candidate",
+    "format_headline",
+    "get_bundle",
+    "get_bundles_folder",
+    "get_record_folder",
+    "get_training_config",
+    "list_bundles",
+    "list_previous_bundles",
+    "list_sentences",
+    "load_outcome",
     "reprocess",
     "retrain",
+    "save_card",
+    "save_impact",
+    "save_record",
+    "select_pseudo_labels",
     "send_back",
-    "sentences_of",
     "suggest",
-    "sweep",
     "write_figures",
 ]
 
@@ -120,6 +114,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'agent.retrain' has no attribute {name!r}")
-    found = getattr(import_module(f"agent.retrain.{_WHERE[name]}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"agent.retrain.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

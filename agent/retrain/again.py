@@ -1,8 +1,4 @@
-"""Judge what is archived with another bundle; its answers stand beside the old ones.
-
-In:  archived crops, a bundle. Out: result rows of the role `reprocess` or `shadow`, and the `Again`
-that counts the flips.
-"""
+"""Classify archived micrographs with another bundle and store its answers next to the old ones."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from agent.labelled_folder import loader
+from agent.labelled_folder import make_loader
 from agent.pipeline import maps_of
 from agent.retrain.progress import Step
 from agent.store import Finding
@@ -27,19 +23,19 @@ if TYPE_CHECKING:
 
 TOGETHER = 8
 Role = Literal["reprocess", "shadow"]
-"""Of a result beside the one that counts: asked for by a person, or before a promotion."""
+"""Of a result next to the one that counts: requested by a lead, or before a promotion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """How judging again with another bundle went.
+    """Result of classifying archived micrographs with another bundle.
 
     Args:
-        judged: Micrographs that have a new answer beside the old ones.
+        judged: Micrographs that have a new answer next to the old ones.
         known: Micrographs this bundle had answered before.
         lost: Micrographs whose crop is no longer in the archive.
         flips: Old code → new code → how many.
-        flagged: How many are strange to this bundle.
+        flagged: How many are unusual to this bundle.
     """
 
     judged: int
@@ -60,34 +56,36 @@ def reprocess(
     role: Role = "reprocess",
     since: datetime | None = None,
 ) -> Iterator[Step | Again]:
-    """Judge archived micrographs with another bundle; its answers stand beside the old ones.
+    """Classify archived micrographs with another bundle and store its answers next to the old ones.
 
     Args:
-        store: The books.
+        store: Open.
         archive: The pixels.
-        classifier: The bundle that is asked.
+        classifier: The other bundle.
         policy: The lab's triage policy.
-        thresholds: Written beside each result.
-        now: Says the time, aware UTC.
+        thresholds: Stored with each result.
+        now: Returns the time, aware UTC.
         role: Of the results.
-        since: Only what the watch brought since, the newest first; None: everything.
+        since: Only watched micrographs since then, the newest first; None: everything.
 
     Yields:
         `Step`s, last an `Again`.
     """
-    views = [view for view in _asked(store, now(), since) if view.bundle != classifier.name]
+    views = [view for view in _list_views(store, now(), since) if view.bundle != classifier.name]
     answered = {view.id for view in store.answers_of(classifier.name, since=since)}
     unknown = [view for view in views if view.id not in answered]
-    found = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
+    archived = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
     flips: Counter[tuple[str, str]] = Counter()
     judged = flagged = 0
-    for start in range(0, len(found), TOGETHER):
-        some = found[start : start + TOGETHER]
+    for start in range(0, len(archived), TOGETHER):
+        batch = archived[start : start + TOGETHER]
         fields = [
-            loader(archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", ""))()
-            for v in some
+            make_loader(
+                archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", "")
+            )()
+            for v in batch
         ]
-        for view, prediction in zip(some, classifier.classify(fields), strict=True):
+        for view, prediction in zip(batch, classifier.classify(fields), strict=True):
             archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
             finding = _finding(view, prediction, policy, thresholds)
             if store.add_result(view.id, finding, role=role, at=now()):
@@ -95,12 +93,12 @@ def reprocess(
                 flagged += prediction.strangeness.flagged
                 if view.structure_code and view.structure_code != prediction.structure_code:
                     flips[view.structure_code, prediction.structure_code] += 1
-        yield Step("reprocess", min(start + TOGETHER, len(found)), len(found))
+        yield Step("reprocess", min(start + TOGETHER, len(archived)), len(archived))
     known = len(views) - len(unknown)
-    yield Again(judged, known, len(unknown) - len(found), dict(flips), flagged)
+    yield Again(judged, known, len(unknown) - len(archived), dict(flips), flagged)
 
 
-def _asked(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:
+def _list_views(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:
     return list(store.micrographs()) if since is None else store.between(since, at)[::-1]
 
 

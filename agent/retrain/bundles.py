@@ -1,7 +1,4 @@
-"""Find the bundles in the lab's folder, by name.
-
-In:  `store.folder`. Out: folders of bundles. Next: `model` loads one.
-"""
+"""Find, list and clean up the bundles in the lab's folder."""
 
 from __future__ import annotations
 
@@ -23,37 +20,37 @@ HALF_WRITTEN = re.compile(r"\.\d{8}-[0-9a-f]{8}-[0-9a-f]{8}")
 ASIDE = re.compile(r"\.training-[0-9a-f]+")
 COPIED = re.compile(r"\..*\.part")
 ASIDE_S, COPIED_S = 14 * 86400.0, 86400.0
-"""How long an interrupted training is kept to be taken up, and how long a copy may take."""
+"""How long an interrupted training is kept for resuming, and how long a copy may take."""
 BACK_FROM = "back_from"
-"""Under this key of a promotion's metrics stands the bundle that somebody went back from."""
+"""Key in a promotion's metrics: the bundle that was rolled back from."""
 
 
-def bundles_in(store_folder: Path) -> Path:
-    """Say where the bundles lie."""
+def get_bundles_folder(store_folder: Path) -> Path:
+    """Return the folder of the bundles."""
     return store_folder / FOLDER
 
 
-def bundle_named(store_folder: Path, name: str) -> Path:
-    """Find a bundle by its name.
+def get_bundle(store_folder: Path, name: str) -> Path:
+    """Return the folder of a bundle.
 
     Raises:
-        BadBundle: There is none; the message names those there are.
+        BadBundle: There is none of that name; the message lists the existing ones.
     """
-    folder = bundles_in(store_folder)
+    folder = get_bundles_folder(store_folder)
     if name and "/" not in name and "\\" not in name and (folder / name / "bundle.json").is_file():
         return folder / name
-    there = ", ".join(path.name for path in every_bundle(store_folder)) or "none"
+    there = ", ".join(path.name for path in list_bundles(store_folder)) or "none"
     raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
 
 
-def record_of(bundle: Path) -> Path:
-    """Say where what is written about a bundle lies: in its folder, and no part of what it is."""
+def get_record_folder(bundle: Path) -> Path:
+    """Return the folder of a bundle's record: in the bundle's folder, but no part of the bundle."""
     return bundle / "record"
 
 
-def every_bundle(store_folder: Path) -> list[Path]:
-    """List the bundles, oldest name first."""
-    folder = bundles_in(store_folder)
+def list_bundles(store_folder: Path) -> list[Path]:
+    """Return the folders of the bundles, oldest name first."""
+    folder = get_bundles_folder(store_folder)
     if not folder.is_dir():
         return []
     return sorted(
@@ -63,32 +60,36 @@ def every_bundle(store_folder: Path) -> list[Path]:
     )
 
 
-def at_work_before(promotions: Sequence[Promotion]) -> list[str]:
-    """Say which bundles one may go back to from the one at work, the newest first.
+def list_previous_bundles(promotions: Sequence[Promotion]) -> list[str]:
+    """Return the bundles that the active one can be rolled back to, the newest first.
 
-    One that somebody went back from is none of them: whoever goes back twice, or as another person
-    does, must not put to work again what both wanted to be rid of.
+    A bundle that was rolled back from is left out: a second rollback, also by another lead, must
+    not promote again what both wanted to remove.
 
     Args:
         promotions: Every one, newest first.
     """
     past: list[str] = []
-    for one in reversed(promotions):
-        if one.metrics.get(BACK_FROM):
-            while past and past[-1] != one.bundle:
+    for promotion in reversed(promotions):
+        if promotion.metrics.get(BACK_FROM):
+            while past and past[-1] != promotion.bundle:
                 past.pop()
-        if past[-1:] != [one.bundle]:
-            past.append(one.bundle)
+        if past[-1:] != [promotion.bundle]:
+            past.append(promotion.bundle)
     return [name for name in dict.fromkeys(reversed(past)) if name != past[-1]]
 
 
-def sweep(store_folder: Path) -> list[str]:
-    """Delete what killed teachings left half-written; the names of what is gone.
+def delete_leftovers(store_folder: Path) -> list[str]:
+    """Delete what killed trainings left half-written.
 
-    Whoever asks holds the right to teach, so nobody is writing a bundle now. What was learned by an
-    interrupted training is kept for a while: the next one with the same images takes it up.
+    The caller holds the lease for training, so no other process is writing a bundle now. The
+    checkpoint of an interrupted training is kept for `ASIDE_S`: the next one with the same images
+    resumes it.
+
+    Returns:
+        The names of what was deleted.
     """
-    folder, now_s = bundles_in(store_folder), time.time()
+    folder, now_s = get_bundles_folder(store_folder), time.time()
     if not folder.is_dir():
         return []
     gone = []

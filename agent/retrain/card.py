@@ -1,8 +1,7 @@
-"""Write a bundle's model card: what it learned from, how good it is, what it is not for.
+"""Write a bundle's model card: what it was trained on, how good it is, what it is not for.
 
-In:  a bundle's manifest, its gate, its promotions. Out: `record/card.html` and `card.json`. Next:
-who signs for it, and whoever audits. It is written when the bundle is taught, and again when
-somebody signs; nothing in it is remembered elsewhere, so it can always be written anew.
+It is written after training, and again after each signature. Every value comes from the bundle and
+its promotions, so it can always be written again.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import reports
 from agent.archive import write_whole
 from agent.orders.class_texts import name_scale
-from agent.retrain.bundles import record_of
-from agent.retrain.judging import kept
+from agent.retrain.bundles import get_record_folder
+from agent.retrain.judging import load_outcome
 from model import read_manifest
 from reports import CardSection, Fact, ModelCard, Table, Tone
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 APART = "No specimen is both learned from and tested on."
 FEW = 20
-"""Fewer test images of a code than this say little of it."""
+"""With fewer test images a code's figures are too uncertain."""
 SHARE, NUMBER = ".1%", ".2f"
 MEASURES = (
     ("structure code right", "accuracy", SHARE),
@@ -51,7 +50,7 @@ NOT_FOR = (NO_VERDICT, NO_INCLUSIONS)
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """All that a card is made of."""
+    """Sources of a card."""
 
     manifest: Manifest
     outcome: Outcome | None
@@ -59,41 +58,47 @@ class _Facts:
     current: str | None
 
 
-def keep_card(
+def save_card(
     bundle: Path, promotions: Sequence[Promotion], *, site: str, at: str
 ) -> tuple[Path, Path]:
-    """Write a bundle's card into its record; where page and JSON are.
+    """Write a bundle's card into its record.
 
     Args:
         bundle: Its folder.
         promotions: Of every bundle, the newest first.
         site: Name of the site.
-        at: When, and by which program, as it is read.
+        at: When, and by which program, in words.
+
+    Returns:
+        The paths of the page and of the JSON.
     """
     manifest = read_manifest(bundle)
-    own = tuple(one for one in promotions if one.bundle == manifest.name)
+    own = tuple(promotion for promotion in promotions if promotion.bundle == manifest.name)
     current = promotions[0].bundle if promotions else None
-    facts = _Facts(manifest, kept(bundle), own, current)
-    page, document = record_of(bundle) / "card.html", record_of(bundle) / "card.json"
-    held = json.dumps(document_of(facts), ensure_ascii=False, indent=1, default=str)
-    shown = reports.render_card(_page(facts, site=site, at=at))
-    write_whole({page: shown.encode(), document: held.encode()})
+    facts = _Facts(manifest, load_outcome(bundle), own, current)
+    page, document = (
+        get_record_folder(bundle) / "card.html",
+        get_record_folder(bundle) / "card.json",
+    )
+    content = json.dumps(card_to_json(facts), ensure_ascii=False, indent=1, default=str)
+    html = reports.render_card(_page(facts, site=site, at=at))
+    write_whole({page: html.encode(), document: content.encode()})
     return page, document
 
 
-def document_of(facts: _Facts) -> dict[str, Any]:
-    """Say a card for programs."""
+def card_to_json(facts: _Facts) -> dict[str, Any]:
+    """Return a card as JSON values."""
     manifest, gate = facts.manifest, facts.outcome
-    told = manifest.facts
+    facts_ = manifest.facts
     return {
         "name": manifest.name,
         "at_work": facts.current == manifest.name,
         "created_at": manifest.created_at.isoformat(),
         "scheme": manifest.scheme,
-        "plan": told.get("plan", {}),
+        "plan": facts_.get("plan", {}),
         "recipe": manifest.recipe,
         "data": {
-            "fingerprint": told.get("data", ""),
+            "fingerprint": facts_.get("data", ""),
             "micrographs": {side: len(keys) for side, keys in manifest.split.items()},
             "validated": manifest.validated,
         },
@@ -102,18 +107,23 @@ def document_of(facts: _Facts) -> dict[str, Any]:
         if gate
         else None,
         "not_for": [*_not_for(manifest), *_limits(manifest)],
-        "notes": list(told.get("notes", ())),
+        "notes": list(facts_.get("notes", ())),
         "signatures": [
-            {"by": one["by"], "reason": one["reason"], "at": one["at"], "shown": one.get("shown")}
+            {
+                "by": signature["by"],
+                "reason": signature["reason"],
+                "at": signature["at"],
+                "shown": signature.get("shown"),
+            }
             for act in facts.promotions
-            for one in _signed(act)
+            for signature in _list_signatures(act)
         ],
         "files": manifest.files,
-        "environment": {"engine": told.get("engine", ""), **told.get("versions", {})},
+        "environment": {"engine": facts_.get("engine", ""), **facts_.get("versions", {})},
     }
 
 
-def _signed(act: Promotion) -> list[dict[str, Any]]:
+def _list_signatures(act: Promotion) -> list[dict[str, Any]]:
     alone = {"by": act.by, "reason": act.reason, "at": act.promoted_at.isoformat()}
     return act.signatures or [alone]
 
@@ -134,7 +144,7 @@ def _state(facts: _Facts) -> str:
     if not facts.promotions:
         return "A candidate: nobody has put it to work."
     last = facts.promotions[0]
-    names = " and ".join(one["by"] for one in _signed(last))
+    names = " and ".join(signature["by"] for signature in _list_signatures(last))
     when = f"{last.promoted_at:%Y-%m-%d}"
     if facts.current == facts.manifest.name:
         return f"At work since {when}, signed by {names}: {last.reason}"
@@ -153,8 +163,8 @@ def _sections(facts: _Facts) -> Iterator[CardSection]:
     yield CardSection("What it learned from", (APART,), data, _images(manifest))
     yield _how_good(manifest)
     if facts.outcome:
-        held = f"Held against {facts.outcome.current}: {facts.outcome.sentence}"
-        yield CardSection("What the gate says", (held,))
+        comparison = f"Held against {facts.outcome.current}: {facts.outcome.sentence}"
+        yield CardSection("What the gate says", (comparison,))
     notes = tuple(manifest.facts.get("notes", ()))
     yield CardSection("What it is not for", (*_not_for(manifest), *_limits(manifest), *notes))
     yield _signatures(facts)
@@ -164,7 +174,7 @@ def _sections(facts: _Facts) -> Iterator[CardSection]:
 def _what(manifest: Manifest) -> Iterator[Fact]:
     plan = manifest.facts.get("plan", {})
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
-    said = {
+    values = {
         "Taught": f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
         "Scheme": manifest.scheme,
         "Network": manifest.network,
@@ -175,13 +185,13 @@ def _what(manifest: Manifest) -> Iterator[Fact]:
         "Codes taught": ", ".join(manifest.taxonomy.trained_codes),
         "Codes not taught": ", ".join(untaught),
     }
-    yield from (Fact(name, value) for name, value in said.items() if value)
+    yield from (Fact(name, value) for name, value in values.items() if value)
 
 
 def _codes(manifest: Manifest) -> list[str]:
-    """Every code that was asked of it, also those that had too few images."""
+    """Return every code of its taxonomy, also those that had too few images."""
     wanted = manifest.facts.get("taxonomy", {}).get("subtype", ())
-    return [f"{one['name']}{size}" for one in wanted for size in one.get("sizes", ())]
+    return [f"{subtype['name']}{size}" for subtype in wanted for size in subtype.get("sizes", ())]
 
 
 def _data(manifest: Manifest) -> Iterator[Fact]:
@@ -223,35 +233,35 @@ def _how_good(manifest: Manifest) -> CardSection:
             "How good it is", ("It was not tested: no micrograph was left to test.",)
         )
     rows = tuple(
-        (title, _value(found, form), _interval(found, form), str(n))
+        (title, _value(estimated, form), _interval(estimated, form), str(n))
         for title, key, form in MEASURES
-        for found in [estimate(metrics, key)]
+        for estimated in [estimate(metrics, key)]
     )
-    told = Table("On its own test images", ("measure", "value", "95 % interval", "n"), rows)
+    table = Table("On its own test images", ("measure", "value", "95 % interval", "n"), rows)
     only = (
         f"On {n} test micrographs of specimens it never learned from, of the materials and "
         "microscopes above and of no others."
     )
-    tables = (told, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
+    tables = (table, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
     return CardSection("How good it is", (only,), tables=tables)
 
 
 def estimate(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:
-    """Give a number with its interval, also where both stand apart, as NLL and ECE do."""
-    found = metrics[key]
-    if isinstance(found, dict):
-        return found
+    """Return a number with its interval, also where both are separate keys, as for NLL and ECE."""
+    value = metrics[key]
+    if isinstance(value, dict):
+        return value
     low, high = metrics.get(f"{key}_interval") or (None, None)
-    return {"value": found, "low": low, "high": high}
+    return {"value": value, "low": low, "high": high}
 
 
-def _value(found: Mapping[str, float | None], form: str = SHARE) -> str:
-    value = found.get("value")
+def _value(estimated: Mapping[str, float | None], form: str = SHARE) -> str:
+    value = estimated.get("value")
     return "–" if value is None else format(value, form)
 
 
-def _interval(found: Mapping[str, float | None], form: str = SHARE) -> str:
-    low, high = found.get("low"), found.get("high")
+def _interval(estimated: Mapping[str, float | None], form: str = SHARE) -> str:
+    low, high = estimated.get("low"), estimated.get("high")
     return "–" if low is None or high is None else f"{low:{form}} to {high:{form}}"
 
 
@@ -264,10 +274,10 @@ def _limit_table(metrics: Mapping[str, Any]) -> Table:
     return Table("At each limit, with the one-sided 95 % bound", columns, rows)
 
 
-def _wrong(found: Mapping[str, Any]) -> str:
-    bound = found.get("upper95")
+def _wrong(counts: Mapping[str, Any]) -> str:
+    bound = counts.get("upper95")
     at_most = f", at most {100 * bound:.1f} %" if bound is not None else ""
-    return f"{found['wrong']} of {found['n']}{at_most}"
+    return f"{counts['wrong']} of {counts['n']}{at_most}"
 
 
 def _recalls(metrics: Mapping[str, Any]) -> Table:
@@ -280,10 +290,10 @@ def _recalls(metrics: Mapping[str, Any]) -> Table:
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
     rows = tuple(
-        (f"{key} {value}", _value(found), _interval(found), str(found["n"]))
+        (f"{key} {value}", _value(estimated), _interval(estimated), str(estimated["n"]))
         for key, values in metrics.get("slices", {}).items()
         if len(values) > 1
-        for value, found in values.items()
+        for value, estimated in values.items()
     )
     if rows:
         yield Table("Told apart", ("only", "code right", "95 % interval", "n"), rows)
@@ -313,9 +323,14 @@ def _limits(manifest: Manifest) -> Iterator[str]:
 
 def _signatures(facts: _Facts) -> CardSection:
     rows = tuple(
-        (one["by"], str(one["at"])[:16].replace("T", " "), one["reason"], _shown(one.get("shown")))
+        (
+            signature["by"],
+            str(signature["at"])[:16].replace("T", " "),
+            signature["reason"],
+            _format_shown(signature.get("shown")),
+        )
         for act in facts.promotions
-        for one in _signed(act)
+        for signature in _list_signatures(act)
     )
     if not rows:
         return CardSection("Who put it to work", ("Nobody has.",))
@@ -323,7 +338,7 @@ def _signatures(facts: _Facts) -> CardSection:
     return CardSection("Who put it to work", tables=(Table("Signatures", columns, rows),))
 
 
-def _shown(shown: Mapping[str, Any] | None) -> str:
+def _format_shown(shown: Mapping[str, Any] | None) -> str:
     if not shown:
         return "–"
     mark = str(shown["sha256"])[:12]

@@ -1,8 +1,7 @@
-"""Gather what people said: labelled crops of the archive, as a network learns from them.
+"""Collect labelled crops of the archive for training.
 
-In:  label rows, archived crops. Out: `Collected`. Next: `hygiene`, `teaching`.
-Who sees an answer leans to it. So a label counts if it was given without the model's answer in
-view, came with an import, or is what two people say; the lab may settle on more or less.
+A reviewer who sees an answer leans to it. So a label counts if it was given without the model's
+answer in view, was imported, or was given by two reviewers; the lab may settle on more or less.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.imaging.crop import RECIPE
-from agent.labelled_folder import key_of, loader, slices_of
+from agent.labelled_folder import get_key, get_slices, make_loader
 from model import Example, TaxonomyError
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from model import Manifest, Taxonomy
 
 LEARNS_FROM = ("blind", "imported", "confirmed")
-"""How a label may have come about to be learned from; "seen" is the fourth."""
+"""Labels that are trained on by default; "seen" is the fourth kind."""
 
-_NOT_LEARNED = {
+_WAYS = {
     "blind": "said without the answer in view",
     "imported": "imported",
     "confirmed": "said by two people",
@@ -36,17 +35,19 @@ _NOT_LEARNED = {
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What there is to learn from.
+    """Labelled micrographs for training.
 
     Args:
         examples: Labelled micrographs whose crops are in the archive.
         codes: Structure code → how many.
-        left_out: Why → how many labelled micrographs are not among them.
-        corrected: Keys of those where a person said another code than the model before.
-        vouched: Keys of those where two people said the same, or one again after a doubt.
-        control: Keys of control samples: tested on, never learned from.
-        contested: Keys of those whose import says otherwise than somebody had said.
-        strange: Kind → micrographs that people called strange.
+        left_out: Reason → how many labelled micrographs are not among them.
+        corrected: Keys of those where a reviewer gave another code than the model before.
+        vouched: Keys of those that two reviewers gave the same code, or one again after a
+            suspicion.
+        control: Keys of control samples: tested on, never trained on. Imported micrographs are not
+            among them: they were not drawn, and one alone would pull its whole group to the test.
+        contested: Keys of those whose import contradicts an earlier decision.
+        strange: Kind → micrographs that reviewers called unusual.
         labels: Key → public id and number of the label.
         columns: Process data → how many of the examples have it.
     """
@@ -63,20 +64,21 @@ class Collected:
     columns: Mapping[str, int] = field(default_factory=dict)
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
-        """Say which of them the bundle has never seen, not even in its test.
+        """Return the examples that are in no part of a bundle's split, not even its test.
 
-        What it learned from by its predecessor's answer alone is new with a person's label.
+        An example it was trained on with its predecessor's answer alone is new with a reviewer's
+        label.
         """
-        seen = {key for keys in manifest.split.values() for key in keys}
-        seen -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
-        return tuple(example for example in self.examples if example.key not in seen)
+        known = {key for keys in manifest.split.values() for key in keys}
+        known -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
+        return tuple(example for example in self.examples if example.key not in known)
 
     def news_to(self, manifest: Manifest, taught: Mapping[str, str]) -> tuple[Example, ...]:
-        """Say which labels a bundle has not learned: of images it never saw, or changed since.
+        """Return the labels a bundle was not trained on: of images new to it, or changed since.
 
         Args:
             manifest: Of the bundle.
-            taught: Key → structure code by which it learned.
+            taught: Key → structure code it was trained with.
         """
         unseen = {example.key for example in self.new_since(manifest)}
         return tuple(
@@ -86,20 +88,20 @@ class Collected:
         )
 
     def sides(self, manifest: Manifest | None) -> dict[str, tuple[str, ...]]:
-        """Say which side of the split they have already, side → keys.
+        """Return the split sides that are fixed already, side → keys.
 
-        What a bundle was tested on stays a test, and control samples become one. A specimen that
-        is learned from already is not: `for_training` leaves its control samples out.
+        A bundle's test images stay test images, and control samples become such. A specimen that is
+        trained on already does not: `for_training` leaves its control samples out.
 
         Args:
-            manifest: Of the bundle at work, or None.
+            manifest: Of the active bundle, or None.
         """
         kept = dict(manifest.split) if manifest else {}
         learned = manifest.learned_from if manifest else frozenset()
         return kept | {"test": (*kept.get("test", ()), *sorted(self.control - learned))}
 
     def for_training(self, manifest: Manifest | None) -> tuple[Example, ...]:
-        """Give the examples without control samples of specimens that are learned from."""
+        """Return the examples without control samples of specimens that are trained on."""
         learned = manifest.learned_from if manifest else frozenset()
         groups = {e.group for e in self.examples if e.key in learned}
         return tuple(
@@ -117,84 +119,90 @@ def collect(
     group_by: str = "",
     learns_from: Collection[str] = LEARNS_FROM,
 ) -> Collected:
-    """Gather every micrograph that somebody gave a structure code, with its archived crop.
+    """Collect every micrograph that has a structure code as its label, with its archived crop.
 
     Args:
-        store: Who said what.
+        store: Has the labels.
         archive: The pixels.
-        taxonomy: Codes outside it are counted, not learned.
+        taxonomy: Codes outside it are counted, not trained on.
         group_by: A column of the process data that must not be on two sides of a split, instead of
-            the specimen.
-        learns_from: Which labels count: some of "blind", "imported", "confirmed" and "seen".
+            the specimen; "" for the specimen.
+        learns_from: Which labels count: a subset of "blind", "imported", "confirmed" and "seen".
     """
-    taken: list[LabelledMicrograph] = []
+    kept: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
-    for one in store.labelled():
-        reason = _why_not(one, archive.crop_path(one.sha256, one.page), taxonomy, learns_from)
+    for label in store.labelled():
+        reason = _why_not(label, archive.crop_path(label.sha256, label.page), taxonomy, learns_from)
         if reason:
             left_out[reason] += 1
         else:
-            taken.append(one)
+            kept.append(label)
     strange: dict[str, list[Example]] = defaultdict(list)
-    for one in store.labelled(kinds=("strange",)):
-        if one.recipe == RECIPE and archive.crop_path(one.sha256, one.page).is_file():
-            strange[one.strange_kind or "other"].append(_example(one, archive, group_by))
+    for label in store.labelled(kinds=("strange",)):
+        if label.recipe == RECIPE and archive.crop_path(label.sha256, label.page).is_file():
+            strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
     return Collected(
-        examples=tuple(_example(one, archive, group_by) for one in taken),
-        codes=dict(Counter(one.code or "" for one in taken)),
+        examples=tuple(_example(label, archive, group_by) for label in kept),
+        codes=dict(Counter(label.code or "" for label in kept)),
         left_out=dict(left_out),
-        corrected=_keys(one for one in taken if one.seen_code not in (None, one.code)),
-        vouched=_keys(one for one in taken if one.is_confirmed or one.was_checked),
-        control=_keys(one for one in taken if one.is_control),
-        contested=_keys(one for one in taken if one.is_contested),
-        strange={kind: tuple(some) for kind, some in strange.items()},
-        labels={key_of(one.sha256, one.page): (one.id, one.label_id) for one in taken},
-        columns=Counter(name for one in taken for name, value in _told(one).items() if value),
+        corrected=_keys(label for label in kept if label.seen_code not in (None, label.code)),
+        vouched=_keys(label for label in kept if label.is_confirmed or label.was_checked),
+        control=_keys(label for label in kept if label.is_control and label.origin != "import"),
+        contested=_keys(label for label in kept if label.is_contested),
+        strange={kind: tuple(examples) for kind, examples in strange.items()},
+        labels={get_key(label.sha256, label.page): (label.id, label.label_id) for label in kept},
+        columns=Counter(
+            name for label in kept for name, value in _merge_process_data(label).items() if value
+        ),
     )
 
 
-def _keys(some: Iterable[LabelledMicrograph]) -> frozenset[str]:
-    return frozenset(key_of(one.sha256, one.page) for one in some)
+def _keys(labels: Iterable[LabelledMicrograph]) -> frozenset[str]:
+    return frozenset(get_key(label.sha256, label.page) for label in labels)
 
 
-def _told(one: LabelledMicrograph) -> dict[str, object]:
-    return {**one.process_extra, **one.process_data}
+def _merge_process_data(label: LabelledMicrograph) -> dict[str, object]:
+    return {**label.process_extra, **label.process_data}
 
 
-def _example(one: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
+def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
     return Example(
-        key=key_of(one.sha256, one.page),
-        code=one.code or "",
-        group=str(_told(one).get(group_by) or one.group),
-        load=loader(
-            archive, one.sha256, one.page, one.um_per_px, one.process_data.get("microscope", "")
+        key=get_key(label.sha256, label.page),
+        code=label.code or "",
+        group=str(_merge_process_data(label).get(group_by) or label.group),
+        load=make_loader(
+            archive,
+            label.sha256,
+            label.page,
+            label.um_per_px,
+            label.process_data.get("microscope", ""),
         ),
-        criterion=one.criterion,
-        slices=slices_of(one.process_data),
+        criterion=label.criterion,
+        slices=get_slices(label.process_data),
     )
 
 
 def _why_not(
-    one: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
+    label: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
 ) -> str:
     try:
-        taxonomy.parse(one.code or "")
+        taxonomy.parse(label.code or "")
     except TaxonomyError:
-        return f"{one.code} is not in the taxonomy"
-    if one.recipe != RECIPE:
-        return f"cut by recipe {one.recipe}, not {RECIPE}: import it again"
+        return f"{label.code} is not in the taxonomy"
+    if label.recipe != RECIPE:
+        return f"cut by recipe {label.recipe}, not {RECIPE}: import it again"
     if not crop.is_file():
         return "its crop is no longer in the archive"
-    if one.is_doubted:
+    if label.is_doubted:
         return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
-    ways = _ways(one)
-    return "" if ways & set(learns_from) else f"{_NOT_LEARNED[min(ways)]} (retrain.learns_from)"
+    ways = _ways(label)
+    return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
 
 
-def _ways(one: LabelledMicrograph) -> set[str]:
-    """Say how a label came about."""
-    if one.label_origin == "import":
+def _ways(label: LabelledMicrograph) -> set[str]:
+    """Return the ways in which a label came about."""
+    if label.label_origin == "import":
         way = "imported"
     else:
-        way = "blind" if one.blind or one.seen_code is None else "seen"
-    return {way, "confirmed"} if one.is_confirmed else {way}
+        way = "blind" if label.blind or label.seen_code is None else "seen"
+    return {way, "confirmed"} if label.is_confirmed else {way}

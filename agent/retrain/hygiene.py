@@ -1,7 +1,6 @@
-"""Doubt labels before they are learned from, and send the doubted ones back to review.
+"""Find suspect labels before training, and send them back to review.
 
-In:  `Collected` cases, the bundle at work. Out: a `Cleaned`, what may be learned from. Next:
-`teaching`; a person decides again on what is doubted, without seeing what was said before.
+A reviewer decides again on a suspect label without seeing the earlier decision.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from model import (
     Classifier,
     LabelIssue,
     find_label_issues,
+    find_mixed_specimens,
     find_near_duplicates,
     inspect_labels,
     merge_groups,
-    two_subtypes,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from agent.store import Store
     from model import Example, InspectedImage
 
-_TOLD = {
+_SENTENCES = {
     "twin": "show the same place as a micrograph of another code",
     "specimen": "are of another subtype than their specimen",
     "label": "look like micrographs of another code",
@@ -40,21 +39,21 @@ _TOLD = {
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What may be learned from.
+    """Labelled micrographs for training, and the suspect labels.
 
     Args:
-        collected: Without the doubted, if the lab leaves them out; micrographs that show the same
-            place are one specimen in it.
-        doubts: Which labels are doubted, and why.
+        collected: Without the suspect ones, if the lab leaves them out; micrographs that show the
+            same place are one specimen in it.
+        doubts: The suspect labels, each with the reason.
     """
 
     collected: Collected
     doubts: tuple[LabelIssue, ...]
 
     def sentence(self) -> str:
-        """Say in a few words what is doubted, "" where nothing is."""
-        strange = Counter(one.code for one in self.doubts if one.kind == "stranger")
-        counted = Counter(one.kind for one in self.doubts)
+        """Return the suspect labels in a few words, "" for none."""
+        strange = Counter(issue.code for issue in self.doubts if issue.kind == "stranger")
+        counted = Counter(issue.kind for issue in self.doubts)
         return "; ".join(
             (
                 *(
@@ -62,12 +61,12 @@ class Cleaned:
                     "material, or another preparation?)"
                     for code, n in sorted(strange.items())
                 ),
-                *(f"{counted[kind]} {told}" for kind, told in _TOLD.items() if counted[kind]),
+                *(f"{counted[kind]} {text}" for kind, text in _SENTENCES.items() if counted[kind]),
             )
         )
 
 
-def cleaned(
+def clean_labels(
     collected: Collected,
     current: Path,
     *,
@@ -75,14 +74,14 @@ def cleaned(
     alpha: float = 0.02,
     several_subtypes: bool = False,
 ) -> Iterator[Step | Cleaned]:
-    """Look at every labelled image once, and say which labels are in doubt.
+    """Inspect every labelled image once, and find suspect labels.
 
     Args:
-        collected: What was said.
-        current: Folder of the bundle at work.
-        leave_out: Whether the doubted are left out of what is learned from and tested on; what is
-            of another subtype than its specimen, and cannot be taught, is left out either way.
-        alpha: The alarm rate that is set.
+        collected: Labelled micrographs.
+        current: Folder of the active bundle.
+        leave_out: Whether suspect labels are left out of training and test; one of another subtype
+            than its specimen, which cannot be trained on, is left out either way.
+        alpha: False-alarm rate from the settings, in (0, 1).
         several_subtypes: Whether a specimen may have several subtypes.
 
     Yields:
@@ -92,13 +91,13 @@ def cleaned(
     new = {example.key for example in collected.new_since(classifier.manifest)}
     for step in inspect_labels(classifier, collected.examples):
         yield Step(step.stage, step.done, step.total)
-        if step.found is not None:
+        if step.result is not None:
             mixed = classifier.manifest.facts["plan"].get("mixed_groups") or several_subtypes
-            found = step.found
-            yield _judged(collected, found, classifier, new, leave_out=leave_out, mixed=mixed)
+            result = step.result
+            yield _find_issues(collected, result, classifier, new, leave_out=leave_out, mixed=mixed)
 
 
-def _judged(
+def _find_issues(
     collected: Collected,
     inspected: Sequence[InspectedImage],
     classifier: Classifier,
@@ -107,54 +106,56 @@ def _judged(
     leave_out: bool,
     mixed: bool,
 ) -> Cleaned:
-    same_place = list(find_near_duplicates([one.signature for one in inspected]))
-    found = find_label_issues(
+    same_place = list(find_near_duplicates([image.signature for image in inspected]))
+    issues = find_label_issues(
         inspected,
         classifier.taxonomy,
         same_place=same_place,
         new=new,
         vouched=collected.vouched,
     )
-    known = {one.key for one in found}
-    found += [
+    known = {issue.key for issue in issues}
+    issues += [
         LabelIssue(example.key, "contested", example.code)
         for example in collected.examples
         if example.key in collected.contested - known
     ]
     alike = [(a, b) for a, b in same_place if inspected[a].code == inspected[b].code]
-    examples = merge_groups([one.example for one in inspected], alike)
-    out = {one.key for one in found} if leave_out else set()
+    examples = merge_groups([image.example for image in inspected], alike)
+    dropped = {issue.key for issue in issues} if leave_out else set()
     if not mixed:
-        left = [example for example in examples if example.key not in out]
-        torn = list(two_subtypes(left, classifier.taxonomy, new=new, vouched=collected.vouched))
-        found += torn
-        out |= {one.key for one in torn}
-    unique = {one.key: one for one in reversed(found)}
-    return Cleaned(_without(collected, examples, out), tuple(unique.values()))
+        left = [example for example in examples if example.key not in dropped]
+        two_subtype_issues = list(
+            find_mixed_specimens(left, classifier.taxonomy, new=new, vouched=collected.vouched)
+        )
+        issues += two_subtype_issues
+        dropped |= {issue.key for issue in two_subtype_issues}
+    unique = {issue.key: issue for issue in reversed(issues)}
+    return Cleaned(_without(collected, examples, dropped), tuple(unique.values()))
 
 
-def _without(collected: Collected, examples: Sequence[Example], out: set[str]) -> Collected:
-    kept = tuple(example for example in examples if example.key not in out)
-    return replace(collected, examples=kept, codes=dict(Counter(one.code for one in kept)))
+def _without(collected: Collected, examples: Sequence[Example], dropped: set[str]) -> Collected:
+    kept = tuple(example for example in examples if example.key not in dropped)
+    return replace(collected, examples=kept, codes=dict(Counter(example.code for example in kept)))
 
 
 def send_back(
-    store: Store, collected: Collected, found: Sequence[LabelIssue], *, by: str, at: datetime
+    store: Store, collected: Collected, issues: Sequence[LabelIssue], *, by: str, at: datetime
 ) -> int:
-    """Put the doubted into the review queue; their labels hold until somebody decides again.
+    """Send suspect labels back to review; they hold until a reviewer decides again.
 
     Args:
         store: Open.
-        collected: Which label each of them has.
-        found: The doubted.
-        by: Who doubts them.
+        collected: Has the label of each.
+        issues: The suspect ones.
+        by: Who reports them.
         at: Now.
 
     Returns:
-        How many went; the others were decided again meanwhile, or wait already.
+        How many went; the others were decided again during this time, or wait already.
     """
     sent = 0
-    for one in found:
-        public_id, label_id = collected.labels[one.key]
-        sent += store.doubt(public_id, label_id=label_id, sentence=one.kind, by=by, at=at)
+    for issue in issues:
+        public_id, label_id = collected.labels[issue.key]
+        sent += store.doubt(public_id, label_id=label_id, sentence=issue.kind, by=by, at=at)
     return sent

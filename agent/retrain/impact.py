@@ -1,9 +1,7 @@
-"""Say which orders would be judged otherwise, were another bundle at work: dry, nothing is written.
+"""Compute which orders would be assessed differently under another bundle; nothing is written.
 
-In:  a bundle's answers beside those that count, the lab's specification limits. Out: an `Impact`.
-Next: whoever signs for the bundle has to have seen it.
-What a person decided stands, whoever is at work. How widely the other bundle is validated is said
-apart.
+Reviewers' decisions hold under any bundle. How widely the other bundle is validated is stated
+separately.
 """
 
 from __future__ import annotations
@@ -30,8 +28,10 @@ class Changed:
     """One order whose conformity would change.
 
     Args:
-        number: Of the order. before, after: conformity. why: of the one after, sentences.
-        flips: The fields that are answered otherwise.
+        number: Of the order.
+        before, after: Conformity in words.
+        why: Reasons of the one after, a sentence each.
+        flips: The fields with another answer.
     """
 
     number: str
@@ -43,15 +43,18 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What would change, were another bundle at work.
+    """What would change under another bundle.
 
     Args:
-        bundle: Which. current: the one at work, or "". since: from when on orders were looked at.
-        orders: How many those are. fields: of them, that count and both have answered.
-        unasked: Fields that the other bundle has not answered, and could. lost: that nobody can
-            be asked about any more, as their crops were pruned.
+        bundle: Its name.
+        current: The active one, or "".
+        since: Orders that appeared since then are compared.
+        orders: How many those are.
+        fields: Their fields that count and that both bundles have answered.
+        unasked: Fields that the other bundle has not answered, and could.
+        lost: Fields that no bundle can answer any more, as their crops were pruned.
         changed: Orders whose conformity would change.
-        flips: Fields answered otherwise in orders whose conformity stays.
+        flips: Fields with another answer in orders whose conformity stays.
         notes: What else would change, a sentence each.
     """
 
@@ -67,29 +70,31 @@ class Impact:
     notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Say it as JSON has it."""
+        """Return the impact as JSON values."""
         return asdict(self) | {"since": self.since.isoformat()}
 
     def sha256(self) -> str:
-        """Say the hash by which what was shown is known again."""
-        said = json.dumps(self.document(), ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        """Return the hash that identifies what a lead was shown."""
+        content = json.dumps(self.document(), ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def in_short(self) -> dict[str, Any]:
-        """Say what a signature keeps of it."""
+        """Return what a signature keeps of the impact."""
         return {
             "orders": self.orders,
             "fields": self.fields,
             "unasked": self.unasked,
             "lost": self.lost,
             "since": self.since.isoformat(),
-            "changed": [f"{one.number}: {one.before} → {one.after}" for one in self.changed],
-            "flips": len(self.flips) + sum(len(one.flips) for one in self.changed),
+            "changed": [
+                f"{order.number}: {order.before} → {order.after}" for order in self.changed
+            ],
+            "flips": len(self.flips) + sum(len(order.flips) for order in self.changed),
             "sha256": self.sha256(),
         }
 
 
-def impact_of(
+def compute_impact(
     store: Store,
     lab: Lab,
     bundle: str,
@@ -97,18 +102,20 @@ def impact_of(
     since: datetime,
     has_crop: Callable[[MicrographView], bool],
 ) -> Impact:
-    """Say which orders first heard of since then would be judged otherwise.
+    """Compute which orders that appeared since an instant would be assessed differently.
 
     Args:
-        store: Open; the other bundle's answers stand in it.
+        store: Open; has the other bundle's answers.
         lab: What the lab has laid down.
         bundle: Name of the other bundle.
         since: Aware UTC.
-        has_crop: Says whether the other bundle could be asked about a field at all.
+        has_crop: Returns whether the other bundle could answer a field at all.
     """
-    said = {view.id: view for view in store.answers_of(bundle, since=since)}
+    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
     numbers = [
-        one.number for one in store.orders.all() if one.first_seen_at and one.first_seen_at >= since
+        order.number
+        for order in store.orders.all()
+        if order.first_seen_at and order.first_seen_at >= since
     ]
     changed: list[Changed] = []
     rest: list[Flip] = []
@@ -117,18 +124,21 @@ def impact_of(
         view = store.orders.order(number)
         if view is None:
             continue
-        counted = list(_counted(view))
-        answered = [one for one in counted if one.id in said]
+        counted = list(_iter_counted(view))
+        answered = [field for field in counted if field.id in answers]
         fields += len(answered)
-        unknown = [one for one in counted if one.id not in said]
-        unasked += sum(has_crop(one) for one in unknown)
-        lost += sum(not has_crop(one) for one in unknown)
-        flips = tuple(flip for one in answered if (flip := flip_of(one, said[one.id])))
+        unknown = [field for field in counted if field.id not in answers]
+        unasked += sum(has_crop(field) for field in unknown)
+        lost += sum(not has_crop(field) for field in unknown)
+        flips = tuple(flip for field in answered if (flip := flip_of(field, answers[field.id])))
         if not flips:
             continue
-        before, after = assess(store, number, lab), assess_view(store, _instead(view, said), lab)
+        before, after = (
+            assess(store, number, lab),
+            assess_view(store, _replace_answers(view, answers), lab),
+        )
         if before and before.statement.conformity is not after.statement.conformity:
-            changed.append(_changed(before, after, flips))
+            changed.append(_build_changed(before, after, flips))
         else:
             rest += flips
     return Impact(
@@ -145,23 +155,23 @@ def impact_of(
     )
 
 
-def _counted(view: OrderView) -> Iterator[MicrographView]:
+def _iter_counted(view: OrderView) -> Iterator[MicrographView]:
     for specimen in view.specimens:
         for prepared in specimen.preparations[-1:]:
-            yield from (one.view for one in prepared.fields if not one.superseded)
+            yield from (field.view for field in prepared.fields if not field.superseded)
 
 
-def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
-    """Put another bundle's answers in the place of those that count; decisions stay."""
+def _replace_answers(view: OrderView, answers: Mapping[str, MicrographView]) -> OrderView:
+    """Replace the answers that count by another bundle's; decisions stay."""
 
-    def field(one: FieldView) -> FieldView:
-        after = said.get(one.view.id)
-        if after is None or one.superseded:
-            return one
-        told = as_validated(one.view, after)
-        awaits = told.handling == Handling.REVIEW and one.view.label is None
-        # Under the name of the bundle at work: what the lab allows, it allows by name.
-        return replace(one, view=replace(told, bundle=one.view.bundle, awaits=awaits))
+    def field(current: FieldView) -> FieldView:
+        after = answers.get(current.view.id)
+        if after is None or current.superseded:
+            return current
+        validated = as_validated(current.view, after)
+        awaits = validated.handling == Handling.REVIEW and current.view.label is None
+        # Keeps the active bundle's name, since the lab's permissions are per bundle name.
+        return replace(current, view=replace(validated, bundle=current.view.bundle, awaits=awaits))
 
     return replace(
         view,
@@ -169,7 +179,7 @@ def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
             replace(
                 specimen,
                 preparations=tuple(
-                    replace(prepared, fields=tuple(field(one) for one in prepared.fields))
+                    replace(prepared, fields=tuple(field(item) for item in prepared.fields))
                     for prepared in specimen.preparations
                 ),
             )
@@ -178,7 +188,7 @@ def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
     )
 
 
-def _changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -> Changed:
+def _build_changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -> Changed:
     statement = after.statement
     return Changed(
         number=after.view.number,
@@ -190,8 +200,10 @@ def _changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -> Chan
 
 
 def _notes(lab: Lab, bundle: str) -> Iterator[str]:
-    on = {one.material for one in lab.allowances if one.on}
-    for material in sorted(on - {one.material for one in lab.allowances if one.bundle == bundle}):
+    on = {allowance.material for allowance in lab.allowances if allowance.on}
+    for material in sorted(
+        on - {allowance.material for allowance in lab.allowances if allowance.bundle == bundle}
+    ):
         yield (
             f"No validation record of {material} names {bundle}: orders that rest on the model "
             f"alone stay undecided under it until agent validate {material} and a lead's word "

@@ -1,8 +1,4 @@
-"""Hold a candidate against the bundle at work; a gate says why or why not, in words and numbers.
-
-In:  two bundles, `Collected` cases, what the lab asks. Out: an `Outcome`, kept in the candidate's
-record. Next: a person, who promotes or does not.
-"""
+"""Compare a candidate with the active bundle; a gate states the result in words and numbers."""
 
 from __future__ import annotations
 
@@ -14,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
 from agent.errors import BadBundle
-from agent.retrain.bundles import record_of
+from agent.retrain.bundles import get_record_folder
 from agent.retrain.progress import Step
 from model import (
-    NOT_TAUGHT,
+    UNTRAINED_PREFIX,
     Comparison,
     Finding,
     GateThresholds,
-    Matter,
+    PairedTestSet,
     compare_bundles,
     evaluate_pair,
-    not_taught,
+    group_untrained,
 )
 
 if TYPE_CHECKING:
@@ -35,11 +31,11 @@ if TYPE_CHECKING:
     from model import Example, Taxonomy
 
 KEPT = "gate.json"
-"""A bundle's outcome, in its record."""
+"""File of a bundle's outcome, in its record."""
 
 
 class Gate(StrEnum):
-    """What the numbers say; a person decides."""
+    """Recommendation of the numbers; a lead decides."""
 
     RECOMMENDED = "recommended"
     NOT_RECOMMENDED = "not_recommended"
@@ -56,12 +52,12 @@ _GATES = {
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What the lab asks of a candidate.
+    """What the lab requires of a candidate.
 
     Args:
         rules: Floors, margins and allowances.
         limits: Limit in use → whether a structure code keeps it.
-        alpha: The alarm rate that is set.
+        alpha: False-alarm rate from the settings, in (0, 1).
     """
 
     rules: GateThresholds = field(default_factory=GateThresholds)
@@ -73,13 +69,14 @@ class Demands:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a retraining ended.
+    """Result of a retraining.
 
     Args:
-        gate: What the numbers say. finding: the same, telling better from not worse.
-        sentence: Why, for a person.
+        gate: Recommendation of the numbers.
+        finding: The same, distinguishing better from not worse.
+        sentence: Why, for a reader.
         candidate: The candidate's name, or "" where none was trained.
-        current: The bundle at work, or "".
+        current: The active bundle, or "".
         numbers: Everything the sentence rests on; every check under "checks".
     """
 
@@ -91,26 +88,27 @@ class Outcome:
     numbers: dict[str, Any]
 
 
-def outcome_of(
+def build_outcome(
     finding: Finding, sentence: str, *, candidate: str, current: str, numbers: dict[str, Any]
 ) -> Outcome:
-    """Say what a finding means for the gate."""
+    """Build an outcome, with the gate that follows from a finding."""
     return Outcome(_GATES[finding], finding, sentence, candidate, current, numbers)
 
 
-def held_against(
+def evaluate_candidate(
     current: Path, candidate: Path, collected: Collected, demands: Demands | None = None
 ) -> Iterator[Step | Comparison]:
-    """Judge two bundles on the candidate's test images that neither learned from.
+    """Compare two bundles on the candidate's test images that neither was trained on.
 
-    Images of codes that neither was taught, and those that people called strange, are looked at
-    too: both must flag them. So are those that people once corrected, learned from or not.
+    Images of codes that neither was trained on, and those that reviewers called unusual, are
+    evaluated too: both must flag them. So are those that reviewers once corrected, trained on or
+    not.
 
     Args:
-        current: Folder of the bundle at work.
+        current: Folder of the active bundle.
         candidate: Folder of the other one.
-        collected: Where the images are.
-        demands: What the lab asks.
+        collected: Has the images.
+        demands: What the lab requires.
 
     Yields:
         `Step`s, last a `Comparison`.
@@ -118,28 +116,30 @@ def held_against(
     from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds
 
     demands = demands or Demands()
-    one, other = (Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate))
-    tested = set(other.manifest.split["test"]) - one.learned_from
-    matter = Matter(
+    first, second = (
+        Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate)
+    )
+    tested = set(second.manifest.split["test"]) - first.learned_from
+    matter = PairedTestSet(
         examples=tuple(e for e in collected.examples if e.key in tested),
-        strange=_must_be_flagged(collected, one.taxonomy, other.taxonomy),
+        strange=_must_be_flagged(collected, first.taxonomy, second.taxonomy),
         corrected=tuple(e for e in collected.examples if e.key in collected.corrected),
         vouched=collected.vouched,
         limits=demands.limits,
     )
-    for step in evaluate_pair(one, other, matter):
+    for step in evaluate_pair(first, second, matter):
         yield Step(step.stage, step.done, step.total, candidate.name)
-        if step.found is not None:
-            yield compare_bundles(step.found, demands.rules)
+        if step.result is not None:
+            yield compare_bundles(step.result, demands.rules)
 
 
 def _must_be_flagged(
     collected: Collected, current: Taxonomy, candidate: Taxonomy
 ) -> dict[str, tuple[Example, ...]]:
     untaught = {
-        kind: tuple(some)
-        for kind, some in not_taught(collected.examples, candidate).items()
-        if kind.removeprefix(NOT_TAUGHT) not in current.trained_codes
+        kind: tuple(examples)
+        for kind, examples in group_untrained(collected.examples, candidate).items()
+        if kind.removeprefix(UNTRAINED_PREFIX) not in current.trained_codes
     }
     return untaught | dict(collected.strange)
 
@@ -147,24 +147,27 @@ def _must_be_flagged(
 # --- the record ---------------------------------------------------------------------------------
 
 
-def keep(bundle: Path, outcome: Outcome) -> None:
-    """Write an outcome into the candidate's record."""
-    said = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
-    record_of(bundle).mkdir(exist_ok=True)
-    write_whole({record_of(bundle) / KEPT: said.encode()})
+def save_outcome(bundle: Path, outcome: Outcome) -> None:
+    """Save an outcome in the candidate's record."""
+    content = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
+    get_record_folder(bundle).mkdir(exist_ok=True)
+    write_whole({get_record_folder(bundle) / KEPT: content.encode()})
 
 
-def kept(bundle: Path) -> Outcome | None:
-    """Give the outcome in a bundle's record; None where it was never held against another.
+def load_outcome(bundle: Path) -> Outcome | None:
+    """Load the outcome in a bundle's record.
+
+    Returns:
+        None where the bundle was never compared with another.
 
     Raises:
-        BadBundle: The record is broken; what the bundle answers does not rest on it.
+        BadBundle: The record is broken; the bundle's answers do not depend on it.
     """
-    path = record_of(bundle) / KEPT
+    path = get_record_folder(bundle) / KEPT
     try:
-        said = json.loads(path.read_bytes())
-        gate, finding = Gate(said.pop("gate")), Finding(said.pop("finding"))
-        return Outcome(gate=gate, finding=finding, **said)
+        facts = json.loads(path.read_bytes())
+        gate, finding = Gate(facts.pop("gate")), Finding(facts.pop("finding"))
+        return Outcome(gate=gate, finding=finding, **facts)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

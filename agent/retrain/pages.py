@@ -1,8 +1,4 @@
-"""Lay out what would change under another bundle: a page with pictures, nothing beside it needed.
-
-In:  an `Impact`, the archive. Out: `reports` nouns, and files in the bundle's folder `record`.
-Next: whoever signs for the bundle, and whoever audits what was shown.
-"""
+"""Build the page of what would change under another bundle: whole, with its pictures inside."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from agent.archive import write_whole
 from agent.orders.facts import Conformity
 from agent.orders.flips import flip_card
 from agent.orders.paper import TONES
-from agent.retrain.bundles import record_of
+from agent.retrain.bundles import get_record_folder
 from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:
@@ -26,79 +22,82 @@ if TYPE_CHECKING:
     from agent.retrain.impact import Changed, Impact
 
 MOST = 240
-"""Flips that are shown where an order's conformity stays; those of the others are shown all."""
+"""Flips shown of orders whose conformity stays; those of the others are all shown."""
 
 
-def keep_impact(found: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
-    """Write what would change as page and JSON, named by its hash; where the page is.
+def save_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
+    """Write an impact as page and JSON, named by its hash.
 
     Args:
-        found: What was found.
+        impact: The impact.
         folder: The bundle's folder `record`.
-        archive: Where the pictures come from.
+        archive: Has the pictures.
         site: Name of the site.
-        at: When, and by which program, as it is read.
+        at: When, and by which program, in words.
+
+    Returns:
+        The path of the page.
     """
-    stem = f"impact-{found.sha256()[:12]}"
+    stem = f"impact-{impact.sha256()[:12]}"
     page = folder / f"{stem}.html"
-    held = reports.render_impact(impact_page(found, archive, site=site, at=at))
-    document = json.dumps(found.document(), ensure_ascii=False, indent=1, sort_keys=True)
-    write_whole({page: held.encode(), folder / f"{stem}.json": document.encode()})
+    html = reports.render_impact(build_impact_page(impact, archive, site=site, at=at))
+    document = json.dumps(impact.document(), ensure_ascii=False, indent=1, sort_keys=True)
+    write_whole({page: html.encode(), folder / f"{stem}.json": document.encode()})
     return page
 
 
-def newest_impact(bundle: Path) -> Path | None:
-    """Say where the newest page of what a bundle would change is; None where none was written."""
-    found = record_of(bundle).glob("impact-*.html")
-    return max(found, key=lambda one: one.stat().st_mtime, default=None)
+def find_newest_impact(bundle: Path) -> Path | None:
+    """Return the newest page of a bundle's impact; None where none was written."""
+    pages = get_record_folder(bundle).glob("impact-*.html")
+    return max(pages, key=lambda page: page.stat().st_mtime, default=None)
 
 
-def impact_page(found: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
-    """Say what would change as its page does."""
+def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
+    """Build the page of an impact."""
     return ImpactPage(
         site=site,
-        title=f"What would change under {found.bundle}",
-        headline=headline_of(found),
-        tone=Tone.ATTENTION if found.changed or found.unasked else Tone.CALM,
-        sentences=sentences_of(found),
-        orders=tuple(_order(one, archive) for one in found.changed),
-        flips=tuple(flip_card(one, archive) for one in found.flips[:MOST]),
-        left_out=_left_out(found.flips),
-        mark=found.sha256(),
+        title=f"What would change under {impact.bundle}",
+        headline=format_headline(impact),
+        tone=Tone.ATTENTION if impact.changed or impact.unasked else Tone.CALM,
+        sentences=list_sentences(impact),
+        orders=tuple(_order(order, archive) for order in impact.changed),
+        flips=tuple(flip_card(flip, archive) for flip in impact.flips[:MOST]),
+        left_out=_left_out(impact.flips),
+        mark=impact.sha256(),
         generated=at,
     )
 
 
-def headline_of(found: Impact) -> str:
-    """Say the finding in one sentence."""
-    n, of = len(found.changed), f"of {_counted(found.orders, 'order')}"
+def format_headline(impact: Impact) -> str:
+    """Return the result in one sentence."""
+    n, of = len(impact.changed), f"of {_format_count(impact.orders, 'order')}"
     if not n:
         return f"The conformity of none {of} would change"
     return f"The conformity of {n} {of} would change"
 
 
-def sentences_of(found: Impact) -> tuple[str, ...]:
-    """Say what it rests on, and what is not known."""
-    flips = len(found.flips) + sum(len(one.flips) for one in found.changed)
+def list_sentences(impact: Impact) -> tuple[str, ...]:
+    """Return what the result rests on, and what is not known."""
+    flips = len(impact.flips) + sum(len(order.flips) for order in impact.changed)
     compared = (
-        f"Orders first heard of since {found.since:%Y-%m-%d}: of {_counted(found.fields, 'field')} "
-        f"that count and both bundles answered, {flips} are answered otherwise than by "
-        f"{found.current or 'no bundle'}."
+        f"Orders first heard of since {impact.since:%Y-%m-%d}: of "
+        f"{_format_count(impact.fields, 'field')} that count and both bundles answered, {flips} "
+        f"are answered otherwise than by {impact.current or 'no bundle'}."
     )
     unasked = (
-        f"{_counted(found.unasked, 'field')} could not be compared: {found.bundle} has not "
+        f"{_format_count(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
         "answered them."
     )
-    lost = f"{_counted(found.lost, 'field')} have no crop any more, so nobody can be asked."
+    lost = f"{_format_count(impact.lost, 'field')} have no crop any more, so nobody can be asked."
     stays = (
         "What a person decided stands whoever is at work. Nothing was written and nothing is "
         "stated anew: results that stand keep their bundle."
     )
-    known = (unasked if found.unasked else "", lost if found.lost else "")
-    return (compared, *filter(None, known), stays, *found.notes)
+    known = (unasked if impact.unasked else "", lost if impact.lost else "")
+    return (compared, *filter(None, known), stays, *impact.notes)
 
 
-def _counted(n: int, noun: str) -> str:
+def _format_count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
@@ -107,14 +106,14 @@ def _left_out(flips: Sequence[Flip]) -> str:
     return f"{over} more stand in the JSON file beside this page." if over > 0 else ""
 
 
-def _order(one: Changed, archive: Archive) -> ImpactOrder:
+def _order(order: Changed, archive: Archive) -> ImpactOrder:
     words = {word.words: TONES[word] for word in Conformity}
     return ImpactOrder(
-        number=one.number,
-        before=one.before,
-        after=one.after,
-        before_tone=words[one.before],
-        after_tone=words[one.after],
-        why=one.why,
-        flips=tuple(flip_card(flip, archive) for flip in one.flips),
+        number=order.number,
+        before=order.before,
+        after=order.after,
+        before_tone=words[order.before],
+        after_tone=words[order.after],
+        why=order.why,
+        flips=tuple(flip_card(flip, archive) for flip in order.flips),
     )

@@ -1,4 +1,4 @@
-"""Say how far a long job of this room is."""
+"""Progress of a long job of this package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far it is: what is being done, and how much of it."""
+    """Progress of a job: its stage, and how much of it is done."""
 
     stage: str
     done: int

@@ -1,7 +1,6 @@
-"""Write down how a bundle was taught and how it did: CSV and SVG, in the bundle's folder `record`.
+"""Write how a bundle was trained and tested: CSV and SVG, in the bundle's folder `record`.
 
-In:  a bundle's manifest, or an evaluation's JSON. Out: files. Next: people, and auditors.
-The record lies beside what the bundle is: nothing in it changes an answer.
+The record is no part of the bundle: nothing in it changes an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
 from agent.csv_export import csv_text
-from agent.retrain.bundles import record_of
+from agent.retrain.bundles import get_record_folder
 from model import read_manifest
 
 if TYPE_CHECKING:
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def keep_record(bundle: Path) -> Path:
-    """Write how a bundle was taught and tested, in its folder `record`; say where.
+def save_record(bundle: Path) -> Path:
+    """Write how a bundle was trained and tested, into its folder `record`.
 
     Returns:
-        The folder: `epochs.csv` and `curves-NETWORK.svg` where networks were taught whole,
+        The folder: `epochs.csv` and `curves-NETWORK.svg` where whole networks were trained,
         `confusion.svg`, and one per stage, where there were test images.
     """
     manifest = read_manifest(bundle)
-    folder = record_of(bundle)
+    folder = get_record_folder(bundle)
     epochs = manifest.facts.get("history", [])
     write_figures(folder, manifest.metrics, f"bundle {bundle.name}", epochs)
     return folder
@@ -41,9 +40,9 @@ def write_figures(
     """Write an evaluation's confusion matrices, and the losses of training per epoch.
 
     Args:
-        folder: Made if missing.
+        folder: Created if missing.
         metrics: `Evaluation.as_json()`; nothing is drawn where nothing was tested.
-        title: Said above each matrix.
+        title: Above each matrix.
         epochs: Of every network, each naming it as "eye".
 
     Returns:
@@ -56,10 +55,12 @@ def write_figures(
         confusion = metrics["confusion"]
         drawn = confusion_svg(confusion["codes"], confusion["rows_predicted"], title)
         files[folder / "confusion.svg"] = drawn.encode()
-        for stage, found in metrics.get("stage_confusions", {}).items():
+        for stage, stage_confusion in metrics.get("stage_confusions", {}).items():
             what = "subtype" if stage == "subtype" else "size"
-            told = f"{title}: {stage.replace('size:', 'sizes of ')}"
-            drawn = confusion_svg(found["classes"], found["rows_predicted"], told, what)
+            heading = f"{title}: {stage.replace('size:', 'sizes of ')}"
+            drawn = confusion_svg(
+                stage_confusion["classes"], stage_confusion["rows_predicted"], heading, what
+            )
             files[folder / f"confusion-{stage.replace(':', '-')}.svg"] = drawn.encode()
     if epochs:
         files[folder / "epochs.csv"] = csv_text(list(epochs[0]), epochs).encode()

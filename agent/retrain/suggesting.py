@@ -1,7 +1,6 @@
-"""Say what to label next, and how many more labels until that pays.
+"""Suggest which micrographs to label next, and estimate how many more labels pay.
 
-In:  what waits for a person, what is labelled, the bundle at work. Out: a `Suggestion`. Next: a
-person labels, without the model's answer in view.
+The reviewer labels them without the model's answer in view.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.labelled_folder import loader
+from agent.labelled_folder import make_loader
 from agent.retrain.progress import Step
 from model import (
     Estimate,
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from model import Classifier, InspectedImage, LearningCurve
 
 POOL = 300
-"""No more of what waits are looked at, the newest."""
+"""At most so many waiting micrographs are inspected, the newest."""
 _LEAST_DOUBT = 0.05
-"""An image that the model is sure of is still worth a little: it may be sure and wrong."""
+"""Least weight of an image that the model is sure of: it may be sure and wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Suggestion:
 
     Args:
         views: The micrographs, the most useful first.
-        recalls: Structure code → share that is right, by heads taught without the specimen.
+        recalls: Structure code → share that is right, by heads fitted without the specimen.
         labelled: Structure code → labelled micrographs.
         curve: How the errors fall with more labels, or None with too few specimens.
     """
@@ -61,41 +60,47 @@ def suggest(
     *,
     n: int,
 ) -> Iterator[Step | Suggestion]:
-    """Choose what is doubted, and unlike what is labelled and unlike each other.
+    """Choose micrographs that are uncertain, unlike the labelled ones and unlike each other.
 
-    What is strange is left out: it is first in the queue anyway, and may be no steel at all. So are
-    control samples: they test the next model, and teach it nothing.
+    Unusual ones are left out: they come first in the queue anyway, and may be no steel at all. So
+    are control samples: they test the next model and are not trained on.
 
     Args:
         waiting: The review queue, in any order.
         collected: What is labelled.
-        classifier: The bundle at work.
+        classifier: The active bundle.
         archive: The pixels.
         n: How many to suggest.
 
     Yields:
         `Step`s, last a `Suggestion`.
     """
-    pool = pool_of(waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file())
-    seen: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    pool = list_candidates(
+        waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file()
+    )
+    scores: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     for view in pool:
-        told = view.process_data.get("microscope", "")
-        field = loader(archive, view.sha256, view.page, view.um_per_px, told)()
-        seen.append(classifier.score_ood(field)[0])
-        yield Step("pool", len(seen), len(pool))
+        microscope = view.process_data.get("microscope", "")
+        field = make_loader(archive, view.sha256, view.page, view.um_per_px, microscope)()
+        scores.append(classifier.score_ood(field)[0])
+        yield Step("pool", len(scores), len(pool))
     inspected: tuple[InspectedImage, ...] = ()
     for step in inspect_labels(classifier, collected.examples):
-        inspected = step.found or inspected
+        inspected = step.result or inspected
         yield Step(step.stage, step.done, step.total)
-    known = np.stack([one.embedding for one in inspected]) if inspected else None
-    chosen = select_diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []
+    known = np.stack([image.embedding for image in inspected]) if inspected else None
+    chosen = (
+        select_diverse(np.stack(scores), n, known=known, weights=_compute_weights(pool))
+        if pool
+        else []
+    )
     yield _suggestion([pool[place] for place in chosen], inspected, classifier)
 
 
-def pool_of(
+def list_candidates(
     waiting: Sequence[MicrographView], has_crop: Callable[[MicrographView], bool]
 ) -> list[MicrographView]:
-    """Take the newest of what waits and would be learned from; a control sample only tests."""
+    """Return the newest waiting micrographs that may be trained on; control samples may not."""
     wanted = [
         view
         for view in waiting
@@ -104,7 +109,9 @@ def pool_of(
     return sorted(filter(has_crop, wanted), key=lambda view: view.done_at)[-POOL:]
 
 
-def _doubt_of(views: Sequence[MicrographView]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _compute_weights(
+    views: Sequence[MicrographView],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([max(_LEAST_DOUBT, 1.0 - (view.probability or 0.0)) for view in views])
 
 
@@ -112,18 +119,24 @@ def _suggestion(
     views: Sequence[MicrographView], inspected: Sequence[InspectedImage], classifier: Classifier
 ) -> Suggestion:
     taught = classifier.taxonomy.trained_codes
-    known = [one for one in inspected if one.code in taught]
-    codes = [one.code for one in known]
+    known = [image for image in inspected if image.code in taught]
+    codes = [image.code for image in known]
     labelled = {code: codes.count(code) for code in taught}
-    told = classifier.taxonomy.restricted_to(frozenset(codes))
+    taxonomy = classifier.taxonomy.restricted_to(frozenset(codes))
     recalls: dict[str, Estimate] = {}
     curve: LearningCurve | None = None
     if len(set(codes)) > 1:
-        shares, names = predict_out_of_sample(known, told)
-        said = np.where(np.isnan(shares).any(axis=1), -1, np.nan_to_num(shares).argmax(axis=1))
+        shares, names = predict_out_of_sample(known, taxonomy)
+        predicted = np.where(np.isnan(shares).any(axis=1), -1, np.nan_to_num(shares).argmax(axis=1))
         for code in sorted(set(codes)):
-            own = [place for place, given in enumerate(codes) if given == code and said[place] >= 0]
-            recalls[code] = wilson(sum(names[said[place]] == code for place in own), len(own))
-        embeddings = np.stack([one.embedding for one in known])
-        curve = fit_learning_curve(embeddings, codes, [one.example.group for one in known], told)
+            own = [
+                place
+                for place, given in enumerate(codes)
+                if given == code and predicted[place] >= 0
+            ]
+            recalls[code] = wilson(sum(names[predicted[place]] == code for place in own), len(own))
+        embeddings = np.stack([image.embedding for image in known])
+        curve = fit_learning_curve(
+            embeddings, codes, [image.example.group for image in known], taxonomy
+        )
     return Suggestion(tuple(views), recalls, labelled, curve)

@@ -1,7 +1,6 @@
-"""Teach a candidate and have it held against the bundle at work.
+"""Train a candidate and compare it with the active bundle.
 
-In:  `Collected` cases, the bundle at work. Out: an `Outcome` with its numbers. Next: a person, who
-promotes or does not. Nothing here promotes.
+Nothing here promotes: a lead does, or does not.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from agent.imaging.crop import RECIPE
-from agent.retrain.hygiene import cleaned
-from agent.retrain.judging import Demands, held_against, keep, outcome_of
+from agent.retrain.hygiene import clean_labels
+from agent.retrain.judging import Demands, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.progress import Step
-from model import Finding, TrainingConfig, read_manifest, taught_codes, taxonomy_from, train
+from model import Finding, TrainingConfig, read_manifest, read_training_labels, taxonomy_from, train
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -33,20 +32,20 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-def plan_of(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
-    """Say how a bundle was taught, to teach the next one the same way.
+def get_training_config(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
+    """Return the training configuration of a bundle, to train the next one in the same way.
 
     Args:
         manifest: Of the bundle.
         epochs: Another number of epochs, 0 for the bundle's own.
     """
     known = set(TrainingConfig.__dataclass_fields__) - {"taxonomy", "weights"}
-    said = {name: value for name, value in manifest.facts["plan"].items() if name in known}
-    lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
-    asked = {"epochs": epochs} if epochs else {}
-    wanted = manifest.facts.get("taxonomy")  # with the codes that had no image then
-    taxonomy = taxonomy_from(wanted) if wanted else manifest.taxonomy
-    return TrainingConfig(taxonomy=taxonomy, **{**said, **lists, **asked})
+    values = {name: value for name, value in manifest.facts["plan"].items() if name in known}
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    overrides = {"epochs": epochs} if epochs else {}
+    document = manifest.facts.get("taxonomy")  # with the codes that had no image then
+    taxonomy = taxonomy_from(document) if document else manifest.taxonomy
+    return TrainingConfig(taxonomy=taxonomy, **{**values, **lists, **overrides})
 
 
 def retrain(
@@ -61,18 +60,18 @@ def retrain(
     leave_out_doubted: bool = True,
     pseudo: PseudoLabelled | None = None,
 ) -> Iterator[Step | Outcome]:
-    """Teach a candidate and hold it against the bundle at work, on images neither learned from.
+    """Train a candidate and compare it with the active bundle, on images neither was trained on.
 
     Args:
-        collected: What there is to learn from.
-        current: The folder of the bundle at work.
-        plan: How to teach.
-        bundles: Where the candidate is put.
-        min_new: With fewer new or changed labels than this nothing is taught.
+        collected: Labelled micrographs.
+        current: The folder of the active bundle.
+        plan: Training configuration.
+        bundles: Folder in which the candidate is written.
+        min_new: With fewer new or changed labels than this nothing is trained.
         now: Aware UTC.
-        demands: What the lab asks of a candidate.
-        leave_out_doubted: Whether labels in doubt are left out.
-        pseudo: The model's own answers that are learned from too, never tested on.
+        demands: What the lab requires of a candidate.
+        leave_out_doubted: Whether suspect labels are left out.
+        pseudo: The model's own answers, trained on too, never tested on.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -82,12 +81,12 @@ def retrain(
     if pseudo and not pseudo.audit.passed:
         yield _unaudited(pseudo, manifest)
         return
-    taught = taught_codes(current)
+    taught = read_training_labels(current)
     if (n := len(collected.news_to(manifest, taught))) < min_new:
         yield _too_few(n, min_new, manifest)
         return
-    clean = yield from _until(
-        cleaned(
+    clean = yield from _forward_steps(
+        clean_labels(
             collected,
             current,
             leave_out=leave_out_doubted,
@@ -105,16 +104,18 @@ def retrain(
         (*collected.for_training(manifest), *(pseudo.examples if pseudo else ())),
         plan,
         bundles,
-        kept=_kept(collected, manifest, pseudo),
+        kept=_fix_sides(collected, manifest, pseudo),
         recipe=RECIPE,
         now=now,
     ):
-        candidate = progress.bundle or candidate
+        candidate = progress.result or candidate
         yield _step(progress)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
-    comparison = yield from _until(held_against(current, candidate, collected, demands))
-    outcome = outcome_of(
+    comparison = yield from _forward_steps(
+        evaluate_candidate(current, candidate, collected, demands)
+    )
+    outcome = build_outcome(
         comparison.finding,
         _with_doubts(comparison.sentence, clean),
         candidate=candidate.name,
@@ -122,39 +123,39 @@ def retrain(
         numbers={
             **comparison.numbers,
             "new_labels": len(new),
-            **_doubted(clean),
+            **_doubts_to_json(clean),
             **({"pseudo_labels": pseudo.as_json()} if pseudo else {}),
         },
     )
-    keep(candidate, outcome)
+    save_outcome(candidate, outcome)
     log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
     yield outcome
 
 
-def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
-    """Pass steps on, and give what they end with."""
-    for told in steps:
-        if not isinstance(told, Step):
-            return told
-        yield told
+def _forward_steps(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
+    """Pass steps on, and return the result that follows them."""
+    for step in steps:
+        if not isinstance(step, Step):
+            return step
+        yield step
     raise RuntimeError("a long job ended without saying how")
 
 
-def _step(progress: Progress) -> Step:
+def _step(progress: Progress[Path]) -> Step:
     return Step(progress.stage, progress.done, progress.total, progress.note)
 
 
-def _kept(
+def _fix_sides(
     collected: Collected, manifest: Manifest, pseudo: PseudoLabelled | None
 ) -> dict[str, tuple[str, ...]]:
-    """Say which side of the split images have already; the model's own answers only teach."""
+    """Return the split side that images already have; pseudo-labelled ones are only trained on."""
     kept = collected.sides(manifest)
-    own = tuple(one.key for one in pseudo.examples) if pseudo else ()
+    own = tuple(example.key for example in pseudo.examples) if pseudo else ()
     return kept | {"train": (*kept.get("train", ()), *own)}
 
 
 def _unaudited(pseudo: PseudoLabelled, manifest: Manifest) -> Outcome:
-    return outcome_of(
+    return build_outcome(
         Finding.NOT_ENOUGH_EVIDENCE,
         f"The model's own answers are not learned from: {pseudo.audit.sentence()}",
         candidate="",
@@ -169,19 +170,19 @@ def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None =
         f"{manifest.name}, "
         f"at least {min_new} are wanted (retrain.min_new_labels)."
     )
-    return outcome_of(
+    return build_outcome(
         Finding.NOT_ENOUGH_EVIDENCE,
         _with_doubts(sentence, clean),
         candidate="",
         current=manifest.name,
-        numbers={"new_labels": new, **_doubted(clean)},
+        numbers={"new_labels": new, **_doubts_to_json(clean)},
     )
 
 
 def _with_doubts(sentence: str, clean: Cleaned | None) -> str:
-    said = clean.sentence() if clean else ""
-    return f"{sentence} In doubt, to be looked at again: {said}." if said else sentence
+    suspects = clean.sentence() if clean else ""
+    return f"{sentence} In doubt, to be looked at again: {suspects}." if suspects else sentence
 
 
-def _doubted(clean: Cleaned | None) -> dict[str, Any]:
-    return {"doubted": [asdict(one) for one in clean.doubts]} if clean else {}
+def _doubts_to_json(clean: Cleaned | None) -> dict[str, Any]:
+    return {"doubted": [asdict(issue) for issue in clean.doubts]} if clean else {}

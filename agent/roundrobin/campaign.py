@@ -1,8 +1,7 @@
-"""Run a round robin: set it up, hand out links, gather what was said.
+"""Run a round robin: set it up, create links, collect the ratings.
 
-In:  the store, and what somebody wants rated by whom. Out: a campaign in the store, links, a
-`Panel`. Next: `paper` writes its report. Raters are numbered in a shuffled order, so that a
-pseudonym gives nobody away; only whoever may read the database knows who is who.
+Raters are numbered in a shuffled order, so that a pseudonym does not identify anyone; only a reader
+of the database knows who is who.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent import accounts
 from agent.errors import WrongUse
-from agent.labelled_folder import key_of
+from agent.labelled_folder import get_key
 from agent.roundrobin.choosing import Candidate, is_near
 from agent.roundrobin.panel import Answer, Panel, image_results
 from agent.store import NewImage, NewRater
@@ -29,17 +28,19 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-"""What a campaign may be called: it is part of an address and of file names."""
+"""A campaign's name: it is part of an address and of file names."""
 DOUBT = "raters"
-"""Why a label is in doubt, as `reports` has it in words."""
+"""Why a label is suspect: a key of the sentences in `reports`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """Somebody to be invited.
+    """A rater to be invited.
 
     Args:
-        name: Who. account: by which they come in, "" for a link. team: "" for none.
+        name: Of the rater.
+        account: With which they log in, "" for a link.
+        team: "" for none.
     """
 
     name: str
@@ -47,8 +48,12 @@ class Invited:
     team: str = ""
 
 
-def checked_name(name: str) -> str:
-    """Give a campaign's name back. Raises `WrongUse` where it cannot be one."""
+def require_name(name: str) -> str:
+    """Return a campaign's name if it is valid.
+
+    Raises:
+        WrongUse: It is not.
+    """
     if not NAME.fullmatch(name):
         raise WrongUse(
             f"a name here has up to 40 letters, digits, dots and dashes; found {name!r}."
@@ -72,32 +77,32 @@ def set_up(
     """Set a campaign up.
 
     Raises:
-        WrongUse: A name, a micrograph, a code or a rater cannot be; nothing was written.
+        WrongUse: A name, a micrograph, a code or a rater is not valid; nothing was written.
     """
     if not images:
         raise WrongUse("a campaign needs at least one micrograph.")
-    if twice := _doubled([one.micrograph for one in images]):
+    if twice := _find_duplicate([image.micrograph for image in images]):
         raise WrongUse(f"micrograph {twice} is named twice.")
-    if twice := _doubled([one.account for one in raters if one.account]):
+    if twice := _find_duplicate([rater.account for rater in raters if rater.account]):
         raise WrongUse(f"account {twice} is invited twice.")
-    _refuse_strangers(store, raters)
+    _refuse_unknown_accounts(store, raters)
     known = taxonomy.code
     checked = [
         NewImage(
-            one.micrograph,
-            known(*taxonomy.parse(one.reference)) if one.reference else None,
-            one.stratum,
+            image.micrograph,
+            known(*taxonomy.parse(image.reference)) if image.reference else None,
+            image.stratum,
         )
-        for one in images
+        for image in images
     ]
     store.campaigns.add(
-        checked_name(name),
+        require_name(name),
         checked,
-        _numbered(raters, seed),
+        _assign_pseudonyms(raters, seed),
         taxonomy=taxonomy.as_json(),
         merged={
-            known(*taxonomy.parse(one)): known(*taxonomy.parse(other))
-            for one, other in (merged or {}).items()
+            known(*taxonomy.parse(code)): known(*taxonomy.parse(counts_as))
+            for code, counts_as in (merged or {}).items()
         },
         seed=seed,
         may_go_back=may_go_back,
@@ -106,30 +111,41 @@ def set_up(
     )
 
 
-def campaign_named(store: Store, name: str) -> Campaign:
-    """Find a campaign by its name. Raises `WrongUse`."""
+def get_campaign(store: Store, name: str) -> Campaign:
+    """Return a campaign.
+
+    Raises:
+        WrongUse: There is none of that name.
+    """
     campaign = store.campaigns.find(name)
     if campaign is None:
         raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
     return campaign
 
 
-def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datetime) -> str:
-    """Invite one more rater; the pseudonym comes back. Raises `WrongUse`."""
-    if one.account and any(other.account == one.account for other in campaign.raters):
-        raise WrongUse(f"account {one.account} is invited already.")
-    _refuse_strangers(store, [one])
+def invite(store: Store, campaign: Campaign, invited: Invited, *, by: str, at: datetime) -> str:
+    """Invite one more rater.
+
+    Returns:
+        The pseudonym.
+
+    Raises:
+        WrongUse: The account is unknown, or invited already.
+    """
+    if invited.account and any(other.account == invited.account for other in campaign.raters):
+        raise WrongUse(f"account {invited.account} is invited already.")
+    _refuse_unknown_accounts(store, [invited])
     number = max((int(other.pseudonym[1:]) for other in campaign.raters), default=0) + 1
-    rater = NewRater(f"R{number:02d}", one.name, one.team, one.account)
+    rater = NewRater(f"R{number:02d}", invited.name, invited.team, invited.account)
     store.campaigns.invite(campaign.name, rater, by=by, at=at)
     return rater.pseudonym
 
 
 def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
-    """Close a campaign, and have the micrographs that raters disagree on looked at again.
+    """Close a campaign, and send the micrographs on which raters disagree back to review.
 
-    A label that one of them holds is in doubt from then on: nothing is learned from it before
-    somebody has decided again.
+    The label of such a micrograph is suspect from then on: it is not trained on before a reviewer
+    has decided again.
 
     Returns:
         Public ids of those; they are in the review queue now.
@@ -138,10 +154,10 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
         WrongUse: No such campaign, or it is not open.
     """
     store.campaigns.close(name, by=by, at=at)
-    campaign = campaign_named(store, name)
-    found = image_results(panel_of(campaign, store.campaigns.ratings(name)))
+    campaign = get_campaign(store, name)
+    results = image_results(build_panel(campaign, store.campaigns.ratings(name)))
     ids = {image.number: image.micrograph for image in campaign.images}
-    disputed = [ids[one.number] for one in found if one.is_disputed]
+    disputed = [ids[result.number] for result in results if result.is_disputed]
     if disputed:
         store.campaigns.ask_again(name, disputed, by=by, at=at)
     for public_id in disputed:
@@ -154,7 +170,11 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
 def links(
     store: Store, campaign: Campaign, raters: Iterable[CampaignRater], *, by: str, at: datetime
 ) -> dict[str, str]:
-    """Make a link for each rater; pseudonym → its last part. One made before ends."""
+    """Create a link for each rater; an earlier one ends.
+
+    Returns:
+        Pseudonym → the last part of the link.
+    """
     made = {}
     for rater in raters:
         token = accounts.new_token()
@@ -164,22 +184,24 @@ def links(
     return made
 
 
-def _refuse_strangers(store: Store, raters: Sequence[Invited]) -> None:
-    known = {one.name for one in store.accounts.every() if one.kind == "person"}
-    if missing := [one.account for one in raters if one.account and one.account not in known]:
+def _refuse_unknown_accounts(store: Store, raters: Sequence[Invited]) -> None:
+    known = {account.name for account in store.accounts.every() if account.kind == "person"}
+    if missing := [
+        rater.account for rater in raters if rater.account and rater.account not in known
+    ]:
         raise WrongUse(f"there is no account {missing[0]!r}; agent users list shows all.")
 
 
-def _numbered(raters: Sequence[Invited], seed: int) -> list[NewRater]:
+def _assign_pseudonyms(raters: Sequence[Invited], seed: int) -> list[NewRater]:
     shuffled = random.Random(seed).sample(list(raters), len(raters))
     return [
-        NewRater(f"R{number:02d}", one.name, one.team, one.account)
-        for number, one in enumerate(shuffled, start=1)
+        NewRater(f"R{number:02d}", rater.name, rater.team, rater.account)
+        for number, rater in enumerate(shuffled, start=1)
     ]
 
 
-def _doubled(words: Sequence[str]) -> str:
-    return next((one for at, one in enumerate(words) if one in words[:at]), "")
+def _find_duplicate(words: Sequence[str]) -> str:
+    return next((word for at, word in enumerate(words) if word in words[:at]), "")
 
 
 # --- choosing -----------------------------------------------------------------------------------
@@ -193,56 +215,59 @@ def candidates(
     least_sure: float,
     learned: frozenset[str],
 ) -> list[Candidate]:
-    """Say which labelled micrographs could be rated.
+    """Return the labelled micrographs that could be rated.
 
     Args:
         store: Open.
-        taxonomy: What there is to tell apart; a code outside it cannot be rated.
-        limits: Each with the subtype it is asked of.
+        taxonomy: A code outside it cannot be rated.
+        limits: Each with its subtype.
         least_sure: Below this probability the model is unsure, and the micrograph hard.
-        learned: Keys of what the current bundle learned from: the model would only remember them.
+        learned: Keys of the current bundle's training images, which are left out: the model would
+            only remember them.
     """
-    found = []
-    for one in store.labelled():
-        view = store.micrograph(one.id)
-        if view is None or view.pruned_at is not None or one.code is None:
+    rateable = []
+    for label in store.labelled():
+        view = store.micrograph(label.id)
+        if view is None or view.pruned_at is not None or label.code is None:
             continue
-        if key_of(view.sha256, view.page) in learned:
+        if get_key(view.sha256, view.page) in learned:
             continue
         try:
-            code = taxonomy.code(*taxonomy.parse(one.code))
+            code = taxonomy.code(*taxonomy.parse(label.code))
         except TaxonomyError:
             continue
         sure = view.structure_code == code and (view.probability or 0.0) >= least_sure
         hard = bool(view.structure_code) and not sure
-        found.append(Candidate(one.id, code, is_near(code, limits, taxonomy), hard))
-    return found
+        rateable.append(Candidate(label.id, code, is_near(code, limits, taxonomy), hard))
+    return rateable
 
 
 # --- rating -------------------------------------------------------------------------------------
 
 
-def order_of(campaign: Campaign, pseudonym: str) -> list[int]:
-    """Give the numbers of a campaign's images in the order in which a rater sees them."""
+def get_order(campaign: Campaign, pseudonym: str) -> list[int]:
+    """Return the numbers of a campaign's images in the order in which a rater sees them."""
     numbers = [image.number for image in campaign.images]
     random.Random(f"{campaign.seed} {pseudonym}").shuffle(numbers)
     return numbers
 
 
 def image_at(seat: Seat, place: int) -> int | None:
-    """Say the number of the image at a rater's place, from 1; None where there is none."""
-    order = order_of(seat.campaign, seat.rater.pseudonym)
+    """Return the number of the image at a rater's place, from 1; None where there is none."""
+    order = get_order(seat.campaign, seat.rater.pseudonym)
     return order[place - 1] if 1 <= place <= len(order) else None
 
 
 def next_place(seat: Seat) -> int | None:
-    """Say a rater's first place, from 1, that has no rating; None where all are rated."""
-    order = order_of(seat.campaign, seat.rater.pseudonym)
-    return next((at for at, one in enumerate(order, start=1) if one not in seat.ratings), None)
+    """Return a rater's first place, from 1, that has no rating; None where all are rated."""
+    order = get_order(seat.campaign, seat.rater.pseudonym)
+    return next(
+        (at for at, number in enumerate(order, start=1) if number not in seat.ratings), None
+    )
 
 
 def may_show(seat: Seat, place: int) -> bool:
-    """Say whether a place may be shown: the next one, and those before where one may go back."""
+    """Return whether a place may be shown: the next one, and earlier ones where that is allowed."""
     image = image_at(seat, place)
     if not seat.campaign.is_open or image is None:
         return False
@@ -252,42 +277,43 @@ def may_show(seat: Seat, place: int) -> bool:
 # --- gathering ----------------------------------------------------------------------------------
 
 
-def panel_of(
+def build_panel(
     campaign: Campaign, ratings: Iterable[Rating], model: Mapping[int, str] | None = None
 ) -> Panel:
-    """Gather what was said; of two ratings of one image by one rater the newer counts."""
+    """Build the panel of a campaign; of two ratings of one image by one rater the newer counts."""
     taxonomy = taxonomy_from(campaign.taxonomy)
-    separators = {one.name: one.separator for one in taxonomy.subtypes}
+    separators = {subtype.name: subtype.separator for subtype in taxonomy.subtypes}
     answers = {
-        (one.rater, one.image): Answer(
-            one.said.subtype,
-            one.said.size,
-            one.said.criterion,
-            one.said.comment,
-            separators.get(one.said.subtype or "", ""),
+        (rating.rater, rating.image): Answer(
+            rating.said.subtype,
+            rating.said.size,
+            rating.said.criterion,
+            rating.said.comment,
+            separators.get(rating.said.subtype or "", ""),
         )
-        for one in ratings
+        for rating in ratings
     }
     return Panel(
         taxonomy=taxonomy,
-        raters=tuple(one.pseudonym for one in campaign.raters),
-        images=tuple(one.number for one in campaign.images),
+        raters=tuple(rater.pseudonym for rater in campaign.raters),
+        images=tuple(image.number for image in campaign.images),
         answers=answers,
-        reference={one.number: one.reference for one in campaign.images if one.reference},
+        reference={image.number: image.reference for image in campaign.images if image.reference},
         model=model or {},
         merged=campaign.merged,
-        teams={one.pseudonym: one.team for one in campaign.raters if one.team},
+        teams={rater.pseudonym: rater.team for rater in campaign.raters if rater.team},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswers:
-    """What the model's stored results say of a campaign's images.
+    """The model's stored answers on a campaign's images.
 
     Args:
-        codes: Image → code. bundles: which gave them.
-        learned: Images that the bundle had learned from, and that are left out of `codes`.
-        unknown: Bundles of which it is not known what they learned from.
+        codes: Image → code.
+        bundles: Whose answers they are.
+        learned: Images that the bundle was trained on; they are left out of `codes`.
+        unknown: Bundles whose training images are not known.
     """
 
     codes: Mapping[int, str]
@@ -299,22 +325,22 @@ class ModelAnswers:
 def model_answers(
     campaign: Campaign, views: Mapping[int, MicrographView], learned: Mapping[str, frozenset[str]]
 ) -> ModelAnswers:
-    """Say what the model's live results say of the images it had not learned from.
+    """Return the model's live answers on the images it was not trained on.
 
     Args:
-        campaign: Of which.
+        campaign: Of the images.
         views: Image → the micrograph with its current result.
-        learned: Bundle → keys of what it learned from.
+        learned: Bundle → keys of its training images.
     """
     taxonomy = taxonomy_from(campaign.taxonomy)
     codes, remembered = {}, []
     for number, view in views.items():
         if not view.structure_code or view.structure_code not in taxonomy.codes:
             continue
-        if key_of(view.sha256, view.page) in learned.get(view.bundle, frozenset()):
+        if get_key(view.sha256, view.page) in learned.get(view.bundle, frozenset()):
             remembered.append(number)
         else:
             codes[number] = view.structure_code
     bundles = sorted({views[number].bundle for number in codes})
-    unknown = tuple(one for one in bundles if one not in learned)
+    unknown = tuple(bundle for bundle in bundles if bundle not in learned)
     return ModelAnswers(codes, tuple(bundles), tuple(remembered), unknown)

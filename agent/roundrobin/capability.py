@@ -1,8 +1,7 @@
-"""Say how far a measuring system can be trusted at a limit, and what its scatter comes from.
+"""Compute how reliable a measuring system is at a limit, and the sources of its scatter.
 
-In:  what was said in each run, and what each specimen truly is. Out: effectiveness, miss rate and
-false-alarm rate with exact bounds, variances per source. Next: `msa` writes them. The runs of one
-specimen are no independent trials: a claim rests on the number of non-conforming specimens.
+The runs of one specimen are no independent trials: a claim rests on the number of non-conforming
+specimens.
 """
 
 from __future__ import annotations
@@ -28,16 +27,18 @@ if TYPE_CHECKING:
     from model import Size, Taxonomy
 
 SPECIMEN, SHARE = "specimen", "share of the measuring system"
-RESAMPLES = 300
+RESAMPLES = 300  # of the bootstrap over specimens
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was said in one run.
+    """Result of one run.
 
     Args:
-        run: Which. true: the code its specimen has. said: the code that was said, or None.
+        run: The run.
+        true: The code of its specimen.
+        said: The code that was given, or None.
     """
 
     run: Run
@@ -47,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many of so many, with the exact one-sided 95 % bound on the bad side.
+    """A count of runs or specimens, with the exact one-sided 95 % bound on the bad side.
 
     Args:
         count, n: Of runs or of specimens.
@@ -68,10 +69,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class AtLimit:
-    """How well one limit of one subtype was kept apart.
+    """How well one limit of one subtype was decided.
 
     Args:
-        subtype, limit: Which.
+        subtype, limit: Their names.
         effectiveness: Specimens that every run judged right; bound: at least so many.
         miss: Runs of non-conforming specimens that were called conforming; bound: at most, over
             specimens.
@@ -93,20 +94,21 @@ class AtLimit:
 def at_limit(
     measured: Sequence[Measured], subtype: str, limit: Limit, taxonomy: Taxonomy
 ) -> AtLimit:
-    """Say how well a limit was kept apart on the specimens of a subtype.
+    """Compute how well a limit was decided on the specimens of a subtype.
 
-    Another subtype, or no answer, is not "conforms"; nothing is where the limit names no size.
+    Another subtype, or no answer, is not "conforms"; no specimen conforms where the limit names no
+    size.
     """
     bound = find_bound(limit, taxonomy.subtype(subtype))
-    own = [one for one in measured if taxonomy.parse(one.true)[0] == subtype]
-    conforms = {one.run.number: _conforms(one.true, bound, taxonomy) for one in own}
-    said = {one.run.number: _conforms(one.said, bound, taxonomy) for one in own}
-    bad = [one for one in own if not conforms[one.run.number]]
-    good = [one for one in own if conforms[one.run.number]]
-    misses = [one for one in bad if said[one.run.number]]
-    alarms = [one for one in good if not said[one.run.number]]
-    specimens = {one.run.specimen for one in own}
-    wrong = {one.run.specimen for one in (*misses, *alarms)}
+    own = [run for run in measured if taxonomy.parse(run.true)[0] == subtype]
+    conforms = {run.run.number: _conforms(run.true, bound, taxonomy) for run in own}
+    answers = {run.run.number: _conforms(run.said, bound, taxonomy) for run in own}
+    bad = [run for run in own if not conforms[run.run.number]]
+    good = [run for run in own if conforms[run.run.number]]
+    misses = [run for run in bad if answers[run.run.number]]
+    alarms = [run for run in good if not answers[run.run.number]]
+    specimens = {run.run.specimen for run in own}
+    wrong = {run.run.specimen for run in (*misses, *alarms)}
     return AtLimit(
         subtype=subtype,
         limit=limit,
@@ -119,7 +121,10 @@ def at_limit(
 
 
 def still_needed(most: float) -> int:
-    """Say how many specimens, none of them missed, show that at most this share is missed.
+    """Return how many specimens, all recognised, prove that at most this share is missed.
+
+    Args:
+        most: The share, in (0, 1).
 
     Source:
         Clopper and Pearson 1934: the bound of none of n is 1 - 0.05 ** (1 / n).
@@ -127,8 +132,8 @@ def still_needed(most: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - most))
 
 
-def _specimens(some: Sequence[Measured]) -> int:
-    return len({one.run.specimen for one in some})
+def _specimens(measured: Sequence[Measured]) -> int:
+    return len({run.run.specimen for run in measured})
 
 
 def _conforms(code: str | None, bound: Bound | None, taxonomy: Taxonomy) -> bool:
@@ -142,8 +147,8 @@ def _size(code: str, taxonomy: Taxonomy) -> Size:
     return next(size for size in taxonomy.subtype(subtype).sizes if size.name == name)
 
 
-def _of_runs(wrong: Sequence[Measured], some: Sequence[Measured]) -> Rate:
-    """Count wrong runs, and bound their rate by what they add up to in whole specimens.
+def _of_runs(wrong: Sequence[Measured], counted: Sequence[Measured]) -> Rate:
+    """Count wrong runs, and bound their rate by their sum in whole specimens.
 
     Source:
         Clopper and Pearson 1934 at the specimens' shares of wrong runs, added up and rounded up. A
@@ -151,10 +156,10 @@ def _of_runs(wrong: Sequence[Measured], some: Sequence[Measured]) -> Rate:
         alike, specimens are what was tried. MEASURED (`tests/bench/msa.py`): holds in
         at least 95 % of the draws, however alike the runs of a specimen are.
     """
-    runs = Counter(one.run.specimen for one in some)
-    bad = Counter(one.run.specimen for one in wrong)
+    runs = Counter(run.run.specimen for run in counted)
+    bad = Counter(run.run.specimen for run in wrong)
     whole = math.ceil(sum(Fraction(bad[name], n) for name, n in runs.items()))
-    return Rate(len(wrong), len(some), upper_bound(whole, len(runs)), len(runs))
+    return Rate(len(wrong), len(counted), upper_bound(whole, len(runs)), len(runs))
 
 
 def _at_most(count: int, n: int) -> Rate:
@@ -174,8 +179,9 @@ class Source:
     """One source of scatter on the size scale.
 
     Args:
-        name: Of it. variance: in squared steps of `Scatter.by_rank`. low, high: its 95 % interval,
-            or None.
+        name: Of it.
+        variance: In squared steps of `Scatter.by_rank`.
+        low, high: Its 95 % interval, or None.
     """
 
     name: str
@@ -186,11 +192,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """What the scatter of the sizes comes from.
+    """The scatter of the sizes, by source.
 
     Args:
-        n: Runs that count. left_out: runs without a size, or with another subtype.
-        sources: The specimens first, the rest last. inseparable: what could not be told, and why.
+        n: Runs that count.
+        left_out: Runs without a size, or with another subtype.
+        sources: The specimens first, the rest last.
+        inseparable: Sources that could not be separated, each with the reason.
         share_low, share_high: 95 % interval of `study_share`, or None.
         by_rank: A step is a place in the listed order, as some size has no number; else a number.
     """
@@ -206,12 +214,12 @@ class Scatter:
     @property
     def total(self) -> float:
         """Variance of everything together."""
-        return sum(one.variance for one in self.sources)
+        return sum(source.variance for source in self.sources)
 
     @property
     def measuring(self) -> float:
         """Variance of the measuring system: everything but the specimens."""
-        return sum(one.variance for one in self.sources if one.name != SPECIMEN)
+        return sum(source.variance for source in self.sources if source.name != SPECIMEN)
 
     @property
     def study_share(self) -> float | None:
@@ -220,50 +228,54 @@ class Scatter:
 
     @property
     def categories(self) -> int | None:
-        """Number of specimen groups that it can tell apart (ndc); None for no end of them."""
+        """Number of specimen groups that it can distinguish (ndc); None for infinitely many."""
         own = self.total - self.measuring
+        # 1.41 as in the AIAG manual: the number of 97 % intervals that fit into the scatter.
         return int(1.41 * np.sqrt(own / self.measuring)) if self.measuring else None
 
 
 def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
-    """Split the scatter of the size numbers by its sources; None of it where a run has no size.
+    """Split the scatter of the size numbers by its sources.
 
-    The number of a size that stands for two is their mean. Where a size has no number, all count
-    by their place in the listed order. Intervals: specimens drawn again.
+    The number of a size for two numbers is their mean. Where a size has no number, all count
+    by their place in the listed order. Intervals: bootstrap over specimens.
     """
-    told = [one for one in measured if _same_subtype(one, taxonomy)]
-    by_rank = not _have_numbers(told, taxonomy)
-    found = _split(told, taxonomy, by_rank=by_rank)
-    low, high = _interval(told, taxonomy, list(found.variance), by_rank=by_rank)
+    usable = [run for run in measured if _same_subtype(run, taxonomy)]
+    by_rank = not _have_numbers(usable, taxonomy)
+    split = _split(usable, taxonomy, by_rank=by_rank)
+    low, high = _interval(usable, taxonomy, list(split.variance), by_rank=by_rank)
     return Scatter(
-        n=len(told),
-        left_out=len(measured) - len(told),
+        n=len(usable),
+        left_out=len(measured) - len(usable),
         sources=tuple(
             Source(name, value, low.get(name), high.get(name))
-            for name, value in found.variance.items()
+            for name, value in split.variance.items()
         ),
-        inseparable=found.inseparable,
+        inseparable=split.inseparable,
         share_low=low.get(SHARE),
         share_high=high.get(SHARE),
         by_rank=by_rank,
     )
 
 
-def _same_subtype(one: Measured, taxonomy: Taxonomy) -> bool:
-    return one.said is not None and taxonomy.parse(one.said)[0] == taxonomy.parse(one.true)[0]
+def _same_subtype(measured: Measured, taxonomy: Taxonomy) -> bool:
+    return (
+        measured.said is not None
+        and taxonomy.parse(measured.said)[0] == taxonomy.parse(measured.true)[0]
+    )
 
 
 def _split(
-    told: Sequence[Measured],
+    measured: Sequence[Measured],
     taxonomy: Taxonomy,
     names: Sequence[object] | None = None,
     *,
     by_rank: bool,
 ) -> Components:
-    """Split; `names` stand for the specimens where one was drawn twice."""
-    specimens = [one.run.specimen for one in told] if names is None else names
-    runs = list(zip(specimens, (one.run for one in told), strict=True))
-    numbers = _numbers(told, taxonomy, by_rank=by_rank)
+    """Split the variance; `names` replace the specimens where one was drawn twice."""
+    specimens = [result.run.specimen for result in measured] if names is None else names
+    runs = list(zip(specimens, (result.run for result in measured), strict=True))
+    numbers = _numbers(measured, taxonomy, by_rank=by_rank)
     if not numbers:
         return components([0.0], {})
     return components(
@@ -279,46 +291,49 @@ def _split(
     )
 
 
-def _numbers(told: Sequence[Measured], taxonomy: Taxonomy, *, by_rank: bool) -> list[float]:
+def _numbers(measured: Sequence[Measured], taxonomy: Taxonomy, *, by_rank: bool) -> list[float]:
     """Return a number per run: the place of its size in the order, or its size number."""
-    sizes = [_size(one.said or "", taxonomy) for one in told]
+    sizes = [_size(result.said or "", taxonomy) for result in measured]
     if by_rank:
         order = taxonomy.sizes
         return [float(order.index(size)) for size in sizes]
     return [(size.numbers.lower + size.numbers.upper) / 2 for size in sizes if size.numbers]
 
 
-def _have_numbers(told: Sequence[Measured], taxonomy: Taxonomy) -> bool:
+def _have_numbers(measured: Sequence[Measured], taxonomy: Taxonomy) -> bool:
     """Return whether each size of the subtypes that were measured has a number."""
-    names = {taxonomy.parse(one.true)[0] for one in told}
+    names = {taxonomy.parse(result.true)[0] for result in measured}
     return all(size.numbers for name in names for size in taxonomy.subtype(name).sizes)
 
 
 def _interval(
-    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str], *, by_rank: bool
+    measured: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str], *, by_rank: bool
 ) -> tuple[dict[str, float], dict[str, float]]:
-    specimens = sorted({one.run.specimen for one in told})
+    specimens = sorted({result.run.specimen for result in measured})
     if len(specimens) < 2:  # noqa: PLR2004 - one alone cannot be drawn otherwise
         return {}, {}
-    own = {name: [one for one in told if one.run.specimen == name] for name in specimens}
-    rng, found, shares = np.random.default_rng(0), [], []
+    own = {
+        name: [result for result in measured if result.run.specimen == name] for name in specimens
+    }
+    rng, variances, shares = np.random.default_rng(0), [], []
     for _ in range(RESAMPLES):
         drawn = rng.choice(specimens, len(specimens))
-        some = [(at, one) for at, name in enumerate(drawn) for one in own[name]]
-        names = [at for at, _ in some]
-        split = _split([one for _, one in some], taxonomy, names, by_rank=by_rank)
-        found.append([split.variance.get(name, 0.0) for name in sources])
+        sample = [(at, result) for at, name in enumerate(drawn) for result in own[name]]
+        names = [at for at, _ in sample]
+        split = _split([result for _, result in sample], taxonomy, names, by_rank=by_rank)
+        variances.append([split.variance.get(name, 0.0) for name in sources])
         if total := sum(split.variance.values()):
             shares.append(math.sqrt(1 - split.variance.get(SPECIMEN, 0.0) / total))
     ends = [0.025, 0.975]
     low, high = (
-        dict(zip(sources, map(float, end), strict=True)) for end in np.quantile(found, ends, axis=0)
+        dict(zip(sources, map(float, end), strict=True))
+        for end in np.quantile(variances, ends, axis=0)
     )
     if shares:
         low[SHARE], high[SHARE] = map(float, np.quantile(shares, ends))
     return low, high
 
 
-def called(name: str) -> str:
-    """Say a source as it is read."""
+def format_source(name: str) -> str:
+    """Return a source's name on the page."""
     return "re-imaging, and the rest" if name == REST else name

@@ -1,9 +1,7 @@
-"""Choose which labelled micrographs are worth the raters' time: all codes, and those that matter.
+"""Sample labelled micrographs for a round robin: all codes, and those near a limit.
 
-In:  what could be rated, and the limits that the lab's orders ask for. Out: the chosen ones, each
-with why. Next: `campaign`. A random draw is mostly easy and far from every limit, and would flatter
-people and model alike: at least a third lies beside a limit, and hard ones come first as often as
-easy ones.
+A random sample is mostly easy and far from every limit, and would flatter raters and model alike:
+at least a third is near a limit, and hard ones are as frequent as easy ones.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 NEAR_SHARE = 1 / 3
-"""Of the chosen ones at least so many lie beside a limit, where there are so many."""
+"""Least share of the chosen ones that is next to a limit, where there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,10 @@ class Candidate:
     """A micrograph that could be rated.
 
     Args:
-        id: Public id. code: the one it is held to have.
-        near: Its size stands beside a limit, on either side.
-        hard: The model says another code, or is unsure of it.
+        id: Public id.
+        code: Its label.
+        near: Its size is next to a limit, on either side.
+        hard: The model gives another code, or is unsure of it.
     """
 
     id: str
@@ -44,7 +43,7 @@ class Candidate:
 
     @property
     def stratum(self) -> str:
-        """Say why it was chosen."""
+        """Why it was chosen, in words."""
         beside = ["near a limit"] * self.near
         return ", ".join([self.code, *beside, "hard" if self.hard else "easy"])
 
@@ -53,28 +52,31 @@ def choose(candidates: Sequence[Candidate], n: int, *, seed: int) -> list[Candid
     """Choose n micrographs: all codes alike, a third near a limit, hard and easy in turn.
 
     Args:
-        candidates: Whatever could be rated.
+        candidates: All that could be rated.
         n: How many are wanted; fewer come back where there are fewer.
-        seed: Of the draw; the same seed, the same choice.
+        seed: Of the sample; the same seed, the same choice.
     """
     drawn = random.Random(seed).sample(list(candidates), len(candidates))
     chosen: list[Candidate] = []
-    for some, wanted in (
-        ([one for one in drawn if one.near], math.ceil(n * NEAR_SHARE)),
+    for pool, wanted in (
+        ([candidate for candidate in drawn if candidate.near], math.ceil(n * NEAR_SHARE)),
         (drawn, n),
     ):
-        left = [one for one in some if one not in chosen]
-        for one in _code_by_code(left, chosen):
+        left = [candidate for candidate in pool if candidate not in chosen]
+        for candidate in _code_by_code(left, chosen):
             if len(chosen) >= wanted:
                 break
-            chosen.append(one)
+            chosen.append(candidate)
     return chosen
 
 
 def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Give candidates, always of the code that was chosen least so far."""
-    queues = {code: _in_turn([one for one in left if one.code == code]) for code in _codes(left)}
-    counts = {code: sum(one.code == code for one in chosen) for code in queues}
+    """Yield candidates, always of the code that was chosen least so far."""
+    queues = {
+        code: _in_turn([candidate for candidate in left if candidate.code == code])
+        for code in _codes(left)
+    }
+    counts = {code: sum(candidate.code == code for candidate in chosen) for code in queues}
     while queues:
         code = min(queues, key=lambda name: (counts[name], name))
         yield queues[code].pop(0)
@@ -83,13 +85,15 @@ def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Ite
             del queues[code]
 
 
-def _codes(some: Sequence[Candidate]) -> set[str]:
-    return {one.code for one in some}
+def _codes(candidates: Sequence[Candidate]) -> set[str]:
+    return {candidate.code for candidate in candidates}
 
 
-def _in_turn(some: Sequence[Candidate]) -> list[Candidate]:
+def _in_turn(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Order hard and easy ones in turn, a hard one first."""
-    halves = [[one for one in some if one.hard is hard] for hard in (True, False)]
+    halves = [
+        [candidate for candidate in candidates if candidate.hard is hard] for hard in (True, False)
+    ]
     ordered: list[Candidate] = []
     for half in cycle(halves):
         if not any(halves):
@@ -100,12 +104,12 @@ def _in_turn(some: Sequence[Candidate]) -> list[Candidate]:
 
 
 def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) -> bool:
-    """Say whether a code's size stands beside a limit: the last that keeps it, or the first not.
+    """Return whether a code's size is next to a limit: the last that keeps it, or the first not.
 
     Args:
         code: Of the taxonomy.
-        limits: Each with the subtype it is asked of.
-        taxonomy: What there is to tell apart.
+        limits: Each with its subtype.
+        taxonomy: The codes and their order.
     """
     name, size = taxonomy.parse(code)
     subtype = taxonomy.subtype(name)
@@ -121,5 +125,5 @@ def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) 
 
 
 def count_strata(chosen: Sequence[Candidate]) -> Mapping[str, int]:
-    """Say stratum → how many were chosen."""
-    return Counter(sorted(one.stratum for one in chosen))
+    """Count the chosen micrographs per stratum."""
+    return Counter(sorted(candidate.stratum for candidate in chosen))

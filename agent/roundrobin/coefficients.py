@@ -1,9 +1,8 @@
-"""Say how far raters agree beyond chance, where not everybody has rated everything.
+"""Compute how far raters agree beyond chance, where not every rater has rated every image.
 
-In:  counts of classes per image. Out: coefficients with intervals. Next: `panel`.
 statsmodels has Fleiss' kappa for complete tables alone, without weights or intervals, and AC2 not
-at all; a "cannot tell" leaves a gap in most tables. So the few lines stand here, in the form that
-Gwet gives them, and the tests hold them against statsmodels and against published tables.
+at all; a "cannot tell" leaves a gap in most tables. So they are computed here, in the form that
+Gwet gives them, and the tests compare them with statsmodels and with published tables.
 """
 
 from __future__ import annotations
@@ -25,28 +24,32 @@ if TYPE_CHECKING:
     Weights = NDArray[np.float64]
 
 PAIR = 2
-"""So many ratings of an image can agree."""
+"""Ratings that an image needs to show agreement."""
 CERTAIN = 1e-12
+"""A chance agreement this close to 1 leaves nothing to agree on beyond it."""
 
 
-def counted(ratings: NDArray[np.intp], k: int) -> Counts:
-    """Count (n, k) how often each class was said of each image.
+def count_classes(ratings: NDArray[np.intp], k: int) -> Counts:
+    """Count how often each class was given to each image.
 
     Args:
-        ratings: (n, raters) classes from 0; negative where somebody said nothing.
+        ratings: (n, raters) classes from 0; negative for no rating.
         k: How many classes there are.
+
+    Returns:
+        (n, k) counts.
     """
     columns = [(ratings == at).sum(axis=1) for at in range(k)]
     return np.array(columns, np.intp).reshape(k, len(ratings)).T
 
 
 def identity(k: int) -> Weights:
-    """Give the weights (k, k) under which only the same class agrees."""
+    """Return the weights (k, k) under which only the same class agrees."""
     return np.eye(k)
 
 
 def quadratic(k: int) -> Weights:
-    """Give the weights (k, k) of ordered classes: 1 for the same, 0 for the two ends.
+    """Return the weights (k, k) of ordered classes: 1 for the same, 0 for the two ends.
 
     Source:
         Fleiss and Cohen 1973.
@@ -56,15 +59,15 @@ def quadratic(k: int) -> Weights:
 
 
 def fleiss(counts: Counts, weights: Weights | None = None) -> float:
-    """Give Fleiss' kappa, weighted where weights are given.
+    """Compute Fleiss' kappa, weighted where weights are given.
 
     Args:
-        counts: (n, k) from `counted`; images that fewer than two rated say nothing of agreement.
+        counts: (n, k) from `count_classes`; images that fewer than two rated do not count.
         weights: (k, k) in [0, 1], None for `identity`.
 
     Returns:
         1 where all agree, 0 where they agree as often as chance, below it less often; NaN where
-        it is not defined: nobody to compare, or only one class was ever said.
+        it is not defined: no pair to compare, or only one class was ever given.
 
     Source:
         Fleiss 1971; with gaps and weights as in Gwet 2014, Handbook of Inter-Rater Reliability,
@@ -74,31 +77,31 @@ def fleiss(counts: Counts, weights: Weights | None = None) -> float:
 
 
 def fleiss_chance(counts: Counts, weights: Weights | None = None) -> float:
-    """Compute the agreement by chance in `fleiss`, whose arguments it has."""
+    """Compute the chance agreement in `fleiss`, with the same arguments."""
     w = identity(counts.shape[1]) if weights is None else weights
     shares = _shares(counts)
     return float(shares @ w @ shares)
 
 
 def gwet(counts: Counts, weights: Weights | None = None) -> float:
-    """Give Gwet's AC1, or AC2 where weights are given: little moved by a class that prevails.
+    """Compute Gwet's AC1, or AC2 where weights are given; a prevailing class changes it little.
 
     Args:
-        counts: (n, k) from `counted`; only classes that somebody used should have a column.
+        counts: (n, k) from `count_classes`; only classes that were given should have a column.
         weights: (k, k) in [0, 1], None for `identity`.
 
     Returns:
         As `fleiss`.
 
     Source:
-        Gwet 2008, and 2014 as above. It says too much where agreement is poor and one class
-        prevails (Tran et al. 2018), so it stands beside kappa and the raw share, never alone.
+        Gwet 2008, and 2014 as above. It is too high where agreement is poor and one class
+        prevails (Tran et al. 2018), so it is shown next to kappa and the raw share, never alone.
     """
     return _coefficient(counts, gwet_chance, weights)
 
 
 def gwet_chance(counts: Counts, weights: Weights | None = None) -> float:
-    """Compute the agreement by chance in `gwet`, whose arguments it has."""
+    """Compute the chance agreement in `gwet`, with the same arguments."""
     k = counts.shape[1]
     w = identity(k) if weights is None else weights
     shares = _shares(counts)
@@ -109,12 +112,12 @@ def gwet_chance(counts: Counts, weights: Weights | None = None) -> float:
 
 
 def agreed_share(counts: Counts) -> float:
-    """Give the share of pairs of ratings of one image that are the same; NaN for no pair."""
-    return _agreed(counts, identity(counts.shape[1]))
+    """Return the share of pairs of ratings of one image that are the same; NaN for no pair."""
+    return _compute_agreement(counts, identity(counts.shape[1]))
 
 
 def no_chance(counts: Counts, weights: Weights | None = None) -> float:
-    """Return 0, the agreement by chance that is taken off in `agreed_share`."""
+    """Return 0, the chance agreement that is subtracted in `agreed_share`."""
     del counts, weights
     return 0.0
 
@@ -122,10 +125,10 @@ def no_chance(counts: Counts, weights: Weights | None = None) -> float:
 def cohen(
     one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None = None
 ) -> float:
-    """Give Cohen's kappa of two raters, weighted where weights are given.
+    """Compute Cohen's kappa of two raters, weighted where weights are given.
 
     Args:
-        one: (n,) classes from 0; negative where nothing was said.
+        one: (n,) classes from 0; negative for no rating.
         other: (n,) likewise, of the same images.
         k: How many classes there are.
         weights: (k, k) in [0, 1], None for `identity`.
@@ -136,29 +139,29 @@ def cohen(
     Source:
         Cohen 1960 and 1968.
     """
-    agreed, chance = _agreed_and_chance(one, other, k, weights)
+    agreed, chance = _compute_agreement_and_chance(one, other, k, weights)
     return _beyond_chance(agreed, chance)
 
 
 def cohen_chance(
     one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None = None
 ) -> float:
-    """Compute the agreement by chance in `cohen`, whose arguments it has."""
-    _agreed_share, chance = _agreed_and_chance(one, other, k, weights)
+    """Compute the chance agreement in `cohen`, with the same arguments."""
+    _agreed_share, chance = _compute_agreement_and_chance(one, other, k, weights)
     return chance
 
 
-def _agreed_and_chance(
-    one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None
+def _compute_agreement_and_chance(
+    first: NDArray[np.intp], second: NDArray[np.intp], k: int, weights: Weights | None
 ) -> tuple[float, float]:
-    both = (one >= 0) & (other >= 0)
+    both = (first >= 0) & (second >= 0)  # (n,)
     if not both.any():
         return float("nan"), float("nan")
     w = identity(k) if weights is None else weights
-    pairs = np.bincount(one[both] * k + other[both], minlength=k * k)
-    seen = pairs.reshape(k, k) / pairs.sum()
-    chance = float((w * np.outer(seen.sum(axis=1), seen.sum(axis=0))).sum())
-    return float((w * seen).sum()), chance
+    pairs = np.bincount(first[both] * k + second[both], minlength=k * k)
+    joint = pairs.reshape(k, k) / pairs.sum()  # (k, k)
+    chance = float((w * np.outer(joint.sum(axis=1), joint.sum(axis=0))).sum())
+    return float((w * joint).sum()), chance
 
 
 def over_images(
@@ -166,16 +169,16 @@ def over_images(
     chance: Callable[[Counts, Weights | None], float],
     weights: Weights | None = None,
 ) -> Estimate:
-    """Compute a coefficient with its 95 % interval over images; raters stay who they are.
+    """Compute a coefficient with its 95 % interval over images; the raters are fixed.
 
     Args:
-        counts: (n, k) from `counted`.
-        chance: `fleiss_chance`, `gwet_chance` or `no_chance`: the agreement that is taken off.
+        counts: (n, k) from `count_classes`.
+        chance: `fleiss_chance`, `gwet_chance` or `no_chance`: the agreement that is subtracted.
         weights: (k, k) in [0, 1], None for `identity`.
 
     Source:
-        See `model.agreement_interval`. A closed form (Fleiss 1979) holds only where nobody agrees,
-        a bootstrap finds nothing but 1 where all do.
+        See `model.agreement_interval`. A closed form (Fleiss 1979) holds only where no raters
+        agree, a bootstrap finds nothing but 1 where all do.
     """
     if not len(counts):
         return agreement_interval(0, lambda _at: float("nan"), 0.0)
@@ -186,26 +189,26 @@ def over_images(
     )
 
 
-def indices(classes: Sequence[str], said: Sequence[str | None]) -> NDArray[np.intp]:
-    """Give the place of each class that was said; -1 for nothing said."""
-    return np.array([-1 if one is None else classes.index(one) for one in said], np.intp)
+def indices(classes: Sequence[str], given: Sequence[str | None]) -> NDArray[np.intp]:
+    """Return the index of each given class; -1 for no rating."""
+    return np.array([-1 if name is None else classes.index(name) for name in given], np.intp)
 
 
 def _coefficient(
     counts: Counts, chance: Callable[[Counts, Weights | None], float], weights: Weights | None
 ) -> float:
     w = identity(counts.shape[1]) if weights is None else weights
-    return _beyond_chance(_agreed(counts, w), chance(counts, weights))
+    return _beyond_chance(_compute_agreement(counts, w), chance(counts, weights))
 
 
-def _agreed(counts: Counts, weights: Weights) -> float:
+def _compute_agreement(counts: Counts, weights: Weights) -> float:
     raters = counts.sum(axis=1)
     several = raters >= PAIR
     if not several.any():
         return float("nan")
-    some, r = counts[several].astype(float), raters[several]
-    like = some @ weights  # (n, k) ratings that agree with each class, by weight
-    return float(((some * (like - 1)).sum(axis=1) / (r * (r - 1))).mean())
+    rated, r = counts[several].astype(float), raters[several]
+    like = rated @ weights  # (n, k) ratings that agree with each class, by weight
+    return float(((rated * (like - 1)).sum(axis=1) / (r * (r - 1))).mean())
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
-"""Say how much of a scatter comes from where: variance components of crossed and nested sources.
+"""Compute variance components of crossed and nested sources.
 
-In:  numbers, and for each source which of its levels a number belongs to. Out: one variance per
-source, and the rest. Next: `capability`. Written out because REML, which statsmodels has, hides
-where a small plan gives nothing to separate two sources by; the tests hold ours against it.
+Written out because REML, which statsmodels has, hides where a small plan has nothing to separate
+two sources by; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REST = "rest"
-"""What no source explains: what is left when all of them are the same."""
+"""Name of the variance that no source explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class Components:
     """Variances by source.
 
     Args:
-        variance: Source → variance, in squared units of the numbers; `REST` comes last. One that
-            came out below zero is 0.
-        inseparable: Sources left out, each with why.
+        variance: Source → variance, in squared units of the numbers; `REST` comes last. A negative
+            estimate is 0.
+        inseparable: Sources left out, each with the reason.
     """
 
     variance: Mapping[str, float]
@@ -50,15 +49,15 @@ def components(numbers: Sequence[float], sources: Mapping[str, Sequence[object]]
     """
     y = np.asarray(numbers, float)
     kept, left_out = _separable(sources, len(y))
-    designs = [_centred(levels) for levels in kept.values()]
+    designs = [_centred(levels) for levels in kept.values()]  # (n, k) each
     centred = y - y.mean()
     forms = [((design.T @ centred) ** 2).sum() for design in designs] + [(centred**2).sum()]
     # Trace of each pair of forms; that of the rest is the identity, centred, and needs no matrix.
     with_rest = [(design**2).sum() for design in designs]
     expected = np.array(
         [
-            [((one.T @ other) ** 2).sum() for other in designs] + [rest]
-            for one, rest in zip(designs, with_rest, strict=True)
+            [((design.T @ second) ** 2).sum() for second in designs] + [rest]
+            for design, rest in zip(designs, with_rest, strict=True)
         ]
         + [[*with_rest, len(y) - 1.0]]
     )
@@ -74,26 +73,26 @@ def _separable(
 ) -> tuple[dict[str, Sequence[object]], dict[str, str]]:
     kept: dict[str, Sequence[object]] = {}
     left_out: dict[str, str] = {}
-    seen: dict[tuple[int, ...], str] = {tuple(range(n)): REST}
+    groupings: dict[tuple[int, ...], str] = {tuple(range(n)): REST}
     for name, levels in sources.items():
         grouping = _grouping(levels)
         if len(set(grouping)) == 1:
             left_out[name] = "there is only one"
-        elif grouping in seen:
-            left_out[name] = f"cannot be told apart from {seen[grouping]} in this plan"
+        elif grouping in groupings:
+            left_out[name] = f"cannot be told apart from {groupings[grouping]} in this plan"
         else:
-            kept[name], seen[grouping] = levels, name
+            kept[name], groupings[grouping] = levels, name
     return kept, left_out
 
 
 def _grouping(levels: Sequence[object]) -> tuple[int, ...]:
-    """Number levels in the order in which they come, so that two equal groupings are equal."""
+    """Number levels in the order in which they come, so that equal groupings have equal numbers."""
     numbers: dict[object, int] = {}
     return tuple(numbers.setdefault(level, len(numbers)) for level in levels)
 
 
 def _centred(levels: Sequence[object]) -> NDArray[np.float64]:
-    """Give (n, k) which level each number has, less the share that each level has."""
+    """Return the indicator matrix (n, k) of the levels, each column less its mean."""
     grouping = np.array(_grouping(levels))
     design = np.equal.outer(grouping, np.arange(grouping.max() + 1)).astype(float)
     return np.asarray(design - design.mean(axis=0))

@@ -1,7 +1,4 @@
-"""Write what a study found: one page, what was measured as CSV, the figures as JSON; all or none.
-
-In:  a `reports.StudyReport` and what it was made of. Out: three files side by side. Next: a person.
-"""
+"""Write the files of a study: one page, the ratings as CSV, the figures as JSON; all or none."""
 
 from __future__ import annotations
 
@@ -30,11 +27,11 @@ def write_study(
     """Write a study's files.
 
     Args:
-        path: Of the page; `.csv` and `.json` lie beside it.
-        page: What it says.
+        path: Of the page; `.csv` and `.json` are next to it.
+        page: Its content.
         columns: Of the CSV.
         rows: Of the CSV.
-        document: What was found, as JSON has it.
+        document: Values of the JSON.
     """
     write_whole(
         {

@@ -1,7 +1,5 @@
-"""Run a measurement-system analysis: print its plan, gather what was measured, write its report.
+"""Run a measurement-system analysis: print its plan, collect the results, write its report.
 
-In:  specimens with their true codes; later the lab's own results, or codes that people filled in.
-Out: a sheet and a CSV, and a report; a record of both. Next: a person who signs for the system.
 The name of a plan is the order number of its images, and a run's number is their field, so that
 they come in through the microscopes' folders like any others.
 """
@@ -18,8 +16,8 @@ from agent.orders.class_texts import name_scale
 from agent.orders.limit import Direction, limit_at
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.files import write_study
-from agent.roundrobin.msa_paper import Gathered, document_of, report_of
-from agent.roundrobin.plan import run_from, runs_of
+from agent.roundrobin.msa_paper import Gathered, analysis_to_json, build_report
+from agent.roundrobin.plan import plan_runs, run_from_json
 from reports import PlanRun, PlanSheet
 
 if TYPE_CHECKING:
@@ -63,48 +61,51 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     by: str,
     at: datetime,
 ) -> int:
-    """Lay a plan out and write its sheet and CSV; how many runs it has comes back.
+    """Plan the runs, and write their sheet and CSV.
 
     Args:
-        store: Open; keeps the plan and what each specimen truly is.
+        store: Open; stores the plan and the true code of each specimen.
         name: Of the plan, and order number of its images.
-        codes: Specimen → its true code. It stands neither on the sheet nor in the CSV.
+        codes: Specimen → its true code. It is neither on the sheet nor in the CSV.
         operators: Who takes the images.
         microscopes: On which.
-        path: Of the sheet; the CSV lies beside it.
-        images: How often each is imaged anew.
+        path: Of the sheet; the CSV is next to it.
+        images: How often each is imaged again.
         preparations: How often each specimen is prepared.
         seed: Of the order of the runs.
         site: The lab's name.
-        generated: When, as it is read.
+        generated: When it is written, in words.
         by: Who plans it.
         at: Now.
+
+    Returns:
+        The number of runs.
 
     Raises:
         WrongUse: There is a plan of that name.
     """
     if store.records.latest(PLAN, name) is not None:
         raise WrongUse(f"there is a plan {name!r} already; take another name.")
-    runs = runs_of(
+    runs = plan_runs(
         list(codes), operators, microscopes, images=images, preparations=preparations, seed=seed
     )
     blocks = [
         tuple(
-            PlanRun(one.number, one.specimen, one.operator, one.microscope, one.image)
-            for one in runs
-            if one.preparation == preparation
+            PlanRun(run.number, run.specimen, run.operator, run.microscope, run.image)
+            for run in runs
+            if run.preparation == preparation
         )
         for preparation in range(1, preparations + 1)
     ]
     page = reports.render_plan(PlanSheet(site, name, tuple(blocks), generated))
-    rows = [{"run": one.number, **one.as_json()} for one in runs]
+    rows = [{"run": run.number, **run.as_json()} for run in runs]
     write_whole(
         {
             path: page.encode(),
             path.with_suffix(".csv"): csv_text(PLAN_COLUMNS, rows).encode("utf-8-sig"),
         }
     )
-    facts = {"seed": seed, "codes": dict(codes), "runs": [one.as_json() for one in runs]}
+    facts = {"seed": seed, "codes": dict(codes), "runs": [run.as_json() for run in runs]}
     store.records.add(PLAN, name, by=by, at=at, facts=facts)
     return len(runs)
 
@@ -112,40 +113,48 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
 # --- gathering ----------------------------------------------------------------------------------
 
 
-def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
-    """Say a plan's runs and the true code of each specimen. Raises `WrongUse`."""
+def get_plan(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
+    """Return a plan's runs and the true code of each specimen.
+
+    Raises:
+        WrongUse: There is no plan of that name.
+    """
     record = store.records.latest(PLAN, name)
     if record is None:
         raise WrongUse(f"there is no plan {name!r}; agent msa plan makes one.")
-    return [run_from(one) for one in record.facts["runs"]], record.facts["codes"]
+    return [run_from_json(run) for run in record.facts["runs"]], record.facts["codes"]
 
 
 def gather_results(store: Store, name: str) -> Gathered:
-    """Gather what the model's live results say of a plan's images. Raises `WrongUse`."""
-    runs, codes = plan_of(store, name)
-    known = {one.number: one for one in runs}
-    found: dict[int, list[MicrographView]] = {}
+    """Collect the model's live results of a plan's images.
+
+    Raises:
+        WrongUse: There is no plan of that name.
+    """
+    runs, codes = get_plan(store, name)
+    known = {run.number: run for run in runs}
+    by_run: dict[int, list[MicrographView]] = {}
     faults = []
     for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:
         if fault := _fault(view, known):
             faults.append(f"{view.path}: {fault}; it was left out.")
         else:
-            found.setdefault(int(view.process_data["field"]), []).append(view)
-    for number, views in sorted(found.items()):
+            by_run.setdefault(int(view.process_data["field"]), []).append(view)
+    for number, views in sorted(by_run.items()):
         if len(views) > 1:
             faults.append(
                 f"Run {number} has {len(views)} images; {views[-1].path}, the newest, counts."
             )
-    newest = {number: views[-1] for number, views in found.items()}
+    newest = {number: views[-1] for number, views in by_run.items()}
     return Gathered(
         measured=tuple(
             Measured(run, codes[run.specimen], newest[run.number].structure_code)
             for run in runs
             if run.number in newest
         ),
-        missing=tuple(one.number for one in runs if one.number not in newest),
+        missing=tuple(run.number for run in runs if run.number not in newest),
         faults=tuple(faults),
-        bundles=tuple(sorted({one.bundle for one in newest.values() if one.bundle})),
+        bundles=tuple(sorted({view.bundle for view in newest.values() if view.bundle})),
     )
 
 
@@ -158,22 +167,25 @@ def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
         return f"run {field} is of specimen {run.specimen}, the file says {specimen or 'none'}"
     planned = {"microscope": run.microscope, "operator": run.operator}
     for column, wanted in planned.items():  # a name the plan does not know may be another spelling
-        told = view.process_data.get(column, "")
-        if told != wanted and told in {getattr(one, column) for one in runs.values()}:
-            return f"run {field} is planned with {column} {wanted}, the file says {told}"
+        value = view.process_data.get(column, "")
+        if value != wanted and value in {getattr(other_run, column) for other_run in runs.values()}:
+            return f"run {field} is planned with {column} {wanted}, the file says {value}"
     return ""
 
 
 def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gathered:
-    """Gather codes that people filled in. Raises `WrongUse`.
+    """Collect codes that raters filled in.
 
     Args:
         store: Open.
         name: Of the plan.
         said: Number of a run → its code, None for one that could not be told.
+
+    Raises:
+        WrongUse: There is no such plan or run.
     """
-    runs, codes = plan_of(store, name)
-    known = {str(one.number): one for one in runs}
+    runs, codes = get_plan(store, name)
+    known = {str(run.number): run for run in runs}
     if strangers := [number for number in said if number not in known]:
         raise WrongUse(f"there is no run {strangers[0]!r} in plan {name!r}; it has {len(runs)}.")
     return Gathered(
@@ -192,17 +204,17 @@ def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gat
 
 
 def limits_in(measured: Sequence[Measured], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
-    """Say every limit that the true codes stand on both sides of, "or finer", per subtype."""
-    found = []
+    """Return every limit with true codes on both sides of it, "or finer", per subtype."""
+    limits = []
     for subtype in taxonomy.subtypes:
         own = {
-            taxonomy.parse(one.true)[1]
-            for one in measured
-            if taxonomy.parse(one.true)[0] == subtype.name
+            taxonomy.parse(run.true)[1]
+            for run in measured
+            if taxonomy.parse(run.true)[0] == subtype.name
         }
         sizes = [size for size in subtype.sizes if size.name in own]
-        found += [(subtype.name, limit_at(subtype, size, Direction.FINER)) for size in sizes[1:]]
-    return found
+        limits += [(subtype.name, limit_at(subtype, size, Direction.FINER)) for size in sizes[1:]]
+    return limits
 
 
 def write_report(
@@ -219,38 +231,41 @@ def write_report(
     by: str,
     at: datetime,
 ) -> dict[str, Any]:
-    """Write what a plan found as a page, CSV and JSON; the last comes back.
+    """Write the results of a plan as page, CSV and JSON.
 
     Args:
-        store: Open; keeps a record.
+        store: Open; stores a record.
         name: Of the plan.
-        gathered: What was measured.
+        gathered: The runs' codes.
         limits: Each with its subtype.
-        path: Of the page; `.csv` and `.json` lie beside it.
-        taxonomy: What there is to tell apart.
-        thresholds: What the lab asks for.
+        path: Of the page; `.csv` and `.json` are next to it.
+        taxonomy: The codes and their order.
+        thresholds: What the lab requires.
         site: The lab's name.
-        generated: When, as it is read.
-        by: Who asks for it.
+        generated: When it is written, in words.
+        by: Who requests it.
         at: Now.
 
+    Returns:
+        The values of the JSON file.
+
     Raises:
-        WrongUse: Nothing was measured yet.
+        WrongUse: There is no result yet.
     """
     if not gathered.measured:
         raise WrongUse(
             f"nothing was measured of plan {name!r}: no image has it as its order number. Look at "
             "the source's pattern, or give codes that people filled in with --codes CSV."
         )
-    told = {taxonomy.parse(one.true)[0] for one in gathered.measured}
+    subtypes = {taxonomy.parse(result.true)[0] for result in gathered.measured}
     kept = [
-        at_limit(gathered.measured, subtype, one, taxonomy)
-        for subtype, one in limits
-        if subtype in told
+        at_limit(gathered.measured, subtype, limit, taxonomy)
+        for subtype, limit in limits
+        if subtype in subtypes
     ]
     split = scatter(gathered.measured, taxonomy)
-    document = document_of(name, gathered, kept, split, thresholds)
-    page = report_of(
+    document = analysis_to_json(name, gathered, kept, split, thresholds)
+    page = build_report(
         name,
         gathered,
         kept,
@@ -261,8 +276,13 @@ def write_report(
         scale_name=name_scale(taxonomy),
     )
     rows = [
-        {"run": one.run.number, **one.run.as_json(), "true": one.true, "said": one.said or ""}
-        for one in gathered.measured
+        {
+            "run": result.run.number,
+            **result.run.as_json(),
+            "true": result.true,
+            "said": result.said or "",
+        }
+        for result in gathered.measured
     ]
     write_study(path, page, columns=COLUMNS, rows=rows, document=document)
     store.records.add(REPORT, name, by=by, at=at, facts=document)

@@ -1,8 +1,6 @@
-"""Say what a measurement-system analysis found, as a page and as a document.
+"""Build the report of a measurement-system analysis, as a page and as JSON.
 
-In:  what was `Gathered`, judged at each limit and split by source. Out: `reports.StudyReport`, and
-the same as JSON has it. Next: `msa` writes them. "Met" is said of what was counted, "shown" only
-where the exact bound of so few specimens holds it too.
+"Met" is about what was counted; "shown" only where the exact bound of so few specimens holds too.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.roundrobin.capability import called, still_needed
+from agent.roundrobin.capability import format_source, still_needed
 from reports import Fact, StudyReport, Table
 
 if TYPE_CHECKING:
@@ -23,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What the lab asks of its measuring system; shares in [0, 1].
+    """What the lab requires of its measuring system; shares in [0, 1].
 
     Args:
-        effectiveness: At least. miss_rate, false_alarm_rate, study_share: at most.
-        source: Where they come from, as it stands in the report.
+        effectiveness: At least.
+        miss_rate, false_alarm_rate, study_share: At most.
+        source: Where they come from, printed in the report.
     """
 
     effectiveness: float
@@ -39,13 +38,13 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was measured of a plan.
+    """The runs' codes of a plan.
 
     Args:
         measured: One per run that has an image or a code.
         missing: Numbers of the runs that have none.
         faults: One sentence per image that belongs to no run, or to another specimen's.
-        bundles: Whose answers they are; () where people filled codes in.
+        bundles: Whose answers they are; () where raters filled codes in.
     """
 
     measured: tuple[Measured, ...]
@@ -54,38 +53,38 @@ class Gathered:
     bundles: tuple[str, ...]
 
 
-def document_of(
+def analysis_to_json(
     name: str,
     gathered: Gathered,
     kept: Sequence[AtLimit],
     split: Scatter,
     thresholds: Thresholds,
 ) -> dict[str, Any]:
-    """Say everything that was found as JSON has it."""
+    """Return every result as JSON values."""
     return {
         "plan": name,
         "runs": len(gathered.measured),
         "missing": list(gathered.missing),
         "faults": list(gathered.faults),
         "bundles": list(gathered.bundles),
-        "specimens": len({one.run.specimen for one in gathered.measured}),
+        "specimens": len({result.run.specimen for result in gathered.measured}),
         "limits": {
-            f"{one.subtype} {one.limit}": {
-                "effectiveness": _rate_json(one.effectiveness),
-                "miss_rate": _rate_json(one.miss),
-                "false_alarm_rate": _rate_json(one.false_alarm),
-                "non_conforming_specimens": _rate_json(one.missed),
-                "conforming_specimens": _rate_json(one.alarmed),
-                "claim": _claim(one, thresholds),
+            f"{limit.subtype} {limit.limit}": {
+                "effectiveness": _rate_json(limit.effectiveness),
+                "miss_rate": _rate_json(limit.miss),
+                "false_alarm_rate": _rate_json(limit.false_alarm),
+                "non_conforming_specimens": _rate_json(limit.missed),
+                "conforming_specimens": _rate_json(limit.alarmed),
+                "claim": _claim(limit, thresholds),
             }
-            for one in kept
+            for limit in kept
         },
         "scatter": {
             "n": split.n,
             "left_out": split.left_out,
             "variance": {
-                one.name: {"value": one.variance, "low": one.low, "high": one.high}
-                for one in split.sources
+                source.name: {"value": source.variance, "low": source.low, "high": source.high}
+                for source in split.sources
             },
             "inseparable": dict(split.inseparable),
             "study_share": split.study_share,
@@ -104,7 +103,7 @@ def document_of(
     }
 
 
-def report_of(
+def build_report(
     name: str,
     gathered: Gathered,
     kept: Sequence[AtLimit],
@@ -115,7 +114,7 @@ def report_of(
     generated: str,
     scale_name: str = "",
 ) -> StudyReport:
-    """Return the page of an analysis; `document_of` has what its values mean."""
+    """Build the page of an analysis; `analysis_to_json` has the same values."""
     return StudyReport(
         site=site,
         title=f"Measurement-system analysis {name}",
@@ -141,13 +140,13 @@ def _rate_json(rate: Rate) -> dict[str, float | int | None]:
 
 
 def _sentences(gathered: Gathered) -> Iterator[str]:
-    runs = [one.run for one in gathered.measured]
+    runs = [result.run for result in gathered.measured]
     counts = {
-        "specimens": len({one.specimen for one in runs}),
-        "operators": len({one.operator for one in runs}),
-        "microscopes": len({one.microscope for one in runs}),
-        "preparations": len({one.preparation for one in runs}),
-        "images of each": len({one.image for one in runs}),
+        "specimens": len({run.specimen for run in runs}),
+        "operators": len({run.operator for run in runs}),
+        "microscopes": len({run.microscope for run in runs}),
+        "preparations": len({run.preparation for run in runs}),
+        "images of each": len({run.image for run in runs}),
     }
     crossed = " × ".join(f"{n} {what}" for what, n in counts.items())
     yield f"{crossed}: {len(runs)} runs were measured, {len(gathered.missing)} are missing."
@@ -159,10 +158,10 @@ def _sentences(gathered: Gathered) -> Iterator[str]:
 
 
 def _headline(kept: Sequence[AtLimit], split: Scatter) -> Iterator[Fact]:
-    for one in kept:
-        missed = one.missed
+    for result in kept:
+        missed = result.missed
         yield Fact(
-            f"{one.subtype}, {one.limit}",
+            f"{result.subtype}, {result.limit}",
             f"{missed.count} of {missed.n} non-conforming specimens missed at least once; "
             f"at most {_percent(missed.bound)}"
             if missed.n
@@ -192,13 +191,13 @@ def _rates(kept: Sequence[AtLimit]) -> Table:
     )
     rows = [
         (
-            f"{one.subtype}, {one.limit}",
-            _in_words(one.effectiveness, "at least"),
-            _in_words(one.miss, "at most"),
-            _in_words(one.false_alarm, "at most"),
-            _in_words(one.missed, "at most"),
+            f"{result.subtype}, {result.limit}",
+            _in_words(result.effectiveness, "at least"),
+            _in_words(result.miss, "at most"),
+            _in_words(result.false_alarm, "at most"),
+            _in_words(result.missed, "at most"),
         )
-        for one in kept
+        for result in kept
     ]
     return Table("At each limit", columns, tuple(rows))
 
@@ -206,8 +205,8 @@ def _rates(kept: Sequence[AtLimit]) -> Table:
 def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> Table:
     columns = ("what is asked for", "at least or at most", "found")
     rows = []
-    for one in kept:
-        claim, of = _claim(one, thresholds), f"{one.subtype}, {one.limit}: "
+    for result in kept:
+        claim, of = _claim(result, thresholds), f"{result.subtype}, {result.limit}: "
         asked = (
             ("effectiveness", thresholds.effectiveness),
             ("miss_rate", thresholds.miss_rate),
@@ -217,24 +216,28 @@ def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> 
             (of + word.replace("_", " "), _percent(limit), claim[word]) for word, limit in asked
         ]
     most = thresholds.study_share
-    rows.append(("measuring system in the scatter", _percent(most), _shown_share(split, most)))
+    rows.append(("measuring system in the scatter", _percent(most), _compare_share(split, most)))
     return Table("Against what the lab asks for", columns, tuple(rows))
 
 
-def _claim(one: AtLimit, thresholds: Thresholds) -> dict[str, str]:
-    """Say whether each threshold is met, and whether so few specimens show it."""
+def _claim(result: AtLimit, thresholds: Thresholds) -> dict[str, str]:
+    """Return whether each threshold is met, and whether so few specimens prove it."""
     return {
-        "effectiveness": _shown_least(one.effectiveness, thresholds.effectiveness),
-        "miss_rate": _shown_most(
-            one.miss, one.missed, thresholds.miss_rate, "non-conforming", "a miss"
+        "effectiveness": _compare_least(result.effectiveness, thresholds.effectiveness),
+        "miss_rate": _compare_most(
+            result.miss, result.missed, thresholds.miss_rate, "non-conforming", "a miss"
         ),
-        "false_alarm_rate": _shown_most(
-            one.false_alarm, one.alarmed, thresholds.false_alarm_rate, "conforming", "a false alarm"
+        "false_alarm_rate": _compare_most(
+            result.false_alarm,
+            result.alarmed,
+            thresholds.false_alarm_rate,
+            "conforming",
+            "a false alarm",
         ),
     }
 
 
-def _shown_least(rate: Rate, least: float) -> str:
+def _compare_least(rate: Rate, least: float) -> str:
     if rate.value is None or rate.bound is None:
         return "cannot be said: there is no specimen"
     if rate.value < least:
@@ -242,8 +245,8 @@ def _shown_least(rate: Rate, least: float) -> str:
     return _met(shown=rate.bound >= least)
 
 
-def _shown_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
-    """Judge a rate of runs; whether it is shown rests on the specimens that ever had the fault."""
+def _compare_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
+    """Compare a rate of runs with its limit; specimens that ever had the fault are the proof."""
     if rate.value is None:
         return "cannot be said: there is no such specimen"
     if rate.value > most:
@@ -256,7 +259,7 @@ def _shown_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str)
     )
 
 
-def _shown_share(split: Scatter, most: float) -> str:
+def _compare_share(split: Scatter, most: float) -> str:
     if split.study_share is None:
         return "cannot be said"
     if split.study_share > most:
@@ -272,13 +275,13 @@ def _sources(split: Scatter) -> Table:
     columns = ("source", "variance", "95 %", "standard deviation", "of the whole")
     rows = [
         (
-            called(one.name),
-            f"{one.variance:.4f}",
-            "–" if one.low is None else f"{one.low:.4f} to {one.high:.4f}",
-            f"{one.variance**0.5:.3f}",
-            _percent(one.variance / split.total if split.total else None),
+            format_source(source.name),
+            f"{source.variance:.4f}",
+            "–" if source.low is None else f"{source.low:.4f} to {source.high:.4f}",
+            f"{source.variance**0.5:.3f}",
+            _percent(source.variance / split.total if split.total else None),
         )
-        for one in split.sources
+        for source in split.sources
     ]
     rows += [(name, "–", "–", "–", why) for name, why in split.inseparable.items()]
     share = _percent(split.measuring / split.total if split.total else None)
@@ -293,16 +296,16 @@ def _sources(split: Scatter) -> Table:
 
 def _specimens(measured: Sequence[Measured]) -> Table:
     rows = []
-    for name in sorted({one.run.specimen for one in measured}, key=_natural):
-        own = [one for one in measured if one.run.specimen == name]
-        said = Counter(one.said or "none" for one in own)
-        told = ", ".join(f"{code} {n}" for code, n in said.most_common())
-        rows.append((name, own[0].true, str(len(own)), told))
+    for name in sorted({result.run.specimen for result in measured}, key=_natural):
+        own = [result for result in measured if result.run.specimen == name]
+        counts = Counter(result.said or "none" for result in own)
+        listed = ", ".join(f"{code} {n}" for code, n in counts.most_common())
+        rows.append((name, own[0].true, str(len(own)), listed))
     return Table("Specimen by specimen", ("specimen", "true code", "runs", "said"), tuple(rows))
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Order S2 before S10."""
+    """Return a sort key that orders S2 before S10."""
     parts = re.split(r"(\d+)", name)
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
@@ -341,8 +344,8 @@ def _in_words(rate: Rate, which: str) -> str:
     if not rate.n:
         return "–"
     over = "" if rate.specimens == rate.n else f" by {rate.specimens} specimens"
-    found = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
-    return f"{rate.count} of {rate.n} ({found})"
+    details = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
+    return f"{rate.count} of {rate.n} ({details})"
 
 
 def _share_in_words(split: Scatter) -> str:

@@ -1,9 +1,7 @@
-"""Say how well people, and the model on the same images, know the structure: the paper's figures.
+"""Compute how well raters, and the model on the same images, recognise the structure.
 
-In:  who said what of which image, the reference, the model's answers. Out: shares and coefficients
-with their intervals. Next: `paper` writes the report. Nothing here knows a database or a clock.
-Three ways of looking: the subtype, the code, and the merged code, where codes that are too like
-each other count as one and images whose reference is not taught are left out, as in the paper.
+There are three levels: the subtype, the code, and the merged code, where codes that are too alike
+count as one and images whose reference was not trained on are left out, as in the paper.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from agent.roundrobin.coefficients import (
     PAIR,
     cohen,
     cohen_chance,
-    counted,
+    count_classes,
     fleiss_chance,
     gwet_chance,
     no_chance,
@@ -51,7 +49,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What somebody said of an image: None where they could not tell.
+    """A rater's answer on an image; None where the rater could not tell.
 
     Args:
         separator: What joins subtype and size, as the taxonomy says.
@@ -65,7 +63,7 @@ class Answer:
 
     @property
     def code(self) -> str | None:
-        """The structure code, if they could tell it."""
+        """The structure code, or None where the rater could not tell it."""
         if self.subtype is None or self.size is None:
             return None
         return join_code(self.subtype, self.size, self.separator)
@@ -73,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with the interval of the share."""
+    """A share of right answers, with its interval."""
 
     right: int
     n: int
@@ -82,16 +80,17 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Everything that was said in a campaign.
+    """Every answer of a campaign.
 
     Args:
-        taxonomy: What there was to tell apart.
-        raters: Pseudonyms. teams: pseudonym → team, where they have one.
+        taxonomy: Of the campaign.
+        raters: Pseudonyms.
         images: Their numbers.
-        answers: (rater, image) → what was said; a pair that is missing was not rated.
-        reference: Image → code, where one is held to be true.
-        model: Image → code that the model gave it, where it did.
+        answers: (rater, image) → answer; a pair that is missing was not rated.
+        reference: Image → code, where there is one.
+        model: Image → the model's code, where there is one.
         merged: Code → the code it counts as.
+        teams: Pseudonym → team, where they have one.
     """
 
     taxonomy: Taxonomy
@@ -104,37 +103,39 @@ class Panel:
     teams: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, raters: Sequence[str]) -> Panel:
-        """Give the same for some raters alone."""
-        return replace(self, raters=tuple(one for one in self.raters if one in raters))
+        """Return the panel with some of its raters alone."""
+        return replace(self, raters=tuple(rater for rater in self.raters if rater in raters))
 
     def images_at(self, level: Level) -> tuple[int, ...]:
-        """Say which images count: merged, those alone whose reference is taught."""
+        """Return the images that count: for merged codes, those whose reference was trained on."""
         if level is not Level.MERGED:
             return self.images
         taught = self.taxonomy.trained_codes
         return tuple(
-            one for one in self.images if one not in self.reference or self.reference[one] in taught
+            image
+            for image in self.images
+            if image not in self.reference or self.reference[image] in taught
         )
 
     def said(self, rater: str, image: int, level: Level) -> str | None:
-        """Say a rater's class of an image, or None."""
+        """Return a rater's class of an image, or None."""
         answer = self.answers.get((rater, image))
         if answer is None:
             return None
         return answer.subtype if level is Level.SUBTYPE else self._class(answer.code, level)
 
     def true(self, image: int, level: Level) -> str | None:
-        """Say the reference's class of an image, or None."""
+        """Return the reference's class of an image, or None."""
         return self._class(self.reference.get(image), level)
 
     def model_said(self, image: int, level: Level) -> str | None:
-        """Say the model's class of an image, or None."""
+        """Return the model's class of an image, or None."""
         return self._class(self.model.get(image), level)
 
     def majority(self, image: int, level: Level) -> str | None:
-        """Say what most raters said of an image; None for a tie, or where nobody could tell."""
+        """Return the most frequent class of an image; None for a tie, or without any class."""
         votes = Counter(
-            one for rater in self.raters if (one := self.said(rater, image, level)) is not None
+            name for rater in self.raters if (name := self.said(rater, image, level)) is not None
         )
         best = votes.most_common(PAIR)
         if not best or (len(best) == PAIR and best[0][1] == best[1][1]):
@@ -149,11 +150,11 @@ class Panel:
         return self.merged.get(code, code) if level is Level.MERGED else code
 
     def classes(self, level: Level) -> tuple[str, ...]:
-        """Say which classes anybody used, in the taxonomy's order."""
+        """Return the classes that raters, reference or model used, in the taxonomy's order."""
         used = {
-            one
+            name
             for image in self.images_at(level)
-            for one in (
+            for name in (
                 *(self.said(rater, image, level) for rater in self.raters),
                 self.true(image, level),
                 self.model_said(image, level),
@@ -163,11 +164,11 @@ class Panel:
             order = [subtype.name for subtype in self.taxonomy.subtypes]
         else:
             order = list(self.taxonomy.codes)
-        others = sorted(one for one in used if one is not None and one not in order)
-        return (*(one for one in order if one in used), *others)
+        others = sorted(name for name in used if name is not None and name not in order)
+        return (*(name for name in order if name in used), *others)
 
     def table(self, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-        """Give the classes, and (images, raters) places in them, -1 for nothing said."""
+        """Return the classes, and (images, raters) indices of them, -1 for no class."""
         classes = self.classes(level)
         rows = [
             coefficients.indices(classes, [self.said(r, image, level) for r in self.raters])
@@ -176,7 +177,7 @@ class Panel:
         return classes, np.array(rows, np.intp).reshape(len(rows), len(self.raters))
 
     def sizes(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-        """Give the sizes that raters used, coarse to fine whatever the subtype, and their table."""
+        """Return the sizes that raters used, coarse to fine across subtypes, and their table."""
         order = _size_order(self.taxonomy)
         rows = [
             [
@@ -186,7 +187,7 @@ class Panel:
             for image in self.images
         ]
         table = np.array(rows, np.intp).reshape(len(rows), len(self.raters))
-        # The scale between the ends is kept whole: a size that nobody said is still a step.
+        # The scale between the ends stays whole: a size that no rater gave is still a step.
         first, last = (table[table >= 0].min(), table.max()) if (table >= 0).any() else (0, -1)
         return order[first : last + 1], np.where(table >= 0, table - first, -1)
 
@@ -195,46 +196,49 @@ class Panel:
 
 
 def accuracy(panel: Panel, level: Level) -> Share:
-    """Say how many ratings have the reference's class; "cannot tell" counts as not right.
+    """Compute the share of ratings with the reference's class; "cannot tell" counts as not right.
 
     The interval counts images: the ratings of one image are no independent trials.
     """
     hits = [
-        [panel.said(r, image, level) == panel.true(image, level) for r in _who_rated(panel, image)]
+        [
+            panel.said(r, image, level) == panel.true(image, level)
+            for r in _list_raters(panel, image)
+        ]
         for image in panel.images_at(level)
         if panel.true(image, level) is not None
     ]
-    return _share_of(hits)
+    return _compute_share(hits)
 
 
 def majority_accuracy(panel: Panel, level: Level) -> Share:
-    """Say how often the majority has the reference's class; a tie counts as not right."""
+    """Compute how often the majority has the reference's class; a tie counts as not right."""
     asked = [image for image in panel.images_at(level) if panel.true(image, level) is not None]
     hits = sum(panel.majority(image, level) == panel.true(image, level) for image in asked)
     return Share(hits, len(asked), wilson(hits, len(asked)))
 
 
 def sizes_right(panel: Panel) -> Share:
-    """Say how many of the ratings with the right subtype have the right size too."""
+    """Compute the share with the right size among the ratings with the right subtype."""
     hits = [
         [
             panel.said(r, image, Level.CODE) == panel.reference[image]
-            for r in _who_rated(panel, image)
+            for r in _list_raters(panel, image)
             if panel.said(r, image, Level.SUBTYPE) == panel.true(image, Level.SUBTYPE)
         ]
         for image in panel.images
         if image in panel.reference
     ]
-    return _share_of(hits)
+    return _compute_share(hits)
 
 
-def _who_rated(panel: Panel, image: int) -> list[str]:
+def _list_raters(panel: Panel, image: int) -> list[str]:
     return [rater for rater in panel.raters if (rater, image) in panel.answers]
 
 
-def _share_of(hits: Sequence[Sequence[bool]]) -> Share:
-    right = np.array([sum(one) for one in hits], float)
-    n = np.array([len(one) for one in hits], float)
+def _compute_share(hits: Sequence[Sequence[bool]]) -> Share:
+    right = np.array([sum(ratings) for ratings in hits], float)
+    n = np.array([len(ratings) for ratings in hits], float)
     if not n.sum():
         return Share(0, 0, Estimate(None, None, None))
 
@@ -257,9 +261,11 @@ class Agreement:
     """How far raters agree at one level.
 
     Args:
-        raters, images: How many; images that two or more of them rated.
+        raters: How many.
+        images: How many were rated by two or more.
         raw: Share of pairs of ratings that are the same.
-        kappa: Fleiss'. ac: Gwet's AC1, or AC2 where the classes are ordered.
+        kappa: Fleiss'.
+        ac: Gwet's AC1, or AC2 where the classes are ordered.
     """
 
     raters: int
@@ -270,23 +276,23 @@ class Agreement:
 
 
 def agreement(panel: Panel, level: Level) -> Agreement:
-    """Say how far the raters of a panel agree at a level."""
+    """Compute how far the raters of a panel agree at a level."""
     classes, table = panel.table(level)
-    return _agreement(counted(table, len(classes)), len(panel.raters), None)
+    return _agreement(count_classes(table, len(classes)), len(panel.raters), None)
 
 
 def size_agreement(panel: Panel) -> Agreement:
-    """Say how far they agree on the size alone, a neighbouring one counting in part.
+    """Compute how far raters agree on the size alone, a neighbouring one counting in part.
 
     Weighted kappa and AC2, both with quadratic weights over the sizes from coarse to fine.
     """
     sizes, table = panel.sizes()
-    return _agreement(counted(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
+    return _agreement(count_classes(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
 
 
 def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> Agreement:
     several = counts[counts.sum(axis=1) >= PAIR] if counts.size else counts[:0]
-    if weights is None:  # a class that reference or model alone name is none of these raters'
+    if weights is None:  # classes of reference or model alone do not count
         several = several[:, several.any(axis=0)]
     return Agreement(
         raters=raters,
@@ -301,22 +307,22 @@ def rater_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArra
     """Count pairs of raters of one image: (k, k), symmetric; on the diagonal, pairs that agree."""
     classes, table = panel.table(level)
     counts = np.zeros((len(classes), len(classes)), np.intp)
-    for one, other in combinations(range(table.shape[1]), PAIR):
-        both = (table[:, one] >= 0) & (table[:, other] >= 0)
-        np.add.at(counts, (table[both, one], table[both, other]), 1)
+    for first, second in combinations(range(table.shape[1]), PAIR):
+        both = (table[:, first] >= 0) & (table[:, second] >= 0)
+        np.add.at(counts, (table[both, first], table[both, second]), 1)
     return classes, counts + counts.T - np.diag(np.diag(counts))
 
 
 def reference_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Count (k, k) what raters said of images of each reference: rows said, columns true."""
+    """Count ratings per reference class: (k, k), rows rated, columns true."""
     classes = panel.classes(level)
     counts = np.zeros((len(classes), len(classes)), np.intp)
     for image in panel.images_at(level):
         true = panel.true(image, level)
         for rater in panel.raters:
-            said = panel.said(rater, image, level)
-            if said is not None and true is not None:
-                counts[classes.index(said), classes.index(true)] += 1
+            given = panel.said(rater, image, level)
+            if given is not None and true is not None:
+                counts[classes.index(given), classes.index(true)] += 1
     return classes, counts
 
 
@@ -325,17 +331,20 @@ def reference_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], ND
 
 @dataclass(frozen=True, slots=True)
 class Individual:
-    """How one rater, or the model, did.
+    """Results of one rater, or of the model.
 
     Args:
-        name: Pseudonym, or `MODEL`. team: "" for none.
-        n: Images they said something of. untold: of those, where they could not tell the code.
-        right: Against the reference, per level. near: the right subtype and at most a neighbouring
-            size.
-        consensus: How often their code is what most of the others said.
-        kappa: Cohen's with the reference, over the subtype. size_kappa: likewise over the size,
-            quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code. Their
-            intervals count images.
+        name: Pseudonym, or `MODEL`.
+        team: "" for none.
+        n: Images they rated.
+        untold: Of those, where they could not tell the code.
+        right: Against the reference, per level.
+        near: The right subtype and at most a neighbouring size.
+        consensus: How often their code is the majority's of the others.
+        kappa: Cohen's with the reference, over the subtype.
+        size_kappa: Cohen's with the reference, over the size, quadratic weights.
+        fellows: Mean of Cohen's kappa with each rater, over the code. The intervals of all three
+            count images.
     """
 
     name: str
@@ -351,31 +360,31 @@ class Individual:
 
 
 def individuals(panel: Panel) -> list[Individual]:
-    """Say how each rater did, in the order of their pseudonyms."""
+    """Compute the results of each rater, in the order of their pseudonyms."""
     return [_individual(panel, rater, panel) for rater in panel.raters]
 
 
 def model_alone(panel: Panel) -> Individual | None:
-    """Say how the model did on the same images, as if it were one more rater; None without one."""
+    """Compute the model's results on the same images, as of one more rater; None if it has none."""
     if not panel.model:
         return None
     return _individual(with_model(panel), MODEL, panel)
 
 
 def with_model(panel: Panel) -> Panel:
-    """Give the panel with the model as one more rater."""
-    separators = {one.name: one.separator for one in panel.taxonomy.subtypes}
+    """Return the panel with the model as one more rater."""
+    separators = {subtype.name: subtype.separator for subtype in panel.taxonomy.subtypes}
     parts = {image: panel.taxonomy.parse(code) for image, code in panel.model.items()}
-    said = {
+    answers = {
         (MODEL, image): Answer(subtype, size, separator=separators[subtype])
         for image, (subtype, size) in parts.items()
     }
-    return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **said})
+    return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **answers})
 
 
 def _individual(panel: Panel, name: str, others: Panel) -> Individual:
     own = [image for image in panel.images if (name, image) in panel.answers]
-    rest = others.of([one for one in others.raters if one != name])
+    rest = others.of([rater for rater in others.raters if rater != name])
     kept = {level: [i for i in own if i in panel.images_at(level)] for level in Level}
 
     def right(level: Level) -> Share:
@@ -418,48 +427,48 @@ def _fellows_kappa(panel: Panel, name: str, others: Sequence[str]) -> Estimate:
     )
 
     def mean(at: NDArray[np.intp]) -> float:
-        found = [cohen(own[at], one[at], len(classes)) for one in rest]
-        known = [one for one in found if not np.isnan(one)]
+        kappas = [cohen(own[at], fellow[at], len(classes)) for fellow in rest]
+        known = [kappa for kappa in kappas if not np.isnan(kappa)]
         return float(np.mean(known)) if known else float("nan")
 
-    chances = [cohen_chance(own, one, len(classes)) for one in rest]
-    known = [one for one in chances if not np.isnan(one)]
+    chances = [cohen_chance(own, fellow, len(classes)) for fellow in rest]
+    known = [chance for chance in chances if not np.isnan(chance)]
     return agreement_interval(len(panel.images), mean, float(np.mean(known)) if known else 0.0)
 
 
 def _reference_kappa(panel: Panel, name: str) -> Estimate:
     classes = panel.classes(Level.SUBTYPE)
-    said = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
+    given = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
     true = [panel.true(image, Level.SUBTYPE) for image in panel.images]
-    return _kappa(classes, said, true)
+    return _kappa(classes, given, true)
 
 
 def _reference_size_kappa(panel: Panel, name: str) -> Estimate:
     order = _size_order(panel.taxonomy)
     answers = [panel.answers.get((name, image)) for image in panel.images]
-    said = [None if one is None or one.code is None else one.size for one in answers]
+    given = [None if answer is None or answer.code is None else answer.size for answer in answers]
     true = [
         panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
         for image in panel.images
     ]
-    used = [order.index(one) for one in (*said, *true) if one is not None]
+    used = [order.index(size) for size in (*given, *true) if size is not None]
     between = order[min(used, default=0) : max(used, default=0) + 1]
-    return _kappa(between, said, true, quadratic(len(between)))
+    return _kappa(between, given, true, quadratic(len(between)))
 
 
 def _kappa(
     classes: Sequence[str],
-    said: Sequence[str | None],
+    given: Sequence[str | None],
     true: Sequence[str | None],
     weights: Weights | None = None,
 ) -> Estimate:
-    one, other = (coefficients.indices(classes, some) for some in (said, true))
-    both = np.flatnonzero((one >= 0) & (other >= 0))
-    one, other = one[both], other[both]
+    first, second = (coefficients.indices(classes, names) for names in (given, true))
+    both = np.flatnonzero((first >= 0) & (second >= 0))
+    first, second = first[both], second[both]
     return agreement_interval(
         len(both),
-        lambda at: cohen(one[at], other[at], len(classes), weights),
-        cohen_chance(one, other, len(classes), weights),
+        lambda at: cohen(first[at], second[at], len(classes), weights),
+        cohen_chance(first, second, len(classes), weights),
     )
 
 
@@ -473,11 +482,13 @@ def _size_order(taxonomy: Taxonomy) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """What was said of one image.
+    """Ratings of one image.
 
     Args:
-        number: Of it. reference, model, majority: codes, or None.
-        votes: Code → how many said it, the most frequent first. untold: how many could not tell.
+        number: Of it.
+        reference, model, majority: Codes, or None.
+        votes: Code → how many gave it, the most frequent first.
+        untold: How many could not tell.
         criteria: "mean" and "max" → how many decided by it.
     """
 
@@ -491,20 +502,20 @@ class ImageResult:
 
     @property
     def agreed(self) -> float | None:
-        """Share of the codes that are the most frequent one; None where nobody told one."""
+        """Share of the codes that are the most frequent one; None where no rater gave one."""
         n = sum(self.votes.values())
         return max(self.votes.values()) / n if n else None
 
     @property
     def majority_differs(self) -> bool:
-        """Whether most raters say something else than the reference."""
+        """Whether the majority's code is not the reference."""
         return None not in (self.majority, self.reference) and self.majority != self.reference
 
     @property
     def is_disputed(self) -> bool:
-        """Whether a person should look again.
+        """Whether a reviewer should inspect it again.
 
-        At least two told a code, and no code has more than half of the votes, or the one that has
+        At least two gave a code, and no code has more than half of the votes, or the one that has
         is not the reference's.
         """
         if sum(self.votes.values()) < PAIR:
@@ -513,42 +524,44 @@ class ImageResult:
 
 
 def image_results(panel: Panel) -> list[ImageResult]:
-    """Say what was said of each image, in their order."""
+    """Return the ratings of each image, in their order."""
     return [_image(panel, image) for image in panel.images]
 
 
 def _image(panel: Panel, image: int) -> ImageResult:
-    answers = [panel.answers[rater, image] for rater in _who_rated(panel, image)]
-    votes = Counter(one.code for one in answers if one.code is not None)
+    answers = [panel.answers[rater, image] for rater in _list_raters(panel, image)]
+    votes = Counter(answer.code for answer in answers if answer.code is not None)
     return ImageResult(
         number=image,
         reference=panel.reference.get(image),
         model=panel.model.get(image),
         majority=panel.majority(image, Level.CODE),
-        votes=dict(sorted(votes.items(), key=lambda one: (-one[1], one[0]))),
-        untold=sum(one.code is None for one in answers),
-        criteria=dict(Counter(one.criterion for one in answers if one.code is not None)),
+        votes=dict(sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))),
+        untold=sum(answer.code is None for answer in answers),
+        criteria=dict(Counter(answer.criterion for answer in answers if answer.code is not None)),
     )
 
 
 # --- everything ---------------------------------------------------------------------------------
 
 SIZE = "size"
-"""What raters agree on, beside the levels."""
+"""Key of the agreement on sizes, next to those of the levels."""
 EVERYBODY, AND_MODEL = "all raters", "all raters and the model"
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Everything that is to be said of a panel, computed once.
+    """Every figure of a panel, computed once.
 
     Args:
-        panel: Of what.
-        accuracy, majority: Of all ratings and of the majority's votes, against the reference.
+        panel: The ratings.
+        accuracy: Of all ratings against the reference.
+        majority: Of the majority's votes against the reference.
         sizes_right: Of the ratings with the right subtype.
         agreement: Who → what → how far. Who: `EVERYBODY`, "team …", `AND_MODEL`; what: the levels,
             and `SIZE` with neighbouring sizes counting in part.
-        raters: One by one. model: on the same images, or None.
+        raters: One by one.
+        model: On the same images, or None.
         images: One by one.
     """
 
@@ -563,9 +576,9 @@ class Study:
 
 
 def study(panel: Panel) -> Study:
-    """Compute everything that is to be said of a panel."""
+    """Compute every figure of a panel."""
     groups = {EVERYBODY: panel}
-    groups |= {f"team {team}": panel.of(members) for team, members in teams_of(panel).items()}
+    groups |= {f"team {team}": panel.of(members) for team, members in list_teams(panel).items()}
     if panel.model:
         groups[AND_MODEL] = with_model(panel)
     return Study(
@@ -581,14 +594,14 @@ def study(panel: Panel) -> Study:
 
 
 def _agreements(panel: Panel) -> dict[str, Agreement]:
-    found = {str(level): agreement(panel, level) for level in Level}
-    return {**found, SIZE: size_agreement(panel)}
+    agreements = {str(level): agreement(panel, level) for level in Level}
+    return {**agreements, SIZE: size_agreement(panel)}
 
 
-def teams_of(panel: Panel) -> dict[str, tuple[str, ...]]:
-    """Say team → its raters, where a team has two or more."""
-    found: dict[str, tuple[str, ...]] = {}
+def list_teams(panel: Panel) -> dict[str, tuple[str, ...]]:
+    """Return team → its raters, where a team has two or more."""
+    teams: dict[str, tuple[str, ...]] = {}
     for rater in panel.raters:
         if team := panel.teams.get(rater):
-            found[team] = (*found.get(team, ()), rater)
-    return {team: members for team, members in sorted(found.items()) if len(members) >= PAIR}
+            teams[team] = (*teams.get(team, ()), rater)
+    return {team: members for team, members in sorted(teams.items()) if len(members) >= PAIR}

@@ -1,7 +1,6 @@
-"""Say what a round robin found, as a page and as a document: every figure with n and interval.
+"""Build the report of a round robin, as a page and as JSON: every figure with n and interval.
 
-In:  a `Study`. Out: `reports.StudyReport`, and the same as JSON has it. Next: `report`.
-Raters stand under their pseudonyms unless names are asked for.
+Raters have their pseudonyms unless names are requested.
 """
 
 from __future__ import annotations
@@ -65,8 +64,8 @@ METHOD = (
 # --- the document -------------------------------------------------------------------------------
 
 
-def document_of(study: Study) -> dict[str, Any]:
-    """Say everything that was found as JSON has it."""
+def study_to_json(study: Study) -> dict[str, Any]:
+    """Return every result as JSON values."""
     panel = study.panel
     return {
         "raters": list(panel.raters),
@@ -79,50 +78,50 @@ def document_of(study: Study) -> dict[str, Any]:
         "majority": {str(level): _share_json(share) for level, share in study.majority.items()},
         "agreement": _agreement_json(study.agreement[panels.EVERYBODY]),
         "agreement_of": {
-            who: _agreement_json(found)
-            for who, found in study.agreement.items()
+            who: _agreement_json(agreements)
+            for who, agreements in study.agreement.items()
             if who != panels.EVERYBODY
         },
-        "per_rater": {one.name: _individual_json(one) for one in study.raters},
+        "per_rater": {rater.name: _individual_json(rater) for rater in study.raters},
         "model": _individual_json(study.model) if study.model else None,
         "per_image": [
             {
-                "image": one.number,
-                "reference": one.reference,
-                "majority": one.majority,
-                "model": one.model,
-                "votes": dict(one.votes),
-                "untold": one.untold,
-                "disputed": one.is_disputed,
+                "image": image.number,
+                "reference": image.reference,
+                "majority": image.majority,
+                "model": image.model,
+                "votes": dict(image.votes),
+                "untold": image.untold,
+                "disputed": image.is_disputed,
             }
-            for one in study.images
+            for image in study.images
         ],
     }
 
 
-def _agreement_json(found: Mapping[str, Agreement]) -> dict[str, Any]:
+def _agreement_json(agreements: Mapping[str, Agreement]) -> dict[str, Any]:
     return {
         name: {
-            "raters": one.raters,
-            "images": one.images,
-            "raw": one.raw.as_json(),
-            "kappa": one.kappa.as_json(),
-            "ac": one.ac.as_json(),
+            "raters": agreement.raters,
+            "images": agreement.images,
+            "raw": agreement.raw.as_json(),
+            "kappa": agreement.kappa.as_json(),
+            "ac": agreement.ac.as_json(),
         }
-        for name, one in found.items()
+        for name, agreement in agreements.items()
     }
 
 
-def _individual_json(one: Individual) -> dict[str, Any]:
+def _individual_json(individual: Individual) -> dict[str, Any]:
     return {
-        "n": one.n,
-        "untold": one.untold,
-        **{str(level): _share_json(share) for level, share in one.right.items()},
-        "within_one_size": _share_json(one.near),
-        "as_majority_of_others": _share_json(one.consensus),
-        "subtype_kappa_with_reference": one.kappa.as_json(),
-        "size_kappa_with_reference": one.size_kappa.as_json(),
-        "mean_kappa_with_raters": one.fellows.as_json(),
+        "n": individual.n,
+        "untold": individual.untold,
+        **{str(level): _share_json(share) for level, share in individual.right.items()},
+        "within_one_size": _share_json(individual.near),
+        "as_majority_of_others": _share_json(individual.consensus),
+        "subtype_kappa_with_reference": individual.kappa.as_json(),
+        "size_kappa_with_reference": individual.size_kappa.as_json(),
+        "mean_kappa_with_raters": individual.fellows.as_json(),
     }
 
 
@@ -133,7 +132,7 @@ def _share_json(share: Share) -> dict[str, Any]:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def report_of(
+def build_report(
     study: Study,
     *,
     site: str,
@@ -144,22 +143,23 @@ def report_of(
     called: Mapping[str, str],
     generated: str,
 ) -> StudyReport:
-    """Write the page of a round robin.
+    """Build the page of a round robin.
 
     Args:
-        study: What was found.
+        study: The results.
         site: The lab's name.
         title: Of the page.
-        sentences: What has to be known first.
+        sentences: At the top of the page.
         names: Image → public id and stratum.
-        thumbnails: Image → its picture, where its pixels are kept.
-        called: Pseudonym → how the rater is called on the page.
-        generated: When, as it is read.
+        thumbnails: Image → its picture, where its pixels are stored.
+        called: Pseudonym → the rater's name on the page.
+        generated: When it is written, in words.
     """
     panel = study.panel
-    ordered = sorted(study.images, key=lambda one: _place(panel, one))
+    ordered = sorted(study.images, key=lambda result: _place(panel, result))
     images = tuple(
-        _image(panel, one, names[one.number], thumbnails.get(one.number), called) for one in ordered
+        _image(panel, result, names[result.number], thumbnails.get(result.number), called)
+        for result in ordered
     )
     return StudyReport(
         site=site,
@@ -175,10 +175,13 @@ def report_of(
     )
 
 
-def _place(panel: Panel, one: ImageResult) -> tuple[int, int]:
+def _place(panel: Panel, result: ImageResult) -> tuple[int, int]:
     order = panel.taxonomy.codes
-    known = one.reference in order
-    return (order.index(one.reference) if known and one.reference else len(order), one.number)
+    known = result.reference in order
+    return (
+        order.index(result.reference) if known and result.reference else len(order),
+        result.number,
+    )
 
 
 def _headline(study: Study) -> Iterator[Fact]:
@@ -192,7 +195,7 @@ def _headline(study: Study) -> Iterator[Fact]:
     if study.model:
         for level, name in LEVELS.items():
             yield Fact(f"Model, {name}", _in_words(study.model.right[level]))
-    disputed = sum(one.is_disputed for one in study.images)
+    disputed = sum(image.is_disputed for image in study.images)
     yield Fact("Disputed micrographs", f"{disputed} of {len(study.images)}")
 
 
@@ -202,7 +205,7 @@ def _tables(study: Study, called: Mapping[str, str]) -> Iterator[Table]:
     yield _raters(study, called)
     if study.model:
         yield _model(study.model, study.raters)
-    if differing := [one for one in study.images if one.majority_differs]:
+    if differing := [image for image in study.images if image.majority_differs]:
         yield _differing(differing)
     yield from _confusions(study.panel)
 
@@ -226,15 +229,15 @@ def _agreements(study: Study) -> Table:
     rows = [
         (
             who,
-            str(one.raters),
+            str(agreement.raters),
             WHATS[what],
-            str(one.images),
-            _percent_in_words(one.raw),
-            _number_in_words(one.kappa),
-            _number_in_words(one.ac),
+            str(agreement.images),
+            _percent_in_words(agreement.raw),
+            _number_in_words(agreement.kappa),
+            _number_in_words(agreement.ac),
         )
-        for who, found in study.agreement.items()
-        for what, one in found.items()
+        for who, agreements in study.agreement.items()
+        for what, agreement in agreements.items()
     ]
     columns = ("who", "raters", "of what", "images", "equal pairs", "kappa", "AC1, AC2 of sizes")
     return Table("Agreement among raters", columns, tuple(rows))
@@ -256,28 +259,28 @@ def _raters(study: Study, called: Mapping[str, str]) -> Table:
     )
     rows = [
         (
-            called.get(one.name, one.name),
-            one.team,
-            str(one.n),
-            str(one.untold),
-            _counted(one.right[Level.SUBTYPE]),
-            _counted(one.right[Level.CODE]),
-            _counted(one.near),
-            _counted(one.consensus),
-            _short(one.kappa),
-            _short(one.size_kappa),
-            _short(one.fellows),
+            called.get(rater.name, rater.name),
+            rater.team,
+            str(rater.n),
+            str(rater.untold),
+            _format_counted(rater.right[Level.SUBTYPE]),
+            _format_counted(rater.right[Level.CODE]),
+            _format_counted(rater.near),
+            _format_counted(rater.consensus),
+            _short(rater.kappa),
+            _short(rater.size_kappa),
+            _short(rater.fellows),
         )
-        for one in study.raters
+        for rater in study.raters
     ]
     title = "Rater by rater (κ: with the reference; with raters: mean of pairs)"
     return Table(title, columns, tuple(rows))
 
 
 def _model(model: Individual, raters: Sequence[Individual]) -> Table:
-    fellows = [one.fellows.value for one in raters if one.fellows.value is not None]
+    fellows = [rater.fellows.value for rater in raters if rater.fellows.value is not None]
     own = _code_share(model)
-    below = sum(_code_share(one) < own for one in raters)
+    below = sum(_code_share(rater) < own for rater in raters)
     rows = (
         *(
             (f"against the reference, {name}", _in_words(model.right[level]))
@@ -297,21 +300,21 @@ def _model(model: Individual, raters: Sequence[Individual]) -> Table:
     return Table("The model on the same micrographs", ("", "model"), rows)
 
 
-def _code_share(one: Individual) -> float:
-    return one.right[Level.CODE].estimate.value or 0.0
+def _code_share(individual: Individual) -> float:
+    return individual.right[Level.CODE].estimate.value or 0.0
 
 
 def _differing(images: Sequence[ImageResult]) -> Table:
     columns = ("micrograph", "reference", "majority", "votes for it", "model")
     rows = [
         (
-            str(one.number),
-            one.reference or "–",
-            one.majority or "–",
-            f"{one.votes.get(one.majority or '', 0)} of {sum(one.votes.values())}",
-            one.model or "–",
+            str(image.number),
+            image.reference or "–",
+            image.majority or "–",
+            f"{image.votes.get(image.majority or '', 0)} of {sum(image.votes.values())}",
+            image.model or "–",
         )
-        for one in images
+        for image in images
     ]
     return Table("Where majority and reference differ", columns, tuple(rows))
 
@@ -341,32 +344,32 @@ def _matrix(
 
 def _image(
     panel: Panel,
-    one: ImageResult,
+    result: ImageResult,
     name: tuple[str, str],
     thumbnail: Picture | None,
     called: Mapping[str, str],
 ) -> RatedImage:
     notes = [
-        "The majority is not the reference." if one.majority_differs else "",
+        "The majority is not the reference." if result.majority_differs else "",
         "No code has more than half of the votes."
-        if one.is_disputed and not one.majority_differs
+        if result.is_disputed and not result.majority_differs
         else "",
     ]
     comments = [
         (called.get(rater, rater), answer.comment)
         for rater in panel.raters
-        if (answer := panel.answers.get((rater, one.number))) and answer.comment
+        if (answer := panel.answers.get((rater, result.number))) and answer.comment
     ]
     return RatedImage(
-        label=str(one.number),
+        label=str(result.number),
         name=name[0],
         stratum=name[1],
-        reference=one.reference or "",
-        model=one.model or "",
-        majority=one.majority or "",
-        votes=tuple(one.votes.items()),
-        untold=f"{one.untold} cannot tell" if one.untold else "",
-        criteria=", ".join(f"{word} {n}" for word, n in sorted(one.criteria.items())),
+        reference=result.reference or "",
+        model=result.model or "",
+        majority=result.majority or "",
+        votes=tuple(result.votes.items()),
+        untold=f"{result.untold} cannot tell" if result.untold else "",
+        criteria=", ".join(f"{word} {n}" for word, n in sorted(result.criteria.items())),
         note=" ".join(note for note in notes if note),
         comments=tuple(comments),
         thumbnail=thumbnail,
@@ -377,7 +380,7 @@ def _image(
 
 
 def _in_words(share: Share) -> str:
-    """Say "63.9 % (179 of 280; 52.1 to 75.0)"."""
+    """Format a share, such as "63.9 % (179 of 280; 52.1 to 75.0)"."""
     if share.estimate.value is None:
         return "–"
     if share.estimate.low is None:
@@ -388,36 +391,36 @@ def _in_words(share: Share) -> str:
     )
 
 
-def _number_in_words(found: Estimate, digits: int = 3) -> str:
-    """Say "0.330 (0.198 to 0.452)"."""
-    if found.value is None:
+def _number_in_words(estimate: Estimate, digits: int = 3) -> str:
+    """Format an estimate, such as "0.330 (0.198 to 0.452)"."""
+    if estimate.value is None:
         return "–"
-    if found.low is None or found.high is None:
-        return f"{found.value:.{digits}f} ({TOO_FEW})"
-    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.{digits}f} ({TOO_FEW})"
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
-def _percent_in_words(found: Estimate) -> str:
-    """Say "45.2 % (38.0 to 53.1)"."""
-    if found.value is None:
+def _percent_in_words(estimate: Estimate) -> str:
+    """Format an estimate in percent, such as "45.2 % (38.0 to 53.1)"."""
+    if estimate.value is None:
         return "–"
-    if found.low is None or found.high is None:
-        return f"{100 * found.value:.1f} % ({TOO_FEW})"
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.value:.1f} % ({TOO_FEW})"
+    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
-def _counted(share: Share) -> str:
-    """Say "12 of 20 (39 to 78 %)"."""
+def _format_counted(share: Share) -> str:
+    """Format a share, such as "12 of 20 (39 to 78 %)"."""
     low, high = share.estimate.low, share.estimate.high
     if low is None or high is None:
         return "–"
     return f"{share.right} of {share.n} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
-def _short(found: Estimate) -> str:
-    """Say "0.33 (0.20 to 0.45)"."""
-    return _number_in_words(found, digits=2)
+def _short(estimate: Estimate) -> str:
+    """Format an estimate, such as "0.33 (0.20 to 0.45)"."""
+    return _number_in_words(estimate, digits=2)
 
 
-def _bare(found: float | None) -> str:
-    return "–" if found is None else f"{found:.3f}"
+def _bare(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

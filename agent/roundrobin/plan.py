@@ -1,8 +1,7 @@
-"""Lay out the runs of a measurement-system analysis: everything crossed, in a random order.
+"""Plan the runs of a measurement-system analysis: everything crossed, in a random order.
 
-In:  specimens, operators, microscopes, how often each is imaged and prepared again. Out: `Run`s in
-the order in which they are done. Next: `msa` prints them. A new preparation destroys the surface
-before it, so preparations are blocks, one after another; within one everything is drawn.
+A new preparation destroys the surface before it, so preparations are blocks, one after another;
+within one everything is shuffled.
 """
 
 from __future__ import annotations
@@ -21,8 +20,10 @@ class Run:
     """One image to be taken.
 
     Args:
-        number: From 1, in the order of the runs. preparation, image: from 1.
-        specimen, operator, microscope: Which.
+        number: From 1, in the order of the runs.
+        preparation: From 1.
+        specimen, operator, microscope: Their names.
+        image: From 1.
     """
 
     number: int
@@ -33,7 +34,7 @@ class Run:
     image: int
 
     def as_json(self) -> dict[str, int | str]:
-        """Give it as a record keeps it."""
+        """Return the JSON values for the record."""
         return {
             "number": self.number,
             "preparation": self.preparation,
@@ -44,7 +45,7 @@ class Run:
         }
 
 
-def runs_of(
+def plan_runs(
     specimens: Sequence[str],
     operators: Sequence[str],
     microscopes: Sequence[str],
@@ -53,26 +54,26 @@ def runs_of(
     preparations: int,
     seed: int,
 ) -> list[Run]:
-    """Cross everything with everything, in an order drawn within each preparation.
+    """Cross everything with everything, in a random order within each preparation.
 
     Args:
         specimens: Names.
         operators: Who takes the images.
         microscopes: On which.
-        images: How often each of those is imaged, each time anew.
+        images: How often each of those is imaged, each time from the start.
         preparations: How often each specimen is ground, polished and etched.
         seed: Of the order; the same seed, the same plan.
     """
-    drawn, found = random.Random(seed), []
+    rng, runs = random.Random(seed), []
     for preparation in range(1, preparations + 1):
         block = list(product(specimens, operators, microscopes, range(1, images + 1)))
-        drawn.shuffle(block)
-        found += [(preparation, *one) for one in block]
-    return [Run(number, *one) for number, one in enumerate(found, start=1)]
+        rng.shuffle(block)
+        runs += [(preparation, *combination) for combination in block]
+    return [Run(number, *run) for number, run in enumerate(runs, start=1)]
 
 
-def run_from(kept: Mapping[str, int | str]) -> Run:
-    """Read a run back; the inverse of `Run.as_json`."""
+def run_from_json(kept: Mapping[str, int | str]) -> Run:
+    """Parse a run; the inverse of `Run.as_json`."""
     return Run(
         number=int(kept["number"]),
         preparation=int(kept["preparation"]),

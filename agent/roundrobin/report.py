@@ -1,8 +1,4 @@
-"""Write a round robin's report: one page, its ratings as CSV, its figures as JSON; all or none.
-
-In:  the store, the archive, a closed campaign. Out: three files, and a record of what was found.
-Next: a person, the nightly report, and `agent roundrobin report`.
-"""
+"""Write a round robin's report: one page, its ratings as CSV, its figures as JSON; all or none."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.roundrobin.campaign import campaign_named, model_answers, panel_of
+from agent.roundrobin.campaign import build_panel, get_campaign, model_answers
 from agent.roundrobin.files import write_study
 from agent.roundrobin.panel import study
-from agent.roundrobin.paper import document_of, report_of
+from agent.roundrobin.paper import build_report, study_to_json
 from agent.store import ROUND_ROBIN
 from model import taxonomy_from
 from reports import Picture
@@ -53,11 +49,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a report is to say.
+    """Options of a report.
 
     Args:
-        raters: Only these pseudonyms; () for all. names: raters by name.
-        site: The lab's name. generated: when, as it is read.
+        site: The lab's name.
+        generated: When it is written, in words.
+        raters: Only these pseudonyms; () for all.
+        names: Raters by name.
     """
 
     site: str
@@ -77,45 +75,48 @@ def write(
     by: str,
     at: datetime,
 ) -> dict[str, Any]:
-    """Write a closed campaign's report; what was found comes back, as its JSON has it.
+    """Write a closed campaign's report.
 
     Args:
         store: Open.
         archive: The pixels.
         name: Of the campaign.
-        path: Of the page; `.csv` and `.json` are written beside it.
-        wanted: What it is to say.
-        learned: Says what each of some bundles learned from, by its keys; a bundle that is not
-            there any more is left out.
-        by: Who asks for it.
+        path: Of the page; `.csv` and `.json` are written next to it.
+        wanted: Options.
+        learned: Returns the training keys of each of some bundles; a bundle that does not exist any
+            more is left out.
+        by: Who requests it.
         at: Now.
 
+    Returns:
+        The values of the JSON file.
+
     Raises:
-        WrongUse: No such campaign or rater, or it is not closed: raters must not see what others
-            said.
+        WrongUse: No such campaign or rater, or it is not closed: raters must not see the answers of
+            others.
     """
-    campaign = campaign_named(store, name)
+    campaign = get_campaign(store, name)
     if campaign.closed_at is None:
         raise WrongUse(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
     ratings = store.campaigns.ratings(name)
     views = _views(store, campaign)
     bundles = sorted({view.bundle for view in views.values() if view.bundle})
     model = model_answers(campaign, views, learned(bundles))
-    panel = panel_of(campaign, ratings, model.codes)
+    panel = build_panel(campaign, ratings, model.codes)
     if wanted.raters:
-        if strangers := [one for one in wanted.raters if one not in panel.raters]:
+        if unknown := [rater for rater in wanted.raters if rater not in panel.raters]:
             known = ", ".join(panel.raters)
-            raise WrongUse(f"campaign {name!r} has no rater {strangers[0]!r}; there are {known}.")
+            raise WrongUse(f"campaign {name!r} has no rater {unknown[0]!r}; there are {known}.")
         panel = panel.of(wanted.raters)
-    called = {one.pseudonym: one.name for one in campaign.raters} if wanted.names else {}
-    found = study(panel)
-    document = _document(campaign, found, model)
-    page = report_of(
-        found,
+    called = {rater.pseudonym: rater.name for rater in campaign.raters} if wanted.names else {}
+    results = study(panel)
+    document = _document(campaign, results, model)
+    page = build_report(
+        results,
         site=wanted.site,
         title=f"Round robin {name}",
         sentences=tuple(_sentences(campaign, panel, model)),
-        names={one.number: (one.micrograph, one.stratum) for one in campaign.images},
+        names={image.number: (image.micrograph, image.stratum) for image in campaign.images},
         thumbnails=dict(_thumbnails(archive, views)),
         called=called,
         generated=wanted.generated,
@@ -128,11 +129,11 @@ def write(
 
 
 def _views(store: Store, campaign: Campaign) -> dict[int, MicrographView]:
-    found = {one.number: store.micrograph(one.micrograph) for one in campaign.images}
-    return {number: view for number, view in found.items() if view is not None}
+    views = {image.number: store.micrograph(image.micrograph) for image in campaign.images}
+    return {number: view for number, view in views.items() if view is not None}
 
 
-def _document(campaign: Campaign, found: Study, model: ModelAnswers) -> dict[str, Any]:
+def _document(campaign: Campaign, results: Study, model: ModelAnswers) -> dict[str, Any]:
     return {
         "campaign": campaign.name,
         "opened_at": campaign.opened_at and campaign.opened_at.isoformat(),
@@ -140,7 +141,7 @@ def _document(campaign: Campaign, found: Study, model: ModelAnswers) -> dict[str
         "seed": campaign.seed,
         "bundles": list(model.bundles),
         "images_learned_from": list(model.learned),
-        **document_of(found),
+        **study_to_json(results),
     }
 
 
@@ -175,7 +176,7 @@ def _sentences(campaign: Campaign, panel: Panel, model: ModelAnswers) -> Iterato
     if missing := len(panel.images) - len(panel.reference):
         yield f"{missing} micrographs have no reference and count in the agreement alone."
     if campaign.merged:
-        pairs = ", ".join(f"{one} as {other}" for one, other in campaign.merged.items())
+        pairs = ", ".join(f"{code} as {counts_as}" for code, counts_as in campaign.merged.items())
         yield f"Merged: {pairs}."
 
 
@@ -184,10 +185,10 @@ def _thumbnails(
 ) -> Iterator[tuple[int, Picture]]:
     for number, view in views.items():
         try:
-            held = archive.thumbnail_path(view.sha256, view.page).read_bytes()
+            encoded = archive.thumbnail_path(view.sha256, view.page).read_bytes()
         except FileNotFoundError:
             continue
-        src = f"data:image/jpeg;base64,{base64.b64encode(held).decode()}"
+        src = f"data:image/jpeg;base64,{base64.b64encode(encoded).decode()}"
         yield number, Picture(src, f"Thumbnail of micrograph {number}", 112, 84)
 
 
@@ -195,29 +196,29 @@ def _rows(
     campaign: Campaign, panel: Panel, ratings: Sequence[Rating], called: Mapping[str, str]
 ) -> Iterator[dict[str, object]]:
     taxonomy = taxonomy_from(campaign.taxonomy)
-    images = {one.number: one for one in campaign.images}
-    for one in ratings:
-        if one.rater not in panel.raters:
+    images = {image.number: image for image in campaign.images}
+    for rating in ratings:
+        if rating.rater not in panel.raters:
             continue
-        said, image = one.said, images[one.image]
-        told = said.subtype is not None and said.size is not None
-        code = taxonomy.code(said.subtype or "", said.size or "") if told else ""
-        low, high = taxonomy.size_bounds(said.size) if told and said.size else ("", "")
+        answer, image = rating.said, images[rating.image]
+        is_complete = answer.subtype is not None and answer.size is not None
+        code = taxonomy.code(answer.subtype or "", answer.size or "") if is_complete else ""
+        low, high = taxonomy.size_bounds(answer.size) if is_complete and answer.size else ("", "")
         yield {
             "campaign": campaign.name,
-            "rater": called.get(one.rater, one.rater),
-            "team": panel.teams.get(one.rater, ""),
-            "image": one.image,
+            "rater": called.get(rating.rater, rating.rater),
+            "team": panel.teams.get(rating.rater, ""),
+            "image": rating.image,
             "micrograph": image.micrograph,
             "reference": image.reference or "",
-            "subtype": said.subtype or "",
+            "subtype": answer.subtype or "",
             "size_min": low,
             "size_max": high,
             "code": code,
             "right": "" if image.reference is None else int(code == image.reference),
-            "criterion": said.criterion,
-            "comment": said.comment,
-            "viewing_s": "" if said.viewing_s is None else said.viewing_s,
-            "given_at": one.given_at.isoformat(),
-            "revision": one.revision,
+            "criterion": answer.criterion,
+            "comment": answer.comment,
+            "viewing_s": "" if answer.viewing_s is None else answer.viewing_s,
+            "given_at": rating.given_at.isoformat(),
+            "revision": rating.revision,
         }

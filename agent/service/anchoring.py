@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agent import timestamps
 from agent.anchors import Anchor, append
+from agent.night.period import night_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from agent.settings import Settings
     from agent.store import Store
 
 log = structlog.get_logger()
 
 ANCHOR_EVERY_S = 900.0
+SEALS_AT_ONCE = 10
+"""Each covers up to 2000 results, and 250 of an earlier version."""
+
+
+def seal(store: Store, *, at: datetime) -> None:
+    """Seal what was filed since the last time into the audit log, before its end is kept."""
+    for _ in range(SEALS_AT_ONCE):
+        if not store.seal_results(at=at):
+            break
 
 
 class Anchoring:
@@ -36,7 +48,11 @@ class Anchoring:
         self._written = 0
 
     def write(self, *, at: datetime) -> str:
-        """Write it; return a sentence where the file could not be written, "" where all is well."""
+        """Write it; return a sentence where the file could not be written, "" where all is well.
+
+        What was filed since the last time is sealed first, so that the end holds it.
+        """
+        seal(self._store, at=at)
         head = self._store.trail_head()
         if head.number == self._written:
             return ""
@@ -52,3 +68,40 @@ class Anchoring:
                 )
         self._written = head.number
         return ""
+
+
+def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | None:
+    """Have the end of the trail time-stamped, once a night; a fault is logged and tried again.
+
+    It runs beside the anchoring, so that an authority that hangs holds up nothing.
+
+    Args:
+        settings: Of the lab.
+        store: Holds the audit log.
+        at: Now, aware UTC.
+
+    Returns:
+        A sentence where there is no time stamp, "" where one was made, None where none is due.
+    """
+    url, folder = settings.trail.timestamp_url, settings.store.folder / timestamps.FOLDER
+    if not url:
+        return None
+    ends, zone = settings.night.at, settings.site.time_zone
+    last = timestamps.find_newest_at(folder)
+    if last and night_of(last, ends, zone) >= night_of(at, ends, zone):
+        return None
+    head = store.trail_head()
+    if not head.number:
+        return None
+    held = settings.trail.timestamp_certificates
+    try:
+        file = timestamps.request_timestamp(
+            url, Anchor.of(head, at=at), folder, Path(held) if held else None
+        )
+        facts = {"number": head.number, "sha256": timestamps.hash_file(file)}
+    except (timestamps.TimestampError, OSError) as fault:
+        log.warning("timestamp.failed", reason=str(fault))
+        return f"[trail] timestamp_url: {fault}"
+    store.remember(at=at, actor="agent", act=timestamps.STAMPED, subject=file.name, facts=facts)
+    log.info("timestamp.made", file=str(file), number=head.number)
+    return ""

@@ -22,10 +22,11 @@ from agent.errors import AgentError
 from agent.notify import check
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
-from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring
-from agent.service.backing_up import BACKUP_EVERY_S, back_up_when_due
+from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
+from agent.service.backing_up import BACKUP_EVERY_S, tend_backups
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
+from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.errands import (
     NOTICES_EVERY_S,
     OUTBOX_EVERY_S,
@@ -59,13 +60,14 @@ from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from pathlib import Path
     from types import FrameType
 
     from agent.imaging import CropPool
     from agent.orders.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import Store, Upgrade
 
 log = structlog.get_logger()
 
@@ -91,6 +93,7 @@ class Agent:
         now: Says the time, aware UTC.
         on_ready: Called once everything runs. on_beat: called with each heartbeat.
         on_stopping: Called when it begins to stop.
+        on_upgrade: Called while the database gets another schema, every few seconds.
     """
 
     def __init__(
@@ -102,9 +105,11 @@ class Agent:
         on_ready: Callable[[], None] = lambda: None,
         on_beat: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
+        on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
     ) -> None:
         self._settings, self._serve, self._now = settings, serve, now
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
+        self._on_upgrade = on_upgrade
         self._stop = threading.Event()
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
@@ -129,12 +134,15 @@ class Agent:
         with (
             self._listening(),
             RunLock(self._settings.store.folder, agent_name()),
-            open_store(self._settings) as store,
+            open_store(self._settings, on_upgrade=self._on_upgrade) as store,
         ):
             self._run(store)
 
     def _run(self, store: Store) -> None:
         now, settings = self._now, self._settings
+        for sentence in require_newest(settings, store, now=now()):
+            log.warning("database.older", reason=sentence)
+            self.problems.say("copies", sentence)
         taken_back = store.take_back(at=now())
         store.started(at=now())
         store.note_settings(settings.model_dump(mode="json"), at=now())
@@ -196,10 +204,17 @@ class Agent:
     def _errands(self, store: Store, keeper: StatementKeeper) -> list[Rounds]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
+        written: dict[Path, str] = {}
+
+        def be_present() -> str:
+            return write_presence(settings, store, now=now(), written=written)
+
         errands: list[tuple[str, Callable[[], str | None], float]] = [
+            ("presence", be_present, PRESENCE_EVERY_S),
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
+            ("time stamp", lambda: stamp_when_due(settings, store, at=now()), ANCHOR_EVERY_S),
             ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
-            ("back-up", lambda: back_up_when_due(settings, store, at=now()), BACKUP_EVERY_S),
+            ("back-up", lambda: tend_backups(settings, store, at=now()), BACKUP_EVERY_S),
             ("statements", keeper.tend, STATEMENTS_EVERY_S),
             ("outbox", lambda: fill_outbox(settings, store, now=now()), OUTBOX_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
@@ -333,6 +348,7 @@ class Agent:
     def _say_stopped(self, store: Store) -> None:
         try:
             store.heartbeat({"stopped": True}, at=self._now())
+            write_presence(self._settings, store, now=self._now(), is_stopped=True)
         except (StoreFault, AgentError) as fault:
             log.warning("store.unreachable", reason=str(fault))
 

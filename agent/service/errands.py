@@ -21,6 +21,7 @@ from agent.orders import outbox
 from agent.orders.assessment import Beside
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders
+from agent.service.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
     site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
     position = find_position(settings, store)
     issuer = make_issuer(settings)
-    if settings.orders.outbox:
+    away = _settle(settings, store, now=now) if settings.orders.outbox else ""
+    if settings.orders.outbox and not away:
         position = outbox.record_revisions(
             store, lab, site, now=now, position=position, issuer=issuer
         )
@@ -62,10 +64,11 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
         due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
         freeze_orders(store, lab, issuer, due, now=now)
     _keep_position(settings.store.folder / OUTBOX_MEMO, position)
-    if not settings.orders.outbox:
-        return ""
+    if away or not settings.orders.outbox:
+        return away
+    folder, data = Path(settings.orders.outbox), settings.store.folder
     try:
-        written = outbox.write_pending(store, lab, site, Path(settings.orders.outbox), now=now)
+        written = outbox.write_pending(store, lab, site, folder, now=now, data=data)
     except OSError as error:
         return f"[orders] outbox: {error}; it is tried again by itself."
     if written.names:
@@ -76,6 +79,19 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
         n = len(written.faults)
         return (
             f"[orders] outbox: {n} orders wait, {written.faults[0]}; it is tried again by itself."
+        )
+    return ""
+
+
+def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Compare a database that was put back with the outbox; why it cannot be seen, or ""."""
+    try:
+        for one in settle_outbox(settings, store, at=now):
+            log.warning("outbox.is_beyond", order=one.sent.order, sentence=one.sentence)
+    except OSError as error:
+        return (
+            f"[orders] outbox: {error}; since a back-up was restored, no revision is sent before "
+            "both were compared."
         )
     return ""
 

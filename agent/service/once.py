@@ -16,6 +16,7 @@ import structlog
 from agent.errors import BadStore
 from agent.orders.lab import provenance_of
 from agent.pipeline import Stalled, Taken
+from agent.service.anchoring import seal
 from agent.service.checking import check_when_due
 from agent.service.errands import find_position
 from agent.service.lock import RunLock
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store
-    from agent.watch import SourceState, Watched
+    from agent.watch import SourceState, SourceWatcher
 
 log = structlog.get_logger()
 
@@ -158,7 +159,7 @@ class _Run:
         except StoreFault as fault:
             self._wait_for_store(fault)
 
-    def _look(self, watches: Sequence[Watched], looks_at_s: dict[str, float]) -> None:
+    def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
         """Look at every source that is due."""
         for watched in watches:
             name, now_s = watched.state.name, time.monotonic()
@@ -215,7 +216,7 @@ class _Run:
         self._done += 1
         self._on_progress(self._done, max(self._total, self._done))
 
-    def _ended(self, watches: Sequence[Watched]) -> Outcome:
+    def _ended(self, watches: Sequence[SourceWatcher]) -> Outcome:
         outcome = self._outcome
         for watched in watches:
             state = watched.state
@@ -226,6 +227,7 @@ class _Run:
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
         outcome.waiting += self._store.counts()["queued"]
+        seal(self._store, at=self._now())
         if unsigned := self._keeper.finish():
             outcome.problems.append(unsigned)
         return outcome

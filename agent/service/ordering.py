@@ -15,6 +15,7 @@ from agent.orders import BadSpecification
 from agent.orders.lab import note_specifications
 from agent.orders.order_list import REFUSED, take_folder
 from agent.orders.urgency import put_first
+from agent.service.resuming import settle_lists
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,6 +38,8 @@ def take_lists(
     folder = Path(settings.orders.lists)
     if not folder.is_dir():
         return [f"[orders] lists: {folder} is no folder that can be seen."]
+    for one in settle_lists(settings, store, at=at):
+        log.info("orders.listed_again", list=one.name, changed=len(one.changed))
     if not any(folder.glob("*.csv")):
         return []
     known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]

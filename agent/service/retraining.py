@@ -16,7 +16,7 @@ import psutil
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
 from agent.night.lab import software, taxonomy_in_force
-from agent.retrain import Outcome, PseudoLabelled, bundle_named, bundles_in, sweep
+from agent.retrain import Outcome, PseudoLabelled, delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.jobs import supervised
 from agent.service.lock import TeachLock
 from agent.service.place import clock
@@ -61,19 +61,19 @@ class Lesson:
     @property
     def new(self) -> int:
         """How many labels the bundle at work has not learned: new ones, and those changed since."""
-        from model import taught_codes  # noqa: PLC0415 - brings PyTorch; a lab may start without
+        from model import read_training_labels  # noqa: PLC0415 - brings PyTorch; a lab may start without
 
-        return len(self.collected.news_to(self.manifest, taught_codes(self.current)))
+        return len(self.collected.news_to(self.manifest, read_training_labels(self.current)))
 
 
 def lesson_of(settings: Settings, store: Store) -> Lesson:
     """Say what would be learned from. Raises `WrongUse` where there is no bundle yet."""
-    from agent.retrain import plan_of  # noqa: PLC0415 - brings PyTorch; a lab may start without
+    from agent.retrain import get_training_config  # noqa: PLC0415 - brings PyTorch; a lab may start without
     from model import read_manifest  # noqa: PLC0415
 
     current = bundle_at_work(settings, store)
     manifest = read_manifest(current)
-    plan = plan_of(manifest, epochs=settings.retrain.epochs)
+    plan = get_training_config(manifest, epochs=settings.retrain.epochs)
     own = taxonomy_in_force(settings, store)  # what a specimen may have is the lab's to say
     plan = replace(plan, taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes))
     collected = cases_of(settings, store, manifest.taxonomy, group_by=plan.group_by)
@@ -85,7 +85,7 @@ def bundle_at_work(settings: Settings, store: Store) -> Path:
     name = store.current_bundle()
     if name is None:
         raise WrongUse("there is no bundle yet; teach the first one: agent train.")
-    return bundle_named(settings.store.folder, name)
+    return get_bundle(settings.store.folder, name)
 
 
 def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
@@ -98,10 +98,10 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
     Yields:
         `Step`s, last an `Outcome`.
     """
-    from agent.retrain import keep_record, retrain  # noqa: PLC0415 - the child's alone
+    from agent.retrain import retrain, save_record  # noqa: PLC0415 - the child's alone
 
-    bundles = bundles_in(settings.store.folder)
-    sweep(settings.store.folder)
+    bundles = get_bundles_folder(settings.store.folder)
+    delete_leftovers(settings.store.folder)
     with open_store(settings) as store:
         lesson = lesson_of(settings, store)
         views = list(store.micrographs()) if pseudo_labels else []
@@ -126,7 +126,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
         if isinstance(news, Outcome):
             with open_store(settings) as store:
                 if news.candidate:
-                    keep_record(bundles / news.candidate)
+                    save_record(bundles / news.candidate)
                     write_card(settings, store, news.candidate)
                 _send_back(store, lesson.collected, news)
         yield news
@@ -135,12 +135,12 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
 def _pseudo_labelled(
     settings: Settings, lesson: Lesson, views: Sequence[MicrographView]
 ) -> Iterator[Step | PseudoLabelled]:
-    from agent.retrain import pseudo_labelled  # noqa: PLC0415
+    from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
     labelled, group_by = lesson.collected.examples, lesson.plan.group_by
-    return pseudo_labelled(views, labelled, classifier, archive, group_by=group_by)
+    return select_pseudo_labels(views, labelled, classifier, archive, group_by=group_by)
 
 
 def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
@@ -154,11 +154,11 @@ def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
 
 def write_card(settings: Settings, store: Store, name: str) -> Path:
     """Write a bundle's model card as things stand now; where the page is."""
-    from agent.retrain import keep_card  # noqa: PLC0415
+    from agent.retrain import save_card  # noqa: PLC0415
 
     at = f"{clock():%Y-%m-%d %H:%M} UTC with {software()}"
-    bundle = bundle_named(settings.store.folder, name)
-    page, _ = keep_card(bundle, store.promotions(), site=settings.site.name, at=at)
+    bundle = get_bundle(settings.store.folder, name)
+    page, _ = save_card(bundle, store.promotions(), site=settings.site.name, at=at)
     return page
 
 

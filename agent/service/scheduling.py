@@ -16,13 +16,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
 from agent.night import (
+    compute_night_period,
     missing_nights,
     night_settings,
-    period_of,
     reports_folder,
     write_report,
 )
-from agent.night.diverse import farthest
+from agent.night.diverse import list_farthest
 from agent.service.errands import plan_notice
 from agent.triage import Reason
 from model import ModelError
@@ -115,7 +115,7 @@ class Nights:
         most = self._settings.triage.diverse_per_night
         if not most:
             return
-        after, until = period_of(night, lab.at, lab.zone)
-        picked = farthest(self._store.between(after, until), most)
+        after, until = compute_night_period(night, lab.at, lab.zone)
+        picked = list_farthest(self._store.between(after, until), most)
         self._store.ask_again(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
         log.info("micrographs.asked_again", night=night.isoformat(), n=len(picked))

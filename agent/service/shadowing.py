@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import Archive
-from agent.retrain import Again, Gate, bundle_named, reprocess
+from agent.retrain import Again, Gate, get_bundle, reprocess
 from agent.service.jobs import supervised
 from agent.service.lock import Lock
 from agent.service.place import clock
@@ -77,7 +77,7 @@ def judging_again(
         ChildEnded: It went wrong.
         Cancelled: Somebody asked for the end.
     """
-    bundle_named(settings.store.folder, bundle)
+    get_bundle(settings.store.folder, bundle)
     lock = Lock(
         settings.store.folder / "judge.lock",
         "micrographs are being judged again already{who}; agent status says how far that is.",

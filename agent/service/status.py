@@ -13,13 +13,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore, without_passwords
-from agent.night.period import end_of, night_of
+from agent.night.period import compute_night_end, night_of
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
 from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
+from agent.service.resuming import describe_unfollowed
 from agent.store import Store, StoreFault, store_url
 from model import alarm_rate_warnings
 
@@ -79,7 +80,7 @@ def status_in(
     """
     if affected is None:
         affected = affected_orders(store, holds_of(settings, store), now=now)
-    own = [agent for agent in store.agents() if agent.site == settings.site.name]
+    own = store.agents()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
     said = {health.name: health for health in store.sources()}
@@ -98,6 +99,7 @@ def status_in(
         *_of_holds(affected),
         *_of_disk(settings.store.folder),
         *overdue(settings, now),
+        *filter(None, [describe_unfollowed(settings, store)]),
     ]
     return {
         "version": version("martensight"),
@@ -105,6 +107,11 @@ def status_in(
         "sources": sources,
         "states": counts,
         "bundle": bundle,
+        "site": settings.site.name,
+        "other_sites": [
+            name for name in store.over_all_sites().names() if name != settings.site.name
+        ],
+        "shares": list(settings.site.shares),
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
@@ -148,8 +155,12 @@ def _of_limits(settings: Settings) -> Iterator[str]:
 def next_report_at(settings: Settings, now: datetime) -> datetime:
     """Say when the night that runs is over, aware."""
     at, zone = settings.night.at, settings.site.time_zone
-    end = end_of(night_of(now, at, zone), at, zone)
-    return end if end > now else end_of(night_of(now + timedelta(days=1), at, zone), at, zone)
+    end = compute_night_end(night_of(now, at, zone), at, zone)
+    return (
+        end
+        if end > now
+        else compute_night_end(night_of(now + timedelta(days=1), at, zone), at, zone)
+    )
 
 
 def remember(folder: Path, document: dict[str, Any]) -> None:

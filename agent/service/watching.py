@@ -15,7 +15,7 @@ from agent.errors import BadStore
 from agent.orders.lab import provenance_of
 from agent.orders.urgency import is_urgent
 from agent.store import SourceHealth, StoreFault
-from agent.watch import Bell, Watched
+from agent.watch import EventListener, SourceWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.service.problems import Problems
     from agent.settings import Source
     from agent.store import Store
-    from agent.watch import Arrival, Look, Provenance
+    from agent.watch import ListedFile, Provenance, WatchResult
 
 log = structlog.get_logger()
 
@@ -43,10 +43,10 @@ def watched_of(
     ring: Callable[[], None],
     hear: bool = True,
     steady: Callable[[], float] = time.monotonic,
-    listen: Callable[[Path, Callable[[], None]], Bell] = Bell,
-) -> Watched:
+    listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
+) -> SourceWatcher:
     """Make the watch of one source from its settings."""
-    return Watched(
+    return SourceWatcher(
         name=source.name,
         folder=source.folder,
         wish=source.mode,
@@ -63,8 +63,8 @@ def watched_of(
 
 
 def write_down(
-    look: Look,
-    watched: Watched,
+    look: WatchResult,
+    watched: SourceWatcher,
     store: Store,
     *,
     at: datetime,
@@ -119,8 +119,10 @@ def _lane(count: int, source: str, store: Store) -> str:
 
 
 def _written(
-    files: Sequence[Arrival], watched: Watched, write: Callable[[Sequence[Arrival]], object]
-) -> Iterator[Sequence[Arrival]]:
+    files: Sequence[ListedFile],
+    watched: SourceWatcher,
+    write: Callable[[Sequence[ListedFile]], object],
+) -> Iterator[Sequence[ListedFile]]:
     """Write files down, many at once; one that no row can hold costs itself alone.
 
     Yields:
@@ -154,7 +156,7 @@ class SourceWatch(threading.Thread):
         problems: Where troubles are said.
         on_rest: Called with the source and the relative paths that are queued now.
         steady: A clock that nobody sets, in seconds.
-        listen: Listens to a folder's events; `Bell`, or what stands in for it.
+        listen: Listens to a folder's events; `EventListener`, or what stands in for it.
     """
 
     def __init__(
@@ -167,7 +169,7 @@ class SourceWatch(threading.Thread):
         problems: Problems,
         on_rest: Callable[[str, list[str]], None] = lambda _source, _relatives: None,
         steady: Callable[[], float] = time.monotonic,
-        listen: Callable[[Path, Callable[[], None]], Bell] = Bell,
+        listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
     ) -> None:
         self._on_rest = on_rest
         super().__init__(name=f"watch {source.name}", daemon=True)
@@ -176,7 +178,7 @@ class SourceWatch(threading.Thread):
         self.source = source.name
         self._on_work, self._problems = on_work, problems
         self._rung, self._stopping = threading.Event(), threading.Event()
-        self._watched: Watched | None = None
+        self._watched: SourceWatcher | None = None
         self._failures = 0
         self._before = (0, 0)  # files that each way brought before this start
         self.last_scan_at: datetime | None = None

@@ -23,7 +23,7 @@ from agent.orders import BadSpecification, Specifications, limits_in_use, read_s
 from agent.orders.lab import note_specifications, provenance_of
 from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline, Stalled
-from agent.retrain import at_work_before
+from agent.retrain import list_previous_bundles
 from agent.service.place import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.store import REFUSED, Store, StoreFault, store_url
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Judge
     from agent.retrain import Collected, Demands
     from agent.settings import Settings
-    from agent.store import Ordered
+    from agent.store import Ordered, Upgrade
     from agent.watch import Provenance
     from model import Classifier, Taxonomy
 
@@ -47,14 +47,29 @@ _UNREAD = object()
 SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated ones is still inside
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(
+    settings: Settings, *, on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None
+) -> Store:
     """Open the lab's database, made or migrated where needed.
 
     After each act of this store the statements of the orders that it touched are frozen.
 
+    Args:
+        settings: Of the lab.
+        on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
+
     Raises:
         BadStore: It cannot be used.
     """
+
+    def listen(upgrade: Upgrade) -> None:
+        facts = {"what": upgrade.sentence, "step": upgrade.step, "steps": upgrade.steps}
+        if upgrade.is_done:
+            log.info("database.upgraded", **facts)
+        else:
+            log.info("database.upgrading", **facts)
+        on_upgrade(upgrade)
+
     address = store_url(settings.store.folder, settings.store.url)
     store = Store.open(
         address,
@@ -62,6 +77,8 @@ def open_store(settings: Settings) -> Store:
         agent=agent_name(),
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
+        on_upgrade=listen,
+        shares=settings.site.shares,
     )
     StatementKeeper(settings, store).listen()
     return store
@@ -366,7 +383,7 @@ class CurrentBundle:
 
     def _serve_one_before(self, name: str) -> None:
         """Serve the newest bundle that was at work before and can be loaded, if there is one."""
-        for earlier in at_work_before(self.store.promotions()):
+        for earlier in list_previous_bundles(self.store.promotions()):
             if earlier == name:
                 continue
             try:

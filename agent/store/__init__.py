@@ -10,7 +10,15 @@ the books of files (`journal` has their nouns), then `results`, `labels`, `bundl
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
-from agent.store.backup import ActCopy, acts_in, examine_copy, put_back, sites_in
+from agent.store.backup import (
+    ActCopy,
+    acts_in,
+    drop_scratch_database,
+    examine_copy,
+    make_scratch_database,
+    put_back,
+    sites_in,
+)
 from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
@@ -28,6 +36,7 @@ from agent.store.journal import VANISHED, Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
+from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
@@ -40,11 +49,11 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
-from agent.store.own_database import begin_anew, forget_mark
+from agent.store.own_database import find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
-from agent.store.retention import Kept
+from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
@@ -53,8 +62,9 @@ from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
 from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
-from agent.store.trail import Origin, TrailEntry, TrailHead
+from agent.store.trail import SIGNED, Origin, TrailEntry, TrailHead, acting_through
 from agent.store.unread_names import WaitingFile
+from agent.store.upgrade import Upgrade
 from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
@@ -63,6 +73,7 @@ __all__ = [
     "RELEASED_AFTER",
     "ROUND_ROBIN",
     "SCHEMA",
+    "SIGNED",
     "VANISHED",
     "Account",
     "Accounts",
@@ -83,6 +94,7 @@ __all__ = [
     "Job",
     "JudgedField",
     "Kept",
+    "KeptFor",
     "KnownPlaces",
     "LabelView",
     "LabelledMicrograph",
@@ -110,6 +122,7 @@ __all__ = [
     "Promotion",
     "Rating",
     "Record",
+    "RetentionPlan",
     "RowChecks",
     "Seat",
     "Signature",
@@ -123,12 +136,17 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "Upgrade",
     "WaitingFile",
+    "acting_through",
     "acts_in",
-    "begin_anew",
+    "drop_scratch_database",
     "examine_copy",
-    "forget_mark",
+    "find_mark",
     "letters_key",
+    "make_scratch_database",
+    "mark_restored",
+    "name_odd",
     "number_key",
     "put_back",
     "recompute_statement",

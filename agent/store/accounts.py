@@ -3,11 +3,13 @@
 In:  names, roles, and secrets that are already hashed. Out: `Account`s. Next: `web`.
 An account is disabled, never deleted: the trail names it. Every act is in the trail, the secrets
 are not. `Store.accounts` is this room's own door, so that the main one stays short.
+An account belongs to a site. Where sites share accounts it holds at each, and only its own site
+changes it; of two of one name a site's own holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlmodel import col, select, update
@@ -17,7 +19,7 @@ from agent.errors import WrongUse
 from agent.store import trail
 from agent.store.engine import reading, writing
 from agent.store.spelling import account_key
-from agent.store.tables import AccountRow, LoginRow
+from agent.store.tables import AccountRow, LoginRow, SiteRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +40,7 @@ class Account:
         created_at: Since when, aware UTC. disabled_at: since when no longer; None: it may come in.
         failures: Wrong passwords since the last right one.
         locked_until: Until then no password is tried; None: one may be.
+        site: The site that it belongs to, "" for this one.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Account:
     disabled_at: datetime | None
     failures: int
     locked_until: datetime | None
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Accounts:
             WrongUse: The name is taken, or reads like one that is.
         """
         with writing(self._engine) as session:
-            if _row(session, name) is not None:
+            if self._find(session, name) is not None:
                 raise WrongUse(f"there is an account {name!r} already; take another name.")
             if like := _look_alike(session, name):
                 raise WrongUse(
@@ -110,7 +114,7 @@ class Accounts:
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
         """Change what somebody may do. Raises `WrongUse` where nobody is called so."""
         with writing(self._engine) as session:
-            row = _existing(session, name)
+            row = self._own(session, name)
             row.role = role
             _log_out(session, row, at=at)
             self._tell(session, "account.role_changed", name, by=by, at=at, role=role)
@@ -118,7 +122,7 @@ class Accounts:
     def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
         """Change a password or token; it unlocks. Raises `WrongUse` where nobody is called so."""
         with writing(self._engine) as session:
-            row = _existing(session, name)
+            row = self._own(session, name)
             row.hashed, row.failures, row.locked_until = hashed, 0, None
             _log_out(session, row, at=at)
             self._tell(session, "account.secret_changed", name, by=by, at=at)
@@ -126,22 +130,27 @@ class Accounts:
     def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
         """Let somebody no longer in, or in again. Raises `WrongUse` where nobody is called so."""
         with writing(self._engine) as session:
-            row = _existing(session, name)
+            row = self._own(session, name)
             row.disabled_at = at if disabled else None
             _log_out(session, row, at=at)
             act = "account.disabled" if disabled else "account.enabled"
             self._tell(session, act, name, by=by, at=at)
 
     def every(self) -> list[Account]:
-        """List all accounts by name."""
+        """List all accounts by name, with those that other sites share."""
         with reading(self._engine) as session:
-            rows = session.exec(select(AccountRow).order_by(AccountRow.name))
-            return [_account(row) for row in rows]
+            rows: dict[str, AccountRow] = {}
+            for row in session.exec(select(AccountRow).order_by(AccountRow.name)):
+                if row.site_id == self._whose.site_id or row.name not in rows:
+                    rows[row.name] = row
+            names = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
+            names[self._whose.site_id] = ""
+            return [replace(_account(row), site=names[row.site_id]) for row in rows.values()]
 
     def find(self, name: str) -> Account | None:
         """Find an account by its name."""
         with reading(self._engine) as session:
-            row = _row(session, name)
+            row = self._find(session, name)
             return _account(row) if row else None
 
     def program(self, hashed: str) -> Account | None:
@@ -154,9 +163,11 @@ class Accounts:
             return _account(row) if row else None
 
     def are_there(self) -> bool:
-        """Say whether there is any account, in use or not: then nobody comes in without one."""
+        """Return whether there is any account, in use or not: then no one comes in without one."""
         with reading(self._engine) as session:
-            return session.exec(select(AccountRow.id).limit(1)).first() is not None
+            if session.exec(select(AccountRow.id).limit(1)).first() is not None:
+                return True
+            return session.get_one(SiteRow, self._whose.site_id).needs_accounts
 
     # --- coming in and going ---
 
@@ -172,8 +183,7 @@ class Accounts:
             at: Now.
         """
         with writing(self._engine) as session:
-            asked = select(AccountRow).where(AccountRow.name == name).with_for_update()
-            row = session.exec(asked).first()
+            row = self._find(session, name, alone=True)
             if row is None:
                 return Try(None)
             if browser and _was_logged_in(session, row, browser):
@@ -193,7 +203,7 @@ class Accounts:
     def succeeded(self, name: str) -> None:
         """Write down that a password was right: those before it count no longer."""
         with writing(self._engine) as session:
-            row = _existing(session, name)
+            row = self._existing(session, name)
             row.failures, row.locked_until = 0, None
 
     def begin(self, name: str, *, cookie: str, at: datetime) -> None:
@@ -203,7 +213,7 @@ class Accounts:
             WrongUse: Nobody is called so.
         """
         with writing(self._engine) as session:
-            row = _existing(session, name)
+            row = self._existing(session, name)
             row.failures, row.locked_until = 0, None
             session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
             self._tell(session, "login.began", "web", by=name, at=at)
@@ -223,7 +233,7 @@ class Accounts:
         with reading(self._engine) as session:
             asked = select(LoginRow, AccountRow).join(AccountRow)
             found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
-            if found is None or found[0].ended_at is not None:
+            if found is None or found[0].ended_at is not None or _is_over(*found):
                 return None
             return Login(_account(found[1]), found[0].began_at, found[0].seen_at)
 
@@ -231,6 +241,32 @@ class Accounts:
         """Write down that a browser showed itself."""
         with writing(self._engine) as session:
             session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
+
+    # --- inside ---
+
+    def _find(self, session: Session, name: str, *, alone: bool = False) -> AccountRow | None:
+        asked = (
+            select(AccountRow)
+            .where(AccountRow.name == name)
+            .order_by(col(AccountRow.site_id) != self._whose.site_id, col(AccountRow.id))
+        )
+        return session.exec(asked.with_for_update() if alone else asked).first()
+
+    def _existing(self, session: Session, name: str) -> AccountRow:
+        row = self._find(session, name)
+        if row is None:
+            raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
+        return row
+
+    def _own(self, session: Session, name: str) -> AccountRow:
+        row = self._existing(session, name)
+        if row.site_id != self._whose.site_id:
+            home = session.get_one(SiteRow, row.site_id).name
+            raise WrongUse(
+                f"the account {name!r} belongs to the site {home!r}, which shares it; change it "
+                "there."
+            )
+        return row
 
     def _tell(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: str
@@ -240,8 +276,9 @@ class Accounts:
         )
 
 
-def _row(session: Session, name: str) -> AccountRow | None:
-    return session.exec(select(AccountRow).where(AccountRow.name == name)).first()
+def _is_over(login: LoginRow, account: AccountRow) -> bool:
+    """Return whether the account was changed since: its site ends no log-in of another one."""
+    return account.logins_since is not None and login.began_at < account.logins_since
 
 
 def _look_alike(session: Session, name: str) -> str | None:
@@ -255,14 +292,8 @@ def _was_logged_in(session: Session, row: AccountRow, cookie: str) -> bool:
     return session.exec(asked).first() is not None
 
 
-def _existing(session: Session, name: str) -> AccountRow:
-    row = _row(session, name)
-    if row is None:
-        raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
-    return row
-
-
 def _log_out(session: Session, row: AccountRow, *, at: datetime) -> None:
+    row.logins_since = at
     logins = update(LoginRow).where(
         col(LoginRow.account_id) == row.id, col(LoginRow.ended_at).is_(None)
     )

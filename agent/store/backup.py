@@ -15,17 +15,21 @@ import subprocess
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
+from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, schema
+from agent.store import guards, schema, site_references
+from agent.store.row_counts import count_rows
+from agent.store.site_scope import EVERY_SITE, PER_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 SQLITE_COPY = "martensight.db"
 POSTGRESQL_COPY = "martensight.pgdump"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
 
 
@@ -41,7 +46,7 @@ def copy_name(engine: Engine) -> str:
     return SQLITE_COPY if engines.is_sqlite(engine) else POSTGRESQL_COPY
 
 
-def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) -> None:
+def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
     """Copy the whole database as of one moment, while others go on working.
 
     Args:
@@ -49,27 +54,66 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
         target: A file that does not exist yet.
         progress: Told (done, total), in pages; only SQLite knows.
 
+    Returns:
+        Table → rows in the copy.
+
     Raises:
         BadStore: It cannot be copied.
     """
     if engines.is_sqlite(engine):
-        _copy_sqlite(engine, target, progress)
-    else:
-        _run("pg_dump", engine.url, "--format=custom", f"--file={target}")
+        return _copy_sqlite(engine, target, progress)
+    with engines.opening(engine), bind(engine, EVERY_SITE).connect() as connection:
+        # What is dumped is what is counted, whatever others write in between.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar()
+        counts = count_rows(connection)
+        _dump(engine.url, target, snapshot=str(snapshot))
+    return counts
 
 
-def _copy_sqlite(engine: Engine, target: Path, progress: Callable[[int, int], None]) -> None:
+def _dump(url: URL, target: Path, *, snapshot: str = "") -> None:
+    """Dump the rows of all sites: PostgreSQL's policies show them to a session that says so."""
+    options = (
+        "--format=custom",
+        "--enable-row-security",
+        *([f"--snapshot={snapshot}"] if snapshot else []),
+        f"--file={target}",
+    )
+    every = {"PGOPTIONS": f"-c {POSTGRESQL_SETTING}={EVERY_SITE}"}
+    _run("pg_dump", url, *options, environment=every)
+
+
+def _copy_sqlite(
+    engine: Engine, target: Path, progress: Callable[[int, int], None]
+) -> dict[str, int]:
     def said(_status: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
 
-    with (
-        engines.opening(engine),
-        engine.connect() as connection,
-        closing(sqlite3.connect(target)) as copied,
-    ):
-        held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
-        held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
-        copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+    try:
+        with (
+            engines.opening(engine),
+            engine.connect() as connection,
+            closing(sqlite3.connect(target)) as copied,
+        ):
+            held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
+            held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
+            copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+        return _count_copy(target)
+    except sqlite3.Error as error:  # the copy's own, such as a disk that is full
+        raise BadStore(
+            f"{target.parent}: the database cannot be copied there ({error})."
+        ) from error
+
+
+def _count_copy(copied: Path) -> dict[str, int]:
+    engine = engines.make_engine(f"sqlite:///{copied.as_posix()}")
+    try:
+        with engine.connect() as connection:
+            return count_rows(connection)
+    finally:
+        engine.dispose()
+        with closing(sqlite3.connect(copied)) as file:
+            file.execute("PRAGMA journal_mode = DELETE")
 
 
 def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
@@ -109,12 +153,15 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     with engines.opening(engine):
         ours = _our_tables(inspect(engine))
     if ours:
-        _run("pg_dump", engine.url, "--format=custom", f"--file={aside}")
+        _dump(engine.url, aside)
     script = copied.with_suffix(".sql")
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
     tables = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE; " if ours else ""
-    drop = f"{tables}DROP FUNCTION IF EXISTS {guards.FUNCTION}() CASCADE"
+    functions = [guards.FUNCTION, *(f"{site_references.PREFIX}{name}" for name in PER_SITE)]
+    drop = tables + " ".join(
+        f"DROP FUNCTION IF EXISTS {quote(name)}() CASCADE;" for name in functions
+    )
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
     _run("psql", engine.url, *options, f"--command={drop}", f"--file={script}")
     return aside if ours else None
@@ -131,6 +178,48 @@ def _our_tables(there: Inspector) -> list[str]:
     }:
         ours |= more
     return sorted(ours)
+
+
+def make_scratch_database(url: str, name: str) -> str | None:
+    """Make an empty PostgreSQL database next to another one.
+
+    Args:
+        url: Address of the other one.
+        name: Of the new one.
+
+    Returns:
+        Its address, None where this user may make none.
+    """
+    engine = engines.make_engine(url)
+    try:
+        with engines.opening(engine):
+            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with connection:
+                quoted = engine.dialect.identifier_preparer.quote(name)
+                connection.exec_driver_sql(f"CREATE DATABASE {quoted} TEMPLATE template0")
+    except (BadStore, ProgrammingError):
+        return None
+    finally:
+        engine.dispose()
+    return engine.url.set(database=name).render_as_string(hide_password=False)
+
+
+def drop_scratch_database(url: str, name: str) -> None:
+    """Drop what `make_scratch_database` made.
+
+    Args:
+        url: Address of the other database.
+        name: Of the one to drop.
+    """
+    engine = engines.make_engine(url)
+    try:
+        with engines.opening(engine):
+            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with connection:
+                quoted = engine.dialect.identifier_preparer.quote(name)
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+    finally:
+        engine.dispose()
 
 
 def examine_copy(copied: Path) -> None:
@@ -302,7 +391,12 @@ def _fold_in(file: Path) -> None:
         return  # it is broken: that may be why somebody restores
 
 
-def _run(program: str, url: URL | None, *arguments: str) -> None:
+def _run(
+    program: str,
+    url: URL | None,
+    *arguments: str,
+    environment: Mapping[str, str] = NO_VARIABLES,
+) -> None:
     found = shutil.which(program)
     if found is None:
         raise BadStore(
@@ -311,9 +405,13 @@ def _run(program: str, url: URL | None, *arguments: str) -> None:
         )
     command = [found, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
     password = (url.password or url.query.get("password")) if url else None
-    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    password_of = {"PGPASSWORD": str(password)} if password else {}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
-        command, env=environment, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, **environment, **password_of},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]

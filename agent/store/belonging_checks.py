@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from agent.store.trail import TrailEntry
 
+HOLDS = {"order.held": True, "order.released": False}
 MOVED = ("field.assigned", "field.unassigned")
 LISTED, AMENDED, PREPARED_AGAIN = "order.listed", "order.amended", "specimen.prepared_again"
 DEMANDS = (*order_lists.COLUMNS, *order_lists.FACTS, "specimens", "count")
@@ -84,11 +85,13 @@ class _Said:
 
     Attributes:
         moved: Id of a field → the newest act that moved it.
+        held: Site and number of an order → whether its pixels are kept for good.
         demanded: Site and number of an order → what was demanded.
         prepared: Site and "order/specimen" → the acts that began another preparation.
     """
 
     moved: dict[str, TrailEntry] = field(default_factory=dict)
+    held: dict[tuple[str, str], bool] = field(default_factory=dict)
     demanded: dict[tuple[str, str], _Demanded] = field(
         default_factory=lambda: defaultdict(_Demanded)
     )
@@ -111,6 +114,9 @@ def _gather(session: Session) -> _Said:
         facts = entry.facts
         if entry.act in MOVED:
             said.moved[entry.subject] = entry
+        elif entry.act in HOLDS:
+            for spelling in (entry.subject, number_key(entry.subject)):  # earlier acts: as typed
+                said.held[entry.site, spelling] = HOLDS[entry.act]
         elif entry.act == LISTED:
             _take_list(said.demanded[entry.site, entry.subject], facts)
         elif entry.act == AMENDED:
@@ -220,7 +226,11 @@ def _orders(session: Session, said: _Said) -> Iterator[str]:
     for row in session.exec(wanted):
         if (row.id or 0) <= (before or 0):
             continue
-        demanded = said.demanded.get((sites.get(row.site_id, ""), row.number), _Demanded())
+        key = (sites.get(row.site_id, ""), row.number)
+        typed = said.held.get((key[0], number_key(row.number)), False)
+        if row.legal_hold != (was_held := said.held.get(key, typed)):
+            yield f"order {row.number}: legal_hold was {was_held} by the trail, is {row.legal_hold}"
+        demanded = said.demanded.get(key, _Demanded())
         for what in DEMANDS:
             was = demanded.values.get(what) or None
             now = (

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 WATCH = "watch"
-_OVERWRITTEN_SENTENCE = "overwritten before it was read; the newer version is taken instead"
+_OVERWRITTEN_SENTENCE = (
+    "copied on, or written again, before it was read; the newer version is taken instead"
+)
 
 
 def claim(
@@ -181,6 +183,7 @@ def _claim(
         origin=content.origin,
         lane=Lane(content.lane).name.lower(),
         process_data=MappingProxyType(dict(content.process_data)),
+        noted=MappingProxyType(dict(content.noted)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -53,7 +53,11 @@ GUARDED = (
         "order",
         fixed=("site_id", "number", "first_seen_at"),
     ),
-    Guard("specimen", fixed=("site_id", "order_id", "name", "first_seen_at"), once=("bundle",)),
+    Guard(
+        "specimen",
+        fixed=("site_id", "order_id", "name", "first_seen_at"),
+        once=("bundle", "heat", "batch", "material"),
+    ),
     Guard("preparation", fixed=("specimen_id", "name", "first_seen_at", "replaces")),
     Guard(
         "micrograph",
@@ -69,6 +73,17 @@ GUARDED = (
             "um_per_px",
             "um_per_px_source",
             "recipe",
+            "source_id",
+            "relative",
+            "crop_facts",
+            "warnings",
+            "area_mm2",
+            "plant",
+            "microscope",
+            "objective",
+            "magnification",
+            "operator",
+            "process_extra",
         ),
     ),
     Guard(
@@ -97,9 +112,18 @@ GUARDED = (
             "expected",
             "engine",
             "precision",
+            "role",
             "after_record",
         ),
+        once=("filed",),
     ),
+    Guard(
+        "place",
+        fixed=("micrograph_id", "site_id", "landmarks"),
+        once=("compared_at",),
+        key="micrograph_id",
+    ),
+    Guard("source", fixed=("site_id", "name")),
     Guard(
         "same_place",
         fixed=("site_id", "micrograph_id", "other_id", "share", "area_px", "facts", "found_at"),
@@ -157,6 +181,29 @@ def find_missing(connection: Connection) -> list[str]:
         return list(wanted)
     enabled = _enabled_postgresql(connection)
     return [name for name in wanted if name.startswith("guard_") and name not in enabled]
+
+
+def find_foreign(connection: Connection, known: Collection[str]) -> list[str]:
+    """Return the triggers that are not this program's: one can change what is being written.
+
+    Args:
+        connection: Open.
+        known: Names of further triggers of this program.
+    """
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(
+            "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+        )
+    else:
+        rows = connection.execute(
+            text(
+                "SELECT tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+                "JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+                "WHERE NOT tgisinternal AND nspname = current_schema() ORDER BY tgname"
+            )
+        )
+    wanted = {*_statements(connection), *known}
+    return [f"{name} on {table}" for name, table in rows if name not in wanted]
 
 
 def may_rewrite(connection: Connection) -> list[str]:

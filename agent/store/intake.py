@@ -1,6 +1,6 @@
 """Write down what the watch sees, so that nothing is forgotten and nothing is news twice.
 
-In:  `Arrival`s. Out: rows of `content` and `path`. Next: `claims`.
+In:  `ListedFile`s. Out: rows of `content` and `path`. Next: `claims`.
 New bytes under a name nobody has read yet are the same version still growing; under a name that
 was read they are a new version, linked to the one before.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.sources import Whose
-    from agent.watch import Arrival
+    from agent.watch import ListedFile
 
 
 def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, int, int]]:
@@ -63,13 +63,13 @@ class Intake:
     reason: str | None = None
 
 
-def take_in(session: Session, whose: Whose, arrivals: Iterable[Arrival], intake: Intake) -> int:
+def take_in(session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake) -> int:
     """Write down files as the watch saw them; a file already written down changes nothing.
 
     Returns:
         How many of them are news.
     """
-    by_source: dict[tuple[str, str], list[Arrival]] = {}
+    by_source: dict[tuple[str, str], list[ListedFile]] = {}
     for arrival in arrivals:
         by_source.setdefault((arrival.source, str(arrival.folder)), []).append(arrival)
     count = 0
@@ -82,7 +82,7 @@ def take_in(session: Session, whose: Whose, arrivals: Iterable[Arrival], intake:
 
 
 def _take_in(
-    session: Session, whose: Whose, source_id: int, arrivals: Sequence[Arrival], intake: Intake
+    session: Session, whose: Whose, source_id: int, arrivals: Sequence[ListedFile], intake: Intake
 ) -> int:
     asked = (
         select(PathRow, ContentRow)
@@ -109,7 +109,7 @@ def _write_down(
     session: Session,
     whose: Whose,
     source_id: int,
-    arrivals: Sequence[tuple[Arrival, int | None]],
+    arrivals: Sequence[tuple[ListedFile, int | None]],
     intake: Intake,
 ) -> None:
     if not arrivals:
@@ -146,7 +146,7 @@ def _write_down(
     )
 
 
-def _facts(arrival: Arrival, at: datetime) -> dict[str, object]:
+def _facts(arrival: ListedFile, at: datetime) -> dict[str, object]:
     return {
         "relative": arrival.relative,
         "size_bytes": arrival.size_bytes,
@@ -160,7 +160,7 @@ def _meet_again(
     session: Session,
     whose: Whose,
     met: tuple[PathRow, ContentRow],
-    arrival: Arrival,
+    arrival: ListedFile,
     intake: Intake,
 ) -> bool:
     path, content = met
@@ -179,7 +179,7 @@ def _meet_again(
     return True
 
 
-def _same(path: PathRow, arrival: Arrival) -> bool:
+def _same(path: PathRow, arrival: ListedFile) -> bool:
     return (path.size_bytes, path.mtime_ns, path.ctime_ns) == (
         arrival.size_bytes,
         arrival.mtime_ns,
@@ -200,7 +200,7 @@ def _meet_unchanged(
 
 
 def _grow(
-    session: Session, path: PathRow, content: ContentRow, arrival: Arrival, intake: Intake
+    session: Session, path: PathRow, content: ContentRow, arrival: ListedFile, intake: Intake
 ) -> None:
     path.size_bytes, path.mtime_ns, path.ctime_ns = (
         arrival.size_bytes,

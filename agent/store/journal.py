@@ -100,6 +100,7 @@ class Claim:
         attempts: How often it was tried, this time included.
         origin: "watch", "import" or "api". lane: "urgent", "fresh" or "backlog".
         process_data: What was given with the file; the path's own is not in it.
+        noted: Order → specimen that notes next to it named while it waited.
     """
 
     content_id: int
@@ -114,6 +115,7 @@ class Claim:
     origin: str = "watch"
     lane: str = "fresh"
     process_data: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    noted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def path(self) -> Path:

@@ -180,6 +180,8 @@ def decide(
     two = _asks_two(micrograph, result)
     standing = _standing(_rows(session, [micrograph.id or 0]))
     before = votes.holding(standing, two=two)
+    if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
+        raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
         raise Overtaken(f"{public_id}: {before.by if before else 'somebody'} decided meanwhile.")
     if before and _needs_a_reason(session, decision, before):
@@ -371,6 +373,13 @@ def _current_result(session: Session, micrograph: MicrographRow) -> ResultRow | 
     return session.exec(asked).first()
 
 
+def _is_result_of(session: Session, number: int, micrograph: MicrographRow) -> bool:
+    asked = select(ResultRow.id).where(
+        ResultRow.id == number, ResultRow.micrograph_id == micrograph.id
+    )
+    return session.exec(asked).first() is not None
+
+
 def _queue_again(session: Session, micrograph: MicrographRow) -> None:
     from agent.store.results import rank_of  # noqa: PLC0415 - results stands above labels
     from agent.store.specimens import is_urgent  # noqa: PLC0415
@@ -400,6 +409,7 @@ def _remember(
         "viewing_s": row.viewing_s,
         "blind": row.blind,
         "bulk": row.bulk,
+        "after_record": row.after_record,
     }
     trail.append(
         session,

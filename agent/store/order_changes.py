@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func
 from sqlmodel import col, select
 
 from agent.store import trail
@@ -89,14 +88,15 @@ class OrderChanges:
     def heads(self) -> Heads:
         """Return where the audit log and the results end now."""
         with reading(self._engine) as session:
-            newest = session.exec(select(func.max(TrailRow.id))).one()
-            result = session.exec(select(func.max(ResultRow.id))).one()
+            # Not max(): with the site in the statement SQLite would read the whole table.
+            newest = session.exec(_newest(col(TrailRow.id))).first()
+            result = session.exec(_newest(col(ResultRow.id))).first()
             return Heads(newest or 0, result or 0)
 
     def newest_content(self) -> int:
         """Return the number of the newest content that a file brought, 0 where there is none."""
         with reading(self._engine) as session:
-            return session.exec(select(func.max(ContentRow.id))).one() or 0
+            return session.exec(_newest(col(ContentRow.id))).first() or 0
 
     def since(self, heads: Heads, *, without: tuple[str, ...]) -> Changes:
         """Return the orders that were touched after a place in the audit log.
@@ -182,6 +182,10 @@ class OrderChanges:
             )
             for said, number in session.exec(fields):
                 yield from (one for one in (said, number) if one)
+
+
+def _newest(number: Any) -> Any:
+    return select(number).order_by(number.desc()).limit(1)
 
 
 def _prefixes(subject: str) -> Iterator[str]:

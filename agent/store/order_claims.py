@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
+from agent.store import trail
 from agent.store.tables import MicrographRow, OrderClaimRow, OrderRow
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.sources import Whose
+
+
+CLAIMED = "order.claimed"
+"""Act of the audit log: something names an order for a field that does not belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +84,32 @@ def add(
         )
         if session.exec(known).first():
             continue
-        session.add(
-            OrderClaimRow(
-                site_id=whose.site_id,
-                micrograph_id=micrograph.id or 0,
-                order_id=order.id or 0,
-                specimen=claim.specimen,
-                origin=claim.origin,
-                file=claim.file,
-                at=at,
-            )
+        row = OrderClaimRow(
+            site_id=whose.site_id,
+            micrograph_id=micrograph.id or 0,
+            order_id=order.id or 0,
+            specimen=claim.specimen,
+            origin=claim.origin,
+            file=claim.file,
+            at=at,
         )
+        session.add(row)
         session.flush()
+        trail.append(
+            session,
+            whose.site_id,
+            at=at,
+            actor="agent",
+            act=CLAIMED,
+            subject=order.number,
+            facts={
+                "claim": row.id,
+                "micrograph": micrograph.public_id,
+                "specimen": claim.specimen,
+                "origin": claim.origin,
+                "file": claim.file,
+            },
+        )
 
 
 def list_claims(session: Session, order: OrderRow) -> tuple[OrderClaim, ...]:

@@ -15,7 +15,16 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import labels, order_claims, order_lists, records, results, specimens, trail
+from agent.store import (
+    filing,
+    labels,
+    order_claims,
+    order_lists,
+    records,
+    results,
+    specimens,
+    trail,
+)
 from agent.store.engine import reading, writing
 from agent.store.journal import Lane, chunks
 from agent.store.order_claims import ClaimedPlace
@@ -545,6 +554,7 @@ class Orders:
             if lead:
                 order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
             facts = {"reason": reason, "before": before, "now": dict(keys), "lead": lead}
+            facts |= {filing.AFTER: filing.describe_place(session, row)}
             self._remember(
                 session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
             )

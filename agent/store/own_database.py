@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from contextlib import suppress
@@ -19,6 +20,7 @@ from sqlmodel import Session
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import trail
+from agent.store.site_scope import EVERY_SITE, bind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MARK = "database.json"
 """File of the data folder that holds the hash of the first act."""
+SHA256 = re.compile("[0-9a-f]{64}")
 ARCHIVED = ("crops", "originals")
 WHAT_TO_DO = (
     "Put the lab's database back (agent restore FILE, or the right store.url). Where this one is "
@@ -44,48 +47,93 @@ def require_own(engine: Engine, folder: Path) -> None:
     Raises:
         BadStore: It is not the database of this folder; the sentence says what to do.
     """
-    mark = _read(folder)
+    if sentence := _find_refusal(engine, folder):
+        raise BadStore(f"{engines.place(engine)}: {sentence}. {WHAT_TO_DO}")
+
+
+def require_lost(engine: Engine, folder: Path) -> None:
+    """Refuse to begin anew where the database is the folder's own.
+
+    Args:
+        engine: The database, not yet brought up.
+        folder: The data folder.
+
+    Raises:
+        BadStore: There is nothing to begin anew.
+    """
+    if not _find_refusal(engine, folder):
+        raise BadStore(
+            f"nothing to begin anew: {engines.place(engine)} is the database of {folder}; nothing "
+            "was changed."
+        )
+
+
+def _find_refusal(engine: Engine, folder: Path) -> str:
+    """Return why a database is not the folder's own, "" where it is."""
+    mark = find_mark(folder)
     with engines.opening(engine):
         first = _find_first(engine)
-    if mark == "":
-        return  # begun anew, and nothing was done since
-    if first is None and (mark or _has_archive(folder)):
-        raise BadStore(
-            f"{engines.place(engine)}: the database is empty, but {folder} holds what a lab has "
-            f"archived; every file would be read again, and no account would hold. {WHAT_TO_DO}"
-        )
-    if mark is not None and first is not None and first != mark:
-        raise BadStore(
-            f"{engines.place(engine)}: the database of another lab, or one that was emptied: its "
-            f"first act is not the one that {folder / MARK} holds. {WHAT_TO_DO}"
-        )
-    if mark is None and first is not None and _is_strange(engine, folder):
-        raise BadStore(
-            f"{engines.place(engine)}: the database of another lab: it knows none of the pictures "
-            f"in {folder / ARCHIVED[0]}. {WHAT_TO_DO}"
-        )
+        if first is None and (mark or _has_archive(folder)):
+            return (
+                f"the database is empty, but {folder} holds what a lab has archived; every file "
+                "would be read again, and no account would hold"
+            )
+        if mark and first is not None and first != mark:
+            return (
+                "the database of another lab, or one that was emptied: its first act is not the "
+                f"one that {folder / MARK} holds"
+            )
+        if not mark and first == "" and _had_acts(engine):
+            return "every act of its trail was deleted, so no account holds"
+        if not mark and first is not None and _is_strange(engine, folder):
+            return (
+                "the database of another lab: it knows none of the pictures in "
+                f"{folder / ARCHIVED[0]}"
+            )
+    return ""
 
 
 def keep_mark(engine: Engine, folder: Path) -> None:
     """Write the hash of the first act into the data folder, once there is one."""
-    if _read(folder):
-        return
-    with engines.reading(engine) as session:
+    if not find_mark(folder):
+        renew_mark(engine, folder)
+
+
+def renew_mark(engine: Engine, folder: Path) -> None:
+    """Write the hash of the first act over the one that the data folder holds, if there is one."""
+    with engines.reading(bind(engine, EVERY_SITE)) as session:
         first = trail.first_sha256(session)
     if first:
         _write(folder, first)
 
 
-def begin_anew(folder: Path) -> str:
-    """Let the next database that is opened be the folder's; return the mark of the one before."""
-    before = _read(folder) or ""
-    _write(folder, "")
-    return before
+def mark_restored(url: str, folder: Path) -> None:
+    """Write the mark of a database that was just restored: it is the folder's.
+
+    Args:
+        url: Address of the database.
+        folder: The data folder.
+    """
+    engine = engines.make_engine(url)
+    try:
+        with engines.opening(engine):
+            first = _find_first(engine)
+    finally:
+        engine.dispose()
+    if first:
+        _write(folder, first)
+    else:
+        (folder / MARK).unlink(missing_ok=True)
 
 
-def forget_mark(folder: Path) -> None:
-    """Remove the mark: a back-up was restored, and its database is the folder's."""
-    (folder / MARK).unlink(missing_ok=True)
+def find_mark(folder: Path) -> str:
+    """Return the hash that the folder holds, "" where it has none or what it has is no hash."""
+    try:
+        document = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        mark = document["first_act"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return mark if isinstance(mark, str) and SHA256.fullmatch(mark) else ""
 
 
 def make_private(folder: Path) -> None:
@@ -101,15 +149,6 @@ def make_private(folder: Path) -> None:
         status = folder.stat()
         if status.st_mode & stat.S_IRWXO and status.st_uid == os.geteuid():
             folder.chmod(stat.S_IMODE(status.st_mode) & ~stat.S_IRWXO)
-
-
-def _read(folder: Path) -> str | None:
-    """Return the hash that the folder holds, "" where it was begun anew, None where it has none."""
-    try:
-        document = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        return str(document["first_act"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _write(folder: Path, first: str) -> None:
@@ -128,13 +167,21 @@ def _find_first(engine: Engine) -> str | None:
     file = engines.sqlite_file(engine.url) if engines.is_sqlite(engine) else None
     if file and (not file.exists() or not file.stat().st_size):
         return None
-    with engine.connect() as connection:
+    with bind(engine, EVERY_SITE).connect() as connection:
         if not inspect(connection).has_table("trail"):
             return None
         with Session(connection) as session:
             first = trail.first_sha256(session)
         has_site = connection.execute(text("SELECT 1 FROM site LIMIT 1")).first() is not None
     return first if first or has_site else None
+
+
+def _had_acts(engine: Engine) -> bool:
+    """Return whether SQLite ever gave a number to an act; PostgreSQL does not keep that."""
+    if not engines.is_sqlite(engine):
+        return False
+    with engine.connect() as connection, Session(connection) as session:
+        return trail.last_number(session) > 0
 
 
 def _is_strange(engine: Engine, folder: Path) -> bool:
@@ -145,7 +192,7 @@ def _is_strange(engine: Engine, folder: Path) -> bool:
     archived = {path.name[:64] for path in (folder / ARCHIVED[0]).glob("??/*") if path.is_file()}
     if not archived:
         return False
-    with engine.connect() as connection:
+    with bind(engine, EVERY_SITE).connect() as connection:
         if not inspect(connection).has_table("micrograph"):
             return False
         known = connection.execute(text("SELECT sha256 FROM micrograph"))

@@ -58,6 +58,10 @@ class Landmarked:
     landmarks: bytes | None
 
 
+FOUND = "place.found"
+"""Act of the audit log: two micrographs show one place."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlaceMatch:
     """An earlier micrograph that shows the same place.
@@ -242,9 +246,10 @@ class Places:
             row = session.get(PlaceRow, micrograph_id)
             if row is None:
                 return
-            for match in matches:
-                if match.other_id == micrograph_id:
-                    continue
+            others = [match for match in matches if match.other_id != micrograph_id]
+            if others:
+                trail.lock(session)
+            for match in others:
                 first, second = sorted((micrograph_id, match.other_id))
                 values = {
                     "site_id": self._whose.site_id,
@@ -260,9 +265,34 @@ class Places:
                 }
                 # Another agent may be writing the same pair at this moment.
                 insert = insert_for(session)
-                session.execute(insert(SamePlaceRow).values(**values).on_conflict_do_nothing())
+                added = session.connection().execute(
+                    insert(SamePlaceRow).values(**values).on_conflict_do_nothing()
+                )
+                if added.rowcount:
+                    self._remember_pair(session, values, at=at)
             row.compared_at = row.compared_at or at
             session.add(row)
+
+    def _remember_pair(self, session: Session, pair: Mapping[str, Any], *, at: datetime) -> None:
+        wanted = select(MicrographRow.id, MicrographRow.public_id).where(
+            col(MicrographRow.id).in_([pair["micrograph_id"], pair["other_id"]])
+        )
+        ids = dict(session.exec(wanted).all())
+        facts = {
+            "other": ids.get(pair["other_id"], ""),
+            "share": float(pair["share"]),
+            "area_px": float(pair["area_px"]),
+            "sha256": trail.sha256_of(pair["facts"]),
+        }
+        trail.append(
+            session,
+            self._whose.site_id,
+            at=at,
+            actor="agent",
+            act=FOUND,
+            subject=ids.get(pair["micrograph_id"], ""),
+            facts=facts,
+        )
 
     def known(self, public_ids: Collection[str]) -> KnownPlaces:
         """Return what is known of the places of some micrographs."""

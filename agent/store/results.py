@@ -16,7 +16,17 @@ from sqlalchemy import Text, cast, func, literal_column, or_, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import fates, labels, order_claims, places, records, specimens, votes
+from agent.store import (
+    fates,
+    filing,
+    labels,
+    order_claims,
+    places,
+    records,
+    specimens,
+    trail,
+    votes,
+)
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
@@ -179,6 +189,8 @@ def write(
     Raises:
         OtherBundle: Its specimen is judged by another bundle; the transaction must be given up.
     """
+    if finding.claims:
+        trail.lock(session)  # before the specimen's row, as two agents may write crosswise
     micrograph = _micrograph(session, content, relative, finding, at=at)
     places.add(session, micrograph, finding.landmarks)
     if finding.origin != "import" and micrograph.specimen_id is None and not micrograph.unassigned:
@@ -285,6 +297,7 @@ def _write_result(
     if role == LIVE and not labels.histories(session, [micrograph.id or 0]):
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)
+    row.filed = filing.describe(session, row, micrograph)
     session.add(row)
     session.flush()
 

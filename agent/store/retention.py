@@ -1,23 +1,34 @@
-"""Say whose pixels may be deleted: those that nothing and nobody refers to any more.
+"""Find whose pixels may be deleted: those that nothing refers to any more.
 
-In:  an age. Out: `Kept`s. Next: `agent prune`, which deletes the files and has it written down.
-Rows are never deleted. Flagged, labelled and imported micrographs and those of a round robin are
-kept for good, and so is all of an order on legal hold: a result, a bundle or a person may still be
-asked about them.
+Rows are never deleted. Flagged, labelled and imported micrographs and those of a round robin, a
+check, a validation or a study are kept for good, and so is all of an order on hold. What a
+statement names is evidence until the statement's own retention ends.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists
-from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from agent.store import specimens, trail
 from agent.store.journal import chunks
-from agent.store.tables import CampaignImageRow, LabelRow, MicrographRow, OrderRow, ResultRow
+from agent.store.tables import (
+    CampaignImageRow,
+    LabelRow,
+    MicrographRow,
+    OrderRow,
+    RecordRow,
+    ResultRow,
+    SpecimenRow,
+    StatementRow,
+)
 from agent.triage import Handling
 
 if TYPE_CHECKING:
@@ -59,42 +70,163 @@ def kept(session: Session, whose: Whose, *, after: int = 0) -> Iterator[Kept]:
     yield from _kept(session, asked, after=after)
 
 
-def prunable(session: Session, whose: Whose, *, before: datetime) -> Iterator[Kept]:
-    """Say whose crops and maps may go: taken before, and nothing refers to them."""
-    asked = select(MicrographRow).where(
-        MicrographRow.site_id == whose.site_id,
-        col(MicrographRow.pruned_at).is_(None),
-        col(MicrographRow.taken_at) < before,
-        ~_is_needed(MicrographRow),
+class KeptFor(StrEnum):
+    """Why pixels stay, the strongest reason first; the values are words for the operator."""
+
+    HOLD = "of an order on hold"
+    STATEMENT = "named by a statement"
+    LABEL = "labelled"
+    CAMPAIGN = "of a round robin"
+    RECORD = "named by a check, a validation or a study"
+    FLAGGED = "flagged for review"
+    BROUGHT = "imported or sent by a program"
+    OTHER_SITE = "also archived by another site"
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPlan:
+    """What may be pruned, and what may not.
+
+    Attributes:
+        prunable: Whose pixels may go.
+        kept: Reason → how many that are old enough stay for it; each counts once.
+    """
+
+    prunable: tuple[Kept, ...]
+    kept: dict[KeptFor, int]
+
+
+def plan_retention(
+    session: Session, whose: Whose, kind: str, *, before: datetime, statements_since: datetime
+) -> RetentionPlan:
+    """Return whose crops or originals may go.
+
+    Args:
+        session: Open.
+        whose: The site.
+        kind: "crops" or "originals".
+        before: What was taken before may go.
+        statements_since: What a statement of this time or later names is evidence.
+    """
+    named = _named_by_statements(session, whose, statements_since)
+    evidence = _Evidence(_held(session, whose), named, _named_by_records(session, whose))
+    counts: Counter[KeptFor] = Counter()
+    if kind == "crops":
+        may_go: list[Kept] = []
+        for one, reason in _reasons(session, whose, evidence, before):
+            if one.pruned_at is not None:
+                continue
+            if reason:
+                counts[reason] += 1
+            else:
+                may_go.append(one)
+        return RetentionPlan(tuple(may_go), _in_order(counts))
+    young = select(MicrographRow.sha256).where(col(MicrographRow.taken_at) >= before)
+    needed = set(session.exec(young))
+    originals: list[Kept] = []
+    for one, reason in _reasons(session, whose, evidence, before):
+        if reason:
+            needed.add(one.sha256)
+        if reason and one.has_original:
+            counts[reason] += 1
+        elif one.has_original:
+            originals.append(one)
+    may_go = [one for one in originals if one.sha256 not in needed]
+    return RetentionPlan(tuple(may_go), _in_order(counts))
+
+
+def _in_order(counts: Counter[KeptFor]) -> dict[KeptFor, int]:
+    return {reason: counts[reason] for reason in KeptFor if counts[reason]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What refers to micrographs: held orders, statements and records.
+
+    Attributes:
+        held: Keys of the numbers of held orders, and row ids of their specimens.
+        stated, recorded: Public ids that are named.
+    """
+
+    held: tuple[frozenset[str], frozenset[int]]
+    stated: frozenset[str]
+    recorded: frozenset[str]
+
+
+def _held(session: Session, whose: Whose) -> tuple[frozenset[str], frozenset[int]]:
+    asked = select(OrderRow).where(
+        OrderRow.site_id == whose.site_id, col(OrderRow.legal_hold).is_(True)
     )
-    yield from _kept(session, asked)
-
-
-def prunable_originals(session: Session, whose: Whose, *, before: datetime) -> Iterator[Kept]:
-    """Say whose original bytes may go: those of contents of which no page is needed."""
-    page = aliased(MicrographRow)
-    needed = select(page.sha256).where((col(page.taken_at) >= before) | _is_needed(page))
-    asked = select(MicrographRow).where(
-        MicrographRow.site_id == whose.site_id,
-        col(MicrographRow.taken_at) < before,
-        col(MicrographRow.sha256).not_in(needed),
+    orders = session.exec(asked).all()
+    specimens_of = select(SpecimenRow.id).where(
+        col(SpecimenRow.order_id).in_([one.id for one in orders])
     )
-    yield from (one for one in _kept(session, asked) if one.has_original)
+    keys = frozenset(whose.key(one.number) for one in orders)
+    return keys, frozenset(one or 0 for one in session.exec(specimens_of))
 
 
-def _is_needed(page: type[MicrographRow]) -> Any:
+def _named_by_statements(session: Session, whose: Whose, since: datetime) -> frozenset[str]:
+    asked = select(StatementRow.document).where(
+        StatementRow.site_id == whose.site_id, col(StatementRow.at) >= since
+    )
+    texts = session.exec(asked.execution_options(yield_per=100))
+    return frozenset(name for text in texts for name in _PUBLIC_ID.findall(text))
+
+
+def _named_by_records(session: Session, whose: Whose) -> frozenset[str]:
+    asked = select(RecordRow.subject, RecordRow.facts).where(
+        RecordRow.site_id == whose.site_id, col(RecordRow.kind).not_in(OF_STATEMENTS)
+    )
+    names: set[str] = set()
+    for subject, facts in session.exec(asked.execution_options(yield_per=100)):
+        names.update(_PUBLIC_ID.findall(subject), _PUBLIC_ID.findall(json.dumps(facts)))
+    return frozenset(names)
+
+
+OF_STATEMENTS = ("outbox", "outbox_files", "outbox_written", "outbox_floor")
+"""Kinds of records that repeat what a statement holds, whose own retention decides."""
+_PUBLIC_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?:-p[0-9]+)?(?![0-9a-f])")
+
+
+def _reasons(
+    session: Session, whose: Whose, evidence: _Evidence, before: datetime
+) -> Iterator[tuple[Kept, KeptFor | None]]:
+    """Yield what is archived of each micrograph with why it stays, None where it may go."""
+    page, (keys, specimens_of) = MicrographRow, evidence.held
     flagged = exists().where(
         col(ResultRow.micrograph_id) == col(page.id),
         col(ResultRow.handling) != Handling.AUTOMATIC.value,
     )
     labelled = exists().where(col(LabelRow.micrograph_id) == col(page.id))
-    held = exists().where(
-        col(OrderRow.site_id) == col(page.site_id),
-        col(OrderRow.number) == col(page.order),
-        col(OrderRow.legal_hold).is_(True),
-    )
     rated = exists().where(col(CampaignImageRow.micrograph_id) == col(page.id))
-    return flagged | labelled | held | rated | (col(page.origin) != "watch")
+    asked = (
+        select(page, flagged, labelled, rated)
+        .where(page.site_id == whose.site_id, col(page.taken_at) < before)
+        .order_by(col(page.id))
+        .limit(CHUNK)
+    )
+    last = 0
+    while rows := session.exec(asked.where(col(page.id) > last)).all():
+        last = rows[-1][0].id or 0
+        for row, is_flagged, is_labelled, is_rated in rows:
+            why = {
+                KeptFor.HOLD: row.specimen_id in specimens_of
+                or bool(row.order and whose.key(row.order) in keys),
+                KeptFor.STATEMENT: row.public_id in evidence.stated,
+                KeptFor.LABEL: is_labelled,
+                KeptFor.CAMPAIGN: is_rated,
+                KeptFor.RECORD: row.public_id in evidence.recorded,
+                KeptFor.FLAGGED: is_flagged,
+                KeptFor.BROUGHT: row.origin != "watch",
+            }
+            yield _to_kept(row), next((reason for reason, holds in why.items() if holds), None)
+        session.expunge_all()
+
+
+def _to_kept(row: MicrographRow) -> Kept:
+    return Kept(
+        row.public_id, row.sha256, row.page, dict(row.artefacts), row.pruned_at, row.id or 0
+    )
 
 
 def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
@@ -102,9 +234,36 @@ def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
     while rows := session.exec(ordered.where(col(MicrographRow.id) > last)).all():
         last = rows[-1].id
         for row in rows:
-            artefacts = dict(row.artefacts)
-            yield Kept(row.public_id, row.sha256, row.page, artefacts, row.pruned_at, row.id or 0)
+            yield _to_kept(row)
         session.expunge_all()
+
+
+def has_content(session: Session, sha256: str) -> bool:
+    """Return whether the site has a micrograph of a content."""
+    asked = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
+    return session.exec(asked).first() is not None
+
+
+def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
+    """Return a plan without what other sites have archived too.
+
+    Args:
+        every: Reads all sites.
+        whose: The site that asks.
+        plan: What it would prune.
+    """
+    elsewhere: set[str] = set()
+    for some in chunks(sorted({one.sha256 for one in plan.prunable})):
+        asked = select(MicrographRow.sha256).where(
+            col(MicrographRow.sha256).in_(some),
+            MicrographRow.site_id != whose.site_id,
+            col(MicrographRow.pruned_at).is_(None),
+        )
+        elsewhere |= set(every.exec(asked))
+    prunable = tuple(one for one in plan.prunable if one.sha256 not in elsewhere)
+    counts = Counter(plan.kept)
+    counts[KeptFor.OTHER_SITE] = len(plan.prunable) - len(prunable)
+    return RetentionPlan(prunable, _in_order(counts))
 
 
 def pruned(
@@ -132,11 +291,28 @@ def pruned(
 
 
 def set_legal_hold(
-    session: Session, whose: Whose, number: str, *, hold: bool, by: str, at: datetime
-) -> None:
-    """Keep everything of an order from being pruned, or let it go again."""
+    session: Session,
+    whose: Whose,
+    number: str,
+    *,
+    hold: bool,
+    by: str,
+    at: datetime,
+    reason: str = "",
+) -> str:
+    """Keep everything of an order from being pruned, or let it go again; the order's number."""
     row = specimens.order_row(session, whose, number, at=at)
     row.legal_hold = hold
     session.add(row)
     act = "order.held" if hold else "order.released"
-    trail.append(session, whose.site_id, at=at, actor=by, act=act, subject=number)
+    facts = {"reason": reason} if reason else {}
+    trail.append(session, whose.site_id, at=at, actor=by, act=act, subject=row.number, facts=facts)
+    return row.number
+
+
+def is_known_order(session: Session, whose: Whose, number: str) -> bool:
+    """Return whether an order is known, or a micrograph names it, in any spelling."""
+    if specimens.find_order(session, whose, number):
+        return True
+    named = select(MicrographRow.order).where(MicrographRow.site_id == whose.site_id).distinct()
+    return whose.key(number) in {whose.key(one) for one in session.exec(named) if one}

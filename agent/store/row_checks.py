@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import belonging_checks, reported_results, trail
+from agent.store import (
+    belonging_checks,
+    claim_checks,
+    filing_checks,
+    lost_seals,
+    reported_results,
+    seals,
+    trail,
+)
+from agent.store.odd_shapes import ODD, name_odd
 from agent.store.records import FACTS_SHA256
+from agent.store.site_scope import get_site
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
     AccountRow,
@@ -53,10 +63,11 @@ LABEL_FACTS = (
     "viewing_s",
     "blind",
     "bulk",
+    "after_record",
 )
 SHORTENED = ("outbox_files.recorded",)
 """Records of which acts of earlier versions hold a part, without the hash of the whole."""
-LATER_FACTS = ("viewing_s", "blind", "bulk")
+LATER_FACTS = ("viewing_s", "blind", "bulk", "after_record")
 """Facts of a label that acts of earlier versions do not hold."""
 
 
@@ -87,39 +98,63 @@ class _Acts:
     superseded: dict[str, TrailEntry] = field(default_factory=dict)
     places: dict[frozenset[str], TrailEntry] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
+    inherited: frozenset[str] = frozenset()
 
 
-def examine(session: Session) -> RowChecks:
-    """Compare every row of evidence with the audit log."""
-    acts = _gather(session)
+def examine(session: Session, covered: dict[str, int]) -> RowChecks:
+    """Compare every row of evidence of a site with the audit log.
+
+    Args:
+        session: Of the site.
+        covered: As `find_covered` has it.
+    """
+    acts, odd = _gather(session)
+    acts.covered = covered
     coverage = {row.name: row for row in session.exec(select(CoverageRow))}
-    faults = [
-        *_coverage(acts, coverage.values()),
-        *_labels(session, acts),
-        *_records(session, acts, coverage),
-        *_promotions(session, acts),
-        *_orders(session, acts, coverage),
-        *_nights(session, acts, coverage),
-        *_specifications(session, acts),
-        *_accounts(session, acts),
-        *_superseded(session, acts),
-        *_places(session, acts),
-        *belonging_checks.find_differences(session),
-    ]
+    compared = {
+        "trail_coverage": _coverage(acts, coverage.values()),
+        "label": _labels(session, acts),
+        "record": _records(session, acts, coverage),
+        "promotion": _promotions(session, acts),
+        "order": _orders(session, acts, coverage),
+        "night": _nights(session, acts, coverage),
+        "specification": _specifications(session, acts),
+        "account": _accounts(session, acts),
+        "superseded fields": _superseded(session, acts),
+        "same_place": _places(session, acts),
+        "fields and orders": belonging_checks.find_differences(session),
+        "result": filing_checks.find_differences(session),
+        "claims and places": claim_checks.find_differences(session, coverage),
+        "seals": seals.find_differences(session),
+        "unusable files": lost_seals.find_differences(session),
+    }
+    faults = [*odd]
+    for what, sentences in compared.items():
+        faults += name_odd(what, sentences)
     notes = [
         f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "
         f"{row.since:%Y-%m-%d}, as an earlier version did not keep their values"
         for row in coverage.values()
         if row.newest_id and row.name == "order"
     ]
+    notes += trail.clock_notes(session)
+    if uncovered := seals.find_uncovered(session):
+        notes.append(uncovered)
     return RowChecks(tuple(faults), tuple(notes))
 
 
-def _gather(session: Session) -> _Acts:
-    acts = _Acts()
+def _gather(session: Session) -> tuple[_Acts, list[str]]:
+    """Return the acts, and a sentence for each that no version of this program wrote."""
+    acts, odd = _Acts(), []
     for entry in trail.entries(session):
-        _sort_in(acts, entry)
-    return acts
+        try:
+            _sort_in(acts, entry)
+        except ODD as error:
+            odd.append(
+                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
+                f"({type(error).__name__}: {error})"
+            )
+    return acts, odd
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
@@ -136,8 +171,9 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == COVERED_FROM and not acts.covered:
-        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED}
+    elif act == trail.SEPARATED:
+        acts.inherited = frozenset(facts["specifications"])
+        acts.accounts = defaultdict(dict, facts["accounts"])
     else:
         _sort_in_change(acts, entry)
 
@@ -155,6 +191,16 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
         acts.superseded[entry.subject] = entry
     elif act == "place.decided":
         acts.places[frozenset((entry.subject, str(facts.get("other"))))] = entry
+
+
+def find_covered(every: Session) -> dict[str, int]:
+    """Return table → its newest row before the audit log held values; of a session of all sites."""
+    covered: dict[str, int] = {}
+    for entry in trail.entries(every, act=COVERED_FROM):
+        # A later migration covers further tables; of one table the first act counts.
+        facts = entry.facts
+        covered = {key: facts[key] for key in facts if key != trail.SIGNED} | covered
+    return covered
 
 
 def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:
@@ -266,7 +312,8 @@ def _promotions(session: Session, acts: _Acts) -> Iterator[str]:
         if "promotion" in entry.facts
     }
     left = {id(entry): entry for entry in acts.promotions.values()}
-    for row in session.exec(select(PromotionRow).order_by(col(PromotionRow.id))):
+    own = col(PromotionRow.site_id) == get_site(session)
+    for row in session.exec(select(PromotionRow).where(own).order_by(col(PromotionRow.id))):
         key = (row.bundle, row.by, row.promoted_at)
         entry = by_number.get(row.id or 0) or acts.promotions.get(key)
         what = f"promotion {row.id} of {row.bundle}"
@@ -336,7 +383,8 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
         entry = left.pop(row.sha256, None)
         what = f"specification {row.name}, version {row.version}"
         if entry is None:
-            yield f"{what}: approved by {row.approved_by} is not in the trail"
+            if row.sha256 not in acts.inherited:
+                yield f"{what}: approved by {row.approved_by} is not in the trail"
             continue
         was = {"name": entry.subject, "approved_by": entry.actor, "seen_at": entry.at}
         was |= {"version": entry.facts.get("version"), "entry": entry.facts.get("entry")}
@@ -349,7 +397,8 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
 
 def _accounts(session: Session, acts: _Acts) -> Iterator[str]:
     left = dict(acts.accounts)
-    for row in session.exec(select(AccountRow).order_by(col(AccountRow.id))):
+    own = col(AccountRow.site_id) == get_site(session)
+    for row in session.exec(select(AccountRow).where(own).order_by(col(AccountRow.id))):
         was = left.pop(row.name, None)
         if was is None:
             yield f"account {row.name}: {row.role} is not in the trail"

@@ -7,8 +7,7 @@ Alembic is only loaded when there is something to do, so that `agent files` answ
 from __future__ import annotations
 
 import logging
-import sqlite3
-from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
@@ -16,30 +15,47 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards
+from agent.store import guards, site_policies, site_references
+from agent.store.row_counts import count_rows
+from agent.store.site_scope import SCHEMA
+from agent.store.tables import SITE
+from agent.store.upgrade import Progress, Upgrade, estimate_s, keep_before
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0008"
+HEAD = "0010"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
 
 
-def bring_up(engine: Engine) -> None:
+def bring_up(
+    engine: Engine,
+    *,
+    folder: Path | None = None,
+    listen: Callable[[Upgrade], None] = lambda _upgrade: None,
+) -> None:
     """Make the tables, or migrate them to this program's schema; nothing to do is usual.
+
+    Args:
+        engine: The database.
+        folder: The data folder, where a PostgreSQL is dumped before; None: it is not.
+        listen: Called with how far an upgrade is, also from another thread.
 
     Raises:
         BadStore: The database is newer than this program, is not ours, or cannot be opened.
     """
     with engines.opening(engine):
         found = _revision(engine)
-        if found != HEAD:
-            if found is not None:
-                _keep_before(engine, found)
+        if found is None:
             _migrate(engine)
+        elif found != HEAD:
+            _upgrade(engine, found, folder, Progress(listen))
 
 
 def lay_missing_guards(engine: Engine) -> bool:
@@ -49,38 +65,73 @@ def lay_missing_guards(engine: Engine) -> bool:
     """
     with engines.opening(engine):
         with engine.connect() as connection:
-            if guards.are_laid(connection):
+            if (
+                guards.are_laid(connection)
+                and site_references.are_laid(connection)
+                and not site_policies.find_missing(connection)
+            ):
                 return False
         try:
-            with engine.execution_options(writes=True).begin() as connection:
+            with (
+                engine.connect().execution_options(
+                    **engines.WRITES, **{SITE: SCHEMA}
+                ) as connection,
+                connection.begin(),
+            ):
                 guards.lay(connection)
+                site_policies.lay(connection)
+                site_references.lay(connection)
         except ProgrammingError:
             return False
     return True
 
 
-def _keep_before(engine: Engine, found: str) -> None:
-    """Copy a SQLite database beside itself before it is changed; a copy that is there is enough.
+def _upgrade(engine: Engine, found: str, folder: Path | None, progress: Progress) -> None:
+    """Migrate a database that has rows: keep it as it was, and tell how far it is."""
+    titles = _list_steps(found)
+    if not titles:  # a newer one, which is refused without a copy
+        _migrate(engine)
+        return
+    rows = _count_rows(engine)
+    upgrade = Upgrade(
+        place=engines.place(engine),
+        before=found,
+        after=HEAD,
+        steps=len(titles),
+        rows=rows,
+        estimate_s=estimate_s(rows, len(titles)),
+        title="it is copied first",
+    )
+    progress.change(upgrade)
+    with progress.ticking():
+        kept, note = keep_before(engine, found, HEAD, folder)
+        upgrade = replace(upgrade, kept=kept, note=note)
+        progress.change(replace(upgrade, step=1, title=titles[0]))
 
-    PostgreSQL is not copied here: its programs may be missing, and it migrates in one transaction.
-    """
-    file = engines.sqlite_file(engine.url) if engines.is_sqlite(engine) else None
-    if file is None:
-        return
-    kept = file.with_name(f"{file.name}.before-schema-{HEAD}")
-    part = file.with_name(f".{kept.name}.part")
-    if kept.exists():
-        return
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(file)) as held, closing(sqlite3.connect(part)) as copied:
-        held.backup(copied)
-    try:
-        part.replace(kept)
-    except OSError as error:
-        raise BadStore(
-            f"{kept}: the copy before the change from schema {found} cannot be kept "
-            f"({error.strerror or error})."
-        ) from error
+        def applied(**_: object) -> None:
+            step = progress.now.step + 1 if progress.now else 1
+            if step <= len(titles):
+                progress.change(replace(upgrade, step=step, title=titles[step - 1]))
+
+        _migrate(engine, applied)
+    progress.change(replace(upgrade, step=len(titles), is_done=True))
+
+
+def _list_steps(found: str) -> list[str]:
+    """Return the titles of the migrations from a schema to this program's, [] for a newer one."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - half a second, only needed here
+
+    scripts = ScriptDirectory.from_config(configuration())
+    if found not in {one.revision for one in scripts.walk_revisions()}:
+        return []
+    steps = [one for one in scripts.iterate_revisions("head", found) if one.revision != found]
+    titles = [(one.doc or "").partition("\n")[0].partition(";")[0] for one in reversed(steps)]
+    return [title.strip() or f"step {number}" for number, title in enumerate(titles, start=1)]
+
+
+def _count_rows(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return sum(count_rows(connection).values())
 
 
 def _revision(engine: Engine) -> str | None:
@@ -91,21 +142,31 @@ def _revision(engine: Engine) -> str | None:
 def _revision_in(connection: Connection) -> str | None:
     tables = inspect(connection)
     if tables.has_table("alembic_version"):
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if tables.has_table("micrograph"):
+        number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if number is not None:
+            return str(number)
+    if not tables.has_table("micrograph"):
+        return None
+    where = engines.place(connection.engine)
+    if tables.has_table("trail"):
         raise BadStore(
-            f"{engines.place(connection.engine)}: has tables but no schema number; "
-            "it was not made by this program. Set store.folder or store.url to another place."
+            f"{where}: the lab's tables are there, but the table alembic_version, which holds the "
+            "number of their schema, was deleted or emptied. Stop the agent and put the newest "
+            "back-up in its place: agent restore FILE (the database that is there is kept)."
         )
-    return None
+    raise BadStore(
+        f"{where}: has tables but no schema number; it was not made by this program. "
+        "Set store.folder or store.url to another place."
+    )
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) -> None:
     from alembic import command  # noqa: PLC0415 - half a second, and only needed here
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = configuration()
-    with engine.execution_options(writes=True).connect() as connection:
+    writes = {**engines.WRITES, SITE: SCHEMA}
+    with engine.connect().execution_options(**writes) as connection:
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")  # foreign keys can only be put aside outside
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
@@ -120,10 +181,15 @@ def _migrate(engine: Engine) -> None:
                 f"this program knows {HEAD}); install the newer version or restore an older backup."
             )
         config.attributes["connection"] = connection
+        config.attributes["applied"] = applied
         logging.getLogger("alembic").setLevel(logging.WARNING)
         guards.remove(connection)
+        site_policies.remove(connection)
+        site_references.remove(connection)
         command.upgrade(config, "head")
         guards.lay(connection)
+        site_policies.lay(connection)
+        site_references.lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

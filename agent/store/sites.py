@@ -1,7 +1,6 @@
-"""Say how every site that shares this database stands, for the one page of all of them.
+"""Questions about all sites of a database: the one way past the site, and it writes nothing.
 
-In:  the database. Out: a `SiteSeen` a site. Next: `night`, which lays them side by side.
-Everything else in this room asks about one site alone.
+Everything else in this room is bound to one site, see `site_scope`.
 """
 
 from __future__ import annotations
@@ -9,18 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import or_
 from sqlmodel import col, func, select
 
-from agent.store import nights, results
+from agent.store import nights, results, sources
+from agent.store.engine import reading
+from agent.store.site_scope import EVERY_SITE, bind
 from agent.store.sources import Whose
-from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow
+from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Engine
     from sqlmodel import Session
 
     from agent.store.nights import NightRow
+    from agent.store.sources import AgentSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,41 @@ class SiteSeen:
     seen_at: datetime | None
 
 
-def every(session: Session) -> list[SiteSeen]:
-    """Say every site, by its name."""
-    sites = session.exec(select(SiteRow).order_by(col(SiteRow.name))).all()
-    return [_seen(session, site) for site in sites]
+class AllSites:
+    """Every question about all sites of a database; the engine refuses to write.
+
+    Args:
+        engine: At this program's schema.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = bind(engine, EVERY_SITE)
+
+    def sites(self) -> list[SiteSeen]:
+        """Return how each site stands, by its name."""
+        with reading(self._engine) as session:
+            rows = session.exec(select(SiteRow).order_by(col(SiteRow.name))).all()
+            return [_seen(session, row) for row in rows]
+
+    def agents(self) -> list[AgentSeen]:
+        """Return every agent of every site that ever used the database."""
+        with reading(self._engine) as session:
+            return sources.agents(session)
+
+    def names(self) -> list[str]:
+        """Return the names of the sites that have a source or an act; a mistyped name has none."""
+        acted = select(TrailRow.id).where(TrailRow.site_id == SiteRow.id).exists()
+        watched = select(SourceRow.id).where(SourceRow.site_id == SiteRow.id).exists()
+        asked = select(SiteRow.name).where(or_(acted, watched)).order_by(col(SiteRow.name))
+        with reading(self._engine) as session:
+            return list(session.exec(asked))
+
+    def sharing(self, what: str) -> list[str]:
+        """Return the names of the sites that share "accounts" or "bundles"."""
+        column = {"accounts": SiteRow.shares_accounts, "bundles": SiteRow.shares_bundles}[what]
+        asked = select(SiteRow.name).where(col(column).is_(True)).order_by(col(SiteRow.name))
+        with reading(self._engine) as session:
+            return list(session.exec(asked))
 
 
 def _seen(session: Session, site: SiteRow) -> SiteSeen:
@@ -64,3 +99,8 @@ def _seen(session: Session, site: SiteRow) -> SiteSeen:
         offline=tuple(sorted(session.exec(offline))),
         seen_at=session.exec(seen_at).one(),
     )
+
+
+def name_of(session: Session, whose: Whose) -> str:
+    """Return the name of the site that asks."""
+    return session.exec(select(SiteRow.name).where(SiteRow.id == whose.site_id)).one()

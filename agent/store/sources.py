@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import col, select
+from sqlmodel import select
 
 from agent.store import records
 from agent.store.numbers import number_key
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from sqlmodel import Session
@@ -70,30 +70,52 @@ class AgentSeen:
 
 
 def register(session: Session, site: str, agent: str) -> Whose:
-    """Find or make the rows of this site and this agent."""
-    place = session.exec(select(SiteRow).where(SiteRow.name == site)).first()
-    if place is None:
-        place = SiteRow(name=site)
-        session.add(place)
-        session.flush()
-    asked = select(AgentRow).where(AgentRow.site_id == place.id, AgentRow.name == agent)
+    """Find or make the rows of this site and this agent, in a session of the site."""
+    site_id = add_site(session, site)
+    asked = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
     program = session.exec(asked).first()
     if program is None:
-        program = AgentRow(site_id=place.id or 0, name=agent)
+        program = AgentRow(site_id=site_id, name=agent)
         session.add(program)
         session.flush()
-    return Whose(site_id=place.id or 0, agent_id=program.id or 0)
+    return Whose(site_id=site_id, agent_id=program.id or 0)
+
+
+def find_site(session: Session, site: str) -> int | None:
+    """Return the number of a site."""
+    return session.exec(select(SiteRow.id).where(SiteRow.name == site)).first()
+
+
+def add_site(session: Session, site: str) -> int:
+    """Return the number of a site, which is added where it is not there."""
+    if number := find_site(session, site):
+        return number
+    row = SiteRow(name=site)
+    session.add(row)
+    session.flush()
+    return row.id or 0
+
+
+def shared(session: Session, whose: Whose) -> frozenset[str]:
+    """Return what a site shares with others that share it too."""
+    row = session.get_one(SiteRow, whose.site_id)
+    said = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
+    return frozenset(name for name, is_shared in said.items() if is_shared)
+
+
+def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None:
+    """Write down what a site shares with others that share it too."""
+    row = session.get_one(SiteRow, whose.site_id)
+    row.shares_accounts, row.shares_bundles = "accounts" in shares, "bundles" in shares
+    session.add(row)
 
 
 def registered(session: Session, site: str, agent: str) -> Whose | None:
     """Find the rows of this site and this agent without writing anything."""
-    asked = (
-        select(SiteRow.id, AgentRow.id)
-        .join(AgentRow, col(AgentRow.site_id) == col(SiteRow.id))
-        .where(SiteRow.name == site, AgentRow.name == agent)
-    )
-    found = session.exec(asked).first()
-    return Whose(site_id=found[0] or 0, agent_id=found[1] or 0) if found else None
+    site_id = find_site(session, site)
+    asked = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    found = session.exec(asked).first() if site_id else None
+    return Whose(site_id=site_id, agent_id=found) if site_id and found else None
 
 
 def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
@@ -174,7 +196,7 @@ def heartbeat(session: Session, whose: Whose, facts: Mapping[str, Any], *, at: d
 
 
 def agents(session: Session) -> list[AgentSeen]:
-    """Say every agent that ever used this store."""
+    """Return the agents of the session's site, of all sites where it reads all."""
     asked = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
     return [
         AgentSeen(site, row.name, row.first_started_at, row.started_at, row.seen_at, row.facts)

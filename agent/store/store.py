@@ -31,6 +31,10 @@ from agent.store import (
     row_checks,
     rules,
     schema,
+    seals,
+    site_policies,
+    site_references,
+    site_scope,
     sites,
     sources,
     trail,
@@ -48,12 +52,14 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
+from agent.store.row_counts import count_rows
+from agent.store.sites import AllSites
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
 from agent.store.unreadable import find_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import date, timedelta
     from pathlib import Path
 
@@ -66,13 +72,13 @@ if TYPE_CHECKING:
     from agent.store.labels import Decision, LabelledMicrograph
     from agent.store.nights import NightHead, NightRow
     from agent.store.results import Finding, MicrographView
-    from agent.store.retention import Kept
+    from agent.store.retention import Kept, RetentionPlan
     from agent.store.row_checks import RowChecks
-    from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import Origin, TrailEntry, TrailHead
+    from agent.store.upgrade import Upgrade
     from agent.triage import Reason
-    from agent.watch import Arrival
+    from agent.watch import ListedFile
 
 T = TypeVar("T")
 TIMES = 5  # so many agents may write the same row at once, each before the next
@@ -89,7 +95,7 @@ class Store:
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine = engine
+        self._engine = site_scope.bind(engine, whose.site_id)
         self._whose = whose
 
     @classmethod
@@ -101,6 +107,9 @@ class Store:
         agent: str,
         exact_numbers: bool = False,
         folder: Path | None = None,
+        anew: bool = False,
+        on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
+        shares: Collection[str] = (),
     ) -> Store:
         """Open a database, made or migrated where needed.
 
@@ -110,6 +119,9 @@ class Store:
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database that is not its own is refused. None: any is taken.
+            anew: A database that is not the folder's own is taken, and one that is, refused.
+            on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
+            shares: "accounts", "bundles": what the site shares with others that share it too.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -117,27 +129,23 @@ class Store:
         engine = engines.make_engine(url)
         try:
             if folder is not None:
-                own_database.require_own(engine, folder)
+                check = own_database.require_lost if anew else own_database.require_own
+                check(engine, folder)
                 if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
                     own_database.make_private(folder)
-            schema.bring_up(engine)
+            schema.bring_up(engine, folder=folder, listen=on_upgrade)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
+            store = cls(engine, whose)
             if schema.lay_missing_guards(engine):
-                with writing(engine) as session:
-                    trail.append(
-                        session,
-                        whose.site_id,
-                        at=datetime.now(UTC),
-                        actor="agent",
-                        act="guards.laid_again",
-                    )
-            if folder is not None:
+                store.remember(at=datetime.now(UTC), actor="agent", act="guards.laid_again")
+            store.note_shares(shares)
+            if folder is not None and not anew:
                 own_database.keep_mark(engine, folder)
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, whose)
+        return store
 
     def after_each_act(self, listen: Callable[[], None]) -> None:
         """Call something after each transaction of this store that wrote into the audit log.
@@ -221,6 +229,11 @@ class Store:
         with engines.opening(self._engine), self._engine.connect() as connection:
             return guards.find_missing(connection)
 
+    def foreign_triggers(self) -> list[str]:
+        """Return the triggers of the database that are not this program's."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return guards.find_foreign(connection, site_references.list_names(connection))
+
     def rewritable_tables(self) -> list[str]:
         """Return the tables of evidence that this PostgreSQL user could rewrite; SQLite: none."""
         with engines.opening(self._engine), self._engine.connect() as connection:
@@ -235,7 +248,7 @@ class Store:
 
     def arrive(
         self,
-        arrivals: Iterable[Arrival],
+        arrivals: Iterable[ListedFile],
         *,
         at: datetime,
         lane: str = "fresh",
@@ -258,18 +271,20 @@ class Store:
             arrivals, Intake(State.QUEUED, Lane[lane.upper()], origin, at, process_data)
         )
 
-    def settle(self, arrivals: Iterable[Arrival], *, at: datetime) -> int:
+    def settle(self, arrivals: Iterable[ListedFile], *, at: datetime) -> int:
         """Write down files that are still being written, so that they show and are remembered."""
         return self._take_in(
             arrivals, Intake(State.SETTLING, Lane.FRESH, "watch", at, NOTHING_GIVEN)
         )
 
-    def ignore(self, arrivals: Iterable[Arrival], code: str, sentence: str, *, at: datetime) -> int:
+    def ignore(
+        self, arrivals: Iterable[ListedFile], code: str, sentence: str, *, at: datetime
+    ) -> int:
         """Write down files that are left alone on purpose, and why."""
         how = Intake(State.IGNORED, Lane.FRESH, "watch", at, NOTHING_GIVEN, code, sentence)
         return self._take_in(arrivals, how)
 
-    def _take_in(self, arrivals: Iterable[Arrival], how: Intake) -> int:
+    def _take_in(self, arrivals: Iterable[ListedFile], how: Intake) -> int:
         files = list(arrivals)
         return self._again(lambda session: intake.take_in(session, self._whose, files, how))
 
@@ -736,14 +751,38 @@ class Store:
             sources.heartbeat(session, self._whose, facts, at=at)
 
     def agents(self) -> list[AgentSeen]:
-        """Say every agent that ever used this store."""
+        """Return every agent of this site that ever used this store."""
         with reading(self._engine) as session:
             return sources.agents(session)
 
-    def sites(self) -> list[SiteSeen]:
-        """Say how every site stands that shares this database."""
+    def over_all_sites(self) -> AllSites:
+        """Return the one way past the site: questions about all of them; it writes nothing."""
+        return AllSites(self._engine)
+
+    def note_shares(self, shares: Collection[str]) -> None:
+        """Write down what this site shares with others that share it too.
+
+        Args:
+            shares: "accounts", "bundles" or neither.
+        """
         with reading(self._engine) as session:
-            return sites.every(session)
+            if sources.shared(session, self._whose) == frozenset(shares):
+                return
+        with writing(self._engine) as session:
+            sources.note_shares(session, self._whose, shares)
+            facts = {"shares": sorted(shares)}
+            act = "site.shares_changed"
+            self._remember(session, at=datetime.now(UTC), actor="agent", act=act, facts=facts)
+
+    def unscoped_tables(self) -> list[str]:
+        """Return the tables whose rows PostgreSQL does not hold apart by site; SQLite: none."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return site_policies.find_missing(connection)
+
+    def is_exempt_from_policies(self) -> bool:
+        """Return whether this user of PostgreSQL is bound by no policy, such as a superuser."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return site_policies.is_exempt(connection)
 
     @property
     def site_id(self) -> int:
@@ -803,18 +842,47 @@ class Store:
 
     # --- upkeep ---
 
-    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> None:
+    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
         """Copy the whole database into a new file, as of one moment, while others work on.
+
+        Returns:
+            Table → rows in the copy.
 
         Raises:
             BadStore: It cannot be copied.
         """
-        backup.copy(self._engine, target, progress=progress)
+        return backup.copy(self._engine, target, progress=progress)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return table → rows."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return count_rows(connection)
+
+    @property
+    def site(self) -> str:
+        """Name of the site that asks."""
+        with reading(self._engine) as session:
+            return sites.name_of(session, self._whose)
+
+    def first_act(self) -> str:
+        """Return the hash of the first act, by which the lab is known again; "" for no act."""
+        with reading(self._engine) as session:
+            return trail.first_sha256(session)
 
     @property
     def backup_name(self) -> str:
         """What a copy of this kind of database is called inside a backup."""
         return backup.copy_name(self._engine)
+
+    def may_show(self, sha256: str) -> bool:
+        """Return whether pixels of the archive, which sites may share, are of this site.
+
+        With a shared bundle come the reference images of the site that taught it.
+        """
+        with reading(self._engine) as session:
+            if "bundles" in sources.shared(session, self._whose):
+                return True
+            return retention.has_content(session, sha256)
 
     def kept(self, *, after: int = 0) -> Iterator[Kept]:
         """Say what is archived of every micrograph of this site, oldest first.
@@ -825,26 +893,43 @@ class Store:
         with reading(self._engine) as session:
             yield from retention.kept(session, self._whose, after=after)
 
-    def prunable(self, kind: str, *, before: datetime) -> list[Kept]:
-        """Say whose pixels may be deleted: taken before, and nothing refers to them.
+    def plan_retention(
+        self, kind: str, *, before: datetime, statements_since: datetime
+    ) -> RetentionPlan:
+        """Return whose pixels may be deleted, and why others may not.
 
         Args:
             kind: "crops" or "originals".
             before: Only micrographs taken before this.
+            statements_since: What a statement of this time or later names is evidence.
+
+        What another site has too stays: the two may have one archive, and it is named by content.
         """
-        ask = retention.prunable if kind == "crops" else retention.prunable_originals
         with reading(self._engine) as session:
-            return list(ask(session, self._whose, before=before))
+            plan = retention.plan_retention(
+                session, self._whose, kind, before=before, statements_since=statements_since
+            )
+        with reading(self._every) as of_all:
+            return retention.leave_elsewhere(of_all, self._whose, plan)
 
     def pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
         """Write down that "crops" or "originals" of these micrographs were deleted."""
         with writing(self._engine) as session:
             retention.pruned(session, self._whose, public_ids, kind, at=at)
 
-    def hold_order(self, number: str, *, hold: bool, by: str, at: datetime) -> None:
-        """Keep everything of an order from being pruned, or let it go again."""
+    def hold_order(
+        self, number: str, *, hold: bool, by: str, at: datetime, reason: str = ""
+    ) -> str:
+        """Keep everything of an order from being pruned, or let it go again; its own spelling."""
         with writing(self._engine) as session:
-            retention.set_legal_hold(session, self._whose, number, hold=hold, by=by, at=at)
+            return retention.set_legal_hold(
+                session, self._whose, number, hold=hold, by=by, at=at, reason=reason
+            )
+
+    def is_known_order(self, number: str) -> bool:
+        """Return whether an order is known, or a micrograph names it, in any spelling."""
+        with reading(self._engine) as session:
+            return retention.is_known_order(session, self._whose, number)
 
     # --- trail ---
 
@@ -878,14 +963,11 @@ class Store:
 
     def _again(self, act: Callable[[Session], T]) -> T:
         """Write; as often as another agent wrote the same row just now, look again and write."""
-        for _ in range(TIMES - 1):
-            try:
-                with writing(self._engine) as session:
-                    return act(session)
-            except IntegrityError:
-                continue
-        with writing(self._engine) as session:
-            return act(session)
+        return _again(self._engine, act)
+
+    @property
+    def _every(self) -> Engine:
+        return site_scope.bind(self._engine, site_scope.EVERY_SITE)
 
     def _remember(self, session: Session, **said: Any) -> None:
         trail.append(session, self._whose.site_id, **said)
@@ -896,9 +978,13 @@ class Store:
             yield from trail.entries(session, act=act)
 
     def trail_problems(self) -> list[str]:
-        """Walk the trail; say where it was changed or cut."""
+        """Walk the trail of this site; say where it was changed or cut."""
         with reading(self._engine) as session:
-            return trail.problems(session)
+            until, last = trail.find_ends(session)
+        with reading(self._every) as of_all:
+            common = trail.load_common(of_all, until)
+        with reading(self._engine) as session:
+            return trail.problems(session, common, last=last)
 
     def trail_head(self) -> TrailHead:
         """Return where the trail ends, to be kept outside the database."""
@@ -910,15 +996,26 @@ class Store:
         with reading(self._engine) as session:
             return trail.hashes(session, numbers)
 
+    def seal_results(self, *, at: datetime) -> int:
+        """Append a seal of results that none covers yet to the trail; how many those are."""
+        with writing(self._engine) as session:
+            return seals.seal(session, self._whose.site_id, at=at)
+
     def unreadable_values(self) -> list[str]:
         """Return a sentence per value that is not of its column's kind, as SQLite allows it."""
         with self._engine.connect() as connection:
-            return list(find_unreadable(connection))
+            return list(find_unreadable(connection, self._whose.site_id))
 
     def examine_rows(self) -> RowChecks:
         """Compare every row of evidence with what the trail holds of it."""
+        with reading(self._every) as of_all:
+            covered = row_checks.find_covered(of_all)
         with reading(self._engine) as session:
-            return row_checks.examine(session)
+            return row_checks.examine(session, covered)
+
+    def take_as_own(self, folder: Path) -> None:
+        """Let this database be a data folder's own from now on."""
+        own_database.renew_mark(self._engine, folder)
 
     def acting_as(self, origin: Origin) -> Store:
         """Return the same store, each of whose acts keeps through what and by whom it came."""
@@ -927,14 +1024,26 @@ class Store:
 
 def _register(engine: Engine, site: str, agent: str) -> Whose:
     with reading(engine) as session:
+        number = sources.find_site(session, site)
+    bound = site_scope.bind(
+        engine, number or _again(engine, lambda session: sources.add_site(session, site))
+    )
+    with reading(bound) as session:
         if found := sources.registered(session, site, agent):
             return found
-    try:
-        with writing(engine) as session:
-            return sources.register(session, site, agent)
-    except IntegrityError:  # another agent of the site registered it just now
-        with writing(engine) as session:
-            return sources.register(session, site, agent)
+    return _again(bound, lambda session: sources.register(session, site, agent))
+
+
+def _again(engine: Engine, act: Callable[[Session], T]) -> T:
+    """Write; as often as another agent wrote the same row just now, look again and write."""
+    for _ in range(TIMES - 1):
+        try:
+            with writing(engine) as session:
+                return act(session)
+        except IntegrityError:
+            continue
+    with writing(engine) as session:
+        return act(session)
 
 
 def _names_of(claim: Claim, finding: Finding) -> tuple[ClaimedPlace, ...]:

@@ -7,7 +7,7 @@ not see it. `Instant` is the only way a time gets in, and it refuses one without
 """
 
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     JSON,
@@ -22,8 +22,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
+from sqlalchemy import column as sql_column
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlmodel import Field, SQLModel
 
 NAMES = {
@@ -63,6 +66,34 @@ class Row(SQLModel):
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
 
 
+class OfSite:
+    """Mixin of every table whose rows belong to one site; `site_scope` adds the site by itself."""
+
+
+class OfGroup:
+    """Mixin of a table of a site whose rows hold at others too, where all of them share it."""
+
+
+SITE: Final = "site"
+"""Execution option of an engine: the number of the site whose rows its statements reach."""
+
+
+def _site_of(context: DefaultExecutionContext) -> int | None:
+    """Return the site of the engine that a new row is written through."""
+    site: int | None = context.execution_options.get(SITE)
+    return site
+
+
+def _site(*, index: bool = False) -> Any:
+    return Field(
+        default=None,
+        foreign_key="site.id",
+        nullable=False,
+        index=index,
+        sa_column_kwargs={"default": _site_of},
+    )
+
+
 def _instant(*, index: bool = False) -> Any:
     return Field(default=None, sa_type=Instant, index=index)
 
@@ -77,27 +108,39 @@ def _text() -> Any:
     return Field(default="", sa_column_kwargs={"server_default": text("''")})
 
 
+def _no() -> Any:
+    return Field(default=False, sa_column_kwargs={"server_default": false()})
+
+
 def _big() -> Any:
     return Field(default=0, sa_type=BigInteger)
 
 
 class SiteRow(Row, table=True):
-    """A plant; several may share one database."""
+    """A plant; several may share one database.
+
+    `shares_accounts` and `shares_bundles` are its setting `site.shares`: those of sites that all
+    share them hold at each. `needs_accounts`: it shared the accounts of others when they were
+    separated, so no one comes in without one, although it has none.
+    """
 
     __tablename__: ClassVar[Any] = "site"
 
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
+    shares_accounts: bool = _no()
+    shares_bundles: bool = _no()
+    needs_accounts: bool = _no()
 
 
-class AgentRow(Row, table=True):
+class AgentRow(OfSite, Row, table=True):
     """A running program on one PC; `seen_at` is its heartbeat, `started_at` its last start."""
 
     __tablename__: ClassVar[Any] = "agent"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     name: str
     first_started_at: datetime | None = _instant()
     started_at: datetime | None = _instant()
@@ -105,14 +148,14 @@ class AgentRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class SourceRow(Row, table=True):
+class SourceRow(OfSite, Row, table=True):
     """A microscope's export folder."""
 
     __tablename__: ClassVar[Any] = "source"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     name: str
     folder: str
     mode: str = ""
@@ -124,7 +167,7 @@ class SourceRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class ContentRow(Row, table=True):
+class ContentRow(OfSite, Row, table=True):
     """One version of one file's content, and where it stands.
 
     `due_at` is when something is to be done about it: since when it is queued, when a failed
@@ -138,6 +181,7 @@ class ContentRow(Row, table=True):
         Index(
             "uq_content_sha256_not_duplicate",
             "sha256",
+            "site_id",
             unique=True,
             sqlite_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
             postgresql_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
@@ -167,7 +211,7 @@ class ContentRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     source_id: int = Field(foreign_key="source.id", index=True)
     sha256: str | None = None
     size_bytes: int = _big()
@@ -189,7 +233,7 @@ class ContentRow(Row, table=True):
     noted: dict[str, str] = _json(filled=True)
 
 
-class PathRow(Row, table=True):
+class PathRow(OfSite, Row, table=True):
     """A name under which a content was seen; many per content, one current per name."""
 
     __tablename__: ClassVar[Any] = "path"
@@ -206,6 +250,7 @@ class PathRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     content_id: int = Field(foreign_key="content.id", index=True)
     source_id: int = Field(foreign_key="source.id")
     relative: str
@@ -217,7 +262,7 @@ class PathRow(Row, table=True):
     replaced_at: datetime | None = _instant()
 
 
-class OrderRow(Row, table=True):
+class OrderRow(OfSite, Row, table=True):
     """What a customer ordered; `legal_hold` keeps everything of it from being pruned.
 
     `key` is what all spellings of its number have in common (`agent.store.numbers`).
@@ -230,7 +275,7 @@ class OrderRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     number: str
     key: str = _text()
     customer: str = ""
@@ -242,14 +287,14 @@ class OrderRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class SpecimenRow(Row, table=True):
+class SpecimenRow(OfSite, Row, table=True):
     """A physical mounted piece. `bundle` judges all of it: set by its first field, then kept."""
 
     __tablename__: ClassVar[Any] = "specimen"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "order_id", "name"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     order_id: int | None = Field(default=None, foreign_key="order.id", index=True)
     name: str
     heat: str = ""
@@ -260,13 +305,14 @@ class SpecimenRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class PreparationRow(Row, table=True):
+class PreparationRow(OfSite, Row, table=True):
     """One grinding, polishing and etching of a specimen; a repeat is a new row."""
 
     __tablename__: ClassVar[Any] = "preparation"
     __table_args__: ClassVar[Any] = (UniqueConstraint("specimen_id", "name"),)
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     specimen_id: int = Field(foreign_key="specimen.id")
     name: str
     etchant: str = ""
@@ -275,13 +321,14 @@ class PreparationRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class SpecificationRow(Row, table=True):
+class SpecificationRow(OfSite, Row, table=True):
     """A specification limit as it was in force; a change is a new version."""
 
     __tablename__: ClassVar[Any] = "specification"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version"),)
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version", "site_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     name: str
     version: int = 1
     valid_from: date
@@ -291,7 +338,7 @@ class SpecificationRow(Row, table=True):
     seen_at: datetime = _instant()
 
 
-class MicrographRow(Row, table=True):
+class MicrographRow(OfSite, Row, table=True):
     """One page or scene of one content: what it shows, apart from what anyone thinks of it.
 
     It belongs to one preparation of one specimen, or to none, and `unassigned` says why. A field
@@ -300,7 +347,8 @@ class MicrographRow(Row, table=True):
 
     __tablename__: ClassVar[Any] = "micrograph"
     __table_args__: ClassVar[Any] = (
-        UniqueConstraint("sha256", "page"),
+        UniqueConstraint("sha256", "page", "site_id"),
+        UniqueConstraint("public_id", "site_id"),
         Index("ix_micrograph_site_id_order", "site_id", "order"),
         Index(
             "ix_micrograph_unassigned",
@@ -312,9 +360,9 @@ class MicrographRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    public_id: str = Field(unique=True)
+    public_id: str
     content_id: int = Field(foreign_key="content.id", index=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     source_id: int = Field(foreign_key="source.id")
     sha256: str
     page: int
@@ -352,7 +400,7 @@ class MicrographRow(Row, table=True):
     process_extra: dict[str, Any] = _json()
 
 
-class PlaceRow(Row, table=True):
+class PlaceRow(OfSite, Row, table=True):
     """What a micrograph's place is recognised by; `compared_at` is empty until it was compared.
 
     A micrograph without a row was taken before places were compared.
@@ -373,12 +421,12 @@ class PlaceRow(Row, table=True):
     micrograph_id: int | None = Field(
         default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
     )
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     landmarks: bytes | None = Field(default=None, sa_type=LargeBinary)
     compared_at: datetime | None = _instant()
 
 
-class SamePlaceRow(Row, table=True):
+class SamePlaceRow(OfSite, Row, table=True):
     """Two micrographs that show one place, and what a lead decided about them.
 
     `verdict` is "" (open), "different" (they show two places) or "belongs": then `belongs_id` is
@@ -389,7 +437,7 @@ class SamePlaceRow(Row, table=True):
     __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "other_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     other_id: int = Field(foreign_key="micrograph.id", index=True)
     share: float
@@ -403,7 +451,7 @@ class SamePlaceRow(Row, table=True):
     decided_at: datetime | None = _instant()
 
 
-class OrderClaimRow(Row, table=True):
+class OrderClaimRow(OfSite, Row, table=True):
     """An order that a micrograph was named for and does not belong to.
 
     Something named it: the path, a note, a sender, a copy, or the place that it had before. The
@@ -417,7 +465,7 @@ class OrderClaimRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     micrograph_id: int = Field(foreign_key="micrograph.id")
     order_id: int = Field(foreign_key="order.id")
     specimen: str = _text()
@@ -429,13 +477,14 @@ class OrderClaimRow(Row, table=True):
     settled_at: datetime | None = _instant()
 
 
-class ResultRow(Row, table=True):
+class ResultRow(OfSite, Row, table=True):
     """What one bundle said about one micrograph, cut by one recipe; never written over.
 
     `current` marks the one a page shows. `review_rank` is its place in the review queue, the
     weightiest reason first, and empty once it is decided or where nobody needs to look.
     `after_record` is the newest record when it was written, 0 for none: an order that no clock
-    can change. Results that were written before the column came have none.
+    can change. Results that were written before the column came have none. `filed` holds what it
+    and its field were filed with (`agent.store.filing`), "" until an older one is filed again.
     """
 
     __tablename__: ClassVar[Any] = "result"
@@ -467,7 +516,7 @@ class ResultRow(Row, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     micrograph_id: int = Field(foreign_key="micrograph.id")
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     agent_id: int | None = Field(default=None, foreign_key="agent.id")
     bundle: str = ""
     recipe: str = ""
@@ -496,9 +545,12 @@ class ResultRow(Row, table=True):
     engine: str = ""
     precision: str = ""
     after_record: int | None = None
+    filed: str = Field(
+        default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
+    )
 
 
-class LabelRow(Row, table=True):
+class LabelRow(OfSite, Row, table=True):
     """What a person said; appended, never changed. An undo is a row of its own.
 
     `after_record` is the newest record when it was written, as of a result.
@@ -507,6 +559,7 @@ class LabelRow(Row, table=True):
     __tablename__: ClassVar[Any] = "label"
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
     result_id: int | None = Field(default=None, foreign_key="result.id")
     kind: str
@@ -526,13 +579,14 @@ class LabelRow(Row, table=True):
     after_record: int | None = None
 
 
-class MeasurementRow(Row, table=True):
+class MeasurementRow(OfSite, Row, table=True):
     """A number measured on a micrograph, with its unit."""
 
     __tablename__: ClassVar[Any] = "measurement"
     __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "result_id", "name"),)
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
     result_id: int | None = Field(default=None, foreign_key="result.id")
     name: str
@@ -540,7 +594,7 @@ class MeasurementRow(Row, table=True):
     unit: str = ""
 
 
-class RecordRow(Row, table=True):
+class RecordRow(OfSite, Row, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
@@ -555,7 +609,7 @@ class RecordRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     kind: str
     subject: str = ""
     by: str = ""
@@ -563,7 +617,7 @@ class RecordRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class StatementRow(Row, table=True):
+class StatementRow(OfSite, Row, table=True):
     """What was stated of an order when its conformity changed: appended, never changed.
 
     `document` is canonical JSON, byte for byte what was hashed; `sha256` is its hash and its name.
@@ -572,13 +626,16 @@ class StatementRow(Row, table=True):
     """
 
     __tablename__: ClassVar[Any] = "statement"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("order_id", "number"),)
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("order_id", "number"),
+        UniqueConstraint("sha256", "site_id"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id", index=True)
+    site_id: int = _site(index=True)
     order_id: int = Field(foreign_key="order.id")
     number: int
-    sha256: str = Field(unique=True)
+    sha256: str
     previous_sha256: str = _text()
     conformity: str
     state: str
@@ -587,7 +644,7 @@ class StatementRow(Row, table=True):
     document: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
 
 
-class StatementFileRow(Row, table=True):
+class StatementFileRow(OfSite, Row, table=True):
     """A file that was made of a statement, such as its PDF: appended, never changed.
 
     `signed_by` is the subject of the certificate, "" for an unsigned file; `note` says why.
@@ -597,6 +654,7 @@ class StatementFileRow(Row, table=True):
     __table_args__: ClassVar[Any] = (UniqueConstraint("statement_id", "kind"),)
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     statement_id: int = Field(foreign_key="statement.id")
     kind: str
     language: str
@@ -607,13 +665,13 @@ class StatementFileRow(Row, table=True):
     at: datetime = _instant()
 
 
-class PromotionRow(Row, table=True):
+class PromotionRow(OfGroup, Row, table=True):
     """A person's act that made a bundle the current one; the newest row holds."""
 
     __tablename__: ClassVar[Any] = "promotion"
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     bundle: str
     by: str
     reason: str
@@ -621,27 +679,27 @@ class PromotionRow(Row, table=True):
     metrics: dict[str, Any] = _json()
 
 
-class NightRow_(Row, table=True):  # noqa: N801 - `NightRow` is the noun that leaves the store
+class NightRow_(OfSite, Row, table=True):  # noqa: N801 - `NightRow` is the noun that leaves the store
     """One night's facts as they were first written; a refresh is a new revision."""
 
     __tablename__: ClassVar[Any] = "night"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "date", "revision"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     date: date
     revision: int = 1
     facts: str = Field(sa_column=Column(Text, nullable=False))  # text: byte for byte the same
     frozen_at: datetime = _instant()
 
 
-class JobRow(Row, table=True):
+class JobRow(OfSite, Row, table=True):
     """A long or scheduled piece of work: what it was for, and how it ended."""
 
     __tablename__: ClassVar[Any] = "job"
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     agent_id: int | None = Field(default=None, foreign_key="agent.id")
     name: str = Field(index=True)
     due_at: datetime | None = _instant()
@@ -651,20 +709,24 @@ class JobRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
-class TrailRow(Row, table=True):
+class TrailRow(OfSite, Row, table=True):
     """One act that somebody may have to answer for, chained to the one before by hash."""
 
     __tablename__: ClassVar[Any] = "trail"
-    __table_args__: ClassVar[Any] = ({"sqlite_autoincrement": True},)
+    __table_args__: ClassVar[Any] = (
+        # a chain of a site never forks, even with several agents
+        UniqueConstraint("previous_sha256", "site_id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     at: datetime = _instant(index=True)
     actor: str
     act: str
     subject: str = ""
     facts: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
-    previous_sha256: str = Field(unique=True)  # a chain never forks, even with several agents
+    previous_sha256: str
     sha256: str = Field(unique=True)
 
 
@@ -682,16 +744,19 @@ class CoverageRow(Row, table=True):
     since: datetime = _instant()
 
 
-class AccountRow(Row, table=True):
+class AccountRow(OfGroup, Row, table=True):
     """Somebody who may come in: a person with a password, or a program with a token.
 
-    `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token.
+    `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token. Log-ins
+    that began before `logins_since` are over, at every site that shares the account.
     """
 
     __tablename__: ClassVar[Any] = "account"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True)
+    site_id: int = _site()
+    name: str
     kind: str
     role: str
     hashed: str
@@ -699,14 +764,16 @@ class AccountRow(Row, table=True):
     disabled_at: datetime | None = _instant()
     failures: int = 0
     locked_until: datetime | None = _instant()
+    logins_since: datetime | None = _instant()
 
 
-class LoginRow(Row, table=True):
+class LoginRow(OfSite, Row, table=True):
     """A browser in which a person is logged in; `sha256` is of the cookie it shows."""
 
     __tablename__: ClassVar[Any] = "login"
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     sha256: str = Field(unique=True)
     account_id: int = Field(foreign_key="account.id", index=True)
     began_at: datetime = _instant()
@@ -714,14 +781,14 @@ class LoginRow(Row, table=True):
     ended_at: datetime | None = _instant()
 
 
-class CampaignRow(Row, table=True):
+class CampaignRow(OfSite, Row, table=True):
     """A round robin: people rate the same micrographs, each without seeing what others said."""
 
     __tablename__: ClassVar[Any] = "campaign"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = Field(foreign_key="site.id")
+    site_id: int = _site()
     name: str
     seed: int
     may_go_back: bool = False
@@ -733,7 +800,7 @@ class CampaignRow(Row, table=True):
     closed_at: datetime | None = _instant()
 
 
-class CampaignImageRow(Row, table=True):
+class CampaignImageRow(OfSite, Row, table=True):
     """One micrograph of a campaign, with the code it was held to have when it was put in."""
 
     __tablename__: ClassVar[Any] = "campaign_image"
@@ -743,6 +810,7 @@ class CampaignImageRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     campaign_id: int = Field(foreign_key="campaign.id")
     number: int
     micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
@@ -750,13 +818,14 @@ class CampaignImageRow(Row, table=True):
     stratum: str = ""
 
 
-class CampaignRaterRow(Row, table=True):
+class CampaignRaterRow(OfSite, Row, table=True):
     """Somebody who rates: by an account, or by a link whose token's sha256 is `hashed`."""
 
     __tablename__: ClassVar[Any] = "campaign_rater"
     __table_args__: ClassVar[Any] = (UniqueConstraint("campaign_id", "pseudonym"),)
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     campaign_id: int = Field(foreign_key="campaign.id")
     pseudonym: str
     name: str
@@ -766,13 +835,14 @@ class CampaignRaterRow(Row, table=True):
     invited_at: datetime = _instant()
 
 
-class RatingRow(Row, table=True):
+class RatingRow(OfSite, Row, table=True):
     """What a rater said of an image; appended, never changed. The newest revision counts."""
 
     __tablename__: ClassVar[Any] = "rating"
     __table_args__: ClassVar[Any] = (UniqueConstraint("rater_id", "image_id", "revision"),)
 
     id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
     rater_id: int = Field(foreign_key="campaign_rater.id")
     image_id: int = Field(foreign_key="campaign_image.id", index=True)
     revision: int = 1
@@ -782,3 +852,14 @@ class RatingRow(Row, table=True):
     comment: str = ""
     viewing_s: float | None = None
     given_at: datetime = _instant()
+
+
+# What the criterion of `site_scope` is made with; set last, as pydantic calls it shadowed before.
+OfSite.site_id = sql_column("site_id", Integer)  # type: ignore[attr-defined]
+OfGroup.site_id = sql_column("site_id", Integer)  # type: ignore[attr-defined]
+
+SHARED = {
+    "site": "the sites themselves: their names, and what each shares",
+    "trail_coverage": "numbers of rows of whole tables, and nothing of what is in them",
+}
+"""Tables whose rows belong to no site, and why; every other one is an `OfSite` or an `OfGroup`."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, text
@@ -16,6 +19,7 @@ from sqlmodel import col, select
 
 from agent.store.engine import ACTED
 from agent.store.journal import chunks
+from agent.store.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
 
 if TYPE_CHECKING:
@@ -75,11 +79,12 @@ class Origin:
     """Through what an act came in, and by whose hand: kept with each act of a `Store`.
 
     Args:
-        kind: Such as "shell".
+        kind: "shell", "web" (a page) or "api" (a program).
         os_user: The system's user who ran the command.
         meaning: What the signature means, such as "reviewed"; "" for an act without one.
         account: The account that signed, "" where the lab has none.
         proof: "password" or "token", "" where the lab has no accounts.
+        address: Of the PC that asked for it, "" for the shell.
     """
 
     kind: str
@@ -87,22 +92,48 @@ class Origin:
     meaning: str = ""
     account: str = ""
     proof: str = ""
+    address: str = ""
 
     def as_json(self) -> dict[str, str]:
         """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
+CLOCK_STEP = timedelta(hours=1)
 SIGNED = "signed"
 """Key of an act's facts: its `Origin`."""
 ORIGIN = "origin"
 """Execution option of an engine that carries the `Origin` of its acts."""
+_CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def acting_through(origin: Origin) -> Iterator[None]:
+    """Let every act of this context keep an origin, whatever store it is done with.
+
+    A page answers each request in a context, which its thread inherits. The origin of
+    `Store.acting_as` goes before it.
+    """
+    token = _CURRENT.set(origin)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+SEPARATED = "trail.separated"
+"""Act of a site whose chain goes on alone from here; until then several sites had one chain.
+
+Its facts: "until", the last number of the common chain; "accounts" and "specifications", what the
+site has without acts of its own.
+"""
 
 
 def lock(session: Session) -> None:
-    """Let no other agent append before this transaction ends; SQLite has one writer anyway."""
+    """Let no other agent of the site append before the end; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+        site = get_site(session)
+        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME}, {site})"))
 
 
 def append(
@@ -115,10 +146,10 @@ def append(
     subject: str = "",
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Add one act to the chain, in the transaction of the act itself."""
+    """Add one act to the chain of a site, in the transaction of the act itself."""
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
-    origin = session.connection().get_execution_options().get(ORIGIN)
+    origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
     held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
@@ -219,27 +250,92 @@ def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def problems(session: Session) -> list[str]:
-    """Walk the whole chain; say, in one sentence each, where it does not hold."""
-    found, before, newest = [], BEGINNING, 0
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all sites of a database know of each other's trails: hashes and numbers.
+
+    Args:
+        until: Last number of the chain that several sites once had together, 0 where none was.
+        before: Number → hash of the act before it, of that chain.
+        head: Hash of its last act; a site's own chain begins behind it.
+        newest: Number of the newest act of any site.
+    """
+
+    until: int
+    before: Mapping[int, str]
+    head: str
+    newest: int
+
+
+def find_ends(session: Session) -> tuple[int, int]:
+    """Return where a site's part in a common chain ends, and the newest number ever given.
+
+    0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
+    """
+    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
+    facts = session.exec(asked.limit(1)).first()
+    return int(json.loads(facts)["until"]) if facts else 0, last_number(session)
+
+
+def load_common(every: Session, until: int) -> Common:
+    """Return what is common, in a session that reads all sites."""
+    last, before = BEGINNING, {}
+    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
+    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
+        before[number or 0] = last
+        last = sha256
+    newest = every.exec(select(func.max(TrailRow.id))).one() or 0
+    return Common(until, before, last, newest)
+
+
+def problems(session: Session, common: Common, *, last: int) -> list[str]:
+    """Walk the whole chain of a site; return a sentence for each place where it does not hold.
+
+    Args:
+        session: Of the site.
+        common: What all sites have.
+        last: The newest number ever given, read before `common`.
+    """
+    found, before = [], common.head
     asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
     for row in session.exec(asked):
-        if row.previous_sha256 != before:
+        if row.previous_sha256 != common.before.get(row.id or 0, before):
             found.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
             found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
-        before, newest = row.sha256, row.id or 0
-    last = _last_number(session)
-    if last > newest:
+        if (row.id or 0) > common.until:
+            before = row.sha256
+    if last > common.newest:
         found.append(
-            f"trail: it ended with number {last}, and ends with number {newest} now: the acts "
-            "after it were deleted"
+            f"trail: it ended with number {last}, and ends with number {common.newest} now: the "
+            "acts after it were deleted"
         )
     return found
 
 
-def _last_number(session: Session) -> int:
-    """Return the newest number that SQLite ever gave; PostgreSQL also skips some, so 0."""
+def clock_notes(session: Session) -> list[str]:
+    """Return a sentence where acts are dated long before the act before them, else nothing.
+
+    The sequence of the acts is that of their numbers, whatever a clock says.
+    """
+    earlier = []
+    newest = None
+    wanted = select(TrailRow.id, TrailRow.at).order_by(col(TrailRow.id))
+    for number, at in session.exec(wanted.execution_options(yield_per=500)):
+        if newest is not None and newest - at > CLOCK_STEP:
+            earlier.append(number)
+        newest = at
+    if not earlier:
+        return []
+    sentence = (
+        f"trail: {len(earlier)} acts are dated more than an hour before the one before them (the "
+        f"first is number {earlier[0]}): a clock was set back; their numbers say what came first"
+    )
+    return [sentence]
+
+
+def last_number(session: Session) -> int:
+    """Return the newest number that SQLite ever gave an act; PostgreSQL skips some, so 0."""
     if session.get_bind().dialect.name != "sqlite":
         return 0
     asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")

@@ -10,7 +10,18 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, inspect, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    inspect,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 
 from agent.store.tables import Row
@@ -24,44 +35,54 @@ if TYPE_CHECKING:
 DOCUMENTS = {"trail": "facts", "statement": "document"}
 """Columns of text that hold a JSON object, kept as text since it is what was hashed."""
 DAY = "'[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+BEYOND_ASCII = "'*[^\x01-\x7f]*'"
+"""Letters that may be no UTF-8: SQLite keeps any bytes as text, and Python refuses to read them."""
 SHOWN = 60
 """Letters of a value that a sentence shows."""
 
 
-def find_unreadable(connection: Connection) -> Iterator[str]:
-    """Yield a sentence for each value that is not of its column's kind.
+def find_unreadable(connection: Connection, site_id: int) -> Iterator[str]:
+    """Yield a sentence for each value of a site that is not of its column's kind.
 
     PostgreSQL sees to the kinds by itself; only JSON that is kept as text is read there.
     """
     if connection.dialect.name == "sqlite":
-        yield from _of_another_kind(connection)
+        yield from _of_another_kind(connection, site_id)
+    read = "CAST({} AS BLOB)" if connection.dialect.name == "sqlite" else "{}"
     for name, column in DOCUMENTS.items():
-        asked = text(f'SELECT id, "{column}" FROM "{name}" ORDER BY id')  # noqa: S608 - our names
-        for number, value in connection.execute(asked.execution_options(yield_per=500)):
-            if isinstance(value, str) and not _is_object(value):
-                yield _sentence(name, number, column, value)
+        wanted = read.format(f'"{column}"')
+        asked = text(
+            f'SELECT id, {wanted} FROM "{name}" WHERE site_id = :site_id ORDER BY id'  # noqa: S608 - our names
+        ).execution_options(yield_per=500)
+        for number, value in connection.execute(asked, {"site_id": site_id}):
+            shown = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            if not _is_object(shown):
+                yield _sentence(name, number, column, shown)
 
 
-def _of_another_kind(connection: Connection) -> Iterator[str]:
+def _of_another_kind(connection: Connection, site_id: int) -> Iterator[str]:
     there = set(inspect(connection).get_table_names())
     for table in Row.metadata.sorted_tables:
         if table.name in there:
-            yield from _in_table(connection, table)
+            yield from _in_table(connection, table, site_id)
 
 
-def _in_table(connection: Connection, table: Table) -> Iterator[str]:
+def _in_table(connection: Connection, table: Table, site_id: int) -> Iterator[str]:
     suspects = {
         column.name: f'"{column.name}" IS NOT NULL AND ({_suspect(column)})'
         for column in table.columns
     }
     any_of_them = " OR ".join(f"({suspect})" for suspect in suspects.values())
-    if not connection.execute(_ask("1", table, f"{any_of_them} LIMIT 1")).first():
+    own = {"site_id": site_id} if "site_id" in table.columns else {}
+    if not connection.execute(_ask("1", table, f"({any_of_them}) LIMIT 1"), own).first():
         return  # one walk through a table where nothing is wrong
     for column in table.columns:
-        wanted = f'rowid, CAST("{column.name}" AS BLOB)'
-        for number, raw in connection.execute(_ask(wanted, table, suspects[column.name])):
-            value = bytes(raw).decode(errors="replace")
-            if not _is_read(_plain(column.type), value, _shape(column)):
+        wanted = f'rowid, typeof("{column.name}"), CAST("{column.name}" AS BLOB)'
+        for number, stored, raw in connection.execute(
+            _ask(wanted, table, f"({suspects[column.name]})"), own
+        ):
+            if not _is_read(column, stored, bytes(raw)):
+                value = bytes(raw).decode(errors="replace")
                 yield _sentence(table.name, number, column.name, value)
 
 
@@ -79,8 +100,13 @@ def _is_object(value: str) -> bool:
 
 
 def _ask(wanted: str, table: Table, where: str) -> TextClause:
-    asked = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'  # noqa: S608 - our own names
-    return text(asked.replace(":", "\\:"))
+    asked = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'.replace(":", "\\:")  # noqa: S608 - our own names
+    # Unindexed: a value of another kind in `site_id` itself is nobody's, so each site names it.
+    if "site_id" in table.columns:
+        asked = asked.replace(
+            " WHERE ", " WHERE (+site_id = :site_id OR typeof(site_id) <> 'integer') AND ", 1
+        )
+    return text(asked)
 
 
 def _plain(kind: TypeEngine[object]) -> TypeEngine[object]:
@@ -98,10 +124,11 @@ def _suspect(column: Column[object]) -> str:
         return f"typeof({name}) <> 'blob'"
     if isinstance(kind, Date | DateTime):
         return f"typeof({name}) <> 'text' OR {name} NOT GLOB {DAY} OR datetime({name}) IS NULL"
+    beyond_ascii = f"{name} GLOB {BEYOND_ASCII} OR instr(CAST({name} AS BLOB), x'00')"
     if isinstance(kind, JSON):
         shapes = f"json_type({name}) <> '{_shape(column)}'"
-        return f"typeof({name}) <> 'text' OR NOT json_valid({name}) OR {shapes}"
-    return f"typeof({name}) <> 'text'"
+        return f"typeof({name}) <> 'text' OR {beyond_ascii} OR NOT json_valid({name}) OR {shapes}"
+    return f"typeof({name}) <> 'text' OR {beyond_ascii}"
 
 
 def _shape(column: Column[object]) -> str:
@@ -113,14 +140,17 @@ def _shape(column: Column[object]) -> str:
     return "object"
 
 
-def _is_read(kind: TypeEngine[object], value: str, shape: str) -> bool:
-    """Return whether a suspect is read all the same, such as NaN in JSON."""
+def _is_read(column: Column[object], stored: str, raw: bytes) -> bool:
+    """Return whether a suspect is read all the same, such as NaN in JSON, or a letter like "é"."""
+    kind = _plain(column.type)
     try:
+        value = raw.decode()
         if isinstance(kind, JSON):
-            return isinstance(json.loads(value), dict if shape == "object" else list)
+            shape = dict if _shape(column) == "object" else list
+            return isinstance(json.loads(value), shape)
         if isinstance(kind, Date | DateTime):
             datetime.fromisoformat(value)
             return True
     except ValueError:
-        pass
-    return False
+        return False
+    return isinstance(kind, String) and stored == "text"

@@ -55,16 +55,24 @@ def asks_two(sha256: str, thresholds: Mapping[str, Any], handling: str) -> bool:
 
 
 _BY_PROGRAM = re.compile(r" \(by (?P<program>.+)\)$")
+_ALONE = re.compile(r"^(?P<program>.+) \(program\)$")
 
 
 def signed_by_program(person: str, program: str) -> str:
-    """Return the name under which a program decides for a person."""
+    """Return the name under which a program decides for a person, or by itself.
+
+    Args:
+        person: Whom the program names; its own name: it decides by itself.
+        program: Name of its account.
+    """
+    if person_key(person) == person_key(program):
+        return f"{program} (program)"
     return f"{person} (by {program})"
 
 
 def voter_of(name: str) -> str:
     """Return whose vote a name is: whatever person a program names, it has one vote."""
-    found = _BY_PROGRAM.search(name)
+    found = _BY_PROGRAM.search(name) or _ALONE.search(name)
     return f"(by {person_key(found['program'])})" if found else person_key(name)
 
 

@@ -1,37 +1,32 @@
-"""Watch the microscope folders and say which files have come to rest.
+"""Watching of microscope folders: which files are complete.
 
-names      one predicate: which names are micrographs, which are junk
-listing    the truth: what a folder holds now
-bell       events, for speed alone
-writer     has whoever writes it let go
-settling   what has been left alone for the quiet time
-watched    one source: all of these together, and its health
+Events only make it faster; the listing of a folder decides.
 """
 
 from __future__ import annotations
 
-from agent.watch.arrival import Arrival, Facts
-from agent.watch.bell import Bell
-from agent.watch.listing import look_up
-from agent.watch.names import EXTENSIONS, Kind, kind_of, locate, to_text
+from agent.watch.arrival import Facts, ListedFile
+from agent.watch.bell import EventListener
+from agent.watch.listing import find_facts
+from agent.watch.names import EXTENSIONS, Kind, classify_name, locate, to_text
 from agent.watch.provenance import Calibration, Provenance
-from agent.watch.settling import Settling
-from agent.watch.watched import Look, SourceState, Watched
+from agent.watch.settling import StabilityTracker
+from agent.watch.watched import SourceState, SourceWatcher, WatchResult
 
 __all__ = [
     "EXTENSIONS",
-    "Arrival",
-    "Bell",
     "Calibration",
+    "EventListener",
     "Facts",
     "Kind",
-    "Look",
+    "ListedFile",
     "Provenance",
-    "Settling",
     "SourceState",
-    "Watched",
-    "kind_of",
+    "SourceWatcher",
+    "StabilityTracker",
+    "WatchResult",
+    "classify_name",
+    "find_facts",
     "locate",
-    "look_up",
     "to_text",
 ]

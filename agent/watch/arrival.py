@@ -1,4 +1,4 @@
-"""A file as a folder's listing shows it."""
+"""A file as listed in a source's folder."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Facts = tuple[int, int, int]
-"""(size in bytes, mtime in ns, POSIX ctime in ns or 0): the same facts, the same content."""
+"""(size in bytes, mtime in ns, POSIX ctime in ns or 0): equal facts mean equal content."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """One file of one source: the same facts, the same content, until it is read.
+class ListedFile:
+    """One file of one source; equal facts mean equal content until it is read.
 
     Args:
-        source: Name of the source it came from.
+        source: Name of the source.
         folder: The source's folder, absolute.
-        relative: Its path below the folder, as text, with forward slashes on every platform
-            (bytes that are no UTF-8 as `names.to_text` writes them).
-        size_bytes: Its size.
-        mtime_ns: Time of its last change.
-        ctime_ns: POSIX change time, 0 elsewhere.
+        relative: Path below the folder, as text, with forward slashes on every platform (bytes that
+            are not UTF-8 as `names.to_text` writes them).
+        size_bytes: Size in bytes.
+        mtime_ns: Time of the last change, ns since 1970.
+        ctime_ns: POSIX change time, ns since 1970; 0 elsewhere.
     """
 
     source: str
@@ -37,10 +37,10 @@ class Arrival:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the file."""
         return locate(self.folder, self.relative)
 
     @property
     def facts(self) -> Facts:
-        """What the listing shows of its content."""
+        """Facts that identify its content."""
         return self.size_bytes, self.mtime_ns, self.ctime_ns

@@ -1,9 +1,8 @@
-"""Ring when something happens in a folder; what happened, only the folder itself can say.
+"""Wake the watcher on file-system events; only the folder itself decides what changed.
 
-In:  file system events (watchdog). Out: hints, and a ring. Next: `watched` looks.
-The handler only writes down and rings: one exception in it would end watchdog's dispatcher, and
-slow work in it would drop events. Two losses watchdog keeps to itself are found out here: events
-that the kernel dropped, and folders below the first that no watch was left for.
+The handler only records and wakes: an exception in it would end watchdog's dispatcher, and slow
+work would drop events. Two losses that watchdog does not report are detected here: events dropped
+by the kernel, and subfolders without a watch.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from agent.watch.names import Kind, kind_of, to_text
+from agent.watch.names import Kind, classify_name, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,35 +51,40 @@ HEARD: list[type[FileSystemEvent]] = [
     DirMovedEvent,
     DirDeletedEvent,
 ]
-"""Not "opened" and "closed without writing": our own reading would ring for ever."""
-BURST = 5_000  # more names than this between two looks: the folder is listed instead
-# A folder renamed twice in a moment: it names every folder it watches, and listens on all the same.
+"""Without "opened" and "closed without writing": our own reading would wake us endlessly."""
+BURST = 5_000  # more names than this between two checks: the folder is listed instead
+# On a folder renamed twice quickly, watchdog names every watched folder, and still listens.
 warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
-GATHER_S = 0.05  # watchdog's wait; on Windows its default of 1 s holds back a busy folder's events
+GATHER_S = 0.05  # watchdog's wait; on Windows its default of 1 s delays a busy folder's events
 
 
-class Deaf(Exception):  # noqa: N818 - a state, said in the message
-    """No events can be had from this folder; the message says why and what to do."""
+class EventsUnavailable(Exception):  # noqa: N818 - a state, stated in the message
+    """This folder yields no events; the message contains the reason and what to do."""
 
 
-class LimitReached(Deaf):
-    """No events, because a limit of this PC's is used up, which somebody can raise."""
+class LimitReached(EventsUnavailable):
+    """No events, because a limit of this PC is reached, which an administrator can raise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What events spoke of since the last look: relative paths, or "list it all"."""
+    """Changes since the last check.
+
+    Args:
+        paths: Relative paths named by events.
+        list_all: The whole folder must be listed.
+    """
 
     paths: frozenset[str]
     list_all: bool
 
 
-class Bell(FileSystemEventHandler):
-    """Hear one folder's events.
+class EventListener(FileSystemEventHandler):
+    """Receives the events of one folder.
 
     Args:
-        folder: The folder, listened to with everything below it.
-        ring: Called, from watchdog's thread, whenever there is something to look at.
+        folder: The folder, watched with everything below it.
+        ring: Called from watchdog's thread whenever something changed.
     """
 
     def __init__(self, folder: Path, ring: Callable[[], None]) -> None:
@@ -92,64 +96,70 @@ class Bell(FileSystemEventHandler):
         self._observer: BaseObserver | None = None
 
     def start(self) -> None:
-        """Begin to listen. Raises `Deaf`."""
+        """Start receiving events.
+
+        Raises:
+            Deaf: This folder yields no events.
+        """
         observer = Observer(timeout=GATHER_S)
-        if not os.path.isdir(self._folder):  # noqa: PTH112 - on Windows only a thread would find out
-            raise deaf_by(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        if not os.path.isdir(self._folder):  # noqa: PTH112 - on Windows only a thread would notice
+            raise build_unavailable(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
             observer.schedule(self, self._folder, recursive=True, event_filter=HEARD)
             observer.start()
         except OSError as error:
-            _silence(observer)
-            raise deaf_by(error) from error
+            _stop(observer)
+            raise build_unavailable(error) from error
         except RuntimeError as error:  # no thread left
-            raise Deaf(str(error)) from error
-        if (shortage := no_watch_left(self._folder)) is not None:
-            _silence(observer)
-            raise deaf_by(shortage)
+            raise EventsUnavailable(str(error)) from error
+        if (shortage := find_watch_shortage(self._folder)) is not None:
+            _stop(observer)
+            raise build_unavailable(shortage)
         self._observer = observer
         _OVERFLOW.listen_for(self)
 
     def is_healthy(self) -> bool:
-        """Say whether events would still come: a dead emitter leaves its observer alive."""
+        """Return whether events can still arrive: a dead emitter leaves its observer alive."""
         observer = self._observer
         return (
             observer is not None
             and observer.is_alive()
             and bool(observer.emitters)
             and all(emitter.is_alive() for emitter in observer.emitters)
-            and no_watch_left(self._folder) is None
+            and find_watch_shortage(self._folder) is None
         )
 
     def stop(self) -> None:
-        """Stop listening; harmless when it never began."""
+        """Stop receiving events; harmless when never started."""
         observer, self._observer = self._observer, None
         if observer is not None:
-            _silence(observer)
+            _stop(observer)
 
     def take_hints(self) -> Hints:
-        """Take what was heard since the last call."""
+        """Return and clear the changes since the last call."""
         with self._lock:
             hints = Hints(frozenset(self._paths), self._list_all)
             self._paths, self._list_all = set(), False
         return hints
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Write down what an event speaks of, and ring. Called by watchdog; must never raise."""
+        """Record an event and wake the watcher. Called by watchdog; must never raise."""
         try:
-            heard = [self._note(path, event) for path in (event.src_path, event.dest_path) if path]
+            is_relevant = [
+                self._note(path, event) for path in (event.src_path, event.dest_path) if path
+            ]
         except Exception:  # noqa: BLE001 - it would end the dispatcher; the listing finds the file
-            heard = [self._note_all()]
-        if any(heard):
+            is_relevant = [self._note_all()]
+        if any(is_relevant):
             self._ring()
 
     def _note(self, path: bytes | str, event: FileSystemEvent) -> bool:
         if event.is_directory:
-            # A folder that came may be full, and its files' events may have come before we heard.
+            # A new folder may hold files whose events preceded its watch.
             return False if isinstance(event, DirModifiedEvent) else self._note_all()
         relative = os.path.relpath(os.fsdecode(path), self._folder).replace(os.sep, "/")
         relative = to_text(relative)
-        if relative.startswith("../") or kind_of(relative) is Kind.JUNK:
+        if relative.startswith("../") or classify_name(relative) is Kind.JUNK:
             return False
         with self._lock:
             if len(self._paths) < BURST:
@@ -164,60 +174,60 @@ class Bell(FileSystemEventHandler):
         return True
 
     def overflowed(self) -> None:
-        """Learn that events were lost: only a listing knows what came meanwhile."""
+        """Request a full listing, since events were lost."""
         self._note_all()
         self._ring()
 
 
 class _Overflow(logging.Handler):
-    """Hears watchdog say that the kernel dropped events; it says so in its log and nowhere else."""
+    """Detects that the kernel dropped events, which watchdog reports only in its log."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._bells: WeakSet[Bell] = WeakSet()
+        self._listeners: WeakSet[EventListener] = WeakSet()
 
-    def listen_for(self, bell: Bell) -> None:
-        """Tell this bell of it."""
+    def listen_for(self, listener: EventListener) -> None:
+        """Notify this listener of overflows."""
         self.acquire()
         try:
-            self._bells.add(bell)
+            self._listeners.add(listener)
         finally:
             self.release()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell every bell: which of them lost something is not said. Called with the lock held."""
+        """Notify every listener: the record does not name the one. Called with the lock held."""
         if "overflow" in str(record.msg):
-            for bell in tuple(self._bells):
-                bell.overflowed()
+            for listener in tuple(self._listeners):
+                listener.overflowed()
 
 
 _OVERFLOW = _Overflow()
 logging.getLogger("watchdog.observers.inotify_c").addHandler(_OVERFLOW)
 
 
-def no_watch_left(folder: str) -> OSError | None:
-    """Ask Linux for one watch more, and give it back; None where there was one.
+def find_watch_shortage(folder: str) -> OSError | None:
+    """Return the error if Linux has no inotify watch left, else None.
 
-    watchdog passes over folders below the first that it gets no watch for, without a word.
+    watchdog silently skips subfolders for which it gets no watch.
     """
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
-    asked = libc.inotify_init1(os.O_CLOEXEC)
-    if asked < 0:
-        return None  # no instance left for this question; watchdog has its own already
+    descriptor = libc.inotify_init1(os.O_CLOEXEC)
+    if descriptor < 0:
+        return None  # no instance left for this test; watchdog already has one
     try:
         delete_self = 0x400
-        if libc.inotify_add_watch(asked, os.fsencode(folder), delete_self) >= 0:
+        if libc.inotify_add_watch(descriptor, os.fsencode(folder), delete_self) >= 0:
             return None
         number = ctypes.get_errno()
         return OSError(number, os.strerror(number)) if number == errno.ENOSPC else None
     finally:
-        os.close(asked)
+        os.close(descriptor)
 
 
-def deaf_by(error: OSError) -> Deaf:
-    """Say in a sentence why no events can be had: inotify's own words mislead."""
+def build_unavailable(error: OSError) -> EventsUnavailable:
+    """Build the exception that explains why no events arrive: inotify's own message misleads."""
     if error.errno == errno.ENOSPC:
         return LimitReached(
             "this PC's limit of watched folders is used up "
@@ -228,11 +238,13 @@ def deaf_by(error: OSError) -> Deaf:
             "this PC's limit of watchers is used up "
             "(raise fs.inotify.max_user_instances); polling instead"
         )
-    return Deaf(f"no events can be had here ({error.strerror or error}); polling instead")
+    return EventsUnavailable(
+        f"no events can be had here ({error.strerror or error}); polling instead"
+    )
 
 
-def _silence(observer: BaseObserver) -> None:
-    """Stop an observer, whatever state it is in; it may never have begun."""
+def _stop(observer: BaseObserver) -> None:
+    """Stop an observer in any state, even one never started."""
     observer.stop()
     if observer.is_alive():
         observer.join(timeout=2)

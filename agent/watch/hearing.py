@@ -1,8 +1,7 @@
-"""Choose how news of a folder is heard: events where they come, polling where they do not.
+"""Choose events or polling for a folder.
 
-In:  a folder and the lab's wish. Out: a `Hearing` with its reason. Next: `watched` says it aloud.
-Nothing is ever written into a source to try it out: the file system's type decides, and later
-what arrives does ("found by the listing, without an event").
+Nothing is ever written into a source for a test: the type of the file system decides, and later
+the arrivals do ("found by the listing, without an event").
 """
 
 from __future__ import annotations
@@ -22,55 +21,55 @@ SILENT = frozenset(
     "9p afpfs afs beegfs ceph cifs coda davfs drvfs glusterfs gpfs lustre ncpfs nfs nfs4 prl_fs"  # noqa: SIM905
     " smb3 smbfs vboxsf virtiofs vmhgfs webdav".split()
 )
-"""File systems where another machine's writing rings no bell here."""
+"""File systems that raise no event here when another machine writes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """How news is heard, and why so."""
+class WatchMode:
+    """Mode of watching, and the reason."""
 
     mode: Mode
     why: str
 
 
-def choose(wish: Literal["native", "poll", "auto"], folder: Path) -> Hearing:
-    """Choose for one folder."""
+def choose_mode(wish: Literal["native", "poll", "auto"], folder: Path) -> WatchMode:
+    """Return the mode of one folder."""
     if wish != "auto":
-        return Hearing(wish, "set so")
-    kind = file_system(folder)
+        return WatchMode(wish, "set so")
+    kind = find_file_system(folder)
     if kind is None:
-        return Hearing("native", "a local file system, as far as can be told")
+        return WatchMode("native", "a local file system, as far as can be told")
     if is_silent(kind):
-        return Hearing("poll", f"{kind} tells nobody here what other machines write")
-    return Hearing("native", f"{kind} is a local file system")
+        return WatchMode("poll", f"{kind} tells nobody here what other machines write")
+    return WatchMode("native", f"{kind} is a local file system")
 
 
 def is_silent(kind: str) -> bool:
-    """Say whether a file system of this type rings no bell for another machine's writing."""
+    """Return whether this type of file system raises no event when another machine writes."""
     kind = kind.lower()
     return kind in SILENT or kind.startswith("fuse.") or kind == "network share"
 
 
 def is_local(folder: Path) -> bool:
-    """Say whether a folder lies for certain on a disk of this PC's own."""
-    kind = file_system(folder)
+    """Return whether a folder is certainly on a disk of this PC."""
+    kind = find_file_system(folder)
     return kind is not None and not is_silent(kind)
 
 
-def file_system(folder: Path) -> str | None:
-    """Say the type of the file system a folder lies on, or None where it cannot be told."""
+def find_file_system(folder: Path) -> str | None:
+    """Return the type of a folder's file system, or None where unknown."""
     if sys.platform == "win32":
-        return _on_windows(folder)
+        return _get_windows_type(folder)
     try:
         mounts = psutil.disk_partitions(all=True)
     except (OSError, RuntimeError, NotImplementedError):
         return None
-    # The last of equals: what is mounted over a mount point hides what was there.
+    # The last of equals: a mount over a mount point hides the earlier one.
     above = [mount for mount in mounts if folder.is_relative_to(mount.mountpoint)]
     return max(reversed(above), key=lambda m: len(m.mountpoint)).fstype if above else None
 
 
-def _on_windows(folder: Path) -> str | None:
+def _get_windows_type(folder: Path) -> str | None:
     import ctypes  # noqa: PLC0415 - Windows alone
 
     remote = 4

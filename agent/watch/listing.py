@@ -1,9 +1,8 @@
-"""List a source's folder: the truth about which files are there.
+"""List the files of a source's folder.
 
-In:  a folder. Out: a `Listing`. Next: `watched`.
-One bad entry (a loop of links, a name that is no text, a file without rights) costs that entry,
-never the listing. Links are not followed: what they point to inside the folder is listed at its
-own place, and what lies outside is not ours.
+A bad entry (a link loop, an undecodable name, a file without rights) costs that entry, never the
+listing. Links are not followed: a target inside the folder is listed in its own place, and one
+outside does not belong to the source.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.watch.names import Kind, is_junk_folder, kind_of, locate, to_text
+from agent.watch.names import Kind, classify_name, is_junk_folder, locate, to_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,18 +22,18 @@ if TYPE_CHECKING:
 
 # FILE_ATTRIBUTE_OFFLINE, RECALL_ON_OPEN, RECALL_ON_DATA_ACCESS: the bytes are in a cloud.
 ELSEWHERE = 0x1000 | 0x40000 | 0x400000
-MAX_TROUBLES = 100  # a share full of them is one trouble, not a million sentences
+MAX_TROUBLES = 100  # limits the messages of a share full of unreadable files
 
 
 @dataclass(slots=True)
 class Listing:
-    """What a folder holds.
+    """Contents of a folder.
 
     Args:
-        pictures: Relative path → facts, of every micrograph by its name.
-        others: The same, of files that are no pictures.
-        troubles: Relative path → sentence, of entries that could not be looked at.
-        entries: How many entries were seen, of whatever kind.
+        pictures: Relative path → facts, of every file with the name of a micrograph.
+        others: Relative path → facts, of other files.
+        troubles: Relative path → sentence, of unreadable entries.
+        entries: Number of entries of any kind.
     """
 
     pictures: dict[str, Facts] = field(default_factory=dict)
@@ -57,7 +56,7 @@ def list_folder(folder: Path) -> Listing:
             with os.scandir(path) as entries:
                 for entry in entries:
                     listing.entries += 1
-                    if below := _take(entry, relative, listing):
+                    if below := _add_entry(entry, relative, listing):
                         waiting.append(below)
         except OSError as error:
             if not relative:
@@ -66,19 +65,19 @@ def list_folder(folder: Path) -> Listing:
     return listing
 
 
-def _take(entry: os.DirEntry[str], parent: str, listing: Listing) -> tuple[str, str] | None:
-    """Write one entry down; give back the folder to list next, if it is one."""
+def _add_entry(entry: os.DirEntry[str], parent: str, listing: Listing) -> tuple[str, str] | None:
+    """Add one entry to the listing; return the folder to list next, if it is one."""
     relative = parent + to_text(entry.name)
     try:
         if entry.is_symlink():
             return None
         if entry.is_dir(follow_symlinks=False):
             return None if is_junk_folder(entry.name) else (entry.path, relative + "/")
-        kind = kind_of(relative)
+        kind = classify_name(relative)
         if kind is Kind.JUNK:
             return None
-        # On Windows an entry's own size may be stale while a writer holds the file open.
-        found = (
+        # On Windows an entry's size may be stale while a writer has the file open.
+        status = (
             os.lstat(entry.path) if sys.platform == "win32" else entry.stat(follow_symlinks=False)
         )
     except FileNotFoundError:
@@ -86,16 +85,16 @@ def _take(entry: os.DirEntry[str], parent: str, listing: Listing) -> tuple[str, 
     except OSError as error:
         _note(listing, relative, error)
         return None
-    if stat.S_ISREG(found.st_mode):
-        _sort_in(listing, relative, kind, found)
+    if stat.S_ISREG(status.st_mode):
+        _add_file(listing, relative, kind, status)
     return None
 
 
-def _sort_in(listing: Listing, relative: str, kind: Kind, found: os.stat_result) -> None:
-    if getattr(found, "st_file_attributes", 0) & ELSEWHERE:
+def _add_file(listing: Listing, relative: str, kind: Kind, status: os.stat_result) -> None:
+    if getattr(status, "st_file_attributes", 0) & ELSEWHERE:
         _note(listing, relative, "it is only a placeholder; its bytes are in a cloud store")
         return
-    (listing.pictures if kind is Kind.PICTURE else listing.others)[relative] = facts_of(found)
+    (listing.pictures if kind is Kind.PICTURE else listing.others)[relative] = stat_to_facts(status)
 
 
 def _note(listing: Listing, relative: str, error: OSError | str) -> None:
@@ -104,36 +103,36 @@ def _note(listing: Listing, relative: str, error: OSError | str) -> None:
         listing.troubles[relative] = sentence
 
 
-def facts_of(found: os.stat_result) -> Facts:
-    """Say what a `stat` shows of a file's content; the change time counts on POSIX alone."""
-    ctime_ns = 0 if sys.platform == "win32" else found.st_ctime_ns
-    return found.st_size, _in_64_bits(found.st_mtime_ns), _in_64_bits(ctime_ns)
+def stat_to_facts(status: os.stat_result) -> Facts:
+    """Return the facts in a `stat` result; the change time counts on POSIX only."""
+    ctime_ns = 0 if sys.platform == "win32" else status.st_ctime_ns
+    return status.st_size, _to_64_bits(status.st_mtime_ns), _to_64_bits(ctime_ns)
 
 
-def _in_64_bits(ns: int) -> int:
-    # A file may be dated after 2262, which no database takes; what counts is that it differs.
+def _to_64_bits(ns: int) -> int:
+    # A date after 2262 fits no database column; only a difference matters.
     return (ns + 2**63) % 2**64 - 2**63
 
 
-def look_up(folder: Path, relative: str) -> Facts | None:
-    """Say the facts of one file now, by the listing's rules; None if it is not there.
+def find_facts(folder: Path, relative: str) -> Facts | None:
+    """Return the current facts of one file, by the rules of the listing; None if missing.
 
     Raises:
-        OSError: It cannot be looked at, for another reason than not being there.
+        OSError: It cannot be read for another reason.
     """
     try:
-        found = os.lstat(long_path(locate(folder, relative)))
+        status = os.lstat(long_path(locate(folder, relative)))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return facts_of(found) if stat.S_ISREG(found.st_mode) else None
+    return stat_to_facts(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def long_path(path: Path) -> str:
-    r"""Say a path so that Windows takes more than 260 characters of it (`\\?\`)."""
+    r"""Return a path that Windows accepts beyond 260 characters (`\\?\`)."""
     text = str(path)
     if sys.platform != "win32" or text.startswith("\\\\?\\"):
         return text
-    absolute = os.path.abspath(text)  # noqa: PTH100 - `resolve` would ask the share
+    absolute = os.path.abspath(text)  # noqa: PTH100 - `resolve` would access the share
     if absolute.startswith("\\\\"):
         return "\\\\?\\UNC\\" + absolute[2:]
     return "\\\\?\\" + absolute

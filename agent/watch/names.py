@@ -1,7 +1,6 @@
-"""Say by its name alone whether a file is a micrograph's; one predicate for events and listing.
+"""Classify files by name; one predicate for events and listing.
 
-In:  a path below a source's folder. Out: `Kind`. Next: `listing` and `bell`, both by this word.
-Two filters that differ are how other watchers watch what they ignore, so there is only this one.
+Two different filters would let a watcher wake on what it ignores.
 """
 
 from __future__ import annotations
@@ -13,27 +12,27 @@ from pathlib import Path
 
 
 class Kind(StrEnum):
-    """What a file is to us, by its name."""
+    """Type of a file, by its name."""
 
     PICTURE = "picture"
     OTHER = "other"
-    """Not a picture: recorded as `ignored` with its name, so that nobody has to wonder."""
+    """Not a picture: recorded as `ignored` with its name, so that it is accounted for."""
     JUNK = "junk"
-    """A temporary or a system's own file: never spoken of, it comes and goes by the thousand."""
+    """A temporary or system file: never recorded, since there are thousands."""
 
 
 READ_HERE = frozenset(
     "tif tiff btf tf8 png jpg jpeg jpe jfif bmp dib czi nd2 lif lof xlef".split()  # noqa: SIM905
 )
-"""Extensions of pictures we read (some with the `vendor` extra); OME-TIFF is among `tif`."""
+"""Readable extensions (some with the extra `vendor`); OME-TIFF is among `tif`."""
 NAMED_ONLY = frozenset(
     "dm3 dm4 elid emd eds fdi gif hdr heic heif ims ipm jp2 j2k lsm mrc ndpi oib oif oir poir"  # noqa: SIM905
     " scn ser sis stk svs tvips vsi webp zvi".split()
 )
-"""Pictures of microscopes and cameras that we may not read: set aside as `unsupported` with a
-sentence, never ignored, since somebody exported them for us to see."""
+"""Pictures of microscopes and cameras without a reader: set aside as `unsupported` with a message,
+never ignored, since they were exported on purpose."""
 EXTENSIONS = READ_HERE | NAMED_ONLY
-"""The extensions that count, whatever their case. Anything else is `Kind.OTHER`."""
+"""Extensions of pictures, in any case. Anything else is `Kind.OTHER`."""
 
 JUNK_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})
 JUNK_FOLDERS = frozenset(
@@ -49,7 +48,7 @@ JUNK_FOLDERS = frozenset(
         "__macosx",
     }
 )
-"""Folders that servers keep for themselves; like every folder that begins with a dot."""
+"""Internal folders of servers; every folder that begins with a dot counts as well."""
 _TEMPORARY = re.compile(
     r"""^[.~]                    # .name  ._name  .~name  ~$name  ~RF1234.TMP
       | ~$                       # name.tif~
@@ -62,35 +61,35 @@ _TEMPORARY = re.compile(
 )
 
 
-def kind_of(relative: str) -> Kind:
-    """Say what a file is to us, by its path below the source's folder (forward slashes).
+def classify_name(relative: str) -> Kind:
+    """Return the kind of a file by its path below the source's folder (forward slashes).
 
-    A folder on the way that is junk makes everything below it junk.
+    Everything below a junk folder is junk.
     """
     *folders, name = relative.split("/")
     if any(is_junk_folder(folder) for folder in folders):
         return Kind.JUNK
     if name.lower() in JUNK_NAMES or _TEMPORARY.search(name):
         return Kind.JUNK
-    return Kind.PICTURE if extension(name) in EXTENSIONS else Kind.OTHER
+    return Kind.PICTURE if get_extension(name) in EXTENSIONS else Kind.OTHER
 
 
 def is_junk_folder(name: str) -> bool:
-    """Say whether a folder is a system's own; nothing below it is looked at."""
+    """Return whether a folder is internal to a system; nothing below it is listed."""
     return name.startswith(".") or name.lower() in JUNK_FOLDERS
 
 
-def extension(name: str) -> str:
-    """Say a name's last extension, lower case, without its dot; "" if there is none.
+def get_extension(name: str) -> str:
+    """Return a name's last extension, lower case, without its dot; "" if there is none.
 
-    Dots and blanks at the end of a name are somebody's slip, and no part of the extension.
+    Trailing dots and blanks are typing errors and not part of the extension.
     """
     stem, dot, last = name.rstrip(". ").rpartition(".")
     return last.lower() if dot and stem else ""
 
 
-# A file's name is bytes on POSIX and need not be text; a database wants text. Bytes that are no
-# UTF-8 travel as private-use characters, and come back as the very same bytes.
+# A file name is bytes on POSIX and need not be text; a database needs text. Bytes that are not
+# UTF-8 become private-use characters, and convert back to the same bytes.
 _FIRST, _LAST = 0xEF80, 0xEFFF
 _BASE = 0xEF00
 _ESCAPED = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]+")
@@ -98,17 +97,17 @@ _UNSAFE = re.compile(f"[\ud800-\udfff{chr(_FIRST)}-{chr(_LAST)}]")
 
 
 def to_text(name: str) -> str:
-    """Write any file name as text that a database, JSON and a page can hold."""
-    return _UNSAFE.sub(lambda found: _escape(found.group()), name)
+    """Convert any file name to text that a database, JSON and a page can hold."""
+    return _UNSAFE.sub(lambda match: _escape(match.group()), name)
 
 
 def from_text(text: str) -> str:
-    """Undo `to_text`, so that the file can be opened."""
-    return _ESCAPED.sub(lambda found: os.fsdecode(_unescape(found.group())), text)
+    """Convert text of `to_text` back to the file name."""
+    return _ESCAPED.sub(lambda match: os.fsdecode(_unescape(match.group())), text)
 
 
 def locate(folder: Path, relative: str) -> Path:
-    """Say where the file lies that a listing of `folder` called `relative`."""
+    """Return the path of a file listed as `relative` in `folder`."""
     return Path(folder, from_text(relative))
 
 

@@ -1,8 +1,4 @@
-"""Say what a source and a path tell of a micrograph, before anybody has opened it.
-
-In:  a source's fixed values, its pattern, its table of objectives. Out: process data, and the
-scale that the table vouches for. Next: `pipeline`.
-"""
+"""Derive process data and scale of a micrograph from its source and path, before it is opened."""
 
 from __future__ import annotations
 
@@ -20,13 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """One calibrated objective: the independent witness for a scale.
+    """One calibrated objective: an independent scale.
 
     Args:
-        name: As it appears in the process data, such as "50x".
+        name: As in the process data, such as "50x".
         um_per_px: µm per pixel, measured with a stage micrometer.
-        width, height: Image size in pixels that it holds for, or None for any.
-        valid_from: First day it holds, or None.
+        width: Image width in pixels for which it is valid, or None for any.
+        height: Image height in pixels for which it is valid, or None for any.
+        valid_from: First day of validity, or None.
     """
 
     name: str
@@ -38,10 +35,10 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What holds for every file of one source.
+    """Data common to all files of one source.
 
     Args:
-        fixed: Process data that every file has.
+        fixed: Process data of every file.
         pattern: Regular expression with named groups, searched in the relative path, or "".
         objectives: The table of calibrated objectives.
     """
@@ -51,13 +48,13 @@ class Provenance:
     objectives: tuple[Calibration, ...] = ()
 
     def process_data(self, relative: str) -> dict[str, str]:
-        """Say the process data of one file; what its path says stands above the fixed values."""
+        """Return the process data of one file; the path overrides the fixed values."""
         return self._found(relative)
 
     def named_places(self, relative: str) -> Iterator[dict[str, str]]:
-        """Yield what the pattern finds in a path, and in the file's name where that differs.
+        """Yield the matches of the pattern in the path, and in the file name where they differ.
 
-        A pattern is searched, so a folder that looks like a name is found first.
+        The pattern is searched, so a folder that resembles a name matches first.
 
         Args:
             relative: The path below the source.
@@ -70,9 +67,9 @@ class Provenance:
             yield name
 
     def _found(self, text: str) -> dict[str, str]:
-        found = re.search(self.pattern, text) if self.pattern else None
-        told = {k: v.strip() for k, v in found.groupdict().items() if v} if found else {}
-        return {**self.fixed, **told}
+        match = re.search(self.pattern, text) if self.pattern else None
+        groups = {k: v.strip() for k, v in match.groupdict().items() if v} if match else {}
+        return {**self.fixed, **groups}
 
     def um_per_px(
         self,
@@ -81,12 +78,12 @@ class Provenance:
         on: date,
         size: tuple[int, int] | None = None,
     ) -> float | None:
-        """Say the scale the table vouches for, or None where it has nothing to say or doubts.
+        """Return the scale in the table of objectives, or None where missing or ambiguous.
 
         Args:
             process_data: Its `objective`, else its `magnification`, names the entry.
-            on: The day; the newest entry that is valid by then holds.
-            size: (width, height) of the image in pixels, or None where not yet known.
+            on: The day; the newest entry valid on it counts.
+            size: (width, height) of the image in pixels, or None if unknown.
         """
         entries = list(self._matching(process_data, on, size))
         newest = max(

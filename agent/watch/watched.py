@@ -1,8 +1,7 @@
-"""Watch one source: listing, settling and bell together, and how well they do.
+"""Watch one source by listing, quiet time and events, and report its health.
 
-In:  a folder, what the journal knows of it, and the time. Out: a `Look`. Next: `service` writes
-it to the journal, then calls `taken`. Until then a file is offered again and again, so a journal
-that cannot be written costs time, never a micrograph.
+A file is offered until the caller confirms it with `taken`, so a database that cannot be written
+costs time, never a micrograph.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from agent.watch.arrival import Arrival
-from agent.watch.bell import Bell, Deaf, Hints, LimitReached
-from agent.watch.hearing import Hearing, choose, is_local
-from agent.watch.listing import Listing, list_folder, long_path, look_up
-from agent.watch.names import Kind, kind_of
-from agent.watch.settling import Settling
-from agent.watch.writer import Hold, hold_on, is_announced
+from agent.watch.arrival import ListedFile
+from agent.watch.bell import EventListener, EventsUnavailable, Hints, LimitReached
+from agent.watch.hearing import WatchMode, choose_mode, is_local
+from agent.watch.listing import Listing, find_facts, list_folder, long_path
+from agent.watch.names import Kind, classify_name
+from agent.watch.settling import StabilityTracker
+from agent.watch.writer import Hold, find_hold, is_announced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -31,10 +30,10 @@ log = structlog.get_logger()
 
 Completion = Literal["quiet", "rename", "sidecar"]
 
-RENAMED_QUIET_S = 0.5  # a name that only a rename gives is whole at once; two looks, to be sure
-EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is named as `empty`
-TEND_EVERY_S = 5.0  # the root and the bell are looked after this often
-POLL_EVERY_S = 2.0  # where no events come; never more than a twentieth of the time
+RENAMED_QUIET_S = 0.5  # a renamed file is complete at once; two checks, to be sure
+EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is recorded as `empty`
+TEND_EVERY_S = 5.0  # interval of checks of root folder and event listener
+POLL_EVERY_S = 2.0  # without events; listing takes at most 1/20 of the time
 REST_SHARE = 20
 BACK_OFF_S = (1.0, 5.0, 30.0, 120.0, 600.0)
 WAITS_S = {
@@ -42,25 +41,28 @@ WAITS_S = {
     Hold.OPEN: (1.0, 2.0, 5.0, 15.0, 15.0, 15.0, 15.0, 15.0),
     Hold.HOLES: (1.0, 2.0, 5.0, 15.0, 60.0, 300.0),
 }
-"""When a quiet file is asked again; after the last time the journal has it all the same. That is
-after 23 s where it will not open, 83 s where somebody has it open and writes nothing, six minutes
-where it has holes: some programs never close a file, and a file system that squeezes zeros out
-makes holes too."""
-UNHEARD = 3  # files found without an event, and hardly one with: events do not come here
+"""Intervals of the checks of a quiet file; after the last it is recorded anyway: after 23 s if it
+does not open, 83 s if a program has it open without writing, 6 min if it has holes. Some programs
+never close a file, and a file system that compresses zeros makes holes too."""
+UNHEARD = 3  # files found without an event, and hardly any with: events do not arrive here
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How one source does, for `agent status`.
+    """State of one source, for `agent status`.
 
     Args:
-        name: Its name. folder: its folder. mode: "native" or "poll", as chosen. why: why so.
-        online: Whether its folder could be listed the last time.
-        problem: What a person should know, "" if nothing.
-        found_by_scan: Files that the listing found before any event spoke of them.
-        found_by_event: Files that an event spoke of first.
-        pending: Files seen and not yet at rest.
-        listed: How often it was listed. took_s: how long (s) the last listing took.
+        name: Its name.
+        folder: Its folder.
+        mode: "native" or "poll", as chosen.
+        why: Reason of the choice.
+        online: Whether the last listing of its folder succeeded.
+        problem: What the operator should know, "" if nothing.
+        found_by_scan: Files that the listing found before any event.
+        found_by_event: Files first named by an event.
+        pending: Files not yet complete.
+        listed: Number of listings.
+        took_s: Duration of the last listing, seconds.
     """
 
     name: str
@@ -77,39 +79,40 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at a source shows.
+class WatchResult:
+    """Result of one check of a source.
 
     Args:
-        at_rest: Files to be written into the journal, oldest first, offered until `taken`.
-        settling: Files seen for the first time, still being written.
-        ignored: Files that are no pictures, by their names; offered until `taken`.
-        gone: Names the journal knows that a whole listing no longer shows; offered until
-            `let_go`.
+        at_rest: Complete files, oldest first, offered until `taken`.
+        settling: New files that are still being written.
+        ignored: Files that are not pictures, by name; offered until `taken`.
+        gone: Recorded names missing from a whole listing; offered until `let_go`.
         listed: Whether the whole folder was listed.
     """
 
-    at_rest: tuple[Arrival, ...] = ()
-    settling: tuple[Arrival, ...] = ()
-    ignored: tuple[Arrival, ...] = ()
+    at_rest: tuple[ListedFile, ...] = ()
+    settling: tuple[ListedFile, ...] = ()
+    ignored: tuple[ListedFile, ...] = ()
     gone: tuple[str, ...] = ()
     listed: bool = False
 
 
-class Watched:
+class SourceWatcher:
     """One source. Used from one thread; `state` may be read from any.
 
     Args:
-        name: The source's name. folder: absolute. wish: how news should be heard.
-        quiet_s: How long (s) a file must stay unchanged.
-        completion: How the microscope says that a file is done.
-        scan_every_s: How often (s) the folder is listed whatever the events say.
-        known: Relative path → facts of what the journal has already.
-        settling: Relative paths that the journal has as still being written.
-        ring: Called from another thread when there is something to look at.
-        clock: A monotonic clock, in seconds, to time the listing with.
-        hear: False: never listen to events (`agent run --once`).
-        listen: Listens to the folder's events, given the folder and what to call.
+        name: The source's name.
+        folder: Its folder, absolute.
+        wish: Requested mode of watching.
+        quiet_s: Time without a change, in seconds, after which a file is complete.
+        completion: How the microscope marks a file as complete.
+        scan_every_s: Interval of listings in seconds, whatever the events.
+        known: Relative path → facts of recorded files.
+        settling: Relative paths recorded as still being written.
+        ring: Called from another thread when something changed.
+        clock: A monotonic clock, in seconds, to time the listing.
+        hear: False: never use events (`agent run --once`).
+        listen: Builds the event listener from the folder and the callback.
     """
 
     def __init__(
@@ -126,57 +129,59 @@ class Watched:
         ring: Callable[[], None],
         clock: Callable[[], float],
         hear: bool = True,
-        listen: Callable[[Path, Callable[[], None]], Bell] = Bell,
+        listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
     ) -> None:
         self._name, self._folder, self._wish = name, folder, wish
         self._quiet_s = quiet_s if completion != "rename" else min(quiet_s, RENAMED_QUIET_S)
         self._completion, self._scan_every_s = completion, scan_every_s
         self._known: dict[str, Facts] = dict(known)
         self._ring, self._clock, self._hear, self._listen = ring, clock, hear, listen
-        self._settling = Settling(self._quiet_s)
-        self._told: set[str] = set(settling)
-        self._pending: dict[str, Arrival | None] = {}
-        self._postponed: dict[Arrival, tuple[int, float]] = {}
-        self._refused: dict[Arrival, str] = {}
+        self._settling = StabilityTracker(self._quiet_s)
+        self._reported: set[str] = set(settling)
+        self._pending: dict[str, ListedFile | None] = {}
+        self._postponed: dict[ListedFile, tuple[int, float]] = {}
+        self._refused: dict[ListedFile, str] = {}
         self._listed_trouble = self._limit = ""
-        self._unheard: set[str] = set()
-        self._heard_count = self._unheard_count = 0
-        self._bell: Bell | None = None
-        self._bell_root: tuple[int, int] | None = None
-        self._bell_at_s = self._list_at_s = self._tend_at_s = float("-inf")
-        self._failures = self._deaf = 0
+        self._unannounced: set[str] = set()
+        self._announced_count = self._unannounced_count = 0
+        self._listener: EventListener | None = None
+        self._listener_root: tuple[int, int] | None = None
+        self._listen_at_s = self._list_at_s = self._check_at_s = float("-inf")
+        self._failures = self._listen_failures = 0
         self._looked_s = 0.0
-        self._hearing: Hearing | None = None
+        self._watch_mode: WatchMode | None = None
         self._is_local = False
         self.state = SourceState(name, folder, "poll" if wish == "poll" else "native")
 
-    def look(self, now_s: float) -> Look:
-        """Look at the folder; the whole of it when that is due, else at what is pending."""
+    def look(self, now_s: float) -> WatchResult:
+        """Check the folder: all of it when a listing is due, else only pending files."""
         began_s = self._clock()
-        self._tend(now_s)
-        hints = self._bell.take_hints() if self._bell else Hints(frozenset(), list_all=False)
+        self._check_health(now_s)
+        hints = (
+            self._listener.take_hints() if self._listener else Hints(frozenset(), list_all=False)
+        )
         if hints.list_all or now_s >= self._list_at_s:
-            found = self._list(now_s)
+            listing = self._list(now_s)
             self._looked_s = self._clock() - began_s
-            if found is None:
-                return Look()
-            look = self._sort(found.pictures, found.others, hints, now_s, listed=True)
-            look = replace(look, gone=self._gone(found))
+            if listing is None:
+                return WatchResult()
+            look = self._sort(listing.pictures, listing.others, hints, now_s, listed=True)
+            look = replace(look, gone=self._find_gone(listing))
         else:
-            told = {n for n in hints.paths if kind_of(n) is Kind.PICTURE}
-            others = {n: (0, 0, 0) for n in hints.paths if kind_of(n) is Kind.OTHER}
-            pictures = self._look_up(told | self._pending.keys())
-            if told - pictures.keys() - self._known.keys() - self._pending.keys():
-                # Gone already, or under another name: a folder renamed twice confuses watchdog.
+            named = {n for n in hints.paths if classify_name(n) is Kind.PICTURE}
+            others = {n: (0, 0, 0) for n in hints.paths if classify_name(n) is Kind.OTHER}
+            pictures = self._look_up(named | self._pending.keys())
+            if named - pictures.keys() - self._known.keys() - self._pending.keys():
+                # Deleted already, or renamed: a folder renamed twice confuses watchdog.
                 self._list_at_s = min(self._list_at_s, now_s + REST_SHARE * self.state.took_s)
-            look = self._sort(pictures, self._there(others), hints, now_s, listed=False)
+            look = self._sort(pictures, self._find_existing(others), hints, now_s, listed=False)
         self._looked_s = self._clock() - began_s
-        self._say(pending=len(self._pending))
+        self._update_state(pending=len(self._pending))
         return look
 
     def next_look_at_s(self, now_s: float) -> float:
-        """Say when to look again if no bell rings before."""
-        due_s = [self._list_at_s, self._tend_at_s]
+        """Return when the next check is due without an event."""
+        due_s = [self._list_at_s, self._check_at_s]
         if self._pending:
             step_s = max(min(self._quiet_s / 4, 1.0), 0.05, 10 * self._looked_s)
             rests_at_s = self._settling.next_at_s()
@@ -185,47 +190,47 @@ class Watched:
                 due_s += [rests_at_s]
         return max(min(due_s), now_s + min(self._looked_s, 1.0))
 
-    def taken(self, files: Iterable[Arrival]) -> None:
-        """Learn that the journal has these; they are offered no more while they stay the same."""
+    def taken(self, files: Iterable[ListedFile]) -> None:
+        """Confirm that files are recorded; they are not offered again while unchanged."""
         for file in files:
             self._known[file.relative] = file.facts
-            self._told.discard(file.relative)
+            self._reported.discard(file.relative)
             self._postponed.pop(file, None)
             if self._pending.pop(file.relative, None):
-                self._count(file.relative)
+                self._count_recorded(file.relative)
 
-    def refuse(self, file: Arrival, sentence: str) -> None:
-        """Learn that the journal cannot hold this one; it is not offered until it changes."""
+    def refuse(self, file: ListedFile, sentence: str) -> None:
+        """Report that a file cannot be recorded; it is not offered until it changes."""
         self._refused[file] = sentence
-        self._say(problem=self._trouble())
+        self._update_state(problem=self._find_problem())
 
     def let_go(self, relatives: Iterable[str]) -> None:
-        """Learn that the journal knows these are gone; if they come back they are offered again."""
+        """Confirm that files are recorded as gone; if they reappear they are offered again."""
         for relative in relatives:
             self._known.pop(relative, None)
-            self._told.discard(relative)
+            self._reported.discard(relative)
 
     def close(self) -> None:
-        """Stop listening."""
-        if self._bell:
-            self._bell.stop()
-        self._bell = None
+        """Stop receiving events."""
+        if self._listener:
+            self._listener.stop()
+        self._listener = None
 
     # --- the listing ---------------------------------------------------------------------------
 
     def _list(self, now_s: float) -> Listing | None:
-        """List the folder, or find that it is offline: then nothing is forgotten, only awaited."""
+        """Return the listing, or None if the folder is offline; then nothing is forgotten."""
         began_s = self._clock()
         try:
             listing = list_folder(self._folder)
             if not listing.entries and self._known:
-                raise OSError(  # noqa: TRY301 - one place says "offline"
+                raise OSError(  # noqa: TRY301 - one place reports "offline"
                     errno.ENODEV,
                     f"it is empty, although {len(self._known)} files came from it before; "
                     "is the share mounted?",
                 )
         except OSError as error:
-            self._offline(error, now_s)
+            self._mark_offline(error, now_s)
             return None
         took_s = self._clock() - began_s
         self._failures = 0
@@ -236,27 +241,29 @@ class Watched:
                 source=self._name, folder=str(self._folder), mode=self.state.mode,
                 why=self.state.why, files=len(listing.pictures),
             )  # fmt: skip
-        self._listed_trouble = _trouble(listing.troubles)
-        problem = self._trouble()
-        self._say(online=True, problem=problem, listed=self.state.listed + 1, took_s=took_s)
+        self._listed_trouble = _format_troubles(listing.troubles)
+        problem = self._find_problem()
+        self._update_state(
+            online=True, problem=problem, listed=self.state.listed + 1, took_s=took_s
+        )
         return listing
 
-    def _trouble(self) -> str:
+    def _find_problem(self) -> str:
         refused = {file.relative: sentence for file, sentence in self._refused.items()}
-        return self._listed_trouble or _trouble(refused) or self._limit
+        return self._listed_trouble or _format_troubles(refused) or self._limit
 
-    def _gone(self, listing: Listing) -> tuple[str, ...]:
+    def _find_gone(self, listing: Listing) -> tuple[str, ...]:
         if listing.troubles:
-            return ()  # a part could not be seen: what is missing may be there
-        named = self._known.keys() | self._told
+            return ()  # a part was unreadable: what is missing may be there
+        named = self._known.keys() | self._reported
         return tuple(named - listing.pictures.keys() - listing.others.keys())
 
     def _pause_s(self, took_s: float) -> float:
-        if self.state.mode == "native" and self._bell:
+        if self.state.mode == "native" and self._listener:
             return max(self._scan_every_s, REST_SHARE * took_s)
         return max(min(self._scan_every_s, POLL_EVERY_S), REST_SHARE * took_s)
 
-    def _offline(self, error: OSError, now_s: float) -> None:
+    def _mark_offline(self, error: OSError, now_s: float) -> None:
         sentence = error.strerror or str(error)
         if self.state.online or not self.state.problem:
             log.warning(
@@ -265,25 +272,25 @@ class Watched:
         pause_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
         self._failures += 1
         self._list_at_s = now_s + min(pause_s, max(self._scan_every_s, 1.0), 30.0)
-        self._drop_bell()
+        self._drop_listener()
         self._pending.clear()
-        self._settling.at_rest((), now_s)
-        self._say(online=False, problem=f"{self._folder}: {sentence}", pending=0)
+        self._settling.find_stable((), now_s)
+        self._update_state(online=False, problem=f"{self._folder}: {sentence}", pending=0)
 
     def _look_up(self, names: Iterable[str]) -> dict[str, Facts | None]:
-        """Look at single files; None for one that is there and cannot be looked at now."""
-        found: dict[str, Facts | None] = {}
+        """Return the facts of single files; None for one that is there but unreadable now."""
+        facts_by_name: dict[str, Facts | None] = {}
         for name in names:
             try:
-                facts = look_up(self._folder, name)
+                facts = find_facts(self._folder, name)
             except OSError:
-                found[name] = None
+                facts_by_name[name] = None
                 continue
             if facts is not None:
-                found[name] = facts
-        return found
+                facts_by_name[name] = facts
+        return facts_by_name
 
-    def _there(self, others: Mapping[str, Facts]) -> dict[str, Facts]:
+    def _find_existing(self, others: Mapping[str, Facts]) -> dict[str, Facts]:
         unknown = (name for name in others if name not in self._known)
         return {name: facts for name, facts in self._look_up(unknown).items() if facts}
 
@@ -297,17 +304,17 @@ class Watched:
         now_s: float,
         *,
         listed: bool,
-    ) -> Look:
+    ) -> WatchResult:
         known = self._known
         new = {name: facts for name, facts in pictures.items() if known.get(name) != facts}
         first = [name for name in new if name not in self._pending]
-        self._tell_apart(first, hints, listed=listed)
+        self._count_found(first, hints, listed=listed)
         before = self._pending
         self._pending = {
-            name: self._arrival(name, facts) if facts else None for name, facts in new.items()
+            name: self._to_file(name, facts) if facts else None for name, facts in new.items()
         }
         waiting = [file for file in self._pending.values() if file is not None]
-        rest = self._settling.at_rest(waiting, now_s)
+        rest = self._settling.find_stable(waiting, now_s)
         empty = [file for file in waiting if self._stays_empty(file, now_s)]
         still = set(waiting)
         self._postponed = {f: p for f, p in self._postponed.items() if f in still}
@@ -317,140 +324,148 @@ class Watched:
             for file in (*rest, *empty)
             if file not in self._refused and self._is_free(file, now_s, hints.paths)
         )
-        self._told.update(file.relative for file in waiting)
+        self._reported.update(file.relative for file in waiting)
         resting = set(offered)
-        return Look(
+        return WatchResult(
             at_rest=offered,
             settling=tuple(
                 file
                 for file in waiting
                 if file.relative not in before and file not in resting | self._refused.keys()
             ),
-            ignored=tuple(self._arrival(n, f) for n, f in others.items() if n not in known),
+            ignored=tuple(self._to_file(n, f) for n, f in others.items() if n not in known),
             listed=listed,
         )
 
-    def _arrival(self, relative: str, facts: Facts) -> Arrival:
-        return Arrival(self._name, self._folder, relative, *facts)
+    def _to_file(self, relative: str, facts: Facts) -> ListedFile:
+        return ListedFile(self._name, self._folder, relative, *facts)
 
-    def _stays_empty(self, file: Arrival, now_s: float) -> bool:
+    def _stays_empty(self, file: ListedFile, now_s: float) -> bool:
         patience_s = max(EMPTY_AFTER * self._quiet_s, 1.0)
         return not file.size_bytes and self._settling.unchanged_s(file, now_s) >= patience_s
 
-    def _is_free(self, file: Arrival, now_s: float, rung: Collection[str]) -> bool:
-        """Say whether its writer has let go of a quiet file; else ask again later and later.
+    def _is_free(self, file: ListedFile, now_s: float, named: Collection[str]) -> bool:
+        """Return whether the writer has released a quiet file; else postpone the next check.
 
-        What an event speaks of is asked at once: it may be that the file was closed.
+        A file named by an event is checked at once: it may have been closed.
         """
         if self._completion == "sidecar" and not is_announced(file.path):
             return False
         tries, not_before_s = self._postponed.get(file, (0, now_s))
-        if now_s < not_before_s and file.relative not in rung:
+        if now_s < not_before_s and file.relative not in named:
             return False
-        hold = hold_on(file, is_local=self._is_local)
+        hold = find_hold(file, is_local=self._is_local)
         if hold is None or tries >= len(WAITS_S[hold]):
             return True
         if now_s >= not_before_s:
             self._postponed[file] = (tries + 1, now_s + WAITS_S[hold][tries])
         return False
 
-    # --- hearing -------------------------------------------------------------------------------
+    # --- events --------------------------------------------------------------------------------
 
-    def _tend(self, now_s: float) -> None:
-        """Look after the root and the bell: a bell first, then a listing, so no gap is between."""
-        if now_s < self._tend_at_s:
+    def _check_health(self, now_s: float) -> None:
+        """Check root folder and event listener; a new listener is followed by a listing."""
+        if now_s < self._check_at_s:
             return
-        self._tend_at_s = now_s + TEND_EVERY_S
-        root = self._root()
+        self._check_at_s = now_s + TEND_EVERY_S
+        root = self._identify_root()
         if root is None:
             self._list_at_s = now_s if self.state.online else self._list_at_s
             return
         if not self.state.online:
             self._list_at_s = min(self._list_at_s, now_s)
-        if self._hearing is None:
-            self._hearing = choose(self._wish, self._folder)
+        if self._watch_mode is None:
+            self._watch_mode = choose_mode(self._wish, self._folder)
             self._is_local = is_local(self._folder)
-            self._say(mode=self._hearing.mode, why=self._hearing.why)
-        if not self._hear or self._hearing.mode == "poll":
+            self._update_state(mode=self._watch_mode.mode, why=self._watch_mode.why)
+        if not self._hear or self._watch_mode.mode == "poll":
             return
-        if self._bell and (not self._bell.is_healthy() or root != self._bell_root):
+        if self._listener and (not self._listener.is_healthy() or root != self._listener_root):
             log.warning("folder.deaf", source=self._name, folder=str(self._folder))
-            self._drop_bell()
-        if self._bell is None and now_s >= self._bell_at_s:
-            self._hang_bell(root, now_s)
+            self._drop_listener()
+        if self._listener is None and now_s >= self._listen_at_s:
+            self._attach_listener(root, now_s)
 
-    def _root(self) -> tuple[int, int] | None:
+    def _identify_root(self) -> tuple[int, int] | None:
         try:
-            found = Path(long_path(self._folder)).stat()
+            status = Path(long_path(self._folder)).stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
-    def _hang_bell(self, root: tuple[int, int], now_s: float) -> None:
-        bell = self._listen(self._folder, self._ring)
+    def _attach_listener(self, root: tuple[int, int], now_s: float) -> None:
+        listener = self._listen(self._folder, self._ring)
         try:
-            bell.start()
-        except Deaf as deaf:
-            pause_s = BACK_OFF_S[min(self._deaf, len(BACK_OFF_S) - 1)]
-            self._deaf += 1
-            self._bell_at_s = now_s + pause_s
-            if self.state.why != str(deaf):
-                log.warning("folder.deaf", source=self._name, reason=str(deaf))
-            self._limit = str(deaf) if isinstance(deaf, LimitReached) else ""
-            self._say(mode="poll", why=str(deaf))
+            listener.start()
+        except EventsUnavailable as error:
+            pause_s = BACK_OFF_S[min(self._listen_failures, len(BACK_OFF_S) - 1)]
+            self._listen_failures += 1
+            self._listen_at_s = now_s + pause_s
+            if self.state.why != str(error):
+                log.warning("folder.deaf", source=self._name, reason=str(error))
+            self._limit = str(error) if isinstance(error, LimitReached) else ""
+            self._update_state(mode="poll", why=str(error))
             return
-        self._bell, self._bell_root, self._deaf, self._limit = bell, root, 0, ""
-        self._heard_count = self._unheard_count = 0
+        self._listener, self._listener_root, self._listen_failures, self._limit = (
+            listener,
+            root,
+            0,
+            "",
+        )
+        self._announced_count = self._unannounced_count = 0
         self._list_at_s = now_s
-        if self._hearing:
-            self._say(mode=self._hearing.mode, why=self._hearing.why)
+        if self._watch_mode:
+            self._update_state(mode=self._watch_mode.mode, why=self._watch_mode.why)
 
-    def _drop_bell(self) -> None:
-        if self._bell:
-            self._bell.stop()
-        self._bell = None
+    def _drop_listener(self) -> None:
+        if self._listener:
+            self._listener.stop()
+        self._listener = None
 
-    def _tell_apart(self, first: Iterable[str], hints: Hints, *, listed: bool) -> None:
-        """Keep count of what events spoke of, and of what only the listing found."""
-        self._unheard -= hints.paths
+    def _count_found(self, first: Iterable[str], hints: Hints, *, listed: bool) -> None:
+        """Count files named by events and files found only by the listing."""
+        self._unannounced -= hints.paths
         by_event = by_scan = 0
         for name in first:
             if name in hints.paths or (hints.list_all and listed):
                 by_event += 1
             else:
                 by_scan += 1
-                if self._bell and self.state.listed > 1:
-                    self._unheard.add(name)
-        self._say(
+                if self._listener and self.state.listed > 1:
+                    self._unannounced.add(name)
+        self._update_state(
             found_by_scan=self.state.found_by_scan + by_scan,
             found_by_event=self.state.found_by_event + by_event,
         )
 
-    def _count(self, name: str) -> None:
-        """A file is taken: had an event spoken of it by now? If hardly ever, poll."""
-        if not self._bell:
+    def _count_recorded(self, name: str) -> None:
+        """Count a recorded file by whether an event named it; poll if events hardly arrive."""
+        if not self._listener:
             return
-        if name not in self._unheard:
-            self._heard_count += 1
+        if name not in self._unannounced:
+            self._announced_count += 1
             return
-        self._unheard.discard(name)
-        self._unheard_count += 1
-        enough = self._unheard_count >= UNHEARD and self._unheard_count > 10 * self._heard_count
+        self._unannounced.discard(name)
+        self._unannounced_count += 1
+        enough = (
+            self._unannounced_count >= UNHEARD
+            and self._unannounced_count > 10 * self._announced_count
+        )
         if self._wish == "auto" and enough and self.state.mode != "poll":
             why = "files came here without an event"
             log.warning("folder.deaf", source=self._name, reason=f"{why}; polling from now on")
-            self._hearing = Hearing("poll", why)
-            self._say(mode="poll", why=why)
-            self._drop_bell()
+            self._watch_mode = WatchMode("poll", why)
+            self._update_state(mode="poll", why=why)
+            self._drop_listener()
             self._list_at_s = float("-inf")
 
-    def _say(self, **facts: object) -> None:
+    def _update_state(self, **facts: object) -> None:
         self.state = replace(self.state, **facts)  # type: ignore[arg-type]  # keys are its fields
 
 
-def _trouble(said: Mapping[str, str]) -> str:
-    if not said:
+def _format_troubles(sentences: Mapping[str, str]) -> str:
+    if not sentences:
         return ""
-    name, sentence = next(iter(said.items()))
-    more = len(said) - 1
+    name, sentence = next(iter(sentences.items()))
+    more = len(sentences) - 1
     return f"{name}: {sentence}" + (f" (and {more} more)" if more else "")

@@ -1,8 +1,4 @@
-"""Say whether whoever writes a file has let go of it: asked only once it has been quiet.
-
-In:  a quiet file. Out: whether it is announced, and what still speaks against taking it.
-Next: `watched` asks again, later and later, and in the end hands the file on all the same.
-"""
+"""Check whether the writer has released a file; called only once the file is quiet."""
 
 from __future__ import annotations
 
@@ -15,30 +11,30 @@ from typing import TYPE_CHECKING
 if sys.platform == "linux":
     import fcntl
 
-from agent.watch.listing import facts_of, long_path, look_up
+from agent.watch.listing import find_facts, long_path, stat_to_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.watch.arrival import Arrival
+    from agent.watch.arrival import ListedFile
 
 SIDECARS = (".done", ".ok", ".ready", ".complete", ".xml", ".txt", ".json", ".cal", ".md5")
-"""A file beside the picture, with its whole name or its stem, that says: it is done."""
+"""Suffixes of a file next to the picture, with its name or its stem, that marks it as complete."""
 
 
 class Hold(StrEnum):
-    """What speaks against taking a quiet file now."""
+    """Reason not to read a quiet file now."""
 
     REFUSED = "refused"
-    """It does not open, or opening shows other facts than the listing did."""
+    """It does not open, or has other facts than in the listing."""
     HOLES = "holes"
-    """Its size was taken in advance, and parts of it were never written."""
+    """Its size was allocated in advance, and parts were never written."""
     OPEN = "open"
     """A program of this PC has it open for writing (Linux, local disks)."""
 
 
 def is_announced(path: Path) -> bool:
-    """Say whether a file beside this one announces that it is done."""
+    """Return whether a file next to this one marks it as complete."""
     stem = path.with_suffix("")
     return any(
         os.path.lexists(f"{base}{suffix}")
@@ -48,26 +44,27 @@ def is_announced(path: Path) -> bool:
     )
 
 
-def hold_on(file: Arrival, *, is_local: bool) -> Hold | None:
-    """Open a file and say what speaks against taking it, or None.
+def find_hold(file: ListedFile, *, is_local: bool) -> Hold | None:
+    """Return why a file should not be read now, or None.
 
-    Opening makes a network file system fetch size and times afresh, where a listing may show
-    what it saw a minute ago; on Windows it is refused while a writer holds the file.
+    Opening makes a network file system fetch size and times again, where a listing may be a minute
+    old; on Windows it fails while a writer has the file open.
 
     Args:
-        file: As the listing shows it.
-        is_local: Whether this PC itself keeps its disk, and so knows who has the file open.
+        file: As listed.
+        is_local: Whether the disk is local, so that this PC knows which programs have the file
+            open.
     """
     path = long_path(file.path)
     try:
         if sys.platform == "win32":
-            free = _opens_alone(path) and look_up(file.folder, file.relative) == file.facts
+            free = _opens_alone(path) and find_facts(file.folder, file.relative) == file.facts
             return None if free else Hold.REFUSED
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return Hold.REFUSED
     try:
-        if facts_of(os.fstat(descriptor)) != file.facts:
+        if stat_to_facts(os.fstat(descriptor)) != file.facts:
             return Hold.REFUSED
         if is_local and _is_open_for_writing(descriptor):
             return Hold.OPEN
@@ -79,11 +76,12 @@ def hold_on(file: Arrival, *, is_local: bool) -> Hold | None:
 
 
 def _is_open_for_writing(descriptor: int) -> bool:
-    """Ask Linux for a lease, which it gives only on a file that nobody may write, and end it.
+    """Return whether Linux refuses a read lease, which it grants only without a writer.
 
     Source:
-        fcntl(2), F_SETLEASE. Whoever opens the file for writing within these microseconds waits
-        for their end, and we are told by SIGURG, which does nothing; SIGIO would end the agent.
+        fcntl(2), F_SETLEASE. A program that opens the file for writing within these microseconds
+        waits for the end of the lease, and we receive SIGURG, which has no effect; SIGIO would end
+        the agent.
     """
     if sys.platform != "linux":
         return False
@@ -94,12 +92,12 @@ def _is_open_for_writing(descriptor: int) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # somebody else's file, or a file system without leases
+        return False  # a file of another user, or a file system without leases
     return False
 
 
 def _has_holes(descriptor: int, size_bytes: int) -> bool:
-    """Say whether parts were never written; a file system that cannot tell says no."""
+    """Return whether parts were never written; False where the file system cannot tell."""
     if not hasattr(os, "SEEK_HOLE"):
         return False
     try:
@@ -109,7 +107,7 @@ def _has_holes(descriptor: int, size_bytes: int) -> bool:
 
 
 def _opens_alone(path: str) -> bool:
-    """Open with nobody else writing, and close at once (Windows): share reading and deleting."""
+    """Return whether the file opens with no other writer (Windows), reading and deleting shared."""
     import ctypes  # noqa: PLC0415 - Windows alone
 
     generic_read, share_read_delete, open_existing = 0x80000000, 0x1 | 0x4, 3

@@ -19,6 +19,7 @@ from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import api, lineage, login, ordering, pages, pictures, places, rating
+from agent.web import help as help_pages
 from agent.web.acts import Meanwhile, NotYours
 from agent.web.crowd import Crowd
 from agent.web.desk import Unknown
@@ -91,6 +92,7 @@ def create_app(
     app.include_router(pictures.router(desk))
     app.include_router(rating.router(desk))
     app.include_router(lineage.router(desk))
+    app.include_router(help_pages.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from agent import accounts
-from agent.store import StoreFault
+from agent.store import Origin, StoreFault, acting_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,8 @@ class Gate:
             await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["who"] = who
-        await self._app(scope, receive, send)
+        with acting_through(_origin_of(request, who)):
+            await self._app(scope, receive, send)
 
     def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
         role = needed(request.method, request.url.path)
@@ -159,6 +160,19 @@ class Gate:
         if now - login.seen_at > SEEN_EVERY:
             self._known.seen(cookie, at=now)
         return Who(login.account.name, login.account.role)
+
+
+def _origin_of(request: Request, who: Who | None) -> Origin:
+    """Return what every act of a request keeps: through what it came, and who proved to be there.
+
+    Where the lab has no accounts, nobody is proved; the address of the PC is kept all the same.
+    """
+    kind = "api" if request.url.path.startswith("/api/") else "web"
+    address = request.client.host if request.client else ""
+    if who is None:
+        return Origin(kind, address=address)
+    proof = "token" if who.is_program else "password"
+    return Origin(kind, account=who.name, proof=proof, address=address)
 
 
 def says_from_where(request: Request) -> bool:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
-from agent.archive import PART, folder_to_disk
+from agent.archive import PART, flush_folder
 from agent.errors import AgentError, WrongUse
 from agent.imaging.crop import public_id
 from agent.settings import PROCESS_COLUMNS
-from agent.watch import Arrival, look_up
+from agent.watch import ListedFile, find_facts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -162,11 +162,11 @@ class Inbox:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part.path.replace(path)
-            folder_to_disk(path.parent)
-        facts = look_up(self._folder, relative)
+            flush_folder(path.parent)
+        facts = find_facts(self._folder, relative)
         if facts is None:
             raise FileNotFoundError(f"{path} was removed at this moment; send it again")
-        arrival = Arrival(SOURCE, self._folder, relative, *facts)
+        arrival = ListedFile(SOURCE, self._folder, relative, *facts)
         self._store.arrive(
             [arrival],
             at=self._now(),

@@ -15,8 +15,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
 from agent.night.period import local
-from agent.retrain import bundles_in, every_bundle, record_of
-from agent.retrain.pages import newest_impact
+from agent.retrain import get_bundles_folder, get_record_folder, list_bundles
+from agent.retrain.pages import find_newest_impact
 from agent.web import memory
 from agent.web.desk import Unknown
 from agent.web.gate import who_is
@@ -56,11 +56,11 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/{name}/card")
     def card(name: str) -> Response:
-        return _record(record_of(_folder(desk, name)) / "card.html")
+        return _record(get_record_folder(_folder(desk, name)) / "card.html")
 
     @routes.get("/models/{name}/impact")
     def impact(name: str) -> Response:
-        newest = newest_impact(_folder(desk, name))
+        newest = find_newest_impact(_folder(desk, name))
         if newest is None:
             raise Unknown(name)
         return _record(newest)
@@ -71,7 +71,7 @@ def router(desk: Desk) -> APIRouter:
 def _folder(desk: Desk, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise Unknown(name)
-    return bundles_in(desk.archive.folder) / name
+    return get_bundles_folder(desk.archive.folder) / name
 
 
 def _record(path: Path) -> Response:
@@ -83,7 +83,7 @@ def _record(path: Path) -> Response:
 
 def _page(desk: Desk, request: Request) -> ModelsPage:
     who, promotions = who_is(request), desk.store.promotions()
-    folders = every_bundle(desk.archive.folder)[::-1]
+    folders = list_bundles(desk.archive.folder)[::-1]
     return ModelsPage(
         site=desk.site,
         reviewer=memory.name_of(request),
@@ -120,8 +120,8 @@ def _last(desk: Desk) -> str:
 def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine:
     name = folder.name
     acts = [one for one in promotions if one.bundle == name]
-    newest = newest_impact(folder)
-    has_card = (record_of(folder) / "card.html").is_file()
+    newest = find_newest_impact(folder)
+    has_card = (get_record_folder(folder) / "card.html").is_file()
     state, tone = _state(desk, name, promotions)
     return BundleLine(
         name=name,

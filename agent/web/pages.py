@@ -16,12 +16,30 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.night import card_of, decision_of, local, note_of, said_of, seen_of, words_of
+from agent.night import (
+    build_card,
+    build_decision,
+    build_reported_micrograph,
+    describe_map,
+    format_decision,
+    local,
+)
 from agent.night.agreement import still_needed
-from agent.night.cards import maps_said
-from agent.night.facts import Said
-from agent.night.gallery import limit_of, map_over, outlined, place_of
-from agent.orders.class_texts import build_class_texts, label_of, name_criterion, title_of
+from agent.night.cards import list_maps
+from agent.night.facts import ReportedDecision
+from agent.night.gallery import (
+    format_map_alt,
+    format_outline_alt,
+    get_colour_limit,
+    parse_training_key,
+)
+from agent.orders.class_texts import (
+    build_class_texts,
+    describe_codes,
+    label_of,
+    name_criterion,
+    title_of,
+)
 from agent.orders.facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.web import acts, memory, specimen
 from agent.web.acts import Meanwhile
@@ -57,7 +75,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from agent.night import Seen
+    from agent.night import ReportedMicrograph
     from agent.orders.class_texts import ClassTexts
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
@@ -88,7 +106,7 @@ SCALES = {
 
 
 class Linked:
-    """Pictures as links, for `card_of`.
+    """Pictures as links, for `build_card`.
 
     Args:
         scaled: Says the public id of a known micrograph by its training key, None where its scale
@@ -101,30 +119,30 @@ class Linked:
     ) -> None:
         self._scaled, self._window_um = scaled, window_um
 
-    def crop(self, seen: Seen) -> Picture | None:
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
         """What the model saw."""
-        if not seen.crop:
+        if not micrograph.crop:
             return None
-        x0, y0, x1, y1 = seen.crop
+        x0, y0, x1, y1 = micrograph.crop
         return Picture(
-            f"/pictures/{seen.id}/crop.jpg",
-            _("Crop of {name}").format(name=seen.name),
+            f"/pictures/{micrograph.id}/crop.jpg",
+            _("Crop of {name}").format(name=micrograph.name),
             x1 - x0,
             y1 - y0,
         )
 
-    def field(self, seen: Seen) -> Picture | None:
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
         """The whole field."""
-        src = f"/pictures/{seen.id}/field.jpg"
-        return Picture(src, outlined(seen), seen.width, seen.height)
+        src = f"/pictures/{micrograph.id}/field.jpg"
+        return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
 
-    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """One map, to lay over the crop."""
-        if not seen.crop:
+        if not micrograph.crop:
             return None, ""
-        x0, y0, x1, y1 = seen.crop
-        src = f"/pictures/{seen.id}/{which}.png?bundle={quote(seen.bundle)}"
-        return Picture(src, map_over(which), x1 - x0, y1 - y0), ""
+        x0, y0, x1, y1 = micrograph.crop
+        src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
+        return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
 
     def known(self, key: str, code: str) -> Picture | None:
         """A known micrograph: a part of it as wide as of the one in question, else all of it."""
@@ -245,7 +263,7 @@ def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     if label is None:
         theirs = reports.Decision(_("taken back"), _("somebody"), _("just now"))
         return Conflict(theirs, yours, said)
-    return Conflict(decision_of(_said(label), desk.zone), yours, said)
+    return Conflict(build_decision(_said(label), desk.zone), yours, said)
 
 
 def _in_words(said: str) -> str:
@@ -328,7 +346,7 @@ def _open_next(
 def _item(
     view: MicrographView, desk: Desk, href: str, *, current: bool = False, held_by: str = ""
 ) -> QueueItem:
-    seen = seen_of(view)
+    seen = build_reported_micrograph(view)
     return QueueItem(
         id=view.id,
         name=seen.name,
@@ -414,7 +432,8 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     if not view.disagreed:
         return None
     said = _(" and ").join(
-        _("{who} says {what}").format(who=vote.by, what=said_of(_said(vote))) for vote in view.votes
+        _("{who} says {what}").format(who=vote.by, what=format_decision(_said(vote)))
+        for vote in view.votes
     )
     text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
     return Notice(Tone.ATTENTION, text)
@@ -429,7 +448,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
     label = _last_of(view, memory.name_of(request)) if view else None
     if view is None or label is None:
         return None
-    name = seen_of(view).name
+    name = build_reported_micrograph(view).name
     text = (
         _("{said} for this and the other waiting fields of its specimen:")
         if label.bulk
@@ -437,7 +456,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
     )
     return Notice(
         Tone.CALM,
-        text.format(said=said_of(_said(label))),
+        text.format(said=format_decision(_said(label))),
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
     )
@@ -452,8 +471,8 @@ def _last_of(view: MicrographView, who: str) -> LabelView | None:
 # --- one micrograph -----------------------------------------------------------------------------
 
 
-def _said(label: LabelView) -> Said:
-    return Said(
+def _said(label: LabelView) -> ReportedDecision:
+    return ReportedDecision(
         kind=label.kind,
         code=label.code,
         strange_kind=label.strange_kind,
@@ -479,14 +498,14 @@ def _review_page(
     narrowed = _narrowed(request)
     who = memory.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
-    seen, blind = seen_of(view), is_blind(view)
+    seen, blind = build_reported_micrograph(view), is_blind(view)
     fields = specimen.fields_of(desk, view)
     taxonomy = desk.taxonomy()
-    words, texts = words_of(taxonomy), build_class_texts(taxonomy)
+    words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
     onward = _after(queue, view.id, held)
     window_um = _window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
-    card = card_of(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
+    card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
     notice = _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
@@ -521,7 +540,7 @@ def _review_page(
         together=0 if blind else len(specimen.waiting(fields, view)),
         history=()
         if blind
-        else tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
+        else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed, held)),
         progress=Progress(memory.count_of(request), desk.store.queue_length()),
         previous=_previous(queue, view.id, narrowed),
@@ -543,7 +562,7 @@ def _unsaid(card: Card) -> Card:
     return replace(card, causes=causes, nearest=(), decision=None)
 
 
-def _window_um(seen: Seen) -> float:
+def _window_um(seen: ReportedMicrograph) -> float:
     """Say how wide a part is laid beside known micrographs, 0.0 where there is no scale."""
     if not seen.um_per_px or not seen.crop:
         return 0.0
@@ -556,7 +575,7 @@ def _window(public_id: str, um: float) -> str:
 
 
 def _scaled_id(desk: Desk, key: str) -> str | None:
-    sha256, page = place_of(key)
+    sha256, page = parse_training_key(key)
     view = desk.store.micrograph(f"{sha256[:16]}-p{page}" if page else sha256[:16])
     if view is None or view.sha256 != sha256 or not view.um_per_px:
         return None
@@ -598,7 +617,9 @@ def _siblings(
         height = round(width * (y1 - y0) / (x1 - x0))
         field = one.process_data.get("field", "")
         yield Sibling(
-            name=_("field {name}").format(name=field) if field else seen_of(one).name,
+            name=_("field {name}").format(name=field)
+            if field
+            else build_reported_micrograph(one).name,
             code=_holds(one),
             state=_state(one),
             scaled=um is not None,
@@ -622,20 +643,20 @@ def _holds(view: MicrographView) -> str:
 
 def _state(view: MicrographView) -> str:
     if view.label is not None and not view.doubt:
-        return f"{said_of(_said(view.label))}, {view.label.by}"
+        return f"{format_decision(_said(view.label))}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
 
 
-def _layers(desk: Desk, seen: Seen, texts: ClassTexts) -> Iterator[Layer]:
+def _layers(desk: Desk, seen: ReportedMicrograph, texts: ClassTexts) -> Iterator[Layer]:
     maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
-    for which, title, caption in maps_said(seen, texts):
+    for which, title, caption in list_maps(seen, texts):
         picture, _note = Linked().heat(seen, which)
         if which in maps and picture:
-            note = note_of(maps[which], which, limit_of(seen, which))
+            note = describe_map(maps[which], which, get_colour_limit(seen, which))
             yield Layer(which, title, caption, note, picture, _(SCALES[which]))
 
 
-def ruler_of(seen: Seen) -> Ruler | None:
+def ruler_of(seen: ReportedMicrograph) -> Ruler | None:
     """Say the scale bar over a crop, about a fifth of it long; None without a scale."""
     if not seen.um_per_px or not seen.crop:
         return None
@@ -654,7 +675,7 @@ def _round_length(wanted_um: float) -> float:
     return max(step * power for step in ROUND if step * power <= wanted_um)
 
 
-def _confirm(seen: Seen) -> Choice | None:
+def _confirm(seen: ReportedMicrograph) -> Choice | None:
     code = seen.structure_code
     return Choice(f"code:{code}", code, suggested=True) if code else None
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 
 from agent import pictures
-from agent.night import limit_of, palette_of, seen_of
-from agent.night.gallery import place_of
+from agent.night import build_reported_micrograph, get_colour_limit, get_palette
+from agent.night.gallery import parse_training_key
 from agent.web.desk import Unknown, find
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from agent.night import Seen
+    from agent.night import ReportedMicrograph
     from agent.store import MicrographView
     from agent.web.desk import Desk
 
@@ -39,21 +39,21 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/pictures/{public_id}/crop.jpg")
     def crop(public_id: str) -> Response:
-        seen = seen_of(find(desk, public_id))
+        seen = build_reported_micrograph(find(desk, public_id))
         full = crop_of(desk, seen)
-        shown = pictures.fitted(full, CROP_PX)
+        shown = pictures.fit_within(full, CROP_PX)
         if seen.where:
-            shown = pictures.place(shown, seen.where, field_width=full.shape[1])
+            shown = pictures.draw_box(shown, seen.where, field_width=full.shape[1])
         return jpeg(pictures.encode_jpeg(shown, quality=90))
 
     @routes.get("/pictures/{public_id}/field.jpg")
     def field(public_id: str) -> Response:
-        seen = seen_of(find(desk, public_id))
+        seen = build_reported_micrograph(find(desk, public_id))
         preview = pictures.decode(
             held_of(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
         )
         if seen.crop:
-            preview = pictures.outline(
+            preview = pictures.draw_outline(
                 preview, seen.crop, field_width=seen.width, polygon=seen.polygon, marks=seen.marks
             )
         return jpeg(pictures.encode_jpeg(preview, quality=85))
@@ -65,12 +65,15 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/pictures/{public_id}/{which}.png")
     def layer(public_id: str, which: str) -> Response:
-        seen = seen_of(find(desk, public_id))
+        seen = build_reported_micrograph(find(desk, public_id))
         heat = desk.archive.maps(seen.sha256, seen.page, seen.bundle).get(which)
         if which not in MAPS or heat is None or not seen.crop:
             raise Unknown(public_id)
         drawn = pictures.heat_layer(
-            heat, _layer_shape(seen), limit=limit_of(seen, which), palette=palette_of(which)
+            heat,
+            _layer_shape(seen),
+            limit=get_colour_limit(seen, which),
+            palette=get_palette(which),
         )
         return Response(pictures.encode_png(drawn), media_type="image/png", headers=FOR_GOOD)
 
@@ -81,31 +84,33 @@ def router(desk: Desk) -> APIRouter:
 def _give_compared(routes: APIRouter, desk: Desk) -> None:
     @routes.get("/pictures/{public_id}/window.jpg")
     def window(public_id: str, um: float) -> Response:
-        seen = seen_of(find(desk, public_id))
+        seen = build_reported_micrograph(find(desk, public_id))
         if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
             raise Unknown(public_id)
         pixels = crop_of(desk, seen)
         x0, y0, x1, y1 = seen.where or (0, 0, pixels.shape[1], pixels.shape[0])
-        shown = pictures.window(
+        shown = pictures.cut_window(
             pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
         )
         return jpeg(pictures.encode_jpeg(shown, quality=88))
 
     @routes.get("/pictures/known/{key}.jpg")
     def known(key: str) -> Response:
-        sha256, page = place_of(key)
+        sha256, page = parse_training_key(key)
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
+            raise Unknown(key)
+        if not desk.store.may_show(sha256):
             raise Unknown(key)
         return jpeg(held_of(desk.archive.thumbnail_path(sha256, page).read_bytes))
 
 
-def _layer_shape(seen: Seen) -> tuple[int, int]:
+def _layer_shape(seen: ReportedMicrograph) -> tuple[int, int]:
     x0, y0, x1, y1 = seen.crop or (0, 0, 1, 1)
     share = min(1.0, LAYER_PX / max(x1 - x0, y1 - y0))
     return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
 
 
-def crop_of(desk: Desk, one: Seen | MicrographView) -> NDArray[np.uint8]:
+def crop_of(desk: Desk, one: ReportedMicrograph | MicrographView) -> NDArray[np.uint8]:
     """Read a micrograph's crop, (h, w, 3) RGB. Raises `Unknown` where its pixels were deleted."""
     return pictures.decode(held_of(desk.archive.crop_path(one.sha256, one.page).read_bytes))
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent import pictures
 from agent.errors import WrongUse
-from agent.night import seen_of
+from agent.night import build_reported_micrograph
 from agent.orders.permissions import require_lead
 from agent.store.places import BELONGS, DIFFERENT
 from agent.web.acts import LONGEST_WORD
@@ -53,12 +53,12 @@ def router(desk: Desk) -> APIRouter:
     def aligned(one: str, other: str) -> Response:
         pair = _pair(desk, one, other)
         first, second = find(desk, pair.measured), find(desk, _other(pair))
-        own, theirs = (crop_of(desk, seen_of(view)) for view in (first, second))
+        own, theirs = (crop_of(desk, build_reported_micrograph(view)) for view in (first, second))
         if pair.transform is None:
             raise Unknown(one)
         transform = np.array(pair.transform, np.float32)
-        drawn = pictures.aligned(theirs, transform, own.shape[:2])
-        return jpeg(pictures.encode_jpeg(pictures.fitted(drawn, SHOWN_PX), quality=88))
+        drawn = pictures.warp_to(theirs, transform, own.shape[:2])
+        return jpeg(pictures.encode_jpeg(pictures.fit_within(drawn, SHOWN_PX), quality=88))
 
     return routes
 

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent import accounts, pictures
 from agent.errors import WrongUse
-from agent.night import seen_of
+from agent.night import build_reported_micrograph
 from agent.orders.class_texts import label_of, title_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
@@ -95,7 +95,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/rate/{key}/{place}/picture.jpg")
     def picture(request: Request, key: str, place: int) -> Response:
         view = _view(desk, _seat(desk, request, key), place)
-        fitted = pictures.fitted(crop_of(desk, view), CROP_PX)
+        fitted = pictures.fit_within(crop_of(desk, view), CROP_PX)
         return jpeg(pictures.encode_jpeg(fitted, quality=90))
 
     return routes
@@ -230,7 +230,7 @@ def _page(
         picture=None
         if view.crop is None
         else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
-        ruler=ruler_of(seen_of(view)),
+        ruler=ruler_of(build_reported_micrograph(view)),
         subtypes=tuple(_subtypes(taxonomy, before)),
         chosen=before.get("subtype", ""),
         criteria=tuple(

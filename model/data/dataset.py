@@ -1,9 +1,4 @@
-"""Labelled micrographs, and their honest split.
-
-In:  `Example`s. Out: a `Split` with no specimen on two sides. Next: `training`.
-The order of the groups is that of a hash, so the same examples are always split the same way,
-and examples that already had a side keep it when new ones come.
-"""
+"""Labelled micrographs, and the checks before training on them."""
 
 from __future__ import annotations
 
@@ -24,21 +19,22 @@ if TYPE_CHECKING:
 
 
 MIN_IMAGES = 3
-"""A structure code needs one image on every side."""
+"""Images per structure code: one each for training, validation and test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled micrograph, its pixels loaded only when asked for.
+    """One labelled micrograph; its pixels are loaded on demand.
 
     Args:
-        key: The micrograph's content hash (with page), unique.
-        code: The structure code somebody gave it, such as "G8".
-        group: What must stay on one side of a split: the specimen where known, else the key.
-        load: Returns the field; called many times, so it reads from the archive.
-        criterion: "mean", "max" or "unrecorded": which needle-length criterion the rater used.
-        weight: How much a label counts in training, 1 by default.
-        slices: Where known: "microscope", "magnification", "material", for evaluation.
+        key: Content hash of the micrograph, with page; unique.
+        code: Structure code of the label, such as "G8".
+        group: Examples of a group stay on one side of a split: the specimen if known, else the
+            key.
+        load: Returns the field; called many times, so it must read from the archive.
+        criterion: Needle-length criterion of the rater: "mean", "max" or "unrecorded".
+        weight: Weight of the label in the loss, 1 by default.
+        slices: "microscope", "magnification" and "material" as far as known, for evaluation.
     """
 
     key: str
@@ -51,34 +47,39 @@ class Example:
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
-    """Name a data set by what is in it: another image, code or criterion, another name."""
-    told = sorted((e.key, e.code, e.criterion) for e in examples)
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    """Compute a fingerprint of a dataset from its keys, codes and criteria, in any order.
+
+    Returns:
+        16 hex digits.
+    """
+    labels = sorted((e.key, e.code, e.criterion) for e in examples)
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:16]
 
 
 def validate_examples(
     examples: Sequence[Example], taxonomy: Taxonomy, *, mixed_groups: bool = False
 ) -> tuple[list[Example], Taxonomy, list[str]]:
-    """Check that examples can be trained on, and say what is left out.
+    """Check examples before training, and select those that are trained on.
 
     Args:
-        examples: Every labelled micrograph; codes may be written as people write them.
-        taxonomy: What they can be called.
+        examples: Every labelled micrograph; codes in any spelling that the taxonomy parses.
+        taxonomy: The classes.
         mixed_groups: Whether a group may hold several subtypes, as a plant or microscope does.
 
     Returns:
         The examples to train on, their codes in the taxonomy's spelling; the taxonomy, with codes
-        that have no example marked untrained; and a sentence for everything left out or doubtful.
+        without examples marked as untrained; and one sentence per omission or suspect label.
 
     Raises:
-        TrainingError: A code is outside the taxonomy, a micrograph has two codes, a specimen two
-            subtypes where the taxonomy allows one, a code has too few images, or fewer than two
-            codes are left.
+        TrainingError: A code is not in the taxonomy, a micrograph has two codes, a specimen has
+            two subtypes where the taxonomy allows one, a code has too few images, or fewer than
+            two codes remain.
     """
-    spelled = [_spelled(example, taxonomy) for example in examples]
-    _no_conflict(spelled, taxonomy, mixed_groups=mixed_groups or taxonomy.several_subtypes)
+    normalized = [_normalize_code(example, taxonomy) for example in examples]
+    mixed_groups = mixed_groups or taxonomy.several_subtypes
+    _require_consistent(normalized, taxonomy, mixed_groups=mixed_groups)
     trained = set(taxonomy.trained_codes)
-    counts = Counter(e.code for e in spelled)
+    counts = Counter(e.code for e in normalized)
     notes = [
         f"{counts[code]} micrographs of {code} are left out: the taxonomy does not teach it."
         for code in taxonomy.codes
@@ -87,7 +88,7 @@ def validate_examples(
     present = [code for code in taxonomy.trained_codes if counts[code]]
     if absent := [code for code in taxonomy.trained_codes if not counts[code]]:
         notes.append(f"No micrograph of {', '.join(absent)}; the bundle will not know them.")
-    if not mixed_groups and (sentence := _far_apart(spelled, taxonomy)):
+    if not mixed_groups and (sentence := _format_spread_note(normalized, taxonomy)):
         notes.append(sentence)
     if few := [code for code in present if counts[code] < MIN_IMAGES]:
         shown = " and ".join(f"{code} has {counts[code]} images" for code in few)
@@ -95,15 +96,15 @@ def validate_examples(
             f"{shown}; a code needs at least {MIN_IMAGES}, one each to train, validate and test. "
             f"Label more, or train without: agent train --without {','.join(few)!r}."
         )
-    if len(present) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
+    if len(present) < 2:  # noqa: PLR2004 - a classifier needs two classes
         raise TrainingError(
             f"There are labelled images of {len(present)} structure codes; at least two are needed."
         )
-    kept = {e.key: e for e in spelled if e.code in trained}
-    return list(kept.values()), taxonomy.restricted_to(frozenset(present)), notes
+    selected = {e.key: e for e in normalized if e.code in trained}
+    return list(selected.values()), taxonomy.restricted_to(frozenset(present)), notes
 
 
-def _spelled(example: Example, taxonomy: Taxonomy) -> Example:
+def _normalize_code(example: Example, taxonomy: Taxonomy) -> Example:
     try:
         code = taxonomy.code(*taxonomy.parse(example.code))
     except TaxonomyError as error:
@@ -119,7 +120,9 @@ def _spelled(example: Example, taxonomy: Taxonomy) -> Example:
     )
 
 
-def _no_conflict(examples: Iterable[Example], taxonomy: Taxonomy, *, mixed_groups: bool) -> None:
+def _require_consistent(
+    examples: Iterable[Example], taxonomy: Taxonomy, *, mixed_groups: bool
+) -> None:
     code_of: dict[str, str] = {}
     subtype_of: dict[str, str] = {}
     for example in examples:
@@ -137,18 +140,17 @@ def _no_conflict(examples: Iterable[Example], taxonomy: Taxonomy, *, mixed_group
             )
 
 
-def _far_apart(examples: Iterable[Example], taxonomy: Taxonomy) -> str:
-    """Say which specimens have fields more than a neighbouring size apart, or ""."""
-    places: dict[tuple[str, str], set[int]] = defaultdict(set)
+def _format_spread_note(examples: Iterable[Example], taxonomy: Taxonomy) -> str:
+    """Format a note on specimens whose fields differ by more than one size, or return ""."""
+    positions: dict[tuple[str, str], set[int]] = defaultdict(set)  # group, subtype → code indices
     for example in examples:
-        # Of one subtype each; where a specimen has one alone, those are all of its fields.
         subtype, _ = taxonomy.parse(example.code)
-        places[example.group, subtype].add(taxonomy.codes.index(example.code))
-    far = {at: (min(own), max(own)) for at, own in places.items() if max(own) - min(own) > 1}
-    if not far:
+        positions[example.group, subtype].add(taxonomy.codes.index(example.code))
+    spread = {at: (min(own), max(own)) for at, own in positions.items() if max(own) - min(own) > 1}
+    if not spread:
         return ""
-    (group, _), (coarse, fine) = next(iter(far.items()))
+    (group, _), (coarse, fine) = next(iter(spread.items()))
     return (
-        f"Specimens with fields more than one size apart: {len(far)}, such as {group} with "
+        f"Specimens with fields more than one size apart: {len(spread)}, such as {group} with "
         f"{taxonomy.codes[coarse]} and {taxonomy.codes[fine]}; look whether both are meant."
     )

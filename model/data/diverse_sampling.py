@@ -1,8 +1,4 @@
-"""Choose a few of many images, so that no two of them teach the same thing.
-
-In:  embeddings of what is known and of what could be chosen. Out: places of the chosen. Next: a
-person looks at them. Near copies of what is known, and of one another, come last.
-"""
+"""Diverse sampling: select images that differ from the labelled ones and from each other."""
 
 from __future__ import annotations
 
@@ -21,33 +17,35 @@ def select_diverse(
     known: NDArray[np.floating] | None = None,
     weights: NDArray[np.floating] | None = None,
 ) -> list[int]:
-    """Choose one image after the other, each as far as can be from all before it.
+    """Select images greedily, each as far as possible from all labelled and selected images.
 
     Args:
-        pool: (m, d) embeddings of what could be chosen.
-        n: How many.
-        known: (k, d) embeddings of what is known already, or None.
-        weights: (m,) how much an image is worth by itself, such as its doubt; None: all the same.
+        pool: (m, d) embeddings of the candidates.
+        n: Number of images to select.
+        known: (k, d) embeddings of the labelled images, or None.
+        weights: (m,) factor on the distance of each candidate, such as its uncertainty; None for
+            equal weights.
 
     Returns:
-        Places in the pool, the first chosen first; fewer where the pool has fewer.
+        At most n indices into the pool, in the order of selection.
 
     Source:
-        Sener and Savarese 2018, arXiv:1708.00489, the greedy k-center; ours multiplies each
-        distance by the weight.
+        Sener and Savarese 2018, arXiv:1708.00489, greedy k-center, with weighted distances.
     """
     points = np.asarray(pool, np.float64)
-    worth = np.ones(len(points)) if weights is None else np.asarray(weights, np.float64)
-    away = np.full(len(points), np.inf)
-    for one in () if known is None else np.asarray(known, np.float64):
-        away = np.minimum(away, np.linalg.norm(points - one, axis=1))
-    away = np.where(np.isinf(away), 1.0, away)  # nothing is known: the worth alone decides first
-    chosen: list[int] = []
+    factors = np.ones(len(points)) if weights is None else np.asarray(weights, np.float64)
+    distances = np.full(len(points), np.inf)  # (m,) to the nearest labelled or selected image
+    for centre in () if known is None else np.asarray(known, np.float64):
+        distances = np.minimum(distances, np.linalg.norm(points - centre, axis=1))
+    # Without labelled images the weight alone decides the first selection.
+    distances = np.where(np.isinf(distances), 1.0, distances)
+    selected: list[int] = []
     for _ in range(min(n, len(points))):
-        scores = away * worth
-        scores[chosen] = -np.inf
+        scores = distances * factors
+        scores[selected] = -np.inf
         best = int(scores.argmax())
-        nearest = np.linalg.norm(points - points[best], axis=1)
-        away = nearest if not chosen and known is None else np.minimum(away, nearest)
-        chosen.append(best)
-    return chosen
+        to_best = np.linalg.norm(points - points[best], axis=1)
+        is_first = not selected and known is None
+        distances = to_best if is_first else np.minimum(distances, to_best)
+        selected.append(best)
+    return selected

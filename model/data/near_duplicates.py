@@ -1,10 +1,8 @@
-"""Find micrographs that are on two sides of a split in other clothes.
+"""Near-duplicates: micrographs of the same place, above all across the sides of a split.
 
-In:  fields with their keys, groups and sides. Out: pairs that show the same place.
-Next: `training` says so. A re-exported or slightly brightened copy has another content hash, so
-the hash alone does not find it; its fine texture does, before anything is taught. One that is
-turned, mirrored, cropped or shifted is found after the test: among the known images whose
-embeddings are nearest to it, by laying both upon each other.
+A re-exported or brightened copy has another content hash but the same fine texture, which is
+compared before training. A rotated, mirrored, cropped or shifted copy is found after the
+evaluation, by registering each test image with the images whose embeddings are nearest.
 """
 
 from __future__ import annotations
@@ -26,28 +24,28 @@ if TYPE_CHECKING:
     from model.framing import Field
 
 _FINE, _BROAD = 64, 8
-"""Cells per side of the fine texture, and of the broad light that is taken out of it."""
+"""Cells per side of the fine texture, and of the illumination that is subtracted from it."""
 
-_NO_TEXTURE = 1e-3
-"""An even picture stays all but zero, and so is like nothing."""
+_MIN_NORM = 1e-3
+"""Lower limit of the norm: a uniform image keeps a signature near 0 and matches no other."""
 
-SAME = 0.9
-"""Correlation from which two textures are one; those of different places stay below 0.2."""
+SAME_PLACE = 0.9
+"""Least correlation of two signatures of the same place; different places stay below 0.2."""
 
 
-_TOGETHER = 512
-"""Signatures that are compared with all others at a time, and textures that are kept."""
+_CHUNK = 512
+"""Signatures compared with all others at a time, and size of the texture cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """One micrograph as it is compared.
+    """A micrograph to be compared.
 
     Args:
-        key: Its content hash.
-        group: Its specimen.
+        key: Content hash.
+        group: Specimen.
         side: "train", "validation" or "test".
-        signature: From `signature`.
+        signature: From `compute_signature`.
     """
 
     key: str
@@ -56,118 +54,130 @@ class ComparedImage:
     signature: NDArray[np.float32]
 
 
-def signature(field: Field) -> NDArray[np.float32]:
-    """Give the fine texture of a field as (4096,) float32 of length 1, whatever its light."""
+def compute_signature(field: Field) -> NDArray[np.float32]:
+    """Compute the fine texture of a field without its illumination, as a unit vector.
+
+    Returns:
+        (4096,) float32 of length 1, or shorter for a nearly uniform field.
+    """
     grey = field.pixels.mean(axis=2, dtype=np.float32)
     fine = _block_means(grey, _FINE)
     broad = np.kron(_block_means(fine, _BROAD), np.ones((_FINE // _BROAD,) * 2, np.float32))
     texture = np.asarray(fine - broad, dtype=np.float32).ravel()
-    return texture / max(float(np.linalg.norm(texture)), _NO_TEXTURE)
+    return texture / max(float(np.linalg.norm(texture)), _MIN_NORM)
 
 
-def near_duplicates(looked: Sequence[ComparedImage]) -> list[tuple[str, str]]:
-    """Give pairs (learned from or validated on, tested on) that show the same place.
+def find_leaks(images: Sequence[ComparedImage]) -> list[tuple[str, str]]:
+    """Find pairs of a training or validation image and a test image that show the same place.
 
-    Images of one specimen are always on one side, so every pair found is of two specimens, or of
-    one specimen that got two names.
+    A split keeps images of one specimen on one side, so a pair belongs to two specimens, or to one
+    specimen with two names.
+
+    Returns:
+        Keys of the training or validation image and of the test image, one pair per leak.
     """
-    learned = [one for one in looked if one.side != "test"]
-    tested = [one for one in looked if one.side == "test"]
-    if not learned or not tested:
+    training = [image for image in images if image.side != "test"]
+    test = [image for image in images if image.side == "test"]
+    if not training or not test:
         return []
-    likeness = np.stack([o.signature for o in tested]) @ np.stack([o.signature for o in learned]).T
-    return [(learned[j].key, tested[i].key) for i, j in np.argwhere(likeness >= SAME)]
+    correlation = (  # (test, training)
+        np.stack([t.signature for t in test]) @ np.stack([t.signature for t in training]).T
+    )
+    return [(training[j].key, test[i].key) for i, j in np.argwhere(correlation >= SAME_PLACE)]
 
 
 class HasNearest(Protocol):
-    """A tested image, and which known ones are most like it."""
+    """A test image and its nearest reference images."""
 
     @property
     def key(self) -> str:
-        """Its content hash."""
+        """Content hash."""
 
     @property
     def nearest(self) -> tuple[str, ...]:
-        """Keys of the known images most like it."""
+        """Keys of the nearest reference images."""
 
 
 def iter_overlaps(
-    cases: Iterable[HasNearest], tested: Mapping[str, Example], learned: Mapping[str, Example]
+    cases: Iterable[HasNearest], test: Mapping[str, Example], training: Mapping[str, Example]
 ) -> Iterator[list[tuple[str, str]]]:
-    """Lay tested images upon the known ones that look most like them.
+    """Register test images with their nearest training or validation images.
 
     Args:
-        cases: What was said of the tested images.
-        tested: The images tested on, by key.
-        learned: The images learned from or validated on, by key.
+        cases: The evaluated test images.
+        test: Test images by key.
+        training: Training and validation images by key.
 
     Yields:
-        After each case its pairs (learned from, tested on) that show the same place.
+        After each case, its pairs of training key and test key that show the same place.
     """
-    texture = lru_cache(_TOGETHER)(lambda key: registration.compute_texture(learned[key].load()))
+    texture = lru_cache(_CHUNK)(lambda key: registration.compute_texture(training[key].load()))
     for case in cases:
-        own = registration.compute_texture(tested[case.key].load())
-        near = [key for key in case.nearest if key in learned]
+        own = registration.compute_texture(test[case.key].load())
+        near = [key for key in case.nearest if key in training]
         yield [
             (key, case.key)
             for key in near
-            if registration.compute_overlap_similarity(own, texture(key)) >= registration.SAME
+            if registration.compute_overlap_similarity(own, texture(key)) >= registration.SAME_PLACE
         ]
 
 
-def leak_warning(pairs: Sequence[tuple[str, str]]) -> str:
-    """Say which test images show the same place as one that is learned from, or ""."""
+def format_leak_warning(pairs: Sequence[tuple[str, str]]) -> str:
+    """Format a warning that test images show the same place as training images, or return ""."""
     if not pairs:
         return ""
-    learned, tested = pairs[0]
+    training, test = pairs[0]
     return (
         f"{len({t for _, t in pairs})} test micrographs show the same place as one that is "
-        f"learned from ({tested[:16]} and {learned[:16]} first): the test is too easy by "
+        f"learned from ({test[:16]} and {training[:16]} first): the test is too easy by "
         "them; give both the same specimen."
     )
 
 
 def find_near_duplicates(signatures: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int, int]]:
-    """Give the places of every two signatures that show the same place, the smaller first."""
+    """Yield the indices of every two signatures of the same place, the smaller index first."""
     if not signatures:
         return
-    all_of_them = np.stack(signatures)
-    for start in range(0, len(all_of_them), _TOGETHER):
-        likeness = all_of_them[start : start + _TOGETHER] @ all_of_them.T
-        for row, other in np.argwhere(likeness >= SAME).tolist():
+    stacked = np.stack(signatures)  # (n, 4096)
+    for start in range(0, len(stacked), _CHUNK):
+        correlation = stacked[start : start + _CHUNK] @ stacked.T
+        for row, other in np.argwhere(correlation >= SAME_PLACE).tolist():
             if start + row < other:
                 yield start + row, other
 
 
 def merge_groups(examples: Sequence[Example], pairs: Iterable[tuple[int, int]]) -> list[Example]:
-    """Give examples that show the same place one group, with all others of their specimens.
+    """Merge the groups of examples that show the same place.
 
     Args:
-        examples: Any.
-        pairs: Places of two that show the same place, from `twins`.
-    """
-    leads_to: dict[str, str] = {}
+        examples: Labelled micrographs.
+        pairs: Indices of two examples of the same place, from `find_near_duplicates`.
 
-    def first_of(group: str) -> str:
-        while group in leads_to:
-            group = leads_to[group]
+    Returns:
+        The examples in the same order; a merged group takes its alphabetically first name.
+    """
+    parent: dict[str, str] = {}  # disjoint-set forest
+
+    def find_root(group: str) -> str:
+        while group in parent:
+            group = parent[group]
         return group
 
-    for one, other in pairs:
-        ends = sorted({first_of(examples[one].group), first_of(examples[other].group)})
-        for end in ends[1:]:
-            leads_to[end] = ends[0]
-    return [replace(example, group=first_of(example.group)) for example in examples]
+    for first, second in pairs:
+        roots = sorted({find_root(examples[first].group), find_root(examples[second].group)})
+        for root in roots[1:]:
+            parent[root] = roots[0]
+    return [replace(example, group=find_root(example.group)) for example in examples]
 
 
 def _block_means(grey: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
-    """Average a picture over cells × cells equal blocks; a smaller one is repeated first."""
+    """Average an image over cells × cells blocks; smaller images are enlarged first."""
     height, width = grey.shape
     rows, columns = -(-cells // height), -(-cells // width)
     if rows > 1 or columns > 1:
         grey = np.repeat(np.repeat(grey, rows, axis=0), columns, axis=1)
         height, width = grey.shape
     down, across = height // cells, width // cells
-    cut = grey[: down * cells, : across * cells]
-    means = cut.reshape(cells, down, cells, across).mean(axis=(1, 3))
+    cropped = grey[: down * cells, : across * cells]
+    means = cropped.reshape(cells, down, cells, across).mean(axis=(1, 3))
     return np.asarray(means, dtype=np.float32)

@@ -1,4 +1,7 @@
-"""Split labelled images by specimen: training, validation and test sides, and folds."""
+"""Grouped, stratified splits and folds: no specimen is on two sides.
+
+Groups are processed in the order of a hash, so the same examples are always split the same way.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ if TYPE_CHECKING:
 SIDES = ("train", "validation", "test")
 
 SHARES = (0.64, 0.16, 0.20)
-"""Of the images of each structure code, per side; the paper's."""
+"""Share of the images of each structure code per side, as in Durmaz et al. 2023."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The three sides; no group is on two of them.
+    """Training, validation and test sides; no group is on two of them.
 
     Args:
-        train: What networks learn from.
-        validation: What chooses the best epoch, and calibrates probabilities.
-        test: What is looked at once, at the end.
+        train: Examples that networks are trained on.
+        validation: Examples for the choice of the epoch and the calibration.
+        test: Examples for the final evaluation only.
     """
 
     train: tuple[Example, ...]
@@ -34,7 +37,7 @@ class Split:
     test: tuple[Example, ...]
 
     def keys(self) -> dict[str, tuple[str, ...]]:
-        """Give the keys of each side, sorted, for a bundle."""
+        """Return the sorted keys of each side."""
         sides = zip(SIDES, (self.train, self.validation, self.test), strict=True)
         return {side: tuple(sorted(e.key for e in examples)) for side, examples in sides}
 
@@ -51,81 +54,91 @@ def split(
     Args:
         examples: Every labelled micrograph.
         shares: Of training, validation and test; they sum to 1.
-        kept: Keys per side ("train", "validation", "test") that already have one; their whole
-            groups keep it. A group with keys on several sides goes to test, then validation.
-        seed: Another seed gives another split.
+        kept: Keys per side ("train", "validation", "test") of an earlier split; their whole groups
+            keep the side. A group with keys on several sides goes to test, else to validation.
+        seed: Seed of the order of the groups.
 
     Returns:
-        The split; the same examples and seed give the same one, in whatever order they come.
+        The split; it does not depend on the order of the examples.
     """
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in sorted(examples, key=lambda e: e.key):
         groups[example.group].append(example)
-    settled = _kept_sides(groups, kept or {})
-    sides = dict(settled)
+    fixed = _get_kept_sides(groups, kept or {})
+    sides = dict(fixed)
     filled: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
     for group, side in sides.items():
         filled[side].update(e.code for e in groups[group])
     for group in sorted(groups.keys() - sides.keys(), key=lambda g: _rank(g, seed)):
-        sides[group] = _most_lacking_side(Counter(e.code for e in groups[group]), filled, shares)
+        sides[group] = _choose_side(Counter(e.code for e in groups[group]), filled, shares)
         filled[sides[group]].update(e.code for e in groups[group])
     for side, share in zip(SIDES, shares, strict=True):
         if share and side not in sides.values():
-            sides |= _draw_spared(groups, sides, settled.keys(), side)
-    taken: dict[str, list[Example]] = {side: [] for side in SIDES}
+            sides |= _fill_empty_side(groups, sides, fixed.keys(), side)
+    members: dict[str, list[Example]] = {side: [] for side in SIDES}
     for example in sorted(examples, key=lambda e: e.key):
-        taken[sides[example.group]].append(example)
-    return Split(*(tuple(taken[side]) for side in SIDES))
+        members[sides[example.group]].append(example)
+    return Split(*(tuple(members[side]) for side in SIDES))
 
 
-def _most_lacking_side(
-    own: Counter[str], filled: Mapping[str, Counter[str]], shares: tuple[float, float, float]
+def _choose_side(
+    counts: Counter[str], filled: Mapping[str, Counter[str]], shares: tuple[float, float, float]
 ) -> str:
-    """Say which side lacks most of what a group holds; an order holds several codes."""
+    """Return the side with the largest shortfall of a group's codes, weighted by their counts."""
 
-    def lacking(side: str, share: float) -> float:
+    def compute_shortfall(side: str, share: float) -> float:
         return sum(
             n * (share * (n + sum(filled[other][code] for other in SIDES)) - filled[side][code])
-            for code, n in own.items()
+            for code, n in counts.items()
         )
 
-    lacks = {side: lacking(side, share) for side, share in zip(SIDES, shares, strict=True)}
-    return max(SIDES, key=lacks.__getitem__)
+    shortfalls = {
+        side: compute_shortfall(side, share) for side, share in zip(SIDES, shares, strict=True)
+    }
+    return max(SIDES, key=shortfalls.__getitem__)
 
 
-def _draw_spared(
+def _fill_empty_side(
     groups: Mapping[str, Sequence[Example]],
     sides: Mapping[str, str],
-    settled: Collection[str],
+    fixed: Collection[str],
     side: str,
 ) -> dict[str, str]:
-    """Give an empty side the smallest group that another one can spare, or nothing."""
+    """Choose a group to move to an empty side: first by codes lost elsewhere, then by size.
+
+    Returns:
+        The group and its new side; {} if no side can spare a group.
+    """
     members = Counter(sides.values())
-    free = [g for g in groups if g not in settled and members[sides[g]] > 1]
-    if not free:
+    movable = [g for g in groups if g not in fixed and members[sides[g]] > 1]
+    if not movable:
         return {}
 
-    def missed(group: str) -> tuple[int, int, str]:
-        beside = (g for g in groups if sides[g] == sides[group] and g != group)
-        left = {e.code for g in beside for e in groups[g]}
-        return len({e.code for e in groups[group]} - left), len(groups[group]), group
+    def compute_loss(group: str) -> tuple[int, int, str]:
+        remaining = (g for g in groups if sides[g] == sides[group] and g != group)
+        codes_left = {e.code for g in remaining for e in groups[g]}
+        return len({e.code for e in groups[group]} - codes_left), len(groups[group]), group
 
-    return {min(free, key=missed): side}
+    return {min(movable, key=compute_loss): side}
 
 
 def folds(
     examples: Sequence[Example], k: int, *, seed: int = 0
 ) -> list[tuple[tuple[Example, ...], tuple[Example, ...]]]:
-    """Give k pairs of (rest, held out); every example is held out once, groups stay together."""
+    """Build k grouped, stratified folds.
+
+    Returns:
+        k pairs of (training, held out); every example is held out in exactly one of them.
+    """
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in sorted(examples, key=lambda e: e.key):
         groups[example.group].append(example)
     filled: list[Counter[str]] = [Counter() for _ in range(k)]
     fold_of = {}
     for group in sorted(groups, key=lambda g: _rank(g, seed)):
-        own = Counter(e.code for e in groups[group])
-        there = [sum(n * held[code] for code, n in own.items()) for held in filled]
-        fold = min(range(k), key=lambda i: (there[i], filled[i].total()))
+        counts = Counter(e.code for e in groups[group])
+        overlaps = [sum(n * codes[code] for code, n in counts.items()) for codes in filled]
+        fold = min(range(k), key=lambda i: (overlaps[i], filled[i].total()))
         fold_of[group] = fold
         filled[fold].update(e.code for e in groups[group])
     ordered = sorted(examples, key=lambda e: e.key)
@@ -138,14 +151,14 @@ def folds(
     ]
 
 
-def _kept_sides(
+def _get_kept_sides(
     groups: Mapping[str, Sequence[Example]], kept: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
     side_of = {key: side for side in SIDES for key in kept.get(side, ())}
     sides: dict[str, str] = {}
     for group, members in groups.items():
-        if had := {side_of[e.key] for e in members if e.key in side_of}:
-            sides[group] = next(side for side in ("test", "validation", "train") if side in had)
+        if earlier := {side_of[e.key] for e in members if e.key in side_of}:
+            sides[group] = next(side for side in ("test", "validation", "train") if side in earlier)
     return sides
 
 

@@ -1,7 +1,4 @@
-"""Say whether a candidate should replace the bundle at work, on the same test images.
-
-In:  a `Duel` of the two. Out: a `Comparison`. Next: the agent's `retrain` gates on it.
-"""
+"""Compare a candidate with the bundle in use on the same test images."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from model.evaluation.promotion_checks import CHECKS, GateThresholds, won_and_lost
+from model.evaluation.promotion_checks import CHECKS, GateThresholds, count_won_and_lost
 from model.statistics import mcnemar
 
 if TYPE_CHECKING:
@@ -17,14 +14,14 @@ if TYPE_CHECKING:
     from model.evaluation.promotion_checks import Check
 
 _BETTER = 0.05
-"""One-sided chance below which a gain is called better."""
+"""One-sided p-value below which a gain is called better."""
 
 _INCONCLUSIVE = ("evidence", "overall")
-"""Checks that can fail for want of images, and say nothing against the candidate then."""
+"""Checks that also fail for lack of images, which does not make the candidate worse."""
 
 
 class Finding(StrEnum):
-    """What the numbers say of a candidate."""
+    """Result of a comparison."""
 
     BETTER = "better"
     NOT_WORSE = "not_worse"
@@ -34,13 +31,13 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Whether a candidate should replace the current bundle, for a person to decide.
+    """Whether a candidate should replace the bundle in use; a lead decides.
 
     Args:
-        finding: What the numbers say.
-        sentence: Why, for a person.
-        checks: Every question that was asked, with its answer.
-        numbers: Everything it rests on.
+        finding: The result.
+        sentence: The reason, for the lead.
+        checks: All checks, with their results.
+        numbers: Everything the result is based on, as JSON.
     """
 
     finding: Finding
@@ -50,73 +47,74 @@ class Comparison:
 
     @property
     def recommend(self) -> bool:
-        """Whether the numbers speak for it."""
+        """Whether the numbers favour the candidate."""
         return self.finding in (Finding.BETTER, Finding.NOT_WORSE)
 
 
-def compare_bundles(duel: PairedEvaluation, rules: GateThresholds | None = None) -> Comparison:
-    """Say whether a candidate should replace the current bundle.
+def compare_bundles(pair: PairedEvaluation, thresholds: GateThresholds | None = None) -> Comparison:
+    """Compare a candidate with the bundle in use.
 
-    Too little evidence is said first, whatever else there is; then one check that fails speaks
-    against the candidate. It is better where its gain is beyond chance, else not worse.
+    Too little evidence takes precedence over every other result; then one failed check makes the
+    candidate worse. It is better where its gain is significant, else not worse.
 
     Args:
-        duel: What both say of the same images.
-        rules: What the lab asks.
+        pair: Evaluation of both bundles on the same images.
+        thresholds: Requirements of the lab; None: the defaults.
     """
-    rules = rules or GateThresholds()
-    checks = tuple(check(duel, rules) for check in CHECKS)
+    thresholds = thresholds or GateThresholds()
+    checks = tuple(check(pair, thresholds) for check in CHECKS)
     by_name = {check.name: check for check in checks}
-    finding = _finding(by_name)
-    return Comparison(finding, _sentence(duel, finding, checks), checks, _numbers(duel, checks))
+    finding = _decide(by_name)
+    sentence = _format_sentence(pair, finding, checks)
+    return Comparison(finding, sentence, checks, _collect_numbers(pair, checks))
 
 
-def _finding(checks: dict[str, Check]) -> Finding:
+def _decide(checks: dict[str, Check]) -> Finding:
     overall = checks["overall"]
     if not checks["evidence"].passed:
         return Finding.NOT_ENOUGH_EVIDENCE
-    if any(not one.passed for name, one in checks.items() if name not in _INCONCLUSIVE):
+    if any(not check.passed for name, check in checks.items() if name not in _INCONCLUSIVE):
         return Finding.WORSE
     if not overall.passed:
-        lost = -(overall.numbers["change"]["value"] or 0.0)
-        is_worse = lost > overall.numbers["may_lose"] or overall.numbers["worse_p"] < _BETTER
+        loss = -(overall.numbers["change"]["value"] or 0.0)
+        is_worse = loss > overall.numbers["may_lose"] or overall.numbers["worse_p"] < _BETTER
         return Finding.WORSE if is_worse else Finding.NOT_ENOUGH_EVIDENCE
     is_better = overall.numbers["better_p"] < _BETTER
     return Finding.BETTER if is_better else Finding.NOT_WORSE
 
 
-def _sentence(duel: PairedEvaluation, finding: Finding, checks: tuple[Check, ...]) -> str:
-    name, n = duel.candidate.bundle, duel.candidate.n
-    said = {
+def _format_sentence(pair: PairedEvaluation, finding: Finding, checks: tuple[Check, ...]) -> str:
+    name, n = pair.candidate.bundle, pair.candidate.n
+    verdict = {
         Finding.BETTER: f"{name} is better",
         Finding.NOT_WORSE: f"{name} is not worse",
         Finding.WORSE: f"{name} is worse, or may be",
         Finding.NOT_ENOUGH_EVIDENCE: "Not enough evidence",
     }[finding]
-    counted = (
-        f"{duel.candidate.correct} of {n} test micrographs right, {duel.current.bundle} "
-        f"{duel.current.correct}"
+    counts = (
+        f"{pair.candidate.correct} of {n} test micrographs right, {pair.current.bundle} "
+        f"{pair.current.correct}"
     )
-    against = [check.sentence for check in checks if not check.passed]
-    return f"{said}: {'; '.join([counted, *against])}."
+    failed = [check.sentence for check in checks if not check.passed]
+    return f"{verdict}: {'; '.join([counts, *failed])}."
 
 
-def _numbers(duel: PairedEvaluation, checks: tuple[Check, ...]) -> dict[str, Any]:
-    pairs = duel.pairs
-    won, lost = won_and_lost(pairs)
+def _collect_numbers(pair: PairedEvaluation, checks: tuple[Check, ...]) -> dict[str, Any]:
+    cases = pair.pairs
+    won, lost = count_won_and_lost(cases)
     return {
-        "n": len(pairs),
-        "current_right": duel.current.correct,
-        "candidate_right": duel.candidate.correct,
+        "n": len(cases),
+        "current_right": pair.current.correct,
+        "candidate_right": pair.candidate.correct,
         "won": won,
         "lost": lost,
         "mcnemar_p": mcnemar(lost, won),
         "checks": [check.as_json() for check in checks],
         "flips": [
             {"key": b.key, "true": b.true, "current": a.predicted, "candidate": b.predicted}
-            for a, b in pairs
+            for a, b in cases
             if a.predicted != b.predicted
         ],
-        "current": duel.current.as_json(),
-        "candidate": duel.candidate.as_json(),
+        "current": pair.current.as_json(),
+        "candidate": pair.candidate.as_json(),
     }

@@ -36,21 +36,22 @@ if TYPE_CHECKING:
     from model.inference.classifier import Classifier, Prediction
     from model.taxonomy import Taxonomy
 
-NOT_TAUGHT = "not taught: "
-"""Before a code, the kind of its images: known to the lab, not to the bundle; to be flagged."""
+UNTRAINED_PREFIX = "not taught: "
+"""Prefix of the kind of images whose code the bundle is not trained for: they must be flagged."""
 
-_TOGETHER = 8
-_SURE = 1e-12
+_BATCH = 8
+_MIN_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class OodFlag:
-    """What was said of one image's strangeness.
+    """OOD result of one image.
 
     Args:
-        p_value: Share of known images that look as strange. flagged: whether it was called strange.
-        score: Larger is stranger; tells images of one p-value apart, such as the many that are
-            stranger than all known ones.
+        p_value: Share of reference images that score at least as high, in (0, 1].
+        flagged: Whether the image was flagged.
+        score: Larger is more unusual; orders images with the same p-value, such as those that score
+            higher than every reference image.
     """
 
     p_value: float
@@ -59,24 +60,27 @@ class OodFlag:
 
     @property
     def order(self) -> float:
-        """Smaller is stranger: by p-value, and by score among equal ones."""
+        """Sort key: smaller is more unusual, by p-value, then by score."""
         return self.p_value - 1e-6 * self.score / (1.0 + abs(self.score))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One image that was looked at, the truth about it and what was said.
+    """True and predicted code of one image, and its OOD result.
 
     Args:
-        key: Its content hash.
+        key: Content hash of the image.
         group: Its specimen.
-        true: The code it has. predicted: the code it was given.
-        probability: Of the predicted code. true_probability: of the true one.
-        prediction_set: The codes that were named.
-        p_value: Of its strangeness. flagged: whether it was called strange.
-        slices: Where known: microscope, magnification, material, criterion.
-        score: Of its strangeness; tells images of one p-value apart.
-        nearest: Keys of the known images of those codes that look most like it.
+        true: The true code.
+        predicted: The predicted code.
+        probability: Probability of the predicted code.
+        true_probability: Probability of the true code.
+        prediction_set: Codes in the prediction set.
+        p_value: OOD p-value.
+        flagged: Whether the image was flagged as unusual.
+        slices: Microscope, magnification, material and criterion, where known.
+        score: OOD score; orders images with the same p-value.
+        nearest: Keys of the most similar reference images of the true and the predicted code.
     """
 
     key: str
@@ -94,27 +98,27 @@ class Case:
 
     @property
     def alarm(self) -> OodFlag:
-        """What was said of its strangeness."""
+        """The OOD result."""
         return OodFlag(self.p_value, self.flagged, self.score)
 
     @property
     def right(self) -> bool:
-        """Whether the code is the true one."""
+        """Whether the predicted code is the true one."""
         return self.true == self.predicted
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How a bundle did on images it had not learned from.
+    """Results of a bundle on images that it was not trained on.
 
     Args:
-        bundle: Its name.
-        taxonomy: What there is to tell apart.
+        bundle: Name of the bundle.
+        taxonomy: Subtypes and sizes.
         cases: One per image.
-        seen_in_training: Images left out because the bundle learned from them.
-        alpha: The false-alarm rate that was set.
-        strange: Per kind of strange image, what was said of each. Kinds that start with
-            `NOT_TAUGHT` are labelled images of codes that the bundle knows of and was not taught.
+        seen_in_training: Number of images left out because the bundle was trained on them.
+        alpha: Alarm rate that was set.
+        strange: OOD results per kind of unusual image. Kinds that start with `UNTRAINED_PREFIX` are
+            labelled images of codes in the taxonomy that the bundle is not trained for.
     """
 
     bundle: str
@@ -126,30 +130,30 @@ class Evaluation:
 
     @property
     def n(self) -> int:
-        """Images that count."""
+        """Number of evaluated images."""
         return len(self.cases)
 
     @property
     def correct(self) -> int:
-        """Images with the right code."""
+        """Number of images with the correct code."""
         return sum(case.right for case in self.cases)
 
     @property
     def accuracy(self) -> Estimate:
-        """Share of images with the right code."""
+        """Share of images with the correct code."""
         return wilson(self.correct, self.n)
 
     @property
     def within_one_size(self) -> Estimate:
-        """Share of images with the right subtype and at most a neighbouring size."""
-        return wilson(sum(self._near(case) for case in self.cases), self.n)
+        """Share of images with the correct subtype and at most a neighbouring size."""
+        return wilson(sum(self._is_within_one_size(case) for case in self.cases), self.n)
 
     @property
     def macro_f1(self) -> Estimate:
-        """F1 averaged over the codes that occur; where all are right, as sure as the accuracy."""
-        true, predicted, codes = self._indices()
+        """Macro-averaged F1 over the codes that occur; the accuracy where all are correct."""
+        true, predicted, codes = self._encode_codes()
         if self.n and self.correct == self.n:
-            return self.accuracy  # resampling would find nothing but 1
+            return self.accuracy  # resampling would only return 1
         return bootstrap(self.n, lambda i: macro_f1(true[i], predicted[i], len(codes)))
 
     @property
@@ -159,134 +163,156 @@ class Evaluation:
 
     @property
     def nll(self) -> Estimate:
-        """Mean of minus the logarithm of the probability given to the true code (`_given`)."""
-        lost = negative_log_likelihoods(self.cases)
-        return bootstrap(self.n, lambda i: float(lost[i].mean()))
+        """Mean negative log-likelihood of the true code (see `_probability_of`)."""
+        losses = negative_log_likelihoods(self.cases)
+        return bootstrap(self.n, lambda i: float(losses[i].mean()))
 
     @property
     def ece(self) -> Estimate:
-        """Expected calibration error in 15 bins: how far probability and share of right differ."""
-        told = confidence_and_correctness(self.cases)
-        return bootstrap(self.n, lambda i: calibration_error(told[i]))
+        """Expected calibration error in 15 bins, in [0, 1]."""
+        confidence_and_correct = confidence_and_correctness(self.cases)
+        return bootstrap(self.n, lambda i: calibration_error(confidence_and_correct[i]))
 
     @property
     def coverage(self) -> Estimate:
-        """Share of images whose true code was in the prediction set."""
-        return wilson(sum(c.true in c.prediction_set for c in self.cases), self.n)
+        """Share of images whose true code is in the prediction set."""
+        return wilson(sum(case.true in case.prediction_set for case in self.cases), self.n)
 
     def limits(
         self, in_use: Mapping[str, Callable[[str], bool]] | None = None
     ) -> dict[str, dict[str, Any]]:
-        """Say per limit ("G8 or finer") how often a field would have been judged wrongly.
+        """Compute the error rates of conformity at each limit ("G8 or finer").
 
         Args:
-            in_use: The lab's own limits, each with what says whether a code keeps it; said first.
-                Fields of other subtypes break them.
+            in_use: Limits of the lab → whether a structure code meets it; listed first. Fields of
+                other subtypes do not meet it.
 
         Returns:
-            Limit → "false_conform" (called conforming and truly is not) and "false_nonconform",
+            Limit → "false_conform" (predicted to conform, truly does not) and "false_nonconform",
             each with "n", "wrong", "value" and "upper95", the exact one-sided bound.
         """
-        own = {f"in use: {name}": self._judged_by(keeps) for name, keeps in (in_use or {}).items()}
-        return own | self._boundaries()
+        named = {
+            f"in use: {name}": self._error_rates(keeps) for name, keeps in (in_use or {}).items()
+        }
+        return named | self._size_limits()
 
-    def _judged_by(self, keeps: Callable[[str], bool]) -> dict[str, Any]:
-        sides = [(keeps(case.true), keeps(case.predicted)) for case in self.cases]
-        breaking = [said for true, said in sides if not true]
-        keeping = [said for true, said in sides if true]
+    def _error_rates(self, meets: Callable[[str], bool]) -> dict[str, Any]:
+        conforms = [(meets(case.true), meets(case.predicted)) for case in self.cases]
+        of_nonconforming = [predicted for true, predicted in conforms if not true]
+        of_conforming = [predicted for true, predicted in conforms if true]
         return {
-            "false_conform": error_rate_json(sum(breaking), len(breaking)),
-            "false_nonconform": error_rate_json(keeping.count(False), len(keeping)),
+            "false_conform": error_rate_json(sum(of_nonconforming), len(of_nonconforming)),
+            "false_nonconform": error_rate_json(of_conforming.count(False), len(of_conforming)),
         }
 
-    def _boundaries(self) -> dict[str, dict[str, Any]]:
-        """Take every boundary between two sizes of a subtype as a limit, of its own fields."""
+    def _size_limits(self) -> dict[str, dict[str, Any]]:
+        """Return the error rates at every boundary between two sizes of a subtype."""
         order = size_order(self.taxonomy)
-        found = {}
+        rates = {}
         for subtype in self.taxonomy.subtypes:
             for size in subtype.sizes[1:]:
                 limit = order[size.name]
-                cases = [c for c in self.cases if self.taxonomy.parse(c.true)[0] == subtype.name]
-                fine = [c for c in cases if order[self.taxonomy.parse(c.true)[1]] >= limit]
-                coarse = [c for c in cases if order[self.taxonomy.parse(c.true)[1]] < limit]
+                cases = [
+                    case for case in self.cases if self.taxonomy.parse(case.true)[0] == subtype.name
+                ]
+                fine = [case for case in cases if order[self.taxonomy.parse(case.true)[1]] >= limit]
+                coarse = [
+                    case for case in cases if order[self.taxonomy.parse(case.true)[1]] < limit
+                ]
                 if not coarse or not fine:
                     continue
-                said_fine = {
-                    c.key: order[self.taxonomy.parse(c.predicted)[1]] >= limit for c in cases
+                predicted_fine = {
+                    case.key: order[self.taxonomy.parse(case.predicted)[1]] >= limit
+                    for case in cases
                 }
-                found[f"{subtype.code(size.name)} or finer"] = {
+                rates[f"{subtype.code(size.name)} or finer"] = {
                     "false_conform": error_rate_json(
-                        sum(said_fine[c.key] for c in coarse), len(coarse)
+                        sum(predicted_fine[case.key] for case in coarse), len(coarse)
                     ),
                     "false_nonconform": error_rate_json(
-                        sum(not said_fine[c.key] for c in fine), len(fine)
+                        sum(not predicted_fine[case.key] for case in fine), len(fine)
                     ),
                 }
-        return found
+        return rates
 
     def per_stage(self) -> dict[str, Any]:
-        """Say how often the subtype was right, and per true subtype the size, as in Table 3.
+        """Return the accuracy of the subtype, and per true subtype that of the size, as in Table 3.
 
-        The sizes of a subtype are counted over all its images, also where the subtype was missed.
+        Sizes are counted over all images of a subtype, also where the subtype is wrong.
         """
         parse = self.taxonomy.parse
-        subtypes = [(parse(c.true), parse(c.predicted)) for c in self.cases]
+        subtypes = [(parse(case.true), parse(case.predicted)) for case in self.cases]
         sizes = {}
         for subtype in self.taxonomy.subtypes:
-            own = [(t[1], p[1]) for t, p in subtypes if t[0] == subtype.name]
-            if own and subtype.has_sizes:
+            of_subtype = [
+                (true[1], predicted[1]) for true, predicted in subtypes if true[0] == subtype.name
+            ]
+            if of_subtype and subtype.has_sizes:
                 sizes[subtype.name] = {
-                    **wilson(sum(t == p for t, p in own), len(own)).as_json(),
-                    "n": len(own),
+                    **wilson(
+                        sum(true == predicted for true, predicted in of_subtype), len(of_subtype)
+                    ).as_json(),
+                    "n": len(of_subtype),
                 }
-        right = sum(t[0] == p[0] for t, p in subtypes)
+        right = sum(true[0] == predicted[0] for true, predicted in subtypes)
         return {"subtype": {**wilson(right, self.n).as_json(), "n": self.n}, "size": sizes}
 
     def confusion(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-        """Give the codes and the (k, k) counts, rows predicted, columns true, as in the paper."""
-        true, predicted, codes = self._indices()
+        """Return the codes and the (k, k) counts, rows predicted, columns true, as in the paper."""
+        true, predicted, codes = self._encode_codes()
         return codes, confusion_matrix(true, predicted, len(codes))
 
     def stage_confusions(self) -> dict[str, dict[str, Any]]:
-        """Give the same per stage: "subtype", and "size:G" where G was both true and answered.
+        """Return a confusion matrix per stage: subtypes, and sizes where the subtype is correct.
 
         Returns:
-            Stage → "classes" and "rows_predicted"; only stages that have something to tell apart.
+            Stage → "classes" and "rows_predicted"; only stages with more than one class.
         """
         parse = self.taxonomy.parse
-        pairs = [(parse(c.true), parse(c.predicted)) for c in self.cases]
-        subtypes = tuple(s.name for s in self.taxonomy.subtypes if s.trained_sizes)
-        found = {SUBTYPE: stage_confusion(subtypes, [(t[0], p[0]) for t, p in pairs])}
+        pairs = [(parse(case.true), parse(case.predicted)) for case in self.cases]
+        subtypes = tuple(
+            subtype.name for subtype in self.taxonomy.subtypes if subtype.trained_sizes
+        )
+        confusions = {
+            SUBTYPE: stage_confusion(
+                subtypes, [(true[0], predicted[0]) for true, predicted in pairs]
+            )
+        }
         for subtype in self.taxonomy.subtypes:
-            sizes = tuple(z.name for z in subtype.trained_sizes)
-            own = [(t[1], p[1]) for t, p in pairs if t[0] == p[0] == subtype.name]
-            found[size_head(subtype.name)] = stage_confusion(sizes, own)
-        return {name: stage for name, stage in found.items() if len(stage["classes"]) > 1}
+            sizes = tuple(size.name for size in subtype.trained_sizes)
+            of_subtype = [
+                (true[1], predicted[1])
+                for true, predicted in pairs
+                if true[0] == predicted[0] == subtype.name
+            ]
+            confusions[size_head(subtype.name)] = stage_confusion(sizes, of_subtype)
+        return {name: stage for name, stage in confusions.items() if len(stage["classes"]) > 1}
 
     def false_alarms(self) -> Estimate:
-        """Share of these ordinary images that were called strange."""
-        return wilson(sum(c.flagged for c in self.cases), self.n)
+        """Share of these images that were flagged as unusual."""
+        return wilson(sum(case.flagged for case in self.cases), self.n)
 
     def by_slice(self) -> dict[str, dict[str, Any]]:
-        """Give the numbers per microscope, magnification, material, criterion, where known.
+        """Return the numbers per microscope, magnification, material and criterion, where known.
 
         Returns:
-            What → value → the accuracy as "value", "low" and "high", "n", and the other numbers.
+            Attribute → value → the accuracy as "value", "low" and "high", "n", and the other
+            numbers.
         """
-        found: dict[str, dict[str, Any]] = {}
+        slices: dict[str, dict[str, Any]] = {}
         for key in sorted({key for case in self.cases for key in case.slices}):
-            for value in sorted({c.slices[key] for c in self.cases if c.slices.get(key)}):
-                cases = tuple(c for c in self.cases if c.slices.get(key) == value)
-                own = replace(self, cases=cases, strange={})
-                found.setdefault(key, {})[value] = {
-                    **own.accuracy.as_json(),
-                    "n": own.n,
-                    **{name: number.as_json() for name, number in own.numbers().items()},
+            for value in sorted({case.slices[key] for case in self.cases if case.slices.get(key)}):
+                cases = tuple(case for case in self.cases if case.slices.get(key) == value)
+                part = replace(self, cases=cases, strange={})
+                slices.setdefault(key, {})[value] = {
+                    **part.accuracy.as_json(),
+                    "n": part.n,
+                    **{name: number.as_json() for name, number in part.numbers().items()},
                 }
-        return found
+        return slices
 
     def numbers(self) -> dict[str, Estimate]:
-        """Give what there is beside the accuracy, by name."""
+        """Return the estimates other than the accuracy, by name."""
         return {
             "within_one_size": self.within_one_size,
             "macro_f1": self.macro_f1,
@@ -298,7 +324,7 @@ class Evaluation:
     def as_json(
         self, limits_in_use: Mapping[str, Callable[[str], bool]] | None = None
     ) -> dict[str, Any]:
-        """Give everything as `agent evaluate --json` prints it."""
+        """Return everything in the form of `agent evaluate --json`."""
         codes, counts = self.confusion()
         numbers = self.numbers()
         nll, ece = numbers["nll"], numbers["ece"]
@@ -320,36 +346,40 @@ class Evaluation:
             "confusion": {"codes": list(codes), "rows_predicted": counts.tolist()},
             "stage_confusions": self.stage_confusions(),
             "false_alarm_rate": {**self.false_alarms().as_json(), "alpha": self.alpha},
-            "strange": {kind: self._told_apart(found) for kind, found in self.strange.items()},
+            "strange": {kind: self._ood_metrics(flags) for kind, flags in self.strange.items()},
             "slices": self.by_slice(),
         }
 
-    def _told_apart(self, found: Sequence[OodFlag]) -> dict[str, Any]:
+    def _ood_metrics(self, flags: Sequence[OodFlag]) -> dict[str, Any]:
         ordinary = np.array([case.alarm.order for case in self.cases])
-        strange = [alarm.order for alarm in found]
-        flagged = wilson(sum(alarm.flagged for alarm in found), len(found))
-        apart = auroc(strange, ordinary)
+        unusual = [flag.order for flag in flags]
+        flagged = wilson(sum(flag.flagged for flag in flags), len(flags))
+        value = auroc(unusual, ordinary)
         return {
-            "n": len(found),
-            "auroc": apart,
-            "auroc_interval": auroc_interval(apart, len(strange), len(ordinary)),
-            "fpr95": fpr95(strange, ordinary),
+            "n": len(flags),
+            "auroc": value,
+            "auroc_interval": auroc_interval(value, len(unusual), len(ordinary)),
+            "fpr95": fpr95(unusual, ordinary),
             "tpr_at_alpha": flagged.value,
             "tpr_interval": [flagged.low, flagged.high],
         }
 
-    def _indices(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
-        occur = {c.true for c in self.cases} | {c.predicted for c in self.cases}
-        wanted = occur | set(self.taxonomy.trained_codes)
+    def _encode_codes(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
+        """Return true and predicted code of each case as indices, and the codes."""
+        occurring = {case.true for case in self.cases} | {case.predicted for case in self.cases}
+        wanted = occurring | set(self.taxonomy.trained_codes)
         codes = tuple(code for code in self.taxonomy.codes if code in wanted)
-        true = np.array([codes.index(c.true) for c in self.cases], np.intp)
-        return true, np.array([codes.index(c.predicted) for c in self.cases], np.intp), codes
+        true = np.array([codes.index(case.true) for case in self.cases], np.intp)
+        return true, np.array([codes.index(case.predicted) for case in self.cases], np.intp), codes
 
-    def _near(self, case: Case) -> bool:
+    def _is_within_one_size(self, case: Case) -> bool:
         subtype, size = self.taxonomy.parse(case.true)
-        said_subtype, said_size = self.taxonomy.parse(case.predicted)
-        names = [z.name for z in self.taxonomy.subtype(subtype).sizes]
-        return subtype == said_subtype and abs(names.index(size) - names.index(said_size)) <= 1
+        predicted_subtype, predicted_size = self.taxonomy.parse(case.predicted)
+        names = [size_.name for size_ in self.taxonomy.subtype(subtype).sizes]
+        return (
+            subtype == predicted_subtype
+            and abs(names.index(size) - names.index(predicted_size)) <= 1
+        )
 
 
 def evaluate(
@@ -359,116 +389,118 @@ def evaluate(
     strange: Mapping[str, Sequence[Example]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Look at examples the bundle has not learned from, and compare.
+    """Evaluate a bundle on examples that it was not trained on.
 
     Args:
-        classifier: The bundle at work.
-        examples: Images with their true codes; those it learned from are left out and counted.
-        strange: Kind → images that ought to be called strange; their codes are not looked at.
-        progress: Told how many images are done, and of how many.
+        classifier: The bundle.
+        examples: Images with their true codes; those it was trained on are left out and counted.
+        strange: Kind → images that should be flagged; their codes are not used.
+        progress: Called with the number of evaluated images and the total.
     """
-    learned = classifier.learned_from
-    fresh = [e for e in examples if e.key not in learned]
-    total = len(fresh) + sum(len(some) for some in (strange or {}).values())
+    trained_on = classifier.learned_from
+    unseen = [example for example in examples if example.key not in trained_on]
+    total = len(unseen) + sum(len(batch) for batch in (strange or {}).values())
     done = 0
     cases = []
-    for some, predictions in _iter_predictions(classifier, fresh):
+    for batch, predictions in _iter_predictions(classifier, unseen):
         cases += [
-            build_case(e, p, classifier.taxonomy) for e, p in zip(some, predictions, strict=True)
+            build_case(example, prediction, classifier.taxonomy)
+            for example, prediction in zip(batch, predictions, strict=True)
         ]
-        done += len(some)
+        done += len(batch)
         if progress is not None:
             progress(done, total)
-    found: dict[str, tuple[OodFlag, ...]] = {}
+    unusual: dict[str, tuple[OodFlag, ...]] = {}
     for kind, images in (strange or {}).items():
-        judged: list[OodFlag] = []
-        for alarm in iter_flags(classifier, images):
-            judged.append(alarm)
+        flags: list[OodFlag] = []
+        for flag in iter_flags(classifier, images):
+            flags.append(flag)
             done += 1
             if progress is not None:
                 progress(done, total)
-        found[kind] = tuple(judged)
+        unusual[kind] = tuple(flags)
     return Evaluation(
         bundle=classifier.name,
         taxonomy=classifier.taxonomy,
         cases=tuple(cases),
-        seen_in_training=len(examples) - len(fresh),
+        seen_in_training=len(examples) - len(unseen),
         alpha=classifier.alpha,
-        strange=found,
+        strange=unusual,
     )
 
 
 def iter_cases(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Case]:
-    """Look at examples, a few at a time, and give what was said of each."""
-    for some, predictions in _iter_predictions(classifier, examples):
-        for example, prediction in zip(some, predictions, strict=True):
+    """Yield one case per example."""
+    for batch, predictions in _iter_predictions(classifier, examples):
+        for example, prediction in zip(batch, predictions, strict=True):
             yield build_case(example, prediction, classifier.taxonomy)
 
 
 def iter_flags(classifier: Classifier, examples: Sequence[Example]) -> Iterator[OodFlag]:
-    """Say of each image how strange it is; its code is not looked at."""
+    """Yield the OOD result of each image; its code is not used."""
     for _, predictions in _iter_predictions(classifier, examples):
         yield from map(flag_from, predictions)
 
 
 def flag_from(prediction: Prediction) -> OodFlag:
-    """Give what was said of an image's strangeness."""
-    found = prediction.strangeness
-    return OodFlag(found.p_value, found.flagged, found.score)
+    """Return the OOD result of a prediction."""
+    result = prediction.strangeness
+    return OodFlag(result.p_value, result.flagged, result.score)
 
 
-def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
-    """Gather the images of codes that the taxonomy names and does not teach, per kind.
+def group_untrained(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
+    """Group the images of codes that the taxonomy lists as untrained, per kind.
 
-    They are the lab's own must-be-flagged images: a coarser size than any taught one, above all.
+    They are the lab's own images that must be flagged, above all sizes coarser than any trained
+    one.
     """
-    found: dict[str, list[Example]] = {}
+    untrained: dict[str, list[Example]] = {}
     for example in examples:
         code = taxonomy.code(*taxonomy.parse(example.code))
         if code not in taxonomy.trained_codes:
-            found.setdefault(f"{NOT_TAUGHT}{code}", []).append(example)
-    return found
+            untrained.setdefault(f"{UNTRAINED_PREFIX}{code}", []).append(example)
+    return untrained
 
 
 def _iter_predictions(
     classifier: Classifier, examples: Sequence[Example]
 ) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
-    for start in range(0, len(examples), _TOGETHER):
-        some = examples[start : start + _TOGETHER]
-        yield some, classifier.classify([taken(example) for example in some])
+    for start in range(0, len(examples), _BATCH):
+        batch = examples[start : start + _BATCH]
+        yield batch, classifier.classify([load_field(example) for example in batch])
 
 
-def taken(example: Example) -> Field:
-    """Load a field, with the microscope that the lab knows it to be from."""
+def load_field(example: Example) -> Field:
+    """Load a field, with its microscope from the example."""
     return replace(example.load(), microscope=example.slices.get("microscope", ""))
 
 
-def _given(true: str, prediction: Prediction, taxonomy: Taxonomy) -> float:
-    """Give the probability of a code.
+def _probability_of(true: str, prediction: Prediction, taxonomy: Taxonomy) -> float:
+    """Return the probability of a code.
 
-    Where sizes were told apart inside the predicted subtype alone, another one's probability is
-    shared evenly by its sizes: nobody asked which, and none was ruled out.
+    Where the sizes were classified for the predicted subtype only, another subtype's probability is
+    divided evenly among its sizes.
     """
     subtype, size = taxonomy.parse(true)
     if any(taxonomy.parse(code)[0] == subtype for code in prediction.probabilities):
         return prediction.probabilities.get(true, 0.0)
-    sizes = [one.name for one in taxonomy.subtype(subtype).trained_sizes]
-    share = prediction.subtype_probabilities.get(subtype, 0.0)
-    return share / len(sizes) if size in sizes else 0.0
+    sizes = [size_.name for size_ in taxonomy.subtype(subtype).trained_sizes]
+    subtype_probability = prediction.subtype_probabilities.get(subtype, 0.0)
+    return subtype_probability / len(sizes) if size in sizes else 0.0
 
 
 def build_case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
-    """Set what was said of an image beside what is true of it."""
+    """Combine the prediction of an image with its true code."""
     true = taxonomy.code(*taxonomy.parse(example.code))
     slices = {**example.slices, "criterion": example.criterion}
-    near = prediction.strangeness.nearest
+    nearest = prediction.strangeness.nearest
     return Case(
         key=example.key,
         group=example.group,
         true=true,
         predicted=prediction.structure_code,
         probability=prediction.probability,
-        true_probability=_given(true, prediction, taxonomy),
+        true_probability=_probability_of(true, prediction, taxonomy),
         prediction_set=prediction.prediction_set,
         p_value=prediction.strangeness.p_value,
         flagged=prediction.strangeness.flagged,
@@ -477,16 +509,16 @@ def build_case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> 
         nearest=tuple(
             key
             for code in dict.fromkeys((true, prediction.structure_code))
-            for key in near.get(code, ())
+            for key in nearest.get(code, ())
         ),
     )
 
 
 def negative_log_likelihoods(cases: Sequence[Case]) -> NDArray[np.float64]:
-    """Give minus the logarithm of the probability given to the true code, (n,)."""
-    return -np.log(np.maximum([case.true_probability for case in cases], _SURE))
+    """Return the negative log-likelihood of the true code per case, (n,)."""
+    return -np.log(np.maximum([case.true_probability for case in cases], _MIN_PROBABILITY))
 
 
 def confidence_and_correctness(cases: Sequence[Case]) -> NDArray[np.float64]:
-    """Give (n, 2): the probability of what was answered, and whether it was right."""
+    """Return the probability of the predicted code and whether it is correct, (n, 2)."""
     return np.array([(case.probability, case.right) for case in cases], float).reshape(-1, 2)

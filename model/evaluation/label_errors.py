@@ -1,9 +1,8 @@
-"""Doubt labels before anything is learned from them.
+"""Find suspect labels before anything is trained on them.
 
-In:  what was seen of labelled images. Out: `Doubt`s. Next: the agent sends them back to review.
-Four ways in which a label gives itself away: two images of one place carry two codes; a specimen is
-of two subtypes; an image looks like those of another code to heads that were taught without it;
-half of the new images of a code look like none that is known.
+Four signs of a wrong label: two images of one place have different codes; a specimen has two
+subtypes; heads fitted without an image assign another code to it; half of the new images of a code
+are unlike all reference images. A reviewer decides on each.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.calibration import temperature
-from model.data.near_duplicates import signature
+from model.calibration import fit_temperature
+from model.data.near_duplicates import compute_signature
 from model.data.splits import folds
-from model.evaluation.evaluate import taken
-from model.evaluation.promotion_checks import FEWEST_STRANGERS, MOST_STRANGERS
+from model.evaluation.evaluate import load_field
+from model.evaluation.promotion_checks import MAX_UNUSUAL_SHARE, MIN_UNUSUAL
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, Scheme, softmax
-from model.progress import Step
+from model.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -33,18 +32,20 @@ if TYPE_CHECKING:
     from model.taxonomy import Taxonomy
 
 _FOLDS = 5
-_FEWEST = 3
-"""A code with fewer images has none to be told by when some are left out."""
+_MIN_IMAGES = 3
+"""A code with fewer images may have none left when a fold is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelIssue:
-    """Why a label is doubted.
+    """A suspect label and the reason.
 
     Args:
-        key: Of the image. kind: "twin", "specimen", "label" or "stranger".
-        code: What it was given. likely: what it may be instead, or "".
-        other: Key of the twin, or "".
+        key: Key of the image.
+        kind: "twin", "specimen", "label" or "stranger".
+        code: Code of the label.
+        likely: Code that it may be instead, or "".
+        other: Key of the other image of the same place, or "".
     """
 
     key: str
@@ -62,134 +63,142 @@ def find_label_issues(
     new: Collection[str],
     vouched: Collection[str],
 ) -> list[LabelIssue]:
-    """Say which labels are in doubt, each once, the plainest reason first.
+    """Return the suspect labels, each once, with the most certain reason.
 
     Args:
-        inspected: What was seen of every labelled image, old and new.
-        taxonomy: What they can be called.
-        same_place: Places of every two that show the same place, from `twins`.
-        new: Keys of those that no bundle has learned from; only they are doubted for their looks.
-        vouched: Keys of labels that are not doubted any more.
+        inspected: All labelled images, old and new.
+        taxonomy: Subtypes and sizes.
+        same_place: Pairs of indices of images that show the same place.
+        new: Keys of images that no bundle was trained on; only they are suspected for their
+            appearance.
+        vouched: Keys of labels that are confirmed.
     """
-    found: dict[str, LabelIssue] = {}
-    for one in (
-        *two_codes(inspected, same_place),
-        *strangers(inspected, new, vouched),
-        *unlikely(inspected, taxonomy, new),
+    issues: dict[str, LabelIssue] = {}
+    for issue in (
+        *find_conflicting_copies(inspected, same_place),
+        *find_unusual_images(inspected, new, vouched),
+        *find_unlikely_labels(inspected, taxonomy, new),
     ):
-        if one.key not in vouched:
-            found.setdefault(one.key, one)
-    return list(found.values())
+        if issue.key not in vouched:
+            issues.setdefault(issue.key, issue)
+    return list(issues.values())
 
 
-def two_codes(
+def find_conflicting_copies(
     inspected: Sequence[InspectedImage], same_place: Iterable[tuple[int, int]]
 ) -> Iterator[LabelIssue]:
-    """Find images of one place with two codes; both are in doubt."""
-    for one, other in same_place:
-        a, b = inspected[one], inspected[other]
+    """Find images of one place with two codes; both labels are suspect."""
+    for first, second in same_place:
+        a, b = inspected[first], inspected[second]
         if a.code != b.code:
             yield LabelIssue(a.key, "twin", a.code, b.code, b.key)
             yield LabelIssue(b.key, "twin", b.code, a.code, a.key)
 
 
-def strangers(
+def find_unusual_images(
     inspected: Sequence[InspectedImage], new: Collection[str], vouched: Collection[str]
 ) -> Iterator[LabelIssue]:
-    """Find new images that the bundle at work calls strange, where most of their code's are."""
-    told: dict[str, list[InspectedImage]] = defaultdict(list)
-    for one in inspected:
-        if one.key in new and one.key not in vouched:
-            told[one.code].append(one)
-    for code, some in sorted(told.items()):
-        strange = [one for one in some if one.flagged]
-        if len(strange) >= FEWEST_STRANGERS and len(strange) > MOST_STRANGERS * len(some):
-            yield from (LabelIssue(one.key, "stranger", code) for one in strange)
+    """Find new images that the bundle in use flags, where it flags most of their code's images."""
+    by_code: dict[str, list[InspectedImage]] = defaultdict(list)
+    for image in inspected:
+        if image.key in new and image.key not in vouched:
+            by_code[image.code].append(image)
+    for code, images in sorted(by_code.items()):
+        unusual = [image for image in images if image.flagged]
+        if len(unusual) >= MIN_UNUSUAL and len(unusual) > MAX_UNUSUAL_SHARE * len(images):
+            yield from (LabelIssue(image.key, "stranger", code) for image in unusual)
 
 
-def two_subtypes(
+def find_mixed_specimens(
     examples: Sequence[Example],
     taxonomy: Taxonomy,
     *,
     new: Collection[str],
     vouched: Collection[str],
 ) -> Iterator[LabelIssue]:
-    """Find new images whose subtype is not their specimen's; nothing can be taught from both.
+    """Find new images whose subtype differs from that of their specimen.
 
-    What was learned from or is vouched for says which it is, else most of its images; where they
-    are torn, all new ones are in doubt.
+    Confirmed labels and labels that were trained on determine the specimen's subtype, else the
+    majority of its images; without a majority all new labels are suspect.
     """
     specimens: dict[str, list[tuple[Example, str]]] = defaultdict(list)
     for example in examples:
         specimens[example.group].append((example, taxonomy.parse(example.code)[0]))
-    for some in specimens.values():
-        if len({subtype for _, subtype in some}) < 2:  # noqa: PLR2004 - of one
+    for labelled in specimens.values():
+        if len({subtype for _, subtype in labelled}) < 2:  # noqa: PLR2004 - only one
             continue
-        sure = {s for e, s in some if e.key not in new or e.key in vouched}
-        counts = Counter(subtype for _, subtype in some).most_common(2)
-        most = counts[0][0] if counts[0][1] > counts[1][1] else ""
-        right = next(iter(sure)) if len(sure) == 1 else most
-        for example, subtype in some:
-            if subtype != right and example.key in new:
+        confirmed = {
+            subtype
+            for example, subtype in labelled
+            if example.key not in new or example.key in vouched
+        }
+        counts = Counter(subtype for _, subtype in labelled).most_common(2)
+        majority = counts[0][0] if counts[0][1] > counts[1][1] else ""
+        expected = next(iter(confirmed)) if len(confirmed) == 1 else majority
+        for example, subtype in labelled:
+            if subtype != expected and example.key in new:
                 yield LabelIssue(example.key, "specimen", example.code)
 
 
-def unlikely(
+def find_unlikely_labels(
     inspected: Sequence[InspectedImage], taxonomy: Taxonomy, new: Collection[str]
 ) -> Iterator[LabelIssue]:
-    """Find new images that look like another code than theirs, by heads taught without them.
+    """Find new images that heads fitted without their specimen assign to another code.
 
-    MEASURED on drawn micrographs (8 codes, 342 images, a fifth of 150 new labels wrong, three
-    drawings of the wrong ones): 61 to 85 % of the wrong ones found, at most 2 % of the others.
+    MEASURED on synthetic micrographs (8 codes, 342 images, a fifth of 150 new labels wrong, three
+    random draws of the wrong ones): 61 to 85 % of the wrong labels found, at most 2 % of the
+    others.
     """
-    known = [one for one in inspected if one.code in taxonomy.trained_codes]
-    counts = {code: sum(one.code == code for one in known) for code in taxonomy.trained_codes}
-    told = [one for one in known if counts[one.code] >= _FEWEST]
-    codes = frozenset(one.code for one in told)
-    if len(codes) < 2:  # noqa: PLR2004 - nothing to tell apart
+    trained = [image for image in inspected if image.code in taxonomy.trained_codes]
+    counts = {code: sum(image.code == code for image in trained) for code in taxonomy.trained_codes}
+    usable = [image for image in trained if counts[image.code] >= _MIN_IMAGES]
+    codes = frozenset(image.code for image in usable)
+    if len(codes) < 2:  # noqa: PLR2004 - a classifier needs two
         return
-    shares, names = predict_out_of_sample(told, taxonomy.restricted_to(codes))
-    labels = np.array([names.index(one.code) for one in told], np.intp)
-    for one, likely in zip(told, find_confident_errors(shares, labels), strict=True):
-        if likely >= 0 and one.key in new:
-            yield LabelIssue(one.key, "label", one.code, names[likely])
+    shares, names = predict_out_of_sample(usable, taxonomy.restricted_to(codes))
+    labels = np.array([names.index(image.code) for image in usable], np.intp)
+    for image, likely in zip(usable, find_confident_errors(shares, labels), strict=True):
+        if likely >= 0 and image.key in new:
+            yield LabelIssue(image.key, "label", image.code, names[likely])
 
 
 def predict_out_of_sample(
     inspected: Sequence[InspectedImage], taxonomy: Taxonomy
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Give each image's calibrated probabilities from heads taught without its specimen.
+    """Return calibrated probabilities of each image from heads fitted without its specimen.
 
     Args:
-        inspected: Images of taught codes.
-        taxonomy: With no other taught codes than theirs.
+        inspected: Images of trained codes.
+        taxonomy: Its trained codes are exactly theirs.
 
     Returns:
-        (n, k), NaN where no head could say, and the k codes.
+        (n, k) float64, NaN where no head could be fitted, and the k codes.
     """
-    examples = [one.example for one in inspected]
-    seen = ProbeData(
-        embeddings=np.stack([one.embedding for one in inspected]),
+    examples = [image.example for image in inspected]
+    data = ProbeData(
+        embeddings=np.stack([image.embedding for image in inspected]),
         images=np.arange(len(inspected)),
-        codes=[one.code for one in inspected],
+        codes=[image.code for image in inspected],
         counts=np.ones(len(inspected)),
-        folds=_folds_of(examples),
+        folds=_assign_folds(examples),
     )
     scheme = Scheme("global", taxonomy)
-    blind = fit_head(scheme, CODE, "frozen", seen, imbalance="sqrt", ordinal=False).blind
+    logits = fit_head(
+        scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False
+    ).out_of_fold_logits
     names = scheme.heads()[CODE]
-    labels = np.array([names.index(one.code) for one in inspected], np.intp)
-    told = ~np.isnan(blind).any(axis=1)
-    if not told.any():
-        return blind, names
-    return softmax(blind / temperature(blind[told], labels[told])), names
+    labels = np.array([names.index(image.code) for image in inspected], np.intp)
+    has_logits = ~np.isnan(logits).any(axis=1)
+    if not has_logits.any():
+        return logits, names
+    return softmax(logits / fit_temperature(logits[has_logits], labels[has_logits])), names
 
 
-def _folds_of(examples: Sequence[Example]) -> NDArray[np.intp]:
+def _assign_folds(examples: Sequence[Example]) -> NDArray[np.intp]:
     fold_of = {
         example.key: fold
-        for fold, (_, held) in enumerate(folds(examples, _FOLDS))
-        for example in held
+        for fold, (_, left_out) in enumerate(folds(examples, _FOLDS))
+        for example in left_out
     }
     return np.array([fold_of[example.key] for example in examples], np.intp)
 
@@ -197,40 +206,41 @@ def _folds_of(examples: Sequence[Example]) -> NDArray[np.intp]:
 def find_confident_errors(
     shares: NDArray[np.float64], labels: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """Say for which images another class is more likely than the given one.
+    """Find images for which another class is more probable than their label.
 
     Args:
-        shares: (n, k) out-of-sample probabilities; rows with NaN are not doubted.
+        shares: (n, k) out-of-sample probabilities; rows with NaN are never suspect.
         labels: (n,) the given classes.
 
     Returns:
-        (n,) the likely class where it is not the given one, else -1.
+        (n,) the likely class where it differs from the label, else -1.
 
     Source:
-        Northcutt, Jiang and Chuang 2021, JAIR 70:1373, arXiv:1911.00068: an image counts as a
-        class whose probability reaches the mean that images of this label have of it, the most
-        probable such class if several do; the off-diagonal cells of the joint are the doubts.
+        Northcutt, Jiang and Chuang 2021, JAIR 70:1373, arXiv:1911.00068 (confident learning): an
+        image counts as a class if its probability reaches the mean over the images with this label,
+        as the most probable class if there are several; the off-diagonal cells of the joint are
+        suspect.
     """
-    told = ~np.isnan(shares).any(axis=1)
+    valid = ~np.isnan(shares).any(axis=1)
     k = shares.shape[1]
-    usual = np.full(k, np.inf)
-    for one in np.unique(labels[told]):
-        usual[one] = shares[told & (labels == one), one].mean()
-    reached = np.where(shares >= usual, shares, -1.0)
-    likely = reached.argmax(axis=1)
-    is_doubted = told & (reached.max(axis=1) > 0) & (likely != labels)
-    return np.where(is_doubted, likely, -1).astype(np.intp)
+    thresholds = np.full(k, np.inf)
+    for label in np.unique(labels[valid]):
+        thresholds[label] = shares[valid & (labels == label), label].mean()
+    confident = np.where(shares >= thresholds, shares, -1.0)
+    likely = confident.argmax(axis=1)
+    is_suspect = valid & (confident.max(axis=1) > 0) & (likely != labels)
+    return np.where(is_suspect, likely, -1).astype(np.intp)
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedImage:
-    """What was seen of one labelled image.
+    """Features of one labelled image.
 
     Args:
         example: The image.
-        signature: (4096,) float32, its fine texture, from `leakage`.
-        embedding: (d,) float32 of length one, the whole field through the frozen network.
-        flagged: Whether it is strange to the bundle at work; False for what that learned from.
+        signature: (4096,) float32, its fine texture, for the comparison of places.
+        embedding: (d,) float32 of unit length, the whole field through the frozen network.
+        flagged: Whether the bundle in use flags it; False for images that it was trained on.
     """
 
     example: Example
@@ -240,33 +250,36 @@ class InspectedImage:
 
     @property
     def key(self) -> str:
-        """Its content."""
+        """Content hash of the image."""
         return self.example.key
 
     @property
     def code(self) -> str:
-        """The structure code it was given."""
+        """Structure code of the label."""
         return self.example.code
 
 
 def inspect_labels(
     classifier: Classifier, examples: Sequence[Example]
-) -> Iterator[Step[tuple[InspectedImage, ...]]]:
-    """Look at every example.
+) -> Iterator[Progress[tuple[InspectedImage, ...]]]:
+    """Extract what the search for suspect labels needs from every example.
 
     Args:
-        classifier: The bundle at work.
+        classifier: The bundle in use.
         examples: Labelled images, old and new.
+
+    Yields:
+        Progress per example, the last with all images.
     """
-    known = classifier.known_embeddings()
-    seen: list[InspectedImage] = []
+    embeddings = classifier.reference_embeddings()
+    inspected: list[InspectedImage] = []
     for example in examples:
-        field = taken(example)
-        if example.key in known:
-            embedding, flagged = known[example.key], False
+        field = load_field(example)
+        if example.key in embeddings:
+            embedding, flagged = embeddings[example.key], False
         else:
-            embedding, strangeness = classifier.score_ood(field)
-            flagged = strangeness.flagged
-        seen.append(InspectedImage(example, signature(field), embedding, flagged))
-        yield Step("hygiene", len(seen), len(examples))
-    yield Step("hygiene", len(seen), len(examples), found=tuple(seen))
+            embedding, result = classifier.score_ood(field)
+            flagged = result.flagged
+        inspected.append(InspectedImage(example, compute_signature(field), embedding, flagged))
+        yield Progress("hygiene", len(inspected), len(examples))
+    yield Progress("hygiene", len(inspected), len(examples), result=tuple(inspected))

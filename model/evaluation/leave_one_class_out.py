@@ -1,8 +1,7 @@
-"""Leave a structure code out of what is taught, and see whether its images are called strange.
+"""Evaluate OOD detection on a structure code that is left out of the reference images.
 
-In:  labelled `Example`s and a code. Out: steps, the last with a `LeftOut`. Next: `agent evaluate
---leave-out`. The classical test of near strangeness: no image need be drawn or found for it. Only
-what is ordinary is learned again; no network is trained.
+The standard test of near-OOD detection: it needs no unusual images. Only the OOD detector is
+fitted again; no network is trained.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 from model.evaluation.metrics import auroc, auroc_interval, fpr95
 from model.ood.fit import iter_fit_detector
-from model.progress import Step
+from model.progress import Progress
 from model.statistics import wilson
 
 if TYPE_CHECKING:
@@ -25,15 +24,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """How the images of a code that was not taught fared.
+class LeaveOutResult:
+    """OOD results on the images of a code that was left out.
 
     Args:
-        code: The code. n: how many images of it.
-        auroc: Against the other codes' images, each measured by models that had not seen it.
-        fpr95: Share of those that look as strange as all but 5 % of the left-out ones.
-        flagged: How many were flagged. alpha: at this alarm rate.
-        known: Images of the other codes.
+        code: The code.
+        n: Number of its images.
+        auroc: Against images of the other codes, each scored by models not fitted on it.
+        fpr95: Share of those that score as high as 95 % of the left-out images.
+        flagged: Number of images of the code that were flagged.
+        alpha: Alarm rate.
+        known: Number of images of the other codes.
     """
 
     code: str
@@ -45,7 +46,7 @@ class LeftOut:
     known: int
 
     def as_json(self) -> dict[str, Any]:
-        """Give it with intervals."""
+        """Return the numbers with their intervals."""
         share = wilson(self.flagged, self.n)
         return {
             "n": self.n,
@@ -66,47 +67,50 @@ def leave_out(
     *,
     subtype_of: Callable[[str], str],
     alpha: float,
-) -> Iterator[Step[LeftOut]]:
-    """Learn what is ordinary without a code, and judge the code's images.
+) -> Iterator[Progress[LeaveOutResult]]:
+    """Fit an OOD detector without a code, and score the code's images.
 
     Args:
         code: The code.
         examples: Labelled images of it and of others.
-        backbone: The frozen network; None takes EfficientNet-Lite0 with its ImageNet weights.
+        backbone: Frozen network; None loads EfficientNet-Lite0 with its ImageNet weights.
         subtype_of: Structure code → subtype.
         alpha: The alarm rate.
+
+    Yields:
+        Progress, the last item with the result.
 
     Raises:
         TrainingError: Too few images of other codes.
         ModelError: Too few for the alarm rate.
     """
-    left = [example for example in examples if example.code == code]
-    rest = [example for example in examples if example.code != code]
-    total = 2 * len(rest) + len(left)
+    left_out = [example for example in examples if example.code == code]
+    reference = [example for example in examples if example.code != code]
+    total = 2 * len(reference) + len(left_out)
     stage = f"Leaving out {code}"
-    known = None
-    for step in iter_fit_detector(rest, backbone, subtype_of=subtype_of):
-        known = step.known
-        yield Step(stage, step.done, total)
-    if known is None:
+    detector = None
+    for progress in iter_fit_detector(reference, backbone, subtype_of=subtype_of):
+        detector = progress.result
+        yield Progress(stage, progress.done, total)
+    if detector is None:
         return
-    known.require(alpha)
-    found = []
-    for example in left:
-        found += known.score([example.load()], alpha)
-        yield Step(stage, 2 * len(rest) + len(found), total)
-    strange, ordinary = [-one.score for one in found], -known.scores()
-    yield Step(
+    detector.require(alpha)
+    results = []
+    for example in left_out:
+        results += detector.score([example.load()], alpha)
+        yield Progress(stage, 2 * len(reference) + len(results), total)
+    unusual, ordinary = [-result.score for result in results], -detector.scores()
+    yield Progress(
         stage,
         total,
         total,
-        found=LeftOut(
+        result=LeaveOutResult(
             code=code,
-            n=len(left),
-            auroc=auroc(strange, ordinary),
-            fpr95=fpr95(strange, np.sort(ordinary)),
-            flagged=sum(one.flagged for one in found),
+            n=len(left_out),
+            auroc=auroc(unusual, ordinary),
+            fpr95=fpr95(unusual, np.sort(ordinary)),
+            flagged=sum(result.flagged for result in results),
             alpha=alpha,
-            known=len(rest),
+            known=len(reference),
         ),
     )

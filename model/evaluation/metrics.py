@@ -1,9 +1,4 @@
-"""Say how good a bundle is, first of all where it matters: at the limits.
-
-In:  a `Classifier` and `Example`s. Out: an `Evaluation`. Next: `training` records it, `comparison`
-sets two side by side. Every number carries an interval, so that nobody takes one image for
-progress.
-"""
+"""Metrics of classification and of out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.statistics import (
-    NOTHING,
+    NO_ESTIMATE,
     Estimate,
     agreement_interval,
     upper_bound,
@@ -36,23 +31,29 @@ def error_rate_json(wrong: int, n: int) -> dict[str, Any]:
     return {"n": n, "wrong": wrong, "value": wrong / n, "upper95": upper_bound(wrong, n)}
 
 
-# ------------------------------------------------------------------ numbers over arrays
+# ------------------------------------------------------------------ metrics of arrays
 
 
 def confusion_matrix(
     true: NDArray[np.intp], predicted: NDArray[np.intp], k: int
 ) -> NDArray[np.intp]:
-    """Count (k, k), rows predicted, columns true."""
+    """Return the (k, k) counts, rows predicted, columns true."""
     counts = np.zeros((k, k), np.intp)
     np.add.at(counts, (predicted, true), 1)
     return counts
 
 
 def stage_confusion(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Count pairs of (true, predicted) classes; a true class that is not taught is left out."""
-    known = [(t, p) for t, p in pairs if t in classes and p in classes]
-    true = np.array([classes.index(t) for t, _ in known], np.intp)
-    predicted = np.array([classes.index(p) for _, p in known], np.intp)
+    """Count pairs of (true, predicted) classes; pairs with an untrained class are left out."""
+    trained = [
+        (true_class, predicted_class)
+        for true_class, predicted_class in pairs
+        if true_class in classes and predicted_class in classes
+    ]
+    true = np.array([classes.index(true_class) for true_class, _ in trained], np.intp)
+    predicted = np.array(
+        [classes.index(predicted_class) for _, predicted_class in trained], np.intp
+    )
     counts = confusion_matrix(true, predicted, len(classes))
     return {"classes": list(classes), "rows_predicted": counts.tolist()}
 
@@ -67,69 +68,73 @@ def macro_f1(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> flo
 
 
 def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate:
-    """Give the quadratically weighted kappa of sizes, coarse to fine, whatever the subtype.
+    """Compute the quadratically weighted kappa of sizes, coarse to fine, whatever the subtype.
 
     Args:
-        pairs: Two structure codes of each micrograph: true and predicted, or of two people.
+        pairs: Two structure codes per micrograph: true and predicted, or of two raters.
         taxonomy: Orders the sizes.
 
     Returns:
-        With its interval over micrographs (`agreement_interval`). Where all agree, the lower limit
-        is as if so many were a size apart as the interval of their share allows.
+        Kappa with its interval over micrographs (`agreement_interval`). Where all agree, the lower
+        limit assumes as many one-size differences as the interval of their share allows.
 
     Raises:
-        TaxonomyError: It does not know a code.
+        TaxonomyError: A code is not in the taxonomy.
     """
     order = size_order(taxonomy)
     if len(order) < 2 or not pairs:  # noqa: PLR2004 - one size is no order
-        return NOTHING
-    places = np.array([[order[taxonomy.parse(code)[1]] for code in two] for two in pairs], np.intp)
-    one, other = places.T
-    apart = _apart_by_chance(one, other, len(order))
-    if apart and (one == other).all():
-        may_differ = 1.0 - (wilson(len(one), len(one)).low or 0.0)
-        return Estimate(1.0, max(-1.0, 1.0 - may_differ / apart), 1.0)
-    if not apart:  # all of one size: kappa is not defined, and no interval is
+        return NO_ESTIMATE
+    ranks = np.array([[order[taxonomy.parse(code)[1]] for code in pair] for pair in pairs], np.intp)
+    first, second = ranks.T
+    by_chance = _expected_disagreement(first, second, len(order))
+    if by_chance and (first == second).all():
+        may_differ = 1.0 - (wilson(len(first), len(first)).low or 0.0)
+        return Estimate(1.0, max(-1.0, 1.0 - may_differ / by_chance), 1.0)
+    if not by_chance:  # all of one size: kappa is not defined, and no interval is
         return Estimate(1.0, None, None)
-    widest = float(places.max() - places.min())  # a size that nobody named is none to differ by
+    span = float(ranks.max() - ranks.min())  # sizes that do not occur do not widen it
     return agreement_interval(
-        len(places),
-        lambda i: _kappa(one[i], other[i], len(order)),
-        chance=1 - apart / widest**2,
+        len(ranks),
+        lambda rows: _kappa(first[rows], second[rows], len(order)),
+        chance=1 - by_chance / span**2,
     )
 
 
 def size_order(taxonomy: Taxonomy) -> dict[str, int]:
     """Return the rank of each size name, coarse to fine from 0."""
-    return {size.name: at for at, size in enumerate(taxonomy.sizes)}
+    return {size.name: rank for rank, size in enumerate(taxonomy.sizes)}
 
 
 def _kappa(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:
-    """Give quadratically weighted kappa; 1 where all images have one size and are right."""
-    apart = _apart_by_chance(true, predicted, k)
-    return 1.0 - float(np.square(true - predicted).mean()) / apart if apart else 1.0
+    """Return the quadratically weighted kappa; 1 where all sizes are equal."""
+    by_chance = _expected_disagreement(true, predicted, k)
+    return 1.0 - float(np.square(true - predicted).mean()) / by_chance if by_chance else 1.0
 
 
-def _apart_by_chance(one: NDArray[np.intp], other: NDArray[np.intp], k: int) -> float:
-    """Give the mean squared distance of two raters who had looked at different images."""
-    at = np.arange(k)
-    counts = (np.bincount(places, minlength=k) / len(places) for places in (one, other))
-    return float(((at[:, None] - at[None, :]) ** 2 * np.outer(*counts)).sum())
+def _expected_disagreement(first: NDArray[np.intp], second: NDArray[np.intp], k: int) -> float:
+    """Return the mean squared difference of two raters who are independent."""
+    ranks = np.arange(k)
+    counts = (np.bincount(sizes, minlength=k) / len(sizes) for sizes in (first, second))
+    return float(((ranks[:, None] - ranks[None, :]) ** 2 * np.outer(*counts)).sum())
 
 
-def calibration_error(told: NDArray[np.float64]) -> float:
-    """Give the expected calibration error in 15 bins of what `sure_and_right` gives."""
-    sure, right = told.T
-    bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+def calibration_error(confidence_and_correct: NDArray[np.float64]) -> float:
+    """Compute the expected calibration error in 15 bins.
+
+    Args:
+        confidence_and_correct: (n, 2), from `confidence_and_correctness`.
+    """
+    confidence, correct = confidence_and_correct.T
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     n = np.bincount(bins, minlength=_BINS)
     gap = np.abs(
-        np.bincount(bins, sure, minlength=_BINS) - np.bincount(bins, right, minlength=_BINS)
+        np.bincount(bins, confidence, minlength=_BINS) - np.bincount(bins, correct, minlength=_BINS)
     )
-    return float(gap[n > 0].sum() / len(sure))
+    return float(gap[n > 0].sum() / len(confidence))
 
 
 def auroc(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:
-    """Give the chance that a strange image has a smaller value than an ordinary one."""
+    """Return the probability that an unusual image has a smaller value than an ordinary one."""
     if not len(strange) or not len(ordinary):
         return None
     below = np.array(strange)[:, None] < ordinary[None, :]
@@ -138,22 +143,29 @@ def auroc(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | No
 
 
 def auroc_interval(value: float | None, strange: int, ordinary: int) -> list[float | None]:
-    """Give the 95 % interval of an `auroc` from so many images.
+    """Return the 95 % interval of an AUROC.
+
+    Args:
+        value: The AUROC, or None.
+        strange: Number of unusual images.
+        ordinary: Number of ordinary images.
 
     Source:
-        Hanley and McNeil 1982, Radiology 143:29, the standard error; ours is taken at the ends of
-        the interval, as Wilson's is, so that four strange images that all stand out are no proof.
+        Hanley and McNeil 1982, Radiology 143:29, for the standard error; here it is evaluated at
+        the ends of the interval, as in Wilson's interval, so that four images that are all
+        separated do not give certainty.
     """
     if value is None:
         return [None, None]
 
-    def beyond(end: float) -> bool:
+    def is_outside(end: float) -> bool:
         return abs(value - end) > 1.96 * _auroc_error(end, strange, ordinary)
 
-    return [_edge(value, 0.0, beyond), _edge(value, 1.0, beyond)]
+    return [_bisect(value, 0.0, is_outside), _bisect(value, 1.0, is_outside)]
 
 
 def _auroc_error(value: float, strange: int, ordinary: int) -> float:
+    """Return the standard error of an AUROC."""
     both_strange, both_ordinary = value / (2 - value), 2 * value**2 / (1 + value)
     variance = (
         value * (1 - value)
@@ -163,16 +175,16 @@ def _auroc_error(value: float, strange: int, ordinary: int) -> float:
     return math.sqrt(max(variance, 0.0))
 
 
-def _edge(inside: float, outside: float, beyond: Callable[[float], bool]) -> float:
-    """Find where something begins to lie beyond, by halving."""
+def _bisect(inside: float, outside: float, is_outside: Callable[[float], bool]) -> float:
+    """Find the boundary at which a condition becomes true, by bisection."""
     for _ in range(50):
         middle = (inside + outside) / 2
-        inside, outside = (inside, middle) if beyond(middle) else (middle, outside)
+        inside, outside = (inside, middle) if is_outside(middle) else (middle, outside)
     return inside
 
 
 def fpr95(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:
-    """Give the share of ordinary images flagged where 95 % of the strange ones are."""
+    """Return the share of ordinary images flagged where 95 % of the unusual ones are."""
     if not len(strange) or not len(ordinary):
         return None
     ordered = sorted(strange)

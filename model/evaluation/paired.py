@@ -1,8 +1,7 @@
-"""Ask two bundles about the same images, in turns.
+"""Evaluate two bundles on the same images, interleaved.
 
-In:  two `Classifier`s, images that neither learned from. Out: steps, the last with a `Duel`. Next:
-`checks` and `comparison`. Both are shown the same few images, one after the other, and a processor
-is asked for its own time, so that a PC that is busy meanwhile slows down neither.
+Both classify the same few images one after the other, and on a CPU process time is measured, so
+that other load on the PC slows down neither.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from model.evaluation.evaluate import Evaluation, build_case, flag_from, taken
-from model.progress import Step
+from model.evaluation.evaluate import Evaluation, build_case, flag_from, load_field
+from model.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,25 +23,27 @@ if TYPE_CHECKING:
     from model.inference.classifier import Classifier, Prediction
 
     Pair = tuple[Case, Case]
-    """What the bundle at work and the candidate said of one image."""
+    """Cases of the bundle in use and of the candidate for one image."""
 
-_TOGETHER = 8
+_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PairedEvaluation:
-    """Two bundles on the same images, neither of which learned from them.
+    """Evaluations of two bundles on the same images, which neither was trained on.
 
     Args:
-        current: Of the bundle at work. candidate: of the one that would replace it; both of the
-            same images in the same order, the strange ones too.
-        new: Keys of test images that the bundle at work was not tested on.
-        vouched: Keys of images whose label two people gave.
-        corrected: What both say of images whose answer a person once corrected; here they may have
-            learned from them.
-        limits: Limit in use → whether a structure code keeps it.
-        known: How many images the candidate's strangeness is compared with; 0: not known.
-        slowdown: The candidate's time by that of the bundle at work, or None where nobody measured.
+        current: Evaluation of the bundle in use.
+        candidate: Evaluation of the one that would replace it; images and order are the same, those
+            of `strange` too.
+        new: Keys of test images that were in no split of the bundle in use.
+        vouched: Keys of images whose label two reviewers agree on.
+        corrected: Cases of images whose code a reviewer once corrected; the bundles may have been
+            trained on these.
+        limits: Limit in use → whether a structure code meets it.
+        known: Number of the candidate's reference images; 0: unknown.
+        slowdown: Time of the candidate divided by that of the bundle in use, or None if not
+            measured.
     """
 
     current: Evaluation
@@ -58,20 +59,20 @@ class PairedEvaluation:
 
     @property
     def pairs(self) -> list[Pair]:
-        """What both say of each image."""
+        """Cases of both bundles, image by image."""
         return list(zip(self.current.cases, self.candidate.cases, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
-class Matter:
-    """What two bundles are asked about.
+class PairedTestSet:
+    """Images that two bundles are evaluated on.
 
     Args:
-        examples: Images that neither learned from.
-        strange: Kind → images that ought to be called strange; their codes are not looked at.
-        corrected: Images whose answer a person once corrected.
-        vouched: Keys of images whose label two people gave.
-        limits: Limit in use → whether a structure code keeps it.
+        examples: Test images; neither bundle was trained on them.
+        strange: Kind → images that should be flagged; their codes are not used.
+        corrected: Images whose code a reviewer once corrected.
+        vouched: Keys of images whose label two reviewers agree on.
+        limits: Limit in use → whether a structure code meets it.
     """
 
     examples: tuple[Example, ...]
@@ -86,38 +87,40 @@ class Matter:
 def evaluate_pair(
     current: Classifier,
     candidate: Classifier,
-    matter: Matter,
-) -> Iterator[Step[PairedEvaluation]]:
-    """Show both the same images.
+    images: PairedTestSet,
+) -> Iterator[Progress[PairedEvaluation]]:
+    """Evaluate two bundles on the same images.
 
     Args:
-        current: The bundle at work.
+        current: The bundle in use.
         candidate: The one that would replace it.
-        matter: What they are asked about.
+        images: What they are evaluated on.
 
     Yields:
-        A step per few images, the last with the `Duel`.
+        Progress per image, the last with the result.
     """
-    tested = frozenset(key for keys in current.manifest.split.values() for key in keys)
-    total = sum(map(len, (matter.examples, matter.corrected, *matter.strange.values())))
+    used = frozenset(key for keys in current.manifest.split.values() for key in keys)
+    total = sum(map(len, (images.examples, images.corrected, *images.strange.values())))
     on_cpu = candidate.engine.device.startswith("cpu")
     clock_s = time.process_time if on_cpu else time.perf_counter
-    both, done = _BundlePair(current, candidate, clock_s), 0
+    classifiers, done = _BundlePair(current, candidate, clock_s), 0
     pairs: list[Pair] = []
-    for example, one, other in both.asked((*matter.examples, *matter.corrected)):
+    for example, prediction, candidate_prediction in classifiers.iter_predictions(
+        (*images.examples, *images.corrected)
+    ):
         pairs.append(
             (
-                build_case(example, one, candidate.taxonomy),
-                build_case(example, other, candidate.taxonomy),
+                build_case(example, prediction, candidate.taxonomy),
+                build_case(example, candidate_prediction, candidate.taxonomy),
             )
         )
-        yield Step("comparison", done := done + 1, total)
-    alarms: dict[str, list[tuple[OodFlag, OodFlag]]] = {kind: [] for kind in matter.strange}
-    for kind, examples in matter.strange.items():
-        for _, one, other in both.asked(examples):
-            alarms[kind].append((flag_from(one), flag_from(other)))
-            yield Step("comparison", done := done + 1, total)
-    n = len(matter.examples)
+        yield Progress("comparison", done := done + 1, total)
+    flags: dict[str, list[tuple[OodFlag, OodFlag]]] = {kind: [] for kind in images.strange}
+    for kind, examples in images.strange.items():
+        for _, prediction, candidate_prediction in classifiers.iter_predictions(examples):
+            flags[kind].append((flag_from(prediction), flag_from(candidate_prediction)))
+            yield Progress("comparison", done := done + 1, total)
+    n = len(images.examples)
 
     def evaluation(classifier: Classifier, side: int) -> Evaluation:
         return Evaluation(
@@ -126,24 +129,27 @@ def evaluate_pair(
             cases=tuple(pair[side] for pair in pairs[:n]),
             seen_in_training=0,
             alpha=classifier.alpha,
-            strange={kind: tuple(said[side] for said in some) for kind, some in alarms.items()},
+            strange={
+                kind: tuple(pair[side] for pair in pairs_of_kind)
+                for kind, pairs_of_kind in flags.items()
+            },
         )
 
-    found = PairedEvaluation(
+    result = PairedEvaluation(
         evaluation(current, 0),
         evaluation(candidate, 1),
-        new=frozenset(example.key for example in matter.examples) - tested,
-        vouched=matter.vouched,
+        new=frozenset(example.key for example in images.examples) - used,
+        vouched=images.vouched,
         corrected=tuple(pairs[n:]),
-        limits=matter.limits,
+        limits=images.limits,
         known=int(candidate.manifest.facts.get("strangeness", {}).get("known", 0)),
-        slowdown=both.slowdown,
+        slowdown=classifiers.slowdown,
     )
-    yield Step("comparison", total, total, found=found)
+    yield Progress("comparison", total, total, result=result)
 
 
 class _BundlePair:
-    """Asks both about a few images at a time, and takes the time of each."""
+    """Two bundles that classify the same small batches, timed separately."""
 
     def __init__(
         self, current: Classifier, candidate: Classifier, clock_s: Callable[[], float]
@@ -153,20 +159,20 @@ class _BundlePair:
 
     @property
     def slowdown(self) -> float | None:
-        """The candidate's time by the other's; the first few images only warm both up."""
+        """Median ratio of the candidate's time to the other's; the first batch is a warm-up."""
         return median(self._ratios[1:]) if len(self._ratios) > 1 else None
 
-    def asked(
+    def iter_predictions(
         self, examples: Sequence[Example]
     ) -> Iterator[tuple[Example, Prediction, Prediction]]:
-        """Give what both say of each image, first the bundle at work."""
-        for start in range(0, len(examples), _TOGETHER):
-            some = examples[start : start + _TOGETHER]
-            fields = [taken(example) for example in some]
+        """Yield the predictions of both for each image, the bundle in use first."""
+        for start in range(0, len(examples), _BATCH):
+            batch = examples[start : start + _BATCH]
+            fields = [load_field(example) for example in batch]
             times = [self._clock_s()]
             first = self._current.classify(fields)
             times.append(self._clock_s())
             second = self._candidate.classify(fields)
             times.append(self._clock_s())
             self._ratios.append((times[2] - times[1]) / max(times[1] - times[0], 1e-9))
-            yield from zip(some, first, second, strict=True)
+            yield from zip(batch, first, second, strict=True)

@@ -1,8 +1,7 @@
-"""Ask of a candidate, one question at a time, whether it may take the place of a bundle at work.
+"""Check, one criterion at a time, whether a candidate may replace the bundle in use.
 
-In:  a `Duel`: two bundles on the same images. Out: a `Check` per question, with its numbers.
-Next: `comparison` sums them up. Every question is a small pure function. Images of one specimen
-stand and fall together, so what is tested for chance is tested over specimens.
+Every check is a small pure function. Images of one specimen are not independent, so significance
+is tested over specimens.
 """
 
 from __future__ import annotations
@@ -33,34 +32,34 @@ if TYPE_CHECKING:
     from model.evaluation.evaluate import Case
     from model.evaluation.paired import Pair, PairedEvaluation
 
-FEWEST_DISCORDANT, FEWEST_NEW = 6, 20
-"""With fewer specimens that one of both does better at, and fewer new test specimens, nothing is
-concluded: five that all speak for one side happen by chance once in sixteen times."""
+MIN_DISCORDANT, MIN_NEW = 6, 20
+"""Minimum number of specimens on which the bundles differ, or of new test specimens: five that all
+favour one side occur by chance once in sixteen times."""
 
 LEVEL = 0.01
-"""A loss of a code, a slice or an alarm counts from this chance on, one-sided."""
+"""One-sided significance level of the loss of a code, a slice or an alarm."""
 
 ECE_SLACK = 0.01
 NLL_SLACK = 0.02
-"""What calibration may lose beyond doubt: a hundredth of probability; a fiftieth of a nat."""
+"""Largest significant loss of calibration: 0.01 of probability; 0.02 nat."""
 
-FEWEST_STRANGERS = 5
-MOST_STRANGERS = 0.5
-"""From five new test images of a code on, half of them strange to the bundle at work is too many:
-they are of another material or preparation than those it knows by that code."""
+MIN_UNUSUAL = 5
+MAX_UNUSUAL_SHARE = 0.5
+"""More than half, and at least five, new images of a code flagged by the bundle in use: they show
+another material or preparation than its reference images of that code."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateThresholds:
-    """What a lab asks of a candidate.
+    """Requirements of a lab for a candidate.
 
     Args:
-        may_lose: Share of the images that may be lost, at the far end of the interval.
-        min_accuracy: Floor of the share of right codes.
-        min_recall: Floor of the share of right answers of every code, at the upper limit of its
-            interval: a code of few images is given the benefit of the doubt.
-        may_flip_back: Share of once corrected images that may be wrong again.
-        max_slowdown: How many times as long as the bundle at work it may take.
+        may_lose: Largest share of the images that may be lost, at the upper confidence limit.
+        min_accuracy: Smallest share of correct codes, in [0, 1].
+        min_recall: Smallest recall of every code, at the upper limit of its interval: a code with
+            few images does not fail by chance.
+        may_flip_back: Largest share of once corrected images that may be wrong again.
+        max_slowdown: Largest ratio of its time to that of the bundle in use.
     """
 
     may_lose: float = 0.03
@@ -72,11 +71,13 @@ class GateThresholds:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The answer to one question.
+    """Result of one check.
 
     Args:
-        name: Stable word. passed: nothing speaks against the candidate here.
-        sentence: Why, for a person. numbers: what it rests on.
+        name: Stable name.
+        passed: Whether the candidate meets the criterion.
+        sentence: The reason, for the lead.
+        numbers: What the result is based on, as JSON.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Check:
     numbers: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as a JSON document holds it."""
+        """Return the fields as JSON."""
         return {
             "name": self.name,
             "passed": self.passed,
@@ -94,390 +95,435 @@ class Check:
         }
 
 
-# --- the questions ------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------
 
 
-def evidence(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether there is enough to go by; images of one specimen are one piece of evidence."""
-    del rules
-    won, lost = won_and_lost(duel.pairs)
-    better, worse = _won_and_lost_specimens(duel.pairs)
-    new = [case for case in duel.candidate.cases if case.key in duel.new]
-    specimens, new_specimens = len(_specimens(duel.pairs)), len({case.group for case in new})
-    enough = better + worse >= FEWEST_DISCORDANT or new_specimens >= FEWEST_NEW
-    wanted = (
+def check_evidence(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether there are enough specimens; images of one specimen count once."""
+    del thresholds
+    won, lost = count_won_and_lost(pair.pairs)
+    better, worse = _count_won_and_lost_specimens(pair.pairs)
+    new = [case for case in pair.candidate.cases if case.key in pair.new]
+    specimens = len(_group_by_specimen(pair.pairs))
+    new_specimens = len({case.group for case in new})
+    enough = better + worse >= MIN_DISCORDANT or new_specimens >= MIN_NEW
+    needed = (
         ""
         if enough
-        else f"; at least {FEWEST_NEW} new or {FEWEST_DISCORDANT} judged differently are needed"
+        else f"; at least {MIN_NEW} new or {MIN_DISCORDANT} judged differently are needed"
     )
     sentence = (
-        f"{len(duel.pairs)} test micrographs of {specimens} specimens, {len(new)} of them new, "
+        f"{len(pair.pairs)} test micrographs of {specimens} specimens, {len(new)} of them new, "
         f"of {new_specimens} specimens; of {better + worse} specimens one of both bundles has more "
-        f"right{wanted}"
+        f"right{needed}"
     )
-    numbers = {"n": len(duel.pairs), "new": len(new), "won": won, "lost": lost}
+    numbers = {"n": len(pair.pairs), "new": len(new), "won": won, "lost": lost}
     numbers |= {"specimens": specimens, "new_specimens": new_specimens}
     numbers |= {"won_specimens": better, "lost_specimens": worse}
     return Check("evidence", enough, sentence, numbers)
 
 
-def floors(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether it is good enough at all, whatever the bundle at work is."""
-    accuracy = _share_right(duel.candidate.cases)
+def check_floors(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether the candidate is good enough, regardless of the bundle in use."""
+    accuracy = _estimate_accuracy(pair.candidate.cases)
     by_code: dict[str, list[Case]] = defaultdict(list)
-    for case in duel.candidate.cases:
+    for case in pair.candidate.cases:
         by_code[case.true].append(case)
-    recalls = {code: _share_right(cases) for code, cases in by_code.items()}
+    recalls = {code: _estimate_accuracy(cases) for code, cases in by_code.items()}
     low = [
-        code for code, recall in sorted(recalls.items()) if (recall.high or 0.0) < rules.min_recall
+        code
+        for code, recall in sorted(recalls.items())
+        if (recall.high or 0.0) < thresholds.min_recall
     ]
-    passed = (accuracy.value or 0.0) >= rules.min_accuracy and not low
-    said = f"{_percent(accuracy.value)} of the codes right, at least {rules.min_accuracy:.0%} asked"
+    passed = (accuracy.value or 0.0) >= thresholds.min_accuracy and not low
+    sentence = (
+        f"{_format_percent(accuracy.value)} of the codes right, at least "
+        f"{thresholds.min_accuracy:.0%} asked"
+    )
     if low:
-        said += f"; surely below {rules.min_recall:.0%} right of {', '.join(low)}"
+        sentence += f"; surely below {thresholds.min_recall:.0%} right of {', '.join(low)}"
     return Check(
         "floors",
         passed,
-        said,
+        sentence,
         {
             "accuracy": accuracy.as_json(),
-            "min_accuracy": rules.min_accuracy,
+            "min_accuracy": thresholds.min_accuracy,
             "recall": {code: recall.as_json() for code, recall in recalls.items()},
-            "min_recall": rules.min_recall,
+            "min_recall": thresholds.min_recall,
         },
     )
 
 
-def overall(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether it loses less than the margin, at the far end of the interval."""
-    won, lost = won_and_lost(duel.pairs)
-    worst = most_lost_of(duel.pairs)
-    change = change_of(duel.pairs)
-    specimens = len(_specimens(duel.pairs))
-    passed = worst is not None and worst <= rules.may_lose
+def check_overall(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether the loss of accuracy is below the margin, at the upper confidence limit."""
+    won, lost = count_won_and_lost(pair.pairs)
+    max_loss = compute_max_loss(pair.pairs)
+    change = estimate_accuracy_change(pair.pairs)
+    specimens = len(_group_by_specimen(pair.pairs))
+    passed = max_loss is not None and max_loss <= thresholds.may_lose
     return Check(
         "overall",
         passed,
-        f"{_signed(change.value)} points of accuracy ({_signed(change.low)} to "
-        f"{_signed(change.high)}); it loses at most {_points(worst)} points with 95 % confidence, "
-        f"counted over {_counted(specimens, 'specimen')}; {_points(rules.may_lose)} allowed",
+        f"{_format_signed(change.value)} points of accuracy ({_format_signed(change.low)} to "
+        f"{_format_signed(change.high)}); it loses at most {_format_points(max_loss)} points with "
+        f"95 % confidence, counted over {_format_count(specimens, 'specimen')}; "
+        f"{_format_points(thresholds.may_lose)} allowed",
         {
             "specimens": specimens,
             "won": won,
             "lost": lost,
             "change": change.as_json(),
-            "most_lost": worst,
-            "may_lose": rules.may_lose,
-            "worse_p": chance_of_loss(duel.pairs),
-            "better_p": chance_of_loss([(b, a) for a, b in duel.pairs]),
+            "most_lost": max_loss,
+            "may_lose": thresholds.may_lose,
+            "worse_p": loss_p_value(pair.pairs),
+            "better_p": loss_p_value([(b, a) for a, b in pair.pairs]),
         },
     )
 
 
-def codes(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether a structure code is lost."""
-    del rules
+def check_codes(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether accuracy on a structure code is lost."""
+    del thresholds
     groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in duel.pairs:
-        groups[pair[0].true].append(pair)
-    return _no_part_lost("codes", groups)
+    for cases in pair.pairs:
+        groups[cases[0].true].append(cases)
+    return _check_parts("codes", groups)
 
 
-def slices(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether a plant, microscope, magnification, material or criterion is lost."""
-    del rules
+def check_slices(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether accuracy is lost on a slice, such as a microscope or a material."""
+    del thresholds
     groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in duel.pairs:
-        for what, value in pair[0].slices.items():
+    for cases in pair.pairs:
+        for attribute, value in cases[0].slices.items():
             if value:
-                groups[f"{what} {value}"].append(pair)
-    return _no_part_lost("slices", groups)
+                groups[f"{attribute} {value}"].append(cases)
+    return _check_parts("slices", groups)
 
 
-def limits(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether at any limit in use more fields that break it would be called conforming.
+def check_limits(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether at a limit in use more nonconforming fields would be predicted to conform.
 
-    Both are asked of the same images, so the bound gets worse with the first one more. The bound is
-    that of the specimens with such a field: fields of one specimen are no trials of their own.
+    Both bundles are evaluated on the same images, so one more field already fails. The bound counts
+    specimens with such a field, because fields of one specimen are not independent.
     """
-    del rules
-    found: dict[str, dict[str, float | None]] = {}
+    del thresholds
+    numbers: dict[str, dict[str, float | None]] = {}
     worse = []
-    for name, keeps in duel.limits.items():
-        breaking = [pair for pair in duel.pairs if not keeps(pair[0].true)]
-        slips = [[p for p in breaking if _called_conforming(p[side], keeps)] for side in (0, 1)]
-        was, now = (len(some) for some in slips)
-        n, (was_of, now_of) = len(_specimens(breaking)), (len(_specimens(some)) for some in slips)
-        found[name] = {
-            "n": len(breaking),
-            "current": was,
-            "candidate": now,
-            "specimens": n,
-            "current_specimens": was_of,
-            "candidate_specimens": now_of,
-            "current_upper95": upper_bound(was_of, n),
-            "candidate_upper95": upper_bound(now_of, n),
+    for name, meets in pair.limits.items():
+        nonconforming = [cases for cases in pair.pairs if not meets(cases[0].true)]
+        false_conform = [
+            [
+                case_pair
+                for case_pair in nonconforming
+                if _is_predicted_conforming(case_pair[side], meets)
+            ]
+            for side in (0, 1)
+        ]
+        n_current, n_candidate = (len(errors) for errors in false_conform)
+        specimens = len(_group_by_specimen(nonconforming))
+        specimens_current, specimens_candidate = (
+            len(_group_by_specimen(errors)) for errors in false_conform
+        )
+        current_upper95 = upper_bound(specimens_current, specimens)
+        candidate_upper95 = upper_bound(specimens_candidate, specimens)
+        numbers[name] = {
+            "n": len(nonconforming),
+            "current": n_current,
+            "candidate": n_candidate,
+            "specimens": specimens,
+            "current_specimens": specimens_current,
+            "candidate_specimens": specimens_candidate,
+            "current_upper95": current_upper95,
+            "candidate_upper95": candidate_upper95,
         }
-        if now > was:
+        if n_candidate > n_current:
             worse.append(
-                f"at {name!r} {now} of {len(breaking)} fields that break it would be called "
-                f"conforming, {was} now; of {n} specimens {now_of} (at most "
-                f"{_percent(upper_bound(now_of, n))}), {was_of} now (at most "
-                f"{_percent(upper_bound(was_of, n))})"
+                f"at {name!r} {n_candidate} of {len(nonconforming)} fields that break it would be "
+                f"called conforming, {n_current} now; of {specimens} specimens "
+                f"{specimens_candidate} (at most {_format_percent(candidate_upper95)}), "
+                f"{specimens_current} now (at most {_format_percent(current_upper95)})"
             )
-    said = "no limit is in use" if not found else f"{len(found)} limits in use, none is riskier"
-    return Check("limits", not worse, "; ".join(worse) or said, found)
+    sentence = (
+        "no limit is in use" if not numbers else f"{len(numbers)} limits in use, none is riskier"
+    )
+    return Check("limits", not worse, "; ".join(worse) or sentence, numbers)
 
 
-def calibration(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether its probabilities say as well how sure one may be.
+def check_calibration(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether the predicted probabilities are as well calibrated.
 
-    The loss is a proper score: where it falls beyond doubt, a larger calibration error only says
-    that the candidate is right more often than it promises.
+    The log-likelihood is a proper score: where it improves significantly, a larger calibration
+    error only means underconfidence.
     """
-    del rules
-    ece = _change(duel.pairs, confidence_and_correctness, calibration_error)
-    nll = _change(duel.pairs, negative_log_likelihoods, _mean)
-    promises = (ece.low or 0.0) <= ECE_SLACK or (nll.high or 0.0) < 0
-    passed = promises and (nll.low or 0.0) <= NLL_SLACK
+    del thresholds
+    ece = _estimate_change(pair.pairs, confidence_and_correctness, calibration_error)
+    nll = _estimate_change(pair.pairs, negative_log_likelihoods, _mean)
+    is_reliable = (ece.low or 0.0) <= ECE_SLACK or (nll.high or 0.0) < 0
+    passed = is_reliable and (nll.low or 0.0) <= NLL_SLACK
     return Check(
         "calibration",
         passed,
-        f"calibration error {_signed(ece.value)} points ({_signed(ece.low)} to "
-        f"{_signed(ece.high)}), loss {nll.value or 0.0:+.3f} ({nll.low or 0.0:+.3f} to "
+        f"calibration error {_format_signed(ece.value)} points ({_format_signed(ece.low)} to "
+        f"{_format_signed(ece.high)}), loss {nll.value or 0.0:+.3f} ({nll.low or 0.0:+.3f} to "
         f"{nll.high or 0.0:+.3f})",
         {"ece_change": ece.as_json(), "nll_change": nll.as_json()},
     )
 
 
-def false_alarms(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether it calls ordinary images strange no more often than was set.
+def check_false_alarms(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether ordinary images are flagged no more often than the alarm rate allows.
 
-    Where the bundle at work does so as often, the images have changed, not the bundle.
+    If the bundle in use flags as many, the images have changed, not the bundle.
 
     Source:
-        Vovk 2012, arXiv:1209.2673: given its known images, the rate of a conformal p-value is
+        Vovk 2012, arXiv:1209.2673: given its reference images, the rate of a conformal p-value is
         beta distributed, so that the count among new ones is beta-binomial.
     """
-    del rules
-    n, alpha = len(duel.candidate.cases), duel.candidate.alpha
-    now, was = (sum(c.flagged for c in one.cases) for one in (duel.candidate, duel.current))
-    chance = _chance_of_alarms(now, n, alpha, duel.known)
-    passed = chance >= LEVEL or now <= was
+    del thresholds
+    n, alpha = len(pair.candidate.cases), pair.candidate.alpha
+    flagged, flagged_before = (
+        sum(case.flagged for case in evaluation.cases)
+        for evaluation in (pair.candidate, pair.current)
+    )
+    p_value = _alarm_p_value(flagged, n, alpha, pair.known)
+    passed = p_value >= LEVEL or flagged <= flagged_before
     return Check(
         "false_alarms",
         passed,
-        f"calls {now} of {n} ordinary micrographs strange, the bundle at work {was}; "
-        f"{alpha:.0%} was set",
-        {"n": n, "current": was, "candidate": now, "alpha": alpha, "p": chance},
+        f"calls {flagged} of {n} ordinary micrographs strange, the bundle at work "
+        f"{flagged_before}; {alpha:.0%} was set",
+        {"n": n, "current": flagged_before, "candidate": flagged, "alpha": alpha, "p": p_value},
     )
 
 
-def strange(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether it still calls strange what people know to be strange."""
-    del rules
+def check_unusual(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether images that are known to be unusual are still flagged."""
+    del thresholds
     pairs = [
         (before, after)
-        for kind, some in duel.current.strange.items()
-        for before, after in zip(some, duel.candidate.strange[kind], strict=True)
+        for kind, flags in pair.current.strange.items()
+        for before, after in zip(flags, pair.candidate.strange[kind], strict=True)
     ]
     lost = sum(a.flagged and not b.flagged for a, b in pairs)
     won = sum(b.flagged and not a.flagged for a, b in pairs)
-    was, now = sum(a.flagged for a, _ in pairs), sum(b.flagged for _, b in pairs)
-    chance = _chance(lost, won)
-    said = f"calls {now} of {len(pairs)} known strange micrographs strange, the other {was}"
+    flagged_before, flagged = sum(a.flagged for a, _ in pairs), sum(b.flagged for _, b in pairs)
+    p_value = _sign_test(lost, won)
+    sentence = (
+        f"calls {flagged} of {len(pairs)} known strange micrographs strange, the other "
+        f"{flagged_before}"
+    )
     return Check(
         "strange",
-        chance >= LEVEL,
-        said if pairs else "no known strange micrograph to ask about",
-        {"n": len(pairs), "current": was, "candidate": now, "p": chance},
+        p_value >= LEVEL,
+        sentence if pairs else "no known strange micrograph to ask about",
+        {"n": len(pairs), "current": flagged_before, "candidate": flagged, "p": p_value},
     )
 
 
-def strangers(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether new images that carry a code look like images of that code at all.
+def check_new_images(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether new images with a code resemble the reference images of that code.
 
-    A candidate that learned a foreign material under a known code would have its images right.
+    A candidate trained on a foreign material under an existing code would classify it correctly.
     """
-    del rules
-    told: dict[str, list[bool]] = defaultdict(list)
-    for case in duel.current.cases:
-        if case.key in duel.new and case.key not in duel.vouched:
-            told[case.true].append(case.flagged)
-    found = {code: {"n": len(some), "strange": sum(some)} for code, some in sorted(told.items())}
-    foreign = [
-        f"{one['strange']} of {one['n']} new test micrographs labelled {code} are not comparable "
-        "with the reference images (another material, or another preparation?)"
-        for code, one in found.items()
-        if one["strange"] >= FEWEST_STRANGERS and one["strange"] > MOST_STRANGERS * one["n"]
+    del thresholds
+    by_code: dict[str, list[bool]] = defaultdict(list)
+    for case in pair.current.cases:
+        if case.key in pair.new and case.key not in pair.vouched:
+            by_code[case.true].append(case.flagged)
+    numbers = {
+        code: {"n": len(flags), "strange": sum(flags)} for code, flags in sorted(by_code.items())
+    }
+    failed = [
+        f"{counts['strange']} of {counts['n']} new test micrographs labelled {code} are not "
+        "comparable with the reference images (another material, or another preparation?)"
+        for code, counts in numbers.items()
+        if counts["strange"] >= MIN_UNUSUAL and counts["strange"] > MAX_UNUSUAL_SHARE * counts["n"]
     ]
-    said = "the new test micrographs look like the reference images"
-    return Check("strangers", not foreign, "; ".join(foreign) or said, found)
+    sentence = "the new test micrographs look like the reference images"
+    return Check("strangers", not failed, "; ".join(failed) or sentence, numbers)
 
 
-def corrected(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether answers that people once corrected, and that are right now, flip back."""
-    right = [(a, b) for a, b in duel.corrected if a.right]
-    back = [b for _, b in right if not b.right]
-    allowed = max(1, math.floor(rules.may_flip_back * len(right)))
+def check_corrected(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether codes that were once corrected, and are now correct, become wrong again."""
+    correct = [(a, b) for a, b in pair.corrected if a.right]
+    flipped = [b for _, b in correct if not b.right]
+    allowed = max(1, math.floor(thresholds.may_flip_back * len(correct)))
     return Check(
         "corrected",
-        len(back) <= allowed,
-        f"of {len(right)} once corrected micrographs that are right now {len(back)} would be wrong "
-        f"again, {allowed} allowed"
-        if right
+        len(flipped) <= allowed,
+        f"of {len(correct)} once corrected micrographs that are right now {len(flipped)} would be "
+        f"wrong again, {allowed} allowed"
+        if correct
         else "no micrograph was corrected that is right now",
         {
-            "n": len(right),
-            "back": len(back),
+            "n": len(correct),
+            "back": len(flipped),
             "allowed": allowed,
-            "flips": [{"key": b.key, "true": b.true, "candidate": b.predicted} for b in back],
+            "flips": [{"key": b.key, "true": b.true, "candidate": b.predicted} for b in flipped],
         },
     )
 
 
-def latency(duel: PairedEvaluation, rules: GateThresholds) -> Check:
-    """Ask whether it takes too long; both were timed in turns, on the same images."""
-    slowdown = duel.slowdown
+def check_latency(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether the candidate is too slow; both were timed interleaved on the same images."""
+    slowdown = pair.slowdown
     return Check(
         "latency",
-        slowdown is None or slowdown <= rules.max_slowdown,
+        slowdown is None or slowdown <= thresholds.max_slowdown,
         "nobody measured the time"
         if slowdown is None
-        else f"takes {slowdown:.2f} times as long, {rules.max_slowdown:g} times allowed",
-        {"slowdown": slowdown, "max_slowdown": rules.max_slowdown},
+        else f"takes {slowdown:.2f} times as long, {thresholds.max_slowdown:g} times allowed",
+        {"slowdown": slowdown, "max_slowdown": thresholds.max_slowdown},
     )
 
 
 CHECKS = (
-    evidence,
-    overall,
-    limits,
-    strangers,
-    corrected,
-    codes,
-    slices,
-    floors,
-    calibration,
-    false_alarms,
-    strange,
-    latency,
+    check_evidence,
+    check_overall,
+    check_limits,
+    check_new_images,
+    check_corrected,
+    check_codes,
+    check_slices,
+    check_floors,
+    check_calibration,
+    check_false_alarms,
+    check_unusual,
+    check_latency,
 )
-"""Every question, in the order in which people want to hear of it."""
+"""All checks, in the order of the report."""
 
 
-# --- what they count ----------------------------------------------------------------------------
+# --- statistics ---------------------------------------------------------------------------------
 
 
-def won_and_lost(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Count the images that only the candidate, and that only the bundle at work has right."""
+def count_won_and_lost(pairs: Sequence[Pair]) -> tuple[int, int]:
+    """Count the images that only the candidate, and that only the bundle in use has correct."""
     won = sum(b.right and not a.right for a, b in pairs)
     return won, sum(a.right and not b.right for a, b in pairs)
 
 
-def chance_of_loss(pairs: Sequence[Pair]) -> float:
-    """Compute the one-sided chance that so many specimens are lost and so few won.
+def loss_p_value(pairs: Sequence[Pair]) -> float:
+    """Compute the one-sided p-value of the sign test that specimens are lost.
 
-    A specimen is lost where fewer of its images are right than before.
+    A specimen is lost where fewer of its images are correct than before.
     """
-    won, lost = _won_and_lost_specimens(pairs)
-    return _chance(lost, won)
+    won, lost = _count_won_and_lost_specimens(pairs)
+    return _sign_test(lost, won)
 
 
-def _won_and_lost_specimens(pairs: Sequence[Pair]) -> tuple[int, int]:
-    change = [sum(b.right - a.right for a, b in some) for some in _specimens(pairs).values()]
-    return sum(one > 0 for one in change), sum(one < 0 for one in change)
+def _count_won_and_lost_specimens(pairs: Sequence[Pair]) -> tuple[int, int]:
+    differences = [
+        sum(b.right - a.right for a, b in cases) for cases in _group_by_specimen(pairs).values()
+    ]
+    won = sum(difference > 0 for difference in differences)
+    return won, sum(difference < 0 for difference in differences)
 
 
-def most_lost_of(pairs: Sequence[Pair]) -> float | None:
-    """Compute the one-sided upper 95 % limit of what is lost, counted over specimens.
+def compute_max_loss(pairs: Sequence[Pair]) -> float | None:
+    """Compute the one-sided upper 95 % limit of the loss of accuracy, counted over specimens.
 
     Source:
-        See `most_lost_in_clusters`.
+        See `max_loss_in_clusters`.
     """
-    groups = list(_specimens(pairs).values())
-    lost = [sum(a.right and not b.right for a, b in some) for some in groups]
-    won = [sum(b.right and not a.right for a, b in some) for some in groups]
-    return max_loss_in_clusters(lost, won, [len(some) for some in groups])
+    groups = list(_group_by_specimen(pairs).values())
+    lost = [sum(a.right and not b.right for a, b in cases) for cases in groups]
+    won = [sum(b.right and not a.right for a, b in cases) for cases in groups]
+    return max_loss_in_clusters(lost, won, [len(cases) for cases in groups])
 
 
-def _share_right(cases: Iterable[Case]) -> Estimate:
-    """Compute the share of right codes with its interval over specimens."""
+def _estimate_accuracy(cases: Iterable[Case]) -> Estimate:
+    """Estimate the share of correct codes with its interval over specimens."""
     groups: dict[str, list[bool]] = defaultdict(list)
     for case in cases:
         groups[case.group].append(case.right)
-    return wilson_in_clusters([sum(one) for one in groups.values()], [*map(len, groups.values())])
+    return wilson_in_clusters(
+        [sum(correct) for correct in groups.values()], [*map(len, groups.values())]
+    )
 
 
-def change_of(pairs: Sequence[Pair]) -> Estimate:
-    """Give the change of accuracy with its 95 % interval over resampled specimens."""
-    return _change(pairs, lambda cases: np.array([case.right for case in cases], float), _mean)
+def estimate_accuracy_change(pairs: Sequence[Pair]) -> Estimate:
+    """Estimate the change of accuracy with its 95 % interval over resampled specimens."""
+    return _estimate_change(
+        pairs, lambda cases: np.array([case.right for case in cases], float), _mean
+    )
 
 
-def _change(
+def _estimate_change(
     pairs: Sequence[Pair],
-    told: Callable[[Sequence[Case]], NDArray[np.float64]],
-    number: Callable[[NDArray[np.float64]], float],
+    values: Callable[[Sequence[Case]], NDArray[np.float64]],
+    statistic: Callable[[NDArray[np.float64]], float],
 ) -> Estimate:
-    """Give how much a number changes, with its interval over resampled specimens.
+    """Estimate the change of a statistic with its interval over resampled specimens.
 
     Args:
-        pairs: What both say of each image.
-        told: Gives what is counted of each image, (n, …).
-        number: Makes one number of it, or of some of its rows.
+        pairs: Cases of both bundles.
+        values: Returns the values of cases, (n, …).
+        statistic: Reduces them, or some of their rows, to one number.
     """
-    before, after = told([a for a, _ in pairs]), told([b for _, b in pairs])
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, (case, _) in enumerate(pairs):
-        places[case.group].append(place)
-    groups = [np.array(some) for some in places.values()]
+    before, after = values([a for a, _ in pairs]), values([b for _, b in pairs])
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, (case, _) in enumerate(pairs):
+        rows_of[case.group].append(row)
+    groups = [np.array(indices) for indices in rows_of.values()]
 
-    def changed(chosen: NDArray[np.intp]) -> float:
-        rows = np.concatenate([groups[group] for group in chosen])
-        return number(after[rows]) - number(before[rows])
+    def compute_change(sampled: NDArray[np.intp]) -> float:
+        rows = np.concatenate([groups[group] for group in sampled])
+        return statistic(after[rows]) - statistic(before[rows])
 
-    return bootstrap(len(groups), changed)
-
-
-def _mean(told: NDArray[np.float64]) -> float:
-    return float(told.mean())
+    return bootstrap(len(groups), compute_change)
 
 
-def _no_part_lost(name: str, groups: Mapping[str, Sequence[Pair]]) -> Check:
-    chances = holm({part: chance_of_loss(pairs) for part, pairs in groups.items()})
-    found = {}
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean())
+
+
+def _check_parts(name: str, groups: Mapping[str, Sequence[Pair]]) -> Check:
+    """Check for each part whether accuracy is lost, with Holm's correction."""
+    p_values = holm({part: loss_p_value(pairs) for part, pairs in groups.items()})
+    numbers = {}
     for part, pairs in sorted(groups.items()):
-        was, now = sum(a.right for a, _ in pairs), sum(b.right for _, b in pairs)
-        found[part] = {"n": len(pairs), "current": was, "candidate": now, "p": chances[part]}
-    lost = [part for part, one in found.items() if one["p"] < LEVEL]
-    said = "; ".join(
-        f"{part}: {found[part]['candidate']} of {found[part]['n']} right, "
-        f"{found[part]['current']} before (p = {found[part]['p']:.2g})"
+        n_current, n_candidate = sum(a.right for a, _ in pairs), sum(b.right for _, b in pairs)
+        numbers[part] = {
+            "n": len(pairs),
+            "current": n_current,
+            "candidate": n_candidate,
+            "p": p_values[part],
+        }
+    lost = [part for part, counts in numbers.items() if counts["p"] < LEVEL]
+    sentence = "; ".join(
+        f"{part}: {numbers[part]['candidate']} of {numbers[part]['n']} right, "
+        f"{numbers[part]['current']} before (p = {numbers[part]['p']:.2g})"
         for part in lost
     )
-    return Check(name, not lost, said or f"none of {len(found)} is lost beyond chance", found)
+    return Check(
+        name, not lost, sentence or f"none of {len(numbers)} is lost beyond chance", numbers
+    )
 
 
-def _specimens(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
-    found: dict[str, list[Pair]] = defaultdict(list)
+def _group_by_specimen(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+    groups: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        found[pair[0].group].append(pair)
-    return found
+        groups[pair[0].group].append(pair)
+    return groups
 
 
-def _called_conforming(case: Case, keeps: Callable[[str], bool]) -> bool:
-    """Whether a field would be called conforming: ordinary, and every code named keeps it."""
-    return not case.flagged and all(keeps(code) for code in {case.predicted, *case.prediction_set})
+def _is_predicted_conforming(case: Case, meets: Callable[[str], bool]) -> bool:
+    """Return whether a field is not flagged and every code in its prediction set meets a limit."""
+    return not case.flagged and all(meets(code) for code in {case.predicted, *case.prediction_set})
 
 
-def _chance(lost: int, won: int) -> float:
-    """Compute the chance of so many losses or more where both are equally likely."""
+def _sign_test(lost: int, won: int) -> float:
+    """Compute the one-sided p-value of so many losses or more, both being equally likely."""
     from scipy.special import bdtr  # noqa: PLC0415 - takes a fifth of a second
 
     return float(bdtr(won, won + lost, 0.5)) if lost else 1.0
 
 
-def _chance_of_alarms(flagged: int, n: int, alpha: float, known: int) -> float:
+def _alarm_p_value(flagged: int, n: int, alpha: float, known: int) -> float:
+    """Compute the one-sided p-value of so many flagged images or more."""
     from scipy.stats import betabinom, binom  # noqa: PLC0415 - takes most of a second
 
     if not flagged:
@@ -488,17 +534,17 @@ def _chance_of_alarms(flagged: int, n: int, alpha: float, known: int) -> float:
     return float(betabinom.sf(flagged - 1, n, rank, known + 1 - rank))
 
 
-def _counted(n: int, what: str) -> str:
+def _format_count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     return "nothing" if share is None else f"{100 * share:.1f} %"
 
 
-def _points(share: float | None) -> str:
+def _format_points(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:.1f}"
 
 
-def _signed(share: float | None) -> str:
+def _format_signed(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:+.1f}"

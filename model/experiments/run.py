@@ -1,9 +1,7 @@
 """Repeat the paper's experiments on a lab's own images.
 
-In:  `Example`s and a `Plan`. Out: a `Result` for every row of Tables 2 and 3, of the comparisons
-and of our own schemes. Next: `tables`. Every row is trained on the same splits and tested on the
-same images, so two rows are compared image by image; what is trained is kept, so an interrupted
-run goes on.
+Every row is trained on the same splits and tested on the same images, so rows are compared image by
+image. Results are saved per training, so an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from model.evaluation.evaluate import Case, Evaluation, evaluate
 from model.experiments.tables import Result
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, Classifier
-from model.training.train import alarm_note, train
+from model.training.train import format_alarm_note, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,14 +29,14 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.ood.detector import OodDetector
+    from model.progress import Progress
     from model.taxonomy import Taxonomy
     from model.training.config import TrainingConfig
-    from model.training.train import Progress
 
 QUICK_PX, QUICK_EPOCHS, QUICK_IMAGES = 160, 5, 24
-"""Longest side of a field, epochs, and images of a code in a quick run."""
+"""Longest side of a field in px, epochs, and images per code in a quick run."""
 
-_ORDINARY = 60
+_DETECTOR_IMAGES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +45,26 @@ class Row:
 
     Args:
         table: "table 2", "framing", "imbalance" or "ours".
-        name: As in the paper where it is the paper's.
-        plan: How it is taught.
+        name: The paper's name where the row is from the paper.
+        config: The training configuration.
     """
 
     table: str
     name: str
-    plan: TrainingConfig
+    config: TrainingConfig
 
 
-def rows(base: TrainingConfig) -> tuple[Row, ...]:
-    """List what is trained: the paper's six, its two comparisons, and ours.
+def list_rows(base: TrainingConfig) -> tuple[Row, ...]:
+    """Return the configurations: the paper's six, its two comparisons, and ours.
 
     Args:
         base: Epochs, batch, frame, seed, weights and taxonomy of every row.
     """
 
-    def plan(**changes: Any) -> TrainingConfig:
+    def derive(**changes: Any) -> TrainingConfig:
         return replace(base, **changes)
 
-    as_paper = plan(framing="mirror", schedule="step", start="random")
+    as_paper = derive(framing="mirror", schedule="step", start="random")
     paper = [
         Row(
             "table 2",
@@ -79,18 +77,20 @@ def rows(base: TrainingConfig) -> tuple[Row, ...]:
     two_stage = replace(as_paper, arch="resnet18", scheme="two-stage", frozen=False)
     compared = [
         Row("framing", "resize", replace(two_stage, framing="resize")),
-        Row("framing", "tile", replace(two_stage, framing="tile", frame_px=_tile(base.frame_px))),
+        Row(
+            "framing", "tile", replace(two_stage, framing="tile", frame_px=_tile_px(base.frame_px))
+        ),
         Row("framing", "scale", replace(two_stage, framing="scale")),
         Row("imbalance", "weighted cross-entropy", replace(two_stage, imbalance="weighted")),
         Row("imbalance", "square root", replace(two_stage, imbalance="sqrt")),
     ]
-    lite = plan(arch="efficientnet-lite0", frozen=True, framing="scale", weights=None)
+    lite = derive(arch="efficientnet-lite0", frozen=True, framing="scale", weights=None)
     ours = [
         Row("ours", "ResNet-18 multi-head", replace(two_stage, scheme="multi-head")),
         Row(
             "ours",
             "ResNet-18 multi-head, ordinal, scale, our schedule",
-            plan(
+            derive(
                 arch="resnet18",
                 scheme="multi-head",
                 frozen=False,
@@ -115,14 +115,14 @@ def rows(base: TrainingConfig) -> tuple[Row, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Run:
     """One training of a row: on one split, or with one fold left out.
 
     Args:
-        name: Said while it is trained, "" where a row is trained once.
-        number: Which of the splits it belongs to, from 0.
-        seed: Of everything that is drawn by chance.
-        sides: Keys per side, or None: the split of the seed.
+        name: Suffix of the row's name in the progress, "" where a row is trained once.
+        number: Index of the split, from 0.
+        seed: Of every random draw.
+        sides: Keys per side, or None: the split that the seed gives.
     """
 
     name: str
@@ -131,8 +131,8 @@ class Part:
     sides: Mapping[str, Sequence[str]] | None
 
 
-def quicken(base: TrainingConfig) -> TrainingConfig:
-    """Give what a quick run makes of a plan."""
+def build_quick_config(base: TrainingConfig) -> TrainingConfig:
+    """Return the configuration of a quick run."""
     return replace(base, frame_px=QUICK_PX, epochs=min(base.epochs, QUICK_EPOCHS))
 
 
@@ -147,136 +147,160 @@ def run(
     splits: int = 1,
     recipe: str,
     now: datetime,
-) -> Iterator[tuple[str, Progress] | Result]:
-    """Train and test every row; yields named progress and, at the end of each row, its `Result`.
+) -> Iterator[tuple[str, Progress[Path]] | Result]:
+    """Train and test every row.
 
     Args:
         examples: Every labelled micrograph.
-        base: As for `rows`.
-        folder: Where what was found is kept; what is there is not trained again.
-        quick: Few, small images and epochs, to see that everything works; no figures for steel.
-        only: Which rows to train; None: all.
-        fold_count: Leave every image out once, in so many folds, instead of testing on a fifth.
-        splits: Do everything on so many splits; the first is what the tables are about.
+        base: As for `list_rows`.
+        folder: Folder of the saved results; a training whose result is there is skipped.
+        quick: Few, small images and few epochs, to test the procedure; no valid figures.
+        only: Selects the rows; None: all.
+        fold_count: Number of folds of a cross-validation; 0: test on a fifth of the images.
+        splits: Number of splits; the tables show the first.
         recipe: Version of the crop recipe.
         now: Aware UTC.
+
+    Yields:
+        Name of the training with its progress, and the `Result` at the end of each row.
     """
     usable, taxonomy, _ = validate_examples(examples, base.taxonomy, mixed_groups=base.mixed_groups)
     if quick:
-        usable, base = [_shrunk(example) for example in _few(usable)], quicken(base)
-    labels = [quick, recipe, taxonomy.as_json(), sorted((e.key, e.code, e.group) for e in usable)]
-    ordinary: list[OodDetector] = []
-    for row in rows(base):
+        usable, base = (
+            [_downscale(example) for example in _select_few(usable)],
+            build_quick_config(base),
+        )
+    inputs = [
+        quick,
+        recipe,
+        taxonomy.as_json(),
+        sorted((example.key, example.code, example.group) for example in usable),
+    ]
+    detectors: list[OodDetector] = []
+    for row in list_rows(base):
         if only is not None and not only(row):
             continue
-        found: dict[int, list[Case]] = {}
+        cases_by_split: dict[int, list[Case]] = {}
         notes: dict[str, None] = {}
-        for part in _parts(usable, base, fold_count, splits):
-            plan = replace(row.plan, seed=part.seed)
-            place = folder / f"{_slug(row.name)}-{_digest(plan, part, labels)}.json"
-            if not place.is_file():
+        for training in _iter_runs(usable, base, fold_count, splits):
+            config = replace(row.config, seed=training.seed)
+            file = folder / f"{_slug(row.name)}-{_hash_inputs(config, training, inputs)}.json"
+            if not file.is_file():
                 steps = train(
                     usable,
-                    plan,
+                    config,
                     folder,
-                    kept=part.sides,
-                    known=fit_once(ordinary, row),
+                    kept=training.sides,
+                    fit_detector=build_cached_fit(detectors, row),
                     recipe=recipe,
                     now=now,
                 )
                 bundle = None
-                for step in steps:
-                    bundle = step.bundle or bundle
-                    yield f"{row.table}, {row.name}{part.name}", step
+                for progress in steps:
+                    bundle = progress.result or bundle
+                    yield f"{row.table}, {row.name}{training.name}", progress
                 if bundle is None:
                     raise ModelError("training ended without a bundle")
-                _keep(plan, bundle, usable, place, ordinary[0])
-            cases, noted = _kept(place)
-            found.setdefault(part.number, []).extend(cases)
-            notes |= dict.fromkeys(noted)
-        yield _result(row, taxonomy, found, tuple(notes))
+                _save_result(config, bundle, usable, file, detectors[0])
+            cases, training_notes = _load_result(file)
+            cases_by_split.setdefault(training.number, []).extend(cases)
+            notes |= dict.fromkeys(training_notes)
+        yield _build_result(row, taxonomy, cases_by_split, tuple(notes))
 
 
-def _parts(
+def _iter_runs(
     examples: Sequence[Example], base: TrainingConfig, fold_count: int, splits: int
-) -> Iterator[Part]:
-    """Say what a row is trained on, time after time."""
+) -> Iterator[Run]:
+    """Yield the trainings of a row."""
     for number in range(splits):
         seed = base.seed + number
-        of_split = f", split {number + 1} of {splits}" if splits > 1 else ""
+        suffix = f", split {number + 1} of {splits}" if splits > 1 else ""
         if not fold_count:
-            yield Part(of_split, number, seed, None)
+            yield Run(suffix, number, seed, None)
             continue
-        for at, (rest, held) in enumerate(folds(examples, fold_count, seed=seed)):
+        for fold, (rest, left_out) in enumerate(folds(examples, fold_count, seed=seed)):
             sides = split(rest, shares=(0.8, 0.2, 0.0), seed=seed).keys()
-            sides["test"] = tuple(example.key for example in held)
-            yield Part(f"{of_split}, fold {at + 1} of {fold_count}", number, seed, sides)
+            sides["test"] = tuple(example.key for example in left_out)
+            yield Run(f"{suffix}, fold {fold + 1} of {fold_count}", number, seed, sides)
 
 
-def _result(
-    row: Row, taxonomy: Taxonomy, found: Mapping[int, Sequence[Case]], notes: tuple[str, ...]
+def _build_result(
+    row: Row,
+    taxonomy: Taxonomy,
+    cases_by_split: Mapping[int, Sequence[Case]],
+    notes: tuple[str, ...],
 ) -> Result:
-    """Count what was said of the test images of a row's splits."""
-    shares = [sum(case.right for case in cases) / len(cases) for cases in found.values()]
-    first = Evaluation(row.name, taxonomy, tuple(found[0]), 0, row.plan.alpha, {})
+    """Compute the result of a row from the cases of its splits."""
+    accuracies = [
+        sum(case.right for case in cases) / len(cases) for cases in cases_by_split.values()
+    ]
+    evaluation = Evaluation(row.name, taxonomy, tuple(cases_by_split[0]), 0, row.config.alpha, {})
     return Result(
         row.table,
         row.name,
-        {case.key: case.right for case in first.cases},
-        first.as_json(),
-        tuple(shares) if len(shares) > 1 else (),
+        {case.key: case.right for case in evaluation.cases},
+        evaluation.as_json(),
+        tuple(accuracies) if len(accuracies) > 1 else (),
         notes,
     )
 
 
-# ------------------------------------------------------------------ keeping
+# ------------------------------------------------------------------ storage
 
 
-def _keep(
-    plan: TrainingConfig, bundle: Path, examples: Sequence[Example], place: Path, known: OodDetector
+def _save_result(
+    config: TrainingConfig,
+    bundle: Path,
+    examples: Sequence[Example],
+    file: Path,
+    detector: OodDetector,
 ) -> None:
-    """Test a bundle on its split's test images, write what it said, drop the bundle."""
-    classifier = Classifier.load(bundle, device=plan.device)
+    """Test a bundle on its split's test images, save the cases, and delete the bundle."""
+    classifier = Classifier.load(bundle, device=config.device)
     test = set(classifier.manifest.split["test"])
-    evaluation = evaluate(classifier, [e for e in examples if e.key in test])
-    part = place.with_suffix(".part")
-    about_alarms = alarm_note(known, plan.alpha)  # no table is about them
-    kept = {
+    evaluation = evaluate(classifier, [example for example in examples if example.key in test])
+    temporary = file.with_suffix(".part")
+    alarm_note = format_alarm_note(detector, config.alpha)  # no table shows them
+    document = {
         "cases": [asdict(case) for case in evaluation.cases],
-        "notes": [said for said in classifier.manifest.facts["notes"] if said != about_alarms],
+        "notes": [note for note in classifier.manifest.facts["notes"] if note != alarm_note],
     }
-    part.write_text(json.dumps(kept), encoding="utf-8")
-    part.replace(place)
+    temporary.write_text(json.dumps(document), encoding="utf-8")
+    temporary.replace(file)
     shutil.rmtree(bundle)
     shutil.rmtree(bundle.parent / COMPILED, ignore_errors=True)  # tens of megabytes per network
 
 
-def _kept(place: Path) -> tuple[list[Case], list[str]]:
-    """Read what a row's bundle said, and what was noted while it was taught, once kept without."""
-    told = json.loads(place.read_bytes())
-    cases, notes = (told, []) if isinstance(told, list) else (told["cases"], told["notes"])
+def _load_result(file: Path) -> tuple[list[Case], list[str]]:
+    """Load cases and notes; older files hold the cases only."""
+    document = json.loads(file.read_bytes())
+    cases, notes = (
+        (document, []) if isinstance(document, list) else (document["cases"], document["notes"])
+    )
     tuples = ("prediction_set", "nearest")
     return [
-        Case(**{**c, **{name: tuple(c.get(name, ())) for name in tuples}}) for c in cases
+        Case(**{**case, **{name: tuple(case.get(name, ())) for name in tuples}}) for case in cases
     ], notes
 
 
-def fit_once(ordinary: list[OodDetector], row: Row) -> Callable[[Sequence[Example]], OodDetector]:
-    """Learn what is ordinary once for all rows, from a few images: no table is about it."""
-    from model.ood.fit import fit_detector as learn_ordinary  # noqa: PLC0415 - seconds of import
+def build_cached_fit(
+    detectors: list[OodDetector], row: Row
+) -> Callable[[Sequence[Example]], OodDetector]:
+    """Return a function that fits an OOD detector once for all rows; no table depends on it."""
+    from model.ood.fit import fit_detector  # noqa: PLC0415 - seconds of import
 
-    taxonomy = row.plan.taxonomy
+    taxonomy = row.config.taxonomy
 
-    def learn(examples: Sequence[Example]) -> OodDetector:
-        if not ordinary:
-            some = examples[:: max(1, len(examples) // _ORDINARY)]
-            ordinary.append(learn_ordinary(some, subtype_of=lambda code: taxonomy.parse(code)[0]))
-        return ordinary[0]
+    def fit(examples: Sequence[Example]) -> OodDetector:
+        if not detectors:
+            subset = examples[:: max(1, len(examples) // _DETECTOR_IMAGES)]
+            detectors.append(fit_detector(subset, subtype_of=lambda code: taxonomy.parse(code)[0]))
+        return detectors[0]
 
-    return learn
+    return fit
 
 
-def _shrunk(example: Example) -> Example:
+def _downscale(example: Example) -> Example:
     def load() -> Field:
         field = example.load()
         height, width = field.valid.shape
@@ -290,27 +314,27 @@ def _shrunk(example: Example) -> Example:
     return replace(example, load=load)
 
 
-def _few(examples: Sequence[Example]) -> list[Example]:
-    """Take the first images of every code."""
-    seen: Counter[str] = Counter()
-    taken = []
-    for example in sorted(examples, key=lambda e: e.key):
-        seen[example.code] += 1
-        if seen[example.code] <= QUICK_IMAGES:
-            taken.append(example)
-    return taken
+def _select_few(examples: Sequence[Example]) -> list[Example]:
+    """Return the first images of every code."""
+    counts: Counter[str] = Counter()
+    selected = []
+    for example in sorted(examples, key=lambda example: example.key):
+        counts[example.code] += 1
+        if counts[example.code] <= QUICK_IMAGES:
+            selected.append(example)
+    return selected
 
 
-def _digest(plan: TrainingConfig, part: Part, labels: Sequence[object]) -> str:
-    """Name what is trained on what, so that what is kept is taken up only by the same."""
-    sides = part.sides and sorted(part.sides["test"])
-    told = json.dumps([plan.as_json(), sides, labels], default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:10]
+def _hash_inputs(config: TrainingConfig, training: Run, labels: Sequence[object]) -> str:
+    """Hash configuration, split and labels: a saved result is reused only for the same."""
+    sides = training.sides and sorted(training.sides["test"])
+    text = json.dumps([config.as_json(), sides, labels], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
 
 
-def _tile(frame_px: int) -> int:
+def _tile_px(frame_px: int) -> int:
     return max(64, frame_px // 4)

@@ -1,8 +1,4 @@
-"""Say what experiments found: the paper's tables and figures, ours, and the paired tests.
-
-In:  `Result`s of rows that were tested on the same images. Out: tables whose every cell is as it
-is read, Markdown, JSON. Next: `agent experiments` writes them, as a page too.
-"""
+"""Format experiment results: the paper's tables and figures, ours, and paired tests."""
 
 from __future__ import annotations
 
@@ -28,25 +24,26 @@ PAPER_TABLE_2 = {
 
 
 REFERENCE = "ResNet-18 2S"
-"""The paper's best row, with which every other one is compared."""
+"""The paper's best row; every other row is compared with it."""
 
 LEAST_P = 0.001
-"""Smaller chances are not told apart."""
+"""Smaller p-values are not distinguished."""
 
 COMPARED_WITH = {"framing": "mirror", "imbalance": "oversampling"}
-"""Table of a comparison → what the paper's best row is in it."""
+"""Table of a comparison → label of the paper's best row in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one row did.
+    """Result of one row.
 
     Args:
-        table, name: As in `Row`.
-        right: Test image → whether its code was right.
+        table: As in `Row`.
+        name: As in `Row`.
+        right: Key of a test image → whether its code is correct.
         numbers: `Evaluation.as_json()`.
-        again: The accuracy on every split, this one first, where there are several.
-        notes: What was noted while it was taught: weights that were not at hand, a test too easy.
+        again: Accuracy on every split, the first one first, where there are several.
+        notes: Notes of the training, such as missing weights or an easy test set.
     """
 
     table: str
@@ -58,12 +55,12 @@ class Result:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test images with the right code."""
+        """Share of the test images with the correct code."""
         return float(np.mean(list(self.right.values())))
 
 
 def as_json(results: Sequence[Result]) -> dict[str, Any]:
-    """Give everything that was found, with paired tests between neighbouring rows."""
+    """Return all results as JSON, with paired tests between related rows."""
     return {
         "rows": [
             {
@@ -77,7 +74,8 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
             for result in results
         ],
         "pairs": [
-            {"first": a.name, "second": b.name, **compare_results(a, b)} for a, b in _pairs(results)
+            {"first": first.name, "second": second.name, **compare_results(first, second)}
+            for first, second in _list_pairs(results)
         ],
     }
 
@@ -86,13 +84,13 @@ def compare_results(first: Result, second: Result) -> dict[str, Any]:
     """Compare two rows image by image.
 
     Returns:
-        "n", how often "only_first" and "only_second" was right, the exact p-value "p" of McNemar,
-        the "gain" of the second in shares of the images, and "most_lost", the one-sided upper 95 %
-        limit of what it loses.
+        "n", the counts "only_first" and "only_second" correct, McNemar's exact p-value "p", the
+        "gain" of the second as a share of the images, and "most_lost", the one-sided upper 95 %
+        limit of its loss.
     """
     common = first.right.keys() & second.right.keys()
-    only_first = sum(first.right[k] and not second.right[k] for k in common)
-    only_second = sum(second.right[k] and not first.right[k] for k in common)
+    only_first = sum(first.right[key] and not second.right[key] for key in common)
+    only_second = sum(second.right[key] and not first.right[key] for key in common)
     return {
         "n": len(common),
         "only_first": only_first,
@@ -105,11 +103,11 @@ def compare_results(first: Result, second: Result) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one table of the page says, every cell as it is read.
+    """One table of the page, every cell as formatted text.
 
     Args:
-        title: As in the paper where it is the paper's.
-        columns: What stands above each column.
+        title: The paper's title where the table is from the paper.
+        columns: Column headers.
         rows: One tuple of cells per row.
         result: The row whose confusion matrix this is, or None.
     """
@@ -120,46 +118,54 @@ class Table:
     result: Result | None = None
 
 
-def tables(results: Sequence[Result]) -> list[Table]:
-    """Say everything that was found: the paper's tables and figures, ours, and the paired tests."""
+def build_tables(results: Sequence[Result]) -> list[Table]:
+    """Build the paper's tables and figures, ours, and the paired tests."""
     reference = [result for result in results if result.name == REFERENCE]
-    found = [
-        _accuracies(
+    tables = [
+        _build_accuracy_table(
             table,
             (reference if table in COMPARED_WITH else [])
             + [result for result in results if result.table == table],
         )
         for table in dict.fromkeys(result.table for result in results)
     ]
-    stages = [r for r in results if r.table == "table 2" and "2S" in r.name and "fw" not in r.name]
+    stages = [
+        result
+        for result in results
+        if result.table == "table 2" and "2S" in result.name and "fw" not in result.name
+    ]
     if stages:
-        found.append(_per_stage(stages))
-    found += [_matrix(r) for r in results if r.name in ("ResNet-18 global", "ResNet-18 2S")]
-    if pairs := _pairs(results):
-        found.append(_tests(pairs))
+        tables.append(_build_stage_table(stages))
+    tables += [
+        _build_confusion_table(result)
+        for result in results
+        if result.name in ("ResNet-18 global", "ResNet-18 2S")
+    ]
+    if pairs := _list_pairs(results):
+        tables.append(_build_pair_table(pairs))
     if any(result.again for result in results):
-        found.append(_repeated([result for result in results if result.again]))
-    return found
+        tables.append(_build_split_table([result for result in results if result.again]))
+    return tables
 
 
 def as_markdown(results: Sequence[Result], sentences: Sequence[str] = ()) -> str:
-    """Write the tables and matrices as a page that can be read as it is.
+    """Format the tables and matrices as a Markdown page.
 
     Args:
-        results: What was found.
-        sentences: What has to be known before the numbers are read.
+        results: Results of the rows.
+        sentences: Introduction.
     """
-    parts = ["# Experiments", "", *(line for said in sentences for line in (said, ""))]
-    for table in tables(results):
+    parts = ["# Experiments", "", *(line for sentence in sentences for line in (sentence, ""))]
+    for table in build_tables(results):
         lines = [table.columns, ("---",) * len(table.columns), *table.rows]
         parts += [f"## {table.title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""]
     return "\n".join(parts)
 
 
-# ------------------------------------------------------------------ writing
+# ------------------------------------------------------------------ tables
 
 
-def _accuracies(table: str, results: Sequence[Result]) -> Table:
+def _build_accuracy_table(table: str, results: Sequence[Result]) -> Table:
     columns = ["row", "right", "accuracy (95 %)", "macro-F1 (95 %)", "within one size (95 %)"]
     columns += ["paper"] * any(result.table == table == "table 2" for result in results)
     rows = []
@@ -170,28 +176,28 @@ def _accuracies(table: str, results: Sequence[Result]) -> Table:
             (
                 result.name if result.table == table else f"{COMPARED_WITH[table]} ({REFERENCE})",
                 f"{sum(result.right.values())} of {numbers['n']}",
-                _with_interval(numbers["accuracy"]),
-                _with_interval(numbers["macro_f1"]),
-                _with_interval(numbers["within_one_size"]),
-                _percent(paper) if paper else "",
+                _format_interval(numbers["accuracy"]),
+                _format_interval(numbers["macro_f1"]),
+                _format_interval(numbers["within_one_size"]),
+                _format_percent(paper) if paper else "",
             )[: len(columns)]
         )
     return Table(table.capitalize(), tuple(columns), tuple(rows))
 
 
-def _per_stage(results: Sequence[Result]) -> Table:
+def _build_stage_table(results: Sequence[Result]) -> Table:
     subtypes = list(results[0].numbers["per_stage"]["size"])
     rows = []
     for result in results:
         stages = result.numbers["per_stage"]
-        shares = [stages["subtype"], *(stages["size"][s] for s in subtypes)]
-        rows.append((result.name, *map(_with_interval, shares)))
-    columns = ("row", "subtype", *(f"size {s}" for s in subtypes))
+        shares = [stages["subtype"], *(stages["size"][subtype] for subtype in subtypes)]
+        rows.append((result.name, *map(_format_interval, shares)))
+    columns = ("row", "subtype", *(f"size {subtype}" for subtype in subtypes))
     return Table("Table 3: accuracy per stage (95 %)", columns, tuple(rows))
 
 
-def _matrix(result: Result) -> Table:
-    """Write a confusion matrix as the paper does: rows predicted, columns true, column per cent."""
+def _build_confusion_table(result: Result) -> Table:
+    """Build a confusion matrix as in the paper: rows predicted, columns true, % of the column."""
     codes = result.numbers["confusion"]["codes"]
     counts = np.array(result.numbers["confusion"]["rows_predicted"])
     totals = counts.sum(axis=0)
@@ -207,7 +213,7 @@ def _matrix(result: Result) -> Table:
     return Table(f"Figure {figure}: {result.name}", columns, tuple(rows), result)
 
 
-def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
+def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> Table:
     columns = (
         "first",
         "second",
@@ -219,66 +225,68 @@ def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
     )
     rows = []
     for first, second in pairs:
-        found = compare_results(first, second)
+        comparison = compare_results(first, second)
         rows.append(
             (
                 first.name,
                 second.name,
-                str(found["only_first"]),
-                str(found["only_second"]),
-                f"{found['p']:.3f}" if found["p"] >= LEAST_P else f"< {LEAST_P}",
-                _points(found["gain"]),
-                _points(found["most_lost"]),
+                str(comparison["only_first"]),
+                str(comparison["only_second"]),
+                f"{comparison['p']:.3f}" if comparison["p"] >= LEAST_P else f"< {LEAST_P}",
+                _format_points(comparison["gain"]),
+                _format_points(comparison["most_lost"]),
             )
         )
     title = "Pairs of rows: images that only one has right, and what the second gains by them"
     return Table(title, columns, tuple(rows))
 
 
-def _repeated(results: Sequence[Result]) -> Table:
-    """Say how much of a row's accuracy is the luck of the split."""
+def _build_split_table(results: Sequence[Result]) -> Table:
+    """Build a table of the variation of the accuracy over splits."""
     columns = ("row", "splits", "mean", "standard deviation", "lowest", "highest")
     rows = [
         (
             result.name,
             str(len(result.again)),
-            _percent(float(np.mean(result.again))),
+            _format_percent(float(np.mean(result.again))),
             f"{100 * np.std(result.again, ddof=1):.1f} points",
-            _percent(min(result.again)),
-            _percent(max(result.again)),
+            _format_percent(min(result.again)),
+            _format_percent(max(result.again)),
         )
         for result in results
     ]
     return Table("Accuracy on other splits of the same images", columns, tuple(rows))
 
 
-def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
-    """Pair the schemes of one network, and every other row with the two-stage ResNet-18."""
+def _list_pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Return pairs of the schemes of a network, and of every other row with the reference."""
     by_name = {result.name: result for result in results}
-    paired = [
+    pairs = [
         (by_name[name], by_name[name.replace("global", "2S")])
         for name in by_name
         if "global" in name and name.replace("global", "2S") in by_name
     ]
-    lite = [by_name.get(f"EfficientNet-Lite0 {kind} (fw), scale") for kind in ("2S", "multi-head")]
-    if lite[0] is not None and lite[1] is not None:
-        paired.append((lite[0], lite[1]))
+    frozen = [
+        by_name.get(f"EfficientNet-Lite0 {kind} (fw), scale") for kind in ("2S", "multi-head")
+    ]
+    if frozen[0] is not None and frozen[1] is not None:
+        pairs.append((frozen[0], frozen[1]))
     reference = by_name.get(REFERENCE)
     if reference is not None:
-        paired += [(reference, result) for result in results if result.table != "table 2"]
-    return paired
+        pairs += [(reference, result) for result in results if result.table != "table 2"]
+    return pairs
 
 
-def _with_interval(share: Mapping[str, float | None]) -> str:
+def _format_interval(share: Mapping[str, float | None]) -> str:
     value, low, high = share["value"], share["low"], share["high"]
     if value is None or low is None or high is None:
         return "–"
-    return f"{_percent(value)} ({100 * low:.1f} to {_percent(high)})"
+    return f"{_format_percent(value)} ({100 * low:.1f} to {_format_percent(high)})"
 
 
-def _points(share: float | None) -> str:
+def _format_points(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:+.1f} points"
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"

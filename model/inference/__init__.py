@@ -1,1 +1,1 @@
-"""Images in, structure codes with evidence out."""
+"""Inference: images to structure codes with evidence maps."""

@@ -1,7 +1,4 @@
-"""Give a field its structure code, the doubt about it, and what the networks looked at.
-
-In:  `Field`s. Out: a `Prediction` each. Next: the agent's `triage`.
-"""
+"""Classifier: fields to structure codes with uncertainty, evidence maps and OOD result."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ import numpy as np
 from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.errors import BundleError
-from model.inference.feature_extractor import over_whole
+from model.inference.feature_extractor import stitch_maps
 from model.inference.predictor import Predictor
-from model.inference.saliency import coarser_margin, contrast, evidence
+from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
 from model.networks.schemes import CODE, size_head
 from model.ood.detector import OodDetector
 from model.ood.mahalanobis import normalize_rows
-from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, of_answer, second_opinion
+from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import load_int8_calibration
 
@@ -41,42 +38,43 @@ if TYPE_CHECKING:
     from model.taxonomy import Taxonomy
 
 COMPILED = ".compiled"
-"""Folder beside the bundles for compiled forms; it may be deleted at any time."""
+"""Folder for compiled models, next to the bundles; it may be deleted at any time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a bundle says about one field; the same field gives the same answer.
+    """Result for one field; the same field always gets the same result.
 
     Args:
         subtype: The most probable subtype, such as "G".
         subtype_probabilities: Subtype → probability; sums to 1.
-        size: The most probable size inside that subtype, such as "9-10".
-        size_min: Its lower bound as an integer, None where the size has no whole numbers.
-        size_max: Its upper bound.
-        size_probabilities: Size → probability inside that subtype; sums to 1.
-        structure_code: Subtype and size together, such as "G9-10".
-        probability: Of the structure code, calibrated.
+        size: The most probable size given that subtype, such as "9-10".
+        size_min: Its lower bound as an integer, None if the size has no whole numbers.
+        size_max: Its upper bound, likewise.
+        size_probabilities: Size → probability given that subtype; sums to 1.
+        structure_code: Subtype and size, such as "G9-10".
+        probability: Calibrated probability of the structure code.
         probabilities: Structure code → probability (DESIGN.md, "two-stage routing").
-        prediction_set: The codes that cannot be told apart at the bundle's confidence, neighbours
-            in size, never across subtypes; the structure code is among them.
-        subtype_map: (rows, columns) float16, signed evidence for the subtype over the field:
-            its mean over valid cells plus the bias is the logit.
-        size_map: The same for the size, or None where the subtype has one size.
-        coarser_share: Share of the field, in [0, 1], that looks coarser than the size; per size.
-        coarser_map: (rows, columns) float16, in logits, how much a place looks coarser than the
-            field's own size: above 0 where it does, so that the share above 0 is
-            `coarser_share[size]`. None where nothing is coarser or the subtype has one size.
-        contrast_map: (rows, columns) float16, signed evidence for the size and against
-            `contrast_with`, "why 8 and not 7"; None where the subtype has one size.
-        contrast_with: The size that came nearest, or "".
-        strangeness: How unlike the taught examples the field is.
-        bundle: Name of the bundle that answered.
-        engine: "pytorch" or "openvino", and on which device. precision: "fp32", "bf16" or "int8".
-        defects: What is wrong with the picture or the preparation and what to do, such as
-            "out of focus: shoot again"; () where nothing is.
-        evidence_limits: "subtype_evidence_limit" and "size_evidence_limit": the evidence that gets
-            the full colour on every map of this bundle; {} where the bundle does not say.
+        prediction_set: Codes in the conformal prediction set, neighbouring sizes of the predicted
+            subtype; contains the structure code.
+        subtype_map: (rows, columns) float16 over the field, signed evidence for the subtype in
+            logits; its mean over valid cells plus the bias is the logit.
+        size_map: The same for the size, or None if the subtype has one size.
+        coarser_share: Size → share of the steel, in [0, 1], classified as coarser than this size.
+        coarser_map: (rows, columns) float16, in logits; above 0 where a cell is classified as
+            coarser than the predicted size, so the share above 0 is `coarser_share[size]`. None if
+            the predicted size is the coarsest or the only one.
+        contrast_map: (rows, columns) float16, signed evidence for the size over `contrast_with`
+            in logits, "why 8 and not 7"; None if the subtype has one size.
+        contrast_with: The second most probable size, or "".
+        strangeness: Result of the out-of-distribution check.
+        bundle: Name of the bundle.
+        engine: Library and device, such as "openvino cpu".
+        precision: "fp32", "bf16" or "int8".
+        defects: Defects of the image or the preparation with their remedy, such as
+            "out of focus: shoot again"; () if there are none.
+        evidence_limits: "subtype_evidence_limit" and "size_evidence_limit": the evidence drawn in
+            full colour on every map of this bundle; {} if the bundle records none.
     """
 
     subtype: str
@@ -104,23 +102,23 @@ class Prediction:
 
 
 class Classifier:
-    """A bundle at work: fields in, predictions out.
+    """A model bundle loaded for inference.
 
     Args:
         name: The bundle's name.
-        scheme: How its heads are joined.
-        framing: How it is shown a field.
-        conformal_level: Up to where prediction sets grow.
-        eyes: Networks by name.
+        scheme: Combines the outputs of the heads.
+        framing: Turns fields into frames.
+        conformal_level: Probability mass at which prediction sets stop growing.
+        encoders: Encoders by name.
         heads: Heads by name.
-        known: What it knows as ordinary.
-        engine: What runs it.
-        alpha: Share of ordinary fields that may be flagged as strange.
-        manifest: What the bundle says about itself, or None before it is written.
-        cache: Folder for compiled forms, or None.
-        seen: (n, c) float32, what the first stage's network made of fields it had not learned from,
-            for a second opinion on strangeness; None where the bundle does not say.
-        eight: How its networks count in eight bits, for an engine that does.
+        detector: Out-of-distribution detector.
+        engine: From `choose_engine`.
+        alpha: False-alarm rate: share of normal fields that may be flagged as unusual.
+        manifest: The bundle's manifest, or None before the bundle is written.
+        cache: Folder for compiled models, or None.
+        validation_embeddings: (n, c) float32, embeddings of validation images by the first stage's
+            encoder, for the companion OOD scores; None if the bundle has none.
+        int8: Activation ranges for an int8 engine, else None.
     """
 
     def __init__(
@@ -130,23 +128,29 @@ class Classifier:
         scheme: Scheme,
         framing: Framing,
         conformal_level: float,
-        eyes: Mapping[str, Encoder],
+        encoders: Mapping[str, Encoder],
         heads: Mapping[str, Head],
-        known: OodDetector,
+        detector: OodDetector,
         engine: Engine,
         alpha: float = 0.02,
         manifest: Manifest | None = None,
         cache: Path | None = None,
-        seen: NDArray[np.float32] | None = None,
-        eight: Int8Calibration | None = None,
+        validation_embeddings: NDArray[np.float32] | None = None,
+        int8: Int8Calibration | None = None,
     ) -> None:
         self.name = name
         self.alpha = alpha
         self._manifest = manifest
-        self._scheme, self._heads, self._known = scheme, heads, known
+        self._scheme, self._heads, self._detector = scheme, heads, detector
         self._level = conformal_level
-        self._answerer = Predictor(scheme, framing, eyes, heads, engine, cache=cache, eight=eight)
-        self._second = second_opinion(seen) if seen is not None and len(seen) else {}
+        self._predictor = Predictor(
+            scheme, framing, encoders, heads, engine, cache=cache, int8=int8
+        )
+        self._companions = (
+            fit_classifier_scorers(validation_embeddings)
+            if validation_embeddings is not None and len(validation_embeddings)
+            else {}
+        )
 
     @classmethod
     def load(
@@ -156,24 +160,24 @@ class Classifier:
         device: str = "auto",
         precision: str = "auto",
         alpha: float = 0.02,
-        eight: Int8Calibration | None = None,
+        int8: Int8Calibration | None = None,
     ) -> Classifier:
-        """Verify a bundle and make it ready on this machine.
+        """Verify a bundle and load it for this machine.
 
         Args:
-            bundle: Its folder.
+            bundle: The bundle's folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            precision: "auto", "fp32", "bf16" or "int8", for which it must have been converted.
-            alpha: Share of ordinary fields that may be flagged as strange.
-            eight: For "int8", how its networks count; None: as was kept beside the bundle.
+            precision: "auto", "fp32", "bf16" or "int8"; "int8" requires a converted bundle.
+            alpha: False-alarm rate: share of normal fields that may be flagged as unusual.
+            int8: Activation ranges for "int8"; None loads those stored with the bundle.
 
         Raises:
-            BundleError: The bundle is not what it was when it was written.
-            ModelError: The device is not there, or the bundle was not converted.
+            BundleError: The bundle was changed after it was written, or is invalid.
+            ModelError: The device does not exist, or the bundle was not converted.
         """
         loaded = load_bundle(bundle)
         try:
-            known = OodDetector.from_tensors(loaded.known_tensors, loaded.known_facts)
+            detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
                 f"The bundle {bundle.name} does not hold together: {error}."
@@ -183,40 +187,40 @@ class Classifier:
             scheme=loaded.scheme,
             framing=loaded.manifest.framing,
             conformal_level=loaded.manifest.conformal_level,
-            eyes=loaded.eyes,
+            encoders=loaded.encoders,
             heads=loaded.heads,
-            known=known,
+            detector=detector,
             engine=choose_engine(
-                device, precision, {eye.backbone.arch for eye in loaded.eyes.values()}
+                device, precision, {encoder.backbone.arch for encoder in loaded.encoders.values()}
             ),
             alpha=alpha,
             manifest=loaded.manifest,
             cache=bundle.parent / COMPILED / bundle.name,
-            seen=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
-            eight=(eight or load_int8_calibration(bundle)) if precision == "int8" else None,
+            validation_embeddings=loaded.ood_tensors.get(SEEN_BY_CLASSIFIER),
+            int8=(int8 or load_int8_calibration(bundle)) if precision == "int8" else None,
         )
 
     @property
     def engine(self) -> Engine:
-        """What runs it."""
-        return self._answerer.engine
+        """The engine in use."""
+        return self._predictor.engine
 
     @property
     def degraded_reason(self) -> str:
-        """A sentence while a GPU does not answer and the CPU does in its place, or ""."""
-        return self._answerer.degraded_reason
+        """Sentence for the operator while a GPU does not respond, else ""."""
+        return self._predictor.degraded_reason
 
     @property
     def taxonomy(self) -> Taxonomy:
-        """What it knows, and what of it it was taught."""
+        """The taxonomy, with the classes that it was not trained on marked as untrained."""
         return self._scheme.taxonomy
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says about itself.
+        """The bundle's manifest.
 
         Raises:
-            BundleError: It has not been written yet.
+            BundleError: The bundle has not been written yet.
         """
         if self._manifest is None:
             raise BundleError("This classifier has not been written to a bundle yet.")
@@ -224,84 +228,87 @@ class Classifier:
 
     @property
     def learned_from(self) -> frozenset[str]:
-        """Keys of the micrographs that shaped it; none before it is written."""
+        """Keys of the training and validation micrographs; empty before the bundle is written."""
         return self._manifest.learned_from if self._manifest else frozenset()
 
     @property
     def evidence_limits(self) -> dict[str, float]:
-        """The evidence that gets the full colour on maps of each stage; {} if not learned."""
-        said = self._manifest.facts.get("evidence_limits", {}) if self._manifest else {}
-        return {f"{stage}_evidence_limit": float(limit) for stage, limit in said.items() if limit}
+        """The evidence drawn in full colour on the maps of each stage, in logits; {} if unknown."""
+        limits = self._manifest.facts.get("evidence_limits", {}) if self._manifest else {}
+        return {f"{stage}_evidence_limit": float(limit) for stage, limit in limits.items() if limit}
 
     def require_alarm_rate(self) -> str:
-        """Refuse an alarm rate finer than the bundle's known images can tell.
+        """Check that the bundle has enough reference images for its false-alarm rate.
 
         Returns:
-            A sentence of warning where they tell it only roughly, or "".
+            A warning if they resolve the rate only roughly, else "".
 
         Raises:
-            ModelError: Too few known images; the sentence says what to do.
+            ModelError: There are too few reference images; the message states the remedy.
         """
-        return self._known.require(self.alpha)
+        return self._detector.require(self.alpha)
 
-    def known_embeddings(self) -> dict[str, NDArray[np.float32]]:
-        """Give what the frozen network made of every field it knows as ordinary, key → (d,)."""
-        return self._known.embeddings()
+    def reference_embeddings(self) -> dict[str, NDArray[np.float32]]:
+        """Return the embedding of every reference image by the frozen network, key → (d,)."""
+        return self._detector.embeddings()
 
     def score_ood(self, field: Field) -> tuple[NDArray[np.float32], OodResult]:
-        """Give what the frozen network makes of a field, (d,), and how strange it is."""
-        return self._known.score_whole(field, self.alpha)
+        """Return a field's embedding by the frozen network, (d,), and its OOD result."""
+        return self._detector.score_whole(field, self.alpha)
 
     def classify(self, fields: Sequence[Field]) -> list[Prediction]:
-        """Answer for every field; which fields come together changes no answer.
+        """Classify fields; results do not depend on which fields are passed together.
 
         Args:
             fields: Any number, of any sizes.
 
         Returns:
-            A prediction each, in the same order.
+            One prediction per field, in the same order.
         """
         predictions: list[Prediction] = []
-        for some, judged in self._answerer.by_group(fields):
-            strange = self._known.score(some, self.alpha)
-            predictions += map(self._told, some, judged, strange)
+        for group, raw in self._predictor.predict_in_batches(fields):
+            ood_results = self._detector.score(group, self.alpha)
+            predictions += map(self._build_prediction, group, raw, ood_results)
         return predictions
 
     def predict_codes(self, fields: Sequence[Field]) -> list[Answer]:
-        """Answer for every field, without maps and without strangeness."""
-        groups = self._answerer.by_group(fields)
-        return [judged.answer for _, group in groups for judged in group]
+        """Compute the class probabilities of fields, without maps and without OOD check."""
+        groups = self._predictor.predict_in_batches(fields)
+        return [prediction.answer for _, group in groups for prediction in group]
 
     def size_probabilities_for(
         self, fields: Sequence[Field], subtype: str
     ) -> list[dict[str, float]]:
-        """Say each size's probability if fields were of a subtype that need not be the predicted.
+        """Compute size probabilities given a subtype, which need not be the predicted one.
 
         Args:
             fields: Any number, of any sizes.
-            subtype: Such as the one that was ordered.
+            subtype: For example the subtype that the order specifies.
 
         Returns:
-            Size → probability for each field, summing to 1; {} where nobody tells its sizes apart.
+            Size → probability for each field, summing to 1; {} if the bundle has no head for the
+            sizes of this subtype.
         """
-        found = self._sizes(subtype)
-        if found is None:
+        size_classes = self._find_size_classes(subtype)
+        if size_classes is None:
             return [{} for _ in fields]
-        head, classes = found
+        head, classes = size_classes
 
-        inside = [
-            {size: float(shares[at]) for size, at in classes.items()}
-            for shares in self._answerer.shares(head, fields)
+        joint = [
+            {size: float(probabilities[at]) for size, at in classes.items()}
+            for probabilities in self._predictor.class_probabilities(head, fields)
         ]
-        return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
+        return [{size: p / sum(row.values()) for size, p in row.items()} for row in joint]
 
-    def _told(self, shown: Field, judged: RawPrediction, strangeness: OodResult) -> Prediction:
-        answer, taxonomy = judged.answer, self._scheme.taxonomy
+    def _build_prediction(
+        self, field: Field, raw: RawPrediction, ood_result: OodResult
+    ) -> Prediction:
+        answer, taxonomy = raw.answer, self._scheme.taxonomy
         subtype, size = answer.best
         code = taxonomy.code(subtype, size)
         lower, upper = taxonomy.size_bounds(size)
-        near = prediction_set(answer.sizes, self._level)
-        looks = self._looks(shown, judged)
+        sizes = prediction_set(answer.sizes, self._level)
+        comparison = self._compare_sizes(field, raw)
         return Prediction(
             subtype=subtype,
             subtype_probabilities=answer.subtype,
@@ -312,53 +319,57 @@ class Classifier:
             structure_code=code,
             probability=answer.codes[code],
             probabilities=answer.codes,
-            prediction_set=tuple(taxonomy.code(subtype, one) for one in near),
-            subtype_map=self._map(shown, judged, answer.subtype_head),
+            prediction_set=tuple(taxonomy.code(subtype, name) for name in sizes),
+            subtype_map=self._compute_evidence_map(field, raw, answer.subtype_head),
             size_map=(
-                self._map(shown, judged, answer.size_evidence) if answer.size_evidence else None
+                self._compute_evidence_map(field, raw, answer.size_evidence)
+                if answer.size_evidence
+                else None
             ),
-            coarser_share=looks.shares,
-            strangeness=self._accompanied(strangeness, judged),
+            coarser_share=comparison.coarser_shares,
+            strangeness=self._add_companion_scores(ood_result, raw),
             bundle=self.name,
-            engine=judged.engine.label,
-            precision=judged.engine.precision,
-            defects=tuple(str(defect) for defect in self._known.defects(shown)),
-            coarser_map=looks.coarser,
-            contrast_map=looks.contrast,
-            contrast_with=looks.near,
+            engine=raw.engine.label,
+            precision=raw.engine.precision,
+            defects=tuple(str(defect) for defect in self._detector.defects(field)),
+            coarser_map=comparison.coarser_map,
+            contrast_map=comparison.contrast_map,
+            contrast_with=comparison.second_size,
             evidence_limits=self.evidence_limits,
         )
 
-    def _accompanied(self, strangeness: OodResult, judged: RawPrediction) -> OodResult:
-        """Log what the classifier itself would say of strangeness; it decides nothing."""
+    def _add_companion_scores(self, ood_result: OodResult, raw: RawPrediction) -> OodResult:
+        """Add OOD scores of the classifier's own features; they are recorded, never decided on."""
         head = self._heads[self._scheme.first_stage()[0]]
-        embedding = judged.sights[head.eye].embedding[None]
-        doubt = of_answer(head.logits(embedding)[0], judged.answer.codes)
-        away = {
-            name: float(one.scores(normalize_rows(embedding))[0])
-            for name, one in self._second.items()
+        embedding = raw.features[head.encoder].embedding[None]
+        uncertainty = score_uncertainty(head.logits(embedding)[0], raw.answer.codes)
+        distances = {
+            name: float(scorer.scores(normalize_rows(embedding))[0])
+            for name, scorer in self._companions.items()
         }
-        return replace(strangeness, companions={**strangeness.companions, **doubt, **away})
+        return replace(ood_result, companions={**ood_result.companions, **uncertainty, **distances})
 
-    def _map(
-        self, shown: Field, judged: RawPrediction, which: tuple[str, int]
+    def _compute_evidence_map(
+        self, field: Field, raw: RawPrediction, head_class: tuple[str, int]
     ) -> NDArray[np.float16]:
-        head, index = self._heads[which[0]], which[1]
-        return self._drawn(shown, judged, head, lambda by_cell: evidence(by_cell, head, index))
+        head, index = self._heads[head_class[0]], head_class[1]
+        return self._compute_map(
+            field, raw, head, lambda by_cell: compute_evidence(by_cell, head, index)
+        )
 
-    def _drawn(
+    def _compute_map(
         self,
-        shown: Field,
-        judged: RawPrediction,
+        field: Field,
+        raw: RawPrediction,
         head: Head,
-        draw: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        compute: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     ) -> NDArray[np.float16]:
-        """Draw a map of each frame as a head sees it, and join them over the field."""
-        maps = [draw(by_cell) for by_cell in judged.sights[head.eye].by_cell[head.name]]
-        return over_whole(shown, judged.frames, maps, self._answerer.stride(head.eye))
+        """Compute a map from a head's logits in each frame, and stitch them over the field."""
+        maps = [compute(by_cell) for by_cell in raw.features[head.encoder].by_cell[head.name]]
+        return stitch_maps(field, raw.frames, maps, self._predictor.stride(head.encoder))
 
-    def _sizes(self, subtype: str) -> tuple[Head, dict[str, int]] | None:
-        """Say which head tells the sizes of a subtype apart, and which class each size is in it."""
+    def _find_size_classes(self, subtype: str) -> tuple[Head, dict[str, int]] | None:
+        """Return the head that classifies the sizes of a subtype, and the class of each size."""
         name = CODE if self._scheme.kind == "global" else size_head(subtype)
         head = self._heads.get(name)
         if head is None:
@@ -368,54 +379,55 @@ class Classifier:
         parsed = [self.taxonomy.parse(code) for code in head.classes]
         return head, {size: at for at, (own, size) in enumerate(parsed) if own == subtype}
 
-    def _looks(self, shown: Field, judged: RawPrediction) -> _Looks:
-        """Say where a field looks coarser than its size, and why it is no neighbouring size."""
-        subtype, size = judged.answer.best
-        found = self._sizes(subtype)
-        if found is None or len(found[1]) < 2:  # noqa: PLR2004 - one size is nothing to compare
-            return _Looks({}, None, None, "")
-        head, classes = found
+    def _compare_sizes(self, field: Field, raw: RawPrediction) -> _SizeComparison:
+        """Compare the predicted size with all coarser sizes and with the second most probable."""
+        subtype, size = raw.answer.best
+        size_classes = self._find_size_classes(subtype)
+        if size_classes is None or len(size_classes[1]) < 2:  # noqa: PLR2004 - only one size
+            return _SizeComparison({}, None, None, "")
+        head, classes = size_classes
         names, indices = list(classes), list(classes.values())
         at = names.index(size)
-        others = {name: share for name, share in judged.answer.sizes.items() if name != size}
-        near = max(others, key=others.__getitem__)
-        return _Looks(
-            _coarser_shares(judged.sights[head.eye], head, classes),
-            self._drawn(
-                shown,
-                judged,
+        others = {name: p for name, p in raw.answer.sizes.items() if name != size}
+        second = max(others, key=others.__getitem__)
+        return _SizeComparison(
+            _compute_coarser_shares(raw.features[head.encoder], head, classes),
+            self._compute_map(
+                field,
+                raw,
                 head,
-                lambda by_cell: coarser_margin(by_cell[indices], at),
+                lambda by_cell: compute_coarser_margin(by_cell[indices], at),
             )
             if at
             else None,
-            self._drawn(
-                shown,
-                judged,
+            self._compute_map(
+                field,
+                raw,
                 head,
-                lambda by_cell: contrast(by_cell, head, classes[size], classes[near]),
+                lambda by_cell: compute_contrast(by_cell, head, classes[size], classes[second]),
             ),
-            near,
+            second,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Looks:
-    shares: dict[str, float]
-    coarser: NDArray[np.float16] | None
-    contrast: NDArray[np.float16] | None
-    near: str
+class _SizeComparison:
+    coarser_shares: dict[str, float]
+    coarser_map: NDArray[np.float16] | None
+    contrast_map: NDArray[np.float16] | None
+    second_size: str
 
 
-def _coarser_shares(
-    sight: FieldFeatures, head: Head, classes: Mapping[str, int]
+def _compute_coarser_shares(
+    features: FieldFeatures, head: Head, classes: Mapping[str, int]
 ) -> dict[str, float]:
-    """Say per size, coarse to fine, which share of the steel looks coarser."""
-    by_cell = np.concatenate([c.reshape(len(c), -1) for c in sight.by_cell[head.name]], axis=1)
-    weights = np.concatenate([w.ravel() for w in sight.weights])
-    looks = by_cell[list(classes.values())].argmax(axis=0)
+    """Compute per size, coarse to fine, the share of the steel that is classified as coarser."""
+    # (k, cells) over all frames
+    by_cell = np.concatenate([c.reshape(len(c), -1) for c in features.by_cell[head.name]], axis=1)
+    weights = np.concatenate([w.ravel() for w in features.weights])  # (cells,)
+    best_sizes = by_cell[list(classes.values())].argmax(axis=0)
     total = float(weights.sum())
     return {
-        size: float(weights[looks < at].sum()) / total if total else 0.0
+        size: float(weights[best_sizes < at].sum()) / total if total else 0.0
         for at, size in enumerate(classes)
     }

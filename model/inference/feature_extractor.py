@@ -1,8 +1,4 @@
-"""Look at fields through networks: frames of one shape together, and one sight per field.
-
-In:  `Field`s, and networks made ready. Out: a `Sight` each. Next: `classify` and `training`.
-Where a GPU looks, the next fields are framed, and the last ones judged, while it does (`ahead`).
-"""
+"""Feature extraction: fields to embeddings and per-cell logits, on a GPU or CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ import torch
 from model.inference.saliency import crop_to_field
 from model.networks.encoder import cell_weights
 from model.networks.schemes import HeadLayer
-from model.runtime.cuda import GpuRunner, uploader
+from model.runtime.cuda import GpuRunner, build_uploader
 from model.runtime.engines import SequentialRunner, build_runner
 
 if TYPE_CHECKING:
@@ -32,20 +28,20 @@ if TYPE_CHECKING:
     from model.networks.schemes import Head
     from model.runtime.engines import Engine, FrameFeatures, Runner
 
-_HANDS = min(8, os.cpu_count() or 1)
-"""Threads that frame fields for a GPU and copy them to it."""
+_UPLOAD_THREADS = min(8, os.cpu_count() or 1)
+"""Threads that frame fields and copy them to a GPU."""
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFrame:
-    """One frame, and its pixels where the networks run.
+    """A frame, and its pixels on the device of the encoders.
 
     Args:
-        frame: What is shown of a field.
-        picture: (h, w, 3) uint8.
+        frame: The frame in host memory.
+        picture: (h, w, 3) uint8, on the device.
     """
 
     frame: Frame
@@ -54,13 +50,12 @@ class DeviceFrame:
 
 @dataclass(frozen=True, slots=True)
 class FieldFeatures:
-    """What one network saw of one field.
+    """Output of one encoder and its heads for one field.
 
     Args:
-        by_cell: Per head that looks through it one (k, rows, columns) float32 per frame: the logits
-            that every cell would have as a field of its own.
-        weights: One (rows, columns) float32 per frame: how much each cell counts.
-        embedding: (c,) float32, the mean over all cells that count.
+        by_cell: Head name → one (k, rows, columns) float32 per frame, the logits of every cell.
+        weights: One (rows, columns) float32 per frame, weight of each cell in [0, 1].
+        embedding: (c,) float32, weighted mean of the features over all cells of all frames.
     """
 
     by_cell: Mapping[str, Sequence[NDArray[np.float32]]]
@@ -69,114 +64,140 @@ class FieldFeatures:
 
 
 class FeatureExtractor:
-    """Networks made ready to look at fields, framed one way.
+    """Encoders compiled for one engine, with the framing of their input.
 
     Args:
-        framing: How fields become frames.
-        eyes: Networks by name.
-        engine: What runs them.
-        cache: Folder for compiled forms, or None.
-        heads: What is asked of what they see; none where only embeddings are wanted.
+        framing: Turns fields into frames.
+        encoders: Encoders by name.
+        engine: From `choose_engine`.
+        cache: Folder for compiled models, or None.
+        heads: Heads to evaluate per cell; none if only embeddings are needed.
     """
 
     def __init__(
         self,
         framing: Framing,
-        eyes: Mapping[str, Encoder],
+        encoders: Mapping[str, Encoder],
         engine: Engine,
         cache: Path | None = None,
         heads: Collection[Head] = (),
     ) -> None:
         self.engine = engine
         self._framing = framing
-        self._strides = {name: eye.stride for name, eye in eyes.items()}
+        self._strides = {name: encoder.stride for name, encoder in encoders.items()}
         self._layers = {
-            name: HeadLayer.of([head for head in heads if head.eye == name], eye.channels)
-            for name, eye in eyes.items()
+            name: HeadLayer.from_heads(
+                [head for head in heads if head.encoder == name], encoder.channels
+            )
+            for name, encoder in encoders.items()
         }
         self._runners: dict[str, Runner] = {
-            name: GpuRunner(eye, engine, self._layers[name])
+            name: GpuRunner(encoder, engine, self._layers[name])
             if engine.on_gpu
-            else SequentialRunner(build_runner(eye, engine, cache), self._layers[name])
-            for name, eye in eyes.items()
+            else SequentialRunner(build_runner(encoder, engine, cache), self._layers[name])
+            for name, encoder in encoders.items()
         }
-        self._upload = uploader(engine.device) if engine.on_gpu else torch.from_numpy
+        self._upload = build_uploader(engine.device) if engine.on_gpu else torch.from_numpy
 
     @property
-    def eyes(self) -> tuple[str, ...]:
-        """Names of the networks."""
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the encoders."""
         return tuple(self._runners)
 
     def frames(self, fields: Sequence[Field]) -> list[list[DeviceFrame]]:
-        """Frame every field, and bring it to where the networks run."""
+        """Frame every field, and copy the frames to the device."""
         if not self.engine.on_gpu:
-            return [self._framed(field) for field in fields]
-        with ThreadPoolExecutor(_HANDS) as hands:
-            return list(hands.map(self._framed, fields))
+            return [self._frame_field(field) for field in fields]
+        with ThreadPoolExecutor(_UPLOAD_THREADS) as pool:
+            return list(pool.map(self._frame_field, fields))
 
-    def _framed(self, field: Field) -> list[DeviceFrame]:
-        return [self.shown(frame) for frame in self._framing.frames(field)]
+    def _frame_field(self, field: Field) -> list[DeviceFrame]:
+        return [self.to_device(frame) for frame in self._framing.frames(field)]
 
-    def shown(self, frame: Frame) -> DeviceFrame:
-        """Bring a frame to where the networks run."""
+    def to_device(self, frame: Frame) -> DeviceFrame:
+        """Copy a frame to the device."""
         return DeviceFrame(frame, self._upload(np.require(frame.pixels, requirements=["C", "W"])))
 
-    def look(self, eye: str, framed: Sequence[Sequence[DeviceFrame]]) -> list[FieldFeatures]:
-        """See every field through one network, frames of one shape together."""
-        weights = [[_weights(one.frame, self._strides[eye]) for one in shown] for shown in framed]
+    def extract(self, encoder: str, frames: Sequence[Sequence[DeviceFrame]]) -> list[FieldFeatures]:
+        """Extract the features of every field with one encoder, batching frames of one shape.
+
+        Args:
+            encoder: Name of the encoder.
+            frames: The frames of each field, from `frames`.
+        """
+        stride = self._strides[encoder]
+        weights = [
+            [_compute_weights(f.frame, stride) for f in field_frames] for field_frames in frames
+        ]
         by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
-        for at, shown in enumerate(framed):
-            for number, one in enumerate(shown):
-                by_shape[one.frame.valid.shape].append((at, number))
-        found: dict[tuple[int, int], FrameFeatures] = {}
-        for places in by_shape.values():
-            glimpses = self._runners[eye].look(
-                [framed[at][number].picture for at, number in places],
-                [weights[at][number] for at, number in places],
+        for at, field_frames in enumerate(frames):
+            for number, device_frame in enumerate(field_frames):
+                by_shape[device_frame.frame.valid.shape].append((at, number))
+        extracted: dict[tuple[int, int], FrameFeatures] = {}
+        for positions in by_shape.values():
+            batch = self._runners[encoder].extract(
+                [frames[at][number].picture for at, number in positions],
+                [weights[at][number] for at, number in positions],
             )
-            found.update(zip(places, glimpses, strict=True))
+            extracted.update(zip(positions, batch, strict=True))
         return [
-            self._sight(eye, [found[at, number] for number in range(len(own))], own)
-            for at, own in enumerate(weights)
+            self._merge_frames(
+                encoder,
+                [extracted[at, number] for number in range(len(field_weights))],
+                field_weights,
+            )
+            for at, field_weights in enumerate(weights)
         ]
 
-    def _sight(
-        self, eye: str, glimpses: Sequence[FrameFeatures], weights: Sequence[NDArray[np.float32]]
+    def _merge_frames(
+        self,
+        encoder: str,
+        frame_features: Sequence[FrameFeatures],
+        weights: Sequence[NDArray[np.float32]],
     ) -> FieldFeatures:
-        counted = sum(float(weight.sum()) for weight in weights)
-        total = np.sum([glimpse.total for glimpse in glimpses], axis=0)
-        per_frame = [self._layers[eye].of_each(glimpse.by_cell) for glimpse in glimpses]
-        by_cell = {head: [one[head] for one in per_frame] for head in per_frame[0]}
-        return FieldFeatures(by_cell, weights, np.asarray(total / counted, dtype=np.float32))
+        total_weight = sum(float(weight.sum()) for weight in weights)
+        total = np.sum([features.total for features in frame_features], axis=0)
+        layer = self._layers[encoder]
+        per_frame = [layer.split_by_head(features.by_cell) for features in frame_features]
+        by_cell = {head: [logits[head] for logits in per_frame] for head in per_frame[0]}
+        return FieldFeatures(by_cell, weights, np.asarray(total / total_weight, dtype=np.float32))
 
-    def stride(self, eye: str) -> int:
-        """Pixels of a frame per cell of a network's map."""
-        return self._strides[eye]
+    def stride(self, encoder: str) -> int:
+        """Return the stride of an encoder: pixels of a frame per cell of its feature map."""
+        return self._strides[encoder]
 
 
-def prefetch(
-    work: Callable[[Given], Made], items: Iterable[Given], hands: int = 1
-) -> Iterator[Made]:
-    """Do what `map` does, the next items, one a hand, being worked at while one is used."""
-    with ThreadPoolExecutor(hands) as pool:
-        coming: deque[Future[Made]] = deque()
+def prefetch(function: Callable[[In], Out], items: Iterable[In], threads: int = 1) -> Iterator[Out]:
+    """Yield `function` of each item in order, computing the next `threads` items ahead."""
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[Future[Out]] = deque()
         for item in items:
-            coming.append(pool.submit(work, item))
-            if len(coming) > hands:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def over_whole(
-    shown: Field, frames: Sequence[Frame], maps: Sequence[NDArray[np.float32]], stride: int
+def stitch_maps(
+    field: Field, frames: Sequence[Frame], maps: Sequence[NDArray[np.float32]], stride: int
 ) -> NDArray[np.float16]:
-    """Join the maps of a field's frames to one over the whole field; 0 where nobody looked."""
+    """Stitch the maps of a field's frames to one map over the field.
+
+    Args:
+        field: The field.
+        frames: Its frames.
+        maps: (rows, columns) float32, one per frame.
+        stride: Pixels of a frame per cell.
+
+    Returns:
+        (rows, columns) float16 over the whole field; 0 where no frame covers it.
+    """
     fine = any(side % stride for frame in frames for side in frame.extent)
     parts = [
         crop_to_field(m, f.extent, stride, fine=fine) for m, f in zip(maps, frames, strict=True)
     ]
-    height, width = shown.valid.shape
+    height, width = field.valid.shape
     x0, y0, x1, y1 = frames[0].box
     if len(frames) == 1 and (x0, y0, x1, y1) == (0, 0, width, height):
         return parts[0]
@@ -189,10 +210,10 @@ def over_whole(
     return whole
 
 
-def _weights(frame: Frame, stride: int) -> NDArray[np.float32]:
+def _compute_weights(frame: Frame, stride: int) -> NDArray[np.float32]:
     if frame.valid.all():
         return np.ones([side // stride for side in frame.valid.shape], np.float32)
-    found: NDArray[np.float32] = cell_weights(torch.from_numpy(frame.valid)[None], stride)[
+    weights: NDArray[np.float32] = cell_weights(torch.from_numpy(frame.valid)[None], stride)[
         0
     ].numpy()
-    return found
+    return weights

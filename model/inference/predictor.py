@@ -1,8 +1,7 @@
-"""Ask networks about fields, head after head: a GPU where it answers, the CPU where it is surer.
+"""Prediction of class probabilities for fields, on a GPU with fallback to the CPU.
 
-In:  `Field`s. Out: a `Judged` each. Next: `classify`.
-On a GPU the next fields are framed, and the last ones used, while it looks. What it cannot answer
-for the moment, and what it finds too close to call, is answered by the CPU in fp32.
+The CPU in fp32 takes over while the GPU does not respond, and recomputes predictions whose margin
+is too small for the precision of the engine.
 """
 
 from __future__ import annotations
@@ -31,208 +30,222 @@ if TYPE_CHECKING:
     from model.runtime.quantization import Int8Calibration
 
 ENGINE_DIFFERENCE = 0.02
-"""How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
+"""Largest difference of a probability between two engines; a prediction with a margin below twice
+this is recomputed in fp32."""
 
-_AT_FIRST, _TOGETHER = 8, 16
-"""Fields that are framed and judged at once."""
+_MIN_GROUP, _MAX_GROUP_CPU = 8, 16
+"""Fields that are framed and predicted together."""
 
-_MOST_ON_GPU, _MOST_PX_ON_GPU = 256, 1 << 27
-"""On a GPU more, as the last batch of each subtype is filled up; 32 of 1994 px, so that it has room
-for them."""
+_MAX_GROUP_GPU, _MAX_GROUP_GPU_PX = 256, 1 << 27
+"""Larger groups for a GPU, because the last batch of each subtype is padded; the limit in pixels,
+32 fields of 1994 px, bounds the GPU memory of a group."""
 
-_JUDGING = 2
-"""Threads that judge what a GPU saw: while one thinks, the GPU looks for the other."""
+_PREDICTION_THREADS = 2
+"""Threads that evaluate GPU results: while one computes on the CPU, the GPU works for the other."""
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class RawPrediction:
-    """What was answered about one field, and what was seen for it.
+    """Class probabilities of one field, with the features they were computed from.
 
     Args:
-        answer: With its doubt.
-        frames: What was shown.
-        sights: What each network saw, by its name.
-        engine: What ran them.
+        answer: The probabilities.
+        frames: The frames of the field.
+        features: Encoder name → features of the field.
+        engine: The engine that computed them.
     """
 
     answer: Answer
     frames: list[Frame]
-    sights: dict[str, FieldFeatures]
+    features: dict[str, FieldFeatures]
     engine: Engine
 
 
 class Predictor:
-    """Networks and heads at work; which fields come together changes no answer.
+    """Encoders and heads ready for inference; predictions do not depend on the grouping of fields.
 
     Args:
-        scheme: How the heads are joined.
-        framing: How fields are shown.
-        eyes: Networks by name.
+        scheme: Combines the outputs of the heads.
+        framing: Turns fields into frames.
+        encoders: Encoders by name.
         heads: Heads by name.
-        engine: What runs them.
-        cache: Folder for compiled forms, or None.
-        eight: How the networks count in eight bits, for an engine that does.
+        engine: From `choose_engine`.
+        cache: Folder for compiled models, or None.
+        int8: Activation ranges for an int8 engine, else None.
 
-    `engine` is what runs them; `trouble` a sentence while a GPU does not answer, or "".
+    Attributes:
+        engine: The engine in use.
+        degraded_reason: Sentence for the operator while a GPU does not respond, else "".
     """
 
     def __init__(
         self,
         scheme: Scheme,
         framing: Framing,
-        eyes: Mapping[str, Encoder],
+        encoders: Mapping[str, Encoder],
         heads: Mapping[str, Head],
         engine: Engine,
         *,
         cache: Path | None = None,
-        eight: Int8Calibration | None = None,
+        int8: Int8Calibration | None = None,
     ) -> None:
         self.engine = engine
         self.degraded_reason = ""
-        self._scheme, self._framing, self._eyes, self._heads = scheme, framing, eyes, heads
-        self._difference = eight.difference if eight else ENGINE_DIFFERENCE
-        ready = {n: quantize(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
-        self._exact: FeatureExtractor | None = None
-        self._making = Lock()
+        self._scheme, self._framing, self._encoders, self._heads = scheme, framing, encoders, heads
+        self._difference = int8.difference if int8 else ENGINE_DIFFERENCE
+        ready = {n: quantize(e, int8.ranges[n]) for n, e in encoders.items()} if int8 else encoders
+        self._cpu_extractor: FeatureExtractor | None = None
+        self._cpu_lock = Lock()
         try:
-            self._gaze = FeatureExtractor(framing, ready, engine, cache, heads.values())
+            self._extractor = FeatureExtractor(framing, ready, engine, cache, heads.values())
         except GpuError as error:
-            self._note(error)
-            self._gaze = self._exactly()
-            self.engine = self._gaze.engine
+            self._record_gpu_error(error)
+            self._extractor = self._get_cpu_extractor()
+            self.engine = self._extractor.engine
 
-    def by_group(
+    def predict_in_batches(
         self, fields: Sequence[Field]
     ) -> Iterator[tuple[Sequence[Field], list[RawPrediction]]]:
-        """Judge fields group by group; a GPU has the next ones framed, and the last one used."""
+        """Yield groups of fields with their predictions.
+
+        On a GPU the next groups are framed and predicted while the caller uses the current one.
+        """
         if self.engine.on_gpu:
-            framed = prefetch(self._framed, self._groups(fields))
-            judged = prefetch(self._judged, framed, _JUDGING)
+            framed = prefetch(self._frame, self._iter_groups(fields))
+            predictions = prefetch(self._predict, framed, _PREDICTION_THREADS)
         else:
-            judged = map(self._judged, map(self._framed, self._groups(fields)))
-        return zip(self._groups(fields), judged, strict=True)
+            predictions = map(self._predict, map(self._frame, self._iter_groups(fields)))
+        return zip(self._iter_groups(fields), predictions, strict=True)
 
-    def shares(self, head: Head, fields: Sequence[Field]) -> list[NDArray[np.float64]]:
-        """Give what one head says of every field, (k,) each: its classes' probabilities."""
+    def class_probabilities(self, head: Head, fields: Sequence[Field]) -> list[NDArray[np.float64]]:
+        """Compute the (k,) class probabilities of one head for every field."""
 
-        def ask(framed: _Framed) -> list[NDArray[np.float64]]:
-            asked = _Asked(framed)
-            asked.ask(head, range(len(fields)))
-            return [shares[head.name] for shares in asked.shares]
+        def evaluate(framed: _FramedFields) -> list[NDArray[np.float64]]:
+            evaluation = _HeadEvaluation(framed)
+            evaluation.evaluate(head, range(len(fields)))
+            return [probabilities[head.name] for probabilities in evaluation.probabilities]
 
-        return self._by_either(self._framed(fields), ask)
+        return self._run_with_fallback(self._frame(fields), evaluate)
 
-    def stride(self, eye: str) -> int:
-        """Pixels of a frame per cell of a network's map."""
-        return self._gaze.stride(eye)
+    def stride(self, encoder: str) -> int:
+        """Return the stride of an encoder: pixels of a frame per cell of its feature map."""
+        return self._extractor.stride(encoder)
 
-    def _groups(self, fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
-        """Take fields together: few at first, so that a GPU does not wait for many to be framed."""
-        start, size, largest = 0, _AT_FIRST, _TOGETHER
+    def _iter_groups(self, fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
+        """Yield groups of growing size: a small first one lets the GPU start early."""
+        start, size, largest = 0, _MIN_GROUP, _MAX_GROUP_CPU
         while start < len(fields):
             if self.engine.on_gpu:
-                largest = min(_MOST_ON_GPU, _MOST_PX_ON_GPU // fields[start].valid.size)
-            size = max(_AT_FIRST, min(size, largest))
+                largest = min(_MAX_GROUP_GPU, _MAX_GROUP_GPU_PX // fields[start].valid.size)
+            size = max(_MIN_GROUP, min(size, largest))
             yield fields[start : start + size]
             start, size = start + size, 2 * size
 
-    def _framed(self, fields: Sequence[Field]) -> _Framed:
+    def _frame(self, fields: Sequence[Field]) -> _FramedFields:
         try:
-            return _Framed(self._gaze.frames(fields), self._gaze)
+            return _FramedFields(self._extractor.frames(fields), self._extractor)
         except GpuError as error:
-            self._note(error)
-        return _Framed(self._exactly().frames(fields), self._exactly())
+            self._record_gpu_error(error)
+        return _FramedFields(self._get_cpu_extractor().frames(fields), self._get_cpu_extractor())
 
-    def _judged(self, framed: _Framed) -> list[RawPrediction]:
-        judged = self._by_either(framed, self._answers)
+    def _predict(self, framed: _FramedFields) -> list[RawPrediction]:
+        predictions = self._run_with_fallback(framed, self._evaluate_scheme)
         close = [
             at
-            for at, one in enumerate(judged)
-            if one.engine.precision != "fp32" and one.answer.margin < 2 * self._difference
+            for at, prediction in enumerate(predictions)
+            if prediction.engine.precision != "fp32"
+            and prediction.answer.margin < 2 * self._difference
         ]
         if close:
-            again = self._answers(self._framed_again([framed.shown[at] for at in close]))
-            for at, one in zip(close, again, strict=True):
-                judged[at] = one
-        return judged
+            exact = self._evaluate_scheme(self._move_to_cpu([framed.frames[at] for at in close]))
+            for at, prediction in zip(close, exact, strict=True):
+                predictions[at] = prediction
+        return predictions
 
-    def _by_either(self, framed: _Framed, ask: Callable[[_Framed], Found]) -> Found:
-        """Ask a GPU, and where it does not answer, the CPU."""
+    def _run_with_fallback(
+        self, framed: _FramedFields, evaluate: Callable[[_FramedFields], T]
+    ) -> T:
+        """Evaluate on the engine; if the GPU does not respond, on the CPU."""
         try:
-            found = ask(framed)
+            result = evaluate(framed)
         except GpuError as error:
-            self._note(error)
+            self._record_gpu_error(error)
         else:
-            if framed.gaze.engine.on_gpu:
+            if framed.extractor.engine.on_gpu:
                 self.degraded_reason = ""
-            return found
-        return ask(self._framed_again(framed.shown))
+            return result
+        return evaluate(self._move_to_cpu(framed.frames))
 
-    def _note(self, error: GpuError) -> None:
+    def _record_gpu_error(self, error: GpuError) -> None:
         self.degraded_reason = f"{error} Until then the CPU answers, more slowly."
 
-    def _framed_again(self, shown: Sequence[Sequence[DeviceFrame]]) -> _Framed:
-        """Show the same frames to the CPU."""
-        exact = self._exactly()
-        return _Framed([[exact.shown(one.frame) for one in frames] for frames in shown], exact)
+    def _move_to_cpu(self, fields: Sequence[Sequence[DeviceFrame]]) -> _FramedFields:
+        """Prepare the same frames for the CPU."""
+        cpu = self._get_cpu_extractor()
+        return _FramedFields([[cpu.to_device(f.frame) for f in frames] for frames in fields], cpu)
 
-    def _exactly(self) -> FeatureExtractor:
-        with self._making:
-            if self._exact is None:
+    def _get_cpu_extractor(self) -> FeatureExtractor:
+        with self._cpu_lock:
+            if self._cpu_extractor is None:
                 engine = choose_engine("cpu", "fp32")
-                self._exact = FeatureExtractor(
-                    self._framing, self._eyes, engine, heads=self._heads.values()
+                self._cpu_extractor = FeatureExtractor(
+                    self._framing, self._encoders, engine, heads=self._heads.values()
                 )
-        return self._exact
+        return self._cpu_extractor
 
-    def _answers(self, framed: _Framed) -> list[RawPrediction]:
-        asked, (shown, gaze) = _Asked(framed), framed
+    def _evaluate_scheme(self, framed: _FramedFields) -> list[RawPrediction]:
+        evaluation, (fields, extractor) = _HeadEvaluation(framed), framed
         for head in self._scheme.first_stage():
-            asked.ask(self._heads[head], range(len(shown)))
+            evaluation.evaluate(self._heads[head], range(len(fields)))
         if self._scheme.kind == "two-stage":
-            for head, places in self._second_stage(asked).items():
-                asked.ask(self._heads[head], places)
+            for head, indices in self._select_second_stage(evaluation).items():
+                evaluation.evaluate(self._heads[head], indices)
         return [
             RawPrediction(
-                self._scheme.answer(shares), [one.frame for one in frames], sights, gaze.engine
+                self._scheme.combine(probabilities),
+                [f.frame for f in frames],
+                features,
+                extractor.engine,
             )
-            for shares, frames, sights in zip(asked.shares, shown, asked.sights, strict=True)
+            for probabilities, frames, features in zip(
+                evaluation.probabilities, fields, evaluation.features, strict=True
+            )
         ]
 
-    def _second_stage(self, asked: _Asked) -> dict[str, list[int]]:
-        """Say which fields each size head is asked about: those of its subtype."""
+    def _select_second_stage(self, evaluation: _HeadEvaluation) -> dict[str, list[int]]:
+        """Return the indices of the fields for each size head: those of its subtype."""
         (first,) = self._scheme.first_stage()
         names = self._heads[first].classes
-        chosen: dict[str, list[int]] = defaultdict(list)
-        for at, shares in enumerate(asked.shares):
-            head = self._scheme.second_stage(names[int(np.argmax(shares[first]))])
+        selected: dict[str, list[int]] = defaultdict(list)
+        for at, probabilities in enumerate(evaluation.probabilities):
+            head = self._scheme.second_stage(names[int(np.argmax(probabilities[first]))])
             if head is not None:
-                chosen[head].append(at)
-        return chosen
+                selected[head].append(at)
+        return selected
 
 
-class _Framed(NamedTuple):
-    """Frames of fields, and who is to look at them."""
+class _FramedFields(NamedTuple):
+    """The frames of fields, and the extractor on whose device they are."""
 
-    shown: Sequence[Sequence[DeviceFrame]]
-    gaze: FeatureExtractor
+    frames: Sequence[Sequence[DeviceFrame]]
+    extractor: FeatureExtractor
 
 
-class _Asked:
-    """Fields being asked one head after another; each network sees each field once."""
+class _HeadEvaluation:
+    """Probabilities of fields, head by head; each encoder runs at most once per field."""
 
-    def __init__(self, framed: _Framed) -> None:
-        self._framed, self._gaze = framed
-        self.sights: list[dict[str, FieldFeatures]] = [{} for _ in self._framed]
-        self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._framed]
+    def __init__(self, framed: _FramedFields) -> None:
+        self._fields, self._extractor = framed
+        self.features: list[dict[str, FieldFeatures]] = [{} for _ in self._fields]
+        self.probabilities: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._fields]
 
-    def ask(self, head: Head, places: Sequence[int]) -> None:
-        unseen = [at for at in places if head.eye not in self.sights[at]]
-        seen = self._gaze.look(head.eye, [self._framed[at] for at in unseen])
-        for at, sight in zip(unseen, seen, strict=True):
-            self.sights[at][head.eye] = sight
-        for at in places:
-            embedding = self.sights[at][head.eye].embedding[None]
-            self.shares[at][head.name] = head.probabilities(embedding)[0]
+    def evaluate(self, head: Head, indices: Sequence[int]) -> None:
+        missing = [at for at in indices if head.encoder not in self.features[at]]
+        extracted = self._extractor.extract(head.encoder, [self._fields[at] for at in missing])
+        for at, features in zip(missing, extracted, strict=True):
+            self.features[at][head.encoder] = features
+        for at in indices:
+            embedding = self.features[at][head.encoder].embedding[None]
+            self.probabilities[at][head.name] = head.probabilities(embedding)[0]

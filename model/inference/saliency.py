@@ -1,9 +1,8 @@
-"""Show what a network looked at, as a by-product of the pass that gave the answer.
+"""Saliency: signed evidence per cell, exact and without a backward pass.
 
-In:  the logits of every cell, and the head that judged their mean. Out: signed evidence per cell.
-Next: `classify` keeps it. The answer is a mean over cells followed by a linear head, so the
-gradient that Grad-CAM averages is the head's weight itself: no backward pass, nothing approximate,
-and a handful of logits per cell is all that has to leave the place where a network runs.
+A prediction is the mean over cells followed by a linear head, so the gradient that Grad-CAM
+averages is the head's weight itself. A few logits per cell suffice; feature maps stay on the
+device.
 """
 
 from __future__ import annotations
@@ -20,98 +19,98 @@ if TYPE_CHECKING:
     from model.networks.schemes import Head
 
 
-def evidence(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
-    """Say how much every cell speaks for a class.
+def compute_evidence(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
+    """Compute the evidence of every cell for a class.
 
     Args:
         by_cell: (k, rows, columns) float32, the logits of every cell.
-        head: The head that gave them.
-        index: The class.
+        head: The head that computed them.
+        index: Index of the class.
 
     Returns:
-        (rows, columns) float32, signed; its mean over valid cells plus the head's bias is the
+        (rows, columns) float32, signed; its weighted mean over cells plus the head's bias is the
         logit of the class. 0 = as in the average training image.
 
     Source:
         Zhou et al. 2016, arXiv:1512.04150; equal to Grad-CAM (Selvaraju et al. 2017,
-        arXiv:1610.02391) before its ReLU for a network that ends in mean and linear layer. Ours
-        subtracts the training mean of the features, which moves a constant into the bias.
+        arXiv:1610.02391) before its ReLU for a network that ends in mean and linear layer, except
+        that the training mean of the features is subtracted, which moves a constant into the bias.
     """
-    found: NDArray[np.float32] = by_cell[index] - head.bias[index]
-    return found
+    cell_evidence: NDArray[np.float32] = by_cell[index] - head.bias[index]
+    return cell_evidence
 
 
-def contrast(
+def compute_contrast(
     by_cell: NDArray[np.float32], head: Head, index: int, other: int
 ) -> NDArray[np.float32]:
-    """Say how much every cell speaks for one class and against another: "why 8 and not 7".
+    """Compute the evidence of every cell for one class over another: "why 8 and not 7".
 
     Args:
         by_cell: (k, rows, columns) float32, the logits of every cell.
-        head: The head that gave them.
-        index: The class spoken for.
-        other: The class spoken against.
+        head: The head that computed them.
+        index: Index of the class that positive evidence supports.
+        other: Index of the class that negative evidence supports.
 
     Returns:
-        (rows, columns) float32; its mean plus the difference of biases is that of the logits.
+        (rows, columns) float32; its weighted mean plus the difference of the biases is the
+        difference of the logits.
     """
-    return evidence(by_cell, head, index) - evidence(by_cell, head, other)
+    return compute_evidence(by_cell, head, index) - compute_evidence(by_cell, head, other)
 
 
 def grad_cam(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
-    """Give the map the paper shows: Grad-CAM after its ReLU, (rows, columns) float32, >= 0."""
+    """Compute the paper's map, Grad-CAM after its ReLU: (rows, columns) float32, >= 0."""
     offset = float(head.weight[index].astype(np.float64) @ head.centre)
-    raw = evidence(by_cell, head, index) + offset
+    raw = compute_evidence(by_cell, head, index) + offset
     return np.maximum(raw / raw.size, 0.0).astype(np.float32)
 
 
-def coarser_margin(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:
-    """Say how much every cell looks coarser than a size.
+def compute_coarser_margin(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+    """Compute by how many logits every cell favours a size coarser than the given one.
 
     Args:
         by_cell: (k, rows, columns) float32 from `logits_by_cell`, coarse to fine.
-        at: Which of the k sizes; at least 1, as nothing is coarser than the coarsest.
+        at: Index of the given size, 1 to k - 1; no size is coarser than the coarsest.
 
     Returns:
-        (rows, columns) float32: how far the best coarser size lies before the best other one, in
-        logits; above 0 the cell looks coarser.
+        (rows, columns) float32: the largest logit of the coarser sizes minus the largest of all
+        other sizes; above 0 the cell is coarser than the given size.
     """
     return np.asarray(by_cell[:at].max(axis=0) - by_cell[at:].max(axis=0), dtype=np.float32)
 
 
-def evidence_limit(values: Sequence[NDArray[np.float32]]) -> float:
-    """Say which evidence gets the full colour on every map of a stage.
+def compute_evidence_limit(values: Sequence[NDArray[np.float32]]) -> float:
+    """Compute the evidence that is drawn in full colour, one value for all maps of a stage.
 
     Args:
         values: Evidence of valid cells, one array per validation image.
 
     Returns:
-        The 99th percentile of its size, so that one scale serves all images and few cells leave
-        it; 0 where there is none.
+        The 99th percentile of the absolute evidence, in logits; 0 if `values` is empty.
     """
-    seen = np.abs(np.concatenate([v.ravel() for v in values])) if values else np.zeros(0)
-    return float(np.percentile(seen, 99)) if seen.size else 0.0
+    magnitudes = np.abs(np.concatenate([v.ravel() for v in values])) if values else np.zeros(0)
+    return float(np.percentile(magnitudes, 99)) if magnitudes.size else 0.0
 
 
 def crop_to_field(
     evidence_map: NDArray[np.float32], extent: tuple[int, int], stride: int, *, fine: bool = False
 ) -> NDArray[np.float16]:
-    """Cut a map to the part of its frame that shows the field.
+    """Crop a map to the part of its frame that shows the field.
 
     Args:
         evidence_map: (rows, columns) float32 over a frame.
         extent: Rows and columns of the frame that show the field, in pixels.
         stride: Pixels per cell.
-        fine: Write 4 × 4 equal cells for each in any case.
+        fine: Whether every cell is repeated 4 × 4 times even if the field ends between cells.
 
     Returns:
-        (rows, columns) float16 that covers the field and nothing else; where the field ends inside
-        a cell, every cell is written as 4 × 4 equal ones, so that a picture of it fits.
+        (rows, columns) float16 over the field. If the field ends inside a cell, every cell is
+        repeated 4 × 4 times, so that the map can be cut to a quarter of a cell.
     """
     height, width = extent
     half = evidence_map.astype(np.float16)
     if not fine and height % stride == 0 and width % stride == 0:
         return half[: height // stride, : width // stride]
-    drawn = np.repeat(np.repeat(half, 4, axis=0), 4, axis=1)
+    repeated = np.repeat(np.repeat(half, 4, axis=0), 4, axis=1)
     rows, columns = (max(1, round(4 * side / stride)) for side in extent)
-    return drawn[:rows, :columns]
+    return repeated[:rows, :columns]

@@ -1,4 +1,4 @@
-"""The encoder: a backbone cut at one or more stages, with masked pooling."""
+"""Encoder: a backbone tapped at one or more stages, and mask-weighted average pooling."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
 
 
 def cell_weights(valid: Tensor, stride: int) -> Tensor:
-    """Say how much each cell of a feature map counts: its share of steel.
+    """Compute the weight of each feature-map cell: the share of its pixels that show steel.
+
+    The weighted mean over cells equals the mean of the upsampled map over the pixels of the steel.
 
     Args:
         valid: (n, h, w) bool or float, 1 where a pixel is steel; h and w multiples of `stride`.
         stride: Pixels per cell.
 
     Returns:
-        (n, h / stride, w / stride) float32 in [0, 1]; all 1 where there is no steel at all. So a
-        mean over cells is the mean over the steel's pixels of the map drawn in full size.
+        (n, h / stride, w / stride) float32 in [0, 1]; all 1 for an image without any steel.
     """
-    share = functional.avg_pool2d(valid.float().unsqueeze(1), stride).squeeze(1)
-    bare = share.flatten(1).sum(1) == 0
-    return torch.where(bare[:, None, None], torch.ones_like(share), share)
+    share = functional.avg_pool2d(valid.float().unsqueeze(1), stride).squeeze(1)  # (n, rows, cols)
+    is_empty = share.flatten(1).sum(1) == 0
+    return torch.where(is_empty[:, None, None], torch.ones_like(share), share)
 
 
 def pool_features(features: Tensor, weights: Tensor) -> Tensor:
-    """Average a feature map over its valid cells.
+    """Compute the weighted mean of a feature map over its cells.
 
     Args:
         features: (n, c, rows, columns).
-        weights: (n, rows, columns) from `cells`.
+        weights: (n, rows, columns) from `cell_weights`.
 
     Returns:
         (n, c), in the dtype of `features`.
@@ -46,15 +47,15 @@ def pool_features(features: Tensor, weights: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """A backbone as a classifier looks through it: pixels in, one feature map out.
+    """Input normalisation and a backbone: pixels in, one feature map out.
 
-    Everything after it is a mean over valid cells and a linear head, which is what makes saliency
-    a closed form. Several maps are averaged onto the coarsest of their grids, which leaves their
-    means, and so the answer, as they are.
+    Only a mean over valid cells and a linear head may follow it, since that makes saliency exact.
+    Several maps are average-pooled to the coarsest of their grids, which preserves their means and
+    therefore the logits.
 
     Args:
-        backbone: What it looks through.
-        taps: Indices of the backbone's maps that are used, ascending.
+        backbone: The network that is tapped.
+        taps: Indices of the backbone's feature maps that are used, ascending.
     """
 
     def __init__(self, backbone: Backbone, taps: Sequence[int] = (3,)) -> None:
@@ -63,14 +64,14 @@ class Encoder(nn.Module):
         self.taps = tuple(taps)
         self.stride = backbone.strides[self.taps[-1]]
         self.channels = sum(backbone.channels[tap] for tap in self.taps)
-        mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("scale", 1 / (255.0 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
         self.scale: Tensor
         self.shift: Tensor
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Give the feature map of a batch.
+        """Compute the feature map of a batch.
 
         Args:
             pixels: (n, h, w, 3) uint8, RGB, h and w multiples of 32.
@@ -78,18 +79,19 @@ class Encoder(nn.Module):
         Returns:
             (n, channels, h / stride, w / stride) float32.
         """
-        images = pixels.permute(0, 3, 1, 2) * self.scale + self.shift  # channels last, as it came
+        # Permuting the uint8 input already yields channels-last strides.
+        images = pixels.permute(0, 3, 1, 2) * self.scale + self.shift  # (n, 3, h, w)
         maps = self.backbone.stages(images, self.taps[-1])
         size = maps[self.taps[-1]].shape[-2:]
-        onto = [
+        same_size = [
             maps[tap]
             if maps[tap].shape[-2:] == size
-            else _average_pool(maps[tap], self._factor(tap))
+            else _average_pool(maps[tap], self._pooling_factor(tap))
             for tap in self.taps
         ]
-        return torch.cat(onto, dim=1) if len(onto) > 1 else onto[0]
+        return torch.cat(same_size, dim=1) if len(same_size) > 1 else same_size[0]
 
-    def _factor(self, tap: int) -> int:
+    def _pooling_factor(self, tap: int) -> int:
         return self.stride // self.backbone.strides[tap]
 
 

@@ -1,7 +1,6 @@
-"""Fit a head on what a frozen network saw.
+"""Linear probe: multinomial logistic regression on frozen features.
 
-In:  embeddings of labelled images. Out: a `Taught` head. Next: `training`.
-A convex fit without a learning rate: the same images give the same head, in seconds.
+The loss is convex and minimised without a learning rate, so the same embeddings give the same head.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NEIGHBOUR_DOUBT = 0.15
-"""Share of an ordinal target that goes to the neighbouring sizes (raters' kappa is about 0.3)."""
+NEIGHBOUR_MASS = 0.15
+"""Probability mass of a size target on the neighbouring sizes (raters' kappa is about 0.3)."""
 
 _PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)
-"""Of the squared weights; the one that says best of images left out is taken."""
+"""Candidate weights of the L2 penalty; the one with the lowest out-of-fold loss is selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeData:
-    """What a network saw of images that a head is to be taught on.
+    """Embeddings of labelled images, several augmented views each.
 
     Args:
-        embeddings: (n, c) float32, one row per view; the first row of an image shows it as it is.
-        images: (n,) which image each row shows.
+        embeddings: (n, c) float32, one row per view; the first row of an image is not augmented.
+        images: (n,) index of the image that each row shows.
         codes: The structure code of each image.
-        counts: (images,) how much each image counts.
-        folds: (images,) which fold each image is left out with, or None: nothing is left out.
+        counts: (images,) float64, weight of each image in the loss.
+        folds: (images,) cross-validation fold of each image, or None for no cross-validation.
     """
 
     embeddings: NDArray[np.float32]
@@ -48,59 +47,60 @@ class ProbeData:
 
 @dataclass(frozen=True, slots=True)
 class FittedProbe:
-    """A head, and what it says of images it was not taught on.
+    """A head, and its out-of-fold logits.
 
     Args:
-        head: Taught on every image.
-        blind: (images, k) float64, logits of each image from heads that were taught without it and
-            its specimen; NaN where those had no image of its class. Empty without folds.
+        head: Fitted on every image.
+        out_of_fold_logits: (images, k) float64, logits of each image from a head that was fitted
+            without its fold; NaN if the other folds lack a class. Empty without folds.
     """
 
     head: Head
-    blind: NDArray[np.float64]
+    out_of_fold_logits: NDArray[np.float64]
 
 
 def fit_head(
-    scheme: Scheme, name: str, eye: str, seen: ProbeData, *, imbalance: str, ordinal: bool
+    scheme: Scheme, name: str, encoder: str, data: ProbeData, *, imbalance: str, ordinal: bool
 ) -> FittedProbe:
-    """Fit one head by regularised logistic regression, on every image there is.
+    """Fit one head by L2-regularised logistic regression.
 
-    The penalty is chosen by, and the doubt is measured on, images that were left out in turn; so no
-    image is lost to it. Against a fifth held back for that: 1 to 2.5 points more on drawn images.
+    Cross-validation selects the penalty and yields the logits for calibration; the head itself is
+    then fitted on all images. Compared with holding out a fifth, that gained 1 to 2.5 points of
+    accuracy on drawn images.
 
     Args:
-        scheme: What the head's classes are.
-        name: Which head.
-        eye: The network it looks through.
-        seen: What there is to learn from.
-        imbalance: As in `Plan`; seeing rare images more often and weighing them are one here.
-        ordinal: Whether sizes get some doubt between neighbours.
+        scheme: Defines the classes of the head.
+        name: Name of the head.
+        encoder: Name of the encoder that computed the embeddings.
+        data: Embeddings and labels.
+        imbalance: As in `TrainingConfig`; oversampling and weighting are equivalent here.
+        ordinal: Whether targets are smoothed: sizes over their neighbours, subtypes uniformly.
     """
     classes = scheme.heads()[name]
-    targets = np.array([_target(scheme, name, code) for code in seen.codes], dtype=np.intp)
+    targets = np.array([_find_target(scheme, name, code) for code in data.codes], dtype=np.intp)
 
-    def fitted(images: NDArray[np.bool_], penalty: float) -> _LinearModel:
-        """Fit on the rows of some images that the head has a class for."""
-        rows = images[seen.images] & (targets[seen.images] >= 0)
-        own = targets[seen.images[rows]]
-        wanted = _targets(own, len(classes), name, ordinal=ordinal)
-        counts = seen.counts[seen.images[rows]] * class_weights(own, imbalance)[own]
-        x = seen.embeddings[rows].astype(np.float64)
+    def fit_on(images: NDArray[np.bool_], penalty: float) -> _LinearModel:
+        """Fit on the rows of the selected images that have a class in this head."""
+        rows = images[data.images] & (targets[data.images] >= 0)
+        labels = targets[data.images[rows]]
+        smoothed = _smooth_targets(labels, len(classes), name, ordinal=ordinal)
+        counts = data.counts[data.images[rows]] * class_weights(labels, imbalance)[labels]
+        x = data.embeddings[rows].astype(np.float64)
         centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        weight, bias = _logistic((x - centre) / spread, wanted, counts / counts.sum(), penalty)
+        weight, bias = _logistic((x - centre) / spread, smoothed, counts / counts.sum(), penalty)
         return _LinearModel(weight / spread, bias, centre)
 
-    everything = np.ones(len(targets), dtype=bool)
-    penalty, blind = _PENALTIES[len(_PENALTIES) // 2], np.zeros((0, len(classes)))
-    if seen.folds is not None:
-        penalty, blind = _out_of_fold_logits(seen, targets, len(classes), fitted)
-    line = fitted(everything, penalty)
-    if len(blind):
-        # A head says of an image it has no class for the same, taught on all or on a part.
+    all_images = np.ones(len(targets), dtype=bool)
+    penalty, out_of_fold = _PENALTIES[len(_PENALTIES) // 2], np.zeros((0, len(classes)))
+    if data.folds is not None:
+        penalty, out_of_fold = _compute_out_of_fold_logits(data, targets, len(classes), fit_on)
+    final = fit_on(all_images, penalty)
+    if len(out_of_fold):
+        # Images without a class in this head are in no training fold, so any fit is out of fold.
         others = targets < 0
-        blind[others] = line.logits(_plain(seen)[others])
-    head = build_head(name, eye, classes, (line.weight, line.bias), line.centre)
-    return FittedProbe(head, blind)
+        out_of_fold[others] = final.logits(_select_plain(data)[others])
+    head = build_head(name, encoder, classes, (final.weight, final.bias), final.centre)
+    return FittedProbe(head, out_of_fold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,74 +110,78 @@ class _LinearModel:
     centre: NDArray[np.float64]
 
     def logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        offset = embeddings.astype(np.float64) - self.centre
-        return np.asarray(offset @ self.weight.T + self.bias, dtype=np.float64)
+        centred = embeddings.astype(np.float64) - self.centre
+        return np.asarray(centred @ self.weight.T + self.bias, dtype=np.float64)
 
 
-def _out_of_fold_logits(
-    seen: ProbeData,
+def _compute_out_of_fold_logits(
+    data: ProbeData,
     targets: NDArray[np.intp],
     classes: int,
-    fitted: Callable[[NDArray[np.bool_], float], _LinearModel],
+    fit_on: Callable[[NDArray[np.bool_], float], _LinearModel],
 ) -> tuple[float, NDArray[np.float64]]:
-    """Find the penalty whose heads say best of images they were not taught on, and what they say.
+    """Return the penalty with the lowest out-of-fold loss, and the out-of-fold logits under it.
 
-    Where no image can be left out without its class being lost, the middle penalty is taken.
+    Returns the middle penalty if no fold can be held out without losing a class.
     """
-    folds = seen.folds if seen.folds is not None else np.zeros(len(targets), np.intp)
-    plain = _plain(seen)
+    folds = data.folds if data.folds is not None else np.zeros(len(targets), np.intp)
+    plain = _select_plain(data)
     best = (
         float("inf"),
         _PENALTIES[len(_PENALTIES) // 2],
         np.full((len(targets), classes), np.nan),
     )
     for penalty in _PENALTIES:
-        blind = np.full((len(targets), classes), np.nan)
+        logits = np.full((len(targets), classes), np.nan)
         for fold in np.unique(folds):
             rest = (folds != fold) & (targets >= 0)
-            if len(np.unique(targets[rest])) < 2:  # noqa: PLR2004 - nothing to tell apart
+            if len(np.unique(targets[rest])) < 2:  # noqa: PLR2004 - one class cannot be fitted
                 continue
-            known = np.isin(targets, np.unique(targets[rest])) & (folds == fold)
-            if len(np.unique(targets[rest])) == targets.max() + 1 and known.any():
-                blind[known] = fitted(folds != fold, penalty).logits(plain[known])
-        told = ~np.isnan(blind).any(axis=1)
-        loss = _loss(blind[told], targets[told]) if told.any() else float("inf")
+            held_out = np.isin(targets, np.unique(targets[rest])) & (folds == fold)
+            if len(np.unique(targets[rest])) == targets.max() + 1 and held_out.any():
+                logits[held_out] = fit_on(folds != fold, penalty).logits(plain[held_out])
+        predicted = ~np.isnan(logits).any(axis=1)
+        loss = (
+            _cross_entropy(logits[predicted], targets[predicted])
+            if predicted.any()
+            else float("inf")
+        )
         if loss < best[0]:
-            best = (loss, penalty, blind)
+            best = (loss, penalty, logits)
     return best[1], best[2]
 
 
-def _plain(seen: ProbeData) -> NDArray[np.float32]:
-    """Give the (images, c) embeddings of images as they are: the first row of each."""
-    return seen.embeddings[np.unique(seen.images, return_index=True)[1]]
+def _select_plain(data: ProbeData) -> NDArray[np.float32]:
+    """Return the (images, c) embeddings without augmentation: the first row of each image."""
+    return data.embeddings[np.unique(data.images, return_index=True)[1]]
 
 
-def _target(scheme: Scheme, name: str, code: str) -> int:
-    """Give the class a code stands for in a head, -1 where the head is not asked about it."""
+def _find_target(scheme: Scheme, name: str, code: str) -> int:
+    """Return the class index of a code in a head, or -1 if the head has no class for it."""
     target = scheme.target(name, code)
     return -1 if target is None else target
 
 
 def build_head(
     name: str,
-    eye: str,
+    encoder: str,
     classes: tuple[str, ...],
     layer: tuple[NDArray[np.float64], NDArray[np.float64]],
     centre: NDArray[np.float64],
 ) -> Head:
-    """Make a head of a linear layer whose bias is the logit at `centre`.
+    """Build a head from a linear layer whose bias is the logits at `centre`.
 
     Args:
-        name: Which head.
-        eye: The network it looks through.
-        classes: What its logits stand for.
-        layer: (k, c) weights and (k,) logits of a field whose mean features are `centre`.
+        name: Name of the head.
+        encoder: Name of the encoder whose features it classifies.
+        classes: Names of the k classes.
+        layer: (k, c) weights, and the (k,) logits of a field whose mean features are `centre`.
         centre: (c,) mean features of the training images.
     """
     weight, bias = layer
     return Head(
         name=name,
-        eye=eye,
+        encoder=encoder,
         classes=classes,
         weight=np.asarray(weight, dtype=np.float32),
         bias=np.asarray(bias, dtype=np.float32),
@@ -186,12 +190,15 @@ def build_head(
 
 
 def class_weights(targets: Sequence[int] | NDArray[np.intp], imbalance: str) -> NDArray[np.float64]:
-    """Say how much an image of each class counts; 1 on average over the images.
+    """Compute the loss weight of each class; the mean over the images is 1.
 
     Args:
         targets: The classes of the training images.
-        imbalance: "oversample" or "weighted": every class counts the same; "sqrt": half of the
-            way, in logarithms; "none".
+        imbalance: "oversample" or "weighted": inverse class frequency; "sqrt": its square root;
+            "none": equal weights.
+
+    Returns:
+        (k,) float64, k being the largest class index plus 1; 0 for a class without images.
     """
     counts = Counter(int(target) for target in targets)
     size = max(counts) + 1
@@ -201,13 +208,13 @@ def class_weights(targets: Sequence[int] | NDArray[np.intp], imbalance: str) -> 
     return np.asarray(weights / mean, dtype=np.float64)
 
 
-def _targets(
-    targets: NDArray[np.intp], classes: int, name: str, *, ordinal: bool
+def _smooth_targets(
+    labels: NDArray[np.intp], classes: int, name: str, *, ordinal: bool
 ) -> NDArray[np.float64]:
-    neighbour = NEIGHBOUR_DOUBT if ordinal and name.startswith("size:") else 0.0
+    neighbour = NEIGHBOUR_MASS if ordinal and name.startswith("size:") else 0.0
     smoothing = 0.05 if ordinal and name == SUBTYPE else 0.0
-    soft = soft_targets(targets.tolist(), classes, neighbour=neighbour, smoothing=smoothing)
-    return soft.astype(np.float64)
+    smoothed = soft_targets(labels.tolist(), classes, neighbour=neighbour, smoothing=smoothing)
+    return smoothed.astype(np.float64)
 
 
 def _logistic(
@@ -216,26 +223,34 @@ def _logistic(
     weights: NDArray[np.float64],
     penalty: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Minimise the weighted cross-entropy; features are divided by the root of their number."""
+    """Minimise the weighted cross-entropy plus L2 penalty by L-BFGS.
+
+    Features are divided by the square root of their number, so that one range of penalties suits
+    embeddings of any dimension.
+
+    Returns:
+        (k, c) weights and (k,) biases.
+    """
     root = np.sqrt(x.shape[1])
-    features, wanted = torch.from_numpy(x / root), torch.from_numpy(targets)
+    features, soft_labels = torch.from_numpy(x / root), torch.from_numpy(targets)
     counts = torch.from_numpy(weights)
     weight = torch.zeros(targets.shape[1], x.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(targets.shape[1], dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=120, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=120, line_search_fn="strong_wolfe")
 
     def closure() -> float:
-        solver.zero_grad()
-        shares = torch.log_softmax(features @ weight.T + bias, dim=1)
-        loss = -(counts * (wanted * shares).sum(1)).sum() + penalty * (weight**2).sum()
+        optimizer.zero_grad()
+        log_probabilities = torch.log_softmax(features @ weight.T + bias, dim=1)
+        cross_entropy = -(counts * (soft_labels * log_probabilities).sum(1)).sum()
+        loss = cross_entropy + penalty * (weight**2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
-    solver.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return (weight.detach() / root).numpy(), bias.detach().numpy()
 
 
-def _loss(logits: NDArray[np.float64], true: NDArray[np.intp]) -> float:
+def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.intp]) -> float:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    shares = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return -float(shares[np.arange(len(true)), true].mean())
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return -float(log_probabilities[np.arange(len(labels)), labels].mean())

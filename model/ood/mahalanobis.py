@@ -1,4 +1,4 @@
-"""Measure Mahalanobis distances of a field's features from the classes of the reference fields.
+"""Compute Mahalanobis distances of a field's features from the classes of the reference fields.
 
 Classes share one covariance. Everything is float64 with a floor under the eigenvalues: in float32
 the precision matrix of collapsed features was not positive definite.
@@ -27,22 +27,24 @@ WHOLE_LAYERS: Final = (0, 1, 2, 3)
 """Layers whose distances are averaged over the whole field."""
 
 PLACES: Final = ("fine", "broad", "tone", "patch", "shade")
-"""Looks that are taken cell by cell, and so can say where."""
+"""Looks that score cells, and so locate what is unusual."""
 
 _TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
-"""How many of the strangest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
-A number, no share of the field: an inclusion is as strange in a large field as in a small one."""
+"""How many of the farthest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
+A number, not a share of the field: an inclusion is as unusual in a large field as in a small
+one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """What one field's looks measure.
+    """Distances of one field from the reference fields.
 
     Args:
-        whole: (layers,) logarithms. windows: (w, layers) logarithms.
-        subtype: The subtype whose fields look most like this one as a whole.
-        places: Per look of `PLACES` (rows, columns) float32, 0 off the steel.
-        tops: (5,) logarithms: the mean square of the strangest cells of each.
+        whole: (layers,) float64, log squared distances of the whole field.
+        windows: (w, layers) float64, the same of each window.
+        subtype: Subtype whose reference fields are nearest to the whole field.
+        places: Per look of `PLACES` (rows, columns) float32 distances, 0 outside the steel.
+        tops: (5,) float64, log of the mean square of the farthest cells, for each of `PLACES`.
     """
 
     whole: NDArray[np.float64]
@@ -54,66 +56,72 @@ class Distances:
 
 @dataclass(frozen=True, slots=True)
 class OodModels:
-    """The Gaussians: per layer for the whole and the windows, per subtype for cells."""
+    """Gaussians per layer for the whole field and for windows, and per subtype for cells."""
 
     whole: tuple[TiedGaussians, ...]
     window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
 
-    def distances(self, seen: OodFeatures) -> Distances:
-        """Measure one field."""
-        away = [
-            _logarithm(clouds.squared_distances(normalize_rows(seen.whole[layer][None]))[0])
-            for layer, clouds in zip(WHOLE_LAYERS, self.whole, strict=True)
+    def compute_distances(self, features: OodFeatures) -> Distances:
+        """Compute the distances of one field."""
+        by_class = [
+            _log(gaussians.squared_distances(normalize_rows(features.whole[layer][None]))[0])
+            for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
-        nearest = self.whole[0].classes[int(np.mean(away, axis=0).argmin())]
+        nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
         places = tuple(
-            _map(textures, getattr(seen, name))
+            _distance_map(textures, getattr(features, name))
             for name, textures in zip(PLACES, self.places, strict=True)
         )
-        tops = [_top(one, _TOP[name]) for name, one in zip(PLACES, places, strict=True)]
+        tops = [
+            _mean_square_of_farthest(place, _TOP[name])
+            for name, place in zip(PLACES, places, strict=True)
+        ]
         return Distances(
-            whole=np.min(away, axis=1),
+            whole=np.min(by_class, axis=1),
             windows=np.stack(
                 [
-                    _logarithm(clouds.squared_distances(normalize_rows(part)).min(axis=1))
-                    for part, clouds in zip(seen.windows, self.window, strict=True)
+                    _log(gaussians.squared_distances(normalize_rows(windows)).min(axis=1))
+                    for windows, gaussians in zip(features.windows, self.window, strict=True)
                 ],
                 axis=1,
             ),
             subtype=self.subtype_of[nearest],
             places=places,
-            tops=_logarithm(np.array(tops)),
+            tops=_log(np.array(tops)),
         )
 
-    def whitened(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Bring unit embeddings of the last layer to where plain distance counts, (n, d)."""
-        found: NDArray[np.float32] = (embeddings @ self.whole[-1].whiten).astype(np.float32)
-        return found
+    def whiten_embeddings(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return unit embeddings of the last layer in whitened coordinates, (n, d).
+
+        Euclidean distances there are Mahalanobis distances.
+        """
+        whitened: NDArray[np.float32] = (embeddings @ self.whole[-1].whiten).astype(np.float32)
+        return whitened
 
 
-def _logarithm(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.log(np.maximum(np.asarray(values, np.float64), 1e-12))
-    return found
+def _log(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    logarithms: NDArray[np.float64] = np.log(np.maximum(np.asarray(values, np.float64), 1e-12))
+    return logarithms
 
 
-def _map(textures: Textures, part: CellFeatures) -> NDArray[np.float32]:
-    away = np.zeros(part.steel.shape, np.float32)
-    away[part.steel] = textures.distance(part.on_steel())
-    return away
+def _distance_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32]:
+    distances = np.zeros(cells.steel.shape, np.float32)
+    distances[cells.steel] = textures.compute_distances(cells.on_steel())
+    return distances
 
 
-def _top(away: NDArray[np.float32], count: int) -> float:
-    """Average the squares of the farthest cells."""
-    flat = away.ravel()
+def _mean_square_of_farthest(distances: NDArray[np.float32], count: int) -> float:
+    """Return the mean square of the `count` farthest cells."""
+    flat = distances.ravel()
     count = min(count, flat.size)
     return float(np.square(np.partition(flat, flat.size - count)[-count:], dtype=np.float64).mean())
 
 
 @dataclass(frozen=True, slots=True)
 class TiedGaussians:
-    """Classes of vectors that differ in their mean and share one covariance.
+    """Gaussians of several classes that share one covariance.
 
     Args:
         classes: Names, in the order of `means`.
@@ -127,11 +135,14 @@ class TiedGaussians:
 
     @classmethod
     def fit(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> TiedGaussians:
-        """Fit means per class and one shrunken covariance of what is left.
+        """Fit the mean of each class and one shrunken covariance of the residuals.
 
         Args:
             vectors: (n, d).
-            classes: The class of each.
+            classes: Class of each vector.
+
+        Raises:
+            TrainingError: There are no vectors.
         """
         names = tuple(sorted(set(classes)))
         if not names:
@@ -146,15 +157,15 @@ class TiedGaussians:
         )
 
     def squared_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Give each vector's squared Mahalanobis distance to each class, (n, k)."""
+        """Return the squared Mahalanobis distance of each vector to each class, (n, k)."""
         whiten = self.whiten.astype(np.float64)
-        seen = np.asarray(vectors, np.float64) @ whiten  # (n, d)
+        whitened = np.asarray(vectors, np.float64) @ whiten  # (n, d)
         centres = self.means.astype(np.float64) @ whiten  # (k, d)
-        return np.stack([((seen - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
+        return np.stack([((whitened - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
 
 
 def shrink_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimate a covariance from few vectors, drawn towards a multiple of the identity.
+    """Estimate a covariance from few vectors, shrunk towards a multiple of the identity.
 
     Args:
         residuals: (n, d) float64, each class's mean already removed.
@@ -168,24 +179,24 @@ def shrink_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     count, size = residuals.shape
     sample = residuals.T @ residuals / count
     mean = float(np.trace(sample)) / size
-    apart = float((sample**2).sum()) / size - mean**2  # of the sample from the identity
+    dispersion = float((sample**2).sum()) / size - mean**2  # of the sample from the identity
     fourth = float((np.einsum("nd,nd->n", residuals, residuals) ** 2).sum())
     noise = (fourth / count - float((sample**2).sum())) / (count * size)
-    share = 1.0 if apart <= 0 else min(1.0, max(0.0, noise / apart))
-    shrunk: NDArray[np.float64] = (1 - share) * sample
-    shrunk[np.diag_indices(size)] += share * mean
+    shrinkage = 1.0 if dispersion <= 0 else min(1.0, max(0.0, noise / dispersion))
+    shrunk: NDArray[np.float64] = (1 - shrinkage) * sample
+    shrunk[np.diag_indices(size)] += shrinkage * mean
     return shrunk
 
 
 def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> NDArray[np.float64]:
-    """Give the matrix that turns a covariance into the identity, its small eigenvalues lifted.
+    """Return the inverse square root of a covariance whose small eigenvalues are raised to a floor.
 
     Args:
         covariance: (d, d) float64, symmetric.
         floor: Smallest eigenvalue, as a share of the mean one.
 
     Returns:
-        (d, d) float64, symmetric: the inverse square root.
+        (d, d) float64, symmetric.
     """
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     least = max(float(values.mean()) * floor, np.finfo(np.float64).tiny ** 0.5)
@@ -194,7 +205,7 @@ def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> 
 
 
 def normalize_rows(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Bring vectors to length one; a vector of zeros stays one.
+    """Scale vectors to unit length; a zero vector stays zero.
 
     Source:
         Müller and Hein 2025, Mahalanobis++, PMLR 267:45151.
@@ -207,10 +218,12 @@ def normalize_rows(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Count, sum and sum of outer products: enough for a Gaussian, and they add up.
+    """Count, sum and sum of outer products of vectors: sufficient for a Gaussian, and additive.
 
     Args:
-        count: Vectors seen. total: (d,) float64. outer: (d, d) float64.
+        count: Number of vectors.
+        total: (d,) float64, their sum.
+        outer: (d, d) float64, the sum of their outer products.
     """
 
     count: int
@@ -218,8 +231,8 @@ class Moments:
     outer: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32]) -> Moments:
-        """Sum up (n, d) float32 vectors."""
+    def from_vectors(cls, vectors: NDArray[np.float32]) -> Moments:
+        """Compute the moments of (n, d) float32 vectors."""
         return cls(
             len(vectors),
             vectors.sum(axis=0, dtype=np.float64),
@@ -232,11 +245,12 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Textures:
-    """One Gaussian per subtype over the cells of its fields, wherever in the field they lie.
+    """One Gaussian per subtype over the cells of its fields, independent of their position.
 
     Args:
         subtypes: Names, in the order of `means`.
-        means: (k, d) float32. whitens: (k, d, d) float32.
+        means: (k, d) float32.
+        whitens: (k, d, d) float32, one whitening matrix per subtype.
     """
 
     subtypes: tuple[str, ...]
@@ -245,31 +259,34 @@ class Textures:
 
     @classmethod
     def from_moments(
-        cls, moments: dict[str, Moments], shrink: float = 1e-3, least: float = 0.0
+        cls, moments: dict[str, Moments], shrinkage: float = 1e-3, min_std: float = 0.0
     ) -> Textures:
-        """Fit one Gaussian per subtype, drawn a little towards a multiple of the identity.
+        """Fit one Gaussian per subtype, shrunk slightly towards a multiple of the identity.
 
         Args:
-            moments: Of each subtype's cells.
-            shrink: How far it is drawn, in [0, 1].
-            least: Standard deviation that every direction has at the least, in the vectors' unit.
+            moments: Moments of the cells of each subtype.
+            shrinkage: Weight of the identity, in [0, 1].
+            min_std: Standard deviation added to every direction, in the unit of the vectors.
+
+        Raises:
+            TrainingError: There are no steel cells.
         """
-        names = tuple(sorted(name for name, one in moments.items() if one.count))
+        names = tuple(sorted(name for name, cells in moments.items() if cells.count))
         if not names:
             raise TrainingError("There is no steel in the examples to learn its texture from.")
         means = [moments[name].total / moments[name].count for name in names]
         whitens = []
         for name, mean in zip(names, means, strict=True):
             covariance = moments[name].outer / moments[name].count - np.outer(mean, mean)
-            drawn = (1 - shrink) * covariance
-            drawn[np.diag_indices(len(mean))] += (
-                shrink * max(float(np.trace(covariance)), 1e-12) / len(mean) + least**2
+            shrunk = (1 - shrinkage) * covariance
+            shrunk[np.diag_indices(len(mean))] += (
+                shrinkage * max(float(np.trace(covariance)), 1e-12) / len(mean) + min_std**2
             )
-            whitens.append(whitening_matrix(drawn))
+            whitens.append(whitening_matrix(shrunk))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))
 
-    def distance(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give each vector's Mahalanobis distance to the nearest subtype, (n,) float32."""
+    def compute_distances(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the Mahalanobis distance of each vector to the nearest subtype, (n,) float32."""
         squared = [
             np.square((vectors - mean) @ whiten).sum(axis=1)
             for mean, whiten in zip(self.means, self.whitens, strict=True)

@@ -1,8 +1,4 @@
-"""Say what known fields reach that their own models never saw, and how far beyond it a field lies.
-
-In:  `Distances` of known fields, each measured by a model that had not learned from it. Out:
-a `Usual`: surprises, one score, the scores to compare with. Next: `strangeness`.
-"""
+"""Normalise OOD scores against held-out reference fields."""
 
 from __future__ import annotations
 
@@ -23,23 +19,25 @@ if TYPE_CHECKING:
     from model.ood.mahalanobis import Distances
 
 LOOKS: Final = ("whole", "window", *PLACES)
-"""What is compared, in the order of every array below."""
+"""Views of a field that are scored, in the order of every array below."""
 
-_OWN_USUAL_FROM = 20
-"""Subtypes with fewer images are compared with what images of any subtype reach."""
+_OWN_STATISTICS_FROM = 20
+"""Subtypes with fewer images use the mean and the spread of all images."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreNormalizer:
-    """What known fields reach.
+    """Mean, spread and scores of the reference fields, each measured by models not fitted on it.
 
     Args:
-        layers: (layers, 2) mean and standard deviation of the whole's logarithms.
-        windows: (layers, 2) the same of the windows'.
-        looks: Subtype → (looks, 2) the same of `LOOKS`; "" holds for any other subtype.
-        scores: (n,) sorted upwards, of the pooled folds.
-        peaks: (n, places) sorted upwards per column: the farthest cell of each of `PLACES`.
-        microscopes: Microscope → its own share of `scores`, sorted, where it has enough.
+        layers: (layers, 2) float64, mean and standard deviation of the whole field's log distances.
+        windows: (layers, 2) float64, the same for windows.
+        looks: Subtype → (looks, 2) float64, the same for each of `LOOKS`; "" holds for any other
+            subtype.
+        scores: (n,) float64, ascending, of the pooled folds.
+        peaks: (n, places) float64, ascending per column: the largest distance of a cell, for each
+            of `PLACES`.
+        microscopes: Microscope → its part of `scores`, ascending, where it has enough images.
     """
 
     layers: NDArray[np.float64]
@@ -50,73 +48,83 @@ class ScoreNormalizer:
     microscopes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, measured: Sequence[Distances], microscopes: Sequence[str]) -> ScoreNormalizer:
-        """Gather what known fields reach.
+    def fit(cls, measured: Sequence[Distances], microscopes: Sequence[str]) -> ScoreNormalizer:
+        """Fit the normalisation to the distances of the reference fields.
 
         Args:
-            measured: Of each known field, by a model that had not learned from it.
-            microscopes: What took each field, "" where unknown.
+            measured: Distances of each reference field, from a model not fitted on it.
+            microscopes: Microscope of each field, "" where unknown.
         """
-        layers = _spread(np.stack([one.whole for one in measured]))
-        windows = _spread(np.concatenate([one.windows for one in measured]))
-        raw = np.stack([_looks(one, layers, windows) for one in measured])
-        looks = {"": _spread(raw)}
-        subtypes = np.array([one.subtype for one in measured])
+        layers = _mean_std(np.stack([distances.whole for distances in measured]))
+        windows = _mean_std(np.concatenate([distances.windows for distances in measured]))
+        raw = np.stack([_raw_scores(distances, layers, windows) for distances in measured])
+        looks = {"": _mean_std(raw)}
+        subtypes = np.array([distances.subtype for distances in measured])
         for subtype in sorted(set(subtypes.tolist())):
-            own = subtypes == subtype
-            if own.sum() >= _OWN_USUAL_FROM:
-                looks[subtype] = _spread(raw[own])
-        peaks = np.array([[away.max() for away in one.places] for one in measured], np.float64)
-        bare = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0))
-        scores = np.array([combine_scores(bare.z_scores(one)) for one in measured])
-        taken_by = np.array(microscopes)
-        enough = [name for name, n in Counter(microscopes).items() if name and n >= OWN_SCORES_FROM]
+            of_subtype = subtypes == subtype
+            if of_subtype.sum() >= _OWN_STATISTICS_FROM:
+                looks[subtype] = _mean_std(raw[of_subtype])
+        peaks = np.array(
+            [[place.max() for place in distances.places] for distances in measured], np.float64
+        )
+        unscored = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0))
+        scores = np.array([combine_scores(unscored.z_scores(distances)) for distances in measured])
+        microscope_of = np.array(microscopes)
+        calibrated = [
+            name for name, n in Counter(microscopes).items() if name and n >= OWN_SCORES_FROM
+        ]
         return replace(
-            bare,
+            unscored,
             scores=np.sort(scores),
-            microscopes={name: np.sort(scores[taken_by == name]) for name in sorted(enough)},
+            microscopes={
+                name: np.sort(scores[microscope_of == name]) for name in sorted(calibrated)
+            },
         )
 
-    def z_scores(self, one: Distances) -> NDArray[np.float64]:
-        """Give the looks in standard deviations of known fields of its subtype."""
-        raw = _looks(one, self.layers, self.windows)
-        usual = self.looks.get(one.subtype, self.looks[""])
-        found: NDArray[np.float64] = (raw - usual[:, 0]) / usual[:, 1]
-        return found
+    def z_scores(self, distances: Distances) -> NDArray[np.float64]:
+        """Return the z-score of each look among the reference fields of its subtype, (looks,)."""
+        raw = _raw_scores(distances, self.layers, self.windows)
+        mean_std = self.looks.get(distances.subtype, self.looks[""])
+        z_scores: NDArray[np.float64] = (raw - mean_std[:, 0]) / mean_std[:, 1]
+        return z_scores
 
-    def scores_of(self, microscope: str) -> NDArray[np.float64]:
-        """Give the known scores that a microscope's fields are compared with, sorted upwards."""
+    def reference_scores(self, microscope: str) -> NDArray[np.float64]:
+        """Return the reference scores for fields of a microscope, ascending."""
         return self.microscopes.get(microscope, self.scores)
 
-    def levels(self, alpha: float) -> NDArray[np.float64]:
-        """Give the distance that a share alpha of known fields reaches somewhere, per place."""
+    def alarm_levels(self, alpha: float) -> NDArray[np.float64]:
+        """Return the distance that a share alpha of the reference fields reaches, per place.
+
+        Returns:
+            (places,) float64, positive.
+        """
         rank = int(np.clip(np.floor(alpha * (len(self.peaks) + 1)), 1, len(self.peaks)))
-        found: NDArray[np.float64] = np.maximum(self.peaks[-rank], 1e-6)
-        return found
+        levels: NDArray[np.float64] = np.maximum(self.peaks[-rank], 1e-6)
+        return levels
 
 
-def combine_scores(surprise: NDArray[np.float64]) -> float:
-    """Join the looks into one score that never falls when a look grows stranger.
+def combine_scores(z_scores: NDArray[np.float64]) -> float:
+    """Combine z-scores into one score that is monotonic in each of them.
 
     Args:
-        surprise: (looks,) in standard deviations of known fields.
+        z_scores: (looks,) in standard deviations of the reference fields.
 
     Returns:
-        The length of what lies above -1, in the fourth power. MEASURED against mean, plain length
-        and maximum on two drawings: the mean and the plain length miss what one look alone sees,
-        the maximum what all see a little (a coarser size).
+        The 4-norm of what exceeds -1. MEASURED against mean, 2-norm and maximum on two synthetic
+        image styles: the mean and the 2-norm miss what one look alone detects, the maximum misses
+        what all looks detect weakly (a coarser size).
     """
-    return float((np.maximum(surprise + 1.0, 0.0) ** 4).sum() ** 0.25)
+    return float((np.maximum(z_scores + 1.0, 0.0) ** 4).sum() ** 0.25)
 
 
-def _looks(
-    one: Distances, layers: NDArray[np.float64], windows: NDArray[np.float64]
+def _raw_scores(
+    distances: Distances, layers: NDArray[np.float64], windows: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    whole = ((one.whole - layers[:, 0]) / layers[:, 1]).mean()
-    window = ((one.windows - windows[:, 0]) / windows[:, 1]).mean(axis=1).max()
-    return np.array([whole, window, *one.tops])
+    whole = ((distances.whole - layers[:, 0]) / layers[:, 1]).mean()
+    window = ((distances.windows - windows[:, 0]) / windows[:, 1]).mean(axis=1).max()
+    return np.array([whole, window, *distances.tops])
 
 
-def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give mean and standard deviation per column, (columns, 2)."""
+def _mean_std(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return mean and standard deviation of each column, (columns, 2)."""
     return np.stack([values.mean(axis=0), np.maximum(values.std(axis=0), 1e-9)], axis=1)

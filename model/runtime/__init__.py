@@ -1,1 +1,1 @@
-"""What a network runs on: engines on CPU and GPU, int8."""
+"""Inference engines for CPU and GPU, and int8 quantisation."""

@@ -1,13 +1,12 @@
-"""Run a network on a GPU, so that it waits for nothing but itself.
+"""Inference of one network on a GPU, kept busy by asynchronous copies and launches.
 
-In:  pictures that lie on the GPU already. Out: a `Glimpse` each. Next: `gaze`.
-A micrograph is large: counting in bf16, a GPU is about as long busy with it as one core is with
-framing and copying it. So `uploader` brings pictures from several threads, through pinned memory
-and on a stream of its own, while the GPU counts; every network looks at the same copy; and back
-come the few numbers that answer and maps are made of, not the feature maps. Two threads look in
-turn: each hands over all its work in one piece and waits for its own alone, so the GPU has the
-other's to go on with while one is thought about. At such sizes a network is some sixty launches for
-several milliseconds, so graphs of launches, which are bound to one shape, are not kept.
+A GPU in bf16 needs about as long for a large micrograph as one CPU core needs to frame and copy it.
+Therefore several threads upload images through pinned memory on a separate stream, all networks
+share one device copy, and only embeddings and per-cell logits are copied back, not feature maps.
+Two threads submit work in turn, each in one piece under a lock, and each waits only for its own
+event, so the GPU runs one thread's batch while the other thread evaluates its results.
+CUDA graphs are not used: a graph is bound to one input shape, crops have many, and the about 60
+kernel launches of a network cost little next to the several milliseconds it takes.
 """
 
 from __future__ import annotations
@@ -31,177 +30,192 @@ if TYPE_CHECKING:
     from model.networks.schemes import HeadLayer
     from model.runtime.engines import Engine
 
-BATCH = 8
-"""Pictures that are looked at at once, if they are small enough for `AT_ONCE_PX`."""
+MAX_BATCH = 8
+"""Images per batch, if they are small enough for `MAX_BATCH_PX`."""
 
-AT_ONCE_PX = 1 << 24
-"""Pixels that are looked at at once: four frames of 1994 px. By the tiles of its convolutions that
-fills the largest GPU of today (reckoned, not measured); more would only make the last batch of a
-subtype, which is filled up, dearer."""
+MAX_BATCH_PX = 1 << 24
+"""Pixels per batch: four frames of 1994 px. Estimated from the tiles of the convolutions, not
+measured, to fill the largest GPU of today; a larger batch would only add padding to the last batch
+of a subtype."""
 
-_HANDING_OVER = Lock()
-"""Whoever holds it hands work to the GPU; work of two threads would else be mixed, and both would
-wait until all of it is done."""
+_SUBMIT_LOCK = Lock()
+"""Held while work is submitted to the GPU. Interleaved submissions of two threads would make both
+wait for the work of both."""
 
 
-def uploader(device: str) -> Callable[[NDArray[np.uint8]], Tensor]:
-    """Give what brings pictures to a GPU; it may be called from several threads.
+def build_uploader(device: str) -> Callable[[NDArray[np.uint8]], Tensor]:
+    """Build a thread-safe function that copies an image to a GPU.
 
     Returns:
-        Takes (h, w, 3) uint8 and gives them as they lie on the GPU, ready for any stream.
+        Function from (h, w, 3) uint8 to the same on the GPU, ready for any stream.
+
+    Raises:
+        GpuError: The GPU does not respond.
     """
-    where = torch.device(device)
+    target = torch.device(device)
     try:
-        beside = torch.cuda.Stream(where) if where.type == "cuda" else None  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(target) if target.type == "cuda" else None  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        raise _lost(where, error) from error
+        raise _unavailable_error(target, error) from error
 
     def upload(pixels: NDArray[np.uint8]) -> Tensor:
         try:
-            with torch.cuda.stream(beside):
-                there = _sent(pixels, where)
-                _mark(where)()  # this thread waits, the GPU does not
+            with torch.cuda.stream(stream):
+                uploaded = _copy_to_device(pixels, target)
+                _record_event(target)()  # blocks this thread, not the GPU
         except torch.OutOfMemoryError as error:
-            raise _full(where, pixels.shape) from error
+            raise _memory_error(target, pixels.shape) from error
         except RuntimeError as error:
-            raise _lost(where, error) from error
-        return there
+            raise _unavailable_error(target, error) from error
+        return uploaded
 
     return upload
 
 
 class GpuRunner:
-    """PyTorch on a GPU, in batches of one size for each shape, so that company changes no answer.
+    """PyTorch on a GPU, with one fixed batch size per image shape.
+
+    The last batch is padded, so that the results of an image do not depend on the others.
 
     Args:
-        eye: The network, in eval mode; it is copied.
+        encoder: The network, in eval mode; it is copied.
         engine: From `choose_engine`.
-        layer: The heads that look through it.
+        layer: The heads of the encoder.
 
     Raises:
-        GpuError: It does not take the network.
+        GpuError: The GPU does not respond or has no room for the network.
     """
 
-    def __init__(self, eye: Encoder, engine: Engine, layer: HeadLayer) -> None:
+    def __init__(self, encoder: Encoder, engine: Engine, layer: HeadLayer) -> None:
         self._low = engine.precision == "bf16"
-        ready = fold_batch_norm(eye)
+        ready = fold_batch_norm(encoder)
         if self._low:
             ready.backbone.to(torch.bfloat16)
-        else:  # for the whole process: in a batch alone, other threads would see it come and go
-            torch.backends.cudnn.allow_tf32 = False  # which is no fp32: it has 10 bits, not 23
+        else:
+            # TF32 has a mantissa of 10 bits, not 23. Set for the whole process: other threads
+            # would see a temporary setting come and go.
+            torch.backends.cudnn.allow_tf32 = False
         ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         try:
-            self._eye: Callable[[Tensor], Tensor] = ready.to(engine.device)
+            self._encoder: Callable[[Tensor], Tensor] = ready.to(engine.device)
             self._weight = torch.from_numpy(layer.weight).to(engine.device)
             self._offset = torch.from_numpy(layer.offset[:, None]).to(engine.device)
         except RuntimeError as error:
-            raise _lost(torch.device(engine.device), error) from error
-        self._device = self._weight.device  # with its number: threads differ in what "cuda" is
-        self._at_once_px = AT_ONCE_PX
+            raise _unavailable_error(torch.device(engine.device), error) from error
+        self._device = self._weight.device  # with its index: plain "cuda" depends on the thread
+        self._batch_px = MAX_BATCH_PX
 
     @torch.inference_mode()
-    def look(
-        self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
+    def extract(
+        self, images: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
     ) -> list[FrameFeatures]:
-        """Look at pictures of one shape; out of memory, the batch is halved.
+        """Extract the features of images of one shape; on CUDA OOM, halve the batch.
+
+        Args:
+            images: (h, w, 3) uint8 each, on the GPU.
+            weights: (rows, columns) float32 each, weight of each cell.
 
         Raises:
-            GpuError: The GPU does not answer any more, or has no room for one picture.
+            GpuError: The GPU does not respond, or has no room for a single image.
         """
         try:
-            with _HANDING_OVER:
-                counts = _sent(np.stack(weights), self._device).unbind()
-                seen = list(self._in_batches(pictures, counts))
-                back = [[one.to("cpu", non_blocking=True) for one in both] for both in seen]
-                arrived = _mark(self._device)
-            arrived()
+            with _SUBMIT_LOCK:
+                cell_weights = _copy_to_device(np.stack(weights), self._device).unbind()
+                batches = list(self._iter_batches(images, cell_weights))
+                copies = [[t.to("cpu", non_blocking=True) for t in batch] for batch in batches]
+                wait = _record_event(self._device)
+            wait()
         except torch.OutOfMemoryError as error:
-            raise _full(self._device, pictures[0].shape) from error
-        except RuntimeError as error:  # what went wrong on a GPU is heard of when it is waited for
-            raise _lost(self._device, error) from error
-        found = ((total.numpy(), by_cell.numpy()) for total, by_cell in back)
-        return [FrameFeatures(*one) for batch in found for one in zip(*batch, strict=True)]
+            raise _memory_error(self._device, images[0].shape) from error
+        except RuntimeError as error:  # CUDA errors surface at synchronisation
+            raise _unavailable_error(self._device, error) from error
+        arrays = ((total.numpy(), by_cell.numpy()) for total, by_cell in copies)
+        return [FrameFeatures(*row) for batch in arrays for row in zip(*batch, strict=True)]
 
-    def _in_batches(
-        self, pictures: Sequence[Tensor], counts: Sequence[Tensor]
+    def _iter_batches(
+        self, images: Sequence[Tensor], cell_weights: Sequence[Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         start = 0
-        while start < len(pictures):
-            batch = _batch(pictures[0], self._at_once_px)
-            some = range(start, min(start + batch, len(pictures)))
-            seen = self._tried(pictures, counts, some, batch)
-            if seen is None:
-                self._at_once_px = batch // 2 * _pixels(pictures[0])
+        while start < len(images):
+            batch = _batch_size(images[0], self._batch_px)
+            indices = range(start, min(start + batch, len(images)))
+            outputs = self._try_batch(images, cell_weights, indices, batch)
+            if outputs is None:
+                self._batch_px = batch // 2 * _count_pixels(images[0])
                 torch.cuda.empty_cache()
                 continue
-            yield seen[0][: len(some)], seen[1][: len(some)]
+            yield outputs[0][: len(indices)], outputs[1][: len(indices)]
             start += batch
 
-    def _tried(
-        self, pictures: Sequence[Tensor], counts: Sequence[Tensor], some: range, batch: int
+    def _try_batch(
+        self, images: Sequence[Tensor], cell_weights: Sequence[Tensor], indices: range, batch: int
     ) -> tuple[Tensor, Tensor] | None:
-        """Look at a batch; None if there is no room for so many.
+        """Run a batch; return None if it does not fit into memory.
 
-        What did not fit is held by its error alone, so it is gone when this has returned.
+        Must remain a function: the traceback of the error refers to the tensors that did not fit,
+        and they are freed only when this frame is gone.
         """
         try:
-            return self._seen(pictures, counts, some, batch)
+            return self._run_batch(images, cell_weights, indices, batch)
         except torch.OutOfMemoryError:
             if batch == 1:
                 raise
         return None
 
-    def _seen(
-        self, pictures: Sequence[Tensor], counts: Sequence[Tensor], some: range, batch: int
+    def _run_batch(
+        self, images: Sequence[Tensor], cell_weights: Sequence[Tensor], indices: range, batch: int
     ) -> tuple[Tensor, Tensor]:
-        """Look at a batch, filled up with its last picture.
+        """Run a batch, padded to `batch` images by repeating the last one.
 
         Returns:
-            (batch, c) and (batch, k, rows, columns), as in `Glimpse`.
+            (batch, c) and (batch, k, rows, columns), as in `FrameFeatures`.
         """
-        filled = [*some, *[some[-1]] * (batch - len(some))]
-        given = torch.stack([pictures[at] for at in filled])
+        padded = [*indices, *[indices[-1]] * (batch - len(indices))]
+        pixels = torch.stack([images[at] for at in padded])
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._low):
-            maps = self._eye(given)
+            maps = self._encoder(pixels)  # (batch, c, rows, columns)
         flat = maps.flatten(2).double()  # (batch, c, cells)
-        by_cell = (self._weight @ flat + self._offset).float()
-        count = torch.stack([counts[at] for at in filled])
-        total = flat @ count.flatten(1).double().unsqueeze(2)
+        by_cell = (self._weight @ flat + self._offset).float()  # (batch, k, cells)
+        weight = torch.stack([cell_weights[at] for at in padded])
+        total = flat @ weight.flatten(1).double().unsqueeze(2)  # (batch, c, 1)
         return total.squeeze(2), by_cell.reshape(*by_cell.shape[:2], *maps.shape[2:])
 
 
-def _pixels(picture: Tensor) -> int:
-    return picture.shape[0] * picture.shape[1]
+def _count_pixels(image: Tensor) -> int:
+    return image.shape[0] * image.shape[1]
 
 
-def _batch(picture: Tensor, at_once_px: int) -> int:
-    """Say how many pictures of a shape are looked at at once."""
-    return max(1, min(BATCH, at_once_px // _pixels(picture)))
+def _batch_size(image: Tensor, batch_px: int) -> int:
+    """Return the number of images of a shape per batch."""
+    return max(1, min(MAX_BATCH, batch_px // _count_pixels(image)))
 
 
-def _sent(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    """Send an array to a device without waiting for what that is doing."""
-    here = torch.from_numpy(array)
-    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
+def _copy_to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Copy an array to a device asynchronously, through pinned memory."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def _mark(device: torch.device) -> Callable[[], None]:
-    """Give what waits until all that was handed over so far is done; the processor is free then."""
+def _record_event(device: torch.device) -> Callable[[], None]:
+    """Record an event on the current stream; return a function that waits for it.
+
+    The event blocks instead of spinning, so the CPU is free during the wait.
+    """
     if device.type != "cuda":
         return lambda: None
-    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-    done.record(torch.cuda.current_stream(device))
-    return done.synchronize
+    event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event.synchronize
 
 
-def _full(device: torch.device, shape: Sequence[int]) -> GpuError:
+def _memory_error(device: torch.device, shape: Sequence[int]) -> GpuError:
     return GpuError(
         f"The GPU {device} has no room for one picture of {shape[1]} × {shape[0]} px; end what "
         "else runs on it, or set model.device to cpu."
     )
 
 
-def _lost(device: torch.device, error: RuntimeError) -> GpuError:
+def _unavailable_error(device: torch.device, error: RuntimeError) -> GpuError:
     return GpuError(
         f"The GPU {device} does not answer any more ({error}); start the agent again, or set "
         "model.device to cpu."

@@ -1,9 +1,7 @@
-"""Run a network on this machine's best engine, with the same answer for the same picture.
+"""Inference engines: selection of OpenVINO or PyTorch, and the runners for a CPU.
 
-In:  an `Eye` and frames of one shape. Out: a `Glimpse` of each. Next: `gaze`.
-On a CPU OpenVINO answers, one picture at a time, so a batch cannot change an answer; its
-precision is always said explicitly, since its own default differs between processors. Without
-OpenVINO PyTorch answers, and on a GPU too (`gpu`).
+CPU runners process one image at a time, so results do not depend on the batch. The precision is
+always passed to OpenVINO explicitly, because its default differs between processors.
 """
 
 from __future__ import annotations
@@ -37,17 +35,18 @@ if TYPE_CHECKING:
     from model.networks.encoder import Encoder
     from model.networks.schemes import HeadLayer
 
-_CONVERTING = Lock()
+_CONVERSION_LOCK = Lock()
+"""Held during conversion, which changes process-wide warning filters and the root logger."""
 
-_NOTHING_KEPT = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
-"""OpenVINO keeps what it prepared for 5000 layers of the shapes it has seen, about 2 MB a shape.
-Crops come in every size, so a service would grow for weeks. Measured, EfficientNet-Lite0, after 100
-shapes: 659 MB, without it 432 MB and as fast, also where two shapes alternate."""
+_NO_RUNTIME_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
+"""Disables OpenVINO's cache of 5000 prepared layers, about 2 MB per input shape. Crops have any
+shape, so the memory of a service would grow for weeks. MEASURED, EfficientNet-Lite0 after 100
+shapes: 659 MB with the cache, 432 MB without it, as fast, also for two alternating shapes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What runs networks here.
+    """The library, device and precision that run the networks.
 
     Args:
         name: "openvino" or "pytorch".
@@ -61,22 +60,21 @@ class Engine:
 
     @property
     def label(self) -> str:
-        """What is stored with a result, such as "openvino cpu"."""
+        """Name and device as stored with a result, such as "openvino cpu"."""
         return f"{self.name} {self.device}"
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is a GPU."""
+        """Whether the device is a GPU."""
         return self.device.startswith("cuda")
 
 
 class FrameFeatures(NamedTuple):
-    """What a network saw of one picture.
+    """Output of one encoder and its heads for one frame.
 
     Args:
-        total: (c,) float64, its features summed over all cells, each as much as it counts.
-        by_cell: (k, rows, columns) float32, the logits that every cell would have as a field of its
-            own, of all heads that look through it.
+        total: (c,) float64, weighted sum of the features over all cells.
+        by_cell: (k, rows, columns) float32, logits of every cell for all heads of the encoder.
     """
 
     total: NDArray[np.float64]
@@ -84,16 +82,16 @@ class FrameFeatures(NamedTuple):
 
 
 class Runner(Protocol):
-    """Runs one network."""
+    """One encoder with its heads, ready for inference."""
 
-    def look(
-        self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
+    def extract(
+        self, images: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
     ) -> list[FrameFeatures]:
-        """Look at pictures of one shape.
+        """Extract the features of images of one shape.
 
         Args:
-            pictures: (h, w, 3) uint8 each, RGB, sides multiples of 32, where the network runs.
-            weights: (rows, columns) float32 each: how much its cells count.
+            images: (h, w, 3) uint8 each, RGB, sides multiples of 32, on the encoder's device.
+            weights: (rows, columns) float32 each, weight of each cell in [0, 1].
         """
         ...
 
@@ -101,18 +99,19 @@ class Runner(Protocol):
 def choose_engine(
     device: str = "auto", precision: str = "auto", archs: Collection[str] = ()
 ) -> Engine:
-    """Say which engine, device and precision will be used here.
+    """Choose the engine, device and precision for this machine.
+
+    "auto" selects bf16 only where the hardware has it: on any such GPU, on a CPU for ResNets alone.
+    MEASURED on a CPU: ResNets become two to four times faster and probabilities differ by less than
+    0.02; those of EfficientNet-Lite0 differ by up to 0.05.
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:N"; "pytorch" is the CPU without OpenVINO.
-        precision: "auto", "fp32", "bf16" or "int8", which only OpenVINO on a CPU counts in.
-        archs: What will run. On a processor with bf16 in hardware "auto" takes it for ResNets,
-            which become two to four times faster and differ by less than 0.02; for the others it
-            stays with fp32: EfficientNet-Lite0 differs by up to 0.05 (measured). On a GPU it takes
-            bf16 where that is in hardware.
+        precision: "auto", "fp32", "bf16" or "int8"; "int8" requires OpenVINO on a CPU.
+        archs: Architectures that will run.
 
     Raises:
-        ModelError: The device is not there, or the precision is unknown.
+        ModelError: The device does not exist, or the precision is unknown or not available on it.
     """
     if precision not in ("auto", "fp32", "bf16", "int8"):
         raise ModelError(f"There is no precision {precision!r}; known are auto, fp32, bf16, int8.")
@@ -125,22 +124,22 @@ def choose_engine(
             "model.precision to auto."
         )
     if device == "pytorch":
-        return Engine("pytorch", "cpu", _for_cpu(precision, archs))
+        return Engine("pytorch", "cpu", _choose_cpu_precision(precision, archs))
     if re.fullmatch(r"cuda(:\d+)?", device):
-        return Engine("pytorch", device, _for_gpu(device, precision))
+        return Engine("pytorch", device, _choose_gpu_precision(device, precision))
     if device != "cpu":
         raise ModelError(
             f"There is no device {device!r}; known are auto, cpu, pytorch, cuda, cuda:N."
         )
     name = "openvino" if _openvino() is not None else "pytorch"
-    return Engine(name, "cpu", _for_cpu(precision, archs))
+    return Engine(name, "cpu", _choose_cpu_precision(precision, archs))
 
 
-def _for_gpu(device: str, precision: str) -> str:
+def _choose_gpu_precision(device: str, precision: str) -> str:
     if not torch.cuda.is_available():
         raise ModelError(f"There is no GPU for device {device!r} here; set device to auto.")
-    count, number = torch.cuda.device_count(), torch.device(device).index
-    if number is not None and number >= count:
+    count, index = torch.cuda.device_count(), torch.device(device).index
+    if index is not None and index >= count:
         raise ModelError(
             f"There is no device {device!r} here: GPUs are counted from cuda:0 to cuda:{count - 1}."
         )
@@ -149,18 +148,18 @@ def _for_gpu(device: str, precision: str) -> str:
     return "bf16" if has_bf16(device) else "fp32"
 
 
-def _for_cpu(precision: str, archs: Collection[str]) -> str:
+def _choose_cpu_precision(precision: str, archs: Collection[str]) -> str:
     if precision != "auto":
         return precision
-    pays = bool(archs) and all(arch.startswith("resnet") for arch in archs)
-    return "bf16" if pays and has_bf16() else "fp32"
+    is_resnet = bool(archs) and all(arch.startswith("resnet") for arch in archs)
+    return "bf16" if is_resnet and has_bf16() else "fp32"
 
 
 def has_bf16(device: str = "cpu") -> bool:
-    """Say whether bf16 matrices are multiplied in hardware there.
+    """Return whether a device multiplies bf16 matrices in hardware.
 
-    A processor does with AMX, a GPU from Ampere on (compute capability 8); PyTorch imitates bf16 on
-    older ones, and calls that supported.
+    CPUs do with AMX, GPUs from Ampere on (compute capability 8). `torch.cuda.is_bf16_supported`
+    cannot be used: it is also true where PyTorch emulates bf16.
     """
     if device.startswith("cuda"):
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -169,36 +168,39 @@ def has_bf16(device: str = "cpu") -> bool:
 
 
 def build_runner(
-    eye: Encoder, engine: Engine, cache: Path | None = None
+    encoder: Encoder, engine: Engine, cache: Path | None = None
 ) -> TorchRunner | OpenVinoRunner:
-    """Make a network ready to run on a CPU.
+    """Compile an encoder for a CPU.
 
     Args:
-        eye: The network, in eval mode.
+        encoder: The network, in eval mode.
         engine: From `choose_engine`.
-        cache: Folder for OpenVINO's compiled form, or None; it may be deleted at any time.
+        cache: Folder for OpenVINO's compiled models, or None; it may be deleted at any time.
     """
     if engine.name == "openvino":
-        return OpenVinoRunner(eye, engine, cache)
-    return TorchRunner(eye, engine)
+        return OpenVinoRunner(encoder, engine, cache)
+    return TorchRunner(encoder, engine)
 
 
 class SequentialRunner:
-    """A CPU's way: one picture after the other, so that company changes no answer."""
+    """Runner for a CPU: one image after the other, so results do not depend on the batch."""
 
     def __init__(self, network: TorchRunner | OpenVinoRunner, layer: HeadLayer) -> None:
         self.network, self._layer = network, layer
 
-    def look(
-        self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
+    def extract(
+        self, images: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
     ) -> list[FrameFeatures]:
-        """Look at pictures of one shape."""
+        """Extract the features of images of one shape."""
         return [
-            self._seen(one.numpy(), weight) for one, weight in zip(pictures, weights, strict=True)
+            self._extract_frame(image.numpy(), weight)
+            for image, weight in zip(images, weights, strict=True)
         ]
 
-    def _seen(self, picture: NDArray[np.uint8], weight: NDArray[np.float32]) -> FrameFeatures:
-        (features,) = self.network.features(picture[None])
+    def _extract_frame(
+        self, image: NDArray[np.uint8], weight: NDArray[np.float32]
+    ) -> FrameFeatures:
+        (features,) = self.network.features(image[None])  # (c, rows, columns)
         total = np.einsum("chw,hw->c", features, weight, dtype=np.float64)
         return FrameFeatures(total, logits_by_cell(features, self._layer))
 
@@ -206,13 +208,13 @@ class SequentialRunner:
 class TorchRunner:
     """PyTorch on a CPU."""
 
-    def __init__(self, eye: Encoder, engine: Engine) -> None:
+    def __init__(self, encoder: Encoder, engine: Engine) -> None:
         self._low = engine.precision == "bf16"
-        self._eye = _on_cpu(eye, low=self._low)
+        self._encoder = _optimize_for_cpu(encoder, low=self._low)
 
     @torch.inference_mode()
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the feature maps, one picture at a time.
+        """Compute feature maps, one image at a time.
 
         Args:
             pixels: (n, h, w, 3) uint8, RGB, sides multiples of 32.
@@ -221,84 +223,88 @@ class TorchRunner:
             (n, c, rows, columns) float32.
         """
         with torch.autocast("cpu", torch.bfloat16, enabled=self._low):
-            maps = [self._eye(torch.from_numpy(np.ascontiguousarray(one[None]))) for one in pixels]
-        found: NDArray[np.float32] = torch.cat(maps).float().numpy()
-        return found
+            maps = [
+                self._encoder(torch.from_numpy(np.ascontiguousarray(image[None])))
+                for image in pixels
+            ]
+        features: NDArray[np.float32] = torch.cat(maps).float().numpy()
+        return features
 
 
-def _on_cpu(eye: Encoder, *, low: bool) -> Callable[[Tensor], Tensor]:
-    """Make a network quick on a CPU: norms folded into convolutions, then bf16 or one frozen graph.
+def _optimize_for_cpu(encoder: Encoder, *, low: bool) -> Callable[[Tensor], Tensor]:
+    """Fold batch norms into convolutions, then convert to bf16 (`low`) or to a frozen graph.
 
-    Against eager PyTorch on one core: EfficientNet-Lite0 in fp32 1.8 times as fast, ResNet-18 in
-    bf16 2.7 times (measured at 640 × 480 px).
+    MEASURED against eager PyTorch on one core at 640 × 480 px: EfficientNet-Lite0 in fp32 1.8 times
+    as fast, ResNet-18 in bf16 2.7 times.
     """
-    ready = fold_batch_norm(eye)
+    ready = fold_batch_norm(encoder)
     if low:
         ready.backbone.to(torch.bfloat16)
         ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return ready
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    with _CONVERTING, warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # torch deprecates tracing, and has nothing as quick yet
+    with _CONVERSION_LOCK, warnings.catch_warnings(), torch.inference_mode():
+        # Tracing is deprecated; torch has no equally fast replacement yet.
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(ready, example)  # type: ignore[no-untyped-call]
         graph = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
     return cast("Callable[[Tensor], Tensor]", graph)
 
 
-def fold_batch_norm(eye: Encoder) -> Encoder:
-    """Copy a network to the CPU, every batch norm folded into the convolution right before it."""
-    ready = copy.deepcopy(eye).cpu().eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+def fold_batch_norm(encoder: Encoder) -> Encoder:
+    """Copy an encoder to the CPU with every batch norm folded into the preceding convolution."""
+    ready = copy.deepcopy(encoder).cpu().eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
     for parent in ready.modules():
-        before = ""
+        conv_name = ""  # of the child right before this one, if it is a convolution
         for name, child in list(parent.named_children()):
-            if before and isinstance(child, nn.BatchNorm2d):
-                conv = getattr(parent, before)
-                setattr(parent, before, fuse_conv_bn_eval(conv, child))
+            if conv_name and isinstance(child, nn.BatchNorm2d):
+                conv = getattr(parent, conv_name)
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, child))
                 setattr(parent, name, nn.Identity())
-            before = name if isinstance(child, nn.Conv2d) else ""
+            conv_name = name if isinstance(child, nn.Conv2d) else ""
     return ready
 
 
 class OpenVinoRunner:
-    """OpenVINO on the CPU, compiled once for pictures of every shape.
+    """OpenVINO on the CPU, compiled once for images of every shape.
 
-    Its answer for a shape is bit for bit that of a form compiled for that shape alone, and as fast
-    (measured: EfficientNet-Lite0 and ResNet-18, fp32 and bf16); a new shape costs a few hundredths
-    of a second.
+    MEASURED with EfficientNet-Lite0 and ResNet-18 in fp32 and bf16: results are bit for bit those
+    of a model compiled for one shape, at the same speed; a new shape costs a few hundredths of a
+    second.
     """
 
-    def __init__(self, eye: nn.Module, engine: Engine, cache: Path | None) -> None:
+    def __init__(self, network: nn.Module, engine: Engine, cache: Path | None) -> None:
         core = _openvino().Core()
-        if cache is not None and _writable(cache):
+        if cache is not None and _is_writable(cache):
             core.set_property({"CACHE_DIR": str(cache)})
         hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if engine.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        model = _convert_to_openvino(eye)
+        model = _convert_to_openvino(network)
         try:
-            compiled = core.compile_model(model, "CPU", {**hints, **_NOTHING_KEPT})
-        except RuntimeError:  # the name is no promise of OpenVINO's: a version may not know it
+            compiled = core.compile_model(model, "CPU", {**hints, **_NO_RUNTIME_CACHE})
+        except RuntimeError:  # the property's name is not guaranteed; a version may not know it
             compiled = core.compile_model(model, "CPU", hints)
         self._request = compiled.create_infer_request()
         self._lock = Lock()
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the feature maps, one picture at a time."""
+        """Compute feature maps of (n, h, w, 3) uint8 images, one image at a time."""
         with self._lock:
-            found = [np.array(self._request.infer({0: one[None]})[0]) for one in pixels]
-        return np.concatenate(found, axis=0)
+            maps = [np.array(self._request.infer({0: image[None]})[0]) for image in pixels]
+        return np.concatenate(maps, axis=0)
 
-    def maps(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Give every map that the network gives of one picture, (h, w, 3), without its batch."""
+    def maps(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Compute all output maps of one (h, w, 3) uint8 image, without the batch dimension."""
         with self._lock:
-            found = self._request.infer({0: picture[None]})
-            return [np.array(found[index][0]) for index in range(len(found))]
+            outputs = self._request.infer({0: image[None]})
+            return [np.array(outputs[index][0]) for index in range(len(outputs))]
 
 
-def _writable(folder: Path) -> bool:
-    """Say whether compiled forms can be kept there; without it every start compiles again."""
+def _is_writable(folder: Path) -> bool:
+    """Return whether compiled models can be cached in a folder; it is created if missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -306,19 +312,19 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _convert_to_openvino(eye: nn.Module) -> Any:
+def _convert_to_openvino(network: nn.Module) -> Any:
     openvino = _openvino()
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    with _CONVERTING, _root_logger_kept(), warnings.catch_warnings():
+    with _CONVERSION_LOCK, _preserve_root_logger(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracing that OpenVINO relies on
-        model = openvino.convert_model(eye.cpu().eval(), example_input=example)
+        model = openvino.convert_model(network.cpu().eval(), example_input=example)
     model.reshape([1, -1, -1, 3])
     return model
 
 
 @contextmanager
-def _root_logger_kept() -> Iterator[None]:
-    """Put the root logger back as it was: OpenVINO sets its level, and leaves it so when it raises.
+def _preserve_root_logger() -> Iterator[None]:
+    """Restore the root logger: OpenVINO sets its level, and does not reset it when it raises.
 
     Source:
         openvino 2026.4, tools/ovc/convert_impl.py, init_logger("ERROR").
@@ -333,7 +339,11 @@ def _root_logger_kept() -> Iterator[None]:
 
 
 def _openvino() -> Any:
-    """Import OpenVINO without its telemetry, which sends an event on import; None if absent."""
+    """Import OpenVINO without its telemetry, which sends an event on import.
+
+    Returns:
+        The module, or None if it is not installed.
+    """
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:

@@ -1,10 +1,8 @@
-"""Let a bundle's networks count in eight-bit integers, and say first what that costs.
+"""Static int8 quantisation of a bundle's networks, and the measurement of its accuracy loss.
 
-In:  a bundle's networks, and fields. Out: `Eight`, kept beside the bundle. Next: `classify`.
-On a processor with VNNI a ResNet is three times as quick so as in fp32. Ranges of activations are
-taken from the bundle's validation images; the loss is measured on its test images, and a bundle
-that would lose too much is not converted. Where an answer is closer than the measured difference,
-`classify` asks again in fp32.
+On a CPU with VNNI a ResNet in int8 is three times as fast as in fp32. Activation ranges come from
+the bundle's validation images; the loss is measured on its test images. A prediction whose margin
+is below twice the measured difference is recomputed in fp32.
 """
 
 from __future__ import annotations
@@ -32,27 +30,30 @@ if TYPE_CHECKING:
     from model.networks.schemes import Answer
 
 ActivationRanges = dict[str, tuple[float, float]]
-"""Convolution → smallest and largest value that it was given."""
+"""Name of a convolution → smallest and largest value of its input."""
 
 MAY_LOSE = 0.01
-"""Share of the test images that may be lost on balance."""
+"""Largest accepted net loss of accuracy, as a share of the test images."""
 
-_LEVELS, _HALF = 255, 127
+_ACTIVATION_MAX, _WEIGHT_MAX = 255, 127
+"""Activations are quantised to unsigned, weights to symmetric signed eight-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Int8Calibration:
-    """How a bundle counts in eight bits, and what it costs.
+    """Activation ranges of a bundle, and the measured effect of int8.
+
+    Its field names are keys of the stored JSON file.
 
     Args:
-        bundle: Its name.
-        ranges: Network → its `Ranges`.
-        n: Test images that it was measured on.
-        again: Share of them that are so close that fp32 is asked again.
-        same: Share of them that get the same code as in fp32, once that was done.
-        lost: Share of them that is lost on balance, below 0 where some are won.
-        most_lost: Its one-sided upper 95 % limit.
-        difference: How far a probability lies from that in fp32, for 99 of 100 images at most.
+        bundle: Name of the bundle.
+        ranges: Name of an encoder → its activation ranges.
+        n: Number of test images of the measurement.
+        again: Share of them with a margin so small that fp32 recomputes them.
+        same: Share of them with the same code as in fp32 after the recomputation.
+        lost: Net loss of accuracy as a share of the test images; negative is a gain.
+        most_lost: One-sided upper 95 % limit of `lost`.
+        difference: 99th percentile of the largest change of a probability against fp32.
     """
 
     bundle: str
@@ -65,7 +66,7 @@ class Int8Calibration:
     difference: float = 0.0
 
     def sentence(self) -> str:
-        """Say what it costs."""
+        """Format the measured effect as a sentence fragment."""
         return (
             f"in int8, probabilities of {self.n} test micrographs lie within {self.difference:.3f} "
             f"of those in fp32; {100 * self.again:.0f} % are closer than that and are asked again "
@@ -75,18 +76,21 @@ class Int8Calibration:
 
 
 def load_int8_calibration(bundle: Path) -> Int8Calibration:
-    """Read how a bundle counts in eight bits.
+    """Load the int8 calibration of a bundle.
+
+    Args:
+        bundle: The bundle's folder.
 
     Raises:
-        ModelError: It was not converted, or the file is no such.
+        ModelError: The bundle was not converted, or the file is invalid.
     """
     try:
         document = json.loads(calibration_path(bundle).read_bytes())
         ranges = {
-            eye: {name: (float(low), float(high)) for name, (low, high) in found.items()}
-            for eye, found in document["ranges"].items()
+            encoder: {name: (float(low), float(high)) for name, (low, high) in layers.items()}
+            for encoder, layers in document["ranges"].items()
         }
-        eight = Int8Calibration(**{**document, "ranges": ranges})
+        calibration = Int8Calibration(**{**document, "ranges": ranges})
     except FileNotFoundError as error:
         raise ModelError(
             f"The bundle {bundle.name} has not been converted to int8; do it with: agent models "
@@ -96,167 +100,177 @@ def load_int8_calibration(bundle: Path) -> Int8Calibration:
         raise ModelError(
             f"{calibration_path(bundle)} cannot be used ({error}); convert {bundle.name} again."
         ) from error
-    if eight.bundle != bundle.name:
-        raise ModelError(f"{calibration_path(bundle)} is of another bundle, {eight.bundle}.")
-    return eight
+    if calibration.bundle != bundle.name:
+        raise ModelError(f"{calibration_path(bundle)} is of another bundle, {calibration.bundle}.")
+    return calibration
 
 
-def save_int8_calibration(eight: Int8Calibration, bundle: Path) -> Path:
-    """Write how a bundle counts in eight bits beside it, whole or not at all."""
-    place = calibration_path(bundle)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_suffix(".part")
-    part.write_text(json.dumps(asdict(eight), indent=1, sort_keys=True), encoding="utf-8")
-    part.replace(place)
-    return place
+def save_int8_calibration(calibration: Int8Calibration, bundle: Path) -> Path:
+    """Write the int8 calibration of a bundle atomically; return its path."""
+    path = calibration_path(bundle)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(asdict(calibration), indent=1, sort_keys=True), encoding="utf-8")
+    part.replace(path)
+    return path
 
 
 def calibration_path(bundle: Path) -> Path:
-    """Say where it lies; the bundle itself is never changed."""
+    """Return the path of the calibration, outside the bundle, which is never changed."""
     return bundle.parent / ".int8" / f"{bundle.name}.json"
 
 
-# ------------------------------------------------------------------ what it costs
+# ------------------------------------------------------------------ accuracy loss
 
 
 def measure_int8(
-    eight: Int8Calibration,
+    calibration: Int8Calibration,
     exact: Sequence[Answer],
     low: Sequence[Answer],
     codes: Sequence[str],
     groups: Sequence[str] = (),
 ) -> Int8Calibration:
-    """Say what the eight bits cost.
+    """Compute the accuracy loss of int8 against fp32 on labelled test images.
 
     Args:
-        eight: The ranges.
-        exact: What fp32 answers for each test image.
-        low: What int8 answers.
-        codes: Their true codes.
-        groups: Their specimens, () where each image is one.
+        calibration: Holds the bundle's name and the activation ranges.
+        exact: Predictions in fp32, one per test image.
+        low: Predictions in int8.
+        codes: True structure codes.
+        groups: Specimens of the images; () if each image is a specimen.
+
+    Returns:
+        The calibration with all figures filled in.
     """
     n = len(codes)
-    apart = [_apart(a, b) for a, b in zip(exact, low, strict=True)]
-    difference = float(np.quantile(apart, 0.99, method="higher"))  # the largest of few
-    close = [one.margin < 2 * difference for one in low]
-    was = [_code(one) for one in exact]
-    now = [a if asked else _code(b) for a, b, asked in zip(was, low, close, strict=True)]
-    told = list(zip(was, now, codes, strict=True))
-    lost = sum(a == true != b for a, b, true in told)
-    won = sum(b == true != a for a, b, true in told)
+    changes = [_compute_change(a, b) for a, b in zip(exact, low, strict=True)]
+    # With few images the quantile must not fall below the largest change.
+    difference = float(np.quantile(changes, 0.99, method="higher"))
+    is_close = [answer.margin < 2 * difference for answer in low]
+    before = [_best_code(answer) for answer in exact]
+    after = [
+        a if close else _best_code(b) for a, b, close in zip(before, low, is_close, strict=True)
+    ]
+    cases = list(zip(before, after, codes, strict=True))
+    lost = sum(a == true != b for a, b, true in cases)
+    won = sum(b == true != a for a, b, true in cases)
     return Int8Calibration(
-        bundle=eight.bundle,
-        ranges=eight.ranges,
+        bundle=calibration.bundle,
+        ranges=calibration.ranges,
         n=n,
-        again=sum(close) / n,
-        same=sum(a == b for a, b, _ in told) / n,
+        again=sum(is_close) / n,
+        same=sum(a == b for a, b, _ in cases) / n,
         lost=(lost - won) / n,
-        most_lost=_most_lost(told, groups or list(map(str, range(n)))) or 0.0,
+        most_lost=_compute_max_loss(cases, groups or list(map(str, range(n)))) or 0.0,
         difference=difference,
     )
 
 
-def _most_lost(told: Sequence[tuple[str, str, str]], groups: Sequence[str]) -> float | None:
+def _compute_max_loss(cases: Sequence[tuple[str, str, str]], groups: Sequence[str]) -> float | None:
+    """Compute the upper limit of the loss over (code before, code after, true code)."""
     by_group: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    for one, group in zip(told, groups, strict=True):
-        by_group[group].append(one)
-    some = list(by_group.values())
+    for case, group in zip(cases, groups, strict=True):
+        by_group[group].append(case)
+    clusters = list(by_group.values())
     return max_loss_in_clusters(
-        [sum(a == true != b for a, b, true in own) for own in some],
-        [sum(b == true != a for a, b, true in own) for own in some],
-        [len(own) for own in some],
+        [sum(a == true != b for a, b, true in cluster) for cluster in clusters],
+        [sum(b == true != a for a, b, true in cluster) for cluster in clusters],
+        [len(cluster) for cluster in clusters],
     )
 
 
-def _code(answer: Answer) -> str:
+def _best_code(answer: Answer) -> str:
     return "".join(answer.best)
 
 
-def _apart(first: Answer, second: Answer) -> float:
-    """Say how far two answers' probabilities lie apart; sizes count inside one subtype only."""
+def _compute_change(first: Answer, second: Answer) -> float:
+    """Compute the largest change of a probability; sizes are compared within one subtype only."""
     pairs = [(first.subtype, second.subtype)]
     if first.best[0] == second.best[0]:
         pairs.append((first.sizes, second.sizes))
-    return max(abs(share - b[name]) for a, b in pairs for name, share in a.items())
+    return max(abs(probability - b[name]) for a, b in pairs for name, probability in a.items())
 
 
-# ------------------------------------------------------------------ the networks
+# ------------------------------------------------------------------ quantisation
 
 
 def observe_ranges(
-    eye: Encoder, framing: Framing, fields: Iterable[Field]
+    encoder: Encoder, framing: Framing, fields: Iterable[Field]
 ) -> Iterator[ActivationRanges]:
-    """See what every convolution of a network is given; the last one counts.
+    """Yield the activation ranges of every convolution, more precise with each field.
 
     Args:
-        eye: The network, in eval mode.
-        framing: How fields become frames.
-        fields: Taught or validated on.
+        encoder: The network, in eval mode.
+        framing: Turns fields into frames.
+        fields: Calibration images, from the training or validation set.
 
     Yields:
-        After each field, the means of smallest and largest values until then.
+        After each field, the mean of the minima and the mean of the maxima so far; use the last.
     """
-    ready = fold_batch_norm(eye)
-    seen: dict[str, list[tuple[float, float]]] = {}
+    ready = fold_batch_norm(encoder)
+    observed: dict[str, list[tuple[float, float]]] = {}
 
-    def watched(name: str) -> Any:
-        def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            low, high = given[0].aminmax()
-            seen.setdefault(name, []).append((float(low), float(high)))
+    def make_hook(name: str) -> Any:
+        def record_range(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            low, high = inputs[0].aminmax()
+            observed.setdefault(name, []).append((float(low), float(high)))
 
-        return look
+        return record_range
 
-    for name, module in _convolutions(ready).items():
-        module.register_forward_pre_hook(watched(name))
+    for name, module in _list_convolutions(ready).items():
+        module.register_forward_pre_hook(make_hook(name))
     for field in fields:
         for frame in framing.frames(field):
             with torch.inference_mode():
                 ready(torch.from_numpy(frame.pixels[None]))
         yield {
             name: (float(np.mean([a for a, _ in pairs])), float(np.mean([b for _, b in pairs])))
-            for name, pairs in seen.items()
+            for name, pairs in observed.items()
         }
 
 
-def quantize(eye: Encoder, ranges: Mapping[str, tuple[float, float]]) -> Encoder:
-    """Give the same network with every convolution's input and weights rounded to eight bits.
+def quantize(encoder: Encoder, ranges: Mapping[str, tuple[float, float]]) -> Encoder:
+    """Insert fake quantisation of inputs and weights into a copy of an encoder.
 
-    An engine that sees the roundings multiplies integers instead. What lies behind the last map
-    that is used has no range, and is left as it is.
+    OpenVINO recognises the fake quantisation and runs those convolutions in integers. Convolutions
+    without a range are left in fp32: they follow the last tapped feature map.
 
     Source:
         Jacob et al. 2018, arXiv:1712.05877: one range per tensor of activations, one scale per
         output channel of weights, which stay symmetric.
     """
-    ready = fold_batch_norm(eye)
-    for name, conv in _convolutions(ready).items():
+    ready = fold_batch_norm(encoder)
+    for name, conv in _list_convolutions(ready).items():
         if name not in ranges:
             continue
         path, _, leaf = name.rpartition(".")
-        parametrize.register_parametrization(conv, "weight", _RoundedWeight(conv.weight))
-        setattr(ready.get_submodule(path), leaf, nn.Sequential(_Rounded(*ranges[name]), conv))
+        parametrize.register_parametrization(conv, "weight", _FakeQuantizedWeight(conv.weight))
+        quantized_input = _FakeQuantizedInput(*ranges[name])
+        setattr(ready.get_submodule(path), leaf, nn.Sequential(quantized_input, conv))
     return ready
 
 
-def _convolutions(eye: nn.Module) -> dict[str, nn.Conv2d]:
-    return {name: one for name, one in eye.named_modules() if isinstance(one, nn.Conv2d)}
+def _list_convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
+    return {
+        name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)
+    }
 
 
-class _Rounded(nn.Module):
+class _FakeQuantizedInput(nn.Module):
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        low, high = min(low, 0.0), max(high, 0.0)  # zero stays zero: padding is zero
-        self._scale = (high - low) / _LEVELS or 1.0
+        low, high = min(low, 0.0), max(high, 0.0)  # padding must stay exactly 0
+        self._scale = (high - low) / _ACTIVATION_MAX or 1.0
         self._zero = round(-low / self._scale)
 
-    def forward(self, given: Tensor) -> Tensor:
-        return torch.fake_quantize_per_tensor_affine(given, self._scale, self._zero, 0, _LEVELS)
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(x, self._scale, self._zero, 0, _ACTIVATION_MAX)
 
 
-class _RoundedWeight(nn.Module):
+class _FakeQuantizedWeight(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        scale = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / _HALF
+        scale = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / _WEIGHT_MAX
         self.register_buffer("scale", scale)
         self.register_buffer("zero", torch.zeros(len(scale), dtype=torch.int32))
         self.scale: Tensor
@@ -264,5 +278,5 @@ class _RoundedWeight(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         return torch.fake_quantize_per_channel_affine(
-            weight, self.scale, self.zero, 0, -_HALF, _HALF
+            weight, self.scale, self.zero, 0, -_WEIGHT_MAX, _WEIGHT_MAX
         )

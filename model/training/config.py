@@ -1,7 +1,4 @@
-"""Say how a bundle is to be taught: one place for every choice, and the defaults.
-
-In:  what a person asked for. Out: a `Plan`. Next: `training`.
-"""
+"""Training configuration: every option with its default."""
 
 from __future__ import annotations
 
@@ -20,47 +17,47 @@ if TYPE_CHECKING:
 IMBALANCES = ("oversample", "weighted", "sqrt", "none")
 LOSSES = ("ce", "ordinal")
 SCHEDULES = ("cosine", "step")
-"""Whether a learning rate falls smoothly to zero, or to a tenth at two and at three thirds."""
+"""Learning rate: cosine decay to zero, or divided by ten after each third of the steps."""
 
 STARTS = ("probe", "random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """How a bundle is taught.
+    """How a bundle is trained.
 
     Args:
-        taxonomy: What there is to tell apart.
+        taxonomy: Subtypes and sizes to distinguish.
         scheme: "two-stage", "global" or "multi-head".
-        arch: One of `network.ARCHITECTURES`.
-        subtype_arch: Another one for the subtype network of "two-stage", or None.
-        size_arch: Another one for the size networks of "two-stage", or None.
-        taps: Which of the backbone's four maps are used; None: the last, or for a frozen
-            EfficientNet-Lite0 the third, which tells textures better.
-        frozen: Leave the backbone as it is and learn only the heads.
+        arch: One of `ARCHITECTURES`.
+        subtype_arch: Architecture of the subtype network of "two-stage", or None for `arch`.
+        size_arch: Architecture of the size networks of "two-stage", or None for `arch`.
+        taps: Indices of the backbone stages (0 to 3) that are used; None: the last, or for a frozen
+            EfficientNet-Lite0 the third, which separates textures better.
+        frozen: Whether the backbone is frozen and only the heads are fitted.
         framing: "mirror", "resize", "tile" or "scale".
-        frame_px: Side of a frame; for "scale" the largest side.
-        um_per_px: Pixel size that "scale" brings every field to, in µm.
-        epochs: At most this many passes over the training images.
-        patience: Stop after this many epochs without a better validation loss.
+        frame_px: Side of a frame, px; for "scale" the largest side.
+        um_per_px: Pixel size that "scale" resamples every field to, µm.
+        epochs: Largest number of passes over the training images.
+        patience: Stop after this many epochs without a lower validation loss.
         batch: Images per step.
-        learning_rate: Of the backbone; heads learn ten times faster.
-        schedule: "cosine" or "step".
-        start: "probe": heads are first fitted on the untouched network, so that the first steps
-            do not spoil what it knows, if it knows anything; "random": as in the paper.
+        learning_rate: Of the backbone; the heads use ten times as much.
+        schedule: Learning-rate schedule, "cosine" or "step".
+        start: "probe": a pretrained network's heads are first fitted to its frozen features, so
+            that the first steps do not distort them; "random": as in the paper.
         imbalance: "oversample", "weighted", "sqrt" or "none".
-        loss: "ce" or "ordinal" (for sizes: some doubt between neighbours).
-        views: With a frozen backbone, how many ways each training image is shown.
-        rotate: Whether training images are also turned by any angle.
-        seed: Of everything that is drawn by chance.
-        weights: A file with the backbone's weights, or None.
-        shares: Of training, validation and test images.
-        group_by: What the examples' groups are, "" for specimens; only recorded here.
-        without: Structure codes that are not taught this time, though the taxonomy knows them.
-        mixed_groups: Whether a group may hold several subtypes, as a plant or microscope does.
+        loss: "ce" or "ordinal" (label smoothing, for sizes between neighbours).
+        views: With a frozen backbone, augmented views per training image.
+        rotate: Whether augmentation includes rotation by any angle.
+        seed: Of every random draw.
+        weights: File with the backbone's weights, or None.
+        shares: Shares of training, validation and test images.
+        group_by: What the groups of the examples are, "" for specimens; only recorded.
+        without: Structure codes that are not trained this time, though the taxonomy has them.
+        mixed_groups: Whether a group may hold several subtypes, as a plant or a microscope does.
         device: "auto", "cpu", "cuda".
-        precision: "auto", "fp32" or "bf16", for training the whole network.
-        alpha: Share of ordinary fields that may be flagged as strange, for the evaluation.
+        precision: "auto", "fp32" or "bf16", for fine-tuning.
+        alpha: Alarm rate for the evaluation: share of good fields that may be flagged.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -94,7 +91,7 @@ class TrainingConfig:
     alpha: float = 0.02
 
     def __post_init__(self) -> None:
-        for name, value, known in (
+        for name, value, allowed in (
             ("scheme", self.scheme, SCHEMES),
             ("framing", self.framing, FRAMINGS),
             ("imbalance", self.imbalance, IMBALANCES),
@@ -103,45 +100,47 @@ class TrainingConfig:
             ("start", self.start, STARTS),
             *(("arch", self.arch_of(head), ARCHITECTURES) for head in ("subtype", size_head("?"))),
         ):
-            if value not in known:
-                raise TrainingError(f"There is no {name} {value!r}; known are {', '.join(known)}.")
+            if value not in allowed:
+                raise TrainingError(
+                    f"There is no {name} {value!r}; known are {', '.join(allowed)}."
+                )
 
     def arch_of(self, head: str) -> str:
-        """Say through which architecture a head looks."""
+        """Return the architecture of the network that a head uses."""
         if self.scheme != "two-stage":
             return self.arch
         chosen = self.subtype_arch if head == "subtype" else self.size_arch
         return chosen or self.arch
 
     def weights_of(self, arch: str) -> Path | None:
-        """Say which weights an architecture gets: a file named for another one is not for it."""
+        """Return the weights file for an architecture, or None if it is named for another one."""
         if self.weights is None:
             return None
-        named = [known for known in ARCHITECTURES if known in self.weights.name]
-        return self.weights if not named or arch in named else None
+        named_archs = [name for name in ARCHITECTURES if name in self.weights.name]
+        return self.weights if not named_archs or arch in named_archs else None
 
     def taps_of(self, arch: str) -> tuple[int, ...]:
-        """Say which of an architecture's maps are used."""
+        """Return the indices of the stages of an architecture that are used."""
         if self.taps is not None:
             return self.taps
         return (2,) if arch == "efficientnet-lite0" and self.frozen else (3,)
 
     def as_json(self) -> dict[str, Any]:
-        """Give it for the record: without the taxonomy, and of the weights only the file's name."""
-        document = {k: v for k, v in asdict(self).items() if k != "taxonomy"}
+        """Return the options for the training record, without taxonomy and folder of `weights`."""
+        document = {key: value for key, value in asdict(self).items() if key != "taxonomy"}
         document["weights"] = self.weights.name if self.weights else None
         return document
 
 
 def quick_config(**changes: Any) -> TrainingConfig:
-    """Give the plan for a PC without a GPU and for few images: minutes instead of hours.
+    """Return the configuration for a PC without a GPU and for few images: minutes instead of hours.
 
-    A frozen EfficientNet-Lite0, whose weights come with the installation; every field brought to
-    0.2 µm per pixel, beyond which light shows nothing finer; two stages of heads through the one
-    network. On a look drawn by another program 0.2 µm had 116 of 120 right, 0.25 µm 112 and 0.4 µm
-    110; the demo's look and a third one were told apart as well at 0.4 as at 0.25 µm.
+    A frozen EfficientNet-Lite0, whose weights are installed; every field is resampled to 0.2 µm per
+    pixel, near the resolution of light microscopy; two stages of heads on one network. MEASURED on
+    images of another drawing program: 116 of 120 correct at 0.2 µm, 112 at 0.25 µm, 110 at 0.4 µm;
+    on the demo's images and a third style 0.4 and 0.25 µm were equal.
     """
-    plan = TrainingConfig(
+    config = TrainingConfig(
         arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.2, views=2
     )
-    return replace(plan, **changes)
+    return replace(config, **changes)

@@ -1,8 +1,4 @@
-"""Look at every labelled image once before any network does.
-
-In:  a `Split`. Out: how fields are framed, on what a bundle is validated, which test images are
-too easy. Next: `training`.
-"""
+"""Inspect every labelled image once before training: pixel sizes, scope, copies."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.near_duplicates import ComparedImage, near_duplicates, signature
+from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks
 from model.data.splits import SIDES
 from model.framing import Framing
 
@@ -23,52 +19,54 @@ if TYPE_CHECKING:
 
 
 class DatasetSummary:
-    """What is learned from looking at every image once.
+    """Pixel sizes, scope and near-duplicates of the examples of a split.
 
     Args:
-        sides: The images, and which side of the split each is on.
+        sides: The split.
     """
 
     def __init__(self, sides: Split) -> None:
         self._sides = sides
         self._um_per_px: list[float] = []
-        self._looked: list[ComparedImage] = []
+        self._compared: list[ComparedImage] = []
 
-    def look(self) -> Iterator[int]:
-        """Look at every image; gives how many are done."""
+    def scan(self) -> Iterator[int]:
+        """Load every image, and yield how many are done."""
         sides = (self._sides.train, self._sides.validation, self._sides.test)
         for side, examples in zip(SIDES, sides, strict=True):
             for example in examples:
-                shown = example.load()
-                seen = ComparedImage(example.key, example.group, side, signature(shown))
-                self._looked.append(seen)
-                if shown.um_per_px is not None and side == "train":
-                    self._um_per_px.append(shown.um_per_px)
-                yield len(self._looked)
+                field = example.load()
+                compared = ComparedImage(example.key, example.group, side, compute_signature(field))
+                self._compared.append(compared)
+                if field.um_per_px is not None and side == "train":
+                    self._um_per_px.append(field.um_per_px)
+                yield len(self._compared)
 
-    def framing(self, plan: TrainingConfig) -> Framing:
-        """Give the framing, with the pixel size that a field without one is assumed to have."""
+    def build_framing(self, config: TrainingConfig) -> Framing:
+        """Return the framing, with the median pixel size assumed for fields without a scale."""
         return Framing(
-            kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan
-            frame_px=plan.frame_px,
-            um_per_px=plan.um_per_px,
+            kind=config.framing,  # type: ignore[arg-type]  # checked by TrainingConfig
+            frame_px=config.frame_px,
+            um_per_px=config.um_per_px,
             usual_um_per_px=(
-                float(np.median(self._um_per_px)) if self._um_per_px else plan.um_per_px
+                float(np.median(self._um_per_px)) if self._um_per_px else config.um_per_px
             ),
         )
 
-    def scope(self) -> dict[str, Any]:
-        """Say on what the bundle is validated."""
-        known, train = self._um_per_px, self._sides.train
+    def build_scope(self) -> dict[str, Any]:
+        """Return the range of images that the bundle is validated for."""
+        um_per_px, train = self._um_per_px, self._sides.train
         scope: dict[str, Any] = {
-            "um_per_px": [min(known), max(known)] if known else None,
-            "images": dict(Counter(e.code for e in train)),
-            "criteria": dict(Counter(e.criterion for e in train)),
+            "um_per_px": [min(um_per_px), max(um_per_px)] if um_per_px else None,
+            "images": dict(Counter(example.code for example in train)),
+            "criteria": dict(Counter(example.criterion for example in train)),
         }
         for key in ("microscope", "magnification", "material"):
-            scope[key] = dict(Counter(e.slices[key] for e in train if e.slices.get(key)))
+            scope[key] = dict(
+                Counter(example.slices[key] for example in train if example.slices.get(key))
+            )
         return scope
 
-    def doubled(self) -> list[tuple[str, str]]:
-        """Give pairs (learned from, tested on) of which one is a copy of the other."""
-        return near_duplicates(self._looked)
+    def find_copies(self) -> list[tuple[str, str]]:
+        """Return pairs of keys (trained on, tested on) whose images are near-duplicates."""
+        return find_leaks(self._compared)

@@ -1,10 +1,9 @@
-"""Teach with several processes, one per GPU, as `torchrun` starts them.
+"""Train with several processes, one per GPU, started by `torchrun`.
 
-In:  what torchrun says to each process. Out: a `World`. Next: `training` and `fitting`.
-Every process takes its share of each batch, and gradients are added up before each step, so a plan
-means the same with one process or with many. They are added up after the backward pass, not during
-it as by DistributedDataParallel: a process that halves its batch for want of memory would leave the
-others waiting in the middle.
+Every process computes its share of each batch, and gradients are summed before each step, so a
+configuration means the same for any number of processes. They are summed after the backward pass,
+not during it as in DistributedDataParallel: a process that halves its micro-batch for lack of
+memory would block the others.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_PATIENCE = timedelta(days=1)
-"""How long a process waits for the others, which may wait for a whole import; torchrun ends all
-of them as soon as one has failed."""
+_TIMEOUT = timedelta(days=1)
+"""Timeout of collective calls: process 0 may import a whole archive first. torchrun ends all
+processes as soon as one has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """The processes that teach together, as one of them sees it.
+    """Rank of this process among those that train together, and their number.
 
     Args:
-        rank: Which of them this is, from 0; the first one leads: it alone writes.
-        size: How many there are.
+        rank: Index of this process, from 0; only process 0 writes.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -47,32 +46,38 @@ class ProcessGroup:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Go on when every process has come so far."""
+        """Wait until every process has reached this call."""
         self.all_reduce_sum([torch.zeros(1)])
 
     def all_reduce_sum(self, tensors: Iterable[Tensor]) -> None:
-        """Put the sum over all processes into each tensor; every process gives the same shapes."""
+        """Replace each tensor by its sum over all processes; shapes must agree."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.all_reduce(tensor)
 
     def all_reduce_mean(self, tensors: Iterable[Tensor]) -> None:
-        """Put the mean over all processes into each tensor."""
+        """Replace each tensor by its mean over all processes."""
         for tensor in tensors:
             self.all_reduce_sum([tensor])
             tensor.div_(self.size)
 
-    def require_equal(self, told: str, otherwise: str) -> None:
-        """Go on only if every process tells the same.
+    def require_equal(self, value: str, message: str) -> None:
+        """Raise if the processes pass different values.
+
+        Args:
+            value: Value of this process.
+            message: What a difference means.
 
         Raises:
-            TrainingError: One tells something else; `otherwise` says what that means.
+            TrainingError: The values differ.
         """
         if self.size > 1:
-            all_told: list[str | None] = [None] * self.size
-            distributed.all_gather_object(all_told, told)
-            if other := [rank for rank, one in enumerate(all_told) if one != all_told[0]]:
-                raise TrainingError(f"Process {other[0]} of {self.size}: {otherwise}")
+            values: list[str | None] = [None] * self.size
+            distributed.all_gather_object(values, value)
+            if differing := [
+                rank for rank, other_value in enumerate(values) if other_value != values[0]
+            ]:
+                raise TrainingError(f"Process {differing[0]} of {self.size}: {message}")
 
 
 SINGLE_PROCESS = ProcessGroup()
@@ -80,20 +85,20 @@ SINGLE_PROCESS = ProcessGroup()
 
 @contextmanager
 def init_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started; without torchrun this one is alone.
+    """Join the processes that torchrun started; without torchrun this process is the only one.
 
     Args:
-        device: As in `Plan`; with GPUs every process takes its own.
+        device: As in `TrainingConfig`; with GPUs every process uses its own.
 
     Raises:
-        TrainingError: There are fewer GPUs than processes, or the others cannot be reached.
+        TrainingError: There are fewer GPUs than processes, or the processes cannot connect.
     """
     if not distributed.is_torchelastic_launched():
         yield SINGLE_PROCESS
         return
-    _take_gpu(device, distributed.get_node_local_rank())
+    _select_gpu(device, distributed.get_node_local_rank())
     try:
-        distributed.init_process_group(timeout=_PATIENCE)
+        distributed.init_process_group(timeout=_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"The processes that torchrun started do not reach each other: {error}"
@@ -104,7 +109,7 @@ def init_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
         distributed.destroy_process_group()
 
 
-def _take_gpu(device: str, local_rank: int) -> None:
+def _select_gpu(device: str, local_rank: int) -> None:
     if device not in ("auto", "cuda") or not torch.cuda.is_available():
         return
     if local_rank >= torch.cuda.device_count():

@@ -1,9 +1,8 @@
-"""Teach a bundle from labelled micrographs.
+"""Train a bundle from labelled micrographs.
 
-In:  `Example`s and a `Plan`. Out: `Progress`, the last one with the finished bundle's folder.
-Next: `classify`. Training is a generator, so that the caller shows progress and may stop between
-two steps; what was learned until then is kept aside and taken up by the next call with the same
-examples and plan. Until the last step nothing that others can see has changed.
+Training is a generator, so that the caller shows progress and may stop between two steps; the next
+call with the same examples and configuration resumes from the last checkpoint. Nothing visible to
+others changes until the last step.
 """
 
 from __future__ import annotations
@@ -12,29 +11,37 @@ import hashlib
 import json
 import platform
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from model.bundle import Contents, write_bundle
-from model.calibration import conformal_level, temperature
+from model.bundle import BundleContents, write_bundle
+from model.calibration import fit_conformal_level, fit_temperature
 from model.data.augmentation import augment
 from model.data.dataset import fingerprint, validate_examples
-from model.data.near_duplicates import iter_overlaps, leak_warning
+from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.data.splits import SIDES, Split, folds, split
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import Case, Evaluation, OodFlag, iter_cases, iter_flags, not_taught
+from model.evaluation.evaluate import (
+    Case,
+    Evaluation,
+    OodFlag,
+    group_untrained,
+    iter_cases,
+    iter_flags,
+)
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
-from model.inference.saliency import evidence, evidence_limit
+from model.inference.saliency import compute_evidence, compute_evidence_limit
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
 from model.ood.fit import iter_fit_detector
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
+from model.progress import Progress
 from model.runtime.engines import choose_engine
 from model.training.dataset_summary import DatasetSummary
 from model.training.distributed import SINGLE_PROCESS
@@ -56,135 +63,128 @@ if TYPE_CHECKING:
 
 
 _FOLDS = 5
-"""Parts that are left out in turn where no side of the split is needed to choose an epoch."""
+"""Folds of the cross-validation that replaces the validation set with a frozen backbone."""
 
-_Blind = dict[str, "NDArray[np.float64]"]
-"""Head → (images, k) logits of images that it was not taught on; NaN where nobody could say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far training is.
-
-    Args:
-        stage: "labels", "images", "subtype", "size:G", "calibration", "strangeness", "evaluation",
-            "leakage" or "bundle".
-        done: Steps done of this stage.
-        total: Steps of this stage; it may end earlier.
-        note: A sentence for a person, or "".
-        bundle: The finished bundle's folder, with the last one only.
-    """
-
-    stage: str
-    done: int
-    total: int
-    note: str = ""
-    bundle: Path | None = None
+_HeadLogits = dict[str, "NDArray[np.float64]"]
+"""Head → (images, k) logits of images that it was not fitted on; NaN where there are none."""
 
 
 def train(
     examples: Sequence[Example],
-    plan: TrainingConfig,
+    config: TrainingConfig,
     folder: Path,
     *,
     test_keys: frozenset[str] | None = None,
     kept: Mapping[str, Sequence[str]] | None = None,
-    known: Callable[[Sequence[Example]], OodDetector] | None = None,
-    world: ProcessGroup = SINGLE_PROCESS,
+    fit_detector: Callable[[Sequence[Example]], OodDetector] | None = None,
+    processes: ProcessGroup = SINGLE_PROCESS,
     recipe: str,
     now: datetime,
-) -> Iterator[Progress]:
-    """Teach a bundle; every step is a `Progress`, the last one names the bundle's folder.
+) -> Iterator[Progress[Path]]:
+    """Train a bundle and yield progress; the last item has the bundle's folder as its result.
+
+    Stages are "labels", "images", the name of each network or head, "calibration", "strangeness",
+    "evaluation", "leakage" and "bundle"; a stage may end before its total.
 
     Args:
-        examples: Every labelled micrograph; which of them are tested on is decided here.
-        plan: How.
-        folder: The folder of bundles. Only when all is done, a new bundle appears in it.
-        test_keys: Micrographs that were tested on before and stay so, with their specimens.
-        kept: Sides of an earlier split to be kept, per side; `test_keys` is the short form.
-        known: Learns what is ordinary from the examples that were learned from; None: `taught`
-            does, with the frozen network of the installation.
-        world: The processes that teach whole networks together. Only the first one makes the
-            bundle; the others end with the last network.
+        examples: Every labelled micrograph; the split is decided here.
+        config: The training configuration.
+        folder: Folder of the bundles. The new bundle appears in it when it is complete.
+        test_keys: Keys of earlier test micrographs; they and their specimens stay in the test set.
+        kept: Keys per side of an earlier split to keep; `test_keys` is the short form.
+        fit_detector: Fits the OOD detector to the training and validation examples; None:
+            `iter_fit_detector`, with the frozen network of the installation.
+        processes: Processes that fine-tune networks together. Only the first one writes the bundle;
+            the others end after the last network.
         recipe: Version of the crop recipe of the examples.
-        now: Aware UTC, for the name and the record.
+        now: Aware UTC, for the bundle's name and record.
 
     Raises:
-        TrainingError: The examples cannot be trained on as they are.
-        WeightsError: The weights do not fit.
+        TrainingError: The examples cannot be used for training as they are.
+        WeightsError: The weights do not fit the network.
         BundleError: The bundle could not be written.
     """
-    offered = examples
-    wanted, untaught = _leave_out(plan, offered)
-    examples, taxonomy, notes = validate_examples(offered, wanted, mixed_groups=plan.mixed_groups)
-    asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
+    labelled = examples
+    wanted, untrained = _leave_out(config, labelled)
+    examples, taxonomy, notes = validate_examples(
+        labelled, wanted, mixed_groups=config.mixed_groups
+    )
+    given_taxonomy, config = config.taxonomy, replace(config, taxonomy=taxonomy)
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
-    sides = split(examples, shares=plan.shares, kept=kept, seed=plan.seed)
-    _enough(sides, taxonomy, plan.group_by, frozenset(kept.get("test", ())))
-    _require_equal_plans(plan, sides, world)
-    yield from _labels(notes, sides, len(examples))
-    survey = DatasetSummary(sides)
-    for done in survey.look():
+    sides = split(examples, shares=config.shares, kept=kept, seed=config.seed)
+    _require_every_code(sides, taxonomy, config.group_by, frozenset(kept.get("test", ())))
+    _require_distributable(config, sides, processes)
+    yield from _report_split(notes, sides, len(examples))
+    summary = DatasetSummary(sides)
+    for done in summary.scan():
         yield Progress("labels", done, len(examples))
-    framing, scope, doubled = survey.framing(plan), survey.scope(), survey.doubled()
-    if sentence := leak_warning(doubled):
+    framing, scope, copies = (
+        summary.build_framing(config),
+        summary.build_scope(),
+        summary.find_copies(),
+    )
+    if sentence := format_leak_warning(copies):
         notes.append(sentence)
         yield Progress("labels", len(examples), len(examples), sentence)
-    scheme = Scheme(plan.scheme, taxonomy)
-    eyes: dict[str, Encoder] = {}
+    scheme = Scheme(config.scheme, taxonomy)
+    encoders: dict[str, Encoder] = {}
     heads: dict[str, Head] = {}
-    blind: _Blind = {}
+    out_of_fold_logits: _HeadLogits = {}
     history: list[dict[str, Any]] = []
-    aside = folder / f".training-{_digest(plan, sides)}"
-    for name, (arch, asked) in _train_encoders(plan, scheme).items():
-        torch.manual_seed(_seed(plan, name))
-        network, sentence = load_backbone(arch, plan.weights_of(arch))
+    checkpoint_folder = folder / f".training-{_hash_inputs(config, sides)}"
+    for name, (arch, head_names) in _list_networks(config, scheme).items():
+        torch.manual_seed(_seed(config, name))
+        network, sentence = load_backbone(arch, config.weights_of(arch))
         yield Progress("images", 0, len(sides.train), sentence)
         if sentence not in notes:
             notes.append(sentence)
-        eye = Encoder(network, plan.taps_of(arch))
-        lesson = TrainingTask(
-            eye=eye,
+        encoder = Encoder(network, config.taps_of(arch))
+        task = TrainingTask(
+            encoder=encoder,
             name=name,
             scheme=scheme,
-            heads=asked,
+            heads=head_names,
             framing=framing,
             train=sides.train,
             validation=sides.validation,
         )
-        if plan.frozen:
-            yield from _fit_frozen(lesson, plan, heads, blind)
+        if config.frozen:
+            yield from _fit_linear_probes(task, config, heads, out_of_fold_logits)
         else:
-            for epoch in fine_tune(lesson, plan, aside, world):
-                yield Progress(name, epoch.number, plan.epochs, epoch.sentence())
-            history += [{"eye": name, **epoch.as_json()} for epoch in lesson.epochs]
-            heads.update(lesson.found)
-        eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
-    if not world.is_main:
+            for epoch in fine_tune(task, config, checkpoint_folder, processes):
+                yield Progress(name, epoch.number, config.epochs, epoch.sentence())
+            history += [{"eye": name, **epoch.as_json()} for epoch in task.epochs]
+            heads.update(task.fitted_heads)
+        encoders[name] = encoder.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    if not processes.is_main:
         return
-    engine = choose_engine(plan.device)
-    gaze = FeatureExtractor(framing, eyes, engine, heads=heads.values())
-    said, limits, seen = yield from _extract_features(sides.validation, scheme, heads, gaze)
-    doubted = (*sides.train, *sides.validation) if blind else sides.validation
-    heads, level = _calibrate(doubted, scheme, heads, blind or said)
-    ordinary = yield from _fit_ood((*sides.train, *sides.validation), taxonomy, known)
-    notes += yield from _alarm_rate(ordinary, plan.alpha)
+    engine = choose_engine(config.device)
+    extractor = FeatureExtractor(framing, encoders, engine, heads=heads.values())
+    val_logits, evidence_limits, val_embeddings = yield from _extract_features(
+        sides.validation, scheme, heads, extractor
+    )
+    calibration_examples = (
+        (*sides.train, *sides.validation) if out_of_fold_logits else sides.validation
+    )
+    heads, level = _calibrate(calibration_examples, scheme, heads, out_of_fold_logits or val_logits)
+    detector = yield from _fit_ood((*sides.train, *sides.validation), taxonomy, fit_detector)
+    notes += yield from _report_alarm_rate(detector, config.alpha)
     classifier = Classifier(
         name="",
         scheme=scheme,
         framing=framing,
         conformal_level=level,
-        eyes=eyes,
+        encoders=encoders,
         heads=heads,
-        known=ordinary,
+        detector=detector,
         engine=engine,
-        alpha=plan.alpha,
-        seen=seen,
+        alpha=config.alpha,
+        validation_embeddings=val_embeddings,
     )
-    evaluation = yield from _evaluate(classifier, sides.test, untaught)
-    notes += yield from _seen_before(evaluation, sides, doubled)
+    evaluation = yield from _evaluate(classifier, sides.test, untrained)
+    notes += yield from _find_leaks(evaluation, sides, copies)
     bundle = write_bundle(
-        Contents(
+        BundleContents(
             recipe=recipe,
             created_at=now,
             scheme=scheme,
@@ -194,25 +194,25 @@ def train(
             metrics=evaluation.as_json(),
             split=sides.keys(),
             facts={
-                "plan": plan.as_json(),
-                "taxonomy": asked_of.as_json(),
+                "plan": config.as_json(),
+                "taxonomy": given_taxonomy.as_json(),
                 "notes": notes,
                 "history": history,
-                "evidence_limits": limits,
+                "evidence_limits": evidence_limits,
                 "engine": engine.label,
-                "versions": _versions(),
-                "data": _digest(plan, sides),
-                "data_set": _data_set(sides),
-                "strangeness": ordinary.summary(),
+                "versions": _list_versions(),
+                "data": _hash_inputs(config, sides),
+                "data_set": _describe_data(sides),
+                "strangeness": detector.summary(),
             },
-            eyes=eyes,
+            encoders=encoders,
             heads=heads,
-            known_tensors=ordinary.tensors() | {SEEN_BY_CLASSIFIER: seen},
-            known_facts=ordinary.facts(),
+            ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: val_embeddings},
+            ood_facts=detector.facts(),
         ),
         folder,
     )
-    _remove_checkpoints(aside)
+    _remove_checkpoints(checkpoint_folder)
     yield Progress(
         "bundle",
         1,
@@ -225,40 +225,42 @@ def train(
 # ------------------------------------------------------------------ steps
 
 
-def _labels(notes: Sequence[str], sides: Split, n: int) -> Iterator[Progress]:
-    """Say what is left out, and how the rest is split."""
-    split_as = (
+def _report_split(notes: Sequence[str], sides: Split, total: int) -> Iterator[Progress[Path]]:
+    """Yield the notes on the labels, and the sizes of the split."""
+    sizes = (
         f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
         f"{len(sides.test)} to test."
     )
-    yield from (Progress("labels", n, n, said) for said in (*notes, split_as))
+    yield from (Progress("labels", total, total, note) for note in (*notes, sizes))
 
 
 def _leave_out(
-    plan: TrainingConfig, offered: Sequence[Example]
+    config: TrainingConfig, labelled: Sequence[Example]
 ) -> tuple[Taxonomy, dict[str, list[Example]]]:
-    """Return the taxonomy without the codes that are not taught this time, and what is of those.
+    """Return the taxonomy without the codes of `config.without`, and the images of those.
 
     Raises:
         TaxonomyError: A code is not in the taxonomy.
     """
-    asked = plan.taxonomy
-    left = {asked.code(*asked.parse(code)) for code in plan.without}
-    wanted = asked.restricted_to(frozenset(asked.trained_codes) - left) if left else asked
-    return wanted, not_taught(offered, wanted)
+    given = config.taxonomy
+    left_out = {given.code(*given.parse(code)) for code in config.without}
+    wanted = given.restricted_to(frozenset(given.trained_codes) - left_out) if left_out else given
+    return wanted, group_untrained(labelled, wanted)
 
 
-def _enough(sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[str]) -> None:
-    """Refuse a split that leaves a code nowhere to be learned from."""
+def _require_every_code(
+    sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[str]
+) -> None:
+    """Raise if a code is missing from the training or validation set."""
     for side, examples in (("train", sides.train), ("validate", sides.validation)):
-        counts = Counter(e.code for e in examples)
+        counts = Counter(example.code for example in examples)
         if lacking := [code for code in taxonomy.trained_codes if not counts[code]]:
             if side == "validate" and len(lacking) < len(taxonomy.trained_codes):
                 continue  # calibrating without a rare code is possible
-            raise TrainingError(_why_none(lacking, side, sides, group_by, tested))
+            raise TrainingError(_explain_missing_codes(lacking, side, sides, group_by, tested))
 
 
-def _why_none(
+def _explain_missing_codes(
     lacking: Sequence[str], side: str, sides: Split, group_by: str, tested: frozenset[str]
 ) -> str:
     """Return why codes have no image on a side, and what can be done."""
@@ -290,169 +292,196 @@ def _why_none(
     )
 
 
-def _require_equal_plans(plan: TrainingConfig, sides: Split, world: ProcessGroup) -> None:
-    """Refuse what several processes cannot teach together."""
-    if world.size == 1:
+def _require_distributable(config: TrainingConfig, sides: Split, processes: ProcessGroup) -> None:
+    """Raise if the processes cannot train this configuration together."""
+    if processes.size == 1:
         return
-    if plan.frozen:
+    if config.frozen:
         raise TrainingError(
             "The heads of a frozen network are taught by one process: start without torchrun, or "
             "teach the whole network (--arch resnet18, without --frozen)."
         )
-    if plan.device.startswith("cuda:"):
+    if config.device.startswith("cuda:"):
         raise TrainingError(
-            f"The device {plan.device} is one GPU and there are {world.size} processes; set "
+            f"The device {config.device} is one GPU and there are {processes.size} processes; set "
             "model.device to auto, and every process takes its own."
         )
-    if plan.batch < world.size:
+    if config.batch < processes.size:
         raise TrainingError(
-            f"A step shows {plan.batch} images and there are {world.size} processes; give torchrun "
-            f"--nproc-per-node {plan.batch} or less."
+            f"A step shows {config.batch} images and there are {processes.size} processes; give "
+            f"torchrun --nproc-per-node {config.batch} or less."
         )
-    world.require_equal(
-        _digest(plan, sides),
+    processes.require_equal(
+        _hash_inputs(config, sides),
         "it would teach something else than the first one; start the same command on the same "
         "labels everywhere.",
     )
 
 
-def _train_encoders(plan: TrainingConfig, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name the networks, with their architecture and their heads; frozen ones are shared."""
-    if not plan.frozen:
-        return {name: (plan.arch_of(heads[0]), heads) for name, heads in scheme.encoders().items()}
+def _list_networks(
+    config: TrainingConfig, scheme: Scheme
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return network → architecture and heads; a frozen network is shared by all heads."""
+    if not config.frozen:
+        return {
+            name: (config.arch_of(heads[0]), heads) for name, heads in scheme.encoders().items()
+        }
     by_arch: dict[str, list[str]] = {}
     for head in scheme.heads():
-        by_arch.setdefault(plan.arch_of(head), []).append(head)
+        by_arch.setdefault(config.arch_of(head), []).append(head)
     return {f"frozen {arch}": (arch, tuple(heads)) for arch, heads in by_arch.items()}
 
 
-def _fit_frozen(
-    lesson: TrainingTask, plan: TrainingConfig, heads: dict[str, Head], blind: _Blind
-) -> Iterator[Progress]:
-    """Look once at every image, in several views, then fit each head on what was seen.
+def _fit_linear_probes(
+    task: TrainingTask,
+    config: TrainingConfig,
+    heads: dict[str, Head],
+    out_of_fold_logits: _HeadLogits,
+) -> Iterator[Progress[Path]]:
+    """Embed every image once, in several augmented views, then fit each head to the embeddings.
 
-    Nothing is chosen by the validation images here, so they are learned from like the others; what
-    is said of each image without it stands in `blind`.
+    No choice depends on the validation images here, so they are trained on too;
+    `out_of_fold_logits` receives the logits of each image from heads fitted without its specimen.
     """
-    gaze = FeatureExtractor(lesson.framing, {lesson.name: lesson.eye}, choose_engine(plan.device))
-    examples = (*lesson.train, *lesson.validation)
+    extractor = FeatureExtractor(
+        task.framing, {task.name: task.encoder}, choose_engine(config.device)
+    )
+    examples = (*task.train, *task.validation)
     views: list[NDArray[np.float32]] = []
     for done, example in enumerate(examples):
-        views.append(_views(example, gaze, lesson.name, plan))
+        views.append(_embed_views(example, extractor, task.name, config))
         yield Progress("images", done + 1, len(examples))
-    seen = ProbeData(
+    data = ProbeData(
         embeddings=np.concatenate(views),
         images=np.repeat(np.arange(len(examples)), [len(rows) for rows in views]),
-        codes=[e.code for e in examples],
-        counts=np.array([e.weight for e in examples]),
-        folds=_folds_of(examples, plan.seed),
+        codes=[example.code for example in examples],
+        counts=np.array([example.weight for example in examples]),
+        folds=_assign_folds(examples, config.seed),
     )
-    for done, name in enumerate(lesson.heads):
-        taught = fit_head(
-            lesson.scheme,
+    for done, name in enumerate(task.heads):
+        probe = fit_head(
+            task.scheme,
             name,
-            lesson.name,
-            seen,
-            imbalance=plan.imbalance,
-            ordinal=plan.loss == "ordinal",
+            task.name,
+            data,
+            imbalance=config.imbalance,
+            ordinal=config.loss == "ordinal",
         )
-        heads[name], blind[name] = taught.head, taught.blind
-        yield Progress(name, done + 1, len(lesson.heads))
+        heads[name], out_of_fold_logits[name] = probe.head, probe.out_of_fold_logits
+        yield Progress(name, done + 1, len(task.heads))
 
 
-def _folds_of(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
-    """Say with which fold each example is left out; a specimen is left out whole."""
+def _assign_folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
+    """Return the cross-validation fold of each example; specimens are left out whole."""
     fold_of = {
         example.key: fold
-        for fold, (_, held) in enumerate(folds(examples, _FOLDS, seed=seed))
-        for example in held
+        for fold, (_, left_out) in enumerate(folds(examples, _FOLDS, seed=seed))
+        for example in left_out
     }
     return np.array([fold_of[example.key] for example in examples], dtype=np.intp)
 
 
-def _views(
-    example: Example, gaze: FeatureExtractor, eye: str, plan: TrainingConfig
+def _embed_views(
+    example: Example, extractor: FeatureExtractor, encoder: str, config: TrainingConfig
 ) -> NDArray[np.float32]:
-    """Give (views, c) embeddings of one example: as it is, and otherwise."""
-    (plain,) = gaze.frames([example.load()])
-    rng = np.random.default_rng(_seed(plan, example.key))
-    shown = [plain] + [
-        [gaze.shown(augment(one.frame, rng, rotate=plan.rotate)) for one in plain]
-        for _ in range(plan.views - 1)
+    """Return the (views, c) embeddings of one example; the first view is not augmented."""
+    (plain,) = extractor.frames([example.load()])
+    rng = np.random.default_rng(_seed(config, example.key))
+    views = [plain] + [
+        [
+            extractor.to_device(augment(device_frame.frame, rng, rotate=config.rotate))
+            for device_frame in plain
+        ]
+        for _ in range(config.views - 1)
     ]
-    return np.stack([sight.embedding for sight in gaze.look(eye, shown)])
+    return np.stack([features.embedding for features in extractor.extract(encoder, views)])
 
 
 def _extract_features(
-    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: FeatureExtractor
-) -> Generator[Progress, None, tuple[_Blind, dict[str, float], NDArray[np.float32]]]:
-    """Look at images that no network was taught on.
+    examples: Sequence[Example],
+    scheme: Scheme,
+    heads: Mapping[str, Head],
+    extractor: FeatureExtractor,
+) -> Generator[Progress[Path], None, tuple[_HeadLogits, dict[str, float], NDArray[np.float32]]]:
+    """Extract features of images that no network was trained on.
 
     Returns:
-        Logits of every head, the scale of the maps, and what the first stage's network saw, (n, c).
+        Logits of every head, the scale of the evidence maps, and the first stage's embeddings
+        (n, c).
     """
-    looked: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    shown = _Shown(scheme, heads)
+    by_encoder: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    scale = _EvidenceScale(scheme, heads)
     for done, example in enumerate(examples):
-        framed = gaze.frames([example.load()])
-        for eye in gaze.eyes:
-            (sight,) = gaze.look(eye, framed)
-            looked[eye].append(sight.embedding)
-            shown.see(example.code, eye, sight)
+        frames = extractor.frames([example.load()])
+        for encoder in extractor.encoders:
+            (features,) = extractor.extract(encoder, frames)
+            by_encoder[encoder].append(features.embedding)
+            scale.add(example.code, encoder, features)
         yield Progress("calibration", done + 1, len(examples))
-    seen = {eye: np.stack(rows) for eye, rows in looked.items()}
-    logits = {name: head.logits(seen[head.eye]) for name, head in heads.items() if seen}
+    embeddings = {encoder: np.stack(rows) for encoder, rows in by_encoder.items()}
+    logits = {
+        name: head.logits(embeddings[head.encoder]) for name, head in heads.items() if embeddings
+    }
     first = heads[scheme.first_stage()[0]]
-    return logits, shown.limits(), seen.get(first.eye, np.zeros((0, first.weight.shape[1]), "f4"))
+    return (
+        logits,
+        scale.limits(),
+        embeddings.get(first.encoder, np.zeros((0, first.weight.shape[1]), "f4")),
+    )
 
 
 def _calibrate(
-    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], logits: _Blind
+    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], logits: _HeadLogits
 ) -> tuple[dict[str, Head], float]:
-    """Fit a temperature per head, then the level of prediction sets, on what was said blindly."""
-    cooled = {}
+    """Fit a temperature per head and the level of prediction sets to out-of-sample logits."""
+    calibrated = {}
     for name, head in heads.items():
         targets = [scheme.target(name, example.code) for example in examples]
-        told = ~np.isnan(logits[name]).any(axis=1) if name in logits else np.zeros(0, bool)
-        rows = [row for row in np.flatnonzero(told) if targets[row] is not None]
-        said = logits[name][rows] if rows else np.zeros((0, len(head.classes)))
-        cooled[name] = head.cooled(
-            temperature(said, np.array([targets[row] for row in rows], dtype=np.intp))
+        has_logits = ~np.isnan(logits[name]).any(axis=1) if name in logits else np.zeros(0, bool)
+        rows = [row for row in np.flatnonzero(has_logits) if targets[row] is not None]
+        head_logits = logits[name][rows] if rows else np.zeros((0, len(head.classes)))
+        calibrated[name] = head.with_temperature(
+            fit_temperature(head_logits, np.array([targets[row] for row in rows], dtype=np.intp))
         )
-    sizes, true = [], []
+    sizes, true_sizes = [], []
     for row, example in enumerate(examples):
-        own = {name: said[row] for name, said in logits.items()}
-        if any(np.isnan(said).any() for said in own.values()):
+        row_logits = {name: head_logits[row] for name, head_logits in logits.items()}
+        if any(np.isnan(head_logits).any() for head_logits in row_logits.values()):
             continue
-        shares = {name: softmax(said / cooled[name].temperature) for name, said in own.items()}
-        answer = scheme.answer(shares)
+        shares = {
+            name: softmax(head_logits / calibrated[name].temperature)
+            for name, head_logits in row_logits.items()
+        }
+        combined = scheme.combine(shares)
         subtype, size = scheme.taxonomy.parse(example.code)
-        sizes.append(answer.sizes)
-        true.append(size if answer.best[0] == subtype else None)
-    return cooled, conformal_level(sizes, true)
+        sizes.append(combined.sizes)
+        true_sizes.append(size if combined.best[0] == subtype else None)
+    return calibrated, fit_conformal_level(sizes, true_sizes)
 
 
-class _Shown:
-    """What maps of validation images show, so that every image gets the same scale."""
+class _EvidenceScale:
+    """Evidence of validation images, from which the maps of all images get one scale."""
 
     def __init__(self, scheme: Scheme, heads: Mapping[str, Head]) -> None:
         self._scheme, self._heads = scheme, heads
         self._values: dict[str, list[NDArray[np.float32]]] = {"subtype": [], "size": []}
 
-    def see(self, code: str, eye: str, sight: FieldFeatures) -> None:
-        """Take up the evidence for what the heads of one network answer."""
+    def add(self, code: str, encoder: str, features: FieldFeatures) -> None:
+        """Add the evidence for the predicted class of each head of one network."""
         for name, head in self._heads.items():
-            if head.eye != eye or self._scheme.target(name, code) is None:
+            if head.encoder != encoder or self._scheme.target(name, code) is None:
                 continue
-            best = int(head.logits(sight.embedding[None])[0].argmax())
-            maps = zip(sight.by_cell[name], sight.weights, strict=True)
-            values = [evidence(by_cell, head, best)[weights > 0] for by_cell, weights in maps]
+            best = int(head.logits(features.embedding[None])[0].argmax())
+            cells = zip(features.by_cell[name], features.weights, strict=True)
+            values = [
+                compute_evidence(by_cell, head, best)[weights > 0] for by_cell, weights in cells
+            ]
             for stage in self._stages(name):
                 self._values[stage] += values
 
     def limits(self) -> dict[str, float]:
-        """Give the evidence that gets the full colour, per stage."""
-        return {stage: evidence_limit(values) for stage, values in self._values.items()}
+        """Return the evidence that is drawn in full colour, per stage."""
+        return {stage: compute_evidence_limit(values) for stage, values in self._values.items()}
 
     def _stages(self, head: str) -> tuple[str, ...]:
         if head == CODE:
@@ -463,110 +492,114 @@ class _Shown:
 def _fit_ood(
     examples: Sequence[Example],
     taxonomy: Taxonomy,
-    known: Callable[[Sequence[Example]], OodDetector] | None,
-) -> Generator[Progress, None, OodDetector]:
-    """Learn what is ordinary, or take what somebody else learned of it."""
-    if known is not None:
+    fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
+) -> Generator[Progress[Path], None, OodDetector]:
+    """Fit the OOD detector, or call the given function."""
+    if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
-        return known(examples)
-    for step in iter_fit_detector(examples, subtype_of=lambda code: taxonomy.parse(code)[0]):
-        yield Progress("strangeness", step.done, step.total)
-        if step.known is not None:
-            return step.known
+        return fit_detector(examples)
+    for progress in iter_fit_detector(examples, subtype_of=lambda code: taxonomy.parse(code)[0]):
+        yield Progress("strangeness", progress.done, progress.total)
+        if progress.result is not None:
+            return progress.result
     raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
 
 
-def alarm_note(known: OodDetector, alpha: float) -> str:
-    """Say what an alarm rate lacks with so few known images, or ""; no training ends over it."""
+def format_alarm_note(detector: OodDetector, alpha: float) -> str:
+    """Return what is uncertain about an alarm rate, or ""; it never ends a training."""
     try:
-        return known.require(alpha)
+        return detector.require(alpha)
     except ModelError as error:
         return str(error)
 
 
-def _alarm_rate(known: OodDetector, alpha: float) -> Generator[Progress, None, list[str]]:
-    said = alarm_note(known, alpha)
-    if said:
-        yield Progress("strangeness", len(known), len(known), said)
-    return [said] if said else []
+def _report_alarm_rate(
+    detector: OodDetector, alpha: float
+) -> Generator[Progress[Path], None, list[str]]:
+    note = format_alarm_note(detector, alpha)
+    if note:
+        yield Progress("strangeness", len(detector), len(detector), note)
+    return [note] if note else []
 
 
 def _evaluate(
-    classifier: Classifier, test: Sequence[Example], untaught: Mapping[str, Sequence[Example]]
-) -> Generator[Progress, None, Evaluation]:
-    """Look at the test images, and at those of codes that were not taught: they must be flagged."""
-    total = len(test) + sum(map(len, untaught.values()))
+    classifier: Classifier, test: Sequence[Example], untrained: Mapping[str, Sequence[Example]]
+) -> Generator[Progress[Path], None, Evaluation]:
+    """Evaluate the test images, and the images of untrained codes, which must be flagged."""
+    total = len(test) + sum(map(len, untrained.values()))
     cases: list[Case] = []
     for case in iter_cases(classifier, test):
         cases.append(case)
         yield Progress("evaluation", len(cases), total)
-    strange: dict[str, tuple[OodFlag, ...]] = {}
+    unusual: dict[str, tuple[OodFlag, ...]] = {}
     done = len(cases)
-    for kind, examples in untaught.items():
-        alarms = []
-        for alarm in iter_flags(classifier, examples):
-            alarms.append(alarm)
+    for kind, examples in untrained.items():
+        flags = []
+        for flag in iter_flags(classifier, examples):
+            flags.append(flag)
             yield Progress("evaluation", done := done + 1, total)
-        strange[kind] = tuple(alarms)
-    return Evaluation("", classifier.taxonomy, tuple(cases), 0, classifier.alpha, strange)
+        unusual[kind] = tuple(flags)
+    return Evaluation("", classifier.taxonomy, tuple(cases), 0, classifier.alpha, unusual)
 
 
-def _seen_before(
-    evaluation: Evaluation, sides: Split, copies: Collection[tuple[str, str]]
-) -> Generator[Progress, None, list[str]]:
-    """Say which more test images show a place that was learned from, turned or cropped."""
-    learned = {example.key: example for example in (*sides.train, *sides.validation)}
+def _find_leaks(
+    evaluation: Evaluation, sides: Split, known_copies: Collection[tuple[str, str]]
+) -> Generator[Progress[Path], None, list[str]]:
+    """Find test images that show a place of a training image rotated or cropped."""
+    trained = {example.key: example for example in (*sides.train, *sides.validation)}
     tested = {example.key: example for example in sides.test}
     pairs: list[tuple[str, str]] = []
     n = len(tested)
-    for done, found in enumerate(iter_overlaps(evaluation.cases, tested, learned), 1):
-        pairs += [pair for pair in found if pair not in copies]
+    for done, overlaps in enumerate(iter_overlaps(evaluation.cases, tested, trained), 1):
+        pairs += [pair for pair in overlaps if pair not in known_copies]
         yield Progress("leakage", done, n)
-    if said := leak_warning(pairs):
-        yield Progress("leakage", n, n, said)
-    return [said] if said else []
+    if note := format_leak_warning(pairs):
+        yield Progress("leakage", n, n, note)
+    return [note] if note else []
 
 
 # ------------------------------------------------------------------ the record
 
 
-def _digest(plan: TrainingConfig, sides: Split) -> str:
-    """Name what is learned from what, so that an interrupted training is taken up."""
-    plan_json = plan.as_json() | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
-    labels = sorted((e.key, e.code, e.weight) for e in sides.train + sides.validation)
-    return hashlib.sha256(json.dumps([plan_json, labels], sort_keys=True).encode()).hexdigest()[:12]
+def _hash_inputs(config: TrainingConfig, sides: Split) -> str:
+    """Hash configuration and labels: an interrupted training is resumed only with the same."""
+    options = config.as_json() | {"taxonomy": config.taxonomy.as_json(), "epochs": 0}
+    labels = sorted(
+        (example.key, example.code, example.weight) for example in sides.train + sides.validation
+    )
+    return hashlib.sha256(json.dumps([options, labels], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _data_set(sides: Split) -> dict[str, Any]:
-    """Name what was learned from and what was tested on, and say what labels they carry."""
-    learned = sides.train + sides.validation
+def _describe_data(sides: Split) -> dict[str, Any]:
+    """Return fingerprints and label counts of the training and test examples."""
+    trained = sides.train + sides.validation
     return {
-        "all": fingerprint(learned + sides.test),
-        "learned": fingerprint(learned),
+        "all": fingerprint(trained + sides.test),
+        "learned": fingerprint(trained),
         "test": fingerprint(sides.test),
-        "codes": dict(Counter(e.code for e in learned + sides.test)),
-        "criteria": dict(Counter(e.criterion for e in learned + sides.test)),
-        "counting_less": sorted(e.key for e in learned if e.weight < 1),
+        "codes": dict(Counter(example.code for example in trained + sides.test)),
+        "criteria": dict(Counter(example.criterion for example in trained + sides.test)),
+        "counting_less": sorted(example.key for example in trained if example.weight < 1),
     }
 
 
-def _seed(plan: TrainingConfig, what: str) -> int:
-    return int(hashlib.sha256(f"{plan.seed}:{what}".encode()).hexdigest()[:8], 16)
+def _seed(config: TrainingConfig, name: str) -> int:
+    return int(hashlib.sha256(f"{config.seed}:{name}".encode()).hexdigest()[:8], 16)
 
 
-def _versions() -> dict[str, str]:
+def _list_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - once a training
 
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in ("martensight", "torch", "torchvision", "numpy", "safetensors", "openvino"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _remove_checkpoints(aside: Path) -> None:
+def _remove_checkpoints(folder: Path) -> None:
     import shutil  # noqa: PLC0415 - once a training
 
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is said of one micrograph: its card, or its row where nobody needs to look."""
+"""Content of one micrograph: its card, or its row where it needs no reviewer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a person should look, and what to do about it.
+    """Why a reviewer should inspect it, and what to do.
 
     Args:
         word: The stable word, such as "strange".
-        title: What a person reads. sentence: what was found. action: what to do.
+        title: The same in words.
+        sentence: What was detected.
+        action: What to do.
     """
 
     word: str
@@ -29,9 +31,12 @@ class Share:
     """One bar of a list of probabilities.
 
     Args:
-        label: A subtype, size or structure code. words: what it means, "" where known.
-        percent: 0 to 100, for the bar's length. text: as it is read, such as "91 %".
-        chosen: The model's answer. possible: in the prediction set.
+        label: A subtype, size or structure code.
+        words: What it means, "" where known.
+        percent: 0 to 100, for the bar's length.
+        text: The same in words, such as "91 %".
+        chosen: It is the model's answer.
+        possible: It is in the prediction set.
     """
 
     label: str
@@ -44,14 +49,19 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says of a micrograph.
+    """The model's answer on a micrograph.
 
     Args:
-        code: The structure code, "" without a bundle. words: it in words.
-        probability: Such as "91 %". provisional: said instead of a footnote, "" where it is firm.
+        code: The structure code, "" without a bundle.
+        words: The same in words.
+        probability: Such as "91 %".
+        provisional: Why the answer is provisional, "" where it is not.
         possible: The prediction set, such as "G8 or G9-10"; "" if it is the code alone.
-        subtypes: Bars of the first stage. sizes: bars of the second. size_title: "Size in G".
-        strangeness: One sentence; strange: whether it is flagged.
+        subtypes: Bars of the first stage.
+        sizes: Bars of the second.
+        size_title: Such as "Size in G".
+        strangeness: One sentence.
+        strange: Whether it is unusual.
     """
 
     code: str
@@ -68,7 +78,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person said: "G8" or "strange: possible inclusion", by whom and when."""
+    """A reviewer's decision: "G8" or "strange: possible inclusion", by whom and when."""
 
     text: str
     by: str
@@ -81,18 +91,24 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One micrograph that needs a person.
+    """One micrograph that needs a reviewer.
 
     Args:
-        id: The public id. name: the file's name. path: its path below the source.
-        source: Where it came from. at: when it was done, local time.
+        id: The public id.
+        name: The file's name.
+        path: Its path below the source.
+        source: Its source.
+        at: When it was done, local time.
         causes: Why it is here, the weightiest first.
-        answer: What the model says.
-        field: The whole field, with what was cut away. crop: what the model saw.
-        maps: Saliency of both stages and the strangeness map.
-        nearest: Known micrographs it resembles most, per candidate code.
+        answer: The model's.
+        field: The whole field, with the removed part.
+        crop: The model's input.
+        maps: Saliency of both stages and the OOD map.
+        nearest: The most similar reference images, per candidate code.
         facts: Scale, process data and the like.
-        warnings: Sentences. decision: the newest one in force, or None. review: link or None.
+        warnings: Sentences.
+        decision: The one that counts, or None.
+        review: Where it is decided, or None.
     """
 
     id: str
@@ -117,6 +133,15 @@ class Row:
     """One micrograph in one line.
 
     Args:
+        id: The public id.
+        name: The file's name.
+        source: Its source.
+        at: When it was done, local time.
+        code: The model's, "" for none.
+        probability: Such as "91 %", "" for none.
+        handling: "automatic" or "review", in words.
+        why: Why it is flagged, or what the code means.
+        thumbnail: Of it, or None.
         href: Where its card is, "" if it has none.
     """
 

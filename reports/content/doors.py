@@ -1,4 +1,4 @@
-"""What the pages say that let people in or tell them why not."""
+"""Content of the pages before a login, and of messages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NamePage:
-    """The one question before a first decision: who are you?
+    """The page before a first decision, which asks for the reviewer's name.
 
     Args:
-        then: Where to go on. fields: what was about to be sent, so that nothing is lost.
-        action: Where the form goes. wrong: what was wrong with the name, "" for nothing.
+        site: The lab's name.
+        reviewer: The name so far, "" for none.
+        then: Address after it.
+        action: Where the form is sent.
+        fields: The form that was about to be sent, so that nothing is lost.
+        wrong: What was wrong with the name, "" for nothing.
     """
 
     site: str
@@ -28,11 +32,14 @@ class NamePage:
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    """The door: a name and a password; who is in already may leave it to somebody else.
+    """The login page; a reader who is logged in may switch to another account.
 
     Args:
-        reviewer: Who is logged in, or "". name: what to offer as the name.
-        then: Where to go on. wrong: why it was refused, "" for not at all.
+        site: The lab's name.
+        reviewer: Who is logged in, or "".
+        name: What to offer as the name.
+        then: Address after it.
+        wrong: Why the login was refused, "" where it was not.
     """
 
     site: str
@@ -44,7 +51,7 @@ class LoginPage:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """A plain page that says one thing and where to go on."""
+    """A plain page with one message and a link."""
 
     site: str
     reviewer: str

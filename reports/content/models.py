@@ -1,4 +1,4 @@
-"""What the pages of bundles say: those there are, what one would change, how good it is."""
+"""Content of the pages of bundles: the list, an impact, a model card."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ class FlipCard:
     """One micrograph that two bundles answer differently.
 
     Args:
-        id: The public id. name: the file's name. place: order and specimen, "" where unknown.
-        picture: A thumbnail, or None where there is none any more.
-        before, after: What the bundle at work says, and the other one: "G8".
-        before_more, after_more: What goes with each where they differ, such as "could be G7".
-        decided: What a person said of it, "" where nobody did.
+        id: The public id.
+        name: The file's name.
+        place: Order and specimen, "" where unknown.
+        picture: A thumbnail, or None where it is deleted.
+        before: The answer of the active bundle, such as "G8".
+        after: The answer of the other one.
+        before_more, after_more: What differs next to the answer, such as "could be G7".
+        decided: A reviewer's decision, "" for none.
     """
 
     id: str
@@ -47,16 +50,19 @@ class ImpactOrder:
 
 @dataclass(frozen=True, slots=True)
 class ImpactPage:
-    """What would change, were another bundle at work.
+    """What would change under another bundle.
 
     Args:
-        site: The lab's name. title: of the page.
-        headline: The finding in one sentence. tone: how much it wants a person.
+        site: The lab's name.
+        title: Of the page.
+        headline: The result in one sentence.
+        tone: How urgently it needs action.
         sentences: What it rests on, and what is not known.
         orders: Whose conformity would change.
-        flips: Fields of other orders. left_out: of these that are not shown, in words, or "".
-        mark: The hash a signature keeps of what is shown here.
-        generated: When it was written, as it is read.
+        flips: Fields of other orders.
+        left_out: How many of these are not shown, in words, or "".
+        mark: The hash that a signature keeps of this page.
+        generated: When it was written, in words.
     """
 
     site: str
@@ -86,10 +92,12 @@ class ModelCard:
     """What a bundle is, what it is good for, and what it is not.
 
     Args:
-        site: The lab's name. title: of the page. state: whether it is at work, in words.
-        tone: Calm where it is or was at work by somebody's signature.
+        site: The lab's name.
+        title: Of the page.
+        state: Whether it is active, in words.
+        tone: Calm where it is or was promoted.
         sections: In their order.
-        generated: When it was written, as it is read.
+        generated: When it was written, in words.
     """
 
     site: str
@@ -102,7 +110,7 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class JobLine:
-    """A long piece of work that goes on: what, how far, by whom, and whether it can be ended."""
+    """A running job: its title, its progress, who started it, and whether it can be cancelled."""
 
     title: str
     stage: str
@@ -115,7 +123,7 @@ class JobLine:
 
 @dataclass(frozen=True, slots=True)
 class BundleLine:
-    """A bundle: whether it is at work, who said so, what it is, and where to read more."""
+    """A bundle: whether it is active, who promoted it, its facts, and links to more."""
 
     name: str
     state: str
@@ -128,12 +136,14 @@ class BundleLine:
 
 @dataclass(frozen=True, slots=True)
 class ModelsPage:
-    """Every bundle, the newest first, and what is being done with them.
+    """Every bundle, the newest first, and the jobs on them.
 
     Args:
-        site: The lab's name. reviewer: who looks, "" where unknown.
-        jobs: What goes on. may_cancel: whoever looks may end it.
-        last: How the last teaching ended, "" where there was none.
+        site: The lab's name.
+        reviewer: Who reads the page, "" where unknown.
+        jobs: Those that run.
+        may_cancel: The reader may cancel them.
+        last: How the last training ended, "" where there was none.
         bundles: Of the lab.
     """
 
@@ -147,14 +157,14 @@ class ModelsPage:
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """What repeating the paper's experiments found.
+    """Results of repeating the paper's experiments.
 
     Args:
         site: The lab's name.
         title: Of the page.
-        sentences: What has to be known before the numbers are read.
+        sentences: What to know before reading the numbers.
         tables: In their order.
-        generated: When it was written, as it is read.
+        generated: When it was written, in words.
     """
 
     site: str

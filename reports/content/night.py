@@ -1,4 +1,4 @@
-"""What a night's report, its overflow, the list of nights and the page of all sites say."""
+"""Content of a night's report, its overflow, the list of nights and the page of all sites."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CodeCount:
 
 @dataclass(frozen=True, slots=True)
 class SourceCount:
-    """What one source brought."""
+    """Micrographs and state of one source."""
 
     name: str
     folder: str
@@ -48,7 +48,13 @@ class Unusable:
     """A file that could not be used.
 
     Args:
-        code: The stable word. title: it in words. sentence: what was found. action: what to do.
+        path: Below its source.
+        source: Its name.
+        at: When it failed, local time.
+        code: The stable word.
+        title: The same in words.
+        sentence: What is wrong.
+        action: What to do.
         next: "" if it was set aside, else when it is tried again.
     """
 
@@ -64,7 +70,7 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A file whose content was known already."""
+    """A file whose content was already stored."""
 
     path: str
     source: str
@@ -77,7 +83,10 @@ class Line:
     """One line of a verdict.
 
     Args:
-        count: Such as "7"; text: what of. href: where on the page it is shown, "" for nowhere.
+        tone: How urgently it needs action.
+        count: Such as "7".
+        text: What is counted.
+        href: Where on the page it is shown, "" for nowhere.
     """
 
     tone: Tone
@@ -88,7 +97,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What needs a person, before anything else."""
+    """What needs action, at the top of the page."""
 
     tone: Tone
     headline: str
@@ -119,8 +128,10 @@ class Trend:
     """A share over the nights.
 
     Args:
-        title: Of what. text: what it says of tonight, and what is usual. tone: of that.
-        points: The newest last; empty as long as nobody knows what is usual.
+        title: What is counted.
+        text: Tonight's result, and what is usual.
+        tone: Of the result.
+        points: The newest last; empty while the baseline is gathered.
         usual: The usual share.
     """
 
@@ -132,8 +143,8 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A few words, and how much they want a person."""
+class StatusText:
+    """A few words, and how urgently they need action."""
 
     text: str
     tone: Tone
@@ -144,8 +155,15 @@ class OpenOrder:
     """An order that does not conform, or is undecided.
 
     Args:
-        word: Such as "undecided". said: why, the first few sentences; more: "and 2 more", or "".
-        age: How long it has been known. waits: how long a field of it waits, "" for none.
+        number: Of the order.
+        href: Its page.
+        word: Such as "to confirm".
+        tone: Of the word.
+        said: Why, the first few sentences.
+        more: "and 2 more", or "".
+        age: How long it has been known.
+        waits: How long a field of it waits, "" for none.
+        urgent: It goes first.
     """
 
     number: str
@@ -161,17 +179,17 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRow:
-    """How the checks of one source stand: reference images, control specimen, scale."""
+    """State of the checks of one source: reference images, control specimen, scale."""
 
     source: str
-    check: Said
-    control: Said
-    scale: Said
+    check: StatusText
+    control: StatusText
+    scale: StatusText
 
 
 @dataclass(frozen=True, slots=True)
 class GroupCount:
-    """How many micrographs one microscope or order brought."""
+    """Number of micrographs of one microscope or order."""
 
     name: str
     href: str
@@ -181,7 +199,7 @@ class GroupCount:
 
 @dataclass(frozen=True, slots=True)
 class ControlValue:
-    """What a control specimen measured in one night."""
+    """A control specimen's value in one night."""
 
     label: str
     value: float
@@ -192,9 +210,12 @@ class ControlTrend:
     """A measure of a control specimen over the nights.
 
     Args:
-        text: What it says of tonight, and what is usual.
-        points: The newest last; empty as long as nobody knows what is usual.
-        usual: The mean. low, high: the limits.
+        title: What is measured.
+        text: Tonight's result, and what is usual.
+        tone: Of the result.
+        points: The newest last; empty while the baseline is gathered.
+        usual: The mean.
+        low, high: The limits.
     """
 
     title: str
@@ -211,29 +232,42 @@ class Night:
     """One night's report.
 
     Args:
-        date: ISO, the night's name. title: such as "Tuesday 24 November 2026".
+        site: The lab's name.
+        date: ISO, the night's name.
+        title: Such as "Tuesday 24 November 2026".
         period: From when to when, local time, with the zone.
         running: The night is not over; its facts are not frozen.
-        revision: 1 for the first writing; more were asked for with `--refresh`.
-        verdict: First of all.
-        expected: How many are flagged by chance alone, one sentence; "" with nothing judged.
+        revision: 1 for the first writing; more were requested with `--refresh`.
+        verdict: At the top.
+        expected: How many are flagged by chance alone, one sentence; "" without answers.
         codes: Per structure code, subtype by subtype, coarse to fine.
-        cards: What needs a person, the weightiest first; `more` links to the rest of them.
-        left_out: Says what is not on this page; "" for nothing.
-        rows: The micrographs nobody needs to look at, in order of arrival.
-        trends: Shares over the nights, one a material and kind.
-        agreement: How often people said what the model said; empty as long as nobody decided.
-        p_values: Of every judged micrograph, in [0, 1]. alpha: the alarm rate.
-        provenance: What wrote this, from what.
+        hours: Per hour of the night.
+        sources: Per watched source.
+        cards: What needs a reviewer, the weightiest first.
+        more: Links to the overflow pages.
+        left_out: What is not on this page; "" for nothing.
+        rows: The micrographs that need no reviewer, in order of arrival.
+        unusable: Files that could not be used.
+        duplicates: Files whose content was already stored.
+        trends: Shares over the nights, one per material and kind.
+        agreement: How often reviewers and model agreed; empty before the first decision.
+        p_values: Of every classified micrograph, in [0, 1].
+        alpha: The false-alarm rate, in (0, 1).
+        evidence_scale, alarm_scale: Colour scales of the maps.
+        provenance: Software, bundle, thresholds and the like.
         generated: When this page was written, local time. It alone differs between two writings.
-        beside: Files beside the page. older: link to the index.
-        shadow: What a candidate would have answered otherwise, or None where none was asked.
-        orders: Those that are not settled; orders_left_out says what is not shown.
-        instruments: How the checks of each source stand.
-        changes: What is another thing than in the report before, a sentence each.
-        groups: Title → how many micrographs each microscope, each order brought.
-        control: The control specimens over the nights. drifts: of the mix of codes, a line each.
-        inside: The same night for programs; the page carries it as JSON, unseen.
+        beside: Files next to the page.
+        older: Link to the index.
+        orders: Those that are not settled.
+        orders_left_out: How many are not shown, in words.
+        orders_note: What applies to many of them.
+        instruments: State of the checks of each source.
+        changes: Differences from the report before, a sentence each.
+        groups: Title → number of micrographs of each microscope, each order.
+        control: The control specimens over the nights.
+        drifts: Tests of the mix of codes, a line each.
+        shadow: Different answers of a candidate, or None where none was evaluated.
+        inside: The same night for programs; the page carries it as hidden JSON.
     """
 
     site: str
@@ -265,6 +299,7 @@ class Night:
     older: Link
     orders: tuple[OpenOrder, ...] = ()
     orders_left_out: str = ""
+    orders_note: str = ""
     instruments: tuple[InstrumentRow, ...] = ()
     changes: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[GroupCount, ...]], ...] = ()
@@ -276,7 +311,7 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """What a candidate would have answered otherwise: one sentence or two, and the gallery."""
+    """Different answers of a candidate: a text, and the gallery."""
 
     text: str
     flips: tuple[FlipCard, ...]
@@ -285,7 +320,7 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class MorePage:
-    """The overflow of a night: more cards, or more rows, on a page of their own."""
+    """The overflow of a night: more cards, or more rows, on a separate page."""
 
     site: str
     date: str
@@ -333,10 +368,16 @@ class SiteLine:
     """One of several sites that share a database.
 
     Args:
-        tone: How much it wants a person. headline: of its newest report, or why there is none.
-        night: Such as "24 Nov", "" for none. href: its report, "" where no page answers.
-        waiting: Such as "7, the oldest since 21 Nov". review: its review page, "" for none.
-        orders: Such as "1 does not conform". sources: Those not reachable. agent: when last heard.
+        name: Of the site.
+        tone: How urgently it needs action.
+        headline: Of its newest report, or why there is none.
+        night: Such as "24 Nov", "" for none.
+        href: Its report, "" where no page answers.
+        waiting: Such as "7, the oldest since 21 Nov".
+        review: Its review page, "" for none.
+        orders: Such as "1 does not conform".
+        sources: Those not reachable.
+        agent: When its agent was last active.
     """
 
     name: str
@@ -353,7 +394,7 @@ class SiteLine:
 
 @dataclass(frozen=True, slots=True)
 class SitesPage:
-    """Every site on one page, those that need a person first."""
+    """Every site on one page, those that need action first."""
 
     site: str
     lines: tuple[SiteLine, ...]

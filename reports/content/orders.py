@@ -1,4 +1,4 @@
-"""What the pages of orders say: all of them, one, and what stands behind it."""
+"""Content of the pages of orders: the list, one order, its evidence."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ class OrderField:
     """One field of a specimen.
 
     Args:
-        name: Such as "field 4". code: what holds of it, "" for nothing.
-        state: Who said it, or what it waits for. gone: it no longer counts.
+        name: Such as "field 4".
+        code: The code that counts, "" for none.
+        state: Whose code it is, or what the field waits for.
+        tone: Of the state.
+        href: Where it is decided.
+        thumbnail: Of it.
+        gone: It no longer counts.
     """
 
     name: str
@@ -50,11 +55,11 @@ class PlacesPage:
 
     Attributes:
         site: Name of the site.
-        reviewer: Who looks at it, "" where not known.
+        reviewer: Who reads the page, "" where not known.
         title: Names of both.
         share: What they share, in words.
         sides: Both, the second drawn as the first one shows its place.
-        verdict: What a lead decided, "" where nobody has.
+        verdict: A lead's decision, "" for none.
         action: Where a decision is sent.
         choices: (value, words) of the decisions.
         may_decide: The reader is a lead.
@@ -73,7 +78,7 @@ class PlacesPage:
 
 @dataclass(frozen=True, slots=True)
 class OrderSpecimen:
-    """One specimen of an order: what is said of it, what is missing, and its fields."""
+    """One specimen of an order: its conformity, what is missing, and its fields."""
 
     name: str
     word: str
@@ -87,15 +92,24 @@ class OrderSpecimen:
 
 @dataclass(frozen=True, slots=True)
 class OrderPage:
-    """One order, as it stands at this moment.
+    """One order in its present state.
 
     Args:
-        word: Such as "undecided". demand: what is demanded, in words.
-        sentences: What is said of the order itself; a specimen's own stand with it.
-        unusable: Files that could not be used. loose: fields that belong to no specimen.
-        queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
+        site: The lab's name.
+        reviewer: Who reads the page.
+        number: Of the order.
+        word: Such as "undecided".
+        tone: Of the word.
+        demand: What is demanded, in words.
+        sentences: About the order itself; those about a specimen are with it.
+        facts: What is known of the order.
+        specimens: Of the order.
+        unusable: Files that could not be used.
+        loose: Fields that belong to no specimen.
+        queue_href: Where its waiting fields are decided, "" if none waits.
+        waiting: How many wait.
         generated: When this page was written, local time.
-        notes: What holds of its fields and a reader should know.
+        notes: What a reader should know about its fields.
         statement: To the newest frozen statement, or None before the first.
     """
 
@@ -119,7 +133,7 @@ class OrderPage:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """One order in the list of all: its number, what is known of it, how many fields wait."""
+    """One order in the list of all: its number, its facts, how many fields wait."""
 
     number: str
     href: str
@@ -150,7 +164,12 @@ class OrdersPage:
     """Every order, urgent ones first, and the fields that belong to none.
 
     Args:
-        more: How many orders are not shown. may_assign: the reader may give a field its place.
+        site: The lab's name.
+        reviewer: Who reads the page.
+        orders: The orders.
+        more: How many orders are not shown.
+        loose: Fields that belong to no specimen.
+        may_assign: The reader may assign a field.
     """
 
     site: str
@@ -171,12 +190,19 @@ class TraceList:
 
 @dataclass(frozen=True, slots=True)
 class TraceField:
-    """One field and what stands behind its result.
+    """One field and the evidence of its result.
 
     Args:
-        id: Public id. name: such as "field 4". place: specimen and preparation, in words.
-        code: What holds of it, and who said so. gone: why it no longer counts, "" where it does.
-        again: What judging its archived crop once more gave. picture: of the crop, or None.
+        id: Public id.
+        name: Such as "field 4".
+        place: Specimen and preparation, in words.
+        code: The code that counts, and whose it is.
+        gone: Why it no longer counts, "" where it does.
+        again: Result of classifying its archived crop once more.
+        again_tone: Of that result.
+        picture: Of the crop, or None.
+        facts: Scale, process data and the like.
+        lists: Such as its decisions.
     """
 
     id: str
@@ -196,9 +222,14 @@ class TraceStatement:
     """One statement as it was made.
 
     Args:
-        title: "First statement" or "Amendment 2". word: such as "conforms". said: when and by whom.
-        reason: Why it was amended. changed: what it says otherwise than the one before it.
-        sentences: What it said beside the word. file: where all of it stands.
+        title: "First statement" or "Amendment 2".
+        word: Such as "conforms".
+        tone: Of the word.
+        said: When and by whom.
+        reason: Why it was amended.
+        changed: How it differs from the one before.
+        sentences: Reasons next to the word.
+        file: The file of the whole statement.
     """
 
     title: str
@@ -213,11 +244,18 @@ class TraceStatement:
 
 @dataclass(frozen=True, slots=True)
 class TraceOrder:
-    """One order as it stands, every statement made of it, and its fields.
+    """One order in its present state, every statement made of it, and its fields.
 
     Args:
-        word: Such as "conforms". demand: what is demanded, in words. sentences: what is said of it.
-        acts: What people did to it, a line each.
+        number: Of the order.
+        word: Such as "conforms".
+        tone: Of the word.
+        demand: What is demanded, in words.
+        sentences: Reasons next to the word.
+        facts: What is known of the order.
+        statements: Every one made of it.
+        acts: Entries of the audit log, a line each.
+        fields: Of the order.
     """
 
     number: str
@@ -233,11 +271,15 @@ class TraceOrder:
 
 @dataclass(frozen=True, slots=True)
 class TracePage:
-    """Everything that stands behind what was said of an order, a heat or one micrograph.
+    """The evidence of the results of an order, a heat or one micrograph.
 
     Args:
-        title: What was asked about. zone: of every time on it.
-        loose: Fields that belong to no order. generated: when and by whom it was written.
+        site: The lab's name.
+        title: What was requested.
+        zone: Of every time on it.
+        orders: Those that match.
+        loose: Fields that belong to no order.
+        generated: When and by whom it was written.
     """
 
     site: str

@@ -1,4 +1,4 @@
-"""What many pages have: a tone, pictures, facts, links, tables."""
+"""Parts of many pages: tones, pictures, facts, links, tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Tone(StrEnum):
-    """How much something wants a person; always drawn as a shape and a word beside its colour."""
+    """How urgently something needs action; always drawn as a shape and a word next to a colour."""
 
     CALM = "calm"
     ATTENTION = "attention"
@@ -16,11 +16,11 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture and what stands for it where it cannot be seen.
+    """A picture and its alt text.
 
     Args:
         src: A data URI in a report, a path below the site's root on a review page.
-        alt: What it shows, in words.
+        alt: Its content in words.
         width: In pixels.
         height: In pixels.
     """
@@ -38,8 +38,8 @@ class Figure:
     Args:
         title: A few words.
         caption: What to look for, in one sentence.
-        picture: None where there is none; then `note` says why.
-        note: Said beside the picture, such as "no positive evidence"; "" for nothing.
+        picture: None where there is none; then `note` states why.
+        note: Next to the picture, such as "no positive evidence"; "" for none.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Somewhere to go."""
+    """A text and its address."""
 
     text: str
     href: str
@@ -69,10 +69,10 @@ class Table:
     """A table as it is read.
 
     Args:
-        title: What it is about.
-        columns: What stands above each column; the first one names the row.
+        title: Its subject.
+        columns: Heads of the columns; the first one names the row.
         rows: One tuple of cells per row.
-        chart: The same as SVG of our own making, or "".
+        chart: The same as SVG from `figures`, or "".
     """
 
     title: str

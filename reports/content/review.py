@@ -1,4 +1,4 @@
-"""What the review pages say: the queue, and a micrograph before a reviewer."""
+"""Content of the review pages: the queue, and one micrograph."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something a reviewer can say with one press.
+    """An answer that a reviewer gives with one press.
 
     Args:
-        value: What is sent, such as "code:G8". text: on the button. words: what it means.
-        key: The digits that press it, "" for none. taught: the bundle knows it.
-        suggested: It is the model's answer.
+        value: What is sent, such as "code:G8".
+        text: On the button.
+        words: What it means.
+        key: The digits that press it, "" for none.
+        taught: The bundle was trained on it.
+        suggested: It is the bundle's answer.
     """
 
     value: str
@@ -41,7 +44,7 @@ def number_keys(count: int, *, first: int = 1) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SubtypeChoice:
-    """A subtype, and the sizes inside it, coarse to fine."""
+    """A subtype, and its sizes, coarse to fine."""
 
     name: str
     title: str
@@ -54,9 +57,18 @@ class QueueItem:
     """One micrograph of the queue.
 
     Args:
+        id: Public id.
+        name: The file's name.
         code: The model's answer, "" where it is hidden or there is none.
-        why: The weightiest reason in words. href: where it is decided.
-        held_by: Who else has it open just now, "" for nobody.
+        why: The weightiest reason in words.
+        more: How many further reasons there are.
+        source: Its source.
+        at: When it was done, local time.
+        thumbnail: Of it.
+        href: Where it is decided.
+        current: It is the one on the page.
+        strange: It is unusual.
+        held_by: Who else has it open at present, "" for no one.
     """
 
     id: str
@@ -75,7 +87,7 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the queue is: decided in this sitting, and still waiting."""
+    """Progress of the queue: decided in this sitting, and still waiting."""
 
     decided: int
     waiting: int
@@ -89,10 +101,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What just happened, and the one thing that may follow from it.
+    """The result of the last action, and the one action that may follow.
 
     Args:
-        undo_id: What can be taken back; "" for nothing. about: link to what it was, or None.
+        tone: Of the result.
+        text: The result.
+        undo_id: What can be undone; "" for nothing.
+        about: Link to its subject, or None.
     """
 
     tone: Tone
@@ -103,12 +118,15 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A picture that lies over the crop when asked for.
+    """A picture that is shown over the crop on request.
 
     Args:
-        word: "subtype", "size" or "strangeness". title: such as "Why size 8".
-        caption: What to look for. note: said beside it, "" for nothing.
-        picture: As large as the crop, see-through. scale: what its colours mean, in words.
+        word: "subtype", "size" or "strangeness".
+        title: Such as "Why size 8".
+        caption: What to look for.
+        note: Next to it, "" for none.
+        picture: As large as the crop, see-through.
+        scale: What its colours mean, in words.
     """
 
     word: str
@@ -124,7 +142,9 @@ class Ruler:
     """A scale bar over the crop.
 
     Args:
-        label: Such as "20 µm". length: in pixels of the crop. width, height: of the crop.
+        label: Such as "20 µm".
+        length: In pixels of the crop.
+        width, height: Of the crop, in pixels.
     """
 
     label: str
@@ -135,11 +155,16 @@ class Ruler:
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """One field of the specimen before the reviewer.
+    """One field of the specimen on the page.
 
     Args:
-        code: What holds of it, "" for nothing or where it is hidden. state: who said it.
-        scaled: Its scale is known, so its picture is as large as it should be beside the others.
+        name: Such as "field 4".
+        code: The code that counts, "" for none or where it is hidden.
+        state: Whose code it is.
+        scaled: Its scale is known, so its picture has the right size next to the others.
+        picture: Of it.
+        href: Where it is decided.
+        current: It is the one on the page.
     """
 
     name: str
@@ -153,10 +178,12 @@ class Sibling:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Somebody else decided meanwhile; nothing was overwritten.
+    """Another reviewer's decision during this time; nothing was overwritten.
 
     Args:
-        theirs: What holds now. yours: what was about to be said, in words; value: as sent.
+        theirs: The decision that counts now.
+        yours: The decision that was about to be entered, in words.
+        value: The same as sent.
     """
 
     theirs: Decision
@@ -166,29 +193,38 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPage:
-    """One micrograph before a reviewer, with everything needed to decide.
+    """One micrograph with everything needed to decide.
 
     Args:
-        may_decide: Whether who looks may also decide.
+        site: The lab's name.
+        reviewer: Who reads the page.
+        may_decide: Whether the reader may also decide.
         card: As in the report, its pictures as links.
         blind: The model's answer is hidden until the decision.
-        layers: What can be laid over the crop. ruler: None where the scale is unknown.
-        confirm: The model's answer as a choice, or None. subtypes: the taxonomy.
-        strange_kinds, unusable_whys: The lists behind S and U.
+        layers: Pictures that can be shown over the crop.
+        ruler: None where the scale is unknown.
+        confirm: The model's answer as a choice, or None.
+        subtypes: The taxonomy.
+        strange_kinds, unusable_whys: The lists of the keys S and U.
         criteria: By which a size was decided, the reviewer's last one suggested.
-        criterion: What they are called; "" where no subtype has sizes.
+        criterion: Name of the criteria; "" where no subtype has sizes.
         comment: What was typed already.
-        result_id: The result on show; it travels with the decision. label_id: likewise.
-        siblings: The fields of its specimen, itself included; () where it stands alone.
+        result_id: The result on the page; it is sent with the decision.
+        label_id: The label on the page; it is sent with the decision.
+        siblings: The fields of its specimen, itself included; () where it is the only one.
         together: How many others of them wait, so that one decision can hold for all.
         history: Every decision ever made on it, the newest first.
-        queue: The queue around it. previous, next: hrefs or "".
+        queue: The queue around it.
+        progress: Of the queue.
+        previous, next: Addresses or "".
         prefetch: Pictures of the next micrograph.
-        filters: What narrows the queue; it travels with the decision.
+        filters: What narrows the queue; it is sent with the decision.
         all_href: The whole queue.
-        window: A part of it, as wide as the known micrographs beside it; None without a scale.
-        window_width: How wide, such as "80 µm".
-        corrects: Why one decides otherwise than is decided, to choose from; () where nothing is.
+        notice: The result of the last action, or None.
+        conflict: Another reviewer's decision, or None.
+        window: A part of it, as wide as the reference images next to it; None without a scale.
+        window_width: Its width, such as "80 µm".
+        corrects: Reasons for changing a decision, to choose from; () where there is no decision.
     """
 
     site: str
@@ -235,9 +271,16 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class QueuePage:
-    """Everything that waits for a person, the weightiest first.
+    """Everything that waits for a reviewer, the weightiest first.
 
     Args:
+        site: The lab's name.
+        reviewer: Who reads the page.
+        items: The micrographs.
+        left_out: How many are not shown, in words; "" for none.
+        progress: Of the queue.
+        filters: Ways to narrow the queue.
+        notice: The result of the last action, or None.
         control: How well the true agreement is known, in a sentence, "" for not at all yet.
     """
 
@@ -252,6 +295,6 @@ class QueuePage:
 
     @property
     def start(self) -> str:
-        """Where a reviewer begins: the first that nobody else has open."""
+        """Where a reviewer begins: the first that no other reviewer has open."""
         free = [item for item in self.items if not item.held_by] or self.items
         return free[0].href if free else ""

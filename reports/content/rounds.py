@@ -1,7 +1,7 @@
-"""What the pages of a round robin say: frozen, already counted and sorted.
+"""Content of the pages of a round robin: frozen, already counted and sorted.
 
-In:  nothing. Out: nouns. Next: `render`. They hold a pseudonym where a person rated, and no answer
-of a model or of another rater where one still rates.
+They name raters by pseudonym, and hold no answer of a model or of another rater while the rater
+still rates.
 """
 
 from __future__ import annotations
@@ -16,19 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RatingPage:
-    """One micrograph before a rater.
+    """One micrograph to be rated.
 
     Args:
-        site: The lab's name. campaign: which. rater: pseudonym.
-        place: Counted from 1 in the rater's own order. done, total: images rated, and all.
-        picture: The micrograph, or None where its pixels are gone. ruler: None: scale unknown.
+        site: The lab's name.
+        campaign: Its name.
+        rater: Pseudonym.
+        place: Counted from 1 in the rater's own order.
+        done: Images rated.
+        total: All images.
+        picture: The micrograph, or None where its pixels are deleted.
+        ruler: None where the scale is unknown.
         subtypes: Each with its sizes; what was chosen before is `suggested`.
         chosen: The subtype that was chosen before, "" for none.
         criteria: By which a size was decided.
         comment: As it was typed before.
-        action: Where the form goes. revision: of the rating that it gives.
+        action: Where the form is sent.
+        revision: Of the rating that is entered.
         previous: The one before, "" where there is no way back.
-        notice: What just happened, or None. wrong: what is missing, "" for nothing.
+        notice: The result of the last action, or None.
+        wrong: What is missing, "" for nothing.
         may_go_back: Whether a rating can be changed later.
         prefetch: The next picture, "" for none.
     """
@@ -55,16 +62,18 @@ class RatingPage:
 
     @property
     def percent(self) -> str:
-        """How far it has come, for a bar."""
+        """Share of rated images, 0 to 100, for a bar."""
         return f"{100 * self.done / self.total:.1f}"
 
 
 @dataclass(frozen=True, slots=True)
 class RatingEnd:
-    """What a rater reads who has nothing to rate.
+    """Message to a rater who has nothing to rate.
 
     Args:
-        site, campaign: As above. title, sentence: what it says. back: the last rating, or None.
+        site, campaign: Their names.
+        title, sentence: The message.
+        back: The last rating, or None.
     """
 
     site: str
@@ -79,9 +88,14 @@ class CampaignLine:
     """One campaign in the list.
 
     Args:
-        name: Of it. state: "planned", "open" or "closed", in words. is_open: ratings are taken.
-        images: How many. raters: pseudonym, rated and percent of each.
-        given, expected: Ratings. rate_href: where the reader rates, "" for nowhere.
+        name: Of it.
+        state: "planned", "open" or "closed", in words.
+        is_open: It accepts ratings.
+        images: How many.
+        raters: Pseudonym, rated and percent of each.
+        given: Ratings entered.
+        expected: Ratings of a complete campaign.
+        rate_href: Where the reader rates, "" for nowhere.
         report: Its report, or None.
     """
 
@@ -108,15 +122,19 @@ class CampaignsPage:
 
 @dataclass(frozen=True, slots=True)
 class RatedImage:
-    """What was said of one micrograph, for Figure 5 and the table of all.
+    """The ratings of one micrograph, for Figure 5 and the table of all.
 
     Args:
-        label: Its number. name: its public id. stratum: why it was chosen, "" for named.
-        reference, model, majority: codes, "" where there is none.
-        votes: Code and how many said it, the most frequent first.
-        untold: How many could not tell, in words, "" for nobody. criteria: likewise by what.
-        note: What a person should look at, "" for nothing.
-        comments: Who said what. thumbnail: of it, or None.
+        label: Its number.
+        name: Its public id.
+        stratum: Why it was chosen, "" for named.
+        reference, model, majority: Codes, "" where there is none.
+        votes: Code and how many gave it, the most frequent first.
+        untold: How many could not tell, in words, "" for none.
+        criteria: How many decided by which criterion, in words.
+        note: What a reviewer should inspect, "" for nothing.
+        comments: Rater and comment.
+        thumbnail: Of it, or None.
     """
 
     label: str
@@ -135,15 +153,19 @@ class RatedImage:
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """What a round robin, or a study of the measuring system, found.
+    """Results of a round robin, or of a study of the measuring system.
 
     Args:
-        site: The lab's name. title: of the page. sentences: what has to be known first.
-        headline: The figures that are asked for first.
-        images: In the order of the figure's columns; () in a study. codes: of its rows, from
-            the bottom. raters: how many.
-        tables: Everything else, in its order. method: how it was computed, sentence by sentence.
-        generated: When it was written, as it is read.
+        site: The lab's name.
+        title: Of the page.
+        sentences: At the top of the page.
+        headline: The most important figures.
+        images: In the order of the figure's columns; () in a study.
+        codes: Of its rows, from the bottom.
+        raters: How many.
+        tables: Everything else, in its order.
+        method: How it was computed, sentence by sentence.
+        generated: When it was written, in words.
     """
 
     site: str
@@ -160,7 +182,7 @@ class StudyReport:
 
 @dataclass(frozen=True, slots=True)
 class PlanRun:
-    """One line of a plan: which image is taken, by whom, where."""
+    """One line of a plan: the image, its operator and its microscope."""
 
     number: int
     specimen: str
@@ -174,9 +196,10 @@ class PlanSheet:
     """A plan of runs, to be printed and ticked off.
 
     Args:
-        site: The lab's name. name: of the plan, which is the order number of its images.
+        site: The lab's name.
+        name: Of the plan, which is the order number of its images.
         blocks: Runs per preparation, in the order in which they are done.
-        generated: When it was written, as it is read.
+        generated: When it was written, in words.
     """
 
     site: str

@@ -1,4 +1,4 @@
-"""What the page and the PDF of a statement show: both are drawn from the same values."""
+"""Content of a statement, from which both the page and the PDF are drawn."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ from drawn_border import mounted
 from drawn_graphics import as_jpeg
 from drawn_steel import soft_noise
 
-from agent.imaging.belief import AT_A_GLANCE, WITNESSES
-from agent.imaging.cells import Cells, grid_shape, look
-from agent.imaging.crop import _covered
+from agent.imaging.belief import FEATURES, QUICK_FEATURES
+from agent.imaging.cells import Cells, compute_cells, grid_shape
+from agent.imaging.crop import _mask_graphics
 from agent.imaging.micron_bar import find_graphics
-from agent.imaging.outside import candidates, largest, witnesses
+from agent.imaging.outside import find_largest_part, iter_candidates, region_features
 
 SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Of the candidates below each node of a table."""
@@ -83,7 +83,7 @@ def main() -> None:
     print_tables("OUTSIDE", "OUTSIDE_CONSTANT", said, true, weight)
     steel = (seeds > 0) | ~layered  # of layered fields, more may be wrong
     print_recall(left_out(said, true, seeds, weight)[steel], true[steel], seeds[steel])
-    whole, seen = seeds < 0, said[:, : len(AT_A_GLANCE)]
+    whole, seen = seeds < 0, said[:, : len(QUICK_FEATURES)]
     of_whole = seen[whole], layered[whole], np.ones(whole.sum())
     print_tables("SECOND", "SECOND_CONSTANT", *of_whole)
     beliefs = left_out(of_whole[0], of_whole[1], seeds[whole], of_whole[2])
@@ -95,7 +95,7 @@ def print_tables(name, constant, said, true, weight) -> None:
     says = fitted(said, true, weight, nodes)
     parts = np.split(says, np.cumsum([len(at) for at in nodes]))
     print(f"{name}: Tables = {{")
-    for witness, at, one in zip(WITNESSES, nodes, parts, strict=False):
+    for witness, at, one in zip(FEATURES, nodes, parts, strict=False):
         print(f'    "{witness}": ({_row(at, 3)}, {_row(one, 2)}),')
     print(f"}}\n{constant} = {says[-1]:.2f}")
 
@@ -128,7 +128,7 @@ def drawn(seed) -> Field:
         return _as_it_comes(draw(seed, border="layered"))
     rng = np.random.default_rng([seed, 555])
     pixels, outside, layered = _own(seed, rng) if seed % 10 < 6 else _foreign(seed, rng)
-    cells = look(pixels, np.ones(grid_shape(*pixels.shape[:2]), bool))
+    cells = compute_cells(pixels, np.ones(grid_shape(*pixels.shape[:2]), bool))
     size = cells.usable.shape[::-1]
     beyond = cv2.resize(outside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return Field(cells, beyond, layered)
@@ -136,10 +136,10 @@ def drawn(seed) -> Field:
 
 def _as_it_comes(field) -> Field:
     height, width = field.pixels.shape[:2]
-    usable = largest(~_covered(find_graphics(field.pixels), height, width))
+    usable = find_largest_part(~_mask_graphics(find_graphics(field.pixels), height, width))
     size = usable.shape[::-1]
     beyond = cv2.resize(field.outside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return Field(look(field.pixels, usable), beyond * usable, "layered" in field.words)
+    return Field(compute_cells(field.pixels, usable), beyond * usable, "layered" in field.words)
 
 
 def _own(seed, rng):
@@ -227,8 +227,8 @@ def said_of(field):
     beyond = cv2.resize(field.beyond, size, interpolation=cv2.INTER_AREA) > 0.5
     count, marks = cv2.connectedComponents(beyond.astype(np.uint8), connectivity=4)
     true = [beyond, *(marks == mark for mark in range(1, count))]
-    for region, rivals in candidates(cells):
-        said = witnesses(cells, region, rivals)
+    for region, rivals in iter_candidates(cells):
+        said = region_features(cells, region, rivals)
         if said is None:
             continue
         pure = (region & beyond).sum() / region.sum()

@@ -24,7 +24,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from agent.errors import FileError
 from agent.imaging.read import Limits, read
-from agent.watch.names import READ_HERE, extension
+from agent.watch.names import READ_HERE, get_extension
 
 LIMIT_S = 10.0
 LARGEST_BYTES = 1_500_000
@@ -111,7 +111,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory() as scratch:
         files = drawn(Path(made))
         for folder in asked.folders:
-            found = (p for p in sorted(folder.iterdir()) if extension(p.name) in READ_HERE)
+            found = (p for p in sorted(folder.iterdir()) if get_extension(p.name) in READ_HERE)
             files += [p for p in found if p.stat().st_size <= LARGEST_BYTES]
         seeds = range(asked.seed, asked.seed + asked.n)
         jobs = [(files[seed % len(files)], seed, Path(scratch)) for seed in seeds]

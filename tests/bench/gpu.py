@@ -37,7 +37,7 @@ from model.inference.feature_extractor import FeatureExtractor
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme
-from model.runtime.cuda import AT_ONCE_PX, _batch
+from model.runtime.cuda import MAX_BATCH_PX, _batch_size
 from model.runtime.engines import Engine, FrameFeatures, choose_engine, fold_batch_norm
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ WANTED = 0.9
 class NotCounted:
     """In place of what is known as ordinary: strangeness has a network of its own."""
 
-    def judge(self, fields: Sequence[Field], _: float) -> list[OodResult]:
+    def score(self, fields: Sequence[Field], _: float) -> list[OodResult]:
         nothing = np.zeros((1, 1), np.float16)
         one = OodResult(
             p_value=1.0, flagged=False, whole=0.0, local=0.0, where=None, heat=nothing,
@@ -105,7 +105,7 @@ def classifier(kind: str, arch: str, px: int, engine: Engine) -> Classifier:
     rng, heads = np.random.default_rng(0), {}
     for eye, names in scheme.encoders().items():
         gaze = FeatureExtractor(framing, {eye: eyes[eye]}, engine)
-        looks = np.stack([s.embedding for s in gaze.look(eye, gaze.frames(drawn(3, px)))])
+        looks = np.stack([s.embedding for s in gaze.extract(eye, gaze.frames(drawn(3, px)))])
         centre = looks.mean(axis=0)
         for name in names:
             classes = scheme.heads()[name]
@@ -128,9 +128,9 @@ def classifier_of(
         scheme=scheme,
         framing=Framing("mirror", px),
         conformal_level=0.9,
-        eyes=eyes,
+        encoders=eyes,
         heads=heads,
-        known=NotCounted(),
+        detector=NotCounted(),
         engine=engine,
     )
 
@@ -142,8 +142,10 @@ class Pretended:
         self._card, self._ms = card, ms
         self._channels, self._classes = channels, classes
 
-    def look(self, pictures: Sequence[torch.Tensor], weights: Sequence[Any]) -> list[FrameFeatures]:
-        batch = _batch(pictures[0], AT_ONCE_PX)
+    def extract(
+        self, pictures: Sequence[torch.Tensor], weights: Sequence[Any]
+    ) -> list[FrameFeatures]:
+        batch = _batch_size(pictures[0], MAX_BATCH_PX)
         takes_s = -(-len(pictures) // batch) * batch * self._ms / 1000
         self._card.submit(time.sleep, takes_s).result()
         return [self._seen(*one) for one in zip(pictures, weights, strict=True)]
@@ -175,8 +177,10 @@ def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
             judge = classifier_of(scheme, px, eyes, heads, engine_of("cpu"))
             for name, eye in eyes.items():
                 count = sum(len(heads[head].classes) for head in scheme.encoders()[name])
-                judge._answerer._gaze._runners[name] = Pretended(card, ms, eye.channels, count)
-            judge._answerer._gaze._upload = lambda pixels: torch.from_numpy(pixels).clone()
+                judge._predictor._extractor._runners[name] = Pretended(
+                    card, ms, eye.channels, count
+                )
+            judge._predictor._extractor._upload = lambda pixels: torch.from_numpy(pixels).clone()
             judge.classify(fields)
             looks = 2 if kind == "two-stage" else 1
             rates = [
@@ -239,7 +243,7 @@ def main() -> None:
         judge = classifier(kind, given.arch, given.px, engine_of(given.device))
         found = Counter(said.subtype for said in judge.classify(fields))  # warm, too
         # Every image is seen by as many networks as one image of the scheme is.
-        eyes = list(judge._answerer._eyes.values())[: 2 if kind == "two-stage" else 1]
+        eyes = list(judge._predictor._encoders.values())[: 2 if kind == "two-stage" else 1]
         plain = [eye.to(given.device, memory_format=torch.channels_last) for eye in eyes]
         made_ready = [ready(eye, given.device) for eye in eyes]
         ours, theirs, strict = [], [], []

@@ -31,7 +31,7 @@ from overlays import burnt
 
 from agent.errors import FileError
 from agent.imaging import crop
-from agent.imaging.crop import _largest_rectangle
+from agent.imaging.crop import _find_largest_rectangle
 from agent.imaging.read import Micrograph, read
 
 LEAST_PX = 300  # of a side that is left above the graphics of a real image
@@ -329,7 +329,7 @@ def _clean_area(dirty) -> float:
     step = max(1, max(height, width) // 300)
     rows, columns = height // step, width // step
     cells = dirty[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    found = _largest_rectangle(~cells.any(axis=(1, 3)))
+    found = _find_largest_rectangle(~cells.any(axis=(1, 3)))
     if found is None:
         return 0.0
     return float((found[2] - found[0]) * (found[3] - found[1]) * step * step)

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.stress import Agent, Contents, Sqlite
 
 from agent.store import Store
-from agent.watch import Arrival
+from agent.watch import ListedFile
 from agent.watch.listing import list_folder
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _make_known(lab: Lab) -> None:
     url = f"sqlite:///{lab.folder}/data/martensight.db"
     with Store.open(url, site="Plant 1", agent="PC") as store:
         files = [
-            Arrival("LOM", lab.export, name, *facts)
+            ListedFile("LOM", lab.export, name, *facts)
             for name, facts in list_folder(lab.export).pictures.items()
         ]
         for start in range(0, len(files), PER_FOLDER):

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn import draw
 
 from agent.imaging.boxes import within
-from agent.imaging.letters import LOOKS, rows_of_letters
-from agent.imaging.lines import planes_of
+from agent.imaging.letters import LOOKS, iter_letter_rows
+from agent.imaging.lines import compute_planes
 
 FIRST = 4000
 RIDGE = 0.01
@@ -38,7 +38,7 @@ def main() -> None:
     for seed in range(FIRST, FIRST + parser.parse_args().fields):
         drawn = draw(seed)
         barred[seed] = bool(drawn.bars)
-        for row in rows_of_letters(planes_of(drawn.pixels)):
+        for row in iter_letter_rows(compute_planes(drawn.pixels)):
             looks.append(row.looks)
             labels.append(any(is_label(row.box, bar) for bar in drawn.bars))
             seeds.append(seed)

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_lab import past, twin_of, write_labelled
 
 from agent import settings as settings_of
-from agent.retrain import bundle_named, every_bundle, sweep
+from agent.retrain import delete_leftovers, get_bundle, list_bundles
 from agent.service.lock import TeachLock
 from agent.service.place import clock
 from agent.service.workplace import CurrentBundle, open_store
@@ -132,7 +132,7 @@ class Place:
             signed = [one.subject for one in store.trail("model.promoted")]
             if promoted != signed[::-1]:
                 found.append("promotions and trail differ")
-        for path in every_bundle(self.data):
+        for path in list_bundles(self.data):
             try:
                 verify_bundle(path)
             except ModelError as error:
@@ -168,12 +168,14 @@ def kill_retrain(place: Place, moments: int, dice: random.Random, tally: Tally) 
         said = place.faults(may_be={current})
         tally.faults += [f"retrain killed after {at_s:.1f} s: {one}" for one in said]
     place.agent("retrain")
-    tally.faults += [f"left over after the next start: {name}" for name in sweep(place.data)]
+    tally.faults += [
+        f"left over after the next start: {name}" for name in delete_leftovers(place.data)
+    ]
 
 
 def kill_promote(place: Place, moments: int, dice: random.Random, tally: Tally) -> None:
     """Kill `agent models promote` at random moments; one of the two bundles is at work, whole."""
-    names = [path.name for path in every_bundle(place.data)][:2]
+    names = [path.name for path in list_bundles(place.data)][:2]
     for _ in names:  # the first time a bundle is at work it is compiled; what counts is the rest
         whole_s = place.agent("models", "promote", _other(names, place.current()), *SIGNED)[1]
     for _ in range(moments):
@@ -195,7 +197,7 @@ def alter(place: Place, tally: Tally) -> None:
     with open_store(place.settings) as store:
         current = str(store.current_bundle())
         before = next(one.bundle for one in store.promotions() if one.bundle != current)
-        folder = bundle_named(place.data, current)
+        folder = get_bundle(place.data, current)
         for path in sorted(one for one in folder.iterdir() if one.is_file()):
             whole = path.read_bytes()
             at = len(whole) // 2
@@ -212,7 +214,7 @@ def alter(place: Place, tally: Tally) -> None:
 
 def roll_back(place: Place, times: int, tally: Tally) -> None:
     """Promote and roll back; each has to be on record, and to load."""
-    names = [path.name for path in every_bundle(place.data)][:2]
+    names = [path.name for path in list_bundles(place.data)][:2]
     for _ in range(times):
         place.agent("models", "promote", _other(names, place.current()), *SIGNED)
         current, began_s = place.current(), time.monotonic()
@@ -229,8 +231,8 @@ def run(folder: Path, *, moments: int, seed: int = 0) -> Tally:
     """Do all of it in a folder."""
     place, dice, tally = taught(folder), random.Random(seed), Tally()
     kill_retrain(place, moments, dice, tally)
-    if len(every_bundle(place.data)) < 2:  # a gate that found too little taught none
-        twin_of(bundle_named(place.data, str(place.current())))
+    if len(list_bundles(place.data)) < 2:  # a gate that found too little taught none
+        twin_of(get_bundle(place.data, str(place.current())))
     kill_promote(place, moments, dice, tally)
     alter(place, tally)
     roll_back(place, 3, tally)

@@ -20,7 +20,7 @@ from torch import nn
 from model import Field, default_taxonomy
 from model.framing import Framing
 from model.inference.feature_extractor import FeatureExtractor
-from model.inference.saliency import evidence
+from model.inference.saliency import compute_evidence
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme, logits_by_cell
@@ -59,11 +59,11 @@ def two_stages(heads: Iterable[Head], gaze: FeatureExtractor, field: Field) -> N
     """Ask one head after the other, with maps and embeddings; each network looks once."""
     framed, seen = gaze.frames([field]), {}
     for head in heads:
-        if head.eye not in seen:
-            (seen[head.eye],) = gaze.look(head.eye, framed)
-        sight = seen[head.eye]
+        if head.encoder not in seen:
+            (seen[head.encoder],) = gaze.extract(head.encoder, framed)
+        sight = seen[head.encoder]
         best = int(head.probabilities(sight.embedding[None])[0].argmax())
-        evidence(sight.by_cell[head.name][0], head, best)
+        compute_evidence(sight.by_cell[head.name][0], head, best)
 
 
 def package(eyes: dict[str, Encoder], heads: dict[str, Head], images: torch.Tensor) -> None:
@@ -110,7 +110,7 @@ def main() -> None:
     engines += [choose_engine("cpu", "int8")]
     seen = {}
     first = next(iter(eyes))  # one network sees everything, both heads are asked
-    shared = [replace(head, eye=first) for head in heads.values()]
+    shared = [replace(head, encoder=first) for head in heads.values()]
     eights = {
         n: quantize(eye, last(observe_ranges(eye, framing, [field]))) for n, eye in eyes.items()
     }
@@ -133,16 +133,16 @@ def extra(gaze: FeatureExtractor, heads: dict[str, Head], field: Field, repeats:
     framed = gaze.frames([field])
     run = gaze._runners[name]
     picture = framed[0][0].frame.pixels[None]
-    (sight,) = gaze.look(name, framed)
+    (sight,) = gaze.extract(name, framed)
     (features,), weight = run.network.features(picture), sight.weights[0]
     bare_s = spent_s(lambda: run.network.features(picture), 2 * repeats)
 
     def on_top() -> None:
         np.einsum("chw,hw->c", features, weight, dtype=np.float64)
-        evidence(logits_by_cell(features, run._layer), heads[name], 0)
+        compute_evidence(logits_by_cell(features, run._layer), heads[name], 0)
 
     top_s = spent_s(on_top, 5)
-    (again,) = gaze.look(name, framed)
+    (again,) = gaze.extract(name, framed)
     same = np.array_equal(sight.embedding, again.embedding)
     print(
         f"  saliency and embedding on top of a pass  {100 * top_s / bare_s:6.1f} %;"

@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of, minutes
 
 from agent.archive import Archive
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.web import create_app
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Linking(Archive):
 def fill(lab: Lab, count: int) -> list[str]:
     """Take micrographs in, a fifth of them flagged; eight drawn fields stand for all."""
     lab.archive = Linking(lab.folder)
-    drawn = [draw(code, seed=n, size=(800, 600)).pixels for n, code in enumerate(CODES)]
+    drawn = [draw_micrograph(code, seed=n, size=(800, 600)).pixels for n, code in enumerate(CODES)]
     flagged = []
     for n in range(count):
         reasons = ("strange",) if n % 5 == 0 else ()

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from model import Example, Field, TrainingConfig, default_taxonomy, folds
 from model.experiments.run import run
 from model.experiments.tables import Result, as_json, as_markdown, compare_results
@@ -57,7 +57,7 @@ PX, UM_PER_PX, NOISE = 160, 0.4, 0.1
 
 @lru_cache(maxsize=4096)
 def drawn(code: str, seed: int, px: int = PX) -> Field:
-    pixels = draw(
+    pixels = draw_micrograph(
         code, seed=seed, um_per_px=UM_PER_PX, size=(px, px), bar=None, border=False
     ).pixels
     return Field(pixels, np.ones((px, px), bool), UM_PER_PX)

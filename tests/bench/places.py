@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from copies import CHANGES, EXTRA, REACH, cut_pair, rgb
 from drawn_steel import STEELS, steel
 
-from agent.demo.drawing import TRAINED, draw
+from agent.demo.drawing import TRAINED, draw_micrograph
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex, extract_landmarks, register
 from model import wilson
 
@@ -136,7 +136,7 @@ def _read(folder: Path) -> Iterator[Shown]:
 
 def _draw_field(seed: int, specimen: int, size: tuple[int, int], um_per_px: float) -> np.ndarray:
     code = TRAINED[specimen % len(TRAINED)]
-    drawn = draw(
+    drawn = draw_micrograph(
         code,
         seed=seed,
         specimen=specimen,

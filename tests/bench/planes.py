@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.imaging.alignment import LEAST_LIKE, ReducedPlane, find_other_places, measure_likeness
-from agent.imaging.stack import sharpness
+from agent.imaging.stack import compute_sharpness
 from model import upper_bound
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def drawn(first: int) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield code, name and pixels of drawn fields."""
     for code in ("G7", "G8", "B8", "M8"):
         for n in range(30):
-            field = draw(
+            field = draw_micrograph(
                 code, seed=first + n, um_per_px=0.2, size=(800, 600), bar=None, border=False
             )
             yield code, f"{code}-{n}", field.pixels[..., 0]
@@ -144,11 +144,13 @@ def measure_channels(name: str, pictures: list[tuple[str, str, np.ndarray]]) -> 
 def timing() -> None:
     """Print the processor time of a stack of nine planes."""
     rng = np.random.default_rng(0)
-    pixels = draw("G8", seed=1, um_per_px=0.2, size=(2000, 1500), bar=None, border=False).pixels
+    pixels = draw_micrograph(
+        "G8", seed=1, um_per_px=0.2, size=(2000, 1500), bar=None, border=False
+    ).pixels
     planes = [defocus(rng, pixels[..., 0], 0.1 + abs(z - 4)) for z in range(9)]
     began = time.process_time()
     for plane in planes:
-        sharpness(plane)
+        compute_sharpness(plane)
     middle = time.process_time()
     reduced = [ReducedPlane.of(plane) for plane in planes]
     others = find_other_places(reduced, 4)

@@ -23,7 +23,7 @@ import torch
 from paper import PX, UM_PER_PX, examples
 
 from model import Classifier, Example, TrainingConfig, default_taxonomy, split, train
-from model.experiments.run import fit_once, rows
+from model.experiments.run import build_cached_fit, list_rows
 from model.experiments.tables import Result, compare_results
 
 MORE = 1000
@@ -87,9 +87,11 @@ def asked(
 
 def taught(plan: TrainingConfig, labelled: list[Example], folder: Path) -> Path:
     started, bundle = time.process_time(), None
-    known = fit_once([], rows(plan)[0])
-    for step in train(labelled, plan, folder, known=known, recipe="drawn", now=datetime.now(UTC)):
-        bundle = step.bundle or bundle
+    known = build_cached_fit([], list_rows(plan)[0])
+    for step in train(
+        labelled, plan, folder, fit_detector=known, recipe="drawn", now=datetime.now(UTC)
+    ):
+        bundle = step.result or bundle
         if step.note:
             print(f"{datetime.now(UTC):%H:%M} {plan.scheme}, {step.stage}: {step.note}", flush=True)
     assert bundle is not None

@@ -137,15 +137,16 @@ def honest(specimens: int, folder: Path) -> int:
     from scipy.stats import beta  # noqa: PLC0415
     from shift import FIELDS  # noqa: PLC0415
 
-    from agent.demo.drawing import draw  # noqa: PLC0415
+    from agent.demo.drawing import draw_micrograph  # noqa: PLC0415
 
     codes = ("G8", "G7", "G9-10", "B8", "M8")
     began_s, one_lab = time.process_time(), lab.Lab(folder)
     for n in range(specimens):
         for field in range(FIELDS):
             seed = n * FIELDS + field
-            drawn = draw(codes[n % len(codes)], seed=seed, size=(240, 180), bar=None, border=False,
-                         specimen=n)  # fmt: skip
+            drawn = draw_micrograph(codes[n % len(codes)], seed=seed, size=(240, 180), bar=None,
+                                    border=False,
+                                    specimen=n)  # fmt: skip
             one_lab.take(
                 "G8",
                 pixels=np.ascontiguousarray(drawn.pixels),
@@ -192,13 +193,13 @@ def _plain(said: dict[str, object], folder: Path) -> dict[str, object]:
 
 def latency(demo: Path, folder: Path, pictures: int) -> int:
     """Measure from file at rest to order page; print median and worst."""
-    from agent.demo.drawing import draw  # noqa: PLC0415
-    from agent.demo.loop import free_port  # noqa: PLC0415
-    from agent.demo.microscope import encoded  # noqa: PLC0415
+    from agent.demo.drawing import draw_micrograph  # noqa: PLC0415
+    from agent.demo.loop import find_free_port  # noqa: PLC0415
+    from agent.demo.microscope import encode  # noqa: PLC0415
 
     shutil.copytree(demo / "data", folder / "data")
     (folder / "export").mkdir()
-    port, quiet_s = free_port(8900), 5.0
+    port, quiet_s = find_free_port(8900), 5.0
     (folder / "agent.toml").write_text(
         '[site]\nname = "Demonstration"\ntime_zone = "UTC"\n\n'
         f'[[sources]]\nname = "LOM-09"\nfolder = "export"\nquiet_s = {quiet_s}\n'
@@ -212,9 +213,9 @@ def latency(demo: Path, folder: Path, pictures: int) -> int:
             _until(lambda: _asked(port, "/readyz") is not None, 600.0)
             waits = []
             for number in range(1, pictures + 1):
-                drawn = draw("G8", seed=number, um_per_px=0.2, size=(2000, 1500))
+                drawn = draw_micrograph("G8", seed=number, um_per_px=0.2, size=(2000, 1500))
                 path = folder / "export" / f"99001_01_{number}.tif"
-                path.write_bytes(encoded(drawn, "tif"))
+                path.write_bytes(encode(drawn, "tif"))
                 rests_at = time.monotonic() + quiet_s
                 _until(lambda n=number: _fields(port) >= n, 600.0)
                 waits.append(time.monotonic() - rests_at)

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 import psutil
 
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 
 PORT = 8795
 SAMPLE_S = 30.0
@@ -73,7 +73,9 @@ def memory_of_unit() -> dict[str, str]:
 
 def export(folder: Path, number: int) -> None:
     """Write one drawn micrograph as a microscope does: under another name, then renamed."""
-    shown = draw(CODES[number % len(CODES)], seed=50_000 + number, size=(1000, 750)).pixels
+    shown = draw_micrograph(
+        CODES[number % len(CODES)], seed=50_000 + number, size=(1000, 750)
+    ).pixels
     held = cv2.imencode(".png", shown[..., ::-1])[1].tobytes()
     part = folder / f"field_{number:05}.part"
     part.write_bytes(held)

@@ -24,15 +24,15 @@ import numpy as np
 import torch
 
 from agent.archive import Archive
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.imaging import crop
-from agent.imaging.facts import facts_of
+from agent.imaging.facts import crop_to_json
 from agent.imaging.page import Limits
 from agent.imaging.read import read
 from agent.pipeline import maps_of
 from agent.store import Finding, Store
 from agent.triage import Policy, triage
-from agent.watch import Arrival
+from agent.watch import ListedFile
 from agent.watch.listing import list_folder
 from model import Classifier, Field
 
@@ -73,7 +73,7 @@ class Stopwatch:
 def exported(folder: Path, n: int) -> None:
     """Draw micrographs as a microscope would export them."""
     for number in range(n):
-        pixels = draw("G8", seed=number, size=(WIDTH, HEIGHT)).pixels
+        pixels = draw_micrograph("G8", seed=number, size=(WIDTH, HEIGHT)).pixels
         held = cv2.imencode(".tif", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
         (folder / f"{number}.tif").write_bytes(held.tobytes())
 
@@ -112,7 +112,7 @@ def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -
             material="",
             policy=Policy(),
         )
-        finding = Finding(facts_of(seen), {}, {}, prediction, verdict, artefacts=artefacts)
+        finding = Finding(crop_to_json(seen), {}, {}, prediction, verdict, artefacts=artefacts)
         lab.store.finish(claim, [finding], at=at)
 
 
@@ -126,7 +126,7 @@ class Lab:
     def arrive(self, folder: Path) -> None:
         """Queue every file of a folder."""
         found = list_folder(folder).pictures
-        files = [Arrival("LOM", folder, name, *facts) for name, facts in found.items()]
+        files = [ListedFile("LOM", folder, name, *facts) for name, facts in found.items()]
         self.store.arrive(files, at=datetime.now(UTC))
 
 

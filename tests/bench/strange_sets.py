@@ -61,7 +61,9 @@ class Drawing:
 
 
 def _demo(code: str, seed: int, kind: str, um: float, _: float | None) -> tuple[Pixels, Box | None]:
-    drawn = demo_drawing.draw(code, seed=seed, strange=kind, um_per_px=um, bar=None, border=False)
+    drawn = demo_drawing.draw_micrograph(
+        code, seed=seed, strange=kind, um_per_px=um, bar=None, border=False
+    )
     return drawn.pixels, drawn.where
 
 

@@ -41,7 +41,7 @@ from model.data.dataset import Example
 from model.evaluation.leave_one_class_out import leave_out
 from model.evaluation.metrics import auroc, auroc_interval, fpr95
 from model.framing import Field, Framing
-from model.ood.conformal import alarm_limit
+from model.ood.conformal import compute_alarm_limit
 from model.ood.fit import fit_detector
 from model.statistics import wilson
 
@@ -61,8 +61,8 @@ class Judge:
         self.known, self._yardsticks = known, yardsticks
 
     def look(self, field: Field) -> tuple[OodResult, dict[str, float]]:
-        seen = self.known._looker.look(field)
-        found = self.known._judged(seen, field, ALPHA)
+        seen = self.known._extractor.extract(field)
+        found = self.known._build_result(seen, field, ALPHA)
         return found, {**found.companions, **self._yardsticks.scores(seen)}
 
 
@@ -130,7 +130,7 @@ def hit(found: OodResult, field: Field, where: tuple[float, float, float, float]
 
 def told_known(known: OodDetector, usual: Sequence[OodResult]) -> None:
     """False alarms against what chance allows, and whether p-values are uniform."""
-    limit = alarm_limit(ALPHA, len(known), len(usual))
+    limit = compute_alarm_limit(ALPHA, len(known), len(usual))
     print(
         f"{'known, never seen':24} n {len(usual):3}  {told_share(usual)}  "
         f"(chance allows {limit:.3f} at alpha {ALPHA})"
@@ -184,8 +184,8 @@ def told_left_out(shelf: Shelf, code: str, known: int, count: int) -> None:
     left = [shelf.one(code, LEFT + i) for i in range(count)]
     steps = leave_out(code, examples([*rest, *left], 0), subtype_of=lambda one: one[0], alpha=ALPHA)
     *_, last = steps
-    if last.found is not None:
-        said = last.found.as_json()
+    if last.result is not None:
+        said = last.result.as_json()
         print(f"left out: {code}  {said}", flush=True)
 
 
@@ -269,7 +269,7 @@ def main() -> int:
     if asked.cost:
         told_cost(known, shelf)
         return 0
-    judge = Judge(known, Yardsticks.of(taught, known._looker))
+    judge = Judge(known, Yardsticks.of(taught, known._extractor))
     fresh = [one.field for one in shelf.known(asked.fresh, FRESH)]
     table = Table(judge, fresh)
     told_known(known, table.usual)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.demo.drawing import TRAINED, draw
+from agent.demo.drawing import TRAINED, draw_micrograph
 from agent.retrain import Collected, Demands, Outcome, retrain
 from model import Example, Field, default_taxonomy, quick_config, read_manifest, train, wilson
 
@@ -59,7 +59,7 @@ def case(code: str, seed: int, specimen: int, *, said: str = "", strange: str = 
 
     def load() -> Field:
         um_per_px = 0.1 if specimen % 5 == 0 else 0.2
-        drawn = draw(
+        drawn = draw_micrograph(
             code, seed=seed, um_per_px=um_per_px, size=PX, strange=strange, bar=None,
             border=False, specimen=specimen,
         )  # fmt: skip
@@ -126,8 +126,8 @@ def streams(seed: int, names: Sequence[str]) -> Iterator[Stream]:
 def taught(examples: Sequence[Example], plan: TrainingConfig, folder: Path) -> Path:
     """Teach the bundle at work."""
     *_, last = train(examples, plan, folder, recipe="drawn", now=NOW)
-    assert last.bundle is not None
-    return last.bundle
+    assert last.result is not None
+    return last.result
 
 
 def played(

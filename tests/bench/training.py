@@ -44,14 +44,14 @@ def converted(given: Sequence[Example]) -> None:
     """Teach the default, convert it to int8, and print what that costs or why not."""
     with tempfile.TemporaryDirectory() as folder:
         *_, last = train(given, quick_config(), Path(folder), recipe="drawn", now=datetime.now(UTC))
-        assert last.bundle is not None
+        assert last.result is not None
         try:
-            *_, step = convert(last.bundle, given)
+            *_, step = convert(last.result, given)
         except ModelError as error:
             print(error)
         else:
-            assert step.found is not None
-            print(step.found.sentence())
+            assert step.result is not None
+            print(step.result.sentence())
 
 
 def measured(name: str, given: Sequence[Example], plan: TrainingConfig) -> None:
@@ -63,7 +63,7 @@ def measured(name: str, given: Sequence[Example], plan: TrainingConfig) -> None:
         for step in train(given, plan, Path(folder), recipe="drawn", now=datetime.now(UTC)):
             per_stage[step.stage] += time.process_time() - last
             last = time.process_time()
-            bundle = step.bundle or bundle
+            bundle = step.result or bundle
         assert bundle is not None
         manifest = read_manifest(bundle)
         losses = [epoch["loss"] for epoch in manifest.facts["history"]]

@@ -24,9 +24,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from agent.night.individuals import chart, is_ready, series_of
+from agent.night.individuals import average_by_night, chart, is_ready
 from agent.night.standing import ControlValue
-from agent.night.trends import MEASURES, Tally, level_of, ready, trends
+from agent.night.trends import MEASURES, Tally, compute_alarm_level, count_ready_charts, trends
 
 FIRST = date(2026, 1, 1)
 USUAL = {"strange": 0.02, "doubtful": 0.12}
@@ -105,12 +105,14 @@ def lab(nights: int, seed: int, change: Change) -> list[tuple[bool, bool]]:
         tallies.append(() if number in empty else night_of(rng, usual, change.micrographs))
         if number not in empty:
             values += control_of(rng, night, change.lamp if changed else 1.0)
-    series = series_of(values, lambda at: at.date(), days[-1])
+    series = average_by_night(values, lambda at: at.date(), days[-1])
     for number, (night, tonight) in enumerate(zip(days, tallies, strict=True)):
         if number >= SETTLED:
             until = {k: [one for one in held if one[0] <= night] for k, held in series.items()}
-            charts = ready(history, night, tonight) + sum(map(is_ready, until.values()))
-            level = level_of(charts)
+            charts = count_ready_charts(history, night, tonight) + sum(
+                map(is_ready, until.values())
+            )
+            level = compute_alarm_level(charts)
             shares = any(one.alarm for one in trends(history, night, tonight, level))
             control = any(chart(*k, held, night, level).alarm for k, held in until.items())
             said.append((shares, control))

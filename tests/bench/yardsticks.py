@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from model.ood.mahalanobis import TiedGaussians, normalize_rows
-from model.ood.nearest_neighbor import SUBSPACE, of_answer
+from model.ood.nearest_neighbor import SUBSPACE, score_uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Yardsticks:
         rng = np.random.default_rng(0)
         embeddings, cells = [], []
         for example in taught:
-            seen = looker.look(example.load())
+            seen = looker.extract(example.load())
             embeddings.append(normalize_rows(seen.whole[-1]))
             own = seen.fine.on_steel()
             cells.append(own[rng.choice(len(own), min(CELLS_EACH, len(own)), replace=False)])
@@ -63,7 +63,7 @@ class Yardsticks:
         embedding = normalize_rows(seen.whole[-1][None])
         logits = -0.5 * self.clouds.squared_distances(embedding)[0]
         shares = np.exp(logits - logits.max())
-        doubt = of_answer(logits, dict(enumerate((shares / shares.sum()).tolist())))
+        doubt = score_uncertainty(logits, dict(enumerate((shares / shares.sum()).tolist())))
         given = torch.from_numpy(embedding).float()
         others = {
             name: float(detector.predict_features(given)[0])

@@ -1,4 +1,4 @@
-"""Find micrographs that show one place: turned, mirrored, magnified, cropped or saved again."""
+"""Detection of micrographs of one place: turned, mirrored, magnified, cropped or saved again."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int8]
 
 LEVELS = 8
-"""A coordinate is kept as a whole number c in [-LEVELS, LEVELS), four bits, which stands for
+"""A coordinate is stored as an integer c in [-LEVELS, LEVELS), four bits, which means
 c + 0.5: so every number has a sign."""
 
 _PER_SPREAD = 2.5  # levels for one standard deviation; beyond 2.8 of them a number is cut
@@ -112,13 +112,15 @@ def compute_vectors(codes: Codes) -> NDArray[np.float32]:
     return unit
 
 
-def compute_products(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+def compute_products(
+    rows: NDArray[np.float32], columns: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return the (n, m) inner products of n and m rows.
 
     Not by a matrix product: the threads of its library wait in a loop, which on matrices of this
     size costs three times the processor time.
     """
-    products: NDArray[np.float32] = np.einsum("ik,kj->ij", one, np.ascontiguousarray(other.T))
+    products: NDArray[np.float32] = np.einsum("ik,kj->ij", rows, np.ascontiguousarray(columns.T))
     return products
 
 

@@ -1,8 +1,8 @@
-"""Find, among many micrographs, the few that may show the place of another.
+"""Index of landmarks that finds the few micrographs that may show the place of another.
 
-Every landmark has a word: the signs of 24 of its coordinates. Landmarks of a copy share some of
-their words, all at one turn and one scale; other places share words at any. No two micrographs are
-compared here, and the index has 8 bytes of a landmark and 8 of a word.
+Every landmark has a word: the signs of 24 of its coordinates. Landmarks of a copy share some words
+at one turn and one scale; other places share words at random ones. No two micrographs are compared
+here; the index takes 8 bytes per landmark and 8 per word.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FLIPS = 3
 """A word is looked up under all changes of its so many least certain signs. MEASURED: 42 of 100
 landmarks of a copy (other magnification, JPEG, blur) are found so, 26 without."""
 
-_FLIPS_INVERTED = 1  # a copy in which black and white are exchanged is rare, and looking costs time
+_FLIPS_INVERTED = 1  # inverted copies are rare, and the search costs time
 
 _MOST_DIFFERENT = 4  # of the 16 signs of a signature; 4 of 100 other landmarks are as near
 _COMMON = 1500  # landmarks of a segment with one word, which then identifies nothing
@@ -114,12 +114,12 @@ class PlaceIndex:
         enough = np.bincount(votes.owners, minlength=1) >= _LEAST_VOTES
         enough &= self._alive[: len(enough)]
         kept = enough[votes.owners]
-        slots, at = np.unique(votes.owners[kept], return_inverse=True)
+        slots, indices = np.unique(votes.owners[kept], return_inverse=True)
         if not len(slots):
             return []
-        counts = _count_agreeing(votes.motions[kept], at, len(slots))
+        counts = _count_agreeing(votes.motions[kept], indices, len(slots))
         order = np.lexsort((slots, -counts))[:limit]
-        return [self._keys[slots[at]] for at in order if counts[at] >= _LEAST_VOTES]
+        return [self._keys[slots[indices]] for indices in order if counts[indices] >= _LEAST_VOTES]
 
     def _is_merge_due(self) -> bool:
         if len(self._segments) < 2:  # noqa: PLR2004 - two are merged
@@ -131,13 +131,16 @@ class PlaceIndex:
         """Return a vote for every entry that has a word and nearly the signature of a landmark."""
         owners, motions = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for segment in self._segments:
-            asking, entries = segment.find(queries.words)
-            landmark = queries.landmarks[asking]
-            own, theirs = queries.traits[landmark], segment.traits[entries]
-            near = np.flatnonzero(_ONES[(own ^ theirs) & 0xFFFF] <= _MOST_DIFFERENT)
-            own, theirs = own[near].astype(np.int64), theirs[near].astype(np.int64)
-            turn = ((theirs >> 16) - (own >> 16)) % _TURNS
-            growth = (theirs >> 21) - (own >> 21) + _SIZES
+            query, entries = segment.find(queries.words)
+            landmark = queries.landmarks[query]
+            query_traits, entry_traits = queries.traits[landmark], segment.traits[entries]
+            near = np.flatnonzero(_ONES[(query_traits ^ entry_traits) & 0xFFFF] <= _MOST_DIFFERENT)
+            query_traits, entry_traits = (
+                query_traits[near].astype(np.int64),
+                entry_traits[near].astype(np.int64),
+            )
+            turn = ((entry_traits >> 16) - (query_traits >> 16)) % _TURNS
+            growth = (entry_traits >> 21) - (query_traits >> 21) + _SIZES
             variant = landmark[near] // queries.count
             motions.append((variant * 2 * _SIZES + growth) * _TURNS + turn)
             owners.append(segment.owners[entries[near]].astype(np.int64))
@@ -220,7 +223,7 @@ class _Queries:
     Args:
         words: (k,) words.
         landmarks: (k,) a landmark; after the n of the picture come those of its mirror image and,
-            if asked, those of both inverted.
+            if requested, those of both inverted.
         traits: (2 n or 4 n,) of the landmarks.
         count: n.
     """
@@ -233,18 +236,19 @@ class _Queries:
     @classmethod
     def build(cls, landmarks: Landmarks, *, inverted: bool) -> _Queries:
         turns = landmarks.orientations
-        seen = [(landmarks.codes, turns), (mirror(landmarks.codes), np.pi - turns)]
-        flips = [_FLIPS] * len(seen)
+        views = [(landmarks.codes, turns), (mirror(landmarks.codes), np.pi - turns)]
+        flips = [_FLIPS] * len(views)
         if inverted:
-            flips += [_FLIPS_INVERTED] * len(seen)
-            seen += [(invert(codes), turns + np.pi) for codes, turns in seen]
+            flips += [_FLIPS_INVERTED] * len(views)
+            views += [(invert(codes), turns + np.pi) for codes, turns in views]
         probes = [
-            _compute_probes(codes, changed) for (codes, _), changed in zip(seen, flips, strict=True)
+            _compute_probes(codes, changed)
+            for (codes, _), changed in zip(views, flips, strict=True)
         ]
-        words = np.concatenate([some.ravel() for some in probes])
-        counts = np.repeat([some.shape[1] for some in probes], len(landmarks))
+        words = np.concatenate([probe.ravel() for probe in probes])
+        counts = np.repeat([probe.shape[1] for probe in probes], len(landmarks))
         landmark = np.repeat(np.arange(len(counts)), counts)
-        traits = [_compute_traits(landmarks.sizes, turns, codes) for codes, turns in seen]
+        traits = [_compute_traits(landmarks.sizes, turns, codes) for codes, turns in views]
         order = np.argsort(words, kind="stable")
         return cls(words[order], landmark[order], np.concatenate(traits), len(landmarks))
 

@@ -1,7 +1,7 @@
 """Extract the landmarks of a micrograph: small patches that are found again in another picture.
 
-Neither the scale of the micrograph nor its light is relied upon: both may be wrong, missing or
-changed on purpose.
+Neither scale nor light of the micrograph is used: both may be wrong, missing or changed on
+purpose.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _LARGEST_SIDE = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Landmarks:
-    """What is kept of a micrograph to recognise its place.
+    """Landmarks of a micrograph, stored to recognise its place.
 
     Args:
         positions: (n, 2) float32, x and y in pixels of the crop, 0 to its size.
@@ -102,23 +102,23 @@ class Landmarks:
         return head + b"".join(part.tobytes() for part in parts)
 
     @classmethod
-    def from_bytes(cls, kept: bytes) -> Self:
+    def from_bytes(cls, content: bytes) -> Self:
         """Return the landmarks that `to_bytes` wrote.
 
         Raises:
             ValueError: The bytes are not landmarks of this version, are cut, or contradict
                 themselves.
         """
-        if len(kept) < _HEAD.size or kept[:3] != _VERSION:
+        if len(content) < _HEAD.size or content[:3] != _VERSION:
             raise ValueError(
-                f"These {len(kept)} bytes are not landmarks of version {_VERSION.decode()}. "
+                f"These {len(content)} bytes are not landmarks of version {_VERSION.decode()}. "
                 "Extract them again from the micrograph."
             )
-        _, count, height, width, scale = _HEAD.unpack_from(kept)
+        _, count, height, width, scale = _HEAD.unpack_from(content)
         expected = _HEAD.size + count * _RECORD
-        if len(kept) != expected:
+        if len(content) != expected:
             raise ValueError(
-                f"{count} landmarks take {expected} bytes, got {len(kept)}. "
+                f"{count} landmarks take {expected} bytes, got {len(content)}. "
                 "Extract them again from the micrograph."
             )
         if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
@@ -126,10 +126,10 @@ class Landmarks:
         if not (math.isnan(scale) or 0 < scale < math.inf):
             raise ValueError(f"Landmarks at {scale} µm per pixel cannot be.")
         at = np.cumsum([_HEAD.size, 4 * count, count, count])
-        steps = np.frombuffer(kept, "<u2", 2 * count, at[0]).reshape(count, 2)
-        sizes = np.frombuffer(kept, "u1", count, at[1])
-        turns = np.frombuffer(kept, "u1", count, at[2])
-        packed = np.frombuffer(kept, "u1", count * COORDINATES // 2, at[3])
+        steps = np.frombuffer(content, "<u2", 2 * count, at[0]).reshape(count, 2)
+        sizes = np.frombuffer(content, "u1", count, at[1])
+        turns = np.frombuffer(content, "u1", count, at[2])
+        packed = np.frombuffer(content, "u1", count * COORDINATES // 2, at[3])
         levels = np.stack([packed & 15, packed >> 4], axis=1).reshape(count, COORDINATES)
         positions = (steps * (max(height, width) / _FINEST)).astype(np.float32)
         if (positions > (width + 1, height + 1)).any():
@@ -204,10 +204,10 @@ def _detect(
     grey: NDArray[np.uint8], usable: NDArray[np.bool_]
 ) -> tuple[Sequence[cv2.KeyPoint], Codes]:
     """Return keypoints in pixels of the working picture, and their codes."""
-    nothing = np.zeros((0, COORDINATES), np.int8)
+    none = np.zeros((0, COORDINATES), np.int8)
     spread = float(grey[usable].std()) if usable.any() else 0.0
     if spread < _FLAT or min(grey.shape) < _LEAST_SIDE:
-        return (), nothing
+        return (), none
     mean = float(grey[usable].mean())
     brought = (grey.astype(np.float32) - np.float32(mean)) * np.float32(_SPREAD / spread) + 128
     brought[~usable] = 128
@@ -217,7 +217,7 @@ def _detect(
     corners = detect_corners(even) if len(blobs) < _SPARSE else []
     keypoints = _choose(blobs + corners, len(blobs), usable)
     if not keypoints:
-        return (), nothing
+        return (), none
     keypoints, descriptors = sift.compute(even, keypoints)
     return keypoints, compress(descriptors)
 

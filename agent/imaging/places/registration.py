@@ -49,7 +49,7 @@ _PLACE = 8  # side of a place in working pixels of the finer micrograph
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlap:
-    """What two micrographs have in common.
+    """The common area of two micrographs.
 
     Args:
         share_of_smaller: Overlap as a share of the micrograph that shows less, in (0, 1]. Corners
@@ -96,31 +96,33 @@ class Overlap:
         )
 
 
-def register(one: Landmarks, other: Landmarks, *, inverted: bool = False) -> Overlap | None:
+def register(first: Landmarks, second: Landmarks, *, inverted: bool = False) -> Overlap | None:
     """Return the overlap of two micrographs, or None if no place in common is proven.
 
     Args:
-        one: Landmarks of the first micrograph.
-        other: Landmarks of the second micrograph.
+        first: Landmarks of the first micrograph.
+        second: Landmarks of the second micrograph.
         inverted: Whether an exchange of black and white is tried as well; takes twice the time.
 
     Returns:
         The overlap, however small; compare its share with `SAME_PLACE`.
     """
-    overlap = measure_overlap(one, other, inverted=inverted)
+    overlap = measure_overlap(first, second, inverted=inverted)
     return overlap if overlap is not None and overlap.is_proven else None
 
 
-def measure_overlap(one: Landmarks, other: Landmarks, *, inverted: bool = False) -> Overlap | None:
+def measure_overlap(
+    landmarks: Landmarks, other_landmarks: Landmarks, *, inverted: bool = False
+) -> Overlap | None:
     """Return the overlap that fits best, proven or not; None if there is none."""
-    if min(len(one), len(other)) < _LEAST_LANDMARKS:
+    if min(len(landmarks), len(other_landmarks)) < _LEAST_LANDMARKS:
         return None
-    vectors, second = compute_vectors(other.codes), _View.build(other)
+    vectors, second = compute_vectors(other_landmarks.codes), _View.build(other_landmarks)
     best: tuple[_Fit, _View] | None = None
     for inverting in (False, True) if inverted else (False,):
         for mirroring in (False, True):
-            first = _View.build(one, mirrored=mirroring, inverted=inverting)
-            codes = mirror(one.codes) if mirroring else one.codes
+            first = _View.build(landmarks, mirrored=mirroring, inverted=inverting)
+            codes = mirror(landmarks.codes) if mirroring else landmarks.codes
             codes = invert(codes) if inverting else codes
             fit = _fit(first, second, compute_products(compute_vectors(codes), vectors))
             if fit is not None and (best is None or len(fit.ours) > len(best[0].ours)):
@@ -136,9 +138,11 @@ class _View:
         points: (n,) positions.
         frames: (n,) vectors of a landmark's orientation, as long as its diameter.
         sizes: (n,) diameters.
-        width, height: Of the working picture.
+        width: Of the working picture, pixels.
+        height: Of the working picture, pixels.
         factor: Working pixels for one pixel of the crop.
-        mirrored, inverted: How the micrograph is seen here.
+        mirrored: Whether the micrograph is mirrored here.
+        inverted: Whether black and white are exchanged here.
     """
 
     points: Points

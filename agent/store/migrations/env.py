@@ -25,6 +25,7 @@ context.configure(
     render_as_batch=True,
     render_item=_plain,
     compare_type=True,
+    on_version_apply=context.config.attributes.get("applied"),
 )
 with context.begin_transaction():
     context.run_migrations()

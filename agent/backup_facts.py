@@ -1,0 +1,121 @@
+"""What a back-up says of itself: whose it is, who asked for it, and what it holds.
+
+Several labs may back up into one folder. A back-up is a lab's own where its manifest names the
+lab's first act, which is the same on every PC that the lab was ever on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+import zipfile
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.anchors import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NIGHTLY = "nightly"
+NAMES = "martensight-*.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """What the manifest of a back-up holds.
+
+    Attributes:
+        made_at: Aware UTC.
+        site: Of the lab, "" in back-ups of earlier versions.
+        lab: Hash of the lab's first act, "" in back-ups of earlier versions.
+        is_automatic: The service made it by itself; only such a one is thinned out.
+        counts: Table → rows in the copy of the database.
+        names: Of the files in it.
+        trail_number: Of the newest act that it holds at least, 0 where it does not say.
+    """
+
+    made_at: datetime
+    site: str = ""
+    lab: str = ""
+    is_automatic: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    trail_number: int = 0
+
+    @classmethod
+    def from_json(cls, document: Any) -> BackupFacts:
+        """Return it from a manifest. Raises `KeyError`, `TypeError` or `ValueError`."""
+        made_at = datetime.fromisoformat(document["made_at"])
+        counts = document.get("counts") or {}
+        return cls(
+            made_at=made_at if made_at.tzinfo else made_at.replace(tzinfo=UTC),
+            site=str(document.get("site") or ""),
+            lab=str(document.get("lab") or ""),
+            is_automatic=document.get("automatic") is True,
+            counts={str(name): int(count) for name, count in counts.items()},
+            names=tuple(document["sha256"]),
+            trail_number=int((document.get("trail") or {}).get("number") or 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBackup:
+    """A back-up in a folder."""
+
+    file: Path
+    facts: BackupFacts
+
+
+def name_backup(site: str, lab: str, at: datetime, *, is_automatic: bool) -> str:
+    """Return the name of a back-up's file; two labs have two names.
+
+    Args:
+        site: Name of the site.
+        lab: Hash of its first act, "" where there is none yet.
+        at: Now, aware UTC.
+        is_automatic: The service makes it by itself.
+    """
+    whose = "-".join(filter(None, (name_site(site), lab[:6])))
+    kind = f"{NIGHTLY}-" if is_automatic else ""
+    return f"martensight-{whose}-{kind}{at:%Y%m%dT%H%M%SZ}.zip"
+
+
+def name_site(site: str) -> str:
+    """Return a site's name as a file name holds it; two sites may have the same one."""
+    letters = unicodedata.normalize("NFKD", site.casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", letters)[:40].strip("-") or "lab"
+
+
+def read_facts(file: Path) -> BackupFacts | None:
+    """Return what a back-up says of itself, None where it is none or cannot be read."""
+    faults = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+    with suppress(*faults, zipfile.BadZipFile, zlib.error), zipfile.ZipFile(file) as packed:
+        return BackupFacts.from_json(json.loads(packed.read(MANIFEST)))
+    return None
+
+
+def list_backups(folder: Path) -> list[KnownBackup]:
+    """Return the back-ups in a folder, the oldest first; none where it cannot be seen."""
+    try:
+        files = sorted(folder.glob(NAMES))
+    except OSError:
+        return []
+    known = [KnownBackup(file, facts) for file in files if (facts := read_facts(file))]
+    return sorted(known, key=lambda one: (one.facts.made_at, one.file.name))
+
+
+def is_own(facts: BackupFacts, *, site: str, lab: str) -> bool:
+    """Return whether a back-up is of a lab.
+
+    Args:
+        facts: Of the back-up.
+        site: Name of the lab's site.
+        lab: Hash of its first act, "" where that is not known: the site decides alone.
+    """
+    return facts.site == site and (not lab or facts.lab == lab)

@@ -1,0 +1,186 @@
+"""Render the reference pages of the user guide from the commands and the settings model.
+
+Run `python -m agent.cli.reference` in the source tree after a command, an option or a setting has
+changed. `tests/test_guide.py` fails while a page is stale.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.resources import files
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from agent.cli.app import GROUPS, app
+from agent.cli.examples import EXAMPLES, commands_of, show_examples
+from agent.cli.settings_page import format_toml
+from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Objective, Settings, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+COMMANDS_HEAD = """\
+# Commands
+
+Every command answers `--help`. Most commands take `--json` and then print one JSON document.
+`--config FILE`, before the command, names the `agent.toml` to use. Without it the agent reads
+`AGENT_CONFIG`, then `agent.toml` in the current folder, then the folder of the service.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | some files could not be used; each is named |
+| 2 | wrong use or wrong set-up |
+| 3 | a gate or a verification refuses |
+
+This page is generated from the program.
+"""
+
+SETTINGS_HEAD = """\
+# Settings
+
+All settings are in `agent.toml`. `agent init` writes that file with every default as a comment.
+An unknown key is an error that names the nearest key. `agent settings` lists the values in effect
+and their origin; `agent doctor` checks them.
+
+One value for one PC can come from the environment: `AGENT_SECTION__KEY`, for example
+`AGENT_STORE__FOLDER`. The environment overrides the file.
+
+This page is generated from the program.
+"""
+
+
+def render_commands() -> str:
+    """Return the Markdown page of all commands, one section per command or group."""
+    for group in GROUPS:
+        importlib.import_module(f"agent.cli.{group}")
+    show_examples(app)
+    return "\n".join([COMMANDS_HEAD, *_commands(list_commands())])
+
+
+def list_commands() -> dict[str, Any]:
+    """Return every command by the words that lead to it, in the order of `agent --help`."""
+    from typer.main import get_command  # noqa: PLC0415 - only the generator and its tests need it
+
+    for group in GROUPS:
+        importlib.import_module(f"agent.cli.{group}")
+    root: Any = get_command(app)
+    found = {}
+    for path, _command in commands_of(app):
+        command = root
+        for word in path.split():
+            command = command.commands[word]
+        found[path] = command
+    return found
+
+
+def render_settings() -> str:
+    """Return the Markdown page of all settings, one section per section of `agent.toml`."""
+    return "\n".join([SETTINGS_HEAD, *_sections()])
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Write both reference pages.
+
+    Args:
+        folder: The guide's folder.
+
+    Returns:
+        The files that were written.
+    """
+    pages = {"commands.md": render_commands(), "settings.md": render_settings()}
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in pages]
+
+
+def _commands(commands: dict[str, Any]) -> Iterator[str]:
+    for path, command in commands.items():
+        yield f"## agent {path}\n"
+        yield f"{_one_line(command.help or '')}\n"
+        rows = [_parameter(one) for one in command.params if not getattr(one, "hidden", False)]
+        if rows:
+            yield _table(("parameter", "meaning", "default"), rows)
+        if path in EXAMPLES:
+            yield f"```sh\n{EXAMPLES[path]}\n```\n"
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str]:
+    is_argument = parameter.param_type_name == "argument"
+    value = (parameter.metavar or parameter.name.upper()).strip("[]")
+    if is_argument:
+        name = f"`{value}`"
+    elif parameter.is_flag:
+        name = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
+    else:
+        name = f"`{parameter.opts[-1]} {value}`"
+    needed = " Required." if parameter.required else ""
+    return name, _one_line(parameter.help or "") + needed, _default_of(parameter.default)
+
+
+def _default_of(value: object) -> str:
+    if value is None or value is False or value == "":
+        return ""
+    if isinstance(value, PurePath):
+        return "" if value.is_absolute() else f"`{value.as_posix()}`"
+    return f"`{str(value).lower() if value is True else value}`"
+
+
+def _sections() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        if name == "sources":
+            yield from _sources()
+            continue
+        kind = field.annotation
+        assert isinstance(kind, type)  # noqa: S101 - every other field of Settings is a section
+        assert issubclass(kind, BaseModel)  # noqa: S101
+        yield f"## [{name}]\n"
+        yield _keys(kind, f"{ENV_PREFIX}{name}__".upper())
+
+
+def _sources() -> Iterator[str]:
+    yield "## [[sources]]\n"
+    yield "One block for each folder that a microscope exports to. The agent only reads it.\n"
+    yield _keys(Source, "", without={"objectives", *PROCESS_COLUMNS})
+    columns = ", ".join(f"`{column}`" for column in PROCESS_COLUMNS)
+    yield f"Process data that holds for every file of the source may be set too: {columns}.\n"
+    yield "## [[sources.objectives]]\n"
+    yield "Measured pixel sizes, as independent evidence for the scale.\n"
+    yield _keys(Objective, "")
+
+
+def _keys(kind: type[BaseModel], prefix: str, without: Iterable[str] = ()) -> str:
+    hidden = set(without)
+    rows = []
+    for key, field in kind.model_fields.items():
+        if key not in hidden:
+            default = "required" if field.is_required() else _setting_default(field.default)
+            rows.append((f"`{key}`", _one_line(field.description or ""), default))
+    variables = f"Environment: `{prefix}KEY`.\n" if prefix else ""
+    return _table(("key", "meaning", "default"), rows) + ("\n" + variables if variables else "")
+
+
+def _setting_default(value: object) -> str:
+    return "" if value is None else f"`{format_toml(value)}`"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in cells)
+
+
+def _one_line(text: str) -> str:
+    """Return a help text as one line in which nothing is markup by accident."""
+    line = " ".join(text.replace("\b", " ").split())
+    return "`".join(
+        part if number % 2 else part.replace("*", r"\*").replace("_", r"\_").replace("<", "&lt;")
+        for number, part in enumerate(line.split("`"))
+    )
+
+
+if __name__ == "__main__":
+    for path in write_pages(Path(str(files("reports").joinpath("guide")))):
+        print(path)  # noqa: T201 - a tool of the source tree

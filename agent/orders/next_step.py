@@ -1,0 +1,83 @@
+"""Find what an undecided order needs next, so that it is in somebody's queue."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from agent.orders import conformity
+from agent.orders.facts import Conformity
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.facts import FieldFacts
+    from agent.orders.rules import Rules
+
+
+class NextStep(StrEnum):
+    """What an undecided order needs next, most pressing first; stored with the night."""
+
+    PROBABLY_OUT = "probably_out"
+    HELD = "held"
+    TO_CONFIRM = "to_confirm"
+    WAITING_FOR_IMAGES = "waiting_for_images"
+
+    @property
+    def words(self) -> str:
+        """As people read it: "probably out of specification"."""
+        return {
+            NextStep.PROBABLY_OUT: _("probably out of specification"),
+            NextStep.HELD: _("held"),
+            NextStep.TO_CONFIRM: _("to confirm"),
+            NextStep.WAITING_FOR_IMAGES: _("waiting for images"),
+        }[self]
+
+
+def find_next_step(assessed: Assessed, lab: Lab) -> NextStep | None:
+    """Return what an order needs next, None where it is not undecided.
+
+    An order waits for images only where nothing of what is there needs a reviewer or a lead;
+    answers that rest on the model alone are confirmed once all images are there.
+    """
+    if assessed.statement.conformity is not Conformity.UNDECIDED:
+        return None
+    if assessed.specification is None:
+        return NextStep.TO_CONFIRM
+    rules = assessed.rules(lab)
+    fields = [
+        field
+        for specimen in assessed.specimens
+        for field in conformity.list_counted(specimen.facts)
+    ]
+    if any(_looks_broken(field, rules) for field in fields):
+        return NextStep.PROBABLY_OUT
+    if any(field.held for field in fields):
+        return NextStep.HELD
+    has_question = assessed.needs_lead or _has_question(assessed, rules)
+    only_waits = not has_question and any(_lacks_images(assessed, rules))
+    return NextStep.WAITING_FOR_IMAGES if only_waits else NextStep.TO_CONFIRM
+
+
+def _looks_broken(field: FieldFacts, rules: Rules) -> bool:
+    """Return whether what is known of a field breaks what is demanded, though unconfirmed.
+
+    By the rule `mean_of_fields` one coarse field breaks no limit; another subtype does.
+    """
+    code = field.decided.said if field.decided and field.decided.kind == "code" else field.code
+    if not code:
+        return False
+    return rules.breaks(code) if rules.by_worst else bool(rules.unexpected(code))
+
+
+def _has_question(assessed: Assessed, rules: Rules) -> bool:
+    return any(conformity.has_question(one.facts, rules) for one in assessed.specimens)
+
+
+def _lacks_images(assessed: Assessed, rules: Rules) -> Iterator[bool]:
+    """Yield whether images are missing: of a specimen, whole specimens, files still to be read."""
+    yield assessed.lacks_specimens
+    for specimen in assessed.specimens:
+        yield conformity.lacks_images(specimen.facts, rules)

@@ -1,0 +1,165 @@
+"""The highest revision of each order that may have reached a LIMS, kept outside the database.
+
+A database that is put back from a back-up does not know what was sent after it. So each revision is
+noted in the data folder and in a hidden folder of the outbox before its files are written there:
+whichever of the two is left says which numbers are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from agent.archive import write_whole
+from agent.store import number_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+log = structlog.get_logger()
+
+IN_DATA_FOLDER = "sent"
+IN_OUTBOX = ".martensight"
+"""Folders that hold the notes: of the data folder, and of the outbox, where no LIMS looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentRevision:
+    """A revision of an order that a LIMS may hold.
+
+    Attributes:
+        order: Number of the order, as the lab spells it.
+        revision: From 1; 0 where only a statement is known.
+        id: Of the revision.
+        state: Hash of what it states.
+        conformity: The word of the order.
+        statement: Hash of its statement, "" where none was frozen.
+        statement_number: Of its statement, 0 where none was frozen.
+        at: When its state was found, ISO 8601.
+        lab: Hash of the first act of the lab that sent it, "" where that is not known.
+    """
+
+    order: str
+    revision: int = 0
+    id: str = ""
+    state: str = ""
+    conformity: str = ""
+    statement: str = ""
+    statement_number: int = 0
+    at: str = ""
+    lab: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a file or a record holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self | None:
+        """Return what `to_json` wrote, None where it is something else."""
+        try:
+            return cls(
+                order=str(document["order"]),
+                revision=int(document["revision"]),
+                id=str(document["id"]),
+                state=str(document["state"]),
+                conformity=str(document["conformity"]),
+                statement=str(document["statement"]),
+                statement_number=int(document["statement_number"]),
+                at=str(document["at"]),
+                lab=str(document["lab"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def merged_with(self, other: SentRevision) -> SentRevision:
+        """Return the higher revision of the same order, with the higher number of a statement."""
+        higher = max(self, other, key=lambda one: (one.revision, one.statement_number))
+        number = max(self.statement_number, other.statement_number)
+        return replace(higher, statement_number=number)
+
+
+class SentRevisions:
+    """The notes of one site.
+
+    Args:
+        site: Name of the site; two sites may share an outbox.
+        data: The data folder, None: none is kept there.
+        outbox: The folder of the LIMS, None: none is kept there.
+        exact_numbers: Every spelling of a number is an order.
+    """
+
+    def __init__(
+        self, site: str, *, data: Path | None, outbox: Path | None, exact_numbers: bool = False
+    ) -> None:
+        self._exact_numbers = exact_numbers
+        name = name_file(site)
+        self._data = data / IN_DATA_FOLDER / name if data else None
+        self._outbox = outbox / IN_OUTBOX / name if outbox else None
+
+    def find(self, order: str) -> SentRevision | None:
+        """Return the highest revision of an order that is noted, by any spelling, or None."""
+        name = self._name(order)
+        noted = [_read(folder / name) for folder in (self._data, self._outbox) if folder]
+        return _highest(one for one in noted if one)
+
+    def iter_all(self) -> Iterator[SentRevision]:
+        """Yield the highest revision of each order that is noted.
+
+        Raises:
+            OSError: The outbox cannot be seen.
+        """
+        if self._outbox and not self._outbox.parent.parent.is_dir():
+            raise FileNotFoundError(f"{self._outbox.parent.parent} is no folder that can be seen")
+        folders = [one for one in (self._data, self._outbox) if one and one.is_dir()]
+        names = sorted({file.name for folder in folders for file in folder.glob("*.json")})
+        for name in names:
+            noted = [_read(folder / name) for folder in folders]
+            if highest := _highest(one for one in noted if one):
+                yield highest
+
+    def keep(self, sent: SentRevision) -> None:
+        """Note a revision before its files are written.
+
+        Raises:
+            OSError: It can be noted nowhere.
+        """
+        text = json.dumps(sent.to_json(), ensure_ascii=False).encode()
+        name = self._name(sent.order)
+        if self._data:
+            write_whole({self._data / name: text})
+        if self._outbox:
+            try:
+                write_whole({self._outbox / name: text})
+            except OSError as error:
+                if not self._data:
+                    raise
+                log.warning("outbox.note_unwritable", reason=str(error))
+
+    def _name(self, order: str) -> str:
+        return name_file(number_key(order, exact=self._exact_numbers)) + ".json"
+
+
+def name_file(text: str) -> str:
+    """Return a file name for a text; two texts have two names on any file system."""
+    plain = re.sub(r"[^\w-]", "_", text, flags=re.ASCII)[:40]
+    return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _highest(noted: Iterator[SentRevision]) -> SentRevision | None:
+    highest: SentRevision | None = None
+    for one in noted:
+        highest = highest.merged_with(one) if highest else one
+    return highest
+
+
+def _read(file: Path) -> SentRevision | None:
+    with suppress(OSError, ValueError):
+        return SentRevision.from_json(json.loads(file.read_text(encoding="utf-8")))
+    return None

@@ -1,0 +1,285 @@
+"""Find out whether a database is the newest and the only one of its lab, before work begins.
+
+A copy of a data folder that is started on a second PC, or a disk that was set back to a snapshot,
+would send revisions again. What is kept outside the database tells: the ends of the trail in
+reports, back-ups and the file of anchors, the notes of sent revisions, and a presence that each
+running agent writes into the folders that it shares with others.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from agent import anchors
+from agent.anchors import Anchor
+from agent.archive import write_whole
+from agent.errors import BadStore
+from agent.night import reports_folder
+from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
+from agent.orders.sent_revisions import IN_OUTBOX
+from agent.service.backing_up import list_own
+from agent.service.place import agent_name
+from agent.service.resuming import iter_own, sent_revisions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.settings import Settings
+    from agent.store import Store
+
+PRESENCE_EVERY_S = 300.0
+FRESH = timedelta(minutes=15)
+"""A presence that is older is of an agent that was switched off."""
+LAST_REPORTS = 3
+TAIL_BYTES = 65536
+WHAT_TO_DO = (
+    "Restore a newer back-up, or take this database for good with agent begin-anew --reason TEXT."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """An agent that ran, as it wrote it into a shared folder.
+
+    Attributes:
+        lab: Hash of the first act of its database.
+        pc: Name of the agent's PC.
+        folder: Its data folder.
+        kind: "sqlite" or "postgresql".
+        number: Of the newest act of the trail.
+        sha256: Of that act.
+        at: When that was written, ISO 8601.
+        inode: Of the data folder; a container has another name each time, and the same folder.
+        is_stopped: It ended well.
+    """
+
+    lab: str
+    pc: str
+    folder: str
+    kind: str
+    number: int
+    sha256: str
+    at: str
+    inode: int = 0
+    is_stopped: bool = False
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """Return what a file holds, None where it holds none."""
+        with suppress(OSError, ValueError, TypeError):
+            found = cls(**json.loads(file.read_text(encoding="utf-8")))
+            datetime.fromisoformat(found.at)
+            return found
+        return None
+
+    def to_anchor(self, place: str) -> Anchor:
+        """Return the end of the trail that it names."""
+        at = datetime.fromisoformat(self.at)
+        return Anchor(self.number, self.number, self.sha256, at, place=place)
+
+
+# --- before work begins -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """What was found before work begins.
+
+    Attributes:
+        refusal: Why work must not begin, "" where it may.
+        warnings: What a person should look at, a sentence each.
+    """
+
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def check_start(settings: Settings, store: Store, *, now: datetime) -> StartCheck:
+    """Compare a database with what is kept outside it.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+    """
+    if twin := _find_twin(settings, store, now=now):
+        return StartCheck(twin) if settings.orders.outbox else StartCheck(warnings=(twin,))
+    if beyond := _describe_beyond(settings, store, data_alone=True):
+        return StartCheck(beyond)
+    older = _find_older(settings, store)
+    if older and (beyond := _describe_beyond(settings, store, data_alone=False)):
+        return StartCheck(f"{older} {beyond}")
+    return StartCheck(warnings=(f"{older} {WHAT_TO_DO}",) if older else ())
+
+
+def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[str, ...]:
+    """Return what a person should look at.
+
+    Raises:
+        BadStore: Work must not begin: a revision would be sent again.
+    """
+    found = check_start(settings, store, now=now)
+    if found.refusal:
+        raise BadStore(found.refusal)
+    return found.warnings
+
+
+def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> str:
+    """Return which revisions were sent that the database does not know, "" for none."""
+    if not settings.orders.outbox or not find_resumption(store, OUTBOX).is_settled:
+        return ""
+    try:
+        notes = sent_revisions(settings, store, data_alone=data_alone).iter_all()
+        beyond = [one for one in list_beyond(store, iter_own(notes, store)) if one.is_sent]
+    except OSError:
+        return ""  # it is compared when it is back, before anything is sent
+    if not beyond:
+        return ""
+    more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+    return (
+        f"The database is older than what was sent: {beyond[0].sentence}{more}. It would send "
+        f"revisions again. {WHAT_TO_DO}"
+    )
+
+
+def _find_older(settings: Settings, store: Store) -> str:
+    """Return which end of the trail, kept outside, the database does not hold, "" for none."""
+    checks = anchors.check(store, _iter_anchors(settings, store))
+    if not checks.faults:
+        return ""
+    fault = checks.faults[0]
+    return f"The database is older than what is kept outside it, or was changed: {fault}."
+
+
+def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
+    reports = sorted(reports_folder(settings.store.folder, store).glob("????-??-??.json"))
+    for file in reports[-LAST_REPORTS:]:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            document = json.loads(file.read_text(encoding="utf-8"))
+            at = datetime.fromisoformat(document["gathered_at"])
+            if anchor := Anchor.from_json(document.get(anchors.KEY), place=file.name, at=at):
+                yield anchor
+    for one in list_own(settings, lab=store.first_act())[-1:]:
+        if anchor := anchors.find_in_backup(one.file):
+            yield anchor
+    if settings.trail.anchor:
+        yield from _iter_tail(Path(settings.trail.anchor))
+    for file, presence in _iter_presences(settings, store):
+        yield presence.to_anchor(f"{file} of {presence.pc}")
+
+
+def _iter_tail(file: Path) -> Iterator[Anchor]:
+    """Yield the newest anchors of a file, which grows for years."""
+    with suppress(OSError), file.open("rb") as held:
+        held.seek(0, 2)
+        held.seek(max(held.tell() - TAIL_BYTES, 0))
+        for line in held.read().splitlines():
+            with suppress(ValueError):
+                if anchor := Anchor.from_json(json.loads(line), place=file.name):
+                    yield anchor
+
+
+# --- presences ----------------------------------------------------------------------------------
+
+
+def _places(settings: Settings, lab: str) -> Iterator[Path]:
+    """Yield where the presence of a lab is kept: in each shared folder that can be seen."""
+    for folder in (settings.orders.outbox, settings.backup.folder):
+        if folder and Path(folder).is_dir():
+            yield Path(folder) / IN_OUTBOX / f"lab-{lab[:12]}.presence"
+
+
+def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Presence]]:
+    lab = store.first_act()
+    for file in _places(settings, lab) if lab else ():
+        presence = Presence.read(file)
+        if presence and presence.lab == lab:
+            yield file, presence
+
+
+def _find_twin(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Return which other copy of the same SQLite database runs at this time, "" for none."""
+    for file, one in _iter_presences(settings, store):
+        if not _is_here(settings, one) and _is_running(one, now):
+            return _describe_twin(file, one)
+    return ""
+
+
+def _is_running(one: Presence, now: datetime) -> bool:
+    is_fresh = now - datetime.fromisoformat(one.at) < FRESH
+    return one.kind == "sqlite" and is_fresh and not one.is_stopped
+
+
+def _is_here(settings: Settings, one: Presence) -> bool:
+    """Return whether a presence is of this data folder, such as of an agent that crashed."""
+    folder = settings.store.folder
+    if one.folder != str(folder):
+        return False
+    return one.pc == agent_name() or bool(one.inode and one.inode == _inode(folder))
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _describe_twin(file: Path, one: Presence) -> str:
+    return (
+        f"Another copy of this lab's data runs on {one.pc} ({one.folder}, seen "
+        f"{one.at[:16].replace('T', ' ')} UTC in {file.parent.parent}). Stop one of the "
+        f"two for good; after a PC that died, wait {FRESH.seconds // 60} minutes."
+    )
+
+
+def write_presence(
+    settings: Settings,
+    store: Store,
+    *,
+    now: datetime,
+    is_stopped: bool = False,
+    written: dict[Path, str] | None = None,
+) -> str:
+    """Write that this agent runs, or stopped; a sentence where another copy runs too, else "".
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+        is_stopped: It ends.
+        written: What this process wrote last into each place, to be kept between calls: what is
+            there instead was written by a clone of the PC, which has its name and folder.
+    """
+    lab = store.first_act()
+    if not lab:
+        return ""
+    twin = "" if is_stopped else _find_twin(settings, store, now=now)
+    head = store.trail_head()
+    presence = Presence(
+        lab=lab,
+        pc=agent_name(),
+        folder=str(settings.store.folder),
+        kind=store.kind,
+        number=head.number,
+        sha256=head.sha256,
+        at=now.isoformat(),
+        inode=_inode(settings.store.folder),
+        is_stopped=is_stopped,
+    )
+    text = json.dumps(asdict(presence), ensure_ascii=False)
+    known = {} if written is None else written
+    for file in _places(settings, lab):
+        other = Presence.read(file)
+        if file in known and other and other.at != known[file] and _is_running(other, now):
+            twin = twin or _describe_twin(file, other)
+        if not twin or file in known:  # else it is left there, so that the other one is named
+            with suppress(OSError):
+                write_whole({file: text.encode()})
+                known[file] = presence.at
+    return twin

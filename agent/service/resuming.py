@@ -1,0 +1,148 @@
+"""Compare a database that was put back with what is outside it, as soon as that can be seen.
+
+A share that is unavailable is compared when it is back; until then no revision is recorded and no
+taken list is read again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.night import read_taxonomy
+from agent.orders.order_list import list_taken_since, take_list
+from agent.orders.resumption import (
+    LISTS,
+    OUTBOX,
+    adopt,
+    begin_resumption,
+    find_resumption,
+    iter_statement_files,
+    list_beyond,
+    list_unfollowed,
+    settle,
+)
+from agent.orders.sent_revisions import SentRevisions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from agent.orders.order_list import Taken
+    from agent.orders.resumption import Beyond
+    from agent.orders.sent_revisions import SentRevision
+    from agent.settings import Settings
+    from agent.store import Store
+
+NAMED = 5
+"""Orders that a sentence names."""
+
+
+def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False) -> SentRevisions:
+    """Return the notes of what was sent, of this lab."""
+    outbox = settings.orders.outbox
+    return SentRevisions(
+        settings.site.name,
+        data=settings.store.folder,
+        outbox=Path(outbox) if outbox and not data_alone else None,
+        exact_numbers=store.exact_numbers,
+    )
+
+
+def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevision]:
+    """Yield what this lab sent: two labs of one name may share an outbox."""
+    lab = store.first_act()
+    return (one for one in sent if one.lab in {"", lab})
+
+
+def resume(
+    settings: Settings, store: Store, *, since: datetime | None, at: datetime
+) -> tuple[list[Beyond], list[Taken], list[str]]:
+    """Compare a database that was put back with what is outside it.
+
+    Args:
+        settings: Of the lab.
+        store: The database that was put back.
+        since: When its back-up was made, None where that is not known.
+        at: Now, aware UTC.
+
+    Returns:
+        The orders of which more was given out, the lists that were read again, and a sentence for
+        each folder that cannot be seen now.
+    """
+    begin_resumption(store, since=since, at=at)
+    local = [
+        *sent_revisions(settings, store, data_alone=True).iter_all(),
+        *iter_statement_files(settings.store.folder),
+    ]
+    beyond = list_beyond(store, _meant(local, store))
+    adopt(store, beyond, at=at)
+    waits = []
+    try:
+        beyond += settle_outbox(settings, store, at=at)
+    except OSError as error:
+        waits.append(
+            f"[orders] outbox: {error}; no revision is sent before it was compared with the "
+            "database, which the service does by itself"
+        )
+    lists: list[Taken] = []
+    try:
+        lists = settle_lists(settings, store, at=at)
+    except OSError as error:
+        waits.append(f"[orders] lists: {error}; taken lists are read again by the service")
+    return beyond, lists, waits
+
+
+def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Beyond]:
+    """Note what the LIMS holds beyond a database that was put back; nothing where none was.
+
+    Raises:
+        OSError: The outbox cannot be seen.
+    """
+    if find_resumption(store, OUTBOX).is_settled:
+        return []
+    beyond = list_beyond(store, _meant(sent_revisions(settings, store).iter_all(), store))
+    adopt(store, beyond, at=at)
+    settle(store, OUTBOX, at=at)
+    return beyond
+
+
+def _meant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
+    """Return what is to be compared: after `agent begin-anew` also what another database sent."""
+    is_restored = find_resumption(store, OUTBOX).since is not None
+    return iter_own(sent, store) if is_restored else sent
+
+
+def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Taken]:
+    """Read the order lists again that were taken after the back-up was made.
+
+    Raises:
+        OSError: The drop folder cannot be seen.
+    """
+    resumption = find_resumption(store, LISTS)
+    if resumption.is_settled:
+        return []
+    taken = []
+    if settings.orders.lists:
+        folder = Path(settings.orders.lists)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is no folder that can be seen")
+        known = [one.name for one in read_taxonomy(settings, store, now=at).subtypes]
+        for path in list_taken_since(folder, resumption.since):
+            one = take_list(store, path, subtypes=known, by="order list", at=at)
+            taken.append(one)
+    settle(store, LISTS, at=at)
+    return taken
+
+
+def describe_unfollowed(settings: Settings, store: Store) -> str:
+    """Return what the LIMS holds that no revision of this database has followed, "" for none."""
+    numbers = list_unfollowed(store) if settings.orders.outbox else []
+    if not numbers:
+        return ""
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    orders = "1 order" if len(numbers) == 1 else f"{len(numbers)} orders"
+    return (
+        f"the LIMS holds revisions of {orders} ({', '.join(numbers[:NAMED])}{more}) that the "
+        "restored back-up does not know: enter again what was lost."
+    )

@@ -1,0 +1,187 @@
+"""What a field was filed with: kept with each result, and sealed into the audit log.
+
+A result keeps hashes of what decides of it and of its micrograph, written in the transaction that
+files both. Seals of the audit log hold a hash over those of many results, so that who computes one
+again is named by the next comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Boolean, Float, Integer
+from sqlmodel import col, select
+
+from agent.store.tables import (
+    MicrographRow,
+    OrderRow,
+    PlaceRow,
+    PreparationRow,
+    ResultRow,
+    SourceRow,
+    SpecimenRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlmodel import Session
+
+    from agent.store.tables import Row
+
+OF_MICROGRAPH = (
+    *("public_id", "sha256", "page", "relative", "origin", "taken_at", "width", "height"),
+    *("um_per_px", "um_per_px_source", "recipe", "crop_facts", "warnings", "artefacts"),
+    *("area_mm2", "plant", "microscope", "objective", "magnification", "operator"),
+    *("process_extra", "site_id"),
+)
+"""What of a micrograph never changes once it is filed."""
+OF_RESULT = (
+    *("micrograph_id", "site_id", "bundle", "recipe", "role", "origin", "done_at", "subtype"),
+    *("subtype_probabilities", "size", "size_min", "size_max", "size_probabilities"),
+    *("structure_code", "probability", "probabilities", "prediction_set", "coarser_share"),
+    *("p_value", "strangeness", "thresholds", "expected", "engine", "precision", "after_record"),
+)
+"""What of a result never changes."""
+MOVED = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
+"""What of a micrograph an assignment changes."""
+OF_SPECIMEN = ("bundle", "heat", "batch", "material")
+"""What of a specimen its first fields fill, once."""
+ORIGINAL = "original"
+"""Key of artefacts that pruning changes."""
+AFTER = "after"
+"""Key of an assignment's facts: where the field is since then, and what it says of itself."""
+HINT = 4
+"""Letters of a column's own hash: they only tell which column differs."""
+
+
+def describe(session: Session, result: ResultRow, micrograph: MicrographRow) -> str:
+    """Return what a result is filed with, as its column `filed` keeps it.
+
+    Args:
+        session: Open; both rows are flushed.
+        result: Just written.
+        micrograph: That it is of.
+    """
+    source = session.get(SourceRow, micrograph.source_id)
+    place = session.get(PlaceRow, micrograph.id)
+    of_micrograph, hints = digest(micrograph, OF_MICROGRAPH)
+    of_result, more_hints = digest(result, OF_RESULT)
+    document: dict[str, Any] = {
+        "micrograph": of_micrograph,
+        "result": of_result,
+        "hints": hints + more_hints,
+        "source": source.name if source else "",
+        "handling": result.handling,
+        "reasons": list(result.reasons),
+        **describe_place(session, micrograph),
+    }
+    if micrograph.unassigned:
+        document["unassigned"] = micrograph.unassigned
+    if place is not None:
+        document["landmarks"] = hash_landmarks(place.landmarks)
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def describe_place(session: Session, micrograph: MicrographRow) -> dict[str, Any]:
+    """Return where a field is and what it says of itself, as results and assignments keep it.
+
+    Args:
+        session: Open; the row is flushed.
+        micrograph: The field.
+    """
+    document: dict[str, Any] = {
+        "names": {name: value for name in MOVED if (value := getattr(micrograph, name))}
+    }
+    if micrograph.specimen_id is None:
+        return document
+    specimen = session.get_one(SpecimenRow, micrograph.specimen_id)
+    order = session.get_one(OrderRow, specimen.order_id)
+    preparation = (
+        session.get(PreparationRow, micrograph.preparation_id)
+        if micrograph.preparation_id
+        else None
+    )
+    document["place"] = [order.number, specimen.name, preparation.name if preparation else ""]
+    document["judged"] = {name: value for name in OF_SPECIMEN if (value := getattr(specimen, name))}
+    return document
+
+
+def digest(row: Row, columns: Sequence[str]) -> tuple[str, str]:
+    """Return the hash of some columns of a row, and the first letters of each column's own.
+
+    Args:
+        row: Of a table, as it was written or read: both give the same.
+        columns: Their names, in this sequence.
+    """
+    table = row.__table__.columns  # type: ignore[attr-defined] # SQLModel adds it
+    texts = [_plain(table[name], name, getattr(row, name)) for name in columns]
+    hints = "".join(hashlib.sha256(text.encode()).hexdigest()[:HINT] for text in texts)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest(), hints
+
+
+def find_changed(row: Row, columns: Sequence[str], hints: str) -> list[str]:
+    """Return the names of the columns that differ from their hints."""
+    now = digest(row, columns)[1]
+    cut = range(0, len(now), HINT)
+    return [
+        name
+        for name, start in zip(columns, cut, strict=True)
+        if now[start : start + HINT] != hints[start : start + HINT]
+    ]
+
+
+def _plain(column: Any, name: str, value: Any) -> str:
+    """Return a value as text that is the same before it is stored and after it is read."""
+    if value is None:
+        return "null"
+    if hasattr(value, "timestamp"):
+        value = round(value.timestamp() * 1_000_000)
+    elif isinstance(column.type, Boolean):
+        value = bool(value)
+    elif isinstance(column.type, Float):
+        value = float(value)
+    elif isinstance(column.type, Integer):
+        value = int(value)
+    elif name == "artefacts":
+        value = {key: kept for key, kept in value.items() if key != ORIGINAL}
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def hash_landmarks(landmarks: bytes | None) -> str:
+    """Return the hash of what a place is recognised by, "" where there is nothing."""
+    return hashlib.sha256(landmarks).hexdigest() if landmarks else ""
+
+
+def fill_missing(session: Session, site_id: int, limit: int) -> list[int]:
+    """Keep of older results what they are filed with now; return the ids of these rows.
+
+    Args:
+        session: Open for writing.
+        site_id: Of the site.
+        limit: At most so many.
+    """
+    wanted = (
+        select(ResultRow, MicrographRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .where(ResultRow.site_id == site_id, ResultRow.filed == "")
+        .order_by(col(ResultRow.id))
+        .limit(limit)
+    )
+    done = []
+    for result, micrograph in session.exec(wanted).all():
+        result.filed = describe(session, result, micrograph)
+        session.add(result)
+        done.append(result.id or 0)
+    return done
+
+
+def read(filed: str) -> Mapping[str, Any]:
+    """Return what `describe` wrote, {} where it cannot be read."""
+    try:
+        document = json.loads(filed)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,322 @@
+"""Results and fields against what they were filed with, and against the acts since then.
+
+What a field was filed with never changes; where it belongs changes by an act alone; why a person
+is to look at it is only ever added to.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from agent.store import filing, trail
+from agent.store.odd_shapes import ODD, name_odd
+from agent.store.tables import (
+    ContentRow,
+    CoverageRow,
+    MicrographRow,
+    OrderRow,
+    PlaceRow,
+    PreparationRow,
+    ResultRow,
+    SourceRow,
+    SpecimenRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlmodel import Session
+
+    from agent.store.trail import TrailEntry
+
+LIVE, DONE, REVIEW = "live", "done", "review"
+ASSIGNED, UNASSIGNED, PRUNED = "field.assigned", "field.unassigned", "pixels.pruned"
+PREPARED_AGAIN = "specimen.prepared_again"
+
+
+@dataclass(slots=True)
+class _Acts:
+    """What the audit log says of fields.
+
+    Attributes:
+        moved: Id of a field → the newest act that moved it.
+        pruned: Ids of fields whose crops were deleted.
+        preparations: (order, specimen, preparation) that an act began or filled.
+    """
+
+    moved: dict[str, TrailEntry] = field(default_factory=dict)
+    pruned: set[str] = field(default_factory=set)
+    preparations: set[tuple[str, str, str]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the results say together.
+
+    Attributes:
+        judged: (order, specimen) → what its first fields filled, by result number.
+        preparations: (order, specimen, preparation) in which fields were filed.
+        live: Row number of a micrograph → its newest live result.
+        current: Row number of a micrograph → its result that counts.
+    """
+
+    judged: dict[tuple[str, str], dict[str, tuple[str, int]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    preparations: set[tuple[str, str, str]] = field(default_factory=set)
+    live: dict[int, int] = field(default_factory=dict)
+    current: dict[int, int] = field(default_factory=dict)
+
+
+def find_differences(session: Session) -> Iterator[str]:
+    """Yield a sentence for each result, field, specimen and preparation that differs."""
+    (acts, odd), seen = _gather(session), _Seen()
+    yield from odd
+    names = dict(session.exec(select(CoverageRow.name, CoverageRow.newest_id)).all())
+    preparations = dict(session.exec(select(PreparationRow.id, PreparationRow.name)).all())
+    places = _places(session)
+    wanted = (
+        select(ResultRow, MicrographRow, SourceRow.name, PlaceRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+        .outerjoin(PlaceRow, col(PlaceRow.micrograph_id) == col(MicrographRow.id))
+        .order_by(col(ResultRow.id))
+        .execution_options(yield_per=200)
+    )
+    for result, micrograph, source, place in session.exec(wanted):
+        _note(seen, result)
+        what = f"result {result.id} of field {micrograph.public_id}"
+        if not result.filed:
+            if (result.id or 0) > names.get("result", 0):
+                yield f"{what}: what it was filed with was deleted"
+            continue
+        filed = filing.read(result.filed)
+        if not filed:
+            yield f"{what}: what it was filed with cannot be read: it was changed"
+            continue
+        yield from name_odd(what, _learn(seen, filed, result.id or 0))
+        for sentence in name_odd("it", _of_result(result, filed)):
+            yield f"{what}: {sentence}"
+        now = _Now(source, places.get(micrograph.specimen_id), place)
+        now.preparation = preparations.get(micrograph.preparation_id, "")
+        for sentence in name_odd("it", _of_field(micrograph, filed, now, acts)):
+            yield f"field {micrograph.public_id}: {sentence} (as result {result.id} was filed)"
+    yield from _currents(seen)
+    yield from _specimens(session, seen)
+    yield from _preparations(session, seen, acts, names.get("preparation"))
+    yield from _without_field(session)
+
+
+@dataclass(slots=True)
+class _Now:
+    """Where a field is now.
+
+    Attributes:
+        source: Name of the source it came from.
+        specimen: Order and specimen, or None.
+        place: What its place is recognised by.
+        preparation: Name of its preparation.
+    """
+
+    source: str
+    specimen: tuple[str, str] | None
+    place: PlaceRow | None
+    preparation: str = ""
+
+    def as_list(self) -> list[str] | None:
+        """Return order, specimen and preparation as a result is filed with them."""
+        return [*self.specimen, self.preparation] if self.specimen else None
+
+
+def _gather(session: Session) -> tuple[_Acts, list[str]]:
+    """Return the acts, and a sentence for each that no version of this program wrote."""
+    acts, odd = _Acts(), []
+    for entry in trail.entries(session):
+        try:
+            _sort_in(acts, entry)
+        except ODD as error:
+            odd.append(
+                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
+                f"({type(error).__name__}: {error})"
+            )
+    return acts, odd
+
+
+def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
+    if entry.act in {ASSIGNED, UNASSIGNED}:
+        after = entry.facts.get(filing.AFTER) or {}
+        if place := after.get("place"):
+            acts.preparations.add(tuple(place))
+        acts.moved[entry.subject] = entry
+    elif entry.act == PRUNED and entry.facts.get("kind") == "crops":
+        acts.pruned.update(entry.facts.get("ids") or ())
+    elif entry.act == PREPARED_AGAIN:
+        order, _, specimen = entry.subject.rpartition("/")
+        acts.preparations.add((order, specimen, str(entry.facts.get("preparation") or "")))
+
+
+def _places(session: Session) -> dict[int | None, tuple[str, str]]:
+    wanted = select(SpecimenRow.id, OrderRow.number, SpecimenRow.name).join(
+        OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id)
+    )
+    return {number: (order, name) for number, order, name in session.exec(wanted)}
+
+
+def _note(seen: _Seen, result: ResultRow) -> None:
+    number = result.id or 0
+    if result.role == LIVE:
+        seen.live[result.micrograph_id] = number
+    if result.current:
+        seen.current[result.micrograph_id] = number
+
+
+def _learn(seen: _Seen, filed: Mapping[str, Any], number: int) -> Iterator[str]:
+    """Remember what a result says of its specimen and preparation; yield nothing."""
+    yield from ()
+    if place := filed.get("place"):
+        order, specimen, preparation = place
+        seen.preparations.add((order, specimen, preparation))
+        for name, value in (filed.get("judged") or {}).items():
+            seen.judged[order, specimen].setdefault(name, (value, number))
+
+
+# --- a result -----------------------------------------------------------------------------------
+
+
+def _of_result(result: ResultRow, filed: Mapping[str, Any]) -> Iterator[str]:
+    if filing.digest(result, filing.OF_RESULT)[0] != filed.get("result"):
+        hints = str(filed.get("hints"))[len(filing.OF_MICROGRAPH) * filing.HINT :]
+        changed = filing.find_changed(result, filing.OF_RESULT, hints)
+        yield f"{_listed(changed)} changed after it was filed"
+    if lost := [reason for reason in filed["reasons"] if reason not in result.reasons]:
+        yield f"the reason {_listed(lost, '')} why a person is to look was taken away"
+    if filed["handling"] == REVIEW and result.handling != REVIEW:
+        yield f"handling was {filed['handling']!r} when it was filed, is {result.handling!r}"
+
+
+def _currents(seen: _Seen) -> Iterator[str]:
+    for micrograph, newest in seen.live.items():
+        counts = seen.current.get(micrograph)
+        if counts != newest:
+            yield (
+                f"result {newest}: it is the newest of its field and does not count; "
+                f"{'result ' + str(counts) if counts else 'none'} does, and no act says so"
+            )
+
+
+def _listed(names: list[str], verb: str = " was") -> str:
+    if not names:
+        return f"a value{verb}"
+    return f"{', '.join(names)}{verb if len(names) == 1 else verb.replace('was', 'were')}"
+
+
+# --- a field ------------------------------------------------------------------------------------
+
+
+def _of_field(
+    row: MicrographRow, filed: Mapping[str, Any], now: _Now, acts: _Acts
+) -> Iterator[str]:
+    if filing.digest(row, filing.OF_MICROGRAPH)[0] != filed.get("micrograph"):
+        changed = filing.find_changed(row, filing.OF_MICROGRAPH, str(filed.get("hints")))
+        yield f"{_listed(changed)} changed after it was filed"
+    if now.source != filed.get("source"):
+        yield f"its source was {filed.get('source')!r}, is {now.source!r}"
+    if "landmarks" in filed:
+        kept = filing.hash_landmarks(now.place.landmarks) if now.place else None
+        if kept != filed["landmarks"]:
+            yield "what its place is recognised by was changed or deleted"
+    if row.pruned_at is not None and row.public_id not in acts.pruned:
+        yield "its pixels count as pruned, and no act deleted them"
+    moved = acts.moved.get(row.public_id)
+    if moved is None:
+        yield from _unmoved(row, filed, now)
+    else:
+        yield from _moved(row, moved, now)
+
+
+def _unmoved(row: MicrographRow, filed: Mapping[str, Any], now: _Now) -> Iterator[str]:
+    was = filed.get("place")
+    if was != now.as_list():
+        yield f"it belonged to {_called(was)}, is at {_called(now.as_list())}, and no act moved it"
+    names = filed.get("names") or {}
+    yield from _differing(names, row)
+    if row.unassigned != filed.get("unassigned", ""):
+        yield f"why it belongs to no specimen was {filed.get('unassigned', '')!r}"
+
+
+def _moved(row: MicrographRow, act: TrailEntry, now: _Now) -> Iterator[str]:
+    if act.act == UNASSIGNED:
+        if row.unassigned != act.facts.get("reason"):
+            yield f"why it belongs to no specimen was {act.facts.get('reason')!r}"
+        return  # `belonging_checks` names where it is
+    after = act.facts.get(filing.AFTER)
+    if after is None:
+        return  # an act of an earlier version
+    if after.get("place") != now.as_list():
+        yield (
+            f"it belonged to {_called(after.get('place'))} (trail number {act.id}), is at "
+            f"{_called(now.as_list())}"
+        )
+    yield from _differing(after.get("names") or {}, row)
+
+
+def _differing(names: Mapping[str, Any], row: MicrographRow) -> Iterator[str]:
+    for name in filing.MOVED:
+        was, is_now = names.get(name, ""), getattr(row, name)
+        if was != is_now:
+            yield f"{name} was {was!r}, is {is_now!r}"
+
+
+def _called(place: list[str] | None) -> str:
+    if not place:
+        return "no order"
+    order, specimen, preparation = place
+    return f"order {order}, specimen {specimen}, preparation {preparation}"
+
+
+# --- specimens, preparations, files -------------------------------------------------------------
+
+
+def _specimens(session: Session, seen: _Seen) -> Iterator[str]:
+    wanted = select(SpecimenRow, OrderRow.number).join(
+        OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id)
+    )
+    for row, order in session.exec(wanted.order_by(col(SpecimenRow.id))):
+        for name, (was, number) in seen.judged.get((order, row.name), {}).items():
+            is_now = getattr(row, name)
+            if is_now != was:
+                yield (
+                    f"specimen {row.name} of order {order}: {name} was {was!r} (as result {number} "
+                    f"was filed), is {is_now!r}"
+                )
+
+
+def _preparations(session: Session, seen: _Seen, acts: _Acts, before: int | None) -> Iterator[str]:
+    wanted = (
+        select(PreparationRow, SpecimenRow.name, OrderRow.number)
+        .join(SpecimenRow, col(SpecimenRow.id) == col(PreparationRow.specimen_id))
+        .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
+        .order_by(col(PreparationRow.id))
+    )
+    known = seen.preparations | acts.preparations
+    for row, specimen, order in session.exec(wanted):
+        if (row.id or 0) > (before or 0) and (order, specimen, row.name) not in known:
+            yield (
+                f"preparation {row.name} of order {order}, specimen {specimen}: no field was filed "
+                "in it and no act began it"
+            )
+
+
+def _without_field(session: Session) -> Iterator[str]:
+    """Yield the files that were read and have no field, and the fields that have no result."""
+    has = select(MicrographRow.id).where(col(MicrographRow.content_id) == col(ContentRow.id))
+    wanted = select(ContentRow.id, ContentRow.sha256).where(ContentRow.state == DONE, ~has.exists())
+    for number, sha256 in session.exec(wanted):
+        yield f"file {number} ({sha256}): it was read, and its fields were deleted"
+    judged = select(ResultRow.id).where(col(ResultRow.micrograph_id) == col(MicrographRow.id))
+    for public_id in session.exec(select(MicrographRow.public_id).where(~judged.exists())):
+        yield f"field {public_id}: its result was deleted"

@@ -1,0 +1,30 @@
+"""Go on comparing where a row or an act holds what this program never wrote.
+
+Whoever plants such a value would otherwise end a comparison before what else was changed is named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What reading a value of another shape raises."""
+
+
+def name_odd(what: str, sentences: Iterable[str]) -> Iterator[str]:
+    """Yield sentences, and one more where the comparison that yields them cannot go on.
+
+    Args:
+        what: How the sentence calls what is compared.
+        sentences: Of the comparison.
+    """
+    try:
+        yield from sentences
+    except ODD as error:
+        yield (
+            f"{what}: cannot be compared, as it holds what this program never wrote "
+            f"({type(error).__name__}: {error}): it was changed"
+        )

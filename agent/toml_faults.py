@@ -1,0 +1,73 @@
+"""Describe a fault of a TOML file in words of the file: its line, and what to write instead.
+
+The parser names a place and no remedy; most faults are a date or a time as people write it, or a
+text without quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tomllib
+
+LONGEST = 60
+IN_SINGLE_QUOTES = (
+    r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
+    "begins an escape."
+)
+_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
+_PAIR = re.compile(r"\s*([\w.\"'-]+)\s*=\s*(.*?)\s*$")
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})\b")
+_TIME = re.compile(r"\d{1,2}:\d{2}$")
+_QUOTES = ("'", '"')
+
+
+def describe_toml_fault(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """Return what is wrong with a TOML text and what to write, a sentence or two.
+
+    Args:
+        text: Of the file.
+        error: What the parser raised.
+    """
+    place = _PLACE.search(str(error))
+    lines = text.splitlines()
+    if place is None or int(place[1]) > len(lines):
+        return f"not valid TOML: {_with_hint(str(error))}"
+    number = int(place[1])
+    line = lines[number - 1]
+    pair = _PAIR.match(line.partition(" #")[0])
+    remedy = _remedy(pair[1], pair[2]) if pair else ""
+    if not remedy:
+        return f"not valid TOML: {_with_hint(str(error))}"
+    return f"line {number}: {remedy}"
+
+
+def _with_hint(said: str) -> str:
+    is_path = "\\" in said.replace("'\\n'", "") or "hex value" in said
+    return f"{said}. {IN_SINGLE_QUOTES}" if is_path else f"{said}."
+
+
+def _remedy(key: str, value: str) -> str:
+    """Return what to write in place of a value, "" where that is not known."""
+    if found := _GERMAN_DATE.fullmatch(value):
+        day, month, year = (int(part) for part in found.groups())
+        return f"{key} = {value}: write the date as {year:04d}-{month:02d}-{day:02d}."
+    if _TIME.fullmatch(value):
+        return f'{key} = {value}: write the time in quotes, {key} = "{value}".'
+    return _remedy_of_text(key, value)
+
+
+def _remedy_of_text(key: str, value: str) -> str:
+    if value.startswith(_QUOTES):
+        is_open = value.count(value[0]) == 1
+        return f"{key}: the quote that begins the value is not closed." if is_open else ""
+    if not value:
+        return f"{key}: nothing is written after the equals sign."
+    if value[0] in "[{" or re.fullmatch(r"[-+\d.eE_]+|true|false", value):
+        return ""
+    if "://" in value or len(value) > LONGEST:  # an address may hold a password
+        return f"{key}: write text in quotes."
+    quote = "'" if "\\" in value else '"'
+    return f"{key} = {value}: write text in quotes, {key} = {quote}{value}{quote}."

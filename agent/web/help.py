@@ -1,0 +1,51 @@
+"""Serve the user guide at `/help`, without a connection to any other PC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+
+import reports
+from agent.web import memory
+from agent.web.desk import Unknown
+from reports import HelpPage
+
+if TYPE_CHECKING:
+    from agent.web.desk import Desk
+
+
+def router(desk: Desk) -> APIRouter:
+    """Return the routes of the guide."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/help")
+    def show_contents(request: Request, q: str = "") -> Response:
+        query = " ".join(q[: reports.LONGEST_QUERY].split())
+        page = HelpPage(
+            desk.site,
+            memory.name_of(request),
+            reports.list_guide(),
+            query=query,
+            hits=reports.search_guide(query),
+        )
+        return HTMLResponse(reports.render_help(page))
+
+    @routes.get("/help/{name}")
+    def show_page(request: Request, name: str) -> Response:
+        if name not in reports.GUIDE_PAGES:
+            raise Unknown(name)
+        guide = reports.get_guide_page(name)
+        page = HelpPage(
+            desk.site,
+            memory.name_of(request),
+            reports.list_guide(),
+            name=name,
+            title=guide.title,
+            html=guide.html,
+            headings=tuple(one for one in guide.headings if one.level == 2),  # noqa: PLR2004 - <h2>
+        )
+        return HTMLResponse(reports.render_help(page))
+
+    return routes

@@ -1,0 +1,73 @@
+"""Content of the pages of the user guide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+@dataclass(frozen=True, slots=True)
+class GuideHeading:
+    """A heading; `level` is 1 for the page's title."""
+
+    level: int
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuideTitle:
+    """A page in the table of contents; `lead` is its first sentence."""
+
+    name: str
+    title: str
+    lead: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuidePiece:
+    """A piece of an excerpt, marked where it is what was searched for."""
+
+    text: str
+    is_hit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuideHit:
+    """A section that a search found."""
+
+    page: str
+    title: str
+    heading: str
+    anchor: str
+    excerpt: tuple[GuidePiece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HelpPage:
+    """A page of `/help`.
+
+    Args:
+        site: Name of the site.
+        reviewer: Who is logged in, or "".
+        contents: Every page of the guide.
+        name: The page that is shown; "" for the table of contents or a search.
+        title: Its title.
+        html: Its text; None for the table of contents or a search.
+        headings: Its headings of the second level.
+        query: What was searched for; "" for no search.
+        hits: What the search found.
+    """
+
+    site: str
+    reviewer: str
+    contents: tuple[GuideTitle, ...]
+    name: str = ""
+    title: str = ""
+    html: Markup | None = None
+    headings: tuple[GuideHeading, ...] = ()
+    query: str = ""
+    hits: tuple[GuideHit, ...] = ()

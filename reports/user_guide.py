@@ -1,0 +1,238 @@
+"""Render and search the user guide: Markdown pages in the package, served without a network.
+
+Raw HTML in a page is not passed on, and no link of a script scheme is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from markdown_it.token import Token
+
+GUIDE_PAGES = (
+    "concepts",
+    "first-night",
+    "reviewing",
+    "orders",
+    "measuring-people",
+    "retraining",
+    "integrations",
+    "troubleshooting",
+    "commands",
+    "settings",
+)
+"""The pages in reading order; each is `guide/NAME.md`."""
+LONGEST_QUERY = 80
+MOST_HITS = 30
+EXCERPT = 170
+TITLE_WEIGHT = 10
+LINK = re.compile(r"([a-z][a-z-]*)\.md(#[\w-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class GuidePage:
+    """One page of the guide, rendered."""
+
+    name: str
+    title: str
+    html: Markup
+    headings: tuple[GuideHeading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A part of a page below one heading, as plain text."""
+
+    page: str
+    title: str
+    heading: str
+    anchor: str
+    text: str
+
+
+def read_guide(name: str) -> str:
+    """Return the Markdown text of a page.
+
+    Raises:
+        KeyError: The guide has no page of that name.
+    """
+    if name not in GUIDE_PAGES:
+        raise KeyError(name)
+    return files("reports").joinpath("guide", f"{name}.md").read_text(encoding="utf-8")
+
+
+@cache
+def get_guide_page(name: str) -> GuidePage:
+    """Return a rendered page.
+
+    Raises:
+        KeyError: The guide has no page of that name.
+    """
+    parser = _parser()
+    tokens = parser.parse(read_guide(name))
+    headings = tuple(_name_headings(tokens))
+    _point_links(tokens)
+    # Our own pages, and the parser passes on no raw HTML.
+    html = Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
+    return GuidePage(name, headings[0].text, html, headings[1:])
+
+
+def list_guide() -> tuple[GuideTitle, ...]:
+    """Return every page's name, title and first sentence, in reading order."""
+    return tuple(
+        GuideTitle(name, get_guide_page(name).title, _lead(_sections(name)[0].text))
+        for name in GUIDE_PAGES
+    )
+
+
+def search_guide(query: str) -> tuple[GuideHit, ...]:
+    """Find the sections that hold every word of a query, the best first.
+
+    Args:
+        query: Words in any case and order; only the first 80 characters count.
+
+    Returns:
+        At most 30 sections. A word in a heading counts ten times as much as one in the text.
+    """
+    words = tuple(dict.fromkeys(query[:LONGEST_QUERY].casefold().split()))
+    if not words:
+        return ()
+    scored: list[tuple[int, int, _Section]] = []
+    for name in GUIDE_PAGES:
+        for section in _sections(name):
+            score = _score(section, words)
+            if score:
+                scored.append((-score, len(scored), section))
+    return tuple(
+        GuideHit(section.page, section.title, section.heading, section.anchor,
+                 tuple(_excerpt(section.text, words)))
+        for _score_, _order, section in sorted(scored, key=lambda row: row[:2])[:MOST_HITS]
+    )  # fmt: skip
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # Both may be wider than the screen: the keyboard has to reach what scrolls.
+    parser.add_render_rule("table_open", _open_table)
+    parser.add_render_rule("table_close", _close_table)
+    parser.add_render_rule("fence", _fence)
+    return parser
+
+
+def _open_table(_self: object, *_rest: object) -> str:
+    return '<div class="table" tabindex="0"><table>\n'
+
+
+def _close_table(_self: object, *_rest: object) -> str:
+    return "</table></div>\n"
+
+
+def _fence(_self: object, tokens: Sequence[Token], index: int, *_rest: object) -> str:
+    token = tokens[index]
+    kind = "shell" if token.info.strip() == "sh" else "text"
+    return Markup('<pre class="{}" tabindex="0"><code>{}</code></pre>\n').format(
+        kind, token.content
+    )
+
+
+def _name_headings(tokens: Sequence[Token]) -> Iterator[GuideHeading]:
+    """Set a unique id on each heading and yield the headings."""
+    taken: set[str] = set()
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open":
+            text = _plain(inline)
+            anchor = _free_anchor(text, taken)
+            opening.attrSet("id", anchor)
+            yield GuideHeading(int(opening.tag[1:]), text, anchor)
+
+
+def _free_anchor(text: str, taken: set[str]) -> str:
+    """Return the anchor that GitHub makes of a heading, so that one link serves both."""
+    slug = re.sub(r"[^\w\- ]", "", text.casefold()).strip().replace(" ", "-")
+    anchor, number = slug, 0
+    while anchor in taken:
+        number += 1
+        anchor = f"{slug}-{number}"
+    taken.add(anchor)
+    return anchor
+
+
+def _point_links(tokens: Sequence[Token]) -> None:
+    """Convert links to other Markdown pages into addresses below `/help`."""
+    for token in tokens:
+        for child in token.children or ():
+            match = LINK.fullmatch(str(child.attrGet("href") or ""))
+            if child.type == "link_open" and match:
+                child.attrSet("href", f"/help/{match[1]}{match[2] or ''}")
+
+
+@cache
+def _sections(name: str) -> tuple[_Section, ...]:
+    """Return a page in parts, one per heading, as plain text."""
+    tokens = _parser().parse(read_guide(name))
+    headings = iter(list(_name_headings(tokens)))
+    title = ""
+    parts: list[tuple[GuideHeading, list[str]]] = []
+    in_heading = False
+    for token in tokens:
+        if token.type == "heading_open":
+            parts.append((next(headings), []))
+            title = title or parts[0][0].text
+        in_heading = token.type == "heading_open" or (in_heading and token.type == "inline")
+        if parts and not in_heading and token.type in {"inline", "fence"}:
+            parts[-1][1].append(_plain(token))
+    return tuple(
+        _Section(name, title, heading.text, heading.anchor, " ".join(" ".join(texts).split()))
+        for heading, texts in parts
+    )
+
+
+def _plain(token: Token) -> str:
+    if token.children is None:
+        return token.content
+    return "".join(
+        " " if child.type in {"softbreak", "hardbreak"} else child.content
+        for child in token.children
+    )
+
+
+def _lead(text: str) -> str:
+    return re.split(r"(?<=[.:])\s", text, maxsplit=1)[0]
+
+
+def _score(section: _Section, words: Sequence[str]) -> int:
+    heading, text = section.heading.casefold(), section.text.casefold()
+    counts = [TITLE_WEIGHT * heading.count(word) + text.count(word) for word in words]
+    return sum(counts) if all(counts) else 0
+
+
+def _excerpt(text: str, words: Sequence[str]) -> Iterator[GuidePiece]:
+    """Yield a part of a text around the first word that was searched for, each hit marked."""
+    pattern = re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
+    first = pattern.search(text)
+    begin = max(0, first.start() - EXCERPT // 3) if first else 0
+    if begin:
+        begin = text.find(" ", begin) + 1
+    part = text[begin : begin + EXCERPT]
+    if begin + EXCERPT < len(text):
+        part = part.rpartition(" ")[0] + " …"
+    end = 0
+    for hit in pattern.finditer(part):
+        yield GuidePiece(("… " if begin and not end else "") + part[end : hit.start()])
+        yield GuidePiece(hit[0], is_hit=True)
+        end = hit.end()
+    yield GuidePiece(part[end:])

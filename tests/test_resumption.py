@@ -1,0 +1,273 @@
+"""After an older back-up is put back no revision and no statement goes back; lists come again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from lab import DAY, Lab
+from shell import Shell
+
+from agent.service import errands
+from agent.service.ordering import take_lists
+from agent.service.status import status_in
+from agent.settings import read
+from agent.store import Decision
+
+HOUR = timedelta(hours=1)
+SETTINGS = """
+[site]
+name = "Plant 1"
+
+[orders]
+outbox = "outbox"
+lists = "lists"
+outbox_formats = ["json"]
+"""
+LIMITS = """
+[[specification]]
+name = "ring-a"
+valid_from = 2026-01-01
+approved_by = "R. Stahl"
+material = "100Cr6"
+subtype = ["G"]
+limit = "8 or finer"
+fields = 1
+"""
+
+
+class Plant(Shell):
+    """A lab with an outbox, whose orders are decided and sent one act at a time."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(folder, capsys)
+        self.write("agent.toml", SETTINGS)
+        self.write("specifications.toml", LIMITS)
+        self.settings = read(folder / "agent.toml")
+        self.outbox = Path(self.settings.orders.outbox)
+        for name in ("outbox", "lists"):
+            (folder / name).mkdir(exist_ok=True)
+
+    def take(self, order: str = "4711") -> str:
+        return self.lab.take("G8", order=order, specimen="1", field="1", material="100Cr6")
+
+    def say(self, public_id: str, code: str, *, at: datetime = DAY) -> None:
+        decision = Decision("code", "Ada", code=code, comment="looked again")
+        self.lab.store.decide(public_id, decision, at=at)
+
+    def send(self, *, at: datetime = DAY) -> str:
+        return errands.fill_outbox(self.settings, self.lab.store, now=at)
+
+    def restore(self, file: Path) -> str:
+        self.lab.store.close()
+        code, said = self.agent("restore", file)
+        assert code == 0, said
+        self.lab = Lab(self.folder / "data")
+        return said
+
+    def sent(self) -> list[tuple[int, str]]:
+        documents = [json.loads(path.read_text("utf-8")) for path in self.outbox.glob("*.json")]
+        return sorted((one["revision"], one["conformity"]) for one in documents)
+
+
+@pytest.fixture
+def plant(tmp_path, capsys) -> Plant:
+    return Plant(tmp_path, capsys)
+
+
+def corrected_after_backup(plant: Plant) -> tuple[str, Path]:
+    """Send 1 conforms, back up, send 2 does not conform."""
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", file)[0] == 0
+    plant.say(public_id, "G7", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+    return public_id, file
+
+
+def test_revisions_go_on_above_what_the_lims_holds(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    said = plant.restore(file)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+
+    plant.send(at=DAY + 2 * HOUR)
+
+    assert "order 4711: the LIMS holds revision 2, the database 1" in said
+    assert "does not conform" in said
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform"), (3, "conforms")]
+
+
+def test_a_correction_that_is_entered_again_is_not_sent_twice(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    plant.restore(file)
+    before = status_in(plant.settings, plant.lab.store, now=DAY + HOUR, running=False)
+    plant.say(public_id, "G7", at=DAY + HOUR)
+
+    plant.send(at=DAY + 2 * HOUR)
+
+    after = status_in(plant.settings, plant.lab.store, now=DAY + HOUR, running=False)
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+    assert any("1 order (4711)" in one for one in before["problems"])
+    assert not any("the LIMS holds" in one for one in after["problems"])
+
+
+def test_a_revision_after_a_restore_has_another_id_and_names_the_restore(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    plant.restore(file)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+
+    documents = [json.loads(path.read_text("utf-8")) for path in plant.outbox.glob("*.json")]
+    first, second, third = sorted(documents, key=lambda one: one["revision"])
+
+    assert "epoch" not in first | second
+    assert third["epoch"].endswith("Z")
+    assert len({first["id"], second["id"], third["id"]}) == 3
+
+
+def test_an_older_back_up_twice_never_uses_a_number_again(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    for hour, code in enumerate(("G9-10", "G7", "G8"), start=2):
+        plant.restore(file)
+        plant.say(public_id, code, at=DAY + hour * HOUR)
+        plant.send(at=DAY + hour * HOUR)
+
+    revisions = [number for number, _ in plant.sent()]
+    assert revisions == [1, 2, 3, 4, 5]
+
+
+def test_what_was_pending_in_the_back_up_does_not_overtake(plant) -> None:
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.outbox.rename(plant.folder / "away")
+    plant.send()
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", file)[0] == 0
+    (plant.folder / "away").rename(plant.outbox)
+    plant.send()
+    plant.say(public_id, "G7", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    for sent in plant.outbox.glob("*.json"):
+        sent.unlink()  # the LIMS has taken them
+    plant.restore(file)
+
+    plant.send(at=DAY + HOUR)
+
+    assert plant.sent() == []
+
+
+@pytest.mark.parametrize("lost", ["data folder", "outbox"])
+def test_one_of_the_two_notes_is_enough(plant, lost) -> None:
+    public_id, file = corrected_after_backup(plant)
+    shutil.rmtree(
+        plant.folder / "data/sent" if lost == "data folder" else plant.outbox / ".martensight"
+    )
+    plant.restore(file)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+
+    plant.send(at=DAY + 2 * HOUR)
+
+    assert [number for number, _ in plant.sent()] == [1, 2, 3]
+
+
+def test_while_the_share_is_away_after_a_restore_no_revision_is_recorded(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    shutil.rmtree(plant.folder / "data/sent")  # another PC
+    plant.outbox.rename(plant.folder / "away")
+    said = plant.restore(file)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+
+    away = plant.send(at=DAY + 2 * HOUR)
+    (plant.folder / "away").rename(plant.outbox)
+    back = plant.send(at=DAY + 3 * HOUR)
+
+    assert "no revision is sent before it was compared" in said
+    assert "since a back-up was restored" in away
+    assert back == ""
+    assert [number for number, _ in plant.sent()] == [1, 2, 3]
+
+
+def test_an_order_that_came_after_the_back_up_goes_on_too_by_any_spelling(plant) -> None:
+    file = plant.folder / "safe.zip"
+    plant.take("4712")
+    assert plant.agent("backup", file)[0] == 0
+    plant.say(plant.take("04711"), "G8")
+    plant.send()
+    said = plant.restore(file)
+    told = {"order": "4711", "specimen": "1", "material": "100Cr6"}
+    plant.say(plant.lab.take("G7", name="again.tif", **told), "G7")
+
+    plant.send()
+
+    assert "order 04711: the LIMS holds revision 1, the database 0" in said
+    assert [number for number, _ in plant.sent()] == [1, 2]
+
+
+def test_numbers_of_statements_are_not_used_twice(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    made = [one.number for one in plant.lab.store.statements.all("4711")]
+    plant.restore(file)
+    known = plant.lab.store.statements.all("4711")
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+
+    newest = plant.lab.store.statements.all("4711")[-1]
+    assert newest.number == max(made) + 1
+    assert newest.previous == known[-1].sha256
+    assert plant.lab.store.statements.problems() == []
+
+
+def test_a_database_that_was_put_back_by_hand_sends_nothing_below_what_was_sent(plant) -> None:
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    plant.say(public_id, "G7", at=DAY + HOUR)
+    plant.lab.store.close()
+    file = plant.folder / "data/martensight.db"
+    shutil.copy(file, plant.folder / "snapshot.db")
+    plant.lab = Lab(plant.folder / "data")
+    plant.send(at=DAY + HOUR)
+    plant.say(public_id, "G8", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+    plant.lab.store.close()
+    shutil.copy(plant.folder / "snapshot.db", file)
+    plant.lab = Lab(plant.folder / "data")
+    plant.say(public_id, "G9-10", at=DAY + 3 * HOUR)
+
+    refused = plant.send(at=DAY + 3 * HOUR)
+    plant.lab.store.close()
+    assert plant.agent("begin-anew", "--reason", "the snapshot is meant")[0] == 0
+    plant.lab = Lab(plant.folder / "data")
+    plant.say(public_id, "G7", at=DAY + 4 * HOUR)
+    taken = plant.send(at=DAY + 4 * HOUR)
+
+    assert "revision 3 was sent before" in refused
+    assert "older than what the LIMS holds" in refused
+    assert taken == ""
+    assert [number for number, _ in plant.sent()] == [1, 2, 3, 4]
+
+
+def test_lists_that_were_taken_after_the_back_up_are_read_again(plant) -> None:
+    file = plant.folder / "safe.zip"
+    plant.write("lists/old.csv", "order,material\n4700,100Cr6\n")
+    plant.take("4712")
+    now = datetime.now(UTC)
+    take_lists(plant.settings, plant.lab.store, at=now - 9 * HOUR, rest_s=-(10**9))
+    assert plant.agent("backup", file)[0] == 0
+    plant.write("lists/new.csv", "order,material\n4711,100Cr6\n")
+    plant.write("lists/broken.csv", "order,material,urgent\n4713,100Cr6,\n4714,x,perhaps\n")
+    take_lists(plant.settings, plant.lab.store, at=datetime.now(UTC) + HOUR, rest_s=0)
+
+    said = plant.restore(file)
+
+    assert "new.csv read again: 1 orders" in said
+    assert "broken.csv read again: 1 orders" in said
+    assert "old.csv" not in said
+    numbers = {one.number for one in plant.lab.store.order_changes.ages()}
+    assert numbers == {"4700", "4711", "4712", "4713"}

@@ -1,0 +1,319 @@
+"""A site reaches no other: every method, route and command, called with the other's keys.
+
+The walk is made from the code. Whoever adds a method, a route, a command or an argument teaches it
+here what that is called with, or the walk fails.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databases import migrated
+from lab import DAY
+from two_sites import (
+    HERE,
+    HIDDEN,
+    NIGHT,
+    NUMBER,
+    Known,
+    World,
+    later,
+    nowhere,
+)
+
+from agent.errors import AgentError
+from agent.store import (
+    ClaimedPlace,
+    Decision,
+    Entry,
+    Heads,
+    NewImage,
+    NewRater,
+    NewRecord,
+    NewStatement,
+    Opinion,
+    Origin,
+    PlaceMatch,
+    Signature,
+    SourceHealth,
+    StatementFile,
+    Store,
+)
+from agent.triage import Reason
+from agent.watch import ListedFile
+
+DOORS = (
+    "orders",
+    "places",
+    "order_changes",
+    "records",
+    "statements",
+    "unread_names",
+    "accounts",
+    "campaigns",
+)
+VALUES = {"place", "exact_numbers", "kind", "backup_name", "site_id"}
+"""Properties of a store that are no doors."""
+LEFT_OUT = {
+    "close": "ends the connection",
+    "back_up": "a back-up of a shared database holds all of it, see OPERATIONS",
+    "over_all_sites": "the named way past the site, with tests of its own",
+    "after_each_act": "keeps a listener",
+    "orders.claim_copy": "a part of `identify`, in its transaction",
+    "orders.settle_copies": "a part of `finish`, in its transaction",
+    "add_result": "needs a finding of the model; `labels.micrograph_of` finds its micrograph",
+}
+
+
+def list_methods() -> list[str]:
+    """Return every public method of the store and its doors."""
+    found = [name for name, _ in inspect.getmembers(Store, inspect.isfunction)]
+    for door in DOORS:
+        kind = getattr(Store, door).fget.__annotations__["return"]
+        module = inspect.getmodule(Store)
+        assert module is not None
+        found += [
+            f"{door}.{n}" for n, _ in inspect.getmembers(vars(module)[kind], inspect.isfunction)
+        ]
+    return [name for name in found if not name.rpartition(".")[2].startswith("_")]
+
+
+METHODS = [name for name in list_methods() if name not in LEFT_OUT]
+
+
+def test_every_door_of_the_store_is_walked() -> None:
+    doors = {name for name, _ in inspect.getmembers(Store, lambda one: isinstance(one, property))}
+
+    assert doors == {*DOORS, *VALUES}
+
+
+def arguments(known: Known) -> dict[str, Any]:
+    """Return what each argument is called with: `door.method.name`, else `name`."""
+    first, second = known.fields
+    place = ClaimedPlace(known.order, known.specimen, "path", "x.tif")
+    signature = Signature("Eve", "because", DAY)
+    arrival = ListedFile(known.source, Path("/nowhere"), "new.tif", 1, 1)
+    numbers = {f"{name}_id": number for name, number in known.ints.items()}
+    statement = NewStatement(known.order, 2, known.statement, "open", "t", False, {"n": 1})  # noqa: FBT003
+    return {
+        **numbers,
+        "account": known.account,
+        "accept": True,
+        "act": known.act,
+        "actor": "Eve",
+        "acts": [],
+        "after": 0,
+        "between.after": DAY - timedelta(days=1),
+        "after_id": 0,
+        "arrivals": [arrival],
+        "at": later(1),
+        "at_most": 9,
+        "before": later(9999),
+        "belongs": first,
+        "browser": known.cookie,
+        "bundle": known.bundle,
+        "by": "Eve",
+        "clock_set_back.by": timedelta(hours=1),
+        "claim": known.claim,
+        "claims": [place],
+        "code": None,
+        "column": "heat",
+        "content_ids": [known.ints["content"]],
+        "cookie": known.cookie,
+        "date": NIGHT,
+        "decision": Decision("code", "Eve", code="G8", comment="x"),
+        "defect": "",
+        "disabled": True,
+        "due_at": None,
+        "end": later(9),
+        "entries": [Entry(known.order, customer="Eve")],
+        "orders.note_specifications.entries": [("C-spec", NIGHT, "Eve", "5" * 64, {"n": 1})],
+        "expected": "any",
+        "facts": {"n": 1},
+        "facts_json": '{"n": 1}',
+        "files": [StatementFile("html", "en", "x", 1, DAY)],
+        "finding": None,
+        "findings": [],
+        "first": known.order,
+        "follows": 0,
+        "hashed": known.program,
+        "heads": Heads(0, 0),
+        "health": [SourceHealth(known.source, "/x")],
+        "held": [known.claim],
+        "hold": True,
+        "images": [NewImage(first)],
+        "instead_of": None,
+        "is_there": lambda _: True,
+        "keys": {"order": "A-1", "specimen": "1"},
+        "kind": "pdf",
+        "plan_retention.kind": "crops",
+        "pruned.kind": "crops",
+        "records.add.kind": known.record,
+        "records.all.kind": known.record,
+        "records.latest.kind": known.record,
+        "records.newest.kind": known.record,
+        "accounts.add.kind": "person",
+        "kinds": ("code",),
+        "known": [],
+        "lane": "fresh",
+        "lead": True,
+        "lease_s": 60.0,
+        "limit": 99,
+        "matches": [PlaceMatch(known.ints["micrograph"], known.ints["micrograph"], 0.5, 10.0)],
+        "may_go_back": False,
+        "merged": None,
+        "metrics": {},
+        "micrograph_ids": [known.ints["micrograph"]],
+        "n": 99,
+        "name": known.campaign,
+        "accounts.name": known.account,
+        "begin_job.name": known.job,
+        "cancel_jobs.name": known.job,
+        "end_lost_jobs.name": known.job,
+        "ended_jobs.name": known.job,
+        "last_job.name": known.job,
+        "promote.name": known.bundle,
+        "proposals.name": known.bundle,
+        "sign.name": known.bundle,
+        "orders.name": "list.csv",
+        "named": {known.ints["content"]: {"A-1": "1"}},
+        "names": [place],
+        "new": statement,
+        "records.add_together.new": [NewRecord(known.record, known.source, {})],
+        "newest": 0,
+        "number": known.order,
+        "campaigns.rate.number": 2,
+        "statements.acts_after.number": 0,
+        "numbers": [known.order],
+        "trail_hashes.numbers": list(range(1, 200)),
+        "on_torn": lambda _: None,
+        "one": first,
+        "only": None,
+        "order": known.order,
+        "origin": None,
+        "arrive.origin": "watch",
+        "acting_as.origin": Origin("shell"),
+        "other": second,
+        "outcome": "done",
+        "path": f"{HIDDEN}1.tif",
+        "picture": "",
+        "process_data": {},
+        "promoters": 1,
+        "pseudonym": known.pseudonym,
+        "public_id": first,
+        "public_ids": [first],
+        "rater": NewRater("R9", "Eve"),
+        "raters": [NewRater("R9", "Eve")],
+        "reason": "because",
+        "queue.reason": None,
+        "ask_again.reason": Reason.DISAGREEMENT,
+        "relatives": [f"{HIDDEN}1.tif"],
+        "retry_at": later(2),
+        "revision": 2,
+        "role": "viewer",
+        "said": Opinion("G", "8"),
+        "seat": known.seat,
+        "seed": 1,
+        "sentence": "because",
+        "settings": {"site": {"name": "x"}},
+        "sha256": known.sha256,
+        "statements.sha256": known.statement,
+        "shares": (),
+        "signature": signature,
+        "since": None,
+        "source": known.source,
+        "specimen": known.specimen,
+        "start": None,
+        "state": None,
+        "statement": known.frozen,
+        "subject": known.source,
+        "subjects": [known.order, first, known.account],
+        "taxonomy": {},
+        "thorough": True,
+        "until": later(9),
+        "urgent": True,
+        "value": known.heat,
+        "which": [known.sha256, str(known.ints["content"]), f"{HIDDEN}1.tif"],
+        "without": (),
+    }
+
+
+def call(store: Store, name: str, known: Known) -> str:
+    """Call a method and return what came of it, all of it, as text."""
+    door, _, method = name.rpartition(".")
+    bound = getattr(getattr(store, door) if door else store, method)
+    values, given = arguments(known), {}
+    for parameter in inspect.signature(bound).parameters.values():
+        keys = (f"{name}.{parameter.name}", f"{door}.{parameter.name}", parameter.name)
+        key = next((one for one in keys if one in values), None)
+        assert key, f"{name} has an argument {parameter.name!r} that the walk does not know yet"
+        given[parameter.name] = values[key]
+    positional = [
+        given.pop(one.name)
+        for one in inspect.signature(bound).parameters.values()
+        if one.kind is one.POSITIONAL_OR_KEYWORD
+    ]
+    try:
+        return repr(_whole(bound(*positional, **given)))
+    except (AgentError, KeyError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - a database's refusal is compared like any answer
+        return f"{type(error).__name__}: {getattr(error, 'orig', error)}"
+
+
+def _whole(found: Any) -> Any:
+    if isinstance(found, Store):
+        return "a store"
+    return list(found) if isinstance(found, Iterator) else found
+
+
+def plain(answer: str, *keys: Known) -> str:
+    """Return an answer without the keys that were asked for, and without addresses of objects."""
+    for known in keys:
+        if answer == str(known.claim.content_id):
+            return "the number that was asked for"
+        for n, text in sorted(enumerate(known.strings()), key=lambda one: -len(one[1])):
+            answer = answer.replace(text, f"<{n}>")
+    return re.sub(rf"\b{NUMBER}\b| at 0x[0-9a-f]+", "", answer)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_answers_to_another_sites_key_as_to_one_of_nothing(world, tmp_path, name) -> None:
+    copied = tmp_path / "copy.db"
+    shutil.copy(world.folder / "martensight.db", copied)
+    with Store.open(f"sqlite:///{copied}", site=HERE, agent="PC") as store:
+        unknown = nowhere(world.known)
+        expected = call(store, name, unknown)
+
+    with Store.open(world.address, site=HERE, agent="PC") as store:
+        answer = call(store, name, world.known)
+
+    assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", "")
+    assert "ForeignSite" not in answer
+    if "trail" not in name and "newest" not in name and "head" not in name:
+        assert plain(answer, world.known) == plain(expected, unknown)
+    world.must_be_as_before(name)
+
+
+@pytest.fixture(scope="module")
+def postgres_world(request, tmp_path_factory) -> World:
+    folder = tmp_path_factory.mktemp("two-pg") / "data"
+    folder.mkdir()
+    return World(folder, migrated("postgresql", request, folder))
+
+
+def test_no_method_answers_or_changes_anything_on_postgresql(postgres_world: World) -> None:
+    with Store.open(postgres_world.address, site=HERE, agent="PC") as store:
+        for name in METHODS:
+            answer = call(store, name, postgres_world.known)
+
+            assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", ""), name
+            assert "ForeignSite" not in answer, name
+            postgres_world.must_be_as_before(name)
