@@ -202,7 +202,7 @@ def begin_anew(
         raise WrongUse("Give a reason with --reason TEXT: it is kept.")
     settings, at = settings_of(context), datetime.now(UTC)
     folder = settings.store.folder
-    with RunLock(folder, agent_name()), store_of(settings, anew=True) as store:
+    with RunLock(folder, agent_name()), _open_anew(settings) as store:
         facts = {
             "reason": reason,
             "first_act_before": find_mark(folder),
@@ -214,6 +214,25 @@ def begin_anew(
         where = store.place
     console.print(f"{where} is the database of {folder} now", markup=False)
     say_resumed(*resumed)
+
+
+def _open_anew(settings: Settings) -> Store:
+    """Open a database that is not the lab's, or its own where that is older than what was sent.
+
+    Raises:
+        NothingToBegin: It is the lab's own, and the newest.
+    """
+    from agent.service.copies import find_overtaken  # noqa: PLC0415
+    from agent.store import NothingToBegin  # noqa: PLC0415
+
+    try:
+        return store_of(settings, anew=True)
+    except NothingToBegin:
+        store = store_of(settings)
+        if find_overtaken(settings, store):
+            return store
+        store.close()
+        raise
 
 
 def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) -> None:

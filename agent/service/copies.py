@@ -109,12 +109,19 @@ def check_start(settings: Settings, store: Store, *, now: datetime) -> StartChec
     """
     if twin := _find_twin(settings, store, now=now):
         return StartCheck(twin) if settings.orders.outbox else StartCheck(warnings=(twin,))
-    if beyond := _describe_beyond(settings, store, data_alone=True):
+    if beyond := find_overtaken(settings, store):
         return StartCheck(beyond)
     older = _find_older(settings, store)
-    if older and (beyond := _describe_beyond(settings, store, data_alone=False)):
-        return StartCheck(f"{older} {beyond}")
     return StartCheck(warnings=(f"{older} {WHAT_TO_DO}",) if older else ())
+
+
+def find_overtaken(settings: Settings, store: Store) -> str:
+    """Return which revisions a database would send again, "" for none."""
+    if beyond := _describe_beyond(settings, store, data_alone=True):
+        return beyond
+    older = _find_older(settings, store)
+    beyond = _describe_beyond(settings, store, data_alone=False) if older else ""
+    return f"{older} {beyond}" if beyond else ""
 
 
 def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[str, ...]:

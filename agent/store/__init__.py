@@ -49,7 +49,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
-from agent.store.own_database import find_mark, mark_restored
+from agent.store.own_database import NothingToBegin, find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
@@ -107,6 +107,7 @@ __all__ = [
     "NewStatement",
     "NightHead",
     "NightRow",
+    "NothingToBegin",
     "Opinion",
     "OrderAge",
     "OrderClaim",

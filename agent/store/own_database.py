@@ -37,6 +37,10 @@ WHAT_TO_DO = (
 )
 
 
+class NothingToBegin(BadStore):
+    """The database is the folder's own."""
+
+
 def require_own(engine: Engine, folder: Path) -> None:
     """Refuse an emptied database, and another lab's, next to what a lab has archived.
 
@@ -59,10 +63,10 @@ def require_lost(engine: Engine, folder: Path) -> None:
         folder: The data folder.
 
     Raises:
-        BadStore: There is nothing to begin anew.
+        NothingToBegin: It is.
     """
     if not _find_refusal(engine, folder):
-        raise BadStore(
+        raise NothingToBegin(
             f"nothing to begin anew: {engines.place(engine)} is the database of {folder}; nothing "
             "was changed."
         )
