@@ -854,8 +854,8 @@ class Store:
         return backup.copy(self._engine, target, progress=progress)
 
     def count_rows(self) -> dict[str, int]:
-        """Return table → rows."""
-        with engines.opening(self._engine), self._engine.connect() as connection:
+        """Return table → rows of all sites, as a back-up holds them."""
+        with engines.opening(self._engine), self._every.connect() as connection:
             return count_rows(connection)
 
     @property
