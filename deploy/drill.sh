@@ -105,15 +105,19 @@ draw() { # ORDER: one micrograph of it, exported
   "$python" - "$lab/export/$1_1_1.tif" "$1" <<'PY'
 import sys
 from pathlib import Path
-from agent.demo.microscope import Picture, encoded
+from agent.demo.microscope import Picture, encode
 path, order = sys.argv[1:]
 picture = Picture(path, "G8", int(order), order, "1", 1, "500x")
-Path(path).write_bytes(encoded(picture.drawn((480, 360)), "tif"))
+Path(path).write_bytes(encode(picture.drawn((480, 360)), "tif"))
 PY
 }
 
-take() { # ORDER: take its micrograph; its id is in $id
+take() { # ORDER: draw its micrograph and take it; its id is in $id
   draw "$1"
+  take_again "$1"
+}
+
+take_again() { # ORDER: take its micrograph that is exported; its id is in $id
   local tries=5
   until "$agent" --config "$lab/agent.toml" run --once >"$work/said" 2>&1 </dev/null; do # a busy PC leaves it waiting
     tries=$((tries - 1))
@@ -139,8 +143,30 @@ PY
 
 # --- what is played -----------------------------------------------------------------------------------------------
 
-drill_1_sites() { # to be filled in: two sites of one database, each with the ids of the other
-  say "1 sites: not played"
+drill_1_sites() { # a second site on the lab's database: neither reaches the other's orders, ids, acts or duplicates
+  local here=$lab other=$work/$kind/other shared=${url:-sqlite:///$lab/data/martensight.db} ours
+  take 7101
+  ours=$id
+  make_lab "$other"
+  sed -i -e 's/^name = "Drill"/name = "Drill 2"/' -e "s|^url = .*|url = \"$shared\"|" "$other/agent.toml"
+  lab=$other
+  cp "$here/export/7101_1_1.tif" "$other/export/7102_1_1.tif" # one content at both sites is no duplicate
+  take_again 7102
+  [ "$id" = "$ours" ] || fail "one content has the ids $ours and $id" # a content's id is its hash, at each site
+  take 7103
+  lab=$here
+  run 2 order 7103
+  run 2 review label "$id" G7 --by "R. Stahl"
+  run 2 orders assign "$id" 7101 1 --by "R. Stahl" --reason drill
+  run 0 export trail --out "$work/$kind/trail.csv"
+  ! grep -qE ',(7103|Drill 2),' "$work/$kind/trail.csv" || fail "the trail of the other site was exported"
+  run 0 status
+  lab=$other
+  run 2 order 7101
+  run 0 verify
+  lab=$here
+  run 0 verify
+  say "1 sites: as it has to be"
 }
 
 drill_2_move() {

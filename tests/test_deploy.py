@@ -12,6 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,24 @@ def test_the_drill_can_be_parsed_and_is_explained_act_by_act() -> None:
     parsed = subprocess.run(["bash", "-n", str(script)], check=False)
 
     assert parsed.returncode == 0
-    assert acts - {"1"} == set(re.findall(r"^\| (\d+) ", page, re.MULTILINE))
+    assert acts == set(re.findall(r"^\| (\d+) ", page, re.MULTILINE))
+
+
+def test_what_the_drill_imports_is_there() -> None:
+    script = (DEPLOY / "drill.sh").read_text(encoding="utf-8")
+    imports = re.findall(
+        r"^from ((?:agent|model|reports)[\w.]*) import (.+)$", script, re.MULTILINE
+    )
+
+    missing = [
+        f"{module}.{name}"
+        for module, names in imports
+        for name in names.split(", ")
+        if not hasattr(import_module(module), name) and not find_spec(f"{module}.{name}")
+    ]
+
+    assert imports
+    assert missing == []
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
