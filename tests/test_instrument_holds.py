@@ -291,7 +291,7 @@ def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
     assert release(desk) == 0
     fill()
 
-    files = [json.loads(one.read_text("utf-8")) for one in sorted(box.iterdir())]
+    files = [json.loads(one.read_text("utf-8")) for one in sorted(box.glob("*.json"))]
     assert [one["conformity"] for one in files] == ["conforms", "undecided", "conforms"]
     assert "released by R. Stahl" in files[2]["notes"][0]
 
