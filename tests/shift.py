@@ -114,7 +114,7 @@ class Oracle:
     def classify(self, fields):
         return [self._said(one) for one in fields]
 
-    def sizes_given(self, fields, _subtype):
+    def size_probabilities_for(self, fields, _subtype):
         return [{"7": 0.1, "8": 0.9} for _ in fields]
 
     def _said(self, one):

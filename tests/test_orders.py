@@ -145,7 +145,7 @@ def test_what_a_later_list_changes_waits_and_the_trail_says_what(bench):
 class Knowing(Parrot):
     """Says B8, and knows which size it would be as a G."""
 
-    def sizes_given(self, fields, subtype):
+    def size_probabilities_for(self, fields, subtype):
         return [{"7": 0.2, "8": 0.8} if subtype == "G" else {} for _ in fields]
 
 
