@@ -82,11 +82,11 @@ def predicted(watch: Stopwatch, classifier: Classifier, seen: Crop) -> Predictio
     """Classify in the classifier's own three steps."""
     field = Field(seen.pixels, seen.valid, seen.um_per_px)
     with watch.stage("classify"):
-        ((_, judged),) = classifier._judged([field])
+        ((_, (raw,)),) = classifier._predictor.predict_in_batches([field])
     with watch.stage("strangeness"):
-        (strange,) = classifier._known.score([field], classifier.alpha)
+        (unusual,) = classifier._detector.score([field], classifier.alpha)
     with watch.stage("saliency"):
-        return classifier._told(field, judged, strange)
+        return classifier._build_prediction(field, raw, unusual)
 
 
 def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -> None:
