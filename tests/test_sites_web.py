@@ -37,6 +37,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "public_id": first,
         "one": first,
         "other": second,
+        "q": known.order,
         "number": known.order,
         "order": known.order,
         "specimen": known.specimen,

@@ -67,7 +67,7 @@ def test_a_lab_without_the_file_has_no_specifications(tmp_path):
         ('"worst_field"', '"best_field"', "specimen_rule"),
         ("area_mm2 = 0.2", 'decision_rule = "simple"', "decision_rule"),
         ("[[specification]]", "[specification]", "expected [[specification]] entries"),
-        ("fields = 5", "fields = ", "not valid TOML"),
+        ("fields = 5", "fields = ", "nothing is written after the equals sign"),
     ],
 )
 def test_a_fault_is_said_with_file_entry_and_key(read, line, with_, fault):

@@ -17,7 +17,7 @@ from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards, site_policies, site_references
 from agent.store.row_counts import count_rows
-from agent.store.site_scope import SCHEMA
+from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE
 from agent.store.upgrade import Progress, Upgrade, estimate_s, keep_before
 
@@ -130,7 +130,7 @@ def _list_steps(found: str) -> list[str]:
 
 
 def _count_rows(engine: Engine) -> int:
-    with engine.connect() as connection:
+    with bind(engine, EVERY_SITE).connect() as connection:
         return sum(count_rows(connection).values())
 
 

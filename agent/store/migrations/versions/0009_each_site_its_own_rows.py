@@ -47,8 +47,10 @@ def upgrade() -> None:
     for table in (*PARENTS, *LOOSE):
         op.add_column(table, sa.Column('site_id', sa.Integer(), nullable=True))
     for table, (parent, key) in PARENTS.items():
+        # a row whose parent is gone is damage of before; it goes to the first site
         connection.execute(sa.text(
-            f'UPDATE "{table}" SET site_id = (SELECT p.site_id FROM "{parent}" p WHERE p.id = "{table}"."{key}")'
+            f'UPDATE "{table}" SET site_id = COALESCE((SELECT p.site_id FROM "{parent}" p '
+            f'WHERE p.id = "{table}"."{key}"), (SELECT min(id) FROM site))'
         ))
     sites = list(connection.execute(sa.text('SELECT id FROM site ORDER BY id')).scalars())
     for table in LOOSE:
