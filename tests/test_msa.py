@@ -49,6 +49,7 @@ class PlanningShell(Shell):
 @pytest.fixture
 def shell(tmp_path, capsys):
     shell = PlanningShell(tmp_path, capsys)
+    shell.lab.compares_places = False  # a study asks of no place, and comparing takes seconds
     yield shell
     shell.lab.store.close()
 

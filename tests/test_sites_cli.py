@@ -228,7 +228,14 @@ def test_every_command_is_walked_or_left_out_with_a_reason() -> None:
     assert set(LEFT_OUT) <= set(list_commands())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+QUICKLY = {"order", "orders assign", "review label", "trace"}
+"""What each run of the tests tries; all commands take minutes."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICKLY else pytest.mark.slow) for name in COMMANDS],
+)
 def test_a_command_answers_to_another_sites_key_as_to_one_of_nothing(
     shell: World,
     tmp_path: Path,

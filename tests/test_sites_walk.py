@@ -315,6 +315,7 @@ def postgres_world(request, tmp_path_factory) -> World:
     return World(folder, migrated("postgresql", request, folder))
 
 
+@pytest.mark.slow
 def test_no_method_answers_or_changes_anything_on_postgresql(postgres_world: World) -> None:
     with Store.open(postgres_world.address, site=HERE, agent="PC") as store:
         for name in METHODS:
