@@ -288,7 +288,7 @@ def test_a_code_of_one_specimen_is_named_with_what_it_needs_and_the_way_out(tmp_
 
     with pytest.raises(TrainingError) as no:
         trained(tmp_path, plan, given, test_keys=frozenset({"G8-x"}))
-    left = trained(tmp_path, replace(plan, without=("b8",)), given)[-1].bundle
+    left = trained(tmp_path, replace(plan, without=("b8",)), given)[-1].result
 
     assert "tested on before" in str(no.value), "there it is true"
     assert read_manifest(left).taxonomy.trained_codes == ("G7", "G8")

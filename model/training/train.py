@@ -105,10 +105,10 @@ def train(
         BundleError: The bundle could not be written.
     """
     labelled = examples
-    wanted, untrained = _leave_out(config, labelled)
     examples, taxonomy, notes = validate_examples(
-        labelled, wanted, mixed_groups=config.mixed_groups
+        labelled, wanted := _leave_out(config), mixed_groups=config.mixed_groups
     )
+    untrained = group_untrained(labelled, wanted)
     given_taxonomy, config = config.taxonomy, replace(config, taxonomy=taxonomy)
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
     sides = split(examples, shares=config.shares, kept=kept, seed=config.seed)
@@ -234,18 +234,15 @@ def _report_split(notes: Sequence[str], sides: Split, total: int) -> Iterator[Pr
     yield from (Progress("labels", total, total, note) for note in (*notes, sizes))
 
 
-def _leave_out(
-    config: TrainingConfig, labelled: Sequence[Example]
-) -> tuple[Taxonomy, dict[str, list[Example]]]:
-    """Return the taxonomy without the codes of `config.without`, and the images of those.
+def _leave_out(config: TrainingConfig) -> Taxonomy:
+    """Return the taxonomy in which the codes of `config.without` are not trained.
 
     Raises:
         TaxonomyError: A code is not in the taxonomy.
     """
     given = config.taxonomy
     left_out = {given.code(*given.parse(code)) for code in config.without}
-    wanted = given.restricted_to(frozenset(given.trained_codes) - left_out) if left_out else given
-    return wanted, group_untrained(labelled, wanted)
+    return given.restricted_to(frozenset(given.trained_codes) - left_out) if left_out else given
 
 
 def _require_every_code(
