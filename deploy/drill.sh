@@ -144,7 +144,7 @@ PY
 # --- what is played -----------------------------------------------------------------------------------------------
 
 drill_1_sites() { # a second site on the lab's database: neither reaches the other's orders, ids, acts or duplicates
-  local here=$lab other=$work/$kind/other shared=${url:-sqlite:///$lab/data/martensight.db} ours
+  local here=$lab other=$work/$kind/second shared=${url:-sqlite:///$lab/data/martensight.db} ours
   take 7101
   ours=$id
   make_lab "$other"
