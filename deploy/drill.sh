@@ -143,8 +143,12 @@ PY
 
 # --- what is played -----------------------------------------------------------------------------------------------
 
-drill_1_sites() { # a second site on the lab's database: neither reaches the other's orders, ids, acts or duplicates
-  local here=$lab other=$work/$kind/second shared=${url:-sqlite:///$lab/data/martensight.db} ours
+drill_1_sites() { # two sites on one database: neither reaches the other's orders, ids, acts or duplicates
+  local lab_before=$lab url_before=$url here=$work/$kind/first other=$work/$kind/second shared ours
+  [ -z "$url" ] || url=$(new_database sites)
+  lab=$here
+  make_lab "$lab"
+  shared=${url:-sqlite:///$lab/data/martensight.db}
   take 7101
   ours=$id
   make_lab "$other"
@@ -166,6 +170,7 @@ drill_1_sites() { # a second site on the lab's database: neither reaches the oth
   run 0 verify
   lab=$here
   run 0 verify
+  lab=$lab_before url=$url_before
   say "1 sites: as it has to be"
 }
 
