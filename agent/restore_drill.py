@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from agent.backup_facts import BackupFacts
 
-SAID = ("micrograph", "label", "order", "statement", "trail")
+NAMED_TABLES = ("micrograph", "label", "order", "statement", "trail")
 """Tables whose rows the sentence names."""
 TRAIL = "trail"
 """It is longer where the trial brought an older schema up, or laid guards again."""
@@ -65,7 +65,8 @@ class DrillResult:
         if self.faults:
             more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
             return f"{self.file.name}: {self.faults[0]}{more}"
-        rows = ", ".join(f"{self.counts[name]} {name}s" for name in SAID if name in self.counts)
+        named = (name for name in NAMED_TABLES if name in self.counts)
+        rows = ", ".join(f"{self.counts[name]} {name}s" for name in named)
         rows = rows.replace("trails", "acts in the trail")
         stated = f"; {self.statement} is as it was frozen" if self.statement else ""
         return f"{self.file.name}: restored on trial: {rows}; every hash is as written{stated}"
@@ -157,12 +158,12 @@ def _compare_database(backup: Path, facts: BackupFacts, url: str, site: str) -> 
         faults += _other_counts(facts, counts)
         faults += _anchor_fault(backup, store)
         newest = max(store.statements.every(), key=lambda one: one.id, default=None)
-        said = ""
+        compared = ""
         if newest:
-            said = f"statement {newest.number} of order {newest.order}"
+            compared = f"statement {newest.number} of order {newest.order}"
             if recompute_statement(store.statements.text(newest.sha256)) != newest.sha256:
-                faults.append(f"{said} is not what was frozen")
-    return DrillResult(backup, tuple(faults), counts, said)
+                faults.append(f"{compared} is not what was frozen")
+    return DrillResult(backup, tuple(faults), counts, compared)
 
 
 def _other_counts(facts: BackupFacts, counts: dict[str, int]) -> Iterator[str]:

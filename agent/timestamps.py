@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from agent.anchors import Anchor
+from agent.archive import write_whole
 from agent.errors import SetupError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def request_timestamp(url: str, anchor: Anchor, folder: Path, certificates: Path
     query = TimestampRequestBuilder().data(message).hash_algorithm(HashAlgorithm.SHA256).build()
     answer = _send(url, query.as_bytes())
     name = f"trail-{anchor.number:09d}-{anchor.sha256[:16]}"
-    kept, part = folder / f"{name}.tsr", folder / f".{name}.tsr.part"
+    kept = folder / f"{name}.tsr"
     response = _decode(answer)
     fault = _find_fault(response, message, certificates) if response else "it cannot be read"
     if not fault and response and response.tst_info.nonce != query.nonce:
@@ -85,10 +86,7 @@ def request_timestamp(url: str, anchor: Anchor, folder: Path, certificates: Path
     if fault:
         raise TimestampError(f"{url}: the time stamp is not used: {fault}.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_bytes(message)
-        part.write_bytes(answer)
-        part.replace(kept)
+        write_whole({folder / f"{name}.json": message, kept: answer})
     except OSError as error:
         raise TimestampError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     return kept

@@ -41,7 +41,7 @@ def test_show_counts_the_labels_of_every_code(shell):
     rows = {row["code"]: row for row in shown["codes"]}
     assert (rows["G8"]["labelled"], rows["B7"]["labelled"], rows["M8"]["labelled"]) == (2, 1, 0)
     assert rows["G8"]["title"] == "martensitic 100Cr6, fine acicular"
-    assert (rows["B5"]["taught"], rows["B7"]["taught"]) == (False, True)
+    assert (rows["B5"]["trained"], rows["B7"]["trained"]) == (False, True)
 
 
 def test_check_names_labels_that_would_be_left_out_and_lists_that_change(shell):
@@ -64,7 +64,7 @@ def test_check_accepts_what_changes_nothing(shell):
 
     code, said = shell.agent("taxonomy", "check", file)
 
-    assert (code, "5 structure codes, 5 taught" in said) == (0, True)
+    assert (code, "5 structure codes, 5 trained" in said) == (0, True)
 
 
 def test_check_refuses_a_typo_and_names_the_nearest_key(shell):

@@ -73,7 +73,7 @@ def _taxonomy(settings: Settings) -> Finding:
             effects = list(find_effects(own, None, settings, store))
     except (AgentError, TaxonomyError, OSError) as error:
         return Finding("taxonomy", "wrong", str(error))
-    said = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} taught."
+    said = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."
     if effects:
         return Finding("taxonomy", "doubtful", " ".join((said, *effects)))
     return Finding("taxonomy", "right", said)

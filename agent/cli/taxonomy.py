@@ -1,4 +1,4 @@
-"""Commands about the lab's classes: what is taught and ordered, and what a change would do."""
+"""Commands about the lab's classes: what is trained and ordered, and what a change would do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 @taxonomy.command("show")
 def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
-    """Show every structure code: whether it is taught, labelled, known to the model and ordered."""
+    """Show each structure code: whether it is trained, labelled, in the bundle and ordered."""
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -49,14 +49,14 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
         f"{own.name}, from {_source(settings)}; a specimen has {kinds}.", markup=False
     )
     say.table(
-        ("structure code", "title", "taught", "labelled", "known to the model", "ordered by"),
+        ("structure code", "title", "trained", "labelled", "in the bundle", "ordered by"),
         [
             (
                 row["code"],
                 row["title"],
-                "yes" if row["taught"] else "no",
+                "yes" if row["trained"] else "no",
                 row["labelled"],
-                "yes" if row["known"] else "no",
+                "yes" if row["in_bundle"] else "no",
                 ", ".join(row["ordered_by"]) or "–",
             )
             for row in rows
@@ -88,7 +88,7 @@ def check_taxonomy(
     if json:
         say.print_json({"file": str(path), "codes": list(new.codes), "effects": effects})
     else:
-        holds = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} taught."
+        holds = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
         say.console.print(holds, markup=False)
         for sentence in effects:
             say.console.print(sentence, markup=False)
@@ -121,7 +121,7 @@ def find_effects(
             "bundle: agent train."
         )
     if bundle and (fresh := [code for code in new.trained_codes if not _knows(bundle, code)]):
-        yield f"The bundle in use does not know {', '.join(fresh)}; teach them: agent train."
+        yield f"The bundle in use does not have {', '.join(fresh)}; train a new one: agent train."
     for subtype in new.subtypes if current else ():
         before, now = scale_of(current, subtype.name), scale_of(new, subtype.name)  # type: ignore[arg-type]
         if before is not None and before != now:
@@ -147,9 +147,9 @@ def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str,
         yield {
             "code": code,
             "title": title,
-            "taught": code in own.trained_codes,
+            "trained": code in own.trained_codes,
             "labelled": labelled.get(code, 0),
-            "known": bundle is not None and _knows(bundle, code),
+            "in_bundle": bundle is not None and _knows(bundle, code),
             "ordered_by": [one.name for one in limits if subtype in one.subtype],
         }
 

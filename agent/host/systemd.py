@@ -52,7 +52,7 @@ class Manager:
             return
 
     def extend_start(self, status: str, *, by_s: int = EXTENDED_S) -> None:
-        """Ask for more time before it is ready; to be repeated within that time.
+        """Extend the time until it has to be ready; to be repeated within that time.
 
         Args:
             status: What takes so long.

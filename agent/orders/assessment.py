@@ -334,7 +334,7 @@ def describe_open(
     for one in assessed.specimens:
         missing = one.statement.missing
         if one.statement.conformity is Conformity.UNDECIDED and not assessed.material_doubt:
-            missing = conformity.describe_without_model(one.facts, rules)
+            missing = conformity.describe_without_model(missing, one.facts, rules)
             refusals |= dict.fromkeys(conformity.list_model_refusals(one.facts, rules))
         shorter.append(replace(one, statement=replace(one.statement, missing=missing)))
     statement = _order(assessed.view, shorter, rules, assessed.order_doubts, key)

@@ -74,10 +74,12 @@ def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
     return Statement(Conformity.CONFORMS)
 
 
-def describe_without_model(facts: SpecimenFacts, rules: Rules) -> tuple[str, ...]:
-    """Return what an undecided specimen lacks, except what rests on the model alone."""
+def describe_without_model(
+    missing: Sequence[str], facts: SpecimenFacts, rules: Rules
+) -> tuple[str, ...]:
+    """Return what a specimen lacks, except what rests on the model alone."""
     alone = set(_of_the_model(list_counted(facts), rules))
-    return tuple(said for said in specimen(facts, rules).missing if said not in alone)
+    return tuple(sentence for sentence in missing if sentence not in alone)
 
 
 def list_model_refusals(facts: SpecimenFacts, rules: Rules) -> tuple[str, ...]:

@@ -10,8 +10,6 @@ from agent.orders.facts import Conformity
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.orders.assessment import Assessed, Lab
     from agent.orders.facts import FieldFacts
     from agent.orders.rules import Rules
@@ -57,7 +55,7 @@ def find_next_step(assessed: Assessed, lab: Lab) -> NextStep | None:
     if any(field.held for field in fields):
         return NextStep.HELD
     has_question = assessed.needs_lead or _has_question(assessed, rules)
-    only_waits = not has_question and any(_lacks_images(assessed, rules))
+    only_waits = not has_question and _lacks_images(assessed, rules)
     return NextStep.WAITING_FOR_IMAGES if only_waits else NextStep.TO_CONFIRM
 
 
@@ -76,8 +74,8 @@ def _has_question(assessed: Assessed, rules: Rules) -> bool:
     return any(conformity.has_question(one.facts, rules) for one in assessed.specimens)
 
 
-def _lacks_images(assessed: Assessed, rules: Rules) -> Iterator[bool]:
-    """Yield whether images are missing: of a specimen, whole specimens, files still to be read."""
-    yield assessed.lacks_specimens
-    for specimen in assessed.specimens:
-        yield conformity.lacks_images(specimen.facts, rules)
+def _lacks_images(assessed: Assessed, rules: Rules) -> bool:
+    """Return whether images are missing: of a specimen, whole specimens, files still to be read."""
+    return assessed.lacks_specimens or any(
+        conformity.lacks_images(specimen.facts, rules) for specimen in assessed.specimens
+    )

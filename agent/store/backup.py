@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
@@ -190,18 +190,11 @@ def make_scratch_database(url: str, name: str) -> str | None:
     Returns:
         Its address, None where this user may make none.
     """
-    engine = engines.make_engine(url)
     try:
-        with engines.opening(engine):
-            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            with connection:
-                quoted = engine.dialect.identifier_preparer.quote(name)
-                connection.exec_driver_sql(f"CREATE DATABASE {quoted} TEMPLATE template0")
+        _run_alone(url, "CREATE DATABASE {} TEMPLATE template0", name)
     except (BadStore, ProgrammingError):
         return None
-    finally:
-        engine.dispose()
-    return engine.url.set(database=name).render_as_string(hide_password=False)
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def drop_scratch_database(url: str, name: str) -> None:
@@ -211,13 +204,18 @@ def drop_scratch_database(url: str, name: str) -> None:
         url: Address of the other database.
         name: Of the one to drop.
     """
+    _run_alone(url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def _run_alone(url: str, statement: str, name: str) -> None:
+    """Run a statement on a database by its name, outside a transaction."""
     engine = engines.make_engine(url)
     try:
         with engines.opening(engine):
             connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             with connection:
                 quoted = engine.dialect.identifier_preparer.quote(name)
-                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+                connection.exec_driver_sql(statement.format(quoted))
     finally:
         engine.dispose()
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
 from agent.store import filing, trail
-from agent.store.odd_shapes import ODD, name_odd
+from agent.store.odd_shapes import name_odd, sort_acts
 from agent.store.tables import (
     ContentRow,
     CoverageRow,
@@ -134,16 +135,8 @@ class _Now:
 
 def _gather(session: Session) -> tuple[_Acts, list[str]]:
     """Return the acts, and a sentence for each that no version of this program wrote."""
-    acts, odd = _Acts(), []
-    for entry in trail.entries(session):
-        try:
-            _sort_in(acts, entry)
-        except ODD as error:
-            odd.append(
-                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
-                f"({type(error).__name__}: {error})"
-            )
-    return acts, odd
+    acts = _Acts()
+    return acts, sort_acts(trail.entries(session), partial(_sort_in, acts))
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from agent.store.trail import TrailEntry
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 """What reading a value of another shape raises."""
@@ -28,3 +30,22 @@ def name_odd(what: str, sentences: Iterable[str]) -> Iterator[str]:
             f"{what}: cannot be compared, as it holds what this program never wrote "
             f"({type(error).__name__}: {error}): it was changed"
         )
+
+
+def sort_acts(entries: Iterable[TrailEntry], sort_in: Callable[[TrailEntry], None]) -> list[str]:
+    """Pass each act on, and return a sentence for each that no version of this program wrote.
+
+    Args:
+        entries: Acts, oldest first.
+        sort_in: Takes one act; raises one of `ODD` where its facts have another shape.
+    """
+    odd = []
+    for entry in entries:
+        try:
+            sort_in(entry)
+        except ODD as error:
+            odd.append(
+                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
+                f"({type(error).__name__}: {error})"
+            )
+    return odd

@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
@@ -23,7 +24,7 @@ from agent.store import (
     seals,
     trail,
 )
-from agent.store.odd_shapes import ODD, name_odd
+from agent.store.odd_shapes import name_odd, sort_acts
 from agent.store.records import FACTS_SHA256
 from agent.store.site_scope import get_site
 from agent.store.specimens import RELEASED_AFTER
@@ -145,16 +146,8 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
 
 def _gather(session: Session) -> tuple[_Acts, list[str]]:
     """Return the acts, and a sentence for each that no version of this program wrote."""
-    acts, odd = _Acts(), []
-    for entry in trail.entries(session):
-        try:
-            _sort_in(acts, entry)
-        except ODD as error:
-            odd.append(
-                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
-                f"({type(error).__name__}: {error})"
-            )
-    return acts, odd
+    acts = _Acts()
+    return acts, sort_acts(trail.entries(session), partial(_sort_in, acts))
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:

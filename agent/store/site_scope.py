@@ -275,7 +275,7 @@ def _check_values(parameters: Sequence[Mapping[str, Any]], site: int) -> None:
 
 
 def _tell_postgresql(connection: Connection) -> None:
-    """Tell the server the connection's site; outside a transaction, so that it is not undone."""
+    """Set the connection's site at the server; outside a transaction, so that it is not undone."""
     site = connection.get_execution_options().get(SITE)
     if connection.info.get(SITE, "") == site:
         return

@@ -1014,7 +1014,7 @@ class Store:
             return row_checks.examine(session, covered)
 
     def take_as_own(self, folder: Path) -> None:
-        """Let this database be a data folder's own from now on."""
+        """Mark this database as a data folder's own."""
         own_database.renew_mark(self._engine, folder)
 
     def acting_as(self, origin: Origin) -> Store:

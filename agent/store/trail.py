@@ -109,7 +109,7 @@ _CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 @contextmanager
 def acting_through(origin: Origin) -> Iterator[None]:
-    """Let every act of this context keep an origin, whatever store it is done with.
+    """Set the origin of every act of this context, whatever store it is done with.
 
     A page answers each request in a context, which its thread inherits. The origin of
     `Store.acting_as` goes before it.
@@ -130,7 +130,7 @@ site has without acts of its own.
 
 
 def lock(session: Session) -> None:
-    """Let no other agent of the site append before the end; SQLite has one writer anyway."""
+    """Lock the trail of the site until the end of the transaction; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         site = get_site(session)
         session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME}, {site})"))

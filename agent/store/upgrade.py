@@ -109,14 +109,14 @@ class Progress:
         self.tell()
 
     def tell(self) -> None:
-        """Tell the listener how far it is; what it raises ends no upgrade."""
+        """Report the progress to the listener; what it raises ends no upgrade."""
         with self._lock, suppress(Exception):
             if self.now:
                 self.listen(replace(self.now, elapsed_s=time.monotonic() - self._began_s))
 
     @contextmanager
     def ticking(self) -> Iterator[None]:
-        """Tell it every few seconds, whatever the step takes."""
+        """Report the progress every few seconds, whatever the step takes."""
         is_over = threading.Event()
 
         def tick() -> None:

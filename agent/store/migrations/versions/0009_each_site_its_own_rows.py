@@ -170,7 +170,7 @@ def _part_accounts(connection: sa.Connection, sites: list[int]) -> None:
 
 
 def _copy_specifications(connection: sa.Connection, sites: list[int]) -> list[str]:
-    """Let what was specified hold at each site; return the hashes."""
+    """Copy the specifications to each site; return their hashes."""
     rows = [dict(row) for row in connection.execute(sa.select(SPECIFICATION)).mappings()]
     for site in sites[1:]:
         for row in rows:
