@@ -118,6 +118,18 @@ def test_a_second_single_run_finds_nothing_new(lab):
     assert outcome.taken.files == 0
 
 
+def test_a_single_run_counts_no_stored_file_as_waiting_when_its_time_is_over(lab, monkeypatch):
+    monkeypatch.setattr("agent.service.once.AT_LEAST_S", 0.0)  # over before the first look
+    text = lab.file.read_text(encoding="utf-8")
+    lab.file.write_text(text.replace("quiet_s = 0.3", "quiet_s = 0"), encoding="utf-8")
+    lab.export("good.png")
+
+    outcome = lab.once()
+
+    assert (outcome.taken.stored, outcome.waiting) == (1, 0)
+    assert outcome.is_clean
+
+
 def test_a_single_run_never_skips_the_quiet_time(lab):
     stop = threading.Event()
     path = lab.export("growing.png", held=b"")

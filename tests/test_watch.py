@@ -571,6 +571,18 @@ def test_a_file_that_no_row_can_hold_is_said_and_not_offered_until_it_changes(tm
     assert not watched.state.problem
 
 
+def test_a_file_that_is_recorded_is_no_longer_pending(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+    watched.look(0)
+    look = watched.look(60)
+
+    watched.taken(look.at_rest)
+
+    assert [file.relative for file in look.at_rest] == ["a.tif"]
+    assert watched.state.pending == 0
+
+
 def test_a_hundred_thousand_known_files_cost_one_set_difference(tmp_path, watch):
     for index in range(300):
         (tmp_path / f"{index}.tif").write_bytes(b"x")

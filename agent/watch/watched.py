@@ -198,6 +198,7 @@ class SourceWatcher:
             self._postponed.pop(file, None)
             if self._pending.pop(file.relative, None):
                 self._count_recorded(file.relative)
+        self._update_state(pending=len(self._pending))
 
     def refuse(self, file: ListedFile, sentence: str) -> None:
         """Report that a file cannot be recorded; it is not offered until it changes."""
