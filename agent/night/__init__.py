@@ -18,14 +18,10 @@ from agent.night.gallery import (
     get_palette,
     parse_training_key,
 )
-from agent.night.lab import (
-    night_settings,
-    read_taxonomy,
-    review_url,
-    taxonomy_in_force,
-)
+from agent.night.lab import read_taxonomy, review_url, taxonomy_in_force
 from agent.night.period import compute_night_end, compute_night_period, local, local_full, night_of
 from agent.night.rollup import build_sites_page, reports_folder
+from agent.night.settings import night_settings
 from agent.night.write import Written, missing_nights, write_index, write_report
 
 __all__ = [
