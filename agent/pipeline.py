@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import structlog
 
 from agent.errors import AgentError, FileError
-from agent.imaging.facts import crop_to_json
-from agent.orders.control import CONTROL, measured
-from agent.orders.keys import keys_of, merge_notes, notes_beside
+from agent.imaging.crop_json import crop_to_json
+from agent.orders.instrument_checks import CONTROL, measured
 from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.orders.waiting_notes import WaitingNotes, list_missing_notes
+from agent.process_data import keys_of, merge_notes, notes_beside
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
 from agent.triage import Handling, Policy, Reason, Verdict, triage

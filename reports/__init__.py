@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from reports.content.card import Answer, Card, Cause, Decision, Row, Share
-from reports.content.doors import LoginPage, MessagePage, NamePage
+from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
+from reports.content.login import LoginPage, MessagePage, NamePage
+from reports.content.micrograph import Answer, Card, Cause, Decision, Row, Share
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -56,7 +57,6 @@ from reports.content.orders import (
     TracePage,
     TraceStatement,
 )
-from reports.content.parts import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.review import (
     Choice,
     Conflict,
@@ -72,7 +72,7 @@ from reports.content.review import (
     SubtypeChoice,
     number_keys,
 )
-from reports.content.rounds import (
+from reports.content.round_robin import (
     CampaignLine,
     CampaignsPage,
     PlanRun,
@@ -83,8 +83,7 @@ from reports.content.rounds import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
-from reports.figures import confusion_svg, curves_svg
-from reports.language import (
+from reports.i18n import (
     LANGUAGES,
     Language,
     day_and_time,
@@ -133,6 +132,7 @@ from reports.render import (
 )
 from reports.retold import retold
 from reports.statement_pdf import render_statement_pdf
+from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
     LONGEST_QUERY,
@@ -142,7 +142,7 @@ from reports.user_guide import (
     read_guide,
     search_guide,
 )
-from reports.words import (
+from reports.vocabulary import (
     CORRECTION_WHYS,
     CRITERIA,
     REASONS,

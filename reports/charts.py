@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from reports.language import decimal
-from reports.language import gettext as _
+from reports.i18n import decimal
+from reports.i18n import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from reports.content.night import CodeCount, ControlTrend, Hour, Trend
-    from reports.content.rounds import RatedImage
+    from reports.content.round_robin import RatedImage
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"

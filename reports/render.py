@@ -17,16 +17,22 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.language import gettext, language, ngettext
+from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
-    from reports.content.doors import LoginPage, MessagePage, NamePage
     from reports.content.guide import HelpPage
+    from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
     from reports.content.review import QueuePage, ReviewPage
-    from reports.content.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
+    from reports.content.round_robin import (
+        CampaignsPage,
+        PlanSheet,
+        RatingEnd,
+        RatingPage,
+        StudyReport,
+    )
     from reports.content.statements import StatementPage
 
 ASSETS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from reports.language import decimal, gettext, language, marked
+from reports.i18n import decimal, gettext, language, marked
 
 FORMS: tuple[str, ...] = (
     # how unusual a micrograph is, and where

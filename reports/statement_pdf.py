@@ -17,15 +17,15 @@ from fontTools.ttLib import TTFont
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout, TextEmphasis, VAlign, WrapMode, XPos, YPos
 
-from reports.content.parts import Tone
-from reports.language import gettext as _
-from reports.language import language
+from reports.content.components import Tone
+from reports.i18n import gettext as _
+from reports.i18n import language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from reports.content.parts import Fact, Table
+    from reports.content.components import Fact, Table
     from reports.content.statements import StatementPage, StatementPicture, StatementSection
 
 COMPLIANCE = "PDF/A-3B"

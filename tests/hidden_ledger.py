@@ -14,8 +14,8 @@ import lab
 from hidden_pictures import COARSE, FINE, SETS, Picture, PlaceOf
 
 from agent.imaging.crop import public_id
-from agent.orders.control import GOOD_FOR
-from agent.orders.facts import SLIP
+from agent.orders.instrument_checks import GOOD_FOR
+from agent.orders.specimen_facts import SLIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

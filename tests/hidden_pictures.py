@@ -15,7 +15,7 @@ import cv2
 import lab
 import numpy as np
 
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging.places import Landmarks, register
 from agent.orders.place_check import landmarks_of
 

@@ -28,13 +28,13 @@ from agent.imaging.crop import public_id
 from agent.orders import Specifications
 from agent.orders.assessment import Assessed, assess
 from agent.orders.assessment import Lab as Rules
-from agent.orders.control import CONTROL
-from agent.orders.facts import Allowance
+from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
-from agent.orders.keys import keys_of
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
+from agent.orders.specimen_facts import Allowance
+from agent.process_data import keys_of
 from agent.store import Decision, Entry, Finding
 from agent.triage import Handling, Reason, Verdict
 from agent.watch import ListedFile, Provenance

@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.archive import Archive
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
-from agent.night import NightSettings
+from agent.nightly import NightSettings
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.orders.specification import Specification
 from agent.store import Finding, Store

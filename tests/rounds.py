@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from lab import Lab, minutes
 
-from agent import accounts, pictures
-from agent.demo.microscope import plan_ordinary
+from agent import auth, pictures
+from agent.demo.exporter import plan_ordinary
 from agent.store import NewImage, NewRater
-from agent.web.pictures import CROP_PX
+from agent.web.images import CROP_PX
 from model import default_taxonomy
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Round:
             **told,
         )
         for n in range(1, self.raters + 1):
-            token = accounts.new_token()
-            store.give_link(NAME, f"R{n:02d}", accounts.hash_token(token), **told)
+            token = auth.new_token()
+            store.give_link(NAME, f"R{n:02d}", auth.hash_token(token), **told)
             self.tokens[f"R{n:02d}"] = token
         store.open(NAME, **told)
 

@@ -21,17 +21,17 @@ from hidden_pictures import VARIANTS
 from shift_kinds import ALL, FIELDS, HONEST, PARTNER, Kind, Shot
 
 from agent.archive import Archive
-from agent.demo.drawing import draw_micrograph
-from agent.demo.microscope import encode
+from agent.demo.exporter import encode
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
-from agent.orders.control import CONTROL
-from agent.orders.document import document_of
-from agent.orders.facts import Allowance
+from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
+from agent.orders.order_json import document_of
 from agent.orders.specification_history import load_history
+from agent.orders.specimen_facts import Allowance
 from agent.pipeline import Pipeline
 from agent.store import Store
 from agent.triage import Policy, Scope
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.demo.drawing import Drawn
+    from agent.demo.synthetic.micrograph import Drawn
 
 START = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 OLD, NEW = "20260101-00000000", "20260202-00000000"

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.control import CONTROL
+from agent.orders.instrument_checks import CONTROL
 from agent.orders.lost_files import dismiss
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.specification_history import reopen

@@ -18,19 +18,19 @@ import model
 from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
-from agent.orders.lab import provenance_of
+from agent.orders.order_policy import provenance_of
 from agent.pipeline import Pipeline
-from agent.service.errands import fill_outbox
+from agent.service.host_monitor import Vitals
+from agent.service.jobs.outbound import fill_outbox
+from agent.service.periodic_thread import Rounds
 from agent.service.problems import Problems
-from agent.service.rounds import Rounds
-from agent.service.scheduling import Nights
-from agent.service.vitals import Vitals
-from agent.service.watching import SourceWatch
-from agent.service.working import Worker
+from agent.service.report_scheduler import Nights
+from agent.service.source_thread import SourceWatch
+from agent.service.worker import Worker
 from agent.settings import Settings
 from agent.store import Store, StoreFault
 from agent.triage import Policy
-from agent.watch.bell import Hints
+from agent.watch.fs_events import Hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

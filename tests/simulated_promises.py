@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from simulated_lab import DATA, OUTBOX, QUIET_S, SHARE, read_picture
 
 from agent.errors import FileError
-from agent.night.facts import from_text
-from agent.night.period import compute_night_end, night_of
+from agent.nightly.snapshot import from_text
 from agent.orders.statement import state_of
-from agent.store.journal import RETRY_AFTER
+from agent.site_time import compute_night_end, night_of
+from agent.store.file_states import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

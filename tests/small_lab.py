@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.app import main
-from agent.demo.microscope import Picture, encode, plan_ordinary
+from agent.demo.exporter import Picture, encode, plan_ordinary
 
 CODES = ("G7", "G9-10", "M9-10")
 PIXELS = (280, 210)

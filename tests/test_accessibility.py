@@ -10,10 +10,10 @@ from lab import SETTINGS, Lab, desk_of
 from rounds import Round
 from test_round_report import play, written
 
-from agent import accounts
-from agent.night import page as night_page
-from agent.night import write_report
-from agent.night.rollup import write_sites
+from agent import auth
+from agent.nightly import layout as night_page
+from agent.nightly import write_report
+from agent.nightly.site_overview import write_sites
 from agent.service import Pages
 from agent.settings import Web
 from agent.store import Decision, Store
@@ -135,7 +135,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
 
 
 def test_the_door_has_no_grave_fault(lab, axe, tab, address):
-    hashed = accounts.hash_password("a long pass phrase")
+    hashed = auth.hash_password("a long pass phrase")
     lab.store.accounts.add(
         "Ann", kind="person", role="viewer", hashed=hashed, by="shell", at=WRITTEN
     )

@@ -19,14 +19,14 @@ from lab import HOME, desk_of
 from test_web import PROMISED, form_of
 from typer.testing import CliRunner
 
-from agent import accounts
+from agent import auth
 from agent.cli.app import app
 from agent.errors import BadSettings, WrongUse
 from agent.service import Pages
 from agent.settings import Web
 from agent.store import Decision
 from agent.web import create_app
-from agent.web.gate import OPEN, Tries, needed
+from agent.web.authentication import OPEN, Tries, needed
 
 AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
@@ -48,7 +48,7 @@ def clock():
 
 
 def let_in(lab, name, role):
-    hashed = accounts.hash_password(PASSWORD, name=name)
+    hashed = auth.hash_password(PASSWORD, name=name)
     lab.store.accounts.add(name, kind="person", role=role, hashed=hashed, by="shell", at=AT)
 
 
@@ -182,14 +182,14 @@ def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, bro
 
 
 def test_no_more_than_two_passwords_are_hashed_at_once():
-    check, hashed = accounts.PasswordCheck(at_once=2, waiting=1), accounts.hash_password(PASSWORD)
+    check, hashed = auth.PasswordCheck(at_once=2, waiting=1), auth.hash_password(PASSWORD)
     together = threading.Barrier(12)
 
     def check_one(_):
         together.wait(30)
         try:
             return check.is_password(hashed, PASSWORD)
-        except accounts.Busy:
+        except auth.Busy:
             return "busy"
 
     with ThreadPoolExecutor(12) as many:
@@ -248,14 +248,14 @@ def test_that_a_browser_was_logged_in_before_opens_no_other_account(lab, browser
 
 @given(st.integers(0, 10_000))
 def test_a_lock_never_gets_shorter_and_never_exceeds_an_hour(number):
-    before, after = (accounts.lock_after(5 + 2 * n) for n in (number, number + 1))
+    before, after = (auth.lock_after(5 + 2 * n) for n in (number, number + 1))
 
     assert timedelta(minutes=1) <= before <= after <= timedelta(hours=1)
 
 
 @given(st.lists(st.integers(0, 7200), max_size=60))
 def test_the_tally_of_an_account_never_falls_below_its_last_try(pauses):
-    tally, at = accounts.Tally(), AT
+    tally, at = auth.Tally(), AT
     for pause_s in pauses:
         at += timedelta(seconds=pause_s)
         if not tally.is_locked(at):
@@ -321,7 +321,7 @@ def test_who_logs_out_is_out_even_with_the_old_cookie(lab, browser_of):
 
 def test_a_forged_cookie_opens_nothing(lab, browser_of):
     let_in(lab, "Ann", "admin")
-    hashed = accounts.hash_token(browser_of("Ann").cookies["session"])
+    hashed = auth.hash_token(browser_of("Ann").cookies["session"])
     browser = browser_of()
 
     for forged in ("Ann", "1", hashed, "' OR 1=1 --"):
@@ -336,7 +336,7 @@ def test_a_change_of_the_account_ends_its_logins(lab, browser_of, act):
     if act == "disable":
         known.disable("Ann", disabled=True, by="shell", at=AT)
     elif act == "password":
-        known.set_hash("Ann", accounts.hash_password("another pass phrase"), by="shell", at=AT)
+        known.set_hash("Ann", auth.hash_password("another pass phrase"), by="shell", at=AT)
     else:
         known.set_role("Ann", "viewer", by="shell", at=AT)
 
@@ -444,10 +444,10 @@ def test_a_path_nobody_thought_of_needs_a_lead():
     assert needed("GET", "/static/../review") == "viewer"
 
 
-@given(st.sampled_from(accounts.ROLES), st.sampled_from(accounts.ROLES))
+@given(st.sampled_from(auth.ROLES), st.sampled_from(auth.ROLES))
 def test_a_role_may_do_what_those_before_it_may(role, need):
-    assert accounts.may(role, need) == (accounts.ROLES.index(role) >= accounts.ROLES.index(need))
-    assert not accounts.may("root", need)
+    assert auth.may(role, need) == (auth.ROLES.index(role) >= auth.ROLES.index(need))
+    assert not auth.may("root", need)
 
 
 def test_a_cookie_alone_changes_nothing(lab, browser_of):
@@ -467,8 +467,8 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
 
 def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
-    token = accounts.new_token()
-    hashed = accounts.hash_token(token)
+    token = auth.new_token()
+    hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
     )
@@ -486,8 +486,8 @@ def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_o
 @pytest.fixture
 def program(lab, browser_of):
     """A browser that shows the token of the program Fiji-3."""
-    token = accounts.new_token()
-    hashed = accounts.hash_token(token)
+    token = auth.new_token()
+    hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
     )
@@ -619,13 +619,13 @@ def test_the_trail_knows_every_coming_and_going_and_no_secret(lab, browser_of):
 
 
 def test_a_password_is_kept_as_an_argon2_hash_and_checked_by_it():
-    hashed = accounts.hash_password(PASSWORD)
+    hashed = auth.hash_password(PASSWORD)
 
     assert hashed.startswith("$argon2id$")
-    assert accounts.is_password(hashed, PASSWORD)
-    assert not accounts.is_password(hashed, PASSWORD + "!")
-    assert not accounts.is_password(None, PASSWORD)
-    assert not accounts.is_password("no hash at all", PASSWORD)
+    assert auth.is_password(hashed, PASSWORD)
+    assert not auth.is_password(hashed, PASSWORD + "!")
+    assert not auth.is_password(None, PASSWORD)
+    assert not auth.is_password("no hash at all", PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -634,7 +634,7 @@ def test_a_password_is_kept_as_an_argon2_hash_and_checked_by_it():
 )
 def test_a_password_that_is_too_easy_or_too_long_is_refused(password):
     with pytest.raises(WrongUse, match="password"):
-        accounts.hash_password(password, name="Robert Stahl")
+        auth.hash_password(password, name="Robert Stahl")
 
 
 # --- the shell ----------------------------------------------------------------------------------
@@ -642,7 +642,7 @@ def test_a_password_that_is_too_easy_or_too_long_is_refused(password):
 
 @pytest.fixture
 def agent(tmp_path, monkeypatch):
-    import agent.cli.people  # noqa: F401, PLC0415 - registers the commands
+    import agent.cli.users  # noqa: F401, PLC0415 - registers the commands
 
     (tmp_path / "agent.toml").write_text("")
     monkeypatch.chdir(tmp_path)

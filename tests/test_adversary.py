@@ -11,12 +11,12 @@ import pytest
 import tifffile
 from test_ordering import AT, DEMAND, SETTINGS, Desk
 
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
-from agent.orders.keys import keys_of, read_note
-from agent.service.ordering import take_lists
-from agent.service.workplace import make_pipeline
+from agent.process_data import keys_of, read_note
+from agent.service.composition import make_pipeline
+from agent.service.jobs.order_lists import take_lists
 from agent.settings import read as read_settings
 from agent.store import Decision
 from agent.watch import ListedFile, Provenance

@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from agent import safekeeping, settings
+from agent import maintenance, settings
 from agent.cli import main
 from agent.errors import BadStore
 from agent.restore_drill import rehearse_restore
-from agent.service.backing_up import (
+from agent.service.jobs.backup import (
     back_up_when_due,
     describe_drill,
     find_last_drill,
@@ -95,13 +95,13 @@ def test_every_back_up_is_tried_and_a_damaged_one_is_found(lab) -> None:
     with opened(lab) as store:
         look(lab, store, NOON)
     (file,) = files(lab)
-    safekeeping.examine(file)
+    maintenance.examine(file)
     held = bytearray(file.read_bytes())
     held[len(held) // 3] ^= 0xFF
     file.write_bytes(held)
 
     with pytest.raises(BadStore):
-        safekeeping.examine(file)
+        maintenance.examine(file)
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_and_no_crash(lab) -> None:
@@ -366,7 +366,7 @@ def test_a_postgresql_is_restored_on_trial_in_a_database_made_for_it(
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
         store.remember(at=NOON, actor="Ada", act="lab.opened")
-        safekeeping.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[], pixels=False,
+        maintenance.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[], pixels=False,
                             at=NOON, progress=lambda *_: None)  # fmt: skip
         store.remember(at=NOON, actor="Ada", act="lab.closed")
     if not may_make_databases:

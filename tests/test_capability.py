@@ -6,8 +6,8 @@ import pytest
 
 from agent.orders.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit, scatter, still_needed
-from agent.roundrobin.components import REST
 from agent.roundrobin.plan import Run, plan_runs, run_from_json
+from agent.roundrobin.variance_components import REST
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()

@@ -8,7 +8,7 @@ import pytest
 from lab import DAY, RING_A
 
 import reports
-from agent.night.cards import list_maps
+from agent.nightly.micrograph_cards import list_maps
 from agent.orders.class_texts import (
     build_class_texts,
     fill_texts,

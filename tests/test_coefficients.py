@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
-from agent.roundrobin.coefficients import (
+from agent.roundrobin.agreement_coefficients import (
     agreed_share,
     cohen,
     count_classes,

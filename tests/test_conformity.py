@@ -10,7 +10,8 @@ from lab import RING_A
 
 from agent.orders import conformity
 from agent.orders.automatic_conformity import count_needed
-from agent.orders.facts import (
+from agent.orders.judgement_rules import Rules
+from agent.orders.specimen_facts import (
     Allowance,
     Conformity,
     Decided,
@@ -19,7 +20,6 @@ from agent.orders.facts import (
     Statement,
     Superseded,
 )
-from agent.orders.rules import Rules
 from model import default_taxonomy, upper_bound
 
 TAXONOMY = default_taxonomy()

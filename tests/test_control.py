@@ -10,7 +10,7 @@ from test_ordering import AT, DEMAND, SETTINGS, Desk
 from test_pipeline import Parrot
 
 from agent.errors import OutOfResources
-from agent.orders.control import (
+from agent.orders.instrument_checks import (
     CONTROL,
     chart,
     check_references,
@@ -19,8 +19,8 @@ from agent.orders.control import (
     measured,
 )
 from agent.orders.instrument_holds import holds_of
-from agent.service.checking import is_due
-from agent.service.place import agent_name
+from agent.service.data_folder import agent_name
+from agent.service.jobs.instrument_check import is_due
 from agent.settings import read
 
 

@@ -13,7 +13,7 @@ from test_resumption import SETTINGS, Plant
 
 from agent.anchors import Anchor, append
 from agent.service.copies import check_start, write_presence
-from agent.service.place import agent_name
+from agent.service.data_folder import agent_name
 from agent.settings import read
 from agent.store import Store
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
 from agent.imaging.crop import RECIPE, _find_largest_rectangle
-from agent.imaging.read import Micrograph
+from agent.imaging.readers.read import Micrograph
 
 SIZE = (360, 480)
 RANGE = (0.01, 5.0)

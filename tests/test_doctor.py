@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.cli.checkup import examine
-from agent.cli.checkup_folders import examine_folders
-from agent.host.owner import leave_to_owner
+from agent.cli.doctor import examine
+from agent.cli.doctor_folders import examine_folders
+from agent.host.file_ownership import leave_to_owner
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
 

@@ -11,7 +11,7 @@ from agent.orders.decision_rule import (
     recommend_second_look,
     reviews_needed,
 )
-from agent.orders.facts import (
+from agent.orders.specimen_facts import (
     ONE_PLACE,
     Decided,
     LabelFacts,

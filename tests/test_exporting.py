@@ -15,7 +15,7 @@ from lab import minutes
 
 from agent.cli import main
 from agent.csv_export import FORMULA_STARTS, csv_text, plain
-from agent.labelled_folder import iter_rows
+from agent.labelled_import import iter_rows
 from agent.store import Decision, Origin, acting_through
 
 

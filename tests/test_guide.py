@@ -15,7 +15,7 @@ from lab import HOME, desk_of
 from markdown_it import MarkdownIt
 
 import reports
-from agent import accounts
+from agent import auth
 from agent.cli.reference import list_commands, render_commands, render_settings
 from agent.settings import Objective, Settings, Source
 from agent.web import create_app
@@ -321,7 +321,7 @@ def test_every_page_links_to_its_help(browser, path):
 
 
 def test_where_there_are_accounts_the_guide_needs_a_login(lab):
-    hashed = accounts.hash_password("a long pass phrase")
+    hashed = auth.hash_password("a long pass phrase")
     lab.store.accounts.add(
         "Ann", kind="person", role="viewer", hashed=hashed, by="shell", at=MORNING
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.host import share
-from agent.host.owner import hand_over, offer
+from agent.host import cpu_affinity
+from agent.host.file_ownership import hand_over, offer
 from agent.host.systemd import Manager, _let_read
-from agent.host.unit import Machine, hidden_beside, shown, this_machine, unit_for
+from agent.host.systemd_unit import Machine, hidden_beside, shown, this_machine, unit_for
 from agent.host.windows import rights
 
 posix = pytest.mark.skipif(os.name == "nt", reason="systemd")
@@ -239,12 +239,12 @@ def test_a_service_manager_hears_that_the_agent_is_ready(monkeypatch, tmp_path) 
     [(0, 16, 8), (0, 4, 2), (0, 2, 2), (0, 1, 1), (3, 16, 3), (9, 4, 4)],
 )
 def test_the_agent_takes_half_the_cores_and_at_least_two(wished, there, taken) -> None:
-    assert share.cores_for(wished, there) == taken
+    assert cpu_affinity.cores_for(wished, there) == taken
 
 
 def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
     script = (
-        "import os, subprocess, sys; from agent.host.share import keep_to_share; "
+        "import os, subprocess, sys; from agent.host.cpu_affinity import keep_to_share; "
         "n = keep_to_share(1); "
         "code = 'import os; print(len(os.sched_getaffinity(0)))'; "
         "print(n, subprocess.check_output([sys.executable, '-c', code], text=True))"

@@ -10,14 +10,15 @@ import pytest
 from small_lab import twin_of
 from test_ordering import AT, BUNDLE, VALIDATED, Desk
 
-from agent import accounts
+from agent import auth
 from agent.archive import Archive
+from agent.bundle_registry import get_bundle, list_bundles
 from agent.errors import WrongUse
-from agent.orders import validation
-from agent.orders.lab import lab_of
-from agent.retrain import compute_impact, get_bundle, list_bundles, save_impact
-from agent.retrain.judging import build_outcome, save_outcome
-from agent.retrain.pages import MOST
+from agent.orders import method_validation
+from agent.orders.order_policy import lab_of
+from agent.retrain import compute_impact, save_impact
+from agent.retrain.gate import build_outcome, save_outcome
+from agent.retrain.impact_page import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
 from agent.triage import Handling, Reason, Verdict
@@ -40,8 +41,8 @@ def allow(desk):
     desk.check()
     desk.promote()
     before = AT - timedelta(days=1)
-    validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
-    validation.switch(
+    method_validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
+    method_validation.switch(
         desk.store,
         "100Cr6",
         on=True,
@@ -338,10 +339,10 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
 
 def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
     lab, name = small
-    tokens = {"reviewing": accounts.new_token(), "releasing": accounts.new_token()}
+    tokens = {"reviewing": auth.new_token(), "releasing": auth.new_token()}
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         for who, role in (("reviewing", "reviewer"), ("releasing", "lead")):
-            hashed = accounts.hash_token(tokens[who])
+            hashed = auth.hash_token(tokens[who])
             store.accounts.add(who, kind="program", role=role, hashed=hashed, at=AT, by="test")
 
     def agent(who: str, *words: str) -> int:

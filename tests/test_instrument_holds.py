@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_ordering import AT, Desk
 
-from agent.night.standing import instruments
+from agent.nightly.order_status import instruments
 from agent.orders.assessment import Beside
-from agent.orders.control import CONTROL, Doubt
 from agent.orders.examination import Position, begin, list_due
+from agent.orders.instrument_checks import CONTROL, Doubt
 from agent.orders.instrument_failures import Check, find_failures
 from agent.orders.instrument_holds import holds_of
-from agent.orders.lab import lab_of
+from agent.orders.order_policy import lab_of
 from agent.orders.outbox import Site, record_revisions, write_pending
 from agent.service.status import status_in
 from agent.settings import read

@@ -17,7 +17,7 @@ import pytest
 from lab import NEXT_DAY as NOW
 from lab import desk_of
 
-from agent import accounts
+from agent import auth
 from agent.service import Pages
 from agent.settings import Web
 from agent.web import Inbox, create_app
@@ -46,9 +46,9 @@ def run_line(number, **variables):
 
 
 def token_of(lab):
-    token = accounts.new_token()
+    token = auth.new_token()
     lab.store.accounts.add(
-        "Fiji", kind="program", role="reviewer", hashed=accounts.hash_token(token), by="x", at=NOW
+        "Fiji", kind="program", role="reviewer", hashed=auth.hash_token(token), by="x", at=NOW
     )
     return token
 

@@ -21,12 +21,12 @@ from sqlalchemy import text
 from test_archive import crop_of
 from test_store import OTHER, SHA, finding
 
-from agent import safekeeping
+from agent import maintenance
 from agent.archive import Archive
-from agent.cli import main, say
+from agent.cli import console, main
 from agent.errors import BadStore
+from agent.service.data_folder import agent_name
 from agent.service.lock import RunLock
-from agent.service.place import agent_name
 from agent.store import Decision, Store, examine_copy, schema
 from agent.store.backup import _swap, copy
 from agent.store.engine import make_engine
@@ -109,7 +109,7 @@ def test_failed_names_only_what_needs_somebody(lab, capsys) -> None:
 
 
 def test_a_name_is_shown_as_it_is(lab, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(say.console, "width", 1000)  # a longer name than a line is wrapped
+    monkeypatch.setattr(console.console, "width", 1000)  # a longer name than a line is wrapped
     spoiled(lab)
 
     lab.agent("files")
@@ -368,17 +368,17 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
         store.arrive([ListedFile("LOM-07", tmp_path, "a.tif", 10, 1)], at=AT)
-        safekeeping.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[],
+        maintenance.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[],
                             pixels=False, at=AT, progress=lambda *_: None)  # fmt: skip
         store.arrive([ListedFile("LOM-07", tmp_path, "b.tif", 10, 1)], at=AT)
 
-    safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
+    maintenance.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
                         progress=lambda *_: None)  # fmt: skip
 
     with Store.open(url, site="Plant 1", agent="PC") as store:
         assert [Path(fate.path).name for fate in store.files()] == ["a.tif"]
     with pytest.raises(BadStore, match="holds a postgresql database"):
-        safekeeping.restore(tmp_path / "safe.zip", url="sqlite:///x.db", folder=tmp_path / "data",
+        maintenance.restore(tmp_path / "safe.zip", url="sqlite:///x.db", folder=tmp_path / "data",
                             at=AT, progress=lambda *_: None)  # fmt: skip
 
 
@@ -409,9 +409,9 @@ def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
         connection.execute("CREATE TABLE of_others (id integer)")
 
     with pytest.raises(BadStore, match="holds the site 'of then', and"):
-        safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
+        maintenance.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
                             progress=lambda *_: None, site="Plant 1")  # fmt: skip
-    restored = safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
+    restored = maintenance.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
                                    progress=lambda *_: None, site="of then")  # fmt: skip
 
     assert restored.before is not None
@@ -504,12 +504,12 @@ def test_only_what_nothing_refers_to_is_pruned(lab) -> None:
     full_lab(lab)
 
     with lab.store() as store:
-        (plan,) = safekeeping.plan(store, lab.archive, befores={"crops": AT - 30 * DAY})
+        (plan,) = maintenance.plan(store, lab.archive, befores={"crops": AT - 30 * DAY})
         assert plan.ids == ("1" * 16,)
         assert len(plan.files) == 3
-        safekeeping.prune(store, [plan], at=AT, progress=lambda *_: None)
+        maintenance.prune(store, [plan], at=AT, progress=lambda *_: None)
 
-        assert safekeeping.plan(store, lab.archive, befores={"crops": AT})[0].ids == ()
+        assert maintenance.plan(store, lab.archive, befores={"crops": AT})[0].ids == ()
         assert [entry.act for entry in store.trail("pixels")] == ["pixels.pruned"]
     assert not lab.archive.crop_path("1" * 64, 0).exists()
     assert lab.archive.preview_path("1" * 64, 0).exists()

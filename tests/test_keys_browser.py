@@ -8,7 +8,7 @@ import pytest
 from lab import NEXT_DAY, desk_of, minutes
 from test_review import decided, served, tab, until  # noqa: F401 - a fixture
 
-from agent import accounts
+from agent import auth
 from agent.store import NewImage, NewRater
 from model import taxonomy_from
 
@@ -113,12 +113,12 @@ def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):  # no
 
 def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):  # noqa: F811
     ids = [lab.take(None, at=minutes(n)) for n in range(2)]
-    told, token = {"by": "Lea", "at": NEXT_DAY}, accounts.new_token()
+    told, token = {"by": "Lea", "at": NEXT_DAY}, auth.new_token()
     campaigns = lab.store.campaigns
     raters = [NewRater("R1", "Ann")]
     images = [NewImage(one) for one in ids]
     campaigns.add("twelve", images, raters, taxonomy=TWELVE.as_json(), seed=1, **told)
-    campaigns.give_link("twelve", "R1", accounts.hash_token(token), **told)
+    campaigns.give_link("twelve", "R1", auth.hash_token(token), **told)
     campaigns.open("twelve", **told)
     with served(desk) as address:
         opened(tab, address, f"/rate/{token}", name="")

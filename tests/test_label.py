@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from agent.imaging.label import (
+from agent.imaging.scale_bar.ocr import (
     detect_texts,
     extend_to_lost_digits,
     parse_length,

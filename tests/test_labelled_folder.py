@@ -7,10 +7,10 @@ import cv2
 import pytest
 
 from agent.archive import Archive
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import BadStore, WrongUse
 from agent.imaging.pool import CropPool
-from agent.labelled_folder import ImportOutcome, ManifestProvenance, import_folder, list_labelled
+from agent.labelled_import import ImportOutcome, ManifestProvenance, import_folder, list_labelled
 from agent.pipeline import Pipeline
 from agent.retrain import collect
 from agent.store import Store, store_url

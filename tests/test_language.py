@@ -15,7 +15,7 @@ from lab import DAY, SETTINGS, Lab, desk_of, minutes
 from page_facts import NIGHT, QUEUE, REVIEW
 
 import reports
-from agent.night import write_report
+from agent.nightly import write_report
 from agent.web import create_app
 from model.image_quality import DEFECTS
 from model.ood.detector import _format_sentence, format_rarity

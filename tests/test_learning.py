@@ -13,12 +13,13 @@ import torch
 from small_lab import CODES, PIXELS, past, write_labelled
 
 from agent import settings as settings_of
-from agent.cli.experimenting import about
-from agent.cli.learning import column_of, make_plan, plan_in_words, say_notes, titled
-from agent.cli.record import say_evaluation
-from agent.demo.drawing import draw_micrograph
-from agent.retrain import list_bundles, write_figures
-from agent.service.workplace import open_store
+from agent.bundle_registry import list_bundles
+from agent.cli.evaluation_text import say_evaluation
+from agent.cli.experiments import about
+from agent.cli.train import column_of, make_plan, plan_in_words, say_notes, titled
+from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.retrain import write_figures
+from agent.service.composition import open_store
 from model import TrainingConfig, read_manifest
 from model.experiments.tables import Result
 from model.networks.pretrained import weights_path

@@ -13,15 +13,15 @@ from test_service import until
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.demo.microscope import encode
-from agent.night import night_settings, write_report
-from agent.night.period import night_of
-from agent.retrain import get_bundle, list_previous_bundles
+from agent.bundle_registry import get_bundle, list_previous_bundles
+from agent.demo.exporter import encode
+from agent.nightly import night_settings, write_report
 from agent.service import run_once
-from agent.service.place import clock
+from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
+from agent.service.data_folder import clock
 from agent.service.problems import Problems
-from agent.service.working import Worker
-from agent.service.workplace import CurrentBundle, make_pipeline, make_pool, open_store
+from agent.service.worker import Worker
+from agent.site_time import night_of
 from model import verify_bundle
 from model.inference.classifier import COMPILED
 
@@ -207,7 +207,7 @@ def test_a_bundle_that_is_put_back_is_taken_up(settings, store, two, monkeypatch
     assert not bundle.refresh(), "it is tried again later, not with every file"
 
     later_s = time.monotonic() + 301
-    monkeypatch.setattr("agent.service.workplace.time.monotonic", lambda: later_s)
+    monkeypatch.setattr("agent.service.composition.time.monotonic", lambda: later_s)
 
     assert bundle.refresh()
     assert (bundle.name, bundle.problem) == (second.name, "")

@@ -16,8 +16,8 @@ from lab import NEXT_DAY as NOW
 
 from agent import pictures
 from agent.web import Inbox, create_app
-from agent.web.crowd import Crowd
-from agent.web.inbox import Busy, Empty
+from agent.web.connection_limits import Crowd
+from agent.web.uploads import Busy, Empty
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from agent.cli.app import main
-from agent.cli.demonstration import play
-from agent.demo.loop import MARK, Size
-from agent.demo.microscope import plan_ordinary
+from agent.cli.demo import play
+from agent.demo.demo import MARK, Size
+from agent.demo.exporter import plan_ordinary
 from agent.store import Store, store_url
 
 SMALL = Size(

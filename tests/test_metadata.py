@@ -8,8 +8,8 @@ import pytest
 import tifffile
 
 from agent.errors import FileError
-from agent.imaging.metadata import dots_to_um_per_px, get_square_scale, read_sidecar_scales
-from agent.imaging.read import Limits, read
+from agent.imaging.readers.metadata import dots_to_um_per_px, get_square_scale, read_sidecar_scales
+from agent.imaging.readers.read import Limits, read
 
 STEEL = np.random.default_rng(0).integers(1, 255, (60, 80)).astype(np.uint8)
 

@@ -9,8 +9,8 @@ from drawn import draw
 from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
-from agent.imaging.lines import Line, compute_evenness, find_parts
-from agent.imaging.micron_bar import find_graphics
+from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.scale_bar.lines import Line, compute_evenness, find_parts
 
 SIZE = (480, 640)
 

@@ -11,9 +11,9 @@ import pytest
 from test_service import picture
 
 from agent.cli import main
-from agent.cli.moving import with_folders
+from agent.cli.move import with_folders
+from agent.service.data_folder import agent_name
 from agent.service.lock import RunLock
-from agent.service.place import agent_name
 
 if TYPE_CHECKING:
     from pathlib import Path

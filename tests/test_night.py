@@ -14,22 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import DAY, SETTINGS, TAXONOMY, minutes
 
-from agent.night import (
+from agent.nightly import (
     ReportedMicrograph,
     build_reported_micrograph,
-    compute_night_end,
-    compute_night_period,
+    micrograph_rows,
     missing_nights,
-    night_of,
     percent,
-    records,
     write_report,
 )
-from agent.night import page as pages
-from agent.night.agreement import WINDOW, Agreement, agreement, still_needed
-from agent.night.cards import _describe_uncertainty
-from agent.night.diverse import list_farthest
-from agent.night.facts import from_text, gather, parse_summary, to_text
+from agent.nightly import layout as pages
+from agent.nightly.micrograph_cards import _describe_uncertainty
+from agent.nightly.novelty_sampling import list_farthest
+from agent.nightly.reviewer_agreement import WINDOW, Agreement, agreement, still_needed
+from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
+from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, SourceHealth
 from agent.triage import Reason
 
@@ -368,7 +366,7 @@ def test_what_somebody_decided_already_does_not_wait(lab):
 
 
 def test_a_map_without_evidence_says_so(lab, monkeypatch):
-    monkeypatch.setattr("agent.night.gallery.EVIDENCE_LIMIT", 1000.0)
+    monkeypatch.setattr("agent.nightly.embedded_images.EVIDENCE_LIMIT", 1000.0)
     lab.take(reasons=("uncertain",))
 
     assert page_of(write(lab)).count("no positive evidence") >= 2
@@ -524,7 +522,7 @@ def test_no_name_can_break_out_of_what_a_page_carries(lab, name):
 
 
 def test_a_night_too_large_to_be_carried_says_how_much_is_left_out(lab, monkeypatch):
-    monkeypatch.setattr(records, "MOST_IN_THE_PAGE", 2)
+    monkeypatch.setattr(micrograph_rows, "MOST_IN_THE_PAGE", 2)
     for _ in range(3):
         lab.take()
 

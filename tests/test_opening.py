@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
-from agent.night import write_report
-from agent.night.facts import from_text
-from agent.night.individuals import BASELINE_NIGHTS, average_by_night, chart
-from agent.night.standing import ControlValue
-from agent.night.trends import Tally, compute_permutation_p, drifts
+from agent.nightly import write_report
+from agent.nightly.order_status import ControlValue
+from agent.nightly.snapshot import from_text
+from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
+from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
-from agent.orders.control import CONTROL
+from agent.orders.instrument_checks import CONTROL
 from agent.store import Decision
 from reports import ControlTrend, Tone
 from reports import ControlValue as Value

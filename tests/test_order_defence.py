@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from test_ordering import AT, DEMAND, Desk
 
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.orders import order_list
 from agent.orders.assessment import assess
-from agent.orders.lab import lab_of
+from agent.orders.order_policy import lab_of
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, Finding

@@ -8,11 +8,11 @@ import pytest
 from test_pipeline import Bench, Parrot
 
 from agent.archive import Archive
-from agent.night import build_reported_micrograph
-from agent.night.cards import iter_causes
-from agent.orders.keys import keys_of, read_note
+from agent.nightly import build_reported_micrograph
+from agent.nightly.micrograph_cards import iter_causes
 from agent.orders.order_list import take_folder
 from agent.pipeline import Pipeline
+from agent.process_data import keys_of, read_note
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope

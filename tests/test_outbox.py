@@ -15,13 +15,13 @@ from lab import DAY, RING_A, TAXONOMY
 from agent.orders import Specifications
 from agent.orders.assessment import Beside, assess
 from agent.orders.assessment import Lab as Rules
-from agent.orders.document import document_of
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
+from agent.orders.order_json import document_of
 from agent.orders.outbox import OUTBOX, Site, record_revisions, write_pending
 from agent.orders.statement import state_of
-from agent.service import errands
+from agent.service.jobs import outbound
+from agent.service.periodic_thread import Rounds
 from agent.service.problems import Problems
-from agent.service.rounds import Rounds
 from agent.settings import read
 from agent.store import Decision, Entry
 
@@ -295,9 +295,9 @@ def test_the_service_fills_the_outbox_and_says_when_it_is_away(lab):
     settings = settings_of(lab)
     confirm(lab, take(lab))
 
-    away = errands.fill_outbox(settings, lab.store, now=DAY)
+    away = outbound.fill_outbox(settings, lab.store, now=DAY)
     Path(settings.orders.outbox).mkdir()
-    back = errands.fill_outbox(settings, lab.store, now=DAY)
+    back = outbound.fill_outbox(settings, lab.store, now=DAY)
 
     assert away.startswith("[orders] outbox: ")
     assert "no folder that can be seen" in away
@@ -310,13 +310,13 @@ def test_the_service_examines_what_was_touched_since_its_last_round(lab):
     Path(settings.orders.outbox).mkdir()
     public_id, later = take(lab), DAY + timedelta(days=400)
     confirm(lab, public_id)
-    errands.fill_outbox(settings, lab.store, now=DAY)
-    memo = settings.store.folder / errands.OUTBOX_MEMO
+    outbound.fill_outbox(settings, lab.store, now=DAY)
+    memo = settings.store.folder / outbound.OUTBOX_MEMO
     held = json.loads(memo.read_text("utf-8"))
     memo.write_text(json.dumps(held | {"swept": 10**6}), encoding="utf-8")  # the sweep is past it
     lab.store.undo(public_id, by="Ada", at=later)
 
-    errands.fill_outbox(settings, lab.store, now=later)
+    outbound.fill_outbox(settings, lab.store, now=later)
 
     assert len(list(Path(settings.orders.outbox).glob("4711-r2-*.json"))) == 1
 
@@ -326,10 +326,10 @@ def test_a_damaged_note_of_the_last_round_only_begins_the_sweep_again(lab, memo)
     settings = settings_of(lab)
     Path(settings.orders.outbox).mkdir()
     settings.store.folder.mkdir(exist_ok=True)
-    (settings.store.folder / errands.OUTBOX_MEMO).write_text(memo, encoding="utf-8")
+    (settings.store.folder / outbound.OUTBOX_MEMO).write_text(memo, encoding="utf-8")
     confirm(lab, take(lab))
 
-    assert errands.fill_outbox(settings, lab.store, now=DAY + timedelta(days=400)) == ""
+    assert outbound.fill_outbox(settings, lab.store, now=DAY + timedelta(days=400)) == ""
     assert len(list(Path(settings.orders.outbox).glob("4711-r1-*.json"))) == 1
 
 
@@ -370,7 +370,7 @@ def test_an_errand_without_news_leaves_standing_what_it_said_before():
 
 def notice(lab):
     facts = {"title": "Plant 1, night of 2026-11-24", "text": "3 need a person", "pictures": []}
-    lab.store.records.add(errands.NOTICE, "2026-11-24", by="agent", at=DAY, facts=facts)
+    lab.store.records.add(outbound.NOTICE, "2026-11-24", by="agent", at=DAY, facts=facts)
 
 
 def test_a_notice_nobody_took_is_sent_again_and_then_never_more(lab, listener):
@@ -378,9 +378,9 @@ def test_a_notice_nobody_took_is_sent_again_and_then_never_more(lab, listener):
     port, heard = listener
     notice(lab)
 
-    away = errands.send_notices(settings_of(lab), lab.store, now=DAY)
-    taken = errands.send_notices(settings_of(lab, port), lab.store, now=DAY)
-    errands.send_notices(settings_of(lab, port), lab.store, now=DAY)
+    away = outbound.send_notices(settings_of(lab), lab.store, now=DAY)
+    taken = outbound.send_notices(settings_of(lab, port), lab.store, now=DAY)
+    outbound.send_notices(settings_of(lab, port), lab.store, now=DAY)
 
     assert "is tried again" in away
     assert taken == ""
@@ -392,6 +392,6 @@ def test_a_notice_of_days_ago_is_old_news(lab, listener):
     port, heard = listener
     notice(lab)
 
-    errands.send_notices(settings_of(lab, port), lab.store, now=DAY + timedelta(days=4))
+    outbound.send_notices(settings_of(lab, port), lab.store, now=DAY + timedelta(days=4))
 
     assert heard == []

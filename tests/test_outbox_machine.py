@@ -23,10 +23,10 @@ from sqlalchemy.orm import Session
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
 from agent.orders.assessment import assess
-from agent.orders.document import document_of
 from agent.orders.examination import Position, begin
-from agent.orders.facts import Conformity
+from agent.orders.order_json import document_of
 from agent.orders.outbox import Site, record_revisions, write_pending
+from agent.orders.specimen_facts import Conformity
 from agent.orders.statement import lasting
 from agent.store import Decision, Store
 

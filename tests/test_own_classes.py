@@ -21,7 +21,7 @@ from agent.cli.app import main
 from agent.pictures import encode_png
 from agent.settings import read
 from agent.store import Store, store_url
-from agent.web.lab import app_of
+from agent.web.factory import app_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,11 +158,11 @@ def rate_everything(own: OwnLab, chosen: list[tuple[str, str]]) -> None:
     home = "http://127.0.0.1:8787"
     with TestClient(app, base_url=home, headers={"origin": home}) as browser:
         pages = [browser.get("/review").text, browser.get(f"/review/{chosen[0][0]}").text]
-        from agent import accounts  # noqa: PLC0415
+        from agent import auth  # noqa: PLC0415
         from agent.roundrobin.campaign import get_order  # noqa: PLC0415
 
         for token in links:
-            seat = store.campaigns.seat(hashed=accounts.hash_token(token))
+            seat = store.campaigns.seat(hashed=auth.hash_token(token))
             order = get_order(campaign, seat.rater.pseudonym)
             for place, number in enumerate(order, start=1):
                 pages.append(browser.get(f"/rate/{token}/{place}").text)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.roundrobin.panel import (
+from agent.roundrobin.rater_statistics import (
     Answer,
     Level,
     Panel,

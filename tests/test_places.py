@@ -14,7 +14,7 @@ from copies import CHANGES, EXTRA, cut_pair, rgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging.places import (
     SAME_PLACE,
     Landmarks,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lab import DAY, Lab
 
-from agent.retrain.pseudo import Audit, is_stable, list_candidates, select_within_quotas
+from agent.retrain.pseudo_labels import Audit, is_stable, list_candidates, select_within_quotas
 from agent.store import Decision
 from model import Example, Field
 

@@ -11,7 +11,7 @@ from lab import HOME, desk_of
 from rounds import AT, NAME, Round, comment, lab_in
 from test_web import PROMISED
 
-from agent import accounts
+from agent import auth
 from agent.roundrobin.campaign import get_order
 from agent.store import NewImage, NewRater
 from agent.web import create_app
@@ -97,11 +97,11 @@ def test_the_picture_of_a_strange_one_has_no_mark(tmp_path):
     played = Round(lab_in(tmp_path), raters=1, images=1)
     lab, (public_id,) = played.lab, played.ids
     flagged = lab.take("G8", reasons=("strange",))
-    token, told = accounts.new_token(), {"by": "Lea", "at": AT}
+    token, told = auth.new_token(), {"by": "Lea", "at": AT}
     taxonomy = default_taxonomy().as_json()
     images, raters = [NewImage(flagged)], [NewRater("R1", "Ann")]
     lab.store.campaigns.add("odd", images, raters, taxonomy=taxonomy, seed=1, **told)
-    lab.store.campaigns.give_link("odd", "R1", accounts.hash_token(token), **told)
+    lab.store.campaigns.give_link("odd", "R1", auth.hash_token(token), **told)
     with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
         shown = client.get(f"/rate/{token}/1/picture.jpg").content
         marked = client.get(f"/pictures/{flagged}/crop.jpg").content
@@ -195,7 +195,7 @@ def test_where_it_is_allowed_one_can_go_back_and_change(tmp_path):
 
         campaigns = played.lab.store.campaigns
         assert [one.said.size for one in campaigns.ratings(NAME)] == ["8", "7"]
-        seat = campaigns.seat(hashed=accounts.hash_token(played.tokens["R01"]))
+        seat = campaigns.seat(hashed=auth.hash_token(played.tokens["R01"]))
         assert [one.said.size for one in seat.ratings.values()] == ["7"]
     played.lab.store.close()
 
@@ -248,7 +248,7 @@ def test_a_foreign_page_cannot_rate_and_neither_can_one_that_hides(round_, brows
 def ann(round_):
     """An account that is invited to a campaign of its own."""
     lab, told = round_.lab, {"by": "Lea", "at": AT}
-    hashed = accounts.hash_password("a long pass phrase")
+    hashed = auth.hash_password("a long pass phrase")
     lab.store.accounts.add("Ann", kind="person", role="viewer", hashed=hashed, **told)
     taxonomy = default_taxonomy().as_json()
     lab.store.campaigns.add(

@@ -11,8 +11,8 @@ import pytest
 from lab import DAY, Lab
 from shell import Shell
 
-from agent.service import errands
-from agent.service.ordering import take_lists
+from agent.service.jobs import outbound
+from agent.service.jobs.order_lists import take_lists
 from agent.service.status import status_in
 from agent.settings import read
 from agent.store import Decision
@@ -59,7 +59,7 @@ class Plant(Shell):
         self.lab.store.decide(public_id, decision, at=at)
 
     def send(self, *, at: datetime = DAY) -> str:
-        return errands.fill_outbox(self.settings, self.lab.store, now=at)
+        return outbound.fill_outbox(self.settings, self.lab.store, now=at)
 
     def restore(self, file: Path) -> str:
         self.lab.store.close()

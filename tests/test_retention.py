@@ -8,7 +8,7 @@ import pytest
 from lab import DAY
 from test_resumption import Plant
 
-from agent import safekeeping
+from agent import maintenance
 from agent.store import KeptFor
 from agent.triage import Reason
 
@@ -21,8 +21,8 @@ def plant(tmp_path, capsys) -> Plant:
     return Plant(tmp_path, capsys)
 
 
-def planned(plant: Plant, *, at=LATER) -> safekeeping.Pruning:
-    (plan,) = safekeeping.plan(
+def planned(plant: Plant, *, at=LATER) -> maintenance.Pruning:
+    (plan,) = maintenance.plan(
         plant.lab.store,
         plant.lab.archive,
         befores={"crops": at - timedelta(days=1)},

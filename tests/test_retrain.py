@@ -6,16 +6,9 @@ import pytest
 from small_lab import copy_of, past, write_labelled
 
 from agent.archive import Archive
-from agent.labelled_folder import get_key
-from agent.retrain import (
-    Gate,
-    collect,
-    get_bundle,
-    get_bundles_folder,
-    get_training_config,
-    list_bundles,
-    retrain,
-)
+from agent.bundle_registry import get_bundle, get_bundles_folder, list_bundles
+from agent.labelled_import import get_key
+from agent.retrain import Gate, collect, get_training_config, retrain
 from agent.store import Decision, Store, store_url
 from model import read_manifest
 

@@ -17,22 +17,23 @@ from test_service import until
 from works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
+from agent.bundle_registry import delete_leftovers, list_bundles
 from agent.errors import BadSettings
-from agent.retrain import Step, delete_leftovers, list_bundles
-from agent.service.candidates import (
+from agent.retrain import Step
+from agent.service.composition import open_store
+from agent.service.data_folder import clock
+from agent.service.jobs.child_process import ChildEnded, in_child
+from agent.service.jobs.retrain import NoRoom, learning, refuse_without_room
+from agent.service.jobs.supervisor import Cancelled
+from agent.service.lock import TeachLock
+from agent.service.problems import Problems
+from agent.service.retrain_scheduler import (
     Candidates,
     has_enough_new,
     is_due,
     is_too_soon,
     last_due,
 )
-from agent.service.child import ChildEnded, in_child
-from agent.service.jobs import Cancelled
-from agent.service.lock import TeachLock
-from agent.service.place import clock
-from agent.service.problems import Problems
-from agent.service.retraining import NoRoom, learning, refuse_without_room
-from agent.service.workplace import open_store
 from agent.store import Job
 
 

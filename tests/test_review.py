@@ -25,8 +25,8 @@ from lab import NEXT_DAY as NOW
 from lab import SETTINGS, desk_of, minutes
 
 from agent.cli import main
-from agent.night import page as night_page
-from agent.night import write_index, write_report
+from agent.nightly import layout as night_page
+from agent.nightly import write_index, write_report
 from agent.store import Decision
 from agent.web import create_app
 

@@ -8,8 +8,9 @@ from datetime import date, timedelta
 import pytest
 from lab import DAY, SETTINGS, Lab, minutes
 
-from agent.night import reports_folder, write_report
-from agent.night.rollup import write_sites
+from agent.lab_context import reports_folder
+from agent.nightly import write_report
+from agent.nightly.site_overview import write_sites
 from agent.store import SourceHealth, Store
 
 NIGHT = date(2026, 11, 24)

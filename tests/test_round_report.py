@@ -15,8 +15,8 @@ from rounds import AT, NAME, Round, lab_in
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from agent.errors import WrongUse
-from agent.night import write_report
-from agent.night.facts import gather
+from agent.nightly import write_report
+from agent.nightly.snapshot import gather
 from agent.roundrobin import report as reporting
 from agent.roundrobin.campaign import close, get_order
 from agent.store import ROUND_ROBIN, Decision, Opinion
@@ -39,9 +39,9 @@ def play(round_) -> None:
 
 
 def seat_of(round_, rater):
-    from agent import accounts  # noqa: PLC0415
+    from agent import auth  # noqa: PLC0415
 
-    return round_.lab.store.campaigns.seat(hashed=accounts.hash_token(round_.tokens[rater]))
+    return round_.lab.store.campaigns.seat(hashed=auth.hash_token(round_.tokens[rater]))
 
 
 def independent(round_, everything):
@@ -94,7 +94,7 @@ def test_the_report_is_what_an_independent_computation_says(played, tmp_path):
 
 def test_kappa_of_what_all_told_is_what_statsmodels_says(played, tmp_path):
     from agent.roundrobin.campaign import build_panel  # noqa: PLC0415
-    from agent.roundrobin.panel import Level, agreement  # noqa: PLC0415
+    from agent.roundrobin.rater_statistics import Level, agreement  # noqa: PLC0415
 
     store = played.lab.store.campaigns
     panel = build_panel(store.find(NAME), store.ratings(NAME))

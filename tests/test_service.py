@@ -14,15 +14,15 @@ from agent import settings as settings_of
 from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
 from agent.service import Agent, run_once, status_of
-from agent.service.errands import send_notices
+from agent.service.composition import CurrentBundle, open_store
+from agent.service.data_folder import agent_name
+from agent.service.jobs.outbound import send_notices
 from agent.service.lock import RunLock
-from agent.service.place import agent_name
 from agent.service.problems import Problems
-from agent.service.scheduling import Nights
+from agent.service.report_scheduler import Nights
+from agent.service.source_thread import SourceWatch
 from agent.service.status import next_report_at
-from agent.service.watching import SourceWatch
-from agent.service.working import Pace
-from agent.service.workplace import CurrentBundle, open_store
+from agent.service.worker import Pace
 
 DEADLINE_S = 60.0
 
@@ -119,7 +119,7 @@ def test_a_second_single_run_finds_nothing_new(lab):
 
 
 def test_a_single_run_counts_no_stored_file_as_waiting_when_its_time_is_over(lab, monkeypatch):
-    monkeypatch.setattr("agent.service.once.AT_LEAST_S", 0.0)  # over before the first look
+    monkeypatch.setattr("agent.service.single_run.AT_LEAST_S", 0.0)  # over before the first look
     text = lab.file.read_text(encoding="utf-8")
     lab.file.write_text(text.replace("quiet_s = 0.3", "quiet_s = 0"), encoding="utf-8")
     lab.export("good.png")

@@ -9,7 +9,7 @@ import pytest
 
 from agent import settings
 from agent.cli import main
-from agent.cli.settings_page import in_effect, page
+from agent.cli.settings_reference import in_effect, page
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,15 +10,15 @@ from lab import DAY, SETTINGS
 from small_lab import past, twin_of
 
 from agent import settings as settings_of
-from agent.demo.microscope import encode
-from agent.night import write_report
-from agent.retrain import list_bundles
+from agent.bundle_registry import list_bundles
+from agent.demo.exporter import encode
+from agent.nightly import write_report
 from agent.service import run_once
-from agent.service.candidates import Candidates
-from agent.service.place import clock
+from agent.service.composition import open_store
+from agent.service.data_folder import clock
+from agent.service.jobs.shadow import candidate_of, has_news
 from agent.service.problems import Problems
-from agent.service.shadowing import candidate_of, has_news
-from agent.service.workplace import open_store
+from agent.service.retrain_scheduler import Candidates
 from agent.store import Finding
 from agent.triage import Handling, Verdict
 

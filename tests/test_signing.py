@@ -14,7 +14,7 @@ from lab import DAY
 from shell import Shell
 from typer.main import get_command
 
-from agent import accounts
+from agent import auth
 from agent.cli.app import app
 from agent.cli.signing import SIGNED, os_user
 
@@ -97,13 +97,13 @@ def typed(shell: Shell, command: str, public_id: str) -> list[str]:
 
 
 def let_in(shell: Shell, name: str = "Leo", role: str = "lead") -> None:
-    hashed = accounts.hash_password(PASSWORD)
+    hashed = auth.hash_password(PASSWORD)
     shell.lab.store.accounts.add(name, kind="person", role=role, hashed=hashed, by="x", at=AT)
 
 
 def token_of(shell: Shell, name: str, role: str) -> str:
-    token = accounts.new_token()
-    hashed = accounts.hash_token(token)
+    token = auth.new_token()
+    hashed = auth.hash_token(token)
     shell.lab.store.accounts.add(name, kind="program", role=role, hashed=hashed, by="x", at=AT)
     return token
 

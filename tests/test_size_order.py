@@ -11,19 +11,19 @@ from lab import DAY, RING_A, Lab, crop_of, facts_of, prediction_of
 from test_limit import steels
 from test_ordering import DEMAND, SETTINGS, Desk
 
-from agent.night import taxonomy_in_force
+from agent.lab_context import taxonomy_in_force
 from agent.orders import Specifications, conformity, outbox
 from agent.orders.assessment import Lab as Laid
-from agent.orders.facts import Allowance, Decided, FieldFacts, SpecimenFacts
+from agent.orders.judgement_rules import Rules
 from agent.orders.limit import read_limit
-from agent.orders.rules import Rules
+from agent.orders.method_validation import Case, allowances_of, keep, record_of, switch
 from agent.orders.specification import limits_in_use
-from agent.orders.validation import Case, allowances_of, keep, record_of, switch
+from agent.orders.specimen_facts import Allowance, Decided, FieldFacts, SpecimenFacts
 from agent.pictures import encode_png
 from agent.roundrobin.capability import Measured, at_limit, scatter
-from agent.roundrobin.choosing import is_near
-from agent.roundrobin.msa import limits_in
+from agent.roundrobin.msa_study import limits_in
 from agent.roundrobin.plan import Run
+from agent.roundrobin.sampling import is_near
 from agent.settings import read
 from agent.store import Decision, Finding
 from agent.triage import Handling, Verdict

@@ -9,10 +9,10 @@ from drawn import draw
 from drawn_steel import steel as grey_steel
 from small_lab import past
 
-from agent.demo.microscope import encode
-from agent.imaging import belief
-from agent.imaging.cells import grid_shape
-from agent.imaging.specimen_area import find_border
+from agent.demo.exporter import encode
+from agent.imaging.specimen import log_odds
+from agent.imaging.specimen.area import find_border
+from agent.imaging.specimen.grid import grid_shape
 
 SIZE = (450, 600)
 
@@ -136,9 +136,9 @@ def test_a_grainy_mount_beside_hardly_etched_steel_is_left_out(seed):
 
 
 def test_every_witness_says_something_at_every_value_it_may_see():
-    assert set(belief.OUTSIDE) == set(belief.FEATURES)
-    assert set(belief.SECOND) == set(belief.QUICK_FEATURES)
-    for nodes, says in (*belief.OUTSIDE.values(), *belief.SECOND.values()):
+    assert set(log_odds.OUTSIDE) == set(log_odds.FEATURES)
+    assert set(log_odds.SECOND) == set(log_odds.QUICK_FEATURES)
+    for nodes, says in (*log_odds.OUTSIDE.values(), *log_odds.SECOND.values()):
         assert len(nodes) == len(says)
         assert (np.diff(nodes) > 0).all()
 

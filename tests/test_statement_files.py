@@ -22,6 +22,7 @@ from pyhanko_certvalidator import ValidationContext
 from test_ordering import AT, Desk
 from test_statements import alter, freeze, label, take
 
+from agent.maintenance import verify_statements
 from agent.orders.examination import Position
 from agent.orders.signing import find_signer, read_certificate
 from agent.orders.statement_files import (
@@ -29,7 +30,6 @@ from agent.orders.statement_files import (
     read_files,
     write_files,
 )
-from agent.safekeeping import verify_statements
 from agent.service.statements import StatementKeeper
 from agent.settings import Statements, read
 from agent.store import Entry

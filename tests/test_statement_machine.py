@@ -22,13 +22,13 @@ from agent.errors import AgentError
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
 from agent.orders.assessment import assess
-from agent.orders.control import CONTROL
 from agent.orders.examination import Position, list_touched
 from agent.orders.freezing import freeze_orders
+from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE, Holds, releases_of
+from agent.orders.method_validation import AUTOMATIC, VALIDATION, allowances_of
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
-from agent.orders.validation import AUTOMATIC, VALIDATION, allowances_of
 from agent.store import Decision, Store
 
 if not hasattr(os, "fork"):

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from agent.store import Claim, Finding, Store, engine, sources
-from agent.store.journal import MAX_ATTEMPTS, MAX_DEATHS
+from agent.store.file_states import MAX_ATTEMPTS, MAX_DEATHS
 from agent.triage import Handling, Verdict
 from agent.watch import ListedFile
 

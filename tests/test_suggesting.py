@@ -11,7 +11,7 @@ import pytest
 from lab import Lab
 from small_lab import PIXELS, encode, past
 
-from agent.retrain.suggesting import POOL, list_candidates
+from agent.retrain.active_learning import POOL, list_candidates
 from model import default_taxonomy, fit_learning_curve, select_diverse
 from model.evaluation.learning_curve import LearningCurve
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import pytest
 
 from agent.cli import main
-from agent.host.parts import bill, licence_of, parts
-from agent.host.support import Pseudonyms
+from agent.host.licences import bill, licence_of, parts
+from agent.host.support_bundle import Pseudonyms
 
 SECRETS = ("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shell import Shell
 
 from agent import log
-from agent.cli import say
+from agent.cli import console
 from agent.terminal import STEERING, visible
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def test_nothing_that_steers_is_left_and_ordinary_text_stays(text) -> None:
     assert visible("Härte 4711\tµm\n") == "Härte 4711\tµm\n"
 
 
-@pytest.mark.parametrize("console", [say.console, say.aside])
+@pytest.mark.parametrize("console", [console.console, console.aside])
 def test_a_console_shows_what_would_steer_it(console, capsys) -> None:
     console.print(f"folder {CLEAR}x", markup=False)
 
@@ -42,8 +42,8 @@ def test_a_console_shows_what_would_steer_it(console, capsys) -> None:
 
 
 def test_a_line_for_scripts_and_json_are_plain_too(capsys) -> None:
-    say.echo(f"a{CLEAR}")
-    say.print_json({"file": f"b{CLEAR}"})
+    console.echo(f"a{CLEAR}")
+    console.print_json({"file": f"b{CLEAR}"})
 
     plain, document = capsys.readouterr().out.splitlines()
     assert plain == r"a\x1b[2J\x9b31m\u202e"

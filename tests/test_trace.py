@@ -11,7 +11,7 @@ from test_pipeline import Parrot
 
 from agent.archive import Archive
 from agent.orders.examination import Position
-from agent.orders.rerun import Sameness, rerun
+from agent.orders.reproduce import Sameness, rerun
 from agent.orders.statement import describe_changes
 from agent.service.statements import StatementKeeper
 from agent.settings import read

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 from test_store import OTHER, SHA, file, finding
 
-from agent import safekeeping
+from agent import maintenance
 from agent.anchors import Anchor, append
 from agent.service.anchoring import Anchoring
 from agent.settings import read
@@ -186,7 +186,7 @@ def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
     address, store, outside, tmp_path
 ) -> None:
     store.remember(at=AT, actor="Ada", act="bundle.deleted", subject="b\tc\\d", facts={"n": 1})
-    safekeeping.back_up(
+    maintenance.back_up(
         store,
         tmp_path,
         outside.backups / "martensight-20261124T210000Z.zip",
@@ -197,7 +197,7 @@ def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
     )
     tamper(address, "UPDATE trail SET actor = 'Eve' WHERE act = 'bundle.deleted'")
     chain_again(address)
-    safekeeping.back_up(
+    maintenance.back_up(
         store,
         tmp_path,
         outside.backups / "martensight-20261125T210000Z.zip",
@@ -216,7 +216,7 @@ def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
 def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> None:
     from lab import DAY, SETTINGS, Lab  # noqa: PLC0415 - only here
 
-    from agent.night import write_report  # noqa: PLC0415
+    from agent.nightly import write_report  # noqa: PLC0415
 
     lab = Lab(tmp_path / "data")
     public_id = lab.take("G8")

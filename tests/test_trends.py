@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import SETTINGS
 
-from agent.night import write_report
-from agent.night.baseline import fit_baseline
-from agent.night.facts import from_text, gather, parse_tallies
-from agent.night.page import lay_out
-from agent.night.trends import (
+from agent.nightly import write_report
+from agent.nightly.layout import lay_out
+from agent.nightly.snapshot import from_text, gather, parse_tallies
+from agent.nightly.spc.baseline import fit_baseline
+from agent.nightly.spc.p_chart import (
     BASELINE_NIGHTS,
     Tally,
     Unit,
@@ -214,7 +214,7 @@ def test_facts_of_before_there_were_trends_are_still_read(lab):
     facts = gather(lab.store, day.date(), SETTINGS, now=day + timedelta(days=1))
     import json  # noqa: PLC0415 - only here
 
-    from agent.night.facts import to_text  # noqa: PLC0415
+    from agent.nightly.snapshot import to_text  # noqa: PLC0415
 
     old = json.loads(to_text(facts))
     for key in ("tallies", "trends", "agreement"):

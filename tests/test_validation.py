@@ -6,7 +6,7 @@ import pytest
 from small_lab import past, write_labelled
 
 from agent.orders.limit import find_bound, read_limit
-from agent.orders.validation import Case, limit_states, limits_of, record_of
+from agent.orders.method_validation import Case, limit_states, limits_of, record_of
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()

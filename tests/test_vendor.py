@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.errors import FileCode, FileError
-from agent.imaging.read import read
+from agent.imaging.readers.read import read
 
 
 def grey(height, width, seed=0):

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from test_pipeline import Bench
 
+from agent.service.jobs.scrub import Verifier
 from agent.service.problems import Problems
-from agent.service.verifying import Verifier
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 
-from agent.service.vitals import Vitals
+from agent.service.host_monitor import Vitals
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

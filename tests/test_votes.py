@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from agent.store.votes import asks_two, holding, votes_of
+from agent.store.label_resolution import asks_two, holding, votes_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from test_service import picture, until
 from agent.errors import WrongUse
 from agent.service.lock import RunLock
 from agent.service.problems import Problems
-from agent.service.watching import FRESH_AT_MOST, SourceWatch, watched_of, write_down
+from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, watched_of, write_down
 from agent.settings import Source
 from agent.store import Store
 
@@ -265,7 +265,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from agent.log import set_up
 from agent.service.problems import Problems
-from agent.service.watching import SourceWatch
+from agent.service.source_thread import SourceWatch
 from agent.settings import Source
 from agent.store import Store
 set_up()

@@ -15,12 +15,12 @@ from lab import DAY, HOME, Lab, desk_of, minutes
 from lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
-from agent.night import write_report
+from agent.nightly import write_report
 from agent.settings import Web
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
-from agent.web.pages import Linked
+from agent.web.review_page import Linked
 
 PROMISED = {"origin": HOME}
 FORM = (

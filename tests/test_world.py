@@ -11,7 +11,7 @@ import pytest
 from small_lab import past, write_labelled
 from test_train import PLAN, trained
 
-from agent.retrain import list_bundles
+from agent.bundle_registry import list_bundles
 from model import ProcessGroup, TrainingError
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ import pytest
 from lab import DAY, Lab
 from sqlalchemy import MetaData, create_engine, select
 
-from agent import accounts
+from agent import auth
 from agent.imaging import public_id
 from agent.store import (
     Claim,
@@ -173,7 +173,7 @@ def fill_there(lab: Lab) -> Known:
 
 
 def _let_in(store: Store) -> None:
-    hashed = accounts.hash_password("correct horse battery", name="bea")
+    hashed = auth.hash_password("correct horse battery", name="bea")
     store.accounts.add("bea", kind="person", role="admin", hashed=hashed, by="Bea", at=DAY)
     store.accounts.add("press", kind="program", role="admin", hashed=PROGRAM, by="Bea", at=DAY)
     store.accounts.begin("bea", cookie=COOKIE, at=DAY)

@@ -25,31 +25,31 @@ if TYPE_CHECKING:
     from agent.store import Store, Upgrade
 
 GROUPS = (
-    "setup",
-    "demonstration",
-    "running",
-    "looking",
+    "init",
+    "demo",
+    "run",
+    "inspect",
     "taxonomy",
-    "learning",
-    "evaluating",
-    "experimenting",
-    "converting",
-    "fetching",
-    "reporting",
-    "reviewing",
-    "ordering",
-    "stating",
-    "releasing",
+    "train",
+    "evaluate",
+    "experiments",
+    "models_int8",
+    "weights",
+    "report",
+    "review",
+    "orders",
+    "statements",
+    "orders_release",
     "holding",
-    "validating",
+    "validate",
     "roundrobin",
     "msa",
-    "tracing",
-    "people",
-    "exporting",
-    "keeping",
-    "safeguarding",
-    "moving",
+    "trace",
+    "users",
+    "export",
+    "files",
+    "backup",
+    "move",
 )
 """The modules of commands, in the order `agent --help` lists them."""
 
@@ -137,7 +137,7 @@ def settings_of(context: typer.Context) -> Settings:
 
     read = settings.read(settings_file_of(context))
     if sys.platform != "win32":
-        from agent.host.owner import leave_to_owner  # noqa: PLC0415
+        from agent.host.file_ownership import leave_to_owner  # noqa: PLC0415
 
         left = partial(leave_to_owner, [read.store.folder], since_s=time.time() - CLOCK_STEP_S)
         context.find_root().call_on_close(left)
@@ -181,7 +181,7 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
 
 
 def _say_upgrade(upgrade: Upgrade) -> None:
-    from agent.cli.say import aside  # noqa: PLC0415 - rich takes a moment to import
+    from agent.cli.console import aside  # noqa: PLC0415 - rich takes a moment to import
 
     aside.print(f"agent: {upgrade.sentence}", markup=False)
 
@@ -204,7 +204,7 @@ def _freeze_after_acts(settings: Settings, store: Store) -> None:
 
 
 def _refuse(error: Exception) -> int:
-    from agent.cli.say import echo  # noqa: PLC0415 - rich takes a moment to import
+    from agent.cli.console import echo  # noqa: PLC0415 - rich takes a moment to import
 
     echo(f"agent: {error}", err=True)
     return WRONG_USE

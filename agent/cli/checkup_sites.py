@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cli.app import store_of
-from agent.cli.finding import Finding
+from agent.cli.file_lookup import Finding
 from agent.errors import AgentError
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from agent.cli import say
+from agent.cli import console
 from agent.cli.app import settings_of
-from agent.cli.ordering import By, Number, Reason, orders
+from agent.cli.orders import By, Number, Reason, orders
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -26,7 +26,7 @@ def release(context: typer.Context, number: Number, by: By = "", reason: Reason 
 
 
 def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: bool) -> None:
-    from agent.orders.lab import is_lead  # noqa: PLC0415
+    from agent.orders.order_policy import is_lead  # noqa: PLC0415
 
     settings = settings_of(context)
     if not reason.strip():
@@ -43,4 +43,4 @@ def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: boo
         at = datetime.now(UTC)
         number = store.hold_order(number, hold=hold, by=who, at=at, reason=reason.strip())
     what = "on hold, nothing of it is pruned" if hold else "no longer on hold"
-    say.console.print(f"{number}: {what}; by {who}.", markup=False)
+    console.console.print(f"{number}: {what}; by {who}.", markup=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
+from agent.cli.console import aside, echo, print_json
 from agent.cli.roundrobin import (
     By,
     Json,
@@ -20,7 +21,6 @@ from agent.cli.roundrobin import (
     page_among_reports,
     rows_with,
 )
-from agent.cli.say import aside, echo, print_json
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -63,10 +63,10 @@ def plan(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Write a plan in random order: a sheet to print, and a CSV; no true code is on either."""
     import reports  # noqa: PLC0415 - heavy
-    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.night.period import local_full  # noqa: PLC0415
-    from agent.roundrobin import msa as analysis  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent.roundrobin import msa_study as analysis  # noqa: PLC0415
     from agent.roundrobin.campaign import require_name  # noqa: PLC0415
+    from agent.site_time import local_full  # noqa: PLC0415
 
     require_name(name)
     settings, at = settings_of(context), now_utc()
@@ -111,10 +111,10 @@ def report(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Say effectiveness, misses and false alarms per limit, and where the scatter comes from."""
-    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.night.period import local_full  # noqa: PLC0415
-    from agent.roundrobin import msa as analysis  # noqa: PLC0415
-    from agent.roundrobin.msa_paper import Thresholds  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent.roundrobin import msa_study as analysis  # noqa: PLC0415
+    from agent.roundrobin.msa_page import Thresholds  # noqa: PLC0415
+    from agent.site_time import local_full  # noqa: PLC0415
 
     settings, at = settings_of(context), now_utc()
     with store_of(settings) as store:

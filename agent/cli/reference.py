@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from agent.cli.app import GROUPS, app
 from agent.cli.examples import EXAMPLES, commands_of, show_examples
-from agent.cli.settings_page import format_toml
+from agent.cli.settings_reference import format_toml
 from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Objective, Settings, Source
 
 if TYPE_CHECKING:

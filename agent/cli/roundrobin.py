@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.say import aside, console, echo, print_json, table
+from agent.cli.console import aside, console, echo, print_json, table
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -82,7 +82,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
-    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
     from agent.roundrobin.campaign import require_name, set_up  # noqa: PLC0415
 
     require_name(name)
@@ -144,7 +144,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
-    from agent.night import review_url  # noqa: PLC0415 - brings torch
+    from agent.lab_context import review_url  # noqa: PLC0415
     from agent.roundrobin.campaign import Invited, get_campaign, invite, links  # noqa: PLC0415
     from agent.web import is_this_pc_alone  # noqa: PLC0415
 
@@ -211,8 +211,8 @@ def report(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Write a closed campaign's report: a page, with its ratings as CSV and figures as JSON."""
     from agent.archive import Archive  # noqa: PLC0415
-    from agent.night.period import local_full  # noqa: PLC0415
     from agent.roundrobin import report as reporting  # noqa: PLC0415 - matplotlib takes seconds
+    from agent.site_time import local_full  # noqa: PLC0415
 
     settings, now = settings_of(context), now_utc()
     if (raters or names) and out is None:
@@ -308,7 +308,7 @@ def _chosen(
     seed: int,
 ) -> list[NewImage]:
     from agent.roundrobin.campaign import candidates  # noqa: PLC0415
-    from agent.roundrobin.choosing import choose, count_strata  # noqa: PLC0415
+    from agent.roundrobin.sampling import choose, count_strata  # noqa: PLC0415
     from agent.store import NewImage  # noqa: PLC0415
 
     some = candidates(
@@ -371,7 +371,7 @@ def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
 
 def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
     """Say what each bundle learned from, by its keys; one that is not there is left out."""
-    from agent.retrain.bundles import list_bundles  # noqa: PLC0415
+    from agent.bundle_registry import list_bundles  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
     there = {path.name: path for path in list_bundles(settings.store.folder)}
@@ -381,7 +381,7 @@ def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozense
 def _invited(
     raters: Path | None, names: Sequence[str], accounts: Sequence[str]
 ) -> Iterable[Invited]:
-    from agent.accounts import checked_name  # noqa: PLC0415
+    from agent.auth import checked_name  # noqa: PLC0415
     from agent.roundrobin.campaign import Invited  # noqa: PLC0415
 
     if raters is not None:
@@ -398,7 +398,7 @@ def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
     Raises:
         WrongUse: Names the file and the line.
     """
-    from agent.labelled_folder import iter_rows  # noqa: PLC0415
+    from agent.labelled_import import iter_rows  # noqa: PLC0415
 
     def refuse(table_: Path, there: Sequence[str]) -> None:
         if missing := [one for one in columns if one not in there]:
@@ -430,7 +430,7 @@ def _merged(said: Sequence[str]) -> dict[str, str]:
 
 def page_among_reports(settings: Settings, store: Store, folder: str, name: str) -> Path:
     """Say where a page lies in a folder of this site's reports."""
-    from agent.night import reports_folder  # noqa: PLC0415
+    from agent.lab_context import reports_folder  # noqa: PLC0415
 
     return reports_folder(settings.store.folder, store) / folder / f"{name}.html"
 

@@ -161,7 +161,7 @@ def sign(
         by: The name that was given, or "".
         leads: Names that are leads whatever their account says.
     """
-    from agent import accounts  # noqa: PLC0415 - argon2 is heavy
+    from agent import auth  # noqa: PLC0415 - argon2 is heavy
     from agent.store import Origin, signed_by_program  # noqa: PLC0415
 
     command = command_of(context)
@@ -179,7 +179,7 @@ def sign(
         account, proof = _by_password(store, by, command), PASSWORD
         name = account.name
     is_lead = signing.role == "lead" and account.name in leads
-    if not (is_lead or accounts.may(account.role, signing.role)):
+    if not (is_lead or auth.may(account.role, signing.role)):
         raise WrongUse(
             f"{account.name} is {account.role}: agent {command} is signed by a {signing.role} "
             "(agent users list)."
@@ -197,9 +197,9 @@ def _has_admin(store: Store) -> bool:
 
 
 def _by_token(store: Store, token: str, by: str, command: str) -> Account:
-    from agent import accounts  # noqa: PLC0415
+    from agent import auth  # noqa: PLC0415
 
-    account = store.accounts.program(accounts.hash_token(token))
+    account = store.accounts.program(auth.hash_token(token))
     if account is None or account.disabled_at is not None:
         raise WrongUse(
             f"agent {command}: the token is not known, or was disabled; agent users token NAME "
@@ -214,9 +214,9 @@ def _by_token(store: Store, token: str, by: str, command: str) -> Account:
 
 
 def _by_password(store: Store, by: str, command: str) -> Account:
-    from agent import accounts  # noqa: PLC0415
+    from agent import auth  # noqa: PLC0415
 
-    name = accounts.spelled(by or os_user())
+    name = auth.spelled(by or os_user())
     if not sys.stdin.isatty():
         raise WrongUse(
             f"agent {command} is signed, as this lab has accounts. Run it on a terminal, where it "
@@ -231,7 +231,7 @@ def _by_password(store: Store, by: str, command: str) -> Account:
         )
     known = tried.account
     usable = known is not None and known.kind == "person" and known.disabled_at is None
-    if known is None or not accounts.is_password(known.hashed if usable else None, asked):
+    if known is None or not auth.is_password(known.hashed if usable else None, asked):
         store.accounts.failed(name, at=at)
         raise WrongUse("Wrong name or password; nothing was done.")
     store.accounts.succeeded(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli import say
+from agent.cli import console
 from agent.cli.app import SAYS_NO, app, settings_of, store_of
 from agent.errors import WrongUse
 
@@ -32,7 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 @taxonomy.command("show")
 def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
     """Show each structure code: whether it is trained, labelled, in the bundle and ordered."""
-    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -42,13 +42,13 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
         several = own.several_subtypes
         subtypes = "several" if several else "one"
         whole = {"name": own.name, "source": _source(settings), "subtypes_per_specimen": subtypes}
-        say.print_json({**whole, "codes": rows})
+        console.print_json({**whole, "codes": rows})
         return
     kinds = "several subtypes" if own.several_subtypes else "one subtype"
-    say.console.print(
+    console.console.print(
         f"{own.name}, from {_source(settings)}; a specimen has {kinds}.", markup=False
     )
-    say.table(
+    console.table(
         ("structure code", "title", "trained", "labelled", "in the bundle", "ordered by"),
         [
             (
@@ -74,7 +74,7 @@ def check_taxonomy(
     json: JsonOption = False,
 ) -> None:
     """Check a taxonomy.toml: faults by name (exit code 2), and what it would change (3)."""
-    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
     from model import load_taxonomy  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -86,12 +86,12 @@ def check_taxonomy(
         current = taxonomy_in_force(settings, store) if file else None
         effects = list(find_effects(new, current, settings, store))
     if json:
-        say.print_json({"file": str(path), "codes": list(new.codes), "effects": effects})
+        console.print_json({"file": str(path), "codes": list(new.codes), "effects": effects})
     else:
         holds = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
-        say.console.print(holds, markup=False)
+        console.console.print(holds, markup=False)
         for sentence in effects:
-            say.console.print(sentence, markup=False)
+            console.console.print(sentence, markup=False)
     if effects:
         raise typer.Exit(SAYS_NO)
 
@@ -177,7 +177,7 @@ def _knows(bundle: Taxonomy, code: str) -> bool:
 
 
 def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
-    from agent.orders.lab import BUNDLES  # noqa: PLC0415
+    from agent.orders.order_policy import BUNDLES  # noqa: PLC0415
     from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy  # noqa: PLC0415
 
     name = store.current_bundle()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.host.owner import hand_over, offer
-from agent.host.unit import ACCOUNT, UNIT, shared_folders, this_machine, unit_for
+from agent.host.file_ownership import hand_over, offer
+from agent.host.systemd_unit import ACCOUNT, UNIT, shared_folders, this_machine, unit_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.host.unit import shared_folders
+from agent.host.systemd_unit import shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

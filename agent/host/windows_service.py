@@ -129,11 +129,11 @@ def _say(log: Any, sentence: str) -> None:
 def _made(ready: Any, watchdog: Watchdog) -> Any:
     """Make the agent of the settings file that the service was installed for."""
     from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
-    from agent.host import share  # noqa: PLC0415
+    from agent.host import cpu_affinity  # noqa: PLC0415
 
     read = settings.read(remembered())
     log.set_up(level=read.log.level, file=read.store.folder / "logs" / "agent.log")
-    share.keep_to_share(read.service.cores)  # before libraries count the cores
+    cpu_affinity.keep_to_share(read.service.cores)  # before libraries count the cores
     from agent.service import Agent  # noqa: PLC0415
 
     return Agent(read, on_ready=ready, on_beat=watchdog.feed, on_stopping=watchdog.stop)

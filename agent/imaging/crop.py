@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from agent.errors import FileCode, FileError
-from agent.imaging.cells import grid_shape
-from agent.imaging.micron_bar import Graphics, find_graphics
-from agent.imaging.specimen_area import Border, find_border
+from agent.imaging.scale_bar.detect import Graphics, find_graphics
+from agent.imaging.specimen.area import Border, find_border
+from agent.imaging.specimen.grid import grid_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.read import Micrograph
+    from agent.imaging.readers.read import Micrograph
 
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in pixels of the file, origin top left, x1 and y1 exclusive."""

@@ -21,8 +21,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Crop, crop
-from agent.imaging.page import Limits
-from agent.imaging.read import iter_micrographs
+from agent.imaging.readers.page import Limits
+from agent.imaging.readers.read import iter_micrographs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

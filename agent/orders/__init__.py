@@ -6,7 +6,6 @@ fetches what they decide on and says it as JSON.
 
 from __future__ import annotations
 
-from agent.orders.facts import Conformity
 from agent.orders.specification import (
     BadSpecification,
     Specification,
@@ -15,6 +14,7 @@ from agent.orders.specification import (
     limits_in_use,
     read_specifications,
 )
+from agent.orders.specimen_facts import Conformity
 
 __all__ = [
     "BadSpecification",

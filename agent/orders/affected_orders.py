@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.control import CONTROL
+from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE, Holds, has_code, releases_of
 
 if TYPE_CHECKING:

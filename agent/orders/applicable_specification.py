@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from agent.orders.rules import Rules
+from agent.orders.judgement_rules import Rules
 from agent.orders.taxonomy_history import OrderTaxonomy, describe_taxonomy
 from agent.store import RELEASED_AFTER
 from reports import gettext as _

@@ -27,8 +27,8 @@ from agent.orders.applicable_specification import (
 )
 from agent.orders.claims import describe_claims, describe_settled
 from agent.orders.decision_rule import DecisionRule, build_decision_rule
-from agent.orders.facts import Conformity, SpecimenFacts, Statement
 from agent.orders.field_facts import FieldContext, build_specimen_facts
+from agent.orders.judgement_rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.lost_files import (
     DISMISSED,
     describe_dismissed,
@@ -36,11 +36,11 @@ from agent.orders.lost_files import (
     describe_renamed,
     load_named,
 )
+from agent.orders.order_notes import gather_notes
 from agent.orders.places import describe_same_places
-from agent.orders.remarks import gather_notes
-from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.same_places import describe_decisions
 from agent.orders.specification_history import REOPENED, SpecificationHistory
+from agent.orders.specimen_facts import Conformity, SpecimenFacts, Statement
 from agent.orders.taxonomy_history import TaxonomyHistory
 from agent.store import VANISHED, State, number_key
 from reports import gettext as _
@@ -49,9 +49,9 @@ from reports import marked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.facts import Allowance
     from agent.orders.scale_tracing import ScaleMeasurement
     from agent.orders.specification import Choice, Specification, Specifications
+    from agent.orders.specimen_facts import Allowance
     from agent.store import (
         FileFate,
         MicrographView,

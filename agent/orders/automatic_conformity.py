@@ -17,8 +17,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.orders.facts import Allowance, FieldFacts
-    from agent.orders.rules import Rules
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specimen_facts import Allowance, FieldFacts
 
 SCALE_TOLERANCE = 0.02
 """A scale may be outside the validated range by so much: what two calibrations may differ by."""

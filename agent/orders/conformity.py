@@ -18,14 +18,6 @@ from agent.orders.evidence import (
     find_contradiction,
     is_confirmed,
 )
-from agent.orders.facts import (
-    PREPARATION_DEFECTS,
-    Conformity,
-    Decided,
-    FieldFacts,
-    SpecimenFacts,
-    Statement,
-)
 from agent.orders.limit import Direction
 from agent.orders.places import (
     describe_elsewhere,
@@ -35,6 +27,14 @@ from agent.orders.places import (
     sum_area_mm2,
 )
 from agent.orders.specification import same
+from agent.orders.specimen_facts import (
+    PREPARATION_DEFECTS,
+    Conformity,
+    Decided,
+    FieldFacts,
+    SpecimenFacts,
+    Statement,
+)
 from agent.store.numbers import number_key
 from agent.triage import Reason
 from reports import decimal, language, ngettext, reason, retold
@@ -43,9 +43,9 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from agent.orders.judgement_rules import Rules
     from agent.orders.limit import Bound
     from agent.orders.places import Place
-    from agent.orders.rules import Rules
     from agent.orders.specification import Specification
     from model import Size
 

@@ -13,8 +13,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.facts import FieldFacts, SpecimenFacts
-    from agent.orders.rules import Rules
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specimen_facts import FieldFacts, SpecimenFacts
     from agent.store import Store
 
 NAME = "guarded acceptance"

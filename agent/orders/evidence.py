@@ -16,8 +16,8 @@ from reports import language, strange_kind, unusable_why
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.orders.facts import FieldFacts, LabelFacts
-    from agent.orders.rules import Rules
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specimen_facts import FieldFacts, LabelFacts
 
 
 def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:

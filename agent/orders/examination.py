@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent.orders.affected_orders import orders_in_doubt
 from agent.orders.assessment import Beside, is_recent, numbers_named
-from agent.orders.control import CONTROL
+from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE
 from agent.store import Heads
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.facts import (
+from agent.orders.same_places import list_elsewhere, list_same_places
+from agent.orders.specimen_facts import (
     SLIP,
     Decided,
     FieldFacts,
@@ -14,7 +15,6 @@ from agent.orders.facts import (
     SpecimenFacts,
     Superseded,
 )
-from agent.orders.same_places import list_elsewhere, list_same_places
 from agent.store import KnownPlaces
 from reports import gettext as _
 

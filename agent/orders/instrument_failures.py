@@ -6,14 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.control import GOOD_FOR, Doubt
+from agent.orders.instrument_checks import GOOD_FOR, Doubt
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from agent.orders.control import ControlPoint
+    from agent.orders.instrument_checks import ControlPoint
     from agent.store import Record
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.control import CONTROL, GOOD_FOR, chart, checks_of
+from agent.orders.instrument_checks import CONTROL, GOOD_FOR, chart, checks_of
 from agent.orders.instrument_failures import failures_of_checks, failures_of_points, is_retired
 from reports import decimal
 from reports import gettext as _
@@ -19,7 +19,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.control import ControlPoint
+    from agent.orders.instrument_checks import ControlPoint
     from agent.orders.instrument_failures import Failure
     from agent.settings import Settings
     from agent.store import MicrographView, Record, Store

@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from agent.orders import conformity
-from agent.orders.facts import Conformity
+from agent.orders.specimen_facts import Conformity
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.orders.assessment import Assessed, Lab
-    from agent.orders.facts import FieldFacts
-    from agent.orders.rules import Rules
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specimen_facts import FieldFacts
 
 
 class NextStep(StrEnum):

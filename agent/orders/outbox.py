@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
 from agent.orders.assessment import Beside, assess
-from agent.orders.document import document_of
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
+from agent.orders.order_json import document_of
 from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.resumption import find_resumption, read_floors
 from agent.orders.sent_revisions import SentRevision, SentRevisions

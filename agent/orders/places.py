@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from agent.orders.facts import ONE_PLACE
+from agent.orders.specimen_facts import ONE_PLACE
 from agent.store.numbers import number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from agent.orders.facts import FieldFacts, SamePlace, SpecimenFacts
+    from agent.orders.specimen_facts import FieldFacts, SamePlace, SpecimenFacts
 
 
 MOSTLY = 0.5

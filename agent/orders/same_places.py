@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.facts import ONE_PLACE, SamePlace
+from agent.orders.specimen_facts import ONE_PLACE, SamePlace
 from agent.store.places import BELONGS, DIFFERENT
 from reports import gettext as _
 

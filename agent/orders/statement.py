@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.facts import Conformity
+from agent.orders.specimen_facts import Conformity
 from agent.store import recompute_statement, to_canonical
 from reports import gettext as _
 from reports import marked

@@ -13,22 +13,22 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from agent.orders.control import CONTROL, checks_of_day
-from agent.orders.document import document_of, field_to_json, label_to_json
-from agent.orders.facts import LONG_AGO
+from agent.orders.instrument_checks import CONTROL, checks_of_day
 from agent.orders.lost_files import DISMISSED
+from agent.orders.method_validation import VALIDATION
+from agent.orders.order_json import document_of, field_to_json, label_to_json
 from agent.orders.scale_tracing import SCALE_CHECK
 from agent.orders.specification import same
+from agent.orders.specimen_facts import LONG_AGO
 from agent.orders.statement import FORMAT
 from agent.orders.trace import iter_fields
-from agent.orders.validation import VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.orders.assessment import Assessed, AssessedSpecimen, Lab
-    from agent.orders.facts import Allowance, FieldFacts
+    from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
 
 CHECK_KEYS = ("passed", "bundle", "software")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import reports
-from agent.orders.facts import Conformity
-from agent.orders.paper import TONES
+from agent.orders.specimen_facts import Conformity
 from agent.orders.statement_evidence import build_evidence_sections
 from agent.orders.statement_words import format_at, format_date, name_fields
+from agent.orders.trace_page import TONES
 from reports import (
     Fact,
     StatementPage,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from agent.errors import WrongUse
-from agent.orders.control import CONTROL, chart, checks_of_day
 from agent.orders.field_facts import FieldContext, build_field_facts
-from agent.orders.rerun import Rerun, rerun
+from agent.orders.instrument_checks import CONTROL, chart, checks_of_day
+from agent.orders.reproduce import Rerun, rerun
 from agent.store import FieldView
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.orders.assessment import Assessed, Lab
-    from agent.orders.control import ControlPoint
-    from agent.orders.facts import FieldFacts
+    from agent.orders.instrument_checks import ControlPoint
+    from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
     from agent.store import Answer, MicrographView, Record, Store, TrailEntry
     from model import Classifier

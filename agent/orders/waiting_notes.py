@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.keys import keys_of, merge_notes, notes_beside
+from agent.process_data import keys_of, merge_notes, notes_beside
 from agent.watch import Provenance
-from agent.watch.names import locate
+from agent.watch.file_types import locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,69 +10,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.retrain.again import Again, Role, reprocess
-    from agent.retrain.bundles import (
-        BACK_FROM,
-        delete_leftovers,
-        get_bundle,
-        get_bundles_folder,
-        get_record_folder,
-        list_bundles,
-        list_previous_bundles,
-    )
-    from agent.retrain.card import estimate, save_card
-    from agent.retrain.cases import Collected, collect
-    from agent.retrain.hygiene import Cleaned, clean_labels, send_back
+    from agent.retrain.active_learning import Suggestion, suggest
+    from agent.retrain.candidate import get_training_config, retrain
+    from agent.retrain.gate import Demands, Gate, Outcome, evaluate_candidate, load_outcome
     from agent.retrain.impact import Impact, compute_impact
-    from agent.retrain.judging import Demands, Gate, Outcome, evaluate_candidate, load_outcome
-    from agent.retrain.pages import format_headline, list_sentences, save_impact
+    from agent.retrain.impact_page import format_headline, list_sentences, save_impact
+    from agent.retrain.label_cleaning import Cleaned, clean_labels, send_back
+    from agent.retrain.model_card import estimate, save_card
     from agent.retrain.progress import Step
-    from agent.retrain.pseudo import PseudoLabelled, select_pseudo_labels
-    from agent.retrain.record import save_record, write_figures
-    from agent.retrain.suggesting import Suggestion, suggest
-    from agent.retrain.teaching import get_training_config, retrain
+    from agent.retrain.pseudo_labels import PseudoLabelled, select_pseudo_labels
+    from agent.retrain.reprocessing import Again, Role, reprocess
+    from agent.retrain.training_record import save_record, write_figures
+    from agent.retrain.training_set import Collected, collect
 
 _WHERE = {
-    "BACK_FROM": "bundles",
-    "Again": "again",
-    "Cleaned": "hygiene",
-    "Collected": "cases",
-    "Demands": "judging",
-    "Gate": "judging",
+    "Again": "reprocessing",
+    "Cleaned": "label_cleaning",
+    "Collected": "training_set",
+    "Demands": "gate",
+    "Gate": "gate",
     "Impact": "impact",
-    "Outcome": "judging",
-    "PseudoLabelled": "pseudo",
-    "Role": "again",
+    "Outcome": "gate",
+    "PseudoLabelled": "pseudo_labels",
+    "Role": "reprocessing",
     "Step": "progress",
-    "Suggestion": "suggesting",
-    "list_previous_bundles": "bundles",
-    "get_bundle": "bundles",
-    "get_bundles_folder": "bundles",
-    "clean_labels": "hygiene",
-    "collect": "cases",
-    "estimate": "card",
-    "list_bundles": "bundles",
-    "format_headline": "pages",
-    "evaluate_candidate": "judging",
+    "Suggestion": "active_learning",
+    "clean_labels": "label_cleaning",
+    "collect": "training_set",
+    "estimate": "model_card",
+    "format_headline": "impact_page",
+    "evaluate_candidate": "gate",
     "compute_impact": "impact",
-    "save_card": "card",
-    "save_impact": "pages",
-    "save_record": "record",
-    "load_outcome": "judging",
-    "get_training_config": "teaching",
-    "select_pseudo_labels": "pseudo",
-    "get_record_folder": "bundles",
-    "reprocess": "again",
-    "retrain": "teaching",
-    "send_back": "hygiene",
-    "list_sentences": "pages",
-    "suggest": "suggesting",
-    "delete_leftovers": "bundles",
-    "write_figures": "record",
+    "save_card": "model_card",
+    "save_impact": "impact_page",
+    "save_record": "training_record",
+    "load_outcome": "gate",
+    "get_training_config": "candidate",
+    "select_pseudo_labels": "pseudo_labels",
+    "reprocess": "reprocessing",
+    "retrain": "candidate",
+    "send_back": "label_cleaning",
+    "list_sentences": "impact_page",
+    "suggest": "active_learning",
+    "write_figures": "training_record",
 }
 
 __all__ = [
-    "BACK_FROM",
     "Again",
     "Cleaned",
     "Collected",
@@ -87,16 +70,10 @@ __all__ = [
     "clean_labels",
     "collect",
     "compute_impact",
-    "delete_leftovers",
     "estimate",
     "evaluate_candidate",
     "format_headline",
-    "get_bundle",
-    "get_bundles_folder",
-    "get_record_folder",
     "get_training_config",
-    "list_bundles",
-    "list_previous_bundles",
     "list_sentences",
     "load_outcome",
     "reprocess",

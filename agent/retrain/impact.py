@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.orders.assessment import assess, assess_view
-from agent.orders.flips import Flip, as_validated, flip_of
+from agent.orders.prediction_flips import Flip, as_validated, flip_of
 from agent.triage import Handling
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent import accounts
+from agent import auth
 from agent.errors import WrongUse
-from agent.labelled_folder import get_key
-from agent.roundrobin.choosing import Candidate, is_near
-from agent.roundrobin.panel import Answer, Panel, image_results
+from agent.labelled_import import get_key
+from agent.roundrobin.rater_statistics import Answer, Panel, image_results
+from agent.roundrobin.sampling import Candidate, is_near
 from agent.store import NewImage, NewRater
 from model import TaxonomyError, taxonomy_from
 
@@ -177,8 +177,8 @@ def links(
     """
     made = {}
     for rater in raters:
-        token = accounts.new_token()
-        hashed = accounts.hash_token(token)
+        token = auth.new_token()
+        hashed = auth.hash_token(token)
         store.campaigns.give_link(campaign.name, rater.pseudonym, hashed, by=by, at=at)
         made[rater.pseudonym] = token
     return made

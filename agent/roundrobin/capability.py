@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.orders.limit import find_bound
-from agent.roundrobin.components import REST, components
+from agent.roundrobin.variance_components import REST, components
 from model import upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.orders.limit import Bound, Limit
-    from agent.roundrobin.components import Components
     from agent.roundrobin.plan import Run
+    from agent.roundrobin.variance_components import Components
     from model import Size, Taxonomy
 
 SPECIMEN, SHARE = "specimen", "share of the measuring system"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
 from agent.roundrobin.campaign import build_panel, get_campaign, model_answers
-from agent.roundrobin.files import write_study
-from agent.roundrobin.panel import study
-from agent.roundrobin.paper import build_report, study_to_json
+from agent.roundrobin.rater_statistics import study
+from agent.roundrobin.report_page import build_report, study_to_json
+from agent.roundrobin.study_files import write_study
 from agent.store import ROUND_ROBIN
 from model import taxonomy_from
 from reports import Picture
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.roundrobin.campaign import ModelAnswers
-    from agent.roundrobin.panel import Panel, Study
+    from agent.roundrobin.rater_statistics import Panel, Study
     from agent.store import Campaign, MicrographView, Rating, Store
 
 FOLDER = "roundrobin"

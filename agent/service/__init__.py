@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
     from agent.service.daemon import Agent
-    from agent.service.once import Outcome, run_once
-    from agent.service.serving import Pages
+    from agent.service.single_run import Outcome, run_once
     from agent.service.status import status_of
-    from agent.service.workplace import CurrentBundle, make_pipeline, make_pool, open_store
+    from agent.service.web_server import Pages
 
 __all__ = [
     "Agent",
@@ -32,13 +32,13 @@ __all__ = [
 
 _WHERE = {
     "Agent": "daemon",
-    "CurrentBundle": "workplace",
-    "Outcome": "once",
-    "Pages": "serving",
-    "make_pipeline": "workplace",
-    "make_pool": "workplace",
-    "open_store": "workplace",
-    "run_once": "once",
+    "CurrentBundle": "composition",
+    "Outcome": "single_run",
+    "Pages": "web_server",
+    "make_pipeline": "composition",
+    "make_pool": "composition",
+    "open_store": "composition",
+    "run_once": "single_run",
     "status_of": "status",
 }
 

@@ -13,7 +13,7 @@ import structlog
 
 from agent import timestamps
 from agent.anchors import Anchor, append
-from agent.night.period import night_of
+from agent.site_time import night_of
 
 if TYPE_CHECKING:
     from datetime import datetime

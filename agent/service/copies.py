@@ -19,11 +19,11 @@ from agent import anchors
 from agent.anchors import Anchor
 from agent.archive import write_whole
 from agent.errors import BadStore
-from agent.night import reports_folder
+from agent.lab_context import reports_folder
 from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
 from agent.orders.sent_revisions import IN_OUTBOX
-from agent.service.backing_up import list_own
-from agent.service.place import agent_name
+from agent.service.data_folder import agent_name
+from agent.service.jobs.backup import list_own
 from agent.service.resuming import iter_own, sent_revisions
 
 if TYPE_CHECKING:

@@ -23,37 +23,37 @@ from agent.notify import check
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
-from agent.service.backing_up import BACKUP_EVERY_S, tend_backups
-from agent.service.candidates import Candidates
-from agent.service.checking import InstrumentCheck
+from agent.service.composition import (
+    CurrentBundle,
+    make_pipeline,
+    make_pool,
+    open_store,
+)
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
-from agent.service.errands import (
+from agent.service.data_folder import agent_name, clock
+from agent.service.host_monitor import Vitals
+from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
+from agent.service.jobs.instrument_check import InstrumentCheck
+from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
+from agent.service.jobs.outbound import (
     NOTICES_EVERY_S,
     OUTBOX_EVERY_S,
     fill_outbox,
     find_position,
     send_notices,
 )
+from agent.service.jobs.scrub import Verifier
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
-from agent.service.ordering import LISTS_EVERY_S, tend_lists
 from agent.service.page_process import PageProcess
-from agent.service.place import agent_name, clock
+from agent.service.periodic_thread import Rounds
 from agent.service.problems import Problems
-from agent.service.rounds import Rounds
-from agent.service.scheduling import Nights
+from agent.service.report_scheduler import Nights
+from agent.service.retrain_scheduler import Candidates
+from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.status import remember, status_in
-from agent.service.verifying import Verifier
-from agent.service.vitals import Vitals
-from agent.service.watching import SourceWatch
-from agent.service.working import Worker
-from agent.service.workplace import (
-    CurrentBundle,
-    make_pipeline,
-    make_pool,
-    open_store,
-)
+from agent.service.worker import Worker
 from agent.store import StoreFault
 from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
 

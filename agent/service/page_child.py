@@ -110,9 +110,9 @@ def serve_pages(
 
 def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Connection) -> None:
     from agent.archive import Archive  # noqa: PLC0415 - heavy
-    from agent.service.place import clock  # noqa: PLC0415
-    from agent.service.serving import Pages  # noqa: PLC0415
-    from agent.service.workplace import open_store  # noqa: PLC0415
+    from agent.service.composition import open_store  # noqa: PLC0415
+    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.service.web_server import Pages  # noqa: PLC0415
     from agent.web import Inbox, app_of  # noqa: PLC0415
 
     with open_store(settings) as store:
@@ -160,8 +160,8 @@ class PageStatus:
 
     def __call__(self) -> dict[str, Any]:
         """Return the document."""
+        from agent.service.data_folder import agent_name, clock  # noqa: PLC0415
         from agent.service.lock import RunLock  # noqa: PLC0415
-        from agent.service.place import agent_name, clock  # noqa: PLC0415
         from agent.service.status import status_in  # noqa: PLC0415
 
         running = RunLock(self._settings.store.folder, agent_name()).is_held()
@@ -176,7 +176,7 @@ class PageStatus:
     def _affected_now(self) -> Sequence[Affected]:
         from agent.orders.affected_orders import affected_orders  # noqa: PLC0415
         from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
-        from agent.service.place import clock  # noqa: PLC0415
+        from agent.service.data_folder import clock  # noqa: PLC0415
 
         with self._lock:
             if time.monotonic() >= self._again_s:

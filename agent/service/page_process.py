@@ -15,7 +15,7 @@ import structlog
 
 from agent import log as logs
 from agent.service.page_child import ALIVE, WORK, Refused, serve_pages
-from agent.service.serving import listen, refuse_bad_certificate, url_of
+from agent.service.web_server import listen, refuse_bad_certificate, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.night import read_taxonomy
+from agent.lab_context import read_taxonomy
 from agent.orders.order_list import list_taken_since, take_list
 from agent.orders.resumption import (
     LISTS,

@@ -17,15 +17,15 @@ import structlog
 
 from agent.archive import Archive
 from agent.errors import AgentError
-from agent.night import taxonomy_in_force
+from agent.lab_context import taxonomy_in_force
 from agent.orders.examination import begin, list_touched
 from agent.orders.freezing import freeze_orders
 from agent.orders.instrument_holds import holds_of
-from agent.orders.lab import lab_of
+from agent.orders.order_policy import lab_of
 from agent.orders.signing import find_signer
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_files import PDF, write_files
-from agent.service.place import bundles_folder, clock
+from agent.service.data_folder import bundles_folder, clock
 from agent.store import StoreFault
 from model import ModelError
 

@@ -13,14 +13,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore, without_passwords
-from agent.night.period import compute_night_end, night_of
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
-from agent.service.backing_up import overdue
+from agent.service.data_folder import agent_name, bundles_folder
+from agent.service.jobs.backup import overdue
 from agent.service.lock import RunLock
-from agent.service.place import agent_name, bundles_folder
 from agent.service.resuming import describe_unfollowed
+from agent.site_time import compute_night_end, night_of
 from agent.store import Store, StoreFault, store_url
 from model import alarm_rate_warnings
 

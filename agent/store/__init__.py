@@ -10,6 +10,7 @@ the books of files (`journal` has their nouns), then `results`, `labels`, `bundl
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
+from agent.store.audit_log import SIGNED, Origin, TrailEntry, TrailHead, acting_through
 from agent.store.backup import (
     ActCopy,
     acts_in,
@@ -19,7 +20,6 @@ from agent.store.backup import (
     put_back,
     sites_in,
 )
-from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
     Campaign,
@@ -30,11 +30,13 @@ from agent.store.campaigns import (
     Rating,
     Seat,
 )
+from agent.store.database import Store
 from agent.store.engine import StoreFault, store_url
+from agent.store.file_states import VANISHED, Claim, FileFate, State
 from agent.store.jobs import Job
-from agent.store.journal import VANISHED, Claim, FileFate, State
+from agent.store.label_resolution import signed_by_program, voter_of
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
-from agent.store.nights import NightHead, NightRow
+from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
 from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
@@ -51,7 +53,8 @@ from agent.store.orders import (
 )
 from agent.store.own_database import NothingToBegin, find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
-from agent.store.records import NewRecord, Record
+from agent.store.promotions import REFUSED, Promotion, Signature
+from agent.store.quality_records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
@@ -61,11 +64,8 @@ from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
 from agent.store.statements import recompute as recompute_statement
-from agent.store.store import Store
-from agent.store.trail import SIGNED, Origin, TrailEntry, TrailHead, acting_through
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
-from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
     "OUTAGE",

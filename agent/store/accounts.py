@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select, update
 
-from agent.accounts import Tally
+from agent.auth import Tally
 from agent.errors import WrongUse
-from agent.store import trail
+from agent.store import audit_log
 from agent.store.engine import reading, writing
 from agent.store.spelling import account_key
 from agent.store.tables import AccountRow, LoginRow, SiteRow
@@ -271,7 +271,7 @@ class Accounts:
     def _tell(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: str
     ) -> None:
-        trail.append(
+        audit_log.append(
             session, self._whose.site_id, at=at, actor=by, act=act, subject=subject, facts=facts
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import order_lists, trail
+from agent.store import audit_log, order_lists
 from agent.store.numbers import number_key
 from agent.store.tables import (
     CoverageRow,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.trail import TrailEntry
+    from agent.store.audit_log import TrailEntry
 
 HOLDS = {"order.held": True, "order.released": False}
 MOVED = ("field.assigned", "field.unassigned")
@@ -110,7 +110,7 @@ def find_differences(session: Session) -> Iterator[str]:
 
 def _gather(session: Session) -> _Said:
     said = _Said()
-    for entry in trail.entries(session):
+    for entry in audit_log.entries(session):
         facts = entry.facts
         if entry.act in MOVED:
             said.moved[entry.subject] = entry
@@ -122,7 +122,9 @@ def _gather(session: Session) -> _Said:
         elif entry.act == AMENDED:
             _amend(said.demanded[entry.site, entry.subject], facts)
         elif entry.act == PREPARED_AGAIN:
-            own = {key: v for key, v in facts.items() if key not in {"preparation", trail.SIGNED}}
+            own = {
+                key: v for key, v in facts.items() if key not in {"preparation", audit_log.SIGNED}
+            }
             said.prepared[entry.site, entry.subject].append(own)
     return said
 

@@ -17,7 +17,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
-from agent.store import labels, results, trail
+from agent.store import audit_log, labels, results
 from agent.store.engine import reading, writing
 from agent.store.tables import (
     CampaignImageRow,
@@ -414,7 +414,7 @@ class Campaigns:
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: object
     ) -> None:
         site = self._whose.site_id
-        trail.append(session, site, at=at, actor=by, act=act, subject=subject, facts=facts)
+        audit_log.append(session, site, at=at, actor=by, act=act, subject=subject, facts=facts)
 
 
 def _row(session: Session, whose: Whose, name: str) -> CampaignRow | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
-from agent.store import trail
+from agent.store import audit_log
 from agent.store.order_claims import CLAIMED
 from agent.store.places import FOUND
 from agent.store.tables import MicrographRow, OrderClaimRow, OrderRow, SamePlaceRow
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.audit_log import TrailEntry
     from agent.store.tables import CoverageRow
-    from agent.store.trail import TrailEntry
 
 ASSIGNED = "field.assigned"
 
@@ -46,10 +46,10 @@ def _before(coverage: Mapping[str, CoverageRow], name: str) -> int:
 
 
 def _claims(session: Session, before: int) -> Iterator[str]:
-    left = {entry.facts.get("claim"): entry for entry in trail.entries(session, act=CLAIMED)}
+    left = {entry.facts.get("claim"): entry for entry in audit_log.entries(session, act=CLAIMED)}
     settling = {
         (entry.subject, entry.actor, entry.at)
-        for entry in trail.entries(session, act=ASSIGNED)
+        for entry in audit_log.entries(session, act=ASSIGNED)
         if entry.facts.get("lead")
     }
     wanted = (
@@ -94,7 +94,7 @@ def _compare(
 def _pairs(session: Session, before: int) -> Iterator[str]:
     left = {
         frozenset((entry.subject, str(entry.facts.get("other")))): entry
-        for entry in trail.entries(session, act=FOUND)
+        for entry in audit_log.entries(session, act=FOUND)
     }
     names = dict(session.exec(select(MicrographRow.id, MicrographRow.public_id)).all())
     wanted = select(SamePlaceRow).order_by(col(SamePlaceRow.id))
@@ -106,7 +106,7 @@ def _pairs(session: Session, before: int) -> Iterator[str]:
             if (row.id or 0) > before:
                 yield f"{what}: that they show one place is not in the trail"
             continue
-        now = {"share": row.share, "area_px": row.area_px, "sha256": trail.sha256_of(row.facts)}
+        now = {"share": row.share, "area_px": row.area_px, "sha256": audit_log.sha256_of(row.facts)}
         for name, value in now.items():
             if entry.facts.get(name) != value:
                 called = "how they lie on each other" if name == "sha256" else name

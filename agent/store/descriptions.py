@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import labels, trail
+from agent.store import audit_log, labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def describe(
         setattr(row, name, text)
     row.process_extra = {**row.process_extra, **extra}
     session.add(row)
-    trail.append(
+    audit_log.append(
         session,
         whose.site_id,
         at=at,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import filing, trail
+from agent.store import audit_log, filing
 from agent.store.odd_shapes import name_odd, sort_acts
 from agent.store.tables import (
     ContentRow,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.trail import TrailEntry
+    from agent.store.audit_log import TrailEntry
 
 LIVE, DONE, REVIEW = "live", "done", "review"
 ASSIGNED, UNASSIGNED, PRUNED = "field.assigned", "field.unassigned", "pixels.pruned"
@@ -136,7 +136,7 @@ class _Now:
 def _gather(session: Session) -> tuple[_Acts, list[str]]:
     """Return the acts, and a sentence for each that no version of this program wrote."""
     acts = _Acts()
-    return acts, sort_acts(trail.entries(session), partial(_sort_in, acts))
+    return acts, sort_acts(audit_log.entries(session), partial(_sort_in, acts))
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:

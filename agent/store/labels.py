@@ -17,7 +17,7 @@ from sqlmodel import col, select
 
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import records, trail, votes
+from agent.store import audit_log, label_resolution, quality_records
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
 from agent.triage import Reason
 
@@ -179,7 +179,7 @@ def decide(
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
     standing = _standing(_rows(session, [micrograph.id or 0]))
-    before = votes.holding(standing, two=two)
+    before = label_resolution.holding(standing, two=two)
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
@@ -206,10 +206,10 @@ def decide(
         bulk=decision.bulk,
         origin=decision.origin,
         supersedes=before.id if before else None,
-        after_record=records.find_newest_id(session, whose.site_id),
+        after_record=quality_records.find_newest_id(session, whose.site_id),
     )
     session.add(row)
-    settled = votes.holding([*standing, row], two=two) is not None
+    settled = label_resolution.holding([*standing, row], two=two) is not None
     if settled and result and result.review_rank is not None:
         result.review_rank = None
         session.add(result)
@@ -246,7 +246,7 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
     two = _asks_two(micrograph, _current_result(session, micrograph))
     standing = _standing(_rows(session, [micrograph.id or 0]))
     own = [one for one in standing if one.by == by]
-    holds = votes.holding(standing, two=two) or (own[-1] if own else None)
+    holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
         raise WrongUse(f"{public_id}: there is no decision to take back.")
     row = LabelRow(
@@ -260,7 +260,7 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
     session.add(row)
     session.flush()
     left = [one for one in standing if one is not holds]
-    if votes.holding(left, two=two) is None:
+    if label_resolution.holding(left, two=two) is None:
         _queue_again(session, micrograph)
     _remember(session, whose, "label.undone", row, micrograph)
     return row.id or 0
@@ -296,7 +296,7 @@ def doubt(
     micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
     rows = _rows(session, [micrograph.id or 0])
-    holds = votes.holding(_standing(rows), two=_asks_two(micrograph, result))
+    holds = label_resolution.holding(_standing(rows), two=_asks_two(micrograph, result))
     if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
         return False
     row = LabelRow(
@@ -411,7 +411,7 @@ def _remember(
         "bulk": row.bulk,
         "after_record": row.after_record,
     }
-    trail.append(
+    audit_log.append(
         session,
         whose.site_id,
         at=row.decided_at,
@@ -434,7 +434,7 @@ def _rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
 def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
     if result is None:
         return False
-    return votes.asks_two(micrograph.sha256, result.thresholds, result.handling)
+    return label_resolution.asks_two(micrograph.sha256, result.thresholds, result.handling)
 
 
 def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
@@ -517,11 +517,11 @@ def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
         .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
     )
     said = groupby(session.exec(asked), key=lambda row: row.micrograph_id)
-    both = [votes.votes_of(list(rows))[: votes.TWO] for _, rows in said]
+    both = [label_resolution.votes_of(list(rows))[: label_resolution.TWO] for _, rows in said]
     return [
         (two[0].code or "", two[1].code or "", two[1].decided_at)
         for two in both
-        if len(two) == votes.TWO
+        if len(two) == label_resolution.TWO
     ]
 
 
@@ -545,8 +545,8 @@ def labelled(
     answers, seen = _answers(session, whose), _seen(session, whose)
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
-        two = votes.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
-        label_ = votes.holding(_standing(rows[number]), two=two)
+        two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
+        label_ = label_resolution.holding(_standing(rows[number]), two=two)
         if label_ and label_.kind in kinds:
             said = seen.get(label_.result_id or 0)
             yield _labelled(label_, rows[number], micrograph, answer, said)
@@ -597,7 +597,9 @@ def _labelled(
     answer: _Answer,
     seen_code: str | None,
 ) -> LabelledMicrograph:
-    newest = [vote for vote in votes.votes_of(_standing(rows)) if vote.kind == label.kind]
+    newest = [
+        vote for vote in label_resolution.votes_of(_standing(rows)) if vote.kind == label.kind
+    ]
     agree = sum(vote.code == label.code for vote in newest)
     doubts = [row.id or 0 for row in rows if row.kind == DOUBT]
     return LabelledMicrograph(
@@ -621,8 +623,8 @@ def _labelled(
         blind=label.blind,
         label_origin=label.origin,
         seen_code=seen_code,
-        is_confirmed=agree >= votes.TWO,
-        is_contested=label.origin == "import" and votes.TWO > agree != len(newest),
+        is_confirmed=agree >= label_resolution.TWO,
+        is_contested=label.origin == "import" and label_resolution.TWO > agree != len(newest),
         is_doubted=rows[-1].kind == DOUBT,
         was_checked=any(number < (label.id or 0) for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,

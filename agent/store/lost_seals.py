@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
-from agent.store import trail
-from agent.store.journal import OVERWRITTEN, VANISHED, State
+from agent.store import audit_log
+from agent.store.file_states import OVERWRITTEN, VANISHED, State
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.trail import TrailEntry
+    from agent.store.audit_log import TrailEntry
 
 SEALED = "files.set_aside"
 """Act of the audit log: files could not be used; their numbers, sources and names."""
@@ -36,7 +36,9 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
         site_id: Of the site.
         at: Now.
     """
-    known = {number for entry in trail.entries(session, act=SEALED) for number, *_ in _files(entry)}
+    known = {
+        number for entry in audit_log.entries(session, act=SEALED) for number, *_ in _files(entry)
+    }
     wanted = (
         select(ContentRow.id, SourceRow.name, PathRow.relative)
         .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
@@ -51,7 +53,7 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
     ][:MOST]
     if files:
         facts = {"files": files}
-        trail.append(session, site_id, at=at, actor="agent", act=SEALED, facts=facts)
+        audit_log.append(session, site_id, at=at, actor="agent", act=SEALED, facts=facts)
     return len(files)
 
 
@@ -67,7 +69,9 @@ def _files(entry: TrailEntry) -> list[tuple[int, str, str]]:
 
 def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each file that could not be used and is hidden in the journal now."""
-    sealed = {file: entry for entry in trail.entries(session, act=SEALED) for file in _files(entry)}
+    sealed = {
+        file: entry for entry in audit_log.entries(session, act=SEALED) for file in _files(entry)
+    }
     names = _load_names(session, {(source, relative) for _, source, relative in sealed})
     for (number, source, relative), entry in sealed.items():
         row = session.get(ContentRow, number)

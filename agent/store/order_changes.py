@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import trail
+from agent.store import audit_log
 from agent.store.engine import reading
-from agent.store.journal import chunks
+from agent.store.file_states import chunks
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -108,7 +108,7 @@ class OrderChanges:
         with reading(self._engine) as session:
             acts: dict[str, datetime] = {}
             words: set[str] = set()
-            for entry in trail.entries(session, after=heads.trail):
+            for entry in audit_log.entries(session, after=heads.trail):
                 if entry.act.startswith(without):
                     continue
                 acts[entry.act] = min(entry.at, acts.get(entry.act, entry.at))

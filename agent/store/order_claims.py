@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
-from agent.store import trail
+from agent.store import audit_log
 from agent.store.tables import MicrographRow, OrderClaimRow, OrderRow
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def add(
         )
         session.add(row)
         session.flush()
-        trail.append(
+        audit_log.append(
             session,
             whose.site_id,
             at=at,

@@ -16,17 +16,17 @@ from sqlmodel import col, select
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store import (
+    audit_log,
     filing,
     labels,
     order_claims,
     order_lists,
-    records,
+    quality_records,
     results,
     specimens,
-    trail,
 )
 from agent.store.engine import reading, writing
-from agent.store.journal import Lane, chunks
+from agent.store.file_states import Lane, chunks
 from agent.store.order_claims import ClaimedPlace
 from agent.store.tables import (
     ContentRow,
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
 
+    from agent.store.audit_log import TrailEntry
     from agent.store.order_claims import OrderClaim
     from agent.store.results import MicrographView
     from agent.store.sources import Whose
     from agent.store.specimens import Ordered
-    from agent.store.trail import TrailEntry
 
 COPY = "copy_named"
 """Kind of the record of what a copy names whose first file is still being read; by its hash."""
@@ -238,14 +238,16 @@ class Orders:
         if session.exec(wanted).first() is not None:
             return self._claim(session, content_id, claims, name, at=at)
         facts = {"name": name, "claims": [asdict(claim) for claim in claims]}
-        records.append(session, self._whose.site_id, COPY, sha256, by="agent", at=at, facts=facts)
+        quality_records.append(
+            session, self._whose.site_id, COPY, sha256, by="agent", at=at, facts=facts
+        )
         return []
 
     def settle_copies(
         self, session: Session, content_id: int, sha256: str, *, at: datetime
     ) -> None:
         """Write what copies named that were known before the micrographs of a content were."""
-        for record in records.every(session, self._whose.site_id, COPY, sha256):
+        for record in quality_records.every(session, self._whose.site_id, COPY, sha256):
             claims = [ClaimedPlace(**claim) for claim in record.facts["claims"]]
             self._claim(session, content_id, claims, record.facts["name"], at=at)
 
@@ -373,7 +375,7 @@ class Orders:
             known = [
                 entry
                 for some in chunks(sorted(subjects))
-                for entry in trail.entries(session, subjects=some)
+                for entry in audit_log.entries(session, subjects=some)
             ]
         return sorted(known, key=lambda entry: entry.id)
 
@@ -686,17 +688,21 @@ class Orders:
         state = [sha256 for _, _, _, sha256, _ in entries]
         with reading(self._engine) as session:
             known = _versions(session)
-            last = records.newest(session, self._whose.site_id, records.SPECIFICATIONS)
+            last = quality_records.newest(
+                session, self._whose.site_id, quality_records.SPECIFICATIONS
+            )
         is_same = last is not None and last.facts["entries"] == state
         if is_same and all(sha256 in known for sha256 in state):
             return known
         with writing(self._engine) as session:
-            last = records.newest(session, self._whose.site_id, records.SPECIFICATIONS)
+            last = quality_records.newest(
+                session, self._whose.site_id, quality_records.SPECIFICATIONS
+            )
             if last is None or last.facts["entries"] != state:
-                records.append(
+                quality_records.append(
                     session,
                     self._whose.site_id,
-                    records.SPECIFICATIONS,
+                    quality_records.SPECIFICATIONS,
                     "",
                     by="agent",
                     at=at,
@@ -754,7 +760,7 @@ class Orders:
         return row
 
     def _remember(self, session: Session, **said: Any) -> None:
-        trail.append(session, self._whose.site_id, **said)
+        audit_log.append(session, self._whose.site_id, **said)
 
 
 def _has_fields(session: Session, order: OrderRow) -> bool:

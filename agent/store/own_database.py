@@ -18,8 +18,8 @@ from sqlalchemy import inspect, text
 from sqlmodel import Session
 
 from agent.errors import BadStore
+from agent.store import audit_log
 from agent.store import engine as engines
-from agent.store import trail
 from agent.store.site_scope import EVERY_SITE, bind
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def keep_mark(engine: Engine, folder: Path) -> None:
 def renew_mark(engine: Engine, folder: Path) -> None:
     """Write the hash of the first act over the one that the data folder holds, if there is one."""
     with engines.reading(bind(engine, EVERY_SITE)) as session:
-        first = trail.first_sha256(session)
+        first = audit_log.first_sha256(session)
     if first:
         _write(folder, first)
 
@@ -175,7 +175,7 @@ def _find_first(engine: Engine) -> str | None:
         if not inspect(connection).has_table("trail"):
             return None
         with Session(connection) as session:
-            first = trail.first_sha256(session)
+            first = audit_log.first_sha256(session)
         has_site = connection.execute(text("SELECT 1 FROM site LIMIT 1")).first() is not None
     return first if first or has_site else None
 
@@ -185,7 +185,7 @@ def _had_acts(engine: Engine) -> bool:
     if not engines.is_sqlite(engine):
         return False
     with engine.connect() as connection, Session(connection) as session:
-        return trail.last_number(session) > 0
+        return audit_log.last_number(session) > 0
 
 
 def _is_strange(engine: Engine, folder: Path) -> bool:

@@ -14,9 +14,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
-from agent.store import trail
+from agent.store import audit_log
 from agent.store.engine import insert_for, reading, writing
-from agent.store.journal import chunks
+from agent.store.file_states import chunks
 from agent.store.tables import (
     MicrographRow,
     OrderRow,
@@ -248,7 +248,7 @@ class Places:
                 return
             others = [match for match in matches if match.other_id != micrograph_id]
             if others:
-                trail.lock(session)
+                audit_log.lock(session)
             for match in others:
                 first, second = sorted((micrograph_id, match.other_id))
                 values = {
@@ -282,9 +282,9 @@ class Places:
             "other": ids.get(pair["other_id"], ""),
             "share": float(pair["share"]),
             "area_px": float(pair["area_px"]),
-            "sha256": trail.sha256_of(pair["facts"]),
+            "sha256": audit_log.sha256_of(pair["facts"]),
         }
-        trail.append(
+        audit_log.append(
             session,
             self._whose.site_id,
             at=at,
@@ -353,7 +353,7 @@ class Places:
             row.belongs_id = ids.get(belongs)
             row.by, row.reason, row.decided_at = by, reason, at
             session.add(row)
-            trail.append(
+            audit_log.append(
                 session,
                 self._whose.site_id,
                 at=at,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlmodel import col
 
-from agent.store.journal import chunks
+from agent.store.file_states import chunks
 from agent.store.tables import MicrographRow, ResultRow
 
 if TYPE_CHECKING:

@@ -17,17 +17,17 @@ from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
 from agent.store import (
-    fates,
+    audit_log,
+    file_status,
     filing,
+    label_resolution,
     labels,
     order_claims,
     places,
-    records,
+    quality_records,
     specimens,
-    trail,
-    votes,
 )
-from agent.store.journal import chunks
+from agent.store.file_states import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
 
@@ -166,7 +166,7 @@ class MicrographView:
     @property
     def disagreed(self) -> bool:
         """Two people have said different things, and a third has to settle it."""
-        return self.label is None and len(self.votes) >= votes.TWO
+        return self.label is None and len(self.votes) >= label_resolution.TWO
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def write(
         OtherBundle: Its specimen is judged by another bundle; the transaction must be given up.
     """
     if finding.claims:
-        trail.lock(session)  # before the specimen's row, as two agents may write crosswise
+        audit_log.lock(session)  # before the specimen's row, as two agents may write crosswise
     micrograph = _micrograph(session, content, relative, finding, at=at)
     places.add(session, micrograph, finding.landmarks)
     if finding.origin != "import" and micrograph.specimen_id is None and not micrograph.unassigned:
@@ -290,7 +290,7 @@ def _write_result(
         handling=finding.verdict.handling.value,
         reasons=[reason.value for reason in finding.verdict.reasons],
         thresholds=dict(finding.thresholds),
-        after_record=records.find_newest_id(session, whose.site_id),
+        after_record=quality_records.find_newest_id(session, whose.site_id),
         expected=dict(finding.expected),
         **(_said(finding.prediction) if finding.prediction else {}),
     )
@@ -449,7 +449,7 @@ def found(
     if sha256:
         asked = asked.where(MicrographRow.sha256 == sha256)
     if path:
-        asked = asked.where(col(MicrographRow.content_id).in_(fates.named(path)))
+        asked = asked.where(col(MicrographRow.content_id).in_(file_status.named(path)))
     if order:
         asked = asked.where(MicrographRow.order == order)
     if specimen:
@@ -629,7 +629,7 @@ def _place(folder: str, relative: str) -> str:
 def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
     box = row.m_crop_facts.get("crop")
     standing = [label for label in said if not label.undone]
-    two = votes.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
+    two = label_resolution.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
     told = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
     return MicrographView(
         id=row.m_public_id,
@@ -668,8 +668,8 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         precision=row.r_precision,
         result_id=row.r_id,
         origin=row.r_origin,
-        label=votes.holding(standing, two=two),
-        votes=tuple(votes.votes_of(standing)) if two else (),
+        label=label_resolution.holding(standing, two=two),
+        votes=tuple(label_resolution.votes_of(standing)) if two else (),
         asks_two=two,
         labels=said,
         awaits=row.r_review_rank is not None,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists
 from sqlmodel import col, select
 
-from agent.store import specimens, trail
-from agent.store.journal import chunks
+from agent.store import audit_log, specimens
+from agent.store.file_states import chunks
 from agent.store.tables import (
     CampaignImageRow,
     LabelRow,
@@ -287,7 +287,7 @@ def pruned(
                 row.artefacts = {**row.artefacts, "original": False}
             session.add(row)
     facts = {"kind": kind, "count": len(public_ids), "ids": list(public_ids)}
-    trail.append(session, whose.site_id, at=at, actor="agent", act="pixels.pruned", facts=facts)
+    audit_log.append(session, whose.site_id, at=at, actor="agent", act="pixels.pruned", facts=facts)
 
 
 def set_legal_hold(
@@ -306,7 +306,9 @@ def set_legal_hold(
     session.add(row)
     act = "order.held" if hold else "order.released"
     facts = {"reason": reason} if reason else {}
-    trail.append(session, whose.site_id, at=at, actor=by, act=act, subject=row.number, facts=facts)
+    audit_log.append(
+        session, whose.site_id, at=at, actor=by, act=act, subject=row.number, facts=facts
+    )
     return row.number
 
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store import (
+    audit_log,
     belonging_checks,
     claim_checks,
     filing_checks,
     lost_seals,
     reported_results,
     seals,
-    trail,
 )
 from agent.store.odd_shapes import name_odd, sort_acts
-from agent.store.records import FACTS_SHA256
+from agent.store.quality_records import FACTS_SHA256
 from agent.store.site_scope import get_site
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.trail import TrailEntry
+    from agent.store.audit_log import TrailEntry
 
 COVERED_FROM = "trail.covered"
 """The act that says which rows were there before the audit log held their values."""
@@ -138,7 +138,7 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
         for row in coverage.values()
         if row.newest_id and row.name == "order"
     ]
-    notes += trail.clock_notes(session)
+    notes += audit_log.clock_notes(session)
     if uncovered := seals.find_uncovered(session):
         notes.append(uncovered)
     return RowChecks(tuple(faults), tuple(notes))
@@ -147,7 +147,7 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
 def _gather(session: Session) -> tuple[_Acts, list[str]]:
     """Return the acts, and a sentence for each that no version of this program wrote."""
     acts = _Acts()
-    return acts, sort_acts(trail.entries(session), partial(_sort_in, acts))
+    return acts, sort_acts(audit_log.entries(session), partial(_sort_in, acts))
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
@@ -164,7 +164,7 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == trail.SEPARATED:
+    elif act == audit_log.SEPARATED:
         acts.inherited = frozenset(facts["specifications"])
         acts.accounts = defaultdict(dict, facts["accounts"])
     else:
@@ -189,10 +189,10 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
 def find_covered(every: Session) -> dict[str, int]:
     """Return table → its newest row before the audit log held values; of a session of all sites."""
     covered: dict[str, int] = {}
-    for entry in trail.entries(every, act=COVERED_FROM):
+    for entry in audit_log.entries(every, act=COVERED_FROM):
         # A later migration covers further tables; of one table the first act counts.
         facts = entry.facts
-        covered = {key: facts[key] for key in facts if key != trail.SIGNED} | covered
+        covered = {key: facts[key] for key in facts if key != audit_log.SIGNED} | covered
     return covered
 
 
@@ -288,9 +288,9 @@ def _records(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow])
 
 def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the facts of a record as the audit log holds them, and as the row does."""
-    was = {key: v for key, v in entry.facts.items() if key not in {"record", trail.SIGNED}}
+    was = {key: v for key, v in entry.facts.items() if key not in {"record", audit_log.SIGNED}}
     if FACTS_SHA256 in was:
-        now = {key: facts.get(key) for key in was} | {FACTS_SHA256: trail.sha256_of(facts)}
+        now = {key: facts.get(key) for key in was} | {FACTS_SHA256: audit_log.sha256_of(facts)}
         return was, now
     if entry.act not in SHORTENED:
         was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
@@ -359,7 +359,7 @@ def _nights(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) 
                 yield f"{what}: is not in the trail"
         elif "sha256" in entry.facts:
             was = {"facts": entry.facts["sha256"], "frozen_at": entry.at}
-            now = {"facts": trail.sha256_of_text(row.facts), "frozen_at": row.frozen_at}
+            now = {"facts": audit_log.sha256_of_text(row.facts), "frozen_at": row.frozen_at}
             differs = list(_compare(what, entry, was, now))
             yield from differs or reported_results.find_differences(session, what, row.facts)
     for (day, revision, _), entry in left.items():
@@ -415,7 +415,7 @@ def _superseded(session: Session, acts: _Acts) -> Iterator[str]:
         if entry is None:
             yield f"{what}: that it is superseded by {superseded.get('by')} is not in the trail"
             continue
-        was = {key: value for key, value in entry.facts.items() if key != trail.SIGNED}
+        was = {key: value for key, value in entry.facts.items() if key != audit_log.SIGNED}
         yield from _compare(what, entry, {"superseded": was}, {"superseded": _plain(superseded)})
     for public_id, entry in left.items():
         yield f"field {public_id} (trail number {entry.id}) was deleted"

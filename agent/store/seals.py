@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import filing, lost_seals, trail
+from agent.store import audit_log, filing, lost_seals
 from agent.store.tables import CoverageRow, ResultRow, TrailRow
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
     Returns:
         How many those are.
     """
-    trail.lock(session)
+    audit_log.lock(session)
     lost = lost_seals.seal(session, site_id, at=at)
     filing.fill_missing(session, site_id, OLDER)
     session.flush()
@@ -59,7 +59,9 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
         (number or 0, filed) for number, filed in session.exec(wanted) if number not in covered
     ][:MOST]
     if open_rows:
-        trail.append(session, site_id, at=at, actor="agent", act=SEALED, facts=_facts_of(open_rows))
+        audit_log.append(
+            session, site_id, at=at, actor="agent", act=SEALED, facts=_facts_of(open_rows)
+        )
     return len(open_rows) + lost
 
 
@@ -104,7 +106,7 @@ def _whole(rows: Iterable[tuple[int, str]]) -> str:
 
 def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each sealed result that was deleted or filed again."""
-    for entry in list(trail.entries(session, act=SEALED)):
+    for entry in list(audit_log.entries(session, act=SEALED)):
         ids = _list_ids(entry.facts)
         if not ids:
             yield f"trail: number {entry.id} is no seal that can be read"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_
 from sqlmodel import col, func, select
 
-from agent.store import nights, results, sources
+from agent.store import nightly_reports, results, sources
 from agent.store.engine import reading
 from agent.store.site_scope import EVERY_SITE, bind
 from agent.store.sources import Whose
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.nights import NightRow
+    from agent.store.nightly_reports import NightRow
     from agent.store.sources import AgentSeen
 
 
@@ -93,7 +93,7 @@ def _seen(session: Session, site: SiteRow) -> SiteSeen:
     seen_at = select(func.max(col(AgentRow.seen_at))).where(AgentRow.site_id == site.id)
     return SiteSeen(
         name=site.name,
-        newest=nights.latest(session, whose, night) if night else None,
+        newest=nightly_reports.latest(session, whose, night) if night else None,
         waiting=waiting,
         waits_since=since,
         offline=tuple(sorted(session.exec(offline))),

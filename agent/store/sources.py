@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import select
 
-from agent.store import records
+from agent.store import quality_records
 from agent.store.numbers import number_key
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
@@ -158,7 +158,9 @@ def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHe
     if since is None or not now.online or back is None or back < since:
         return
     facts = {"since": since.isoformat(), "until": back.isoformat()}
-    records.append(session, whose.site_id, OUTAGE, now.name, by="agent", at=back, facts=facts)
+    quality_records.append(
+        session, whose.site_id, OUTAGE, now.name, by="agent", at=back, facts=facts
+    )
 
 
 def health(session: Session, whose: Whose) -> list[SourceHealth]:

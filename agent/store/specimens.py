@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import select
 
 from agent.errors import AgentError
-from agent.store import records, trail
+from agent.store import audit_log, quality_records
 from agent.store.engine import insert_for
 from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
 
@@ -86,7 +86,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
     """Find or make an order."""
     if row := find_order(session, whose, number):
         return row
-    released_after = records.find_newest_id(session, whose.site_id) or NO_RECORD
+    released_after = quality_records.find_newest_id(session, whose.site_id) or NO_RECORD
     values = {
         "site_id": whose.site_id,
         "number": number,
@@ -95,14 +95,14 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
         "facts": {RELEASED_AFTER: released_after},
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
-    trail.lock(session)  # before the row, as two agents may add two orders crosswise
+    audit_log.lock(session)  # before the row, as two agents may add two orders crosswise
     is_new = _there(session, OrderRow, values | blank)
     row = find_order(session, whose, number)
     if row is None:
         raise AgentError(f"order {number} could neither be found nor added")
     if is_new:
         facts = {"order": row.id, RELEASED_AFTER: released_after}
-        trail.append(
+        audit_log.append(
             session,
             whose.site_id,
             at=at,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
-from agent.store import trail
+from agent.store import audit_log
 from agent.store.statements import FILED, FROZEN, recompute
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow
 
@@ -21,7 +21,7 @@ def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each one that was changed, left out, added or is missing."""
     logged = {
         entry.facts["sha256"]: entry
-        for entry in trail.entries(session, act=FROZEN)
+        for entry in audit_log.entries(session, act=FROZEN)
         if entry.facts.get("sha256")
     }
     before: dict[int, str] = {}  # row id of the order → hash of its last statement
@@ -42,7 +42,7 @@ def find_differences(session: Session) -> Iterator[str]:
 
 
 def _faults(
-    row: StatementRow, order: str, entry: trail.TrailEntry | None, previous: str
+    row: StatementRow, order: str, entry: audit_log.TrailEntry | None, previous: str
 ) -> Iterator[str]:
     """Yield what is wrong with one row."""
     name = f"statement {row.number} of order {order}"
@@ -74,7 +74,7 @@ def _file_faults(session: Session) -> Iterator[str]:
     """Yield the rows of files that the audit log holds otherwise, or that are gone."""
     left = {
         (entry.facts.get("statement"), entry.facts.get("kind")): entry
-        for entry in trail.entries(session, act=FILED)
+        for entry in audit_log.entries(session, act=FILED)
     }
     wanted = select(StatementFileRow, StatementRow.sha256, StatementRow.number).join(
         StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_
 from sqlmodel import col, select
 
-from agent.store import specimens, trail
+from agent.store import audit_log, specimens
 from agent.store.engine import reading, writing
-from agent.store.journal import chunks
+from agent.store.file_states import chunks
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Statements:
         text = to_canonical(new.document)
         sha256 = recompute(text)
         with writing(self._engine) as session:
-            trail.lock(session)
+            audit_log.lock(session)
             order = specimens.find_order(session, self._whose, new.order)
             if order is None or order.id is None:
                 return ""
@@ -275,7 +275,7 @@ class Statements:
     def add_files(self, statement: FrozenStatement, files: Sequence[StatementFile]) -> bool:
         """Write down the files that were made of a statement; False where another agent has."""
         with writing(self._engine) as session:
-            trail.lock(session)
+            audit_log.lock(session)
             known = select(StatementFileRow.id).where(StatementFileRow.statement_id == statement.id)
             if session.exec(known).first() is not None:
                 return False
@@ -308,7 +308,7 @@ class Statements:
 
     def acts_after(
         self, number: int, *, subjects: Collection[str], acts: Collection[str]
-    ) -> list[trail.TrailEntry]:
+    ) -> list[audit_log.TrailEntry]:
         """Return the acts after a row of the audit log, oldest first.
 
         Args:
@@ -318,7 +318,7 @@ class Statements:
         """
         wanted = or_(col(TrailRow.subject).in_(subjects), col(TrailRow.act).in_(acts))
         with reading(self._engine) as session:
-            return list(trail.entries(session, after=number, where=wanted))
+            return list(audit_log.entries(session, after=number, where=wanted))
 
     def problems(self) -> list[str]:
         """Hold every statement against its hash, the one before it and the audit log.
@@ -354,7 +354,7 @@ class Statements:
     def _remember(
         self, session: Session, at: datetime, act: str, order: str, facts: Mapping[str, object]
     ) -> None:
-        trail.append(
+        audit_log.append(
             session,
             self._whose.site_id,
             at=at,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
-from agent.store.journal import State
+from agent.store.file_states import State
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ Events only make it faster; the listing of a folder decides.
 
 from __future__ import annotations
 
-from agent.watch.arrival import Facts, ListedFile
-from agent.watch.bell import EventListener
+from agent.watch.file_types import EXTENSIONS, Kind, classify_name, locate, to_text
+from agent.watch.fs_events import EventListener
+from agent.watch.listed_file import Facts, ListedFile
 from agent.watch.listing import find_facts
-from agent.watch.names import EXTENSIONS, Kind, classify_name, locate, to_text
-from agent.watch.provenance import Calibration, Provenance
-from agent.watch.settling import StabilityTracker
-from agent.watch.watched import SourceState, SourceWatcher, WatchResult
+from agent.watch.path_metadata import Calibration, Provenance
+from agent.watch.source_watcher import SourceState, SourceWatcher, WatchResult
+from agent.watch.stability import StabilityTracker
 
 __all__ = [
     "EXTENSIONS",

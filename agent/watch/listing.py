@@ -13,12 +13,12 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.watch.names import Kind, classify_name, is_junk_folder, locate, to_text
+from agent.watch.file_types import Kind, classify_name, is_junk_folder, locate, to_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.watch.arrival import Facts
+    from agent.watch.listed_file import Facts
 
 # FILE_ATTRIBUTE_OFFLINE, RECALL_ON_OPEN, RECALL_ON_DATA_ACCESS: the bytes are in a cloud.
 ELSEWHERE = 0x1000 | 0x40000 | 0x400000

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.web.access import is_this_pc_alone, refuse_strangers
     from agent.web.app import create_app
-    from agent.web.desk import Desk
-    from agent.web.inbox import SOURCE as INBOX_SOURCE
-    from agent.web.inbox import Inbox
-    from agent.web.lab import app_of
+    from agent.web.context import Desk
+    from agent.web.factory import app_of
+    from agent.web.uploads import SOURCE as INBOX_SOURCE
+    from agent.web.uploads import Inbox
 
 __all__ = [
     "INBOX_SOURCE",
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 _WHERE = {
-    "INBOX_SOURCE": ("inbox", "SOURCE"),
-    "Desk": ("desk", "Desk"),
-    "Inbox": ("inbox", "Inbox"),
-    "app_of": ("lab", "app_of"),
+    "INBOX_SOURCE": ("uploads", "SOURCE"),
+    "Desk": ("context", "Desk"),
+    "Inbox": ("uploads", "Inbox"),
+    "app_of": ("factory", "app_of"),
     "create_app": ("app", "create_app"),
     "is_this_pc_alone": ("access", "is_this_pc_alone"),
     "refuse_strangers": ("access", "refuse_strangers"),

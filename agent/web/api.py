@@ -17,17 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
 from agent.store import StoreFault, signed_by_program
-from agent.web import acts, metrics, ordering
-from agent.web.answers import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
-from agent.web.desk import LONGEST_NAME, find
-from agent.web.gate import may_undo_any, who_is
-from agent.web.inbox import LONGEST_VALUE, Busy, Empty
+from agent.web import decisions, metrics, orders
+from agent.web.authentication import may_undo_any, who_is
+from agent.web.context import LONGEST_NAME, find
+from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
+from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent.store import LabelView, MicrographView
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ SENT: dict[str, Any] = {
 """What FastAPI cannot read off `submit`: the body is the file, and any process data may be told."""
 
 
-def _text(description: str, longest: int = acts.LONGEST_WORD) -> Any:
+def _text(description: str, longest: int = decisions.LONGEST_WORD) -> Any:
     shape = {"type": "string", "minLength": 1, "maxLength": longest, "description": description}
     return WithJsonSchema(shape)
 
@@ -76,7 +76,7 @@ class DecisionIn(BaseModel):
         min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who decides."
     )
     code: Annotated[
-        str | None, _text("Structure code of the lab's taxonomy.", acts.LONGEST_CODE)
+        str | None, _text("Structure code of the lab's taxonomy.", decisions.LONGEST_CODE)
     ] = None
     strange: Annotated[str | None, _text("What kind of strange.")] = None
     unusable: Annotated[str | None, _text("Why it cannot be judged.")] = None
@@ -87,7 +87,7 @@ class DecisionIn(BaseModel):
     unsure: bool = Field(default=False, strict=True, description="The person is not sure.")
     comment: str = Field(
         "",
-        max_length=acts.LONGEST_COMMENT,
+        max_length=decisions.LONGEST_COMMENT,
         description="Needed where another decision holds: why it is corrected (else 422).",
     )
     viewing_s: float | None = Field(None, ge=0, lt=86_400, description="Looked for how long (s).")
@@ -156,7 +156,7 @@ def router(desk: Desk) -> APIRouter:
     def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
         find(desk, public_id)
-        decision = acts.read_decision(
+        decision = decisions.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
             by=_by(request, body.by),
@@ -168,7 +168,7 @@ def router(desk: Desk) -> APIRouter:
             origin="api",
         )
         told = "label_seen" in body.model_fields_set
-        number = acts.decide(
+        number = decisions.decide(
             desk, public_id, decision, label_seen=body.label_seen if told else "any"
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
@@ -176,7 +176,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/micrographs/{public_id}/undo", status_code=201, response_model=Decided)
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Take the decision that holds back, by a row of its own."""
-        number = acts.undo(
+        number = decisions.undo(
             desk, public_id, by=_by(request, body.by), any_ones=may_undo_any(request)
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
@@ -189,7 +189,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/orders/{number:path}", response_model=Order)
     def order(number: str) -> dict[str, Any]:
         """Say what is known of one order."""
-        return ordering.document(desk, number)
+        return orders.document(desk, number)
 
     @routes.get("/status")
     def status() -> dict[str, Any]:

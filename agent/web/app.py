@@ -18,14 +18,14 @@ import reports
 from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
-from agent.web import api, lineage, login, ordering, pages, pictures, places, rating
+from agent.web import api, images, login, models_page, orders, places, review_page, round_robin
 from agent.web import help as help_pages
-from agent.web.acts import Meanwhile, NotYours
-from agent.web.crowd import Crowd
-from agent.web.desk import Unknown
-from agent.web.gate import Gate
-from agent.web.guard import Guard
-from agent.web.spoken import Spoken
+from agent.web.authentication import Gate
+from agent.web.connection_limits import Crowd
+from agent.web.context import Unknown
+from agent.web.decisions import Meanwhile, NotYours
+from agent.web.locale_middleware import Spoken
+from agent.web.security import Guard
 from model import ModelError
 from reports import gettext as _
 from reports import marked
@@ -33,7 +33,7 @@ from reports import marked
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
     from reports import Language
 
 KINDS = {
@@ -86,12 +86,12 @@ def create_app(
     app.include_router(api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
-    app.include_router(pages.router(desk))
-    app.include_router(ordering.router(desk))
+    app.include_router(review_page.router(desk))
+    app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
-    app.include_router(pictures.router(desk))
-    app.include_router(rating.router(desk))
-    app.include_router(lineage.router(desk))
+    app.include_router(images.router(desk))
+    app.include_router(round_robin.router(desk))
+    app.include_router(models_page.router(desk))
     app.include_router(help_pages.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
@@ -108,7 +108,7 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
         if name not in reports.ASSETS:
             raise Unknown(name)
         kind = KINDS[name[name.rindex(".") :]]
-        return Response(reports.asset(name), media_type=kind, headers=pictures.FOR_GOOD)
+        return Response(reports.asset(name), media_type=kind, headers=images.FOR_GOOD)
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> Response:
@@ -121,7 +121,7 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
     @app.get("/reports/{name:path}", include_in_schema=False)
     def report(name: str) -> Response:
         if name in ("", "index.html") and not (desk.reports / "index.html").is_file():
-            return HTMLResponse(pages.message(desk, _("No report yet"), _(NO_REPORT)))
+            return HTMLResponse(review_page.message(desk, _("No report yet"), _(NO_REPORT)))
         named = REPORT_NAME.fullmatch(name or "index.html")
         path = desk.reports / (name or "index.html")
         if named is None or not path.is_file():
@@ -135,7 +135,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     def say(request: Request, code: int, title: str, sentence: str) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"detail": sentence}, code)
-        return HTMLResponse(pages.message(desk, title, sentence), code)
+        return HTMLResponse(review_page.message(desk, title, sentence), code)
 
     def unknown(request: Request, error: Exception) -> Response:
         said = getattr(error, "detail", NOTHING)

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 import reports
-from agent.web import memory
-from agent.web.desk import Unknown
+from agent.web import cookies
+from agent.web.context import Unknown
 from reports import HelpPage
 
 if TYPE_CHECKING:
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
 
 
 def router(desk: Desk) -> APIRouter:
@@ -25,7 +25,7 @@ def router(desk: Desk) -> APIRouter:
         query = " ".join(q[: reports.LONGEST_QUERY].split())
         page = HelpPage(
             desk.site,
-            memory.name_of(request),
+            cookies.name_of(request),
             reports.list_guide(),
             query=query,
             hits=reports.search_guide(query),
@@ -39,7 +39,7 @@ def router(desk: Desk) -> APIRouter:
         guide = reports.get_guide_page(name)
         page = HelpPage(
             desk.site,
-            memory.name_of(request),
+            cookies.name_of(request),
             reports.list_guide(),
             name=name,
             title=guide.title,

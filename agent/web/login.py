@@ -14,16 +14,16 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
-from agent import accounts
-from agent.night import local
-from agent.web import memory
-from agent.web.gate import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
+from agent import auth
+from agent.site_time import local
+from agent.web import cookies
+from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
 from reports import LoginPage, NamePage, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.store import Account
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
 
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600
@@ -48,7 +48,7 @@ class _Door:
     tries: Tries = field(default_factory=Tries)
     unknown: Tallies = field(default_factory=Tallies)
     browsers: Tallies = field(default_factory=Tallies)
-    check: accounts.PasswordCheck = field(default_factory=accounts.PasswordCheck)
+    check: auth.PasswordCheck = field(default_factory=auth.PasswordCheck)
 
 
 def _give_login(routes: APIRouter, desk: Desk) -> None:
@@ -72,10 +72,10 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         if not door.tries.take(address, at=at):
             page = _page(desk, request, name=name, then=then, wrong=_(WAIT_ADDRESS))
             return HTMLResponse(page, 429)
-        browser = accounts.hash_token(request.cookies.get(DEVICE, "") or "none")
+        browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
             account, wrong = _checked(desk, door, name, password, browser)
-        except accounts.Busy:
+        except auth.Busy:
             door.tries.give_back(address)
             page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
             return HTMLResponse(page, 503, {"Retry-After": "5"})
@@ -88,7 +88,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
     @routes.post("/logout")
     def go(request: Request) -> Response:
         if cookie := request.cookies.get(COOKIE):
-            desk.store.accounts.end(accounts.hash_token(cookie), at=desk.now())
+            desk.store.accounts.end(auth.hash_token(cookie), at=desk.now())
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(COOKIE)
         return answer
@@ -100,16 +100,16 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
         then = local_path(request.query_params.get("then", ""))
         if who_is(request):
             return RedirectResponse(f"/login?then={quote(then, safe='')}", 303)
-        page = NamePage(desk.site, memory.name_of(request), then, "/review/name", (), "")
+        page = NamePage(desk.site, cookies.name_of(request), then, "/review/name", (), "")
         return HTMLResponse(reports.render_name(page))
 
     @routes.post("/review/name")
     def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
-        if wrong := memory.wrong_name(by):
+        if wrong := cookies.wrong_name(by):
             page = NamePage(desk.site, by, local_path(then), "/review/name", (), wrong)
             return HTMLResponse(reports.render_name(page), 422)
         answer = RedirectResponse(local_path(then), 303)
-        memory.keep(answer, memory.NAME, by.strip())
+        cookies.keep(answer, cookies.NAME, by.strip())
         return answer
 
 
@@ -128,7 +128,7 @@ def _checked(
         accounts.Busy: Too many passwords are being checked.
     """
     known, at = desk.store.accounts, desk.now()
-    name = accounts.spelled(name)
+    name = auth.spelled(name)
     tried = known.begin_try(name, browser=browser, at=at)
     account, locked = tried.account, tried.locked_until
     if account is None:
@@ -148,14 +148,14 @@ def _checked(
 def _shown(name: str) -> str:
     # What was typed may be anything; the trail keeps what can be shown of it.
     kept = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
-    return kept[: accounts.LONGEST_NAME]
+    return kept[: auth.LONGEST_NAME]
 
 
 def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Response:
     if before := request.cookies.get(COOKIE):
-        desk.store.accounts.end(accounts.hash_token(before), at=desk.now())
-    token = accounts.new_token()
-    desk.store.accounts.begin(account.name, cookie=accounts.hash_token(token), at=desk.now())
+        desk.store.accounts.end(auth.hash_token(before), at=desk.now())
+    token = auth.new_token()
+    desk.store.accounts.begin(account.name, cookie=auth.hash_token(token), at=desk.now())
     answer = RedirectResponse(local_path(then), 303)
     secure = request.url.scheme == "https"
     answer.set_cookie(

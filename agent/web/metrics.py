@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
 
 MEASURES = "metrics.prom"
 """File of the data folder into which the agent lays its numbers."""

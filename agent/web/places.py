@@ -12,23 +12,23 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent import pictures
 from agent.errors import WrongUse
-from agent.night import build_reported_micrograph
+from agent.nightly import build_reported_micrograph
 from agent.orders.permissions import require_lead
 from agent.store.places import BELONGS, DIFFERENT
-from agent.web.acts import LONGEST_WORD
-from agent.web.desk import Unknown, find, order_rules
-from agent.web.memory import decides, name_of
-from agent.web.pictures import crop_of, jpeg
+from agent.web.context import Unknown, find, order_rules
+from agent.web.cookies import decides, name_of
+from agent.web.decisions import LONGEST_WORD
+from agent.web.images import crop_of, jpeg
 from reports import Picture, PlaceLink, PlaceSidePicture, PlacesPage, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.orders.facts import SpecimenFacts
+    from agent.orders.specimen_facts import SpecimenFacts
     from agent.store import MicrographView, PlacePair
     from agent.store.places import PlaceSide
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
 
 SHOWN_PX = 1000
 NOT_KNOWN = marked("these two micrographs are not known to share a place")

@@ -14,7 +14,7 @@ from reports import Link, statement_time
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from agent.web.desk import Desk
+    from agent.web.context import Desk
 
 TYPES = {PDF: "application/pdf", JSON: "application/json"}
 

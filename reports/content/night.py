@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reports.content.card import Card, Row
+    from reports.content.components import Fact, Link, Picture, Tone
+    from reports.content.micrograph import Card, Row
     from reports.content.models import FlipCard
-    from reports.content.parts import Fact, Link, Picture, Tone
 
 
 @dataclass(frozen=True, slots=True)

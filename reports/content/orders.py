@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content.parts import Fact, Link, Picture, Tone
+    from reports.content.components import Fact, Link, Picture, Tone
 
 
 @dataclass(frozen=True, slots=True)

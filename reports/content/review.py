@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content.card import Card, Decision
-    from reports.content.parts import Fact, Link, Picture, Tone
+    from reports.content.components import Fact, Link, Picture, Tone
+    from reports.content.micrograph import Card, Decision
 
 
 @dataclass(frozen=True, slots=True)

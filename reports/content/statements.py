@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content.parts import Fact, Table, Tone
+    from reports.content.components import Fact, Table, Tone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Print the tables by which `agent/imaging/belief.py` believes a region, fitted anew.
+"""Print the tables by which `agent/imaging/specimen/log_odds.py` believes a region, fitted anew.
 
     python tests/bench/border_weights.py --keep FOLDER
 
@@ -30,11 +30,11 @@ from drawn_border import mounted
 from drawn_graphics import as_jpeg
 from drawn_steel import soft_noise
 
-from agent.imaging.belief import FEATURES, QUICK_FEATURES
-from agent.imaging.cells import Cells, compute_cells, grid_shape
 from agent.imaging.crop import _mask_graphics
-from agent.imaging.micron_bar import find_graphics
-from agent.imaging.outside import find_largest_part, iter_candidates, region_features
+from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.specimen.grid import Cells, compute_cells, grid_shape
+from agent.imaging.specimen.log_odds import FEATURES, QUICK_FEATURES
+from agent.imaging.specimen.segmentation import find_largest_part, iter_candidates, region_features
 
 SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Of the candidates below each node of a table."""

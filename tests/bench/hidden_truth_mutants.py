@@ -19,20 +19,20 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from agent import process_data
 from agent.orders import (
     applicable_specification,
     assessment,
     automatic_conformity,
     conformity,
     evidence,
-    facts,
     field_facts,
     instrument_failures,
     instrument_holds,
-    keys,
     permissions,
     places,
     specification_history,
+    specimen_facts,
 )
 from agent.store import order_claims, order_lists, orders, specimens
 
@@ -142,7 +142,7 @@ def sum_of_all(session: Any, row: Any, claim: Any, *_: Any, **__: Any) -> None:
 
 OF_THE_REPLACED = conformity._of_the_replaced
 CONTRADICTED, LABELS = evidence.contradicted, field_facts._labels
-SPANS, KEYS_OF = instrument_failures.Failure.spans, keys.keys_of
+SPANS, KEYS_OF = instrument_failures.Failure.spans, process_data.keys_of
 WITH_WAITING = assessment._with_waiting
 BUILD_FIELD = field_facts.build_field_facts
 
@@ -200,7 +200,8 @@ def mutants() -> dict[str, list[Target]]:
             (instrument_failures.Failure, "spans", until_a_good_check)
         ],
         "keys that contradict each other are no doubt": [
-            (keys, "keys_of", without_conflict), (hidden_world, "keys_of", without_conflict),
+            (process_data, "keys_of", without_conflict),
+            (hidden_world, "keys_of", without_conflict),
         ],
         "a copy under another name is no doubt": [(orders.Orders, "_tear", sum_of_all),
                                                   (order_claims, "add", nothing)],
@@ -211,7 +212,9 @@ def mutants() -> dict[str, list[Target]]:
         "what is unlike the reference images counts": [
             (field_facts, "build_field_facts", not_awaiting)
         ],
-        "automatic conformity covers old results": [(facts.Allowance, "covers_time", true)],
+        "automatic conformity covers old results": [
+            (specimen_facts.Allowance, "covers_time", true)
+        ],
         "automatic conformity covers every bundle": [
             (automatic_conformity, "refuse_field", blank), (conformity, "refuse_field", blank),
         ],

@@ -32,7 +32,7 @@ from overlays import burnt
 from agent.errors import FileError
 from agent.imaging import crop
 from agent.imaging.crop import _find_largest_rectangle
-from agent.imaging.read import Micrograph, read
+from agent.imaging.readers.read import Micrograph, read
 
 LEAST_PX = 300  # of a side that is left above the graphics of a real image
 TWO_BARS = {"instantscale_1pass_x300.tif"}  # beside the one that the manifest names

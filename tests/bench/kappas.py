@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.roundrobin.coefficients import (
+from agent.roundrobin.agreement_coefficients import (
     cohen,
     cohen_chance,
     fleiss_chance,

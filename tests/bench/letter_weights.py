@@ -1,4 +1,4 @@
-"""Print the weights by which `agent/imaging/letters.py` believes a row of letters, fitted anew.
+"""Print the weights of rows of letters, `agent/imaging/scale_bar/text_rows.py`, fitted anew.
 
     python tests/bench/letter_weights.py 300
 
@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn import draw
 
 from agent.imaging.boxes import within
-from agent.imaging.letters import LOOKS, iter_letter_rows
-from agent.imaging.lines import compute_planes
+from agent.imaging.scale_bar.lines import compute_planes
+from agent.imaging.scale_bar.text_rows import LOOKS, iter_letter_rows
 
 FIRST = 4000
 RIDGE = 0.01

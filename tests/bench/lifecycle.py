@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_lab import past, twin_of, write_labelled
 
 from agent import settings as settings_of
-from agent.retrain import delete_leftovers, get_bundle, list_bundles
+from agent.bundle_registry import delete_leftovers, get_bundle, list_bundles
+from agent.service.composition import CurrentBundle, open_store
+from agent.service.data_folder import clock
 from agent.service.lock import TeachLock
-from agent.service.place import clock
-from agent.service.workplace import CurrentBundle, open_store
 from model import ModelError, verify_bundle
 
 SETTINGS = (

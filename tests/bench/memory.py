@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 
 from agent.imaging.crop import crop
-from agent.imaging.read import read
+from agent.imaging.readers.read import read
 
 FORMS = {
     "grey 8": ("grey", {}),

@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of, minutes
 
 from agent.archive import Archive
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.web import create_app
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from model import Example, Field, TrainingConfig, default_taxonomy, folds
 from model.experiments.run import run
 from model.experiments.tables import Result, as_json, as_markdown, compare_results

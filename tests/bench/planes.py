@@ -24,9 +24,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.demo.drawing import draw_micrograph
-from agent.imaging.alignment import LEAST_LIKE, ReducedPlane, find_other_places, measure_likeness
-from agent.imaging.stack import compute_sharpness
+from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.imaging.readers.alignment import (
+    LEAST_LIKE,
+    ReducedPlane,
+    find_other_places,
+    measure_likeness,
+)
+from agent.imaging.readers.z_stack import compute_sharpness
 from model import upper_bound
 
 if TYPE_CHECKING:

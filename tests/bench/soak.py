@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 import psutil
 
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 
 PORT = 8795
 SAMPLE_S = 30.0

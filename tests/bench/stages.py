@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from agent.archive import Archive
-from agent.demo.drawing import draw_micrograph
+from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging import crop
-from agent.imaging.facts import crop_to_json
-from agent.imaging.page import Limits
-from agent.imaging.read import read
+from agent.imaging.crop_json import crop_to_json
+from agent.imaging.readers.page import Limits
+from agent.imaging.readers.read import read
 from agent.pipeline import maps_of
 from agent.store import Finding, Store
 from agent.triage import Policy, triage

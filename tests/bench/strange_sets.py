@@ -14,8 +14,8 @@ import numpy as np
 import other_drawing
 import third_drawing
 
-from agent.demo import drawing as demo_drawing
-from agent.demo import strange as demo_strange
+from agent.demo.synthetic import anomalies as demo_strange
+from agent.demo.synthetic import micrograph as demo_drawing
 from model.framing import Field
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.demo.drawing import TRAINED, draw_micrograph
+from agent.demo.synthetic.micrograph import TRAINED, draw_micrograph
 from agent.retrain import Collected, Demands, Outcome, retrain
 from model import Example, Field, default_taxonomy, quick_config, read_manifest, train, wilson
 

@@ -7,7 +7,7 @@ specimens of 1 to 8 fields that share their fate in part, three materials whose 
 night, 14 nights of which nothing comes. Two microscopes take 1 to 8 fields of their control
 specimen every night; half of the variance of brightness (normal) and of focus (log-normal) is the
 night's own and shared by its fields. All charts of a report share its false alarms, as in
-`agent.night.facts`.
+`agent.nightly.snapshot`.
 
 Each night multiplies either share by a factor of its own, log-normal with median 1; its logarithm
 has a standard deviation of 0, 0.5 or 1. Charts alarm of more than usual alone: a halved share is
@@ -24,9 +24,15 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from agent.night.individuals import average_by_night, chart, is_ready
-from agent.night.standing import ControlValue
-from agent.night.trends import MEASURES, Tally, compute_alarm_level, count_ready_charts, trends
+from agent.nightly.order_status import ControlValue
+from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
+from agent.nightly.spc.p_chart import (
+    MEASURES,
+    Tally,
+    compute_alarm_level,
+    count_ready_charts,
+    trends,
+)
 
 FIRST = date(2026, 1, 1)
 USUAL = {"strange": 0.02, "doubtful": 0.12}

@@ -33,16 +33,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab import Lab
 
-from agent import safekeeping
+from agent import maintenance
 from agent.archive import Archive
 from agent.errors import AgentError
-from agent.service.backing_up import list_own, settings_files, tend_backups
 from agent.service.copies import check_start, write_presence
-from agent.service.errands import fill_outbox
-from agent.service.ordering import take_lists
+from agent.service.jobs.backup import list_own, settings_files, tend_backups
+from agent.service.jobs.order_lists import take_lists
+from agent.service.jobs.outbound import fill_outbox
 from agent.service.problems import Problems
+from agent.service.report_scheduler import Nights
 from agent.service.resuming import resume
-from agent.service.scheduling import Nights
 from agent.settings import Settings, read
 from agent.store import Decision, StoreFault, schema, store_url
 
@@ -232,13 +232,13 @@ class Year:
 
     def _prune(self, at: datetime) -> None:
         archive = Archive(self.place / "data")
-        plans = safekeeping.plan(
+        plans = maintenance.plan(
             self.lab.store,
             archive,
             befores={"crops": at - timedelta(days=30)},
             statements_since=at - timedelta(days=365.25 * 15),
         )
-        safekeeping.prune(self.lab.store, plans, at=at, progress=lambda *_: None)
+        maintenance.prune(self.lab.store, plans, at=at, progress=lambda *_: None)
 
     def _round(self, now: datetime) -> None:
         """Do what the service does by itself; a fault there is a problem and no crash."""
@@ -266,7 +266,7 @@ class Year:
     def _move(self, now: datetime) -> None:
         """Bring the lab to another PC."""
         file = self.work / "moved.zip"
-        safekeeping.back_up(
+        maintenance.back_up(
             self.lab.store,
             self.place / "data",
             file,
@@ -290,7 +290,7 @@ class Year:
 
     def _put_back(self, file: Path, now: datetime) -> None:
         folder = self.place / "data"
-        restored = safekeeping.restore(
+        restored = maintenance.restore(
             file,
             url=store_url(folder),
             folder=folder,

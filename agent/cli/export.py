@@ -1,0 +1,284 @@
+"""`agent export`: what is known, for a spreadsheet or another program."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import date, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path  # noqa: TC003 - Typer reads it
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import typer
+
+from agent.cli.app import app, settings_of, store_of
+from agent.cli.console import aside
+from agent.csv_export import write_csv
+from agent.errors import SetupError, WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TextIO
+
+    from agent.store import MicrographView, Store
+
+    Row = dict[str, Any]
+
+What = Literal["micrographs", "labels", "files", "trail"]
+Format = Literal["csv", "json", "parquet"]
+
+COLUMNS: dict[What, tuple[str, ...]] = {
+    "micrographs": ("criterion", "comment", "origin", "recipe"),
+    "labels": (
+        *("id", "sha256", "page", "label", "kind", "code", "strange_kind", "why", "criterion"),
+        *("unsure", "comment", "by", "at", "viewing_s", "blind", "bulk", "origin", "result_seen"),
+        *("supersedes", "undone", "model_code"),
+    ),
+    "files": (
+        *("path", "paths", "sha256", "size_bytes", "source", "state", "reason", "attempts"),
+        *("first_seen_at", "done_at", "duplicate_of", "code", "next_try_at"),
+    ),
+    "trail": (
+        *("number", "at", "site", "actor", "act", "subject", "facts", "sha256"),
+        *("origin", "account", "proof", "meaning", "os_user", "address"),
+    ),
+}
+"""Of a table, whatever its first row happens to have; micrographs have those of a night first."""
+BATCH = 10_000
+KINDS = {
+    **dict.fromkeys(("page", "size_min", "size_max", "size_bytes", "attempts"), "int64"),
+    **dict.fromkeys(("label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"),
+    **dict.fromkeys(("probability", "p_value", "um_per_px", "viewing_s"), "float64"),
+    **dict.fromkeys(("strange", "blind", "bulk", "undone", "unsure"), "bool_"),
+}
+"""Columns of a table that are no text: the same in every batch, also where the first is empty."""
+
+
+@app.command()
+def export(  # noqa: PLR0917 - each is an option of the command
+    context: typer.Context,
+    what: Annotated[What, typer.Argument(help="What to write out.")] = "micrographs",
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Else by the file's name; json: an object per line."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; without it: stdout.")] = None,
+    order: Annotated[str | None, typer.Option(help="Only micrographs of this order.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="Only from this day on.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Only up to this day.")
+    ] = None,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(help="CSV as a spreadsheet with German settings opens it: semicolons, 0,12."),
+    ] = False,
+) -> None:
+    """Write out what is known."""
+    write = _writer(form or _form_of(out), _columns(what), spreadsheet=spreadsheet)
+    settings = settings_of(context)
+    zone = settings.site.time_zone
+    after, until = _day(first, "--from", zone), _day(last, "--to", zone, days=1)
+
+    def wanted(view: MicrographView) -> bool:
+        return (
+            (order is None or view.process_data.get("order") == order)
+            and (source is None or view.source == source)
+            and (after is None or view.done_at >= after)
+            and (until is None or view.done_at < until)
+        )
+
+    with store_of(settings) as store:
+        views = (view for view in store.micrographs() if wanted(view))
+        rows: dict[str, Callable[[], Iterator[Row]]] = {
+            "micrographs": lambda: _micrographs(views, zone),
+            "labels": lambda: _labels(views),
+            "files": lambda: _files(store),
+            "trail": lambda: _trail(store),
+        }
+        count = write(rows[what](), out)
+    aside.print(f"{count} rows written{f' to {out}' if out else ''}", markup=False)
+
+
+def _form_of(out: Path | None) -> Format:
+    known: dict[str, Format] = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+    return known.get(out.suffix.lower(), "csv") if out else "csv"
+
+
+def _day(text: str | None, option: str, zone: str, *, days: int = 0) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        begun = date.fromisoformat(text) + timedelta(days=days)
+    except ValueError as error:
+        raise WrongUse(f"{option}: write a day like 2026-11-24, not {text!r}.") from error
+    return datetime.combine(begun, time.min, ZoneInfo(zone))
+
+
+def _columns(what: What) -> tuple[str, ...]:
+    if what != "micrographs":
+        return COLUMNS[what]
+    from agent.nightly import micrograph_rows  # noqa: PLC0415 - `agent --help` answers without
+
+    return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
+
+
+# --- the rows -----------------------------------------------------------------------------------
+
+
+def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
+    from agent.nightly.micrograph_rows import build_record  # noqa: PLC0415
+    from agent.nightly.snapshot import build_reported_micrograph  # noqa: PLC0415 - `agent --help` answers without
+
+    for view in views:
+        label, row = view.label, build_record(build_reported_micrograph(view), zone)
+        del row["size"]  # size_min and size_max say it; a spreadsheet takes 9-10 for a date
+        yield {
+            **row,
+            "criterion": label.criterion if label else None,
+            "comment": label.comment if label else None,
+            "origin": view.origin,
+            "recipe": view.recipe,
+        }
+
+
+def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
+    """Give every decision, also those that were taken back or superseded."""
+    for view in views:
+        for label in view.labels:
+            yield {
+                "id": view.id,
+                "sha256": view.sha256,
+                "page": view.page,
+                "label": label.id,
+                "kind": label.kind,
+                "code": label.code,
+                "strange_kind": label.strange_kind,
+                "why": label.why,
+                "criterion": label.criterion,
+                "unsure": label.unsure,
+                "comment": label.comment,
+                "by": label.by,
+                "at": label.at.isoformat(),
+                "viewing_s": label.viewing_s,
+                "blind": label.blind,
+                "bulk": label.bulk,
+                "origin": label.origin,
+                "result_seen": label.result_seen,
+                "supersedes": label.supersedes,
+                "undone": label.undone,
+                "model_code": view.structure_code,
+            }
+
+
+def _files(store: Store) -> Iterator[Row]:
+    for fate in store.files():
+        yield fate.as_json()
+
+
+def _trail(store: Store) -> Iterator[Row]:
+    from agent.store import SIGNED  # noqa: PLC0415 - `agent --help` answers without
+
+    for entry in store.trail():
+        signed = entry.facts.get(SIGNED) or {}
+        yield {
+            "number": entry.id,
+            "at": entry.at.isoformat(),
+            "site": entry.site,
+            "actor": entry.actor,
+            "act": entry.act,
+            "subject": entry.subject,
+            "facts": entry.facts,
+            "sha256": entry.sha256,
+            "origin": signed.get("kind"),
+            **{name: signed.get(name) for name in COLUMNS["trail"][-5:]},
+        }
+
+
+# --- the forms ----------------------------------------------------------------------------------
+
+
+def _writer(
+    form: Format, columns: tuple[str, ...], *, spreadsheet: bool
+) -> Callable[[Iterator[Row], Path | None], int]:
+    if form == "parquet":
+        return lambda rows, out: _parquet(rows, columns, out)
+    if form == "json":
+        return lambda rows, out: _text(rows, out, _json)
+    return lambda rows, out: _text(
+        rows, out, lambda rows, file: write_csv(file, columns, rows, spreadsheet=spreadsheet)
+    )
+
+
+def _text(
+    rows: Iterator[Row], out: Path | None, write: Callable[[Iterator[Row], TextIO], int]
+) -> int:
+    if out is None:
+        return write(rows, sys.stdout)
+
+    def fill(part: Path) -> int:
+        # utf-8-sig: without the mark a spreadsheet reads µ as two strange letters.
+        encoding = "utf-8-sig" if out.suffix.lower() == ".csv" else "utf-8"
+        with part.open("w", encoding=encoding, newline="") as file:
+            return write(rows, file)
+
+    return _whole(out, fill)
+
+
+def _whole(path: Path, fill: Callable[[Path], int]) -> int:
+    """Write beside the name and rename, so that nobody reads half of it.
+
+    Raises:
+        WrongUse: It cannot be written there.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        count = fill(part)
+        part.replace(path)
+    except OSError as error:
+        raise WrongUse(f"{path}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _json(rows: Iterator[Row], file: TextIO) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        count += 1
+    return count
+
+
+def _parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) -> int:
+    if out is None:
+        raise WrongUse("--format parquet: say the file with --out NAME.parquet.")
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise SetupError(
+            "Parquet needs the extra: pip install 'martensight[parquet]'; CSV and JSON do not."
+        ) from error
+
+    def fill(part: Path) -> int:
+        count = 0
+        schema = pa.schema([(name, getattr(pa, KINDS.get(name, "string"))()) for name in columns])
+        with parquet.ParquetWriter(part, schema) as writer:
+            while batch := [_flat(row) for row in islice(rows, BATCH)]:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                count += len(batch)
+        return count
+
+    return _whole(out, fill)
+
+
+def _flat(row: Row) -> Row:
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+        for name, value in row.items()
+    }

@@ -1,0 +1,64 @@
+"""`agent report`: write one night's page."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import typer
+
+from agent.cli.app import app, settings_of, store_of
+from agent.cli.console import echo, progress
+from agent.errors import WrongUse
+
+
+def _night(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise WrongUse(f"--date: write a day like 2026-11-24, not {text!r}.") from error
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    night: Annotated[
+        str | None,
+        typer.Option("--date", metavar="YYYY-MM-DD", help="Which night; else the running one."),
+    ] = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(help="Gather the facts anew, as a recorded revision; else a night stays."),
+    ] = False,
+) -> None:
+    """Write one night's report page, with its data beside it."""
+    from agent import log  # noqa: PLC0415
+    from agent.archive import Archive  # noqa: PLC0415 - `agent --help` answers without them
+    from agent.lab_context import reports_folder  # noqa: PLC0415
+    from agent.nightly import night_settings, write_report  # noqa: PLC0415
+    from agent.site_time import compute_night_end, night_of  # noqa: PLC0415
+
+    settings = settings_of(context)
+    log.set_up(level=settings.log.level)
+    now = datetime.now(UTC)
+    with store_of(settings) as store:
+        lab = night_settings(settings, store, now=now)
+        running = night_of(now, lab.at, lab.zone)
+        wanted = _night(night) if night else running
+        if wanted > running:
+            raise WrongUse(f"--date: the night {wanted} has not begun; {running} is running.")
+        if refresh and compute_night_end(wanted, lab.at, lab.zone) > now:
+            raise WrongUse(f"--refresh: the night {wanted} is still running; it is never frozen.")
+        with progress("drawn", 100) as advance:
+            written = write_report(
+                store,
+                Archive(settings.store.folder),
+                reports_folder(settings.store.folder, store),
+                wanted,
+                lab,
+                now=now,
+                refresh=refresh,
+                on_drawn=lambda done, of: advance(done * 100 // of),
+            )
+    echo(written.summary.headline, err=True)
+    echo(str(written.path))

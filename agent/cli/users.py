@@ -1,0 +1,172 @@
+"""`agent users`: who may come in at the review page and the API, and what they may do there."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import app, settings_of, store_of
+from agent.cli.console import console, echo, print_json, table
+from agent.cli.signing import signed_store
+
+if TYPE_CHECKING:
+    from agent.store import Account
+
+users = typer.Typer(
+    name="users",
+    help="Who may come in at the review page and the API. The first account closes it to others.",
+    no_args_is_help=True,
+)
+app.add_typer(users)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As it stands in the trail.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; for the trail.")]
+Role = Annotated[
+    str,
+    typer.Option(
+        metavar="viewer|reviewer|lead|admin", help="Each may do what those before it may."
+    ),
+]
+FromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
+AT_THE_SHELL = "shell"
+"""Who acts where nobody is named: whoever may run commands on this PC."""
+
+
+@users.command()
+def add(
+    context: typer.Context,
+    name: Name,
+    role: Role = "reviewer",
+    by: By = "",
+    password_stdin: FromStdin = False,
+) -> None:
+    """Let a person in; asks for the password."""
+    from agent import auth  # noqa: PLC0415 - heavy
+
+    name, role = auth.checked_name(name), auth.checked_role(role)
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
+        store.accounts.add(
+            name, kind="person", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
+        )
+    console.print(f"{name} may come in as {role}.", markup=False)
+
+
+@users.command()
+def password(
+    context: typer.Context, name: Name, by: By = AT_THE_SHELL, password_stdin: FromStdin = False
+) -> None:
+    """Set a new password; whoever is logged in under the name has to log in again."""
+    from agent import auth  # noqa: PLC0415 - heavy
+
+    with store_of(settings_of(context)) as store:
+        hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
+        store.accounts.set_hash(name, hashed, by=by, at=_now())
+    console.print(f"{name} has a new password.", markup=False)
+
+
+@users.command()
+def role(
+    context: typer.Context,
+    name: Name,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, reviewer, lead or admin.")],
+    by: By = "",
+) -> None:
+    """Change what somebody may do."""
+    from agent import auth  # noqa: PLC0415 - heavy
+
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        store.accounts.set_role(name, auth.checked_role(role), by=signer or AT_THE_SHELL, at=_now())
+    console.print(f"{name} is {role} now.", markup=False)
+
+
+@users.command()
+def token(
+    context: typer.Context,
+    name: Name,
+    role: Role = "reviewer",
+    by: By = "",
+) -> None:
+    """Let a program in: makes a token and shows it this once."""
+    from agent import auth  # noqa: PLC0415 - heavy
+
+    name, role, made = (
+        auth.checked_name(name),
+        auth.checked_role(role),
+        auth.new_token(),
+    )
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        hashed = auth.hash_token(made)
+        store.accounts.add(
+            name, kind="program", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
+        )
+    echo(made)
+    echo("Send it with each request: Authorization: Bearer TOKEN. It is not kept.", err=True)
+
+
+@users.command()
+def disable(context: typer.Context, name: Name, by: By = AT_THE_SHELL) -> None:
+    """Let somebody no longer in, at once; what they did stays in the trail under their name."""
+    with store_of(settings_of(context)) as store:
+        store.accounts.disable(name, disabled=True, by=by, at=_now())
+    console.print(f"{name} may no longer come in.", markup=False)
+
+
+@users.command()
+def enable(context: typer.Context, name: Name, by: By = "") -> None:
+    """Let somebody in again."""
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        store.accounts.disable(name, disabled=False, by=signer or AT_THE_SHELL, at=_now())
+    console.print(f"{name} may come in again.", markup=False)
+
+
+@users.command("list")
+def list_all(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One object per account.")] = False,
+) -> None:
+    """List all accounts."""
+    with store_of(settings_of(context)) as store:
+        every = store.accounts.every()
+    if as_json:
+        for account in every:
+            print_json(_document(account))
+        return
+    if not every:
+        console.print("There are no accounts; everybody at this PC may review.")
+        return
+    rows = [(a.name, a.kind, a.role, _state(a)) for a in every]
+    table(("name", "kind", "role", "state"), rows)
+
+
+def _document(account: Account) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "kind": account.kind,
+        "role": account.role,
+        "state": _state(account),
+        "created_at": account.created_at.isoformat(),
+    }
+
+
+def _state(account: Account) -> str:
+    if account.disabled_at is not None:
+        return "disabled"
+    locked = account.locked_until is not None and account.locked_until > _now()
+    return "locked" if locked else "active"
+
+
+def _password(*, stdin: bool) -> str:
+    if stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return asked
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,197 @@
+"""`agent validate`: the record of what a bundle is worth on one material."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import console
+from agent.cli.app import DONE, SOME_FAILED, app, settings_of
+from agent.cli.evaluate import passing_archive
+from agent.cli.signing import os_user, signed_store
+from agent.cli.train import (
+    FolderArgument,
+    ManifestOption,
+    quiet,
+    say_unusable,
+)
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.labelled_import import Labelled, Listing, Unusable
+    from agent.orders.method_validation import Case
+    from agent.settings import Settings
+    from agent.triage import Policy
+    from model import Classifier, Example
+
+TOGETHER = 8
+
+
+@app.command()
+def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
+    context: typer.Context,
+    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Of the labelled images.")],
+    folder: FolderArgument,
+    manifest: ManifestOption = None,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who validates.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Validate the bundle at work on labelled micrographs of one material, and keep the record.
+
+    It says how often a part would have been called conforming falsely, per limit; a lead needs it
+    before the model alone may say so.
+    """
+    from agent import labelled_import  # noqa: PLC0415
+    from agent.orders import method_validation  # noqa: PLC0415
+    from agent.service.composition import load_bundle, policy_of  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    with signed_store(context, settings, by) as (store, signer):
+        name = store.current_bundle()
+        if name is None:
+            raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
+        classifier = load_bundle(settings, name)
+        listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
+        cases, unusable, seen = _cases(
+            settings, classifier, listing, policy_of(settings, classifier), folder.name
+        )
+        if not cases:
+            raise WrongUse(f"{folder}: nothing in it that {name} has not learned from.")
+        facts = method_validation.record_of(cases, classifier.taxonomy)
+        facts |= {"folder": str(folder.absolute()), "seen_in_training": seen}
+        number = method_validation.keep(
+            store, material, name, facts, by=signer or os_user(), at=datetime.now(UTC)
+        )
+    if as_json:
+        console.print_json({"record": number, "material": material, "bundle": name, **facts})
+    else:
+        _show(material, name, number, facts, most=settings.orders.max_false_conform)
+    say_unusable(unusable)
+    raise typer.Exit(SOME_FAILED if unusable else DONE)
+
+
+def _cases(
+    settings: Settings, classifier: Classifier, listing: Listing, policy: Policy, title: str
+) -> tuple[list[Case], list[Unusable], int]:
+    cases: list[Case] = []
+    unusable = list(listing.unusable)
+    waiting: list[tuple[Labelled, Example]] = []
+    seen = 0
+    with passing_archive(settings, classifier.learned_from) as crops:
+        titled = f"Validating {title}"
+        for file, examples in crops.each(listing.folder, listing.files, titled, unusable):
+            known = [e for e in examples if e.key in classifier.learned_from]
+            seen += len(known)
+            waiting += [(file, e) for e in examples if e not in known]
+            if len(waiting) >= TOGETHER:
+                cases += _judged(classifier, waiting, policy)
+                waiting = []
+        cases += _judged(classifier, waiting, policy)
+    return cases, unusable, seen
+
+
+def _judged(
+    classifier: Classifier, some: Sequence[tuple[Labelled, Example]], policy: Policy
+) -> list[Case]:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from agent.orders.method_validation import Case  # noqa: PLC0415
+    from agent.triage import Handling, Scope, triage  # noqa: PLC0415
+
+    # What a validation is to find out must not count against it: neither scope nor control share.
+    held = replace(policy, control_share=0.0, scope=Scope(), um_per_px_range=None)
+    fields = [example.load() for _, example in some]
+    cases = []
+    for (file, example), field, said in zip(some, fields, classifier.classify(fields), strict=True):
+        verdict = triage(
+            said,
+            sha256=example.key[:64],
+            um_per_px=field.um_per_px,
+            warnings=(),
+            material="",
+            policy=held,
+        )
+        cases.append(
+            Case(
+                specimen=example.group if file.process_data.get("specimen") else "",
+                true=example.code,
+                said=(*said.prediction_set, said.structure_code),
+                automatic=verdict.handling is Handling.AUTOMATIC,
+                process_data=file.process_data,
+                um_per_px=field.um_per_px,
+            )
+        )
+    return cases
+
+
+def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, most: float) -> None:
+    from agent.orders.method_validation import limit_states  # noqa: PLC0415
+
+    console.console.print(
+        f"Validation record {number}: {material}, bundle {bundle}, {facts['images']} images of "
+        f"{facts['specimens']} specimens, {facts['automatic']} would be handled automatically; "
+        f"{facts['seen_in_training']} seen in training were left out.",
+        markup=False,
+    )
+    if facts["alone"]:
+        console.console.print(
+            f"{facts['alone']} images name no specimen. They may be fields of one, so together "
+            "they count as one specimen: name order and specimen with --manifest CSV.",
+            markup=False,
+        )
+    states = {one.limit: one for one in limit_states(facts, most=most)}
+    console.table(
+        (
+            "limit",
+            "specimens that break it",
+            "called conforming",
+            "their images",
+            "other subtypes",
+            "95 % upper bound",
+            f"at most {most:.1%} is allowed",
+        ),
+        [
+            (
+                limit,
+                said["n"],
+                said["wrong"],
+                f"{said['images']['wrong']} of {said['images']['n']}",
+                _others(said),
+                _percent(said["bound95"]),
+                "reached" if states[limit].reaches else _lacking(said, most),
+            )
+            for limit, said in facts["limits"].items()
+            if limit in states
+        ],
+    )
+    if facts["um_per_px"]:
+        low, high = facts["um_per_px"]
+        console.console.print(f"scales: {low:.3g} to {high:.3g} µm per pixel", markup=False)
+    console.console.print(
+        f"switch it on, as a lead: agent spec automatic {material} --by NAME --reason TEXT",
+        markup=False,
+    )
+
+
+def _lacking(said: dict[str, Any], most: float) -> str:
+    """Return how many specimens of each kind a limit needs."""
+    from agent.orders.automatic_conformity import count_needed  # noqa: PLC0415
+
+    if not said["um_per_px"]:
+        return "no common range of scales"
+    wrong = max(said["wrong"], said["other_subtype"]["wrong"])
+    return f"needs {wrong} wrong of {count_needed(most, wrong)}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _others(said: dict[str, Any]) -> str:
+    other = said["other_subtype"]
+    return f"{other['wrong']} of {other['n']}" if other["n"] else ""

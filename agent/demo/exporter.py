@@ -1,0 +1,246 @@
+"""Export drawn micrographs as microscopes do: slowly, under temporary names, and with faults.
+
+The faults are those of a night: a truncated file, a letter called .tif, duplicate content. The
+agent must report them and continue.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import tifffile
+
+from agent.demo.synthetic.anomalies import KINDS
+from agent.demo.synthetic.micrograph import TRAINED, draw_micrograph
+from agent.demo.synthetic.scale_bar import STYLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.random import Generator
+
+    from agent.demo.synthetic.micrograph import Drawn
+
+FORMATS = ("tif", "png", "jpg", "bmp")
+MANNERS = ("renamed", "slowly", "at once")
+SCALES = {"500x": 0.20, "1000x": 0.10}
+"""Magnification → µm per pixel of the simulated camera."""
+FIELDS = 3
+"""Fields of one specimen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One micrograph to draw and write.
+
+    Args:
+        name: File name with extension.
+        code: Structure code.
+        seed: Its seed.
+        order: Its order.
+        specimen: Its specimen.
+        field: Its field.
+        magnification: A key of `SCALES`.
+        strange: Kind of anomaly, or "".
+    """
+
+    name: str
+    code: str
+    seed: int
+    order: str
+    specimen: str
+    field: int
+    magnification: str
+    strange: str = ""
+
+    def drawn(self, size: tuple[int, int], *, border: bool | None = None) -> Drawn:
+        """Draw the micrograph; fields of a specimen share their etch.
+
+        Args:
+            size: Width and height in pixels.
+            border: Whether the specimen's edge is in the field; None: random.
+        """
+        return draw_micrograph(
+            self.code,
+            seed=self.seed,
+            um_per_px=SCALES[self.magnification],
+            size=size,
+            strange=self.strange,
+            bar=STYLES[self.seed % len(STYLES)],
+            border=border,
+            specimen=int(self.order) * 100 + int(self.specimen),
+        )
+
+
+class Exported(NamedTuple):
+    """A file that the microscope has finished, or abandoned."""
+
+    name: str
+    strange: str
+    fault: str
+
+
+def encode(drawn: Drawn, extension: str) -> bytes:
+    """Encode a drawn micrograph as a file's bytes.
+
+    Args:
+        drawn: The micrograph.
+        extension: "tif" (with its resolution), "png", "jpg" or "bmp".
+    """
+    if extension == "tif":
+        per_cm = 10_000 / drawn.um_per_px
+        buffer = io.BytesIO()
+        tifffile.imwrite(
+            buffer,
+            drawn.pixels,
+            photometric="rgb",
+            compression="lzw",
+            resolution=(per_cm, per_cm),
+            resolutionunit="CENTIMETER",
+            software="Pretend Microscope 1.0",
+        )
+        return buffer.getvalue()
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, 92] if extension == "jpg" else []
+    fine, data = cv2.imencode(f".{extension}", drawn.pixels[..., ::-1], parameters)
+    if not fine:
+        raise ValueError(f"no picture can be written as .{extension}")
+    return bytes(data.tobytes())
+
+
+def plan_ordinary(
+    codes: Sequence[str], specimens: int, *, first_order: int, seed: int, fields: int = FIELDS
+) -> list[Picture]:
+    """Plan ordinary micrographs: every code on several specimens with several fields each.
+
+    Args:
+        codes: Structure codes.
+        specimens: Specimens per code.
+        first_order: Number of the first order; every code has a separate order.
+        seed: Of all random choices.
+        fields: Fields per specimen.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = []
+    for number, code in enumerate(codes):
+        order = str(first_order + number)
+        for specimen in range(1, specimens + 1):
+            magnification = _choose_magnification(code, rng)
+            for field in range(1, fields + 1):
+                extension = FORMATS[int(rng.choice(len(FORMATS), p=[0.4, 0.3, 0.25, 0.05]))]
+                pictures.append(
+                    Picture(
+                        name=f"{order}_{specimen:02d}_{field:02d}_{magnification}.{extension}",
+                        code=code,
+                        seed=int(rng.integers(1 << 31)),
+                        order=order,
+                        specimen=f"{specimen:02d}",
+                        field=field,
+                        magnification=magnification,
+                    )
+                )
+    return pictures
+
+
+def _choose_magnification(code: str, rng: Generator) -> str:
+    # As in practice, fine structures are examined at 1000x.
+    return "1000x" if rng.random() < (0.3 if code.endswith("9-10") else 0.08) else "500x"
+
+
+def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[Picture]:
+    """Plan anomalies: several of each kind, on otherwise ordinary fields."""
+    rng = np.random.default_rng(seed)
+    return [
+        Picture(
+            name=f"{order}_{number + 1:02d}_{turn + 1:02d}_500x.{'tif' if turn % 2 else 'png'}",
+            code=str(rng.choice(TRAINED)),
+            seed=int(rng.integers(1 << 31)),
+            order=str(order),
+            specimen=f"{number + 1:02d}",
+            field=turn + 1,
+            magnification="500x",
+            strange=kind,
+        )
+        for number, kind in enumerate(kinds)
+        for turn in range(each)
+    ]
+
+
+def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[Picture]:
+    """Plan the micrographs of one night: ordinary specimens with anomalies at random positions."""
+    base = 50_000 + 100 * (seed % 400)
+    ordinary = plan_ordinary(TRAINED, specimens, first_order=base, seed=seed)
+    strange = plan_anomalies(KINDS, strange_each, order=base + 50, seed=seed + 1)
+    every = np.random.default_rng(seed).permutation(len(ordinary) + len(strange))
+    both = [*ordinary, *strange]
+    return [both[index] for index in every]
+
+
+def export(
+    pictures: Sequence[Picture],
+    folder: Path,
+    *,
+    size: tuple[int, int],
+    pause_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Exported]:
+    """Export micrographs into a watched folder, then the faulty files of a night.
+
+    Args:
+        pictures: What to export, in this order.
+        folder: The watched folder.
+        size: Width and height of a picture in pixels.
+        pause_s: Pause in the middle of writing a file, in seconds.
+        sleep: Waits.
+
+    Yields:
+        Each file as soon as it is written.
+    """
+    for number, picture in enumerate(pictures):
+        content = encode(picture.drawn(size), picture.name.rpartition(".")[2])
+        _write(folder / picture.name, content, MANNERS[number % len(MANNERS)], pause_s, sleep)
+        yield Exported(picture.name, picture.strange, "")
+    stem, _, extension = pictures[0].name.rpartition(".")
+    copy = f"{stem} - copy.{extension}"
+    shutil.copyfile(folder / pictures[0].name, folder / copy)
+    yield Exported(copy, "", "the same content twice")
+    yield from _export_faulty(folder, pictures, size)
+
+
+def _export_faulty(
+    folder: Path, pictures: Sequence[Picture], size: tuple[int, int]
+) -> Iterator[Exported]:
+    order = pictures[0].order
+    whole = encode(pictures[0].drawn(size), "png")
+    accidents = {
+        f"{order}_90_01_500x.png": (whole[: len(whole) // 2], "never finished"),
+        f"{order}_91_01_500x.tif": (b"Dear colleague,\n" * 40, "a letter, no picture"),
+        f"{order}_92_01_500x.tif": (b"", "empty"),
+    }
+    for name, (content, fault) in accidents.items():
+        (folder / name).write_bytes(content)
+        yield Exported(name, "", fault)
+
+
+def _write(
+    path: Path, content: bytes, manner: str, pause_s: float, sleep: Callable[[float], None]
+) -> None:
+    if manner == "renamed":
+        temporary = path.with_name(f"~{path.name}.tmp")
+        temporary.write_bytes(content)
+        sleep(pause_s)
+        temporary.rename(path)
+    elif manner == "slowly":
+        with path.open("wb", buffering=0) as file:
+            for part in range(3):
+                piece = len(content) // 3 + 1
+                file.write(content[part * piece : (part + 1) * piece])
+                sleep(pause_s / 2)
+    else:
+        path.write_bytes(content)

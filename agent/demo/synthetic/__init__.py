@@ -1,0 +1,1 @@
+"""Drawn micrographs: steel, optics, anomalies, scale bar."""

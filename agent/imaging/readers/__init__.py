@@ -1,0 +1,1 @@
+"""Readers: files in, pixels with their metadata out."""

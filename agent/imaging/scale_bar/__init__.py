@@ -1,0 +1,1 @@
+"""Scale bar: find it, read its length, cut it off."""

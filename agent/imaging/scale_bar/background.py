@@ -1,0 +1,74 @@
+"""Extend boxes to the plain plate that a micron bar and its label are printed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.imaging.readers.channels import largest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+
+_REACH_PX = 40  # reach of the plate around a bar, or twice the height of bar and words
+_BLUR_PX = 3  # around letters, of JPEG
+_LEFT_OUT_PX = 8  # of letters that a text box may miss
+_OF_PAPER = 14  # grey values: spread of one colour after JPEG
+_FULL = 0.85  # share of a row that must be plate
+
+
+def extend_to_plate(pixels: NDArray[np.uint8], box: Box) -> Box:
+    """Return the box widened to its plate: one colour around it that ends on every side.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Bar and label, pixels.
+
+    Returns:
+        The wider box; the same box without a plate, or where the specimen itself is that even.
+    """
+    x0, y0, x1, y1 = box
+    reach = max(_REACH_PX, 2 * (y1 - y0))
+    left, top = max(0, x0 - reach), max(0, y0 - reach)
+    part = pixels[top : y1 + reach, left : x1 + reach].astype(np.float32)
+    inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    paper = np.median(get_rim(pixels, box, _BLUR_PX), axis=0)
+    like = largest(np.abs(part - paper.astype(np.float32))) <= _OF_PAPER
+    rows, columns = like[:, inside[1]].mean(axis=1) > _FULL, like[inside[0]].mean(axis=0) > _FULL
+    sides = [rows[: inside[0].start][::-1], columns[: inside[1].start][::-1]]
+    sides += [rows[inside[0].stop :], columns[inside[1].stop :]]
+    if any(len(side) == reach and side[_LEFT_OUT_PX:].all() for side in sides):
+        return box  # it has no end
+    up, before, down, after = (_count_plate_rows(side) for side in sides)
+    return (x0 - before, y0 - up, x1 + after, y1 + down)
+
+
+def _count_plate_rows(side: NDArray[np.bool_]) -> int:
+    """Return how many rows the plate continues outwards, skipping blurred or clipped letters."""
+    ends = [
+        skipped + int(np.argmin([*side[skipped:], False]))
+        for skipped in (_BLUR_PX, _LEFT_OUT_PX)
+        if len(side) > skipped and side[skipped]
+    ]
+    return max(ends, default=0)
+
+
+def get_rim(pixels: NDArray[np.uint8], box: Box, by: int) -> NDArray[np.int16]:
+    """Return the colours along the rim of a box.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box, pixels.
+        by: Offset of the rim, pixels; positive is outwards.
+
+    Returns:
+        (n, 3) int16.
+    """
+    x0, y0, x1, y1 = box
+    left, top = max(0, x0 - by), max(0, y0 - by)
+    right, foot = min(pixels.shape[1], x1 + by) - 1, min(len(pixels), y1 + by) - 1
+    rows, columns = pixels[[top, foot], left : right + 1], pixels[top : foot + 1, [left, right]]
+    return np.concatenate([rows.reshape(-1, 3), columns.reshape(-1, 3)]).astype(np.int16)

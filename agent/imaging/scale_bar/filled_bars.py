@@ -1,0 +1,126 @@
+# ruff: noqa: PLR2004 - shares of a block, measured on drawn ones
+"""Detect bars that are a filled block with the label written inside.
+
+A plate behind a label is not a bar: it ends about where the words end. A block counts only with a
+single row of words in its middle and room on both sides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from agent.imaging.scale_bar import ocr as labels
+from agent.imaging.scale_bar.lines import find_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+
+_STEP = 2  # search in every second row and column
+_STRAIGHT = 37  # columns: shortest straight top of a block
+_FULL = 215  # grey value of a drawn block in the plane where it is bright
+_MOST = 8  # blocks that are read
+
+
+def find_blocks(
+    pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]]
+) -> Iterator[tuple[Box, Box, labels.Length]]:
+    """Yield blocks that carry their length.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        planes: (h, w) uint8 each, graphics bright.
+
+    Yields:
+        Block, box of its words, and the length they state.
+    """
+    for block in _iter_filled(planes):
+        words = _find_words(pixels, block)
+        if words is None:
+            continue
+        lengths = labels.read_lengths([pixels], words)
+        if len(lengths) == 1 and (lengths[0].start, lengths[0].end) == (0.0, 1.0):
+            yield block, words, lengths[0]
+
+
+def _iter_filled(planes: list[NDArray[np.uint8]]) -> Iterator[Box]:
+    """Yield boxes with an unbroken rim that are as wide and low as a bar."""
+    height, width = planes[0].shape
+    count = 0
+    for plane in planes[:2]:
+        for x, y, w, h, area in _iter_straight_tops(plane, round(0.12 * height)):
+            low = 12 <= h <= 0.12 * height and max(40, 2.2 * h) <= w <= 0.6 * width
+            full = area >= 0.5 * w * h
+            inside = x > 0 and y > 0 and x + w < width - 1 and y + h < height - 1
+            if not (low and full and inside):
+                continue
+            box = _refine(plane, (x, y, x + w, y + h))
+            if box is not None and count < _MOST:
+                count += 1
+                yield box
+
+
+def _iter_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tuple[int, ...]]:
+    """Yield full parts with a straight top: x, y, width, height in pixels, area in pixels."""
+    full = cv2.inRange(plane[::_STEP], _FULL, 255)
+    begins = cv2.subtract(full[1:], full[:-1])
+    rows = cv2.reduce(begins, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] >= 255 * _STRAIGHT
+    if not rows.any():
+        return
+    straight, along = np.zeros_like(begins), np.ones((1, _STRAIGHT), np.uint8)
+    straight[rows] = cv2.morphologyEx(begins[rows], cv2.MORPH_OPEN, along)
+    for x, y, wide, _, _ in find_parts(straight).tolist():
+        left, top = max(0, x - 2 * _STEP) // _STEP * _STEP, y + 1
+        below = full[top : top + tallest // _STEP + 2, left : x + wide + 2 * _STEP : _STEP]
+        _, marks, stats, _ = cv2.connectedComponentsWithStats(below, connectivity=4)
+        mark = marks[0, marks.shape[1] // 2]
+        if mark:
+            x0, y0, w, h, area = (_STEP * stats[mark]).tolist()
+            yield left + x0, _STEP * top + y0, w, h, _STEP * area
+
+
+def _refine(plane: NDArray[np.uint8], box: Box) -> Box | None:
+    """Return the box refined to the pixel, or None if its rim has holes."""
+    x0, y0, x1, y1 = box
+    x0, x1 = (_find_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
+    y0, y1 = (
+        _find_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1))
+    )
+    block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs the outer pixels
+    rim = (block[0], block[-1], block[:, 0], block[:, -1])
+    if min(block.shape) < 10 or min(float(side.mean()) for side in rim) < 0.9:
+        return None
+    return (x0, y0, x1 + 1, y1 + 1)
+
+
+def _find_last(columns: NDArray[np.uint8], start: int, by: int) -> int:
+    """Return the last mostly full column from a start in one direction."""
+    at = start
+    while 0 <= at + by < columns.shape[1] and float(np.mean(columns[:, at + by] >= 128)) > 0.9:
+        at += by
+    return at
+
+
+def _find_words(pixels: NDArray[np.uint8], block: Box) -> Box | None:
+    """Return the box of a single row of words in the middle of a block, or None."""
+    x0, y0, x1, y1 = block
+    inner = pixels[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].astype(np.int16)
+    paper = np.median(inner.reshape(-1, 3), axis=0)
+    ink = np.abs(inner - paper).max(axis=2) > 100
+    columns, rows = np.flatnonzero(ink.any(axis=0)), np.flatnonzero(ink.any(axis=1))
+    if not columns.size or not 0.02 < float(ink.mean()) < 0.5:
+        return None
+    left, right, top, foot = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    wide, high = right - left, foot - top
+    room = min(left, ink.shape[1] - right)
+    centred = abs(left + right - ink.shape[1]) < 0.12 * ink.shape[1] + 4
+    alone = float(ink.mean(axis=1).max()) < 0.5 and wide >= 1.1 * high
+    if not centred or not alone or room < 0.6 * high or high < 0.3 * ink.shape[0]:
+        return None
+    return (int(x0 + 2 + left), int(y0 + 2 + top), int(x0 + 2 + right), int(y0 + 2 + foot))

@@ -1,0 +1,256 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Pair a length with the line it labels.
+
+A label belongs to the line that is near, has its ink, and is neither a stroke of it, nor a strip
+or an edge of its plate, nor half of a line that it breaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.imaging.boxes import Box, find_runs, overlap, union
+from agent.imaging.scale_bar.background import get_rim
+from agent.imaging.scale_bar.lines import (
+    are_alike,
+    compute_distance,
+    measure_colour,
+    measure_length,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.scale_bar.lines import Line
+    from agent.imaging.scale_bar.ocr import Length
+
+SAME = 0.02
+"""Relative difference below which two lengths are one."""
+_UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+_UNREAD = 2.0  # cost of words without a reliable length
+_LEADS = 1.0  # bonus of the line around which words were searched
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBar:
+    """A bar with its label.
+
+    Args:
+        line: The line with its ticks, pixels.
+        label_box: The words, or None.
+        line_px: The length that the label states, pixels.
+        label: "20 µm", or "".
+        um: The length in µm, or None.
+        contrast: Of the line to its surroundings, grey values.
+        ink: (r, g, b) of the line.
+        kind: Kind of the line.
+    """
+
+    line: Box
+    label_box: Box | None
+    line_px: float
+    label: str
+    um: float | None
+    contrast: float = 0.0
+    ink: tuple[float, ...] = ()
+    kind: str = "plain"
+
+    @property
+    def bbox(self) -> Box:
+        """The box around line and label."""
+        return self.line if self.label_box is None else union(self.line, self.label_box)
+
+
+def pair_lengths(
+    pixels: NDArray[np.uint8], lines: list[Line], lengths: list[tuple[Length, Box]]
+) -> FoundBar | None:
+    """Pair a length with the line it labels: near it, in its colour, not in its plate's.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        lines: Lines near the words; the first is the one around which words were searched.
+        lengths: Lengths with the boxes of their words.
+
+    Returns:
+        The likeliest bar, or None. It states a length only where its ends are reliable and its
+        scale is plausible.
+    """
+    best: tuple[float, FoundBar] | None = None
+    for length, place in lengths:
+        x0, y0, x1, y1 = place
+        if (
+            lines
+            and _is_too_short(lines[0], place)
+            and compute_distance(lines[0], place) is not None
+        ):
+            continue  # texture is in the box of the words: which line is theirs is unknown
+        # Bold words cover more than half of their box; a box may reach beyond their paper.
+        samples = (get_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
+        papers = [np.median(colours, axis=0) for colours in samples]
+        for line in lines:
+            for colour in _list_inks(pixels, line):
+                costs = [_compute_cost(pixels, line, colour, place, paper) for paper in papers]
+                cost = min((cost for cost in costs if cost is not None), default=None)
+                if cost is None:
+                    continue
+                cost -= _LEADS if line is lines[0] else 0.0
+                # What the line's ink runs on into hides where the line ends.
+                states = not _runs_on(pixels, line, colour) and is_believable(length, line)
+                cost += 0.0 if states else _UNREAD
+                if best is None or cost < best[0]:
+                    line_px = measure_length(pixels, line)
+                    states = states and _has_sure_ends(line, line_px)
+                    bar = FoundBar(
+                        line=line.box,
+                        label_box=place,
+                        line_px=line_px,
+                        label=length.words if states else "",
+                        um=length.um if states else None,
+                        contrast=line.contrast,
+                        ink=tuple(colour),
+                        kind=line.kind,
+                    )
+                    best = (cost, bar)
+    return None if best is None else best[1]
+
+
+def _has_sure_ends(line: Line, length_px: float) -> bool:
+    """Return whether a line without ticks has the same length by its colours as where detected."""
+    room = max(1.0, SAME * line.line_px)
+    return line.kind != "plain" or abs(length_px - line.line_px) <= room
+
+
+def is_believable(length: Length, line: Line) -> bool:
+    """Return whether a length gives a plausible scale: a pixel of 50 µm shows no structure."""
+    low, high = _UM_PER_PX
+    return length.um is not None and low <= length.um / max(1.0, line.line_px) <= high
+
+
+def _is_too_short(line: Line, place: Box) -> bool:
+    return line.width < 0.32 * (place[2] - place[0])
+
+
+def _compute_cost(
+    pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
+) -> float | None:
+    """Return the cost of pairing a line with a label, smaller is better; None: impossible."""
+    cost = compute_distance(line, place)
+    if cost is None or _is_too_short(line, place):
+        return None
+    if line.framed or are_alike(colour, paper, 40):
+        return None
+    if (
+        _is_rim(pixels, line, place, paper)
+        or _is_half(pixels, line, colour, place)
+        or _is_strip(line, place)
+    ):
+        return None
+    written = _is_written_in(pixels, place, colour, paper)
+    if not written and not line.exact:
+        return None
+    return cost + (0.0 if written else 0.4) - 0.15 * line.rank
+
+
+def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
+    """Return whether a line's ink continues beyond an end, so that it is part of something else."""
+    if line.kind != "plain":
+        return False
+    x0, y0, x1, y1 = line.core
+    for beyond in (
+        pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
+        pixels[y0:y1, x1 + 1 : x1 + 10],
+    ):
+        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
+        if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
+            return True
+    return False
+
+
+def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box) -> bool:
+    """Return whether a line is half of one that its label breaks: it continues beyond the label."""
+    left, right = line.ticks
+    if line.kind != "plain" or (left is None) == (right is None):
+        return False
+    x0, y0, x1, y1 = line.core
+    high = place[3] - place[1]
+    if right is None:
+        rows = pixels[y0:y1, x1 + 2 : place[2] + 2 * high] if place[0] >= x1 - 3 else None
+    else:
+        rows = pixels[y0:y1, max(0, place[0] - 2 * high) : x0 - 2] if place[2] <= x0 + 3 else None
+    if rows is None or not rows.size:
+        return False
+    ink = np.abs(rows.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
+    runs = find_runs(ink.mean(axis=0) >= 0.5)
+    return any(end - start > 0.8 * high for start, end in runs)  # longer than a letter's stroke
+
+
+def _is_strip(line: Line, place: Box) -> bool:
+    """Return whether a line is a strip of the plate of the words."""
+    wide = line.width > 0.9 * (place[2] - place[0])
+    margin = (place[3] - place[1]) // 4  # a bar may touch the box of its words
+    middle = (place[0], place[1] + margin, place[2], place[3] - margin)
+    return line.gap is None and wide and overlap(line.box, middle) > 0.5
+
+
+def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
+    """Return whether a line is the edge of a label's plate, which is on one side of it only."""
+    x0, y0, x1, y1 = line.core
+    if line.kind != "plain" or not (place[1] >= y1 or place[3] <= y0):
+        return False
+    above, below = pixels[max(0, y0 - 3) : max(0, y0 - 1), x0:x1], pixels[y1 + 1 : y1 + 3, x0:x1]
+    near, far = (below, above) if place[1] >= y1 else (above, below)
+    if not near.size or not far.size:
+        return False
+    share = [
+        float(np.mean(np.abs(s.astype(np.int16) - paper).max(axis=2) < 30)) for s in (near, far)
+    ]
+    return share[0] > 0.9 and share[1] < 0.3
+
+
+def _is_written_in(
+    pixels: NDArray[np.uint8], place: Box, colour: NDArray[Any], paper: NDArray[Any]
+) -> bool:
+    """Return whether words have a line's colour as JPEG renders it, and their surroundings do not.
+
+    JPEG spreads the colour of a thin stroke of line or letter over its plate: the paler one lies
+    between the colour of the plate and that of the other.
+    """
+    way = colour - paper
+    widest = float(np.abs(way).max())
+
+    def compute_share(colours: NDArray[np.int16]) -> float:
+        """Return the share of colours (n, 3) that lie near the line from plate to ink."""
+        progress = (colours - paper) @ way / float(way @ way)
+        aside = np.abs(colours - paper - progress[:, None] * way).max(axis=1)
+        near = aside < np.maximum(50.0, 0.6 * np.maximum(1.0, progress) * widest)
+        return float(np.mean((progress > 0.4) & (progress < 3.0) & near))
+
+    x0, y0, x1, y1 = place
+    within = compute_share(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
+    around = min(compute_share(get_rim(pixels, place, by)) for by in (-3, 0, 2))
+    return within > max(0.06, 1.4 * around)
+
+
+def _list_inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
+    """Return the colour of a line, or the two colours of a chequered one."""
+    if line.kind != "checker":
+        return [measure_colour(pixels, line)]
+    x0, y0, x1, y1 = line.core
+    row = pixels[(y0 + y1) // 2, x0:x1]
+    tone = row.sum(axis=1, dtype=np.int32)
+    dark = tone < (int(tone.max()) + int(tone.min())) / 2
+    return [np.median(cells, axis=0) for cells in (row[dark], row[~dark]) if len(cells)]
+
+
+def is_stroke(line: Line, place: Box) -> bool:
+    """Return whether a line is a stroke of a letter, or the plate between letters."""
+    if line.gap is not None or line.kind == "comb":
+        return False
+    wide, high = place[2] - place[0], place[3] - place[1]
+    around = (place[0] - 2, place[1] - 2, place[2] + 2, place[3] + 2)
+    if line.height <= 2 and overlap(line.box, around) > 0.9 and line.width < 0.6 * wide:
+        return True
+    return overlap(line.box, place) > 0.6 and line.width < 1.1 * high

@@ -1,0 +1,1 @@
+"""Specimen: tell steel from mount, bleeding and stains."""

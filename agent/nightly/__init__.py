@@ -1,0 +1,54 @@
+"""Report a night: its rows become frozen facts, and the facts one page, whole or not at all."""
+
+from __future__ import annotations
+
+from agent.nightly.embedded_images import (
+    ALARM_LIMIT,
+    describe_map,
+    get_colour_limit,
+    get_palette,
+    parse_training_key,
+)
+from agent.nightly.micrograph_cards import (
+    Gallery,
+    build_card,
+    build_decision,
+    format_decision,
+    percent,
+)
+from agent.nightly.settings import night_settings
+from agent.nightly.site_overview import build_sites_page
+from agent.nightly.snapshot import (
+    NightFacts,
+    NightSettings,
+    ReportedDecision,
+    ReportedMicrograph,
+    Summary,
+    build_reported_micrograph,
+)
+from agent.nightly.write import Written, missing_nights, write_index, write_report
+
+__all__ = [
+    "ALARM_LIMIT",
+    "Gallery",
+    "NightFacts",
+    "NightSettings",
+    "ReportedDecision",
+    "ReportedMicrograph",
+    "Summary",
+    "Written",
+    "build_card",
+    "build_decision",
+    "build_reported_micrograph",
+    "build_sites_page",
+    "describe_map",
+    "format_decision",
+    "get_colour_limit",
+    "get_palette",
+    "missing_nights",
+    "night_settings",
+    "parse_training_key",
+    "percent",
+    "write_index",
+    "write_report",
+]

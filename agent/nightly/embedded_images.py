@@ -1,0 +1,198 @@
+"""Embed pictures in a page: small JPEGs as data URIs, so that one file is the whole report.
+
+Every map is drawn on its bundle's fixed scale; the same micrograph gives the same bytes again.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from agent import pictures
+from agent.pictures import Palette
+from reports import Picture
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agent.archive import Archive
+    from agent.nightly.snapshot import ReportedMicrograph
+
+CARD_PX = 340
+ROW_PX = 112
+NEAR_PX = 120
+CARD_QUALITY = 64
+ROW_QUALITY = 60
+
+EVIDENCE_LIMIT = 24.0
+"""Evidence (in logits) that gets the full colour, where a bundle has no value of its own."""
+ALARM_LIMIT = 2.0
+"""Twice the alarm level, so that the level itself is in the middle of the scale."""
+
+DRAWN = frozenset({"subtype", "size", "strangeness"})
+"""Maps that are drawn in the report; the others are stored for the review and the shell."""
+
+Drawn = dict[str, tuple[Picture | None, str]]
+
+
+def get_colour_limit(micrograph: ReportedMicrograph, which: str) -> float:
+    """Return the value that gets the full colour on one map: the bundle's own, or the default."""
+    if which == "strangeness":
+        return ALARM_LIMIT
+    stage = "subtype" if which == "subtype" else "size"
+    limit = micrograph.thresholds.get(f"{stage}_evidence_limit")
+    return float(limit) if isinstance(limit, int | float) and limit > 0 else EVIDENCE_LIMIT
+
+
+def get_palette(which: str) -> Palette:
+    """Return the palette of a map."""
+    return Palette.ALARM if which == "strangeness" else Palette.EVIDENCE
+
+
+def describe_map(heat: NDArray[np.floating], which: str, limit: float) -> str:
+    """Return a note where the colours of a map alone could mislead, "" for none."""
+    if which == "strangeness":
+        reached = bool((heat >= 1).any())
+        return "" if reached else _("nothing reaches the alarm level")
+    return "" if pictures.has_evidence(heat, limit=limit) else _("no positive evidence")
+
+
+def format_outline_alt(micrograph: ReportedMicrograph) -> str:
+    """Return the alt text of the picture of the whole field."""
+    return _("Whole field of {name}, the kept rectangle outlined").format(name=micrograph.name)
+
+
+def format_map_alt(which: str) -> str:
+    """Return the alt text of a map over the crop."""
+    return {
+        "subtype": _("Map of the subtype over the crop"),
+        "size": _("Map of the size over the crop"),
+        "strangeness": _("Map of strangeness over the crop"),
+    }[which]
+
+
+class Embedded:
+    """Pictures inside the page.
+
+    One micrograph's pictures are drawn together, and only the last micrograph's are cached.
+
+    Args:
+        archive: Where the pixels are.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._known: dict[str, Picture | None] = {}
+        self._last: tuple[str, Drawn] = ("", {})
+
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the crop that the model received, its most unusual place marked."""
+        return self._draw_cached(micrograph)["crop"][0]
+
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the whole field, the removed part dark."""
+        path = self._archive.preview_path(micrograph.sha256, micrograph.page)
+        try:
+            preview = pictures.fit_within(pictures.decode(path.read_bytes()), CARD_PX)
+        except (OSError, ValueError):
+            return None
+        if micrograph.crop is not None:
+            preview = pictures.draw_outline(
+                preview,
+                micrograph.crop,
+                field_width=micrograph.width,
+                polygon=micrograph.polygon,
+                marks=micrograph.marks,
+            )
+        return embed_jpeg(preview, format_outline_alt(micrograph))
+
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+        """Return one map over the crop, and a note on it."""
+        return self._draw_cached(micrograph).get(which, (None, _("no map was kept")))
+
+    def known(self, key: str, code: str) -> Picture | None:
+        """Return the thumbnail of a reference image, by its training key."""
+        if key not in self._known:
+            self._known[key] = self._thumbnail(
+                *parse_training_key(key), _("Known {code}").format(code=code), NEAR_PX
+            )
+        return self._known[key]
+
+    def thumbnail(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the thumbnail for a row."""
+        return self._thumbnail(micrograph.sha256, micrograph.page, micrograph.name, ROW_PX)
+
+    def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
+        try:
+            encoded = self._archive.thumbnail_path(sha256, page).read_bytes()
+            return embed_jpeg(
+                pictures.fit_within(pictures.decode(encoded), longest_px), alt, ROW_QUALITY
+            )
+        except (OSError, ValueError):
+            return None
+
+    def _draw_cached(self, micrograph: ReportedMicrograph) -> Drawn:
+        if self._last[0] != micrograph.id:
+            self._last = (micrograph.id, self._draw(micrograph))
+        return self._last[1]
+
+    def _draw(self, micrograph: ReportedMicrograph) -> Drawn:
+        try:
+            encoded = self._archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
+            full = pictures.decode(encoded)
+        except (OSError, ValueError):
+            return {"crop": (None, "")}
+        crop = pictures.fit_within(full, CARD_PX)
+        shown = (
+            pictures.draw_box(crop, micrograph.where, field_width=full.shape[1])
+            if micrograph.where
+            else crop
+        )
+        drawn: Drawn = {
+            "crop": (embed_jpeg(shown, _("Crop of {name}").format(name=micrograph.name)), "")
+        }
+        maps = (
+            self._archive.maps(micrograph.sha256, micrograph.page, micrograph.bundle)
+            if micrograph.bundle
+            else {}
+        )
+        for which in DRAWN & maps.keys():
+            heat = maps[which]
+            limit = get_colour_limit(micrograph, which)
+            over = pictures.heat_overlay(crop, heat, limit=limit, palette=get_palette(which))
+            note = describe_map(heat, which, limit)
+            drawn[which] = (
+                embed_jpeg(over, "; ".join((format_map_alt(which), note or _("see caption")))),
+                note,
+            )
+        return drawn
+
+
+def parse_training_key(key: str) -> tuple[str, int]:
+    """Parse a training key: a content hash, and the page if it is not the first.
+
+    Returns:
+        The sha256 and the index of the page, from 0.
+    """
+    sha256, _, page = key.partition("-p")
+    return sha256, int(page) if page.isdecimal() else 0
+
+
+def embed_jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Picture:
+    """Encode pixels as JPEG in a data URI.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        alt: Alt text.
+        quality: Of the JPEG, 1 to 100.
+    """
+    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
+    return Picture(f"data:image/jpeg;base64,{encoded}", alt, pixels.shape[1], pixels.shape[0])
+
+
+def embed_colour_scale(palette: Palette, alt: str) -> Picture:
+    """Encode a palette's colour scale as PNG in a data URI."""
+    encoded = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
+    return Picture(f"data:image/png;base64,{encoded.decode('ascii')}", alt, 256, 12)

@@ -1,0 +1,442 @@
+"""Describe one micrograph in words, and why it needs a reviewer.
+
+Report and review page both use this module, so they agree on a micrograph.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import reports
+from agent.orders.class_texts import ClassTexts
+from agent.site_time import local
+from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share, decimal, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
+    from reports import Picture
+
+SOURCES_OF_SCALE = {
+    "metadata": marked("the file's metadata"),
+    "micron_bar": marked("the micron bar"),
+    "sidecar": marked("the file beside it"),
+    "settings": marked("the settings"),
+}
+WARNINGS = {
+    "scale_conflict": marked("Two witnesses of the scale disagree by more than 5 %."),
+    "no_scale": marked("Nothing says how large a pixel is."),
+    "coating": marked("There is a coating or a second material beside the steel."),
+}
+PROCESS_NAMES = {
+    "plant": marked("Plant"),
+    "microscope": marked("Microscope"),
+    "objective": marked("Objective"),
+    "order": marked("Order"),
+    "heat": marked("Heat"),
+    "batch": marked("Heat-treatment batch"),
+    "specimen": marked("Specimen"),
+    "preparation": marked("Preparation"),
+    "field": marked("Field"),
+    "material": marked("Material"),
+    "etchant": marked("Etchant"),
+    "magnification": marked("Magnification"),
+    "operator": marked("Operator"),
+}
+PLAIN = ClassTexts()
+NEAREST_CODES = 3
+NEAREST_PER_CODE = 2
+
+
+class Gallery(Protocol):
+    """Pictures of micrographs: inside the page, or as links."""
+
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the crop that the model received, its most unusual place marked."""
+
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """Return the whole field, the removed part dark."""
+
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+        """Return one map over the crop, and a note on it ("" for none).
+
+        Args:
+            micrograph: The micrograph.
+            which: "subtype", "size" or "strangeness".
+        """
+
+    def known(self, key: str, code: str) -> Picture | None:
+        """Return the thumbnail of a reference image, by its training key."""
+
+
+def build_card(
+    micrograph: ReportedMicrograph,
+    gallery: Gallery,
+    *,
+    zone: str,
+    words: Mapping[str, str],
+    review: Link | None,
+    texts: ClassTexts = PLAIN,
+) -> Card:
+    """Build the card of one micrograph.
+
+    Args:
+        micrograph: The facts.
+        gallery: Its pictures.
+        zone: Time zone of the site.
+        words: Structure code → what it means.
+        review: Where it is decided, or None.
+        texts: What the lab's taxonomy says of its classes.
+    """
+    return Card(
+        id=micrograph.id,
+        name=micrograph.name,
+        path=micrograph.path,
+        source=micrograph.source,
+        at=local(micrograph.done_at, zone),
+        causes=tuple(iter_causes(micrograph)),
+        answer=build_answer(micrograph, words),
+        field=_field(micrograph, gallery),
+        crop=_crop(micrograph, gallery),
+        maps=tuple(_maps(micrograph, gallery, texts)),
+        nearest=tuple(_nearest(micrograph, gallery)),
+        facts=tuple(iter_facts(micrograph)),
+        warnings=tuple(iter_warnings(micrograph)),
+        decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,
+        review=review,
+    )
+
+
+def build_row(
+    micrograph: ReportedMicrograph,
+    *,
+    zone: str,
+    thumbnail: Picture | None,
+    words: Mapping[str, str],
+    href: str = "",
+) -> Row:
+    """Build the one-line summary of a micrograph."""
+    why = ", ".join(reports.reason(word)[0].lower() for word in micrograph.reasons)
+    return Row(
+        id=micrograph.id,
+        name=micrograph.name,
+        source=micrograph.source,
+        at=local(micrograph.done_at, zone),
+        code=micrograph.structure_code or "",
+        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
+        handling=format_handling(micrograph.handling),
+        why=why or words.get(micrograph.structure_code or "", ""),
+        thumbnail=thumbnail,
+        href=href,
+    )
+
+
+def format_handling(word: str) -> str:
+    """Return a handling in words; an unknown one is returned as it is."""
+    return {"automatic": _("automatic"), "review": _("review")}.get(word, word)
+
+
+def scale_source(word: str) -> str:
+    """Return the source of a scale in words; an unknown one is returned as it is."""
+    return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
+
+
+def percent(share: float) -> str:
+    """Format a share; never as 100 % or 0 % unless it is exactly that."""
+    if 0 < share < 0.005:  # noqa: PLR2004 - rounds to 0
+        return "< 1 %"
+    if 0.995 <= share < 1:  # noqa: PLR2004 - rounds to 100
+        return "> 99 %"
+    return f"{share * 100:.0f} %"
+
+
+def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
+    """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
+    for word in micrograph.reasons:
+        title, action = reports.reason(word)
+        yield Cause(word, title, _describe_cause(word, micrograph), action)
+
+
+def _describe_cause(word: str, micrograph: ReportedMicrograph) -> str:
+    say = _FINDINGS.get(word)
+    return say(micrograph) if say else ""
+
+
+def _scales(micrograph: ReportedMicrograph) -> str:
+    scales = [
+        _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
+        for s, v in micrograph.scales
+    ]
+    return _sentence(", ".join(scales))
+
+
+def _defects(micrograph: ReportedMicrograph) -> str:
+    defects = [
+        w.partition(":")[2] or w for w in micrograph.warnings if w.startswith("input_defect")
+    ]
+    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
+
+
+def _unexpected(micrograph: ReportedMicrograph) -> str:
+    if micrograph.ordered:
+        return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
+            wanted=_(" or ").join(micrograph.ordered), subtype=micrograph.subtype
+        )
+    return _("{material} came out as {subtype}.").format(
+        material=micrograph.process_data.get("material") or _("The material"),
+        subtype=micrograph.subtype,
+    )
+
+
+def _out_of_scope(micrograph: ReportedMicrograph) -> str:
+    if micrograph.outside:
+        return _sentence(reports.retold(micrograph.outside))
+    if not micrograph.um_per_px:
+        return ""
+    return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
+
+
+def _describe_uncertainty(micrograph: ReportedMicrograph) -> str:
+    ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
+    # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
+    others = {
+        s: share for s, share in micrograph.subtype_probabilities.items() if s != micrograph.subtype
+    }
+    rival = max(others, key=others.__getitem__, default="")
+    if rival and ranked and others[rival] > ranked[-1][1]:
+        ranked[1:] = [(_("subtype {subtype}").format(subtype=rival), others[rival])]
+    text = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
+    return _sentence(text)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+
+def _describe_strangeness(micrograph: ReportedMicrograph) -> str:
+    # The card's title has the same words; elsewhere the sentence has no title.
+    lead, colon, rest = micrograph.strangeness.partition(": ")
+    is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
+    sentence = reports.retold(rest if is_repeated else micrograph.strangeness)
+    return f"{sentence[:1].upper()}{sentence[1:]}"
+
+
+_FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
+    "strange": _describe_strangeness,
+    "uncertain": _describe_uncertainty,
+    "scale_conflict": _scales,
+    "scale_unknown": lambda _seen: _(
+        "Neither metadata nor a readable micron bar says how large a pixel is."
+    ),
+    "input_defect": _defects,
+    "unexpected_subtype": _unexpected,
+    "out_of_scope": _out_of_scope,
+}
+
+
+def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
+    """Return the model's answer in words; its code is "" where there was none."""
+    scale_missing = {"scale_unknown", "scale_conflict"} & set(micrograph.reasons)
+    others = [code for code in micrograph.prediction_set if code != micrograph.structure_code]
+    code = micrograph.structure_code or ""
+    return Answer(
+        code=code,
+        words=words.get(code, ""),
+        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
+        provisional=_("provisional: the scale is not known") if code and scale_missing else "",
+        possible=_(" or ").join(micrograph.prediction_set) if others else "",
+        subtypes=_bars(micrograph.subtype_probabilities, micrograph.subtype),
+        sizes=_bars(
+            micrograph.size_probabilities,
+            micrograph.size,
+            possible={
+                code.removeprefix(micrograph.subtype or "").strip()
+                for code in micrograph.prediction_set
+            },
+        )
+        if micrograph.size
+        else (),
+        size_title=_("Size in {subtype}").format(subtype=micrograph.subtype),
+        strangeness=_strangeness(micrograph),
+        strange=micrograph.strange,
+    )
+
+
+def _bars(
+    shares: Mapping[str, float], chosen: str | None, possible: set[str] | None = None
+) -> tuple[Share, ...]:
+    return tuple(
+        Share(
+            label=label or "–",
+            words="",
+            percent=round(share * 100, 1),
+            text=percent(share),
+            chosen=label == chosen,
+            possible=label in (possible or ()),
+        )
+        for label, share in shares.items()
+    )
+
+
+def _strangeness(micrograph: ReportedMicrograph) -> str:
+    if micrograph.p_value is None:
+        return ""
+    rare, sentence = (
+        f"p = {decimal(micrograph.p_value, '.2g')}",
+        reports.retold(micrograph.strangeness),
+    )
+    return sentence if rare in sentence else f"{sentence} ({rare})".strip()
+
+
+def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+    picture = gallery.crop(micrograph)
+    caption = _("The kept rectangle. The box marks the strangest place.")
+    return Figure(
+        _("What the model saw") if micrograph.bundle else _("Crop"),
+        caption if micrograph.where else _("The kept rectangle."),
+        picture,
+        "" if picture else _("not in the archive any more"),
+    )
+
+
+def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+    picture = gallery.field(micrograph)
+    return Figure(
+        _("Whole field"),
+        _("Inside the outline: what was kept. Darker: cut away."),
+        picture,
+        "" if picture else _("not in the archive any more"),
+    )
+
+
+def _maps(micrograph: ReportedMicrograph, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
+    if not micrograph.bundle:
+        return
+    for which, title, caption in list_maps(micrograph, texts):
+        picture, note = gallery.heat(micrograph, which)
+        yield Figure(title, caption, picture, note)
+
+
+def list_maps(
+    micrograph: ReportedMicrograph, texts: ClassTexts = PLAIN
+) -> tuple[tuple[str, str, str], ...]:
+    """Return which maps a judged micrograph has: which, title, what to look for."""
+    subtype, size, code = (
+        micrograph.subtype or "",
+        micrograph.size or "",
+        micrograph.structure_code or "",
+    )
+    speaks = _("Orange speaks for {what}, violet against it.")
+    scratches = _("Scratches and edges should not carry it.")
+    maps = [
+        (
+            "subtype",
+            _("Why subtype {subtype}").format(subtype=subtype),
+            _with(speaks.format(what=subtype), texts.clues.get(subtype) or scratches),
+        )
+    ]
+    if size:
+        caption = speaks.format(what=_("size {size}").format(size=size))
+        why = _("Why size {size}").format(size=size)
+        maps.append(("size", why, _with(caption, texts.clues.get(code, ""))))
+    unlike = _("Bright is unlike the reference images; the white outline is the alarm level.")
+    return (*maps, ("strangeness", _("Strangeness"), unlike))
+
+
+def _with(sentence: str, more: str) -> str:
+    return f"{sentence} {more}".strip()
+
+
+def _nearest(micrograph: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
+    for code in _candidates(micrograph):
+        for key in micrograph.nearest.get(code, ())[:NEAREST_PER_CODE]:
+            picture = gallery.known(key, code)
+            if picture is not None:
+                yield Figure(code, _("Known as {code}.").format(code=code), picture)
+
+
+def _candidates(micrograph: ReportedMicrograph) -> list[str]:
+    """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
+    ranked = sorted(micrograph.probabilities, key=lambda code: -micrograph.probabilities[code])
+    ordered = dict.fromkeys(
+        (
+            *([micrograph.structure_code] if micrograph.structure_code else ()),
+            *micrograph.prediction_set,
+            *ranked,
+        )
+    )
+    return [code for code in ordered if code in micrograph.nearest][:NEAREST_CODES]
+
+
+def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
+    """Yield scale, size, crop, process data and what computed the answer."""
+    if micrograph.um_per_px is None:
+        yield Fact(_("Scale"), _("unknown"))
+    else:
+        text = _("{um} µm per pixel, from {witness}")
+        um, by = (
+            decimal(micrograph.um_per_px, ".4g"),
+            scale_source(micrograph.um_per_px_source or ""),
+        )
+        yield Fact(_("Scale"), text.format(um=um, witness=by))
+    yield Fact(_("Image"), f"{micrograph.width} × {micrograph.height} px{_page(micrograph)}")
+    if micrograph.crop is not None:
+        x0, y0, x1, y1 = micrograph.crop
+        kept = (x1 - x0) * (y1 - y0) / (micrograph.width * micrograph.height)
+        text = _("{width} × {height} px, {share} of the field")
+        yield Fact(_("Kept"), text.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
+    for column, name in PROCESS_NAMES.items():
+        if value := micrograph.process_data.get(column):
+            yield Fact(_(name), value)
+    if micrograph.p_value is not None:
+        yield Fact(_("Strangeness"), f"p = {decimal(micrograph.p_value, '.2g')}")
+    if micrograph.bundle:
+        yield Fact(
+            _("Bundle"), f"{micrograph.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"
+        )
+    yield Fact(_("File"), micrograph.path)
+
+
+def _engine(micrograph: ReportedMicrograph) -> Sequence[str]:
+    return (
+        micrograph.engine,
+        micrograph.precision,
+        _("crop recipe {recipe}").format(recipe=micrograph.recipe) if micrograph.recipe else "",
+    )
+
+
+def _page(micrograph: ReportedMicrograph) -> str:
+    return _(", page {n}").format(n=micrograph.page + 1) if micrograph.page else ""
+
+
+def iter_warnings(micrograph: ReportedMicrograph) -> Iterator[str]:
+    """Yield the crop's warnings in words; an unknown one is returned as it is."""
+    for word in micrograph.warnings:
+        if not word.startswith("input_defect"):
+            yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
+
+
+def format_decision(decision: ReportedDecision) -> str:
+    """Return a decision in a few words."""
+    if decision.kind == "code":
+        return decision.code or ""
+    if decision.kind == "strange":
+        return _("strange: {kind}").format(kind=reports.strange_kind(decision.strange_kind or ""))
+    if decision.kind == "unusable":
+        return _("unusable: {why}").format(why=reports.unusable_why(decision.why or ""))
+    return _("cannot tell")
+
+
+def build_decision(decision: ReportedDecision, zone: str) -> Decision:
+    """Return a decision with reviewer and time."""
+    return Decision(
+        text=format_decision(decision),
+        by=decision.by,
+        at=local(decision.at, zone),
+        comment=decision.comment,
+        criterion=decision.criterion if decision.criterion != "unrecorded" else "",
+        undone=decision.undone,
+        unsure=decision.unsure,
+    )

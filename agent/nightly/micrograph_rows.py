@@ -1,0 +1,140 @@
+"""Build rows of micrographs for other programs: the night's CSV, `agent export`, the page's JSON.
+
+The integers `size_min` and `size_max` are next to the code, since a spreadsheet reads "9-10" as a
+date.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import reports
+from agent.csv_export import csv_text
+from agent.nightly.micrograph_cards import format_decision
+from agent.settings import PROCESS_COLUMNS
+from agent.site_time import local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agent.nightly.snapshot import NightFacts, ReportedMicrograph
+
+COLUMNS = (
+    "id",
+    "sha256",
+    "page",
+    "file",
+    "source",
+    "done_at",
+    "done_local",
+    "structure_code",
+    "subtype",
+    "size",
+    "size_min",
+    "size_max",
+    "probability",
+    "prediction_set",
+    "p_value",
+    "strange",
+    "handling",
+    "reasons",
+    "um_per_px",
+    "um_per_px_source",
+    "warnings",
+    "bundle",
+    "engine",
+    "precision",
+    "decision",
+    "decided_by",
+    "decided_at",
+    *PROCESS_COLUMNS,
+)
+
+IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "done_local"))
+"""The first two follow from the public id, the third from `done_at`."""
+MOST_IN_THE_PAGE = 10_000
+
+
+def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]:
+    """Return one micrograph as a row: column → value, None where there is none.
+
+    Args:
+        micrograph: The micrograph.
+        zone: Time zone of the site, for the column `done_local`.
+    """
+    decision = micrograph.decision
+    return {
+        "id": micrograph.id,
+        "sha256": micrograph.sha256,
+        "page": micrograph.page,
+        "file": micrograph.path,
+        "source": micrograph.source,
+        "done_at": micrograph.done_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "done_local": local(micrograph.done_at, zone),
+        "structure_code": micrograph.structure_code,
+        "subtype": micrograph.subtype,
+        "size": micrograph.size,
+        "size_min": micrograph.size_min,
+        "size_max": micrograph.size_max,
+        "probability": micrograph.probability,
+        "prediction_set": "|".join(micrograph.prediction_set),
+        "p_value": micrograph.p_value,
+        "strange": micrograph.strange,
+        "handling": micrograph.handling,
+        "reasons": "|".join(micrograph.reasons),
+        "um_per_px": micrograph.um_per_px,
+        "um_per_px_source": micrograph.um_per_px_source,
+        "warnings": "|".join(micrograph.warnings),
+        "bundle": micrograph.bundle,
+        "engine": micrograph.engine,
+        "precision": micrograph.precision,
+        "decision": format_decision(decision) if decision else None,
+        "decided_by": decision.by if decision else None,
+        "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
+        if decision
+        else None,
+        **micrograph.process_data,
+    }
+
+
+def records_to_csv(records: Iterable[Mapping[str, object]]) -> str:
+    """Return rows of `build_record` as CSV that a spreadsheet neither runs nor misreads."""
+    return csv_text(COLUMNS, records)
+
+
+def night_to_json(facts: NightFacts) -> dict[str, object]:
+    """Return a night as its page carries it for programs: JSON, in English, in few bytes."""
+    shown = facts.micrographs[:MOST_IN_THE_PAGE]
+    with reports.speaking("en"):
+        records = [build_record(micrograph, facts.zone) for micrograph in shown]
+    return {
+        "site": facts.site,
+        "night": facts.night.isoformat(),
+        "after": facts.after.astimezone(UTC).isoformat(),
+        "until": facts.until.astimezone(UTC).isoformat(),
+        "taken": facts.summary.taken,
+        "review": facts.summary.review,
+        "unusable": [[file.path, file.source, file.state, file.code] for file in facts.unusable],
+        "micrographs": compact_records(records),
+        "left_out": len(facts.micrographs) - len(shown),
+    }
+
+
+def compact_records(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return rows of `build_record` in few bytes.
+
+    Returns:
+        `same`: column → the value that all rows have, where they have one.
+        `columns` and `rows`: the columns that differ, and their values.
+    """
+    columns = {name: [record.get(name) for record in records] for name in IN_THE_PAGE}
+    differing = [
+        name for name, values in columns.items() if any(value != values[0] for value in values)
+    ]
+    same = {name: values[0] for name, values in columns.items() if values and name not in differing}
+    return {
+        "same": {name: value for name, value in same.items() if value is not None},
+        "columns": differing,
+        "rows": list(zip(*(columns[name] for name in differing), strict=True)),
+    }

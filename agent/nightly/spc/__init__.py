@@ -1,0 +1,1 @@
+"""Control charts of the nightly report."""

@@ -1,0 +1,229 @@
+"""Write a night's report: one page, its data files and the index, each whole or not at all.
+
+The first writing of a night that is over freezes its facts; later ones draw the same facts again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+import reports
+from agent.archive import write_whole
+from agent.nightly.layout import lay_out, page_name
+from agent.nightly.micrograph_rows import build_record, records_to_csv
+from agent.nightly.site_overview import write_sites
+from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
+from agent.site_time import compute_night_end, format_night_title, local_full, night_of
+from reports import Index, Link, NightLine, Tone
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.nightly.snapshot import NightFacts, NightSettings, Summary
+    from agent.store import NightHead, Store
+
+log = structlog.get_logger()
+
+LONGEST_CATCH_UP = 31
+"""Nights that are written afterwards at most, the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A report that was written.
+
+    Args:
+        path: The page.
+        summary: Its one line.
+        revision: Number of the facts' revision, from 1.
+        running: The night was not over, so its facts were not frozen.
+        lines: The verdict of the page, one line each.
+        flagged: Content hash and page of each micrograph that waits, the weightiest first.
+    """
+
+    path: Path
+    summary: Summary
+    revision: int
+    running: bool
+    lines: tuple[str, ...] = ()
+    flagged: tuple[tuple[str, int], ...] = ()
+
+
+def write_report(
+    store: Store,
+    archive: Archive,
+    folder: Path,
+    night: date,
+    settings: NightSettings,
+    *,
+    now: datetime,
+    refresh: bool = False,
+    on_drawn: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Written:
+    """Write one night's page, its JSON and CSV, and the index of all nights.
+
+    A night that was empty by plan is a line in the index and nothing else.
+
+    Args:
+        store: Open.
+        archive: Has the pictures.
+        folder: The reports folder; created if missing.
+        night: Its date.
+        settings: Of the lab.
+        now: An aware instant.
+        refresh: Gather the facts again, as a recorded revision.
+        on_drawn: Called with the number of micrographs drawn, and the number of all.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    with reports.speaking(settings.language):
+        facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
+    if facts.summary.planned and not facts.running:
+        index = write_index(store, folder, settings, now=now)
+        return Written(index, facts.summary, revision, running=False)
+    beside = folder / night.isoformat()
+    path = folder / f"{night}.html"
+    with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
+        laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
+        page = reports.render_night(laid.night)
+        for number, overflow in enumerate(
+            laid.more, start=1
+        ):  # one at a time: a night may have 200 MB
+            write_whole({beside / page_name(number): reports.render_more(overflow).encode()})
+    write_whole(
+        {
+            folder / f"{night}.json": text.encode(),
+            folder / f"{night}.csv": records_to_csv(
+                build_record(micrograph, facts.zone) for micrograph in facts.micrographs
+            ).encode(),
+            path: page.encode(),
+        }
+    )
+    _clear(beside, keep={page_name(number) for number in range(1, len(laid.more) + 1)})
+    write_index(store, folder, settings, now=now, running=facts if facts.running else None)
+    log.info(
+        "night.reported",
+        night=night.isoformat(),
+        revision=revision,
+        taken=facts.summary.taken,
+        review=facts.summary.review,
+        unusable=facts.summary.unusable,
+        running=facts.running,
+    )
+    lines = tuple(f"{line.count} {line.text}" for line in laid.night.verdict.lines)
+    flagged = tuple((micrograph.sha256, micrograph.page) for micrograph in laid.flagged)
+    return Written(path, facts.summary, revision, facts.running, lines, flagged)
+
+
+def _facts(
+    store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool
+) -> tuple[NightFacts, str, int]:
+    row = store.night(night)
+    if row is not None and not refresh:
+        return from_text(row.facts_json), row.facts_json, row.revision
+    facts = gather(store, night, settings, now=now)
+    text = to_text(facts)
+    if facts.running:
+        return facts, text, 1
+    frozen = store.freeze_night(night, text, at=now, revision=row.revision + 1 if row else 1)
+    # Another agent may have been first: what is frozen holds, not what was just gathered.
+    return from_text(frozen.facts_json), frozen.facts_json, frozen.revision
+
+
+def _clear(folder: Path, keep: set[str]) -> None:
+    if not folder.is_dir():
+        return
+    for page in folder.glob("page-*.html"):
+        if page.name not in keep:
+            page.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def write_index(
+    store: Store,
+    folder: Path,
+    settings: NightSettings,
+    *,
+    now: datetime,
+    running: NightFacts | None = None,
+) -> Path:
+    """Write the list of all nights; its script marks it as old when the newest night is."""
+    rows = store.nights()
+    newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
+    path = folder / "index.html"
+    sites = write_sites(store, folder, settings, now=now)
+    with reports.speaking(settings.language):
+        index = Index(
+            site=settings.site,
+            nights=(*_running_line(running), *(_line(row) for row in rows)),
+            newest_at=local_full(newest, settings.zone),
+            newest_epoch_s=int(newest.timestamp()),
+            generated=local_full(now, settings.zone),
+            sites=Link(_("All sites"), sites.name) if sites else None,
+        )
+        page = reports.render_index(index)
+    write_whole({path: page.encode()})
+    return path
+
+
+def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
+    if facts is not None:
+        yield _night_line(facts.summary, _("still running"))
+
+
+def _line(row: NightHead) -> NightLine:
+    note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
+    return _night_line(parse_summary(row.head), note)
+
+
+def _night_line(summary: Summary, note: str) -> NightLine:
+    return NightLine(
+        date=summary.night.isoformat(),
+        title=format_night_title(summary.night),
+        href="" if summary.planned else f"{summary.night}.html",
+        tone=Tone(summary.tone),
+        headline=summary.headline,
+        taken=summary.taken,
+        review=summary.review,
+        unusable=summary.unusable,
+        note=note,
+    )
+
+
+def missing_nights(
+    store: Store, folder: Path, settings: NightSettings, *, now: datetime
+) -> list[date]:
+    """Return the nights that are over and have no page, oldest first.
+
+    They begin with the night in which this site's agent first started, at most `LONGEST_CATCH_UP`
+    of them: a PC that slept writes them when it wakes, and a page that could not be written, though
+    its facts were frozen, is written as soon as it can be.
+    """
+    starts = [
+        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
+    ]
+    heads = store.nights()
+    frozen = {row.date for row in heads}
+    if not starts and not frozen:
+        return []
+    nights = frozen | {night_of(start, settings.at, settings.zone) for start in starts}
+    first = min(nights)
+    last = night_of(now, settings.at, settings.zone)
+    first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    over = [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]
+    pageless = {row.date for row in heads if parse_summary(row.head).planned}
+    return [
+        day
+        for day in over
+        if day not in frozen or not (day in pageless or (folder / f"{day}.html").is_file())
+    ]

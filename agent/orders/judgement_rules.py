@@ -1,0 +1,167 @@
+"""Say what a specimen is held against, and whether one structure code surely keeps or breaks it.
+
+In:  a specification, a taxonomy, what the leads allow. Out: `Rules`. Next: `conformity`.
+"Surely" is the point: a code that is not known, or that stands for two numbers of which one
+breaks the limit, neither keeps nor breaks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.orders.limit import fault_of, find_bound, find_mean_fault, read_limit
+from model import TaxonomyError
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.orders.limit import Bound, Limit
+    from agent.orders.specification import Specification
+    from agent.orders.specimen_facts import Allowance
+    from model import Size, Taxonomy
+
+MAX_FALSE_CONFORM = 0.02
+"""Largest upper 95 % bound of a false "conforms" per specimen that lets the model alone say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything a specimen is held against.
+
+    Args:
+        specification: What is demanded. taxonomy: what a micrograph can be.
+        material: Of the order. expected: subtypes that the order says were made, () for unknown.
+        allowances: What the leads have switched on.
+        max_false_conform: Largest upper 95 % bound of a false "conforms" by the model alone.
+        second_look: A label at the limit counts only where a second reviewer confirms it.
+    """
+
+    specification: Specification
+    taxonomy: Taxonomy
+    material: str = ""
+    expected: tuple[str, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+    max_false_conform: float = MAX_FALSE_CONFORM
+    second_look: bool = False
+
+    @property
+    def bound(self) -> Limit | None:
+        """The limit, or None where only the subtype is demanded."""
+        return self.specification.bound
+
+    @property
+    def fault(self) -> str:
+        """Why the specification cannot be judged in the taxonomy, in one sentence; "" if it can."""
+        wanted = self.specification
+        fault = fault_of(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
+        if fault or self.by_worst:
+            return fault
+        return find_mean_fault(wanted.subtype, self.taxonomy)
+
+    def bound_in(self, subtype: str) -> Bound | None:
+        """Return the limit in the size order of a subtype, None where it names no size of it."""
+        return find_bound(self.bound, self.taxonomy.subtype(subtype)) if self.bound else None
+
+    def is_validated_by(self, allowance: Allowance, subtype: str) -> bool:
+        """Return whether a permission is about the limit of a subtype, however both are written.
+
+        Its record must have compared sizes in the order that is listed now; one that only one of
+        both knows changes nothing. Records made before the listed order was the scale name no
+        sizes. They compared numbers, which is right only where each size has whole numbers that
+        rise from coarse to fine.
+        """
+        own = self.taxonomy.subtype(subtype)
+        if allowance.subtype != subtype:
+            return False
+        if not self.bound:
+            return not allowance.limit
+        if allowance.sizes:
+            listed = [size.name for size in own.sizes]
+            compared = [name for name in allowance.sizes if name in listed]
+            same_order = compared == [name for name in listed if name in allowance.sizes]
+        else:
+            numbers = [size.numbers.whole if size.numbers else None for size in own.sizes]
+            same_order = not own.falls and None not in numbers
+        if not same_order:
+            return False
+        try:
+            validated = find_bound(read_limit(allowance.limit), own)
+        except ValueError:
+            return False
+        if validated is None or validated != self.bound_in(subtype):
+            return False
+        return not allowance.sizes or own.sizes[validated.rank].name in allowance.sizes
+
+    @property
+    def by_worst(self) -> bool:
+        """Whether the worst field decides, and not the mean of all."""
+        return self.specification.specimen_rule == "worst_field"
+
+    @property
+    def ordered(self) -> str:
+        """The subtypes that are allowed, in words."""
+        return _(" or ").join(self.specification.subtype)
+
+    def parsed(self, code: str) -> tuple[str, Size] | None:
+        """Say a code's subtype and size, or None if the taxonomy does not know it."""
+        try:
+            subtype, name = self.taxonomy.parse(code)
+        except TaxonomyError:
+            return None
+        return subtype, next(s for s in self.taxonomy.subtype(subtype).sizes if s.name == name)
+
+    def is_of(self, code: str) -> bool:
+        """Say whether a code surely has an allowed subtype."""
+        found = self.parsed(code)
+        return found is not None and found[0] in self.specification.subtype
+
+    def keeps(self, code: str) -> bool:
+        """Say whether a code surely keeps subtype and limit."""
+        found = self.parsed(code)
+        if found is None or found[0] not in self.specification.subtype:
+            return False
+        bound = self.bound_in(found[0])
+        return self.bound is None or (bound is not None and bound.keeps(found[1]))
+
+    def breaks(self, code: str) -> bool:
+        """Say whether a code surely breaks subtype or limit."""
+        found = self.parsed(code)
+        if found is None:
+            return False
+        if found[0] not in self.specification.subtype:
+            return True
+        bound = self.bound_in(found[0])
+        return bound is not None and bound.breaks(found[1])
+
+    def is_at_limit(self, code: str) -> bool:
+        """Return whether a code keeps the limit and a neighbouring size does not."""
+        found = self.parsed(code)
+        if found is None or self.bound is None or not self.keeps(code):
+            return False
+        sizes = self.taxonomy.subtype(found[0]).sizes
+        place = sizes.index(found[1])
+        return not all(
+            self.keeps(self.taxonomy.code(found[0], size.name))
+            for size in sizes[max(place - 1, 0) : place + 2]
+        )
+
+    def unexpected(self, code: str | None) -> str:
+        """Say that a code's subtype is not what was ordered, "" where it is or is not known."""
+        found = self.parsed(code) if code else None
+        wanted = self.expected or self.specification.subtype
+        if found is None or found[0] in wanted:
+            return ""
+        return _("ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
+            wanted=_(" or ").join(wanted), subtype=found[0]
+        )
+
+    def either(self, codes: Iterable[str]) -> str:
+        """Return codes as alternatives: "6 or 7" inside the subtype demanded, else "G7 or B7"."""
+        several = tuple(dict.fromkeys(codes))
+        found = [self.parsed(code) for code in several]
+        subtypes = {one[0] if one else "" for one in found}
+        if len(subtypes) == 1 and subtypes <= set(self.specification.subtype):
+            return _(" or ").join(one[1].name or one[0] for one in found if one)
+        return _(" or ").join(several)

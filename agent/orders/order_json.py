@@ -1,0 +1,213 @@
+"""Say an assessed order as JSON: `agent order --json`, the API, a statement kept for later.
+
+In:  an `Assessed`. Out: one plain document, whose keys DESIGN.md lays down. Next: programs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.specimen_facts import FieldFacts
+    from agent.orders.trace import Trace, TracedField, TracedOrder
+    from agent.store import LabelView, MicrographView, TrailEntry
+
+
+def document_of(assessed: Assessed) -> dict[str, Any]:
+    """Say one order."""
+    view, wanted = assessed.view, assessed.specification
+    return {
+        "order": view.number,
+        "conformity": str(assessed.statement.conformity),
+        "missing": list(assessed.statement.missing),
+        "because": list(assessed.statement.because),
+        "customer": view.customer,
+        "product": view.product,
+        "material": assessed.material,
+        "urgent": view.urgent,
+        "specification": wanted.name if wanted else None,
+        "specification_version": assessed.version or None,
+        "demand": wanted.demand if wanted else None,
+        "specimens": [_specimen(one, assessed) for one in assessed.specimens],
+        "notes": list(assessed.notes),
+        "unassigned": [
+            {"id": one.view.id, "file": one.view.path, "reason": one.reason}
+            for one in assessed.unassigned
+        ],
+        "unusable_files": [{"file": fate.path, "why": fate.said} for fate in assessed.lost],
+        "decision_rule": assessed.decision_rule and assessed.decision_rule.to_json(),
+    }
+
+
+def _specimen(one: AssessedSpecimen, assessed: Assessed) -> dict[str, Any]:
+    wanted = assessed.specification
+    views = {
+        field.view.id: field.view for prepared in one.view.preparations for field in prepared.fields
+    }
+    old = (*one.facts.earlier, *(field for field in one.facts.fields if field.superseded))
+    return {
+        "specimen": one.view.name,
+        "preparation": one.facts.preparation,
+        "conformity": str(one.statement.conformity),
+        "specification": wanted.name if wanted else None,
+        "specification_version": assessed.version or None,
+        "heat": one.view.heat,
+        "batch": one.view.batch,
+        "bundle": one.view.bundle,
+        "fields": [
+            field_to_json(field, views[field.id])
+            for field in one.facts.fields
+            if not field.superseded
+        ],
+        "superseded": [field_to_json(field, views[field.id]) for field in old],
+        "missing": list(one.statement.missing),
+        "because": list(one.statement.because),
+        "notes": list(one.notes),
+    }
+
+
+def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
+    """Return one field as the document of an order has it."""
+    decided, gone = facts.decided, facts.superseded
+    return {
+        "id": facts.id,
+        "field": facts.name,
+        "file": view.path,
+        "structure_code": facts.code,
+        "prediction_set": list(facts.codes),
+        "handling": view.handling,
+        "reasons": list(facts.reasons),
+        "awaits_review": facts.awaits,
+        "decided": decided
+        and {
+            "kind": decided.kind,
+            "said": decided.said,
+            "by": decided.by,
+            "criterion": decided.criterion,
+        },
+        "um_per_px": facts.um_per_px,
+        "scale_traced_to": facts.scale_traced_to,
+        "area_mm2": facts.area_mm2,
+        "bundle": facts.bundle or None,
+        "expected": view.expected or None,
+        "superseded": gone
+        and {
+            "reason": gone.reason,
+            "by": gone.by,
+            "defect": gone.defect or None,
+            "lead": gone.lead,
+            "picture": gone.picture or None,
+        },
+    }
+
+
+# --- a trace ------------------------------------------------------------------------------------
+
+
+def trace_document_of(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Say a trace: `trace.json`, and `agent trace --json`.
+
+    Args:
+        trace: What was gathered.
+        files: Public id → names of the files that hold its pixels.
+    """
+    return {
+        "asked": trace.found.asked,
+        "kind": str(trace.found.kind),
+        "orders": [_traced_order(one) for one in trace.orders],
+        "fields": [_traced_field(one, files.get(one.view.id, ())) for one in trace.fields],
+    }
+
+
+def _traced_order(one: TracedOrder) -> dict[str, Any]:
+    wanted = one.assessed.specification
+    return document_of(one.assessed) | {
+        "specification_entry": wanted.entry if wanted else None,
+        "statements": [
+            {
+                "record": made.record,
+                "at": made.at.isoformat(),
+                "by": made.by,
+                "reason": made.reason,
+                "changed": list(made.changed),
+                "document": made.document,
+                "sha256": made.sha256 or None,
+            }
+            for made in one.statements
+        ],
+        "acts": [act_to_json(act) for act in one.acts],
+    }
+
+
+def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
+    view, facts = one.view, one.facts
+    return field_to_json(facts, view) | {
+        "place": one.place,
+        "files": list(files),
+        "sha256": view.sha256,
+        "page": view.page,
+        "source": view.source,
+        "judged_at": view.done_at.isoformat(),
+        "process_data": view.process_data,
+        "crop": view.crop_facts,
+        "recipe": view.recipe,
+        "um_per_px_source": view.um_per_px_source,
+        "scale_in_doubt": facts.scale_in_doubt,
+        "held": facts.held or None,
+        "probability": view.probability,
+        "strangeness": view.strangeness,
+        "engine": view.engine,
+        "precision": view.precision,
+        "thresholds": view.thresholds,
+        "decisions": [label_to_json(label) for label in view.labels],
+        "results": [
+            {
+                "bundle": answer.bundle or None,
+                "recipe": answer.recipe,
+                "role": answer.role,
+                "counts": answer.current,
+                "at": answer.at.isoformat(),
+                "structure_code": answer.structure_code,
+                "probability": answer.probability,
+                "prediction_set": list(answer.prediction_set),
+                "handling": answer.handling,
+                "reasons": list(answer.reasons),
+                "engine": answer.engine,
+                "precision": answer.precision,
+            }
+            for answer in one.answers
+        ],
+        "control_checks": [
+            {"record": check.id, "on": check.subject, "at": check.at.isoformat()} | check.facts
+            for check in one.checks
+        ],
+        "control_specimens": [
+            {"id": point.id, "at": point.at.isoformat(), "code": point.code}
+            | {"faults": list(point.faults)}
+            for point in one.control
+        ],
+        "judged_again": {"outcome": str(one.rerun.outcome), "sentence": one.rerun.sentence},
+        "acts": [act_to_json(act) for act in one.acts],
+    }
+
+
+def label_to_json(label: LabelView) -> dict[str, Any]:
+    """Return one decision of a reviewer."""
+    return {
+        "kind": label.kind,
+        "said": label.code or label.strange_kind or label.why,
+        "by": label.by,
+        "at": label.at.isoformat(),
+        "criterion": label.criterion,
+        "comment": label.comment,
+        "blind": label.blind,
+        "taken_back": label.undone,
+    }
+
+
+def act_to_json(act: TrailEntry) -> dict[str, Any]:
+    """Return one row of the audit log."""
+    return {"at": act.at.isoformat(), "by": act.actor, "act": act.act, "facts": act.facts}

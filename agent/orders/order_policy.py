@@ -1,0 +1,134 @@
+"""Say what a lab has laid down for its orders: specifications, permissions, who is a lead.
+
+In:  `Settings`, the store. Out: a `Lab`. Next: `assessment`, and the commands.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from agent.orders.assessment import Lab
+from agent.orders.decision_rule import iter_double_reviews
+from agent.orders.instrument_holds import Holds
+from agent.orders.method_validation import allowances_of
+from agent.orders.scale_tracing import ScaleTracing, measurements_of
+from agent.orders.specification import read_specifications
+from agent.orders.specification_history import load_history
+from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
+from agent.watch import Calibration, Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.orders.specification import Specifications
+    from agent.settings import Settings, Source
+    from agent.store import MicrographView, Store
+    from model import Taxonomy
+
+LEADING = ("lead", "admin")
+"""Roles of accounts that may do what only a lead may."""
+BUNDLES = "bundles"
+"""Folder of the bundles below the data folder."""
+
+
+def lab_of(
+    settings: Settings,
+    store: Store,
+    taxonomy: Taxonomy,
+    *,
+    now: datetime,
+    held: Callable[[MicrographView], str] = lambda _: "",
+    is_noted: bool = True,
+) -> Lab:
+    """Read what the lab has laid down; a changed specification or taxonomy is noted.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        taxonomy: What a micrograph can be called.
+        now: Aware UTC.
+        held: Says why a field's result is held, "" where it is not.
+        is_noted: Whether a changed specification is written down; else nothing is written.
+
+    Raises:
+        BadSpecification: The file cannot be used.
+    """
+    scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
+    file, bundles = settings.orders.specifications, settings.store.folder / BUNDLES
+    if is_noted:
+        note_taxonomy(store, taxonomy, now=now)
+        note_bundles(store, bundles, now=now)
+    specifications = (
+        note_specifications(file, store, now=now) if is_noted else read_specifications(file)
+    )
+    return Lab(
+        specifications=specifications,
+        taxonomy=taxonomy,
+        sources={source.name: provenance_of(source) for source in settings.sources},
+        allowances=allowances_of(store),
+        zone=settings.site.time_zone,
+        max_false_conform=settings.orders.max_false_conform,
+        held=lambda view: held(view) or scales.hold(view),
+        remarks=partial(_remarks, held, scales),
+        traced=scales.find,
+        is_lead=partial(is_lead, settings, store),
+        second_look=settings.orders.second_look_at_limit,
+        double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
+        history=load_history(store),
+        taxonomies=load_taxonomies(store, bundles),
+    )
+
+
+def _remarks(
+    held: Callable[[MicrographView], str], scales: ScaleTracing, view: MicrographView
+) -> Iterator[str]:
+    if isinstance(held, Holds):
+        yield from held.notes(view)
+    yield from scales.notes(view)
+
+
+def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifications:
+    """Read the specifications, and write down from when on they are in force as they are.
+
+    An order keeps what was noted when it was released, so this comes before an order is heard of.
+
+    Args:
+        file: The lab's specifications.toml.
+        store: Open.
+        now: Aware UTC.
+
+    Raises:
+        BadSpecification: The file cannot be used.
+    """
+    specifications = read_specifications(file)
+    entries = [
+        (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
+        for one in specifications.entries
+    ]
+    store.orders.note_specifications(entries, at=now)
+    return specifications
+
+
+def provenance_of(source: Source) -> Provenance:
+    """Say what a source's settings tell of its files."""
+    return Provenance(
+        fixed=source.fixed_process_data(),
+        pattern=source.pattern,
+        objectives=tuple(
+            Calibration(o.name, o.um_per_px, o.width, o.height, o.valid_from)
+            for o in source.objectives
+        ),
+    )
+
+
+def is_lead(settings: Settings, store: Store, name: str) -> bool:
+    """Say whether somebody may do what only a lead may: by his account, or by `[orders] leads`."""
+    if name.strip() in settings.orders.leads:
+        return True
+    return any(
+        account.name == name.strip() and account.role in LEADING and account.disabled_at is None
+        for account in store.accounts.every()
+    )

@@ -1,0 +1,45 @@
+"""Let the files of urgent orders go first, also those that were queued before anybody said so.
+
+In:  orders that go first, the path patterns of the sources. Out: files in the urgent lane. Next:
+the pipeline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.orders.order_policy import provenance_of
+from agent.store import State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from agent.settings import Settings
+    from agent.store import Store
+    from agent.watch import Provenance
+
+
+def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]) -> bool:
+    """Say whether a file's path names an order that goes first."""
+    if source is None or not numbers:
+        return False
+    return any(told.get("order") in numbers for told in source.named_places(relative))
+
+
+def put_first(store: Store, settings: Settings) -> int:
+    """Put every queued file of an urgent order into the urgent lane; how many those are."""
+    numbers = store.orders.urgent_numbers()
+    if not numbers:
+        return 0
+    sources: Mapping[str, Provenance] = {
+        source.name: provenance_of(source) for source in settings.sources
+    }
+    waiting = [
+        fate.id
+        for fate in store.files((State.QUEUED, State.SETTLING, State.FAILED))
+        if any(
+            is_urgent(relative, sources.get(source), numbers) for source, relative in fate.seen_as
+        )
+    ]
+    store.orders.put_first(waiting)
+    return len(waiting)

@@ -1,0 +1,96 @@
+"""Judge an archived crop once more with the bundle that judged it, and say whether it is the same.
+
+In:  a micrograph's row, its archived crop, the loaded bundle. Out: `Rerun`. Next: `trace`.
+Another PC, driver or engine rounds otherwise, so the numbers may differ within the tolerances of
+the control check; code and prediction set may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from agent.orders.instrument_checks import P_TOLERANCE, PROBABILITY_TOLERANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.archive import Archive
+    from agent.store import MicrographView
+    from model import Classifier, Prediction
+
+
+class Sameness(StrEnum):
+    """How a second judgement compares with the first."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    NOT_POSSIBLE = "not_possible"
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What a second judgement found.
+
+    Args:
+        outcome: See `Sameness`. sentence: the numbers side by side, or why there are none.
+    """
+
+    outcome: Sameness
+    sentence: str
+
+
+def rerun(view: MicrographView, archive: Archive, classifier: Classifier | None) -> Rerun:
+    """Judge one archived crop again; nothing is written.
+
+    Args:
+        view: The micrograph with the result that counts.
+        archive: Where its crop is.
+        classifier: The bundle of that result, loaded, or None where it cannot be had.
+    """
+    if view.pruned_at:
+        return Rerun(Sameness.NOT_POSSIBLE, f"its pixels were pruned on {view.pruned_at:%Y-%m-%d}")
+    if damage := archive.damage(view.sha256, view.page, view.artefacts):
+        return Rerun(Sameness.DIFFERENT, damage[0])
+    if classifier is None:
+        why = f"bundle {view.bundle} cannot be loaded" if view.bundle else "no model judged it"
+        return Rerun(Sameness.NOT_POSSIBLE, why)
+    try:
+        pixels, valid = archive.field(view.sha256, view.page)
+    except (OSError, ValueError) as error:
+        return Rerun(Sameness.NOT_POSSIBLE, f"its archived crop cannot be read ({error})")
+    from model import Field  # noqa: PLC0415 - PyTorch takes seconds
+
+    microscope = view.process_data.get("microscope", "")
+    (now,) = classifier.classify([Field(pixels, valid, view.um_per_px, microscope)])
+    if faults := list(_differences(view, now)):
+        return Rerun(Sameness.DIFFERENT, "; ".join(faults))
+    was, is_ = view.probability or 0.0, float(now.probability)
+    return Rerun(
+        Sameness.SAME,
+        f"{now.structure_code} again, probability {was:.4f} then, {is_:.4f} now "
+        f"({view.engine} {view.precision} then, {now.engine} {now.precision} now)",
+    )
+
+
+def _differences(view: MicrographView, now: Prediction) -> Iterator[str]:
+    if view.structure_code != now.structure_code:
+        yield f"structure code {view.structure_code} then, {now.structure_code} now"
+    if sorted(view.prediction_set) != sorted(now.prediction_set):
+        were, are = (
+            ", ".join(some) or "empty" for some in (view.prediction_set, now.prediction_set)
+        )
+        yield f"prediction set {were} then, {are} now"
+    pairs = (
+        ("probability", view.probability, float(now.probability), PROBABILITY_TOLERANCE),
+        (
+            "strangeness p",
+            view.strangeness.get("p_value"),
+            float(now.strangeness.p_value),
+            P_TOLERANCE,
+        ),
+    )
+    for name, was, is_, tolerance in pairs:
+        if was is not None and abs(was - is_) > tolerance:
+            yield f"{name} {was:.4f} then, {is_:.4f} now"

@@ -1,0 +1,177 @@
+"""Compare a candidate with the active bundle; a gate states the result in words and numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from agent.archive import write_whole
+from agent.bundle_registry import get_record_folder
+from agent.errors import BadBundle
+from agent.retrain.progress import Step
+from model import (
+    UNTRAINED_PREFIX,
+    Comparison,
+    Finding,
+    GateThresholds,
+    PairedTestSet,
+    compare_bundles,
+    evaluate_pair,
+    group_untrained,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from agent.retrain.training_set import Collected
+    from model import Example, Taxonomy
+
+KEPT = "gate.json"
+"""File of a bundle's outcome, in its record."""
+
+
+class Gate(StrEnum):
+    """Recommendation of the numbers; a lead decides."""
+
+    RECOMMENDED = "recommended"
+    NOT_RECOMMENDED = "not_recommended"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+_GATES = {
+    Finding.BETTER: Gate.RECOMMENDED,
+    Finding.NOT_WORSE: Gate.RECOMMENDED,
+    Finding.WORSE: Gate.NOT_RECOMMENDED,
+    Finding.NOT_ENOUGH_EVIDENCE: Gate.NOT_ENOUGH_EVIDENCE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the lab requires of a candidate.
+
+    Args:
+        rules: Floors, margins and allowances.
+        limits: Limit in use → whether a structure code keeps it.
+        alpha: False-alarm rate from the settings, in (0, 1).
+    """
+
+    rules: GateThresholds = field(default_factory=GateThresholds)
+    limits: Mapping[str, Callable[[str], bool]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    alpha: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Result of a retraining.
+
+    Args:
+        gate: Recommendation of the numbers.
+        finding: The same, distinguishing better from not worse.
+        sentence: Why, for a reader.
+        candidate: The candidate's name, or "" where none was trained.
+        current: The active bundle, or "".
+        numbers: Everything the sentence rests on; every check under "checks".
+    """
+
+    gate: Gate
+    finding: Finding
+    sentence: str
+    candidate: str
+    current: str
+    numbers: dict[str, Any]
+
+
+def build_outcome(
+    finding: Finding, sentence: str, *, candidate: str, current: str, numbers: dict[str, Any]
+) -> Outcome:
+    """Build an outcome, with the gate that follows from a finding."""
+    return Outcome(_GATES[finding], finding, sentence, candidate, current, numbers)
+
+
+def evaluate_candidate(
+    current: Path, candidate: Path, collected: Collected, demands: Demands | None = None
+) -> Iterator[Step | Comparison]:
+    """Compare two bundles on the candidate's test images that neither was trained on.
+
+    Images of codes that neither was trained on, and those that reviewers called unusual, are
+    evaluated too: both must flag them. So are those that reviewers once corrected, trained on or
+    not.
+
+    Args:
+        current: Folder of the active bundle.
+        candidate: Folder of the other one.
+        collected: Has the images.
+        demands: What the lab requires.
+
+    Yields:
+        `Step`s, last a `Comparison`.
+    """
+    from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds
+
+    demands = demands or Demands()
+    first, second = (
+        Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate)
+    )
+    tested = set(second.manifest.split["test"]) - first.learned_from
+    matter = PairedTestSet(
+        examples=tuple(e for e in collected.examples if e.key in tested),
+        strange=_must_be_flagged(collected, first.taxonomy, second.taxonomy),
+        corrected=tuple(e for e in collected.examples if e.key in collected.corrected),
+        vouched=collected.vouched,
+        limits=demands.limits,
+    )
+    for step in evaluate_pair(first, second, matter):
+        yield Step(step.stage, step.done, step.total, candidate.name)
+        if step.result is not None:
+            yield compare_bundles(step.result, demands.rules)
+
+
+def _must_be_flagged(
+    collected: Collected, current: Taxonomy, candidate: Taxonomy
+) -> dict[str, tuple[Example, ...]]:
+    untaught = {
+        kind: tuple(examples)
+        for kind, examples in group_untrained(collected.examples, candidate).items()
+        if kind.removeprefix(UNTRAINED_PREFIX) not in current.trained_codes
+    }
+    return untaught | dict(collected.strange)
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+
+def save_outcome(bundle: Path, outcome: Outcome) -> None:
+    """Save an outcome in the candidate's record."""
+    content = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
+    get_record_folder(bundle).mkdir(exist_ok=True)
+    write_whole({get_record_folder(bundle) / KEPT: content.encode()})
+
+
+def load_outcome(bundle: Path) -> Outcome | None:
+    """Load the outcome in a bundle's record.
+
+    Returns:
+        None where the bundle was never compared with another.
+
+    Raises:
+        BadBundle: The record is broken; the bundle's answers do not depend on it.
+    """
+    path = get_record_folder(bundle) / KEPT
+    try:
+        facts = json.loads(path.read_bytes())
+        gate, finding = Gate(facts.pop("gate")), Finding(facts.pop("finding"))
+        return Outcome(gate=gate, finding=finding, **facts)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadBundle(
+            f"{path}: what the gate said cannot be read ({error}); agent models diff holds two "
+            "bundles against each other again."
+        ) from error

@@ -1,0 +1,119 @@
+"""Build the page of what would change under another bundle: whole, with its pictures inside."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import reports
+from agent.archive import write_whole
+from agent.bundle_registry import get_record_folder
+from agent.orders.prediction_flips import flip_card
+from agent.orders.specimen_facts import Conformity
+from agent.orders.trace_page import TONES
+from reports import ImpactOrder, ImpactPage, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.orders.prediction_flips import Flip
+    from agent.retrain.impact import Changed, Impact
+
+MOST = 240
+"""Flips shown of orders whose conformity stays; those of the others are all shown."""
+
+
+def save_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
+    """Write an impact as page and JSON, named by its hash.
+
+    Args:
+        impact: The impact.
+        folder: The bundle's folder `record`.
+        archive: Has the pictures.
+        site: Name of the site.
+        at: When, and by which program, in words.
+
+    Returns:
+        The path of the page.
+    """
+    stem = f"impact-{impact.sha256()[:12]}"
+    page = folder / f"{stem}.html"
+    html = reports.render_impact(build_impact_page(impact, archive, site=site, at=at))
+    document = json.dumps(impact.document(), ensure_ascii=False, indent=1, sort_keys=True)
+    write_whole({page: html.encode(), folder / f"{stem}.json": document.encode()})
+    return page
+
+
+def find_newest_impact(bundle: Path) -> Path | None:
+    """Return the newest page of a bundle's impact; None where none was written."""
+    pages = get_record_folder(bundle).glob("impact-*.html")
+    return max(pages, key=lambda page: page.stat().st_mtime, default=None)
+
+
+def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
+    """Build the page of an impact."""
+    return ImpactPage(
+        site=site,
+        title=f"What would change under {impact.bundle}",
+        headline=format_headline(impact),
+        tone=Tone.ATTENTION if impact.changed or impact.unasked else Tone.CALM,
+        sentences=list_sentences(impact),
+        orders=tuple(_order(order, archive) for order in impact.changed),
+        flips=tuple(flip_card(flip, archive) for flip in impact.flips[:MOST]),
+        left_out=_left_out(impact.flips),
+        mark=impact.sha256(),
+        generated=at,
+    )
+
+
+def format_headline(impact: Impact) -> str:
+    """Return the result in one sentence."""
+    n, of = len(impact.changed), f"of {_format_count(impact.orders, 'order')}"
+    if not n:
+        return f"The conformity of none {of} would change"
+    return f"The conformity of {n} {of} would change"
+
+
+def list_sentences(impact: Impact) -> tuple[str, ...]:
+    """Return what the result rests on, and what is not known."""
+    flips = len(impact.flips) + sum(len(order.flips) for order in impact.changed)
+    compared = (
+        f"Orders first heard of since {impact.since:%Y-%m-%d}: of "
+        f"{_format_count(impact.fields, 'field')} that count and both bundles answered, {flips} "
+        f"are answered otherwise than by {impact.current or 'no bundle'}."
+    )
+    unasked = (
+        f"{_format_count(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
+        "answered them."
+    )
+    lost = f"{_format_count(impact.lost, 'field')} have no crop any more, so nobody can be asked."
+    stays = (
+        "What a person decided stands whoever is at work. Nothing was written and nothing is "
+        "stated anew: results that stand keep their bundle."
+    )
+    known = (unasked if impact.unasked else "", lost if impact.lost else "")
+    return (compared, *filter(None, known), stays, *impact.notes)
+
+
+def _format_count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _left_out(flips: Sequence[Flip]) -> str:
+    over = len(flips) - MOST
+    return f"{over} more stand in the JSON file beside this page." if over > 0 else ""
+
+
+def _order(order: Changed, archive: Archive) -> ImpactOrder:
+    words = {word.words: TONES[word] for word in Conformity}
+    return ImpactOrder(
+        number=order.number,
+        before=order.before,
+        after=order.after,
+        before_tone=words[order.before],
+        after_tone=words[order.after],
+        why=order.why,
+        flips=tuple(flip_card(flip, archive) for flip in order.flips),
+    )

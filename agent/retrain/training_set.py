@@ -1,0 +1,208 @@
+"""Collect labelled crops of the archive for training.
+
+A reviewer who sees an answer leans to it. So a label counts if it was given without the model's
+answer in view, was imported, or was given by two reviewers; the lab may settle on more or less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.imaging.crop import RECIPE
+from agent.labelled_import import get_key, get_slices, make_loader
+from model import Example, TaxonomyError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.store import LabelledMicrograph, Store
+    from model import Manifest, Taxonomy
+
+LEARNS_FROM = ("blind", "imported", "confirmed")
+"""Labels that are trained on by default; "seen" is the fourth kind."""
+
+_WAYS = {
+    "blind": "said without the answer in view",
+    "imported": "imported",
+    "confirmed": "said by two people",
+    "seen": "said by one person with the model's answer in view",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Labelled micrographs for training.
+
+    Args:
+        examples: Labelled micrographs whose crops are in the archive.
+        codes: Structure code → how many.
+        left_out: Reason → how many labelled micrographs are not among them.
+        corrected: Keys of those where a reviewer gave another code than the model before.
+        vouched: Keys of those that two reviewers gave the same code, or one again after a
+            suspicion.
+        control: Keys of control samples: tested on, never trained on. Imported micrographs are not
+            among them: they were not drawn, and one alone would pull its whole group to the test.
+        contested: Keys of those whose import contradicts an earlier decision.
+        strange: Kind → micrographs that reviewers called unusual.
+        labels: Key → public id and number of the label.
+        columns: Process data → how many of the examples have it.
+    """
+
+    examples: tuple[Example, ...]
+    codes: Mapping[str, int]
+    left_out: Mapping[str, int]
+    corrected: frozenset[str] = frozenset()
+    vouched: frozenset[str] = frozenset()
+    control: frozenset[str] = frozenset()
+    contested: frozenset[str] = frozenset()
+    strange: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    columns: Mapping[str, int] = field(default_factory=dict)
+
+    def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
+        """Return the examples that are in no part of a bundle's split, not even its test.
+
+        An example it was trained on with its predecessor's answer alone is new with a reviewer's
+        label.
+        """
+        known = {key for keys in manifest.split.values() for key in keys}
+        known -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
+        return tuple(example for example in self.examples if example.key not in known)
+
+    def news_to(self, manifest: Manifest, taught: Mapping[str, str]) -> tuple[Example, ...]:
+        """Return the labels a bundle was not trained on: of images new to it, or changed since.
+
+        Args:
+            manifest: Of the bundle.
+            taught: Key → structure code it was trained with.
+        """
+        unseen = {example.key for example in self.new_since(manifest)}
+        return tuple(
+            example
+            for example in self.examples
+            if example.key in unseen or taught.get(example.key, example.code) != example.code
+        )
+
+    def sides(self, manifest: Manifest | None) -> dict[str, tuple[str, ...]]:
+        """Return the split sides that are fixed already, side → keys.
+
+        A bundle's test images stay test images, and control samples become such. A specimen that is
+        trained on already does not: `for_training` leaves its control samples out.
+
+        Args:
+            manifest: Of the active bundle, or None.
+        """
+        kept = dict(manifest.split) if manifest else {}
+        learned = manifest.learned_from if manifest else frozenset()
+        return kept | {"test": (*kept.get("test", ()), *sorted(self.control - learned))}
+
+    def for_training(self, manifest: Manifest | None) -> tuple[Example, ...]:
+        """Return the examples without control samples of specimens that are trained on."""
+        learned = manifest.learned_from if manifest else frozenset()
+        groups = {e.group for e in self.examples if e.key in learned}
+        return tuple(
+            e
+            for e in self.examples
+            if e.key not in self.control or e.key in learned or e.group not in groups
+        )
+
+
+def collect(
+    store: Store,
+    archive: Archive,
+    taxonomy: Taxonomy,
+    *,
+    group_by: str = "",
+    learns_from: Collection[str] = LEARNS_FROM,
+) -> Collected:
+    """Collect every micrograph that has a structure code as its label, with its archived crop.
+
+    Args:
+        store: Has the labels.
+        archive: The pixels.
+        taxonomy: Codes outside it are counted, not trained on.
+        group_by: A column of the process data that must not be on two sides of a split, instead of
+            the specimen; "" for the specimen.
+        learns_from: Which labels count: a subset of "blind", "imported", "confirmed" and "seen".
+    """
+    kept: list[LabelledMicrograph] = []
+    left_out: Counter[str] = Counter()
+    for label in store.labelled():
+        reason = _why_not(label, archive.crop_path(label.sha256, label.page), taxonomy, learns_from)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(label)
+    strange: dict[str, list[Example]] = defaultdict(list)
+    for label in store.labelled(kinds=("strange",)):
+        if label.recipe == RECIPE and archive.crop_path(label.sha256, label.page).is_file():
+            strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
+    return Collected(
+        examples=tuple(_example(label, archive, group_by) for label in kept),
+        codes=dict(Counter(label.code or "" for label in kept)),
+        left_out=dict(left_out),
+        corrected=_keys(label for label in kept if label.seen_code not in (None, label.code)),
+        vouched=_keys(label for label in kept if label.is_confirmed or label.was_checked),
+        control=_keys(label for label in kept if label.is_control and label.origin != "import"),
+        contested=_keys(label for label in kept if label.is_contested),
+        strange={kind: tuple(examples) for kind, examples in strange.items()},
+        labels={get_key(label.sha256, label.page): (label.id, label.label_id) for label in kept},
+        columns=Counter(
+            name for label in kept for name, value in _merge_process_data(label).items() if value
+        ),
+    )
+
+
+def _keys(labels: Iterable[LabelledMicrograph]) -> frozenset[str]:
+    return frozenset(get_key(label.sha256, label.page) for label in labels)
+
+
+def _merge_process_data(label: LabelledMicrograph) -> dict[str, object]:
+    return {**label.process_extra, **label.process_data}
+
+
+def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
+    return Example(
+        key=get_key(label.sha256, label.page),
+        code=label.code or "",
+        group=str(_merge_process_data(label).get(group_by) or label.group),
+        load=make_loader(
+            archive,
+            label.sha256,
+            label.page,
+            label.um_per_px,
+            label.process_data.get("microscope", ""),
+        ),
+        criterion=label.criterion,
+        slices=get_slices(label.process_data),
+    )
+
+
+def _why_not(
+    label: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
+) -> str:
+    try:
+        taxonomy.parse(label.code or "")
+    except TaxonomyError:
+        return f"{label.code} is not in the taxonomy"
+    if label.recipe != RECIPE:
+        return f"cut by recipe {label.recipe}, not {RECIPE}: import it again"
+    if not crop.is_file():
+        return "its crop is no longer in the archive"
+    if label.is_doubted:
+        return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
+    ways = _ways(label)
+    return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
+
+
+def _ways(label: LabelledMicrograph) -> set[str]:
+    """Return the ways in which a label came about."""
+    if label.label_origin == "import":
+        way = "imported"
+    else:
+        way = "blind" if label.blind or label.seen_code is None else "seen"
+    return {way, "confirmed"} if label.is_confirmed else {way}

@@ -1,0 +1,611 @@
+"""Compute how well raters, and the model on the same images, recognise the structure.
+
+There are three levels: the subtype, the code, and the merged code, where codes that are too alike
+count as one and images whose reference was not trained on are left out, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.roundrobin import agreement_coefficients
+from agent.roundrobin.agreement_coefficients import (
+    PAIR,
+    cohen,
+    cohen_chance,
+    count_classes,
+    fleiss_chance,
+    gwet_chance,
+    no_chance,
+    over_images,
+    quadratic,
+)
+from model import Estimate, agreement_interval, join_code, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from agent.roundrobin.agreement_coefficients import Weights
+    from model import Taxonomy
+
+MODEL = "model"
+
+
+class Level(StrEnum):
+    """What counts as the same answer."""
+
+    SUBTYPE = "subtype"
+    CODE = "code"
+    MERGED = "merged"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A rater's answer on an image; None where the rater could not tell.
+
+    Args:
+        separator: What joins subtype and size, as the taxonomy says.
+    """
+
+    subtype: str | None
+    size: str | None
+    criterion: str = "unrecorded"
+    comment: str = ""
+    separator: str = ""
+
+    @property
+    def code(self) -> str | None:
+        """The structure code, or None where the rater could not tell it."""
+        if self.subtype is None or self.size is None:
+            return None
+        return join_code(self.subtype, self.size, self.separator)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of right answers, with its interval."""
+
+    right: int
+    n: int
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Every answer of a campaign.
+
+    Args:
+        taxonomy: Of the campaign.
+        raters: Pseudonyms.
+        images: Their numbers.
+        answers: (rater, image) → answer; a pair that is missing was not rated.
+        reference: Image → code, where there is one.
+        model: Image → the model's code, where there is one.
+        merged: Code → the code it counts as.
+        teams: Pseudonym → team, where they have one.
+    """
+
+    taxonomy: Taxonomy
+    raters: tuple[str, ...]
+    images: tuple[int, ...]
+    answers: Mapping[tuple[str, int], Answer]
+    reference: Mapping[int, str] = field(default_factory=dict)
+    model: Mapping[int, str] = field(default_factory=dict)
+    merged: Mapping[str, str] = field(default_factory=dict)
+    teams: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, raters: Sequence[str]) -> Panel:
+        """Return the panel with some of its raters alone."""
+        return replace(self, raters=tuple(rater for rater in self.raters if rater in raters))
+
+    def images_at(self, level: Level) -> tuple[int, ...]:
+        """Return the images that count: for merged codes, those whose reference was trained on."""
+        if level is not Level.MERGED:
+            return self.images
+        taught = self.taxonomy.trained_codes
+        return tuple(
+            image
+            for image in self.images
+            if image not in self.reference or self.reference[image] in taught
+        )
+
+    def said(self, rater: str, image: int, level: Level) -> str | None:
+        """Return a rater's class of an image, or None."""
+        answer = self.answers.get((rater, image))
+        if answer is None:
+            return None
+        return answer.subtype if level is Level.SUBTYPE else self._class(answer.code, level)
+
+    def true(self, image: int, level: Level) -> str | None:
+        """Return the reference's class of an image, or None."""
+        return self._class(self.reference.get(image), level)
+
+    def model_said(self, image: int, level: Level) -> str | None:
+        """Return the model's class of an image, or None."""
+        return self._class(self.model.get(image), level)
+
+    def majority(self, image: int, level: Level) -> str | None:
+        """Return the most frequent class of an image; None for a tie, or without any class."""
+        votes = Counter(
+            name for rater in self.raters if (name := self.said(rater, image, level)) is not None
+        )
+        best = votes.most_common(PAIR)
+        if not best or (len(best) == PAIR and best[0][1] == best[1][1]):
+            return None
+        return best[0][0]
+
+    def _class(self, code: str | None, level: Level) -> str | None:
+        if code is None:
+            return None
+        if level is Level.SUBTYPE:
+            return self.taxonomy.parse(code)[0]
+        return self.merged.get(code, code) if level is Level.MERGED else code
+
+    def classes(self, level: Level) -> tuple[str, ...]:
+        """Return the classes that raters, reference or model used, in the taxonomy's order."""
+        used = {
+            name
+            for image in self.images_at(level)
+            for name in (
+                *(self.said(rater, image, level) for rater in self.raters),
+                self.true(image, level),
+                self.model_said(image, level),
+            )
+        }
+        if level is Level.SUBTYPE:
+            order = [subtype.name for subtype in self.taxonomy.subtypes]
+        else:
+            order = list(self.taxonomy.codes)
+        others = sorted(name for name in used if name is not None and name not in order)
+        return (*(name for name in order if name in used), *others)
+
+    def table(self, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """Return the classes, and (images, raters) indices of them, -1 for no class."""
+        classes = self.classes(level)
+        rows = [
+            agreement_coefficients.indices(
+                classes, [self.said(r, image, level) for r in self.raters]
+            )
+            for image in self.images_at(level)
+        ]
+        return classes, np.array(rows, np.intp).reshape(len(rows), len(self.raters))
+
+    def sizes(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """Return the sizes that raters used, coarse to fine across subtypes, and their table."""
+        order = _size_order(self.taxonomy)
+        rows = [
+            [
+                -1 if answer is None or answer.code is None else order.index(answer.size or "")
+                for answer in (self.answers.get((rater, image)) for rater in self.raters)
+            ]
+            for image in self.images
+        ]
+        table = np.array(rows, np.intp).reshape(len(rows), len(self.raters))
+        # The scale between the ends stays whole: a size that no rater gave is still a step.
+        first, last = (table[table >= 0].min(), table.max()) if (table >= 0).any() else (0, -1)
+        return order[first : last + 1], np.where(table >= 0, table - first, -1)
+
+
+# --- against the reference ----------------------------------------------------------------------
+
+
+def accuracy(panel: Panel, level: Level) -> Share:
+    """Compute the share of ratings with the reference's class; "cannot tell" counts as not right.
+
+    The interval counts images: the ratings of one image are no independent trials.
+    """
+    hits = [
+        [
+            panel.said(r, image, level) == panel.true(image, level)
+            for r in _list_raters(panel, image)
+        ]
+        for image in panel.images_at(level)
+        if panel.true(image, level) is not None
+    ]
+    return _compute_share(hits)
+
+
+def majority_accuracy(panel: Panel, level: Level) -> Share:
+    """Compute how often the majority has the reference's class; a tie counts as not right."""
+    asked = [image for image in panel.images_at(level) if panel.true(image, level) is not None]
+    hits = sum(panel.majority(image, level) == panel.true(image, level) for image in asked)
+    return Share(hits, len(asked), wilson(hits, len(asked)))
+
+
+def sizes_right(panel: Panel) -> Share:
+    """Compute the share with the right size among the ratings with the right subtype."""
+    hits = [
+        [
+            panel.said(r, image, Level.CODE) == panel.reference[image]
+            for r in _list_raters(panel, image)
+            if panel.said(r, image, Level.SUBTYPE) == panel.true(image, Level.SUBTYPE)
+        ]
+        for image in panel.images
+        if image in panel.reference
+    ]
+    return _compute_share(hits)
+
+
+def _list_raters(panel: Panel, image: int) -> list[str]:
+    return [rater for rater in panel.raters if (rater, image) in panel.answers]
+
+
+def _compute_share(hits: Sequence[Sequence[bool]]) -> Share:
+    right = np.array([sum(ratings) for ratings in hits], float)
+    n = np.array([len(ratings) for ratings in hits], float)
+    if not n.sum():
+        return Share(0, 0, Estimate(None, None, None))
+
+    def share(at: NDArray[np.intp]) -> float:
+        return float(right[at].sum() / n[at].sum()) if n[at].sum() else float("nan")
+
+    right, n = right[n > 0], n[n > 0]
+    estimate = agreement_interval(len(n), share, 0.0)
+    if estimate.value in {0.0, 1.0}:
+        images = len(n)
+        estimate = wilson(images if estimate.value else 0, images)
+    return Share(int(right.sum()), int(n.sum()), estimate)
+
+
+# --- among raters -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far raters agree at one level.
+
+    Args:
+        raters: How many.
+        images: How many were rated by two or more.
+        raw: Share of pairs of ratings that are the same.
+        kappa: Fleiss'.
+        ac: Gwet's AC1, or AC2 where the classes are ordered.
+    """
+
+    raters: int
+    images: int
+    raw: Estimate
+    kappa: Estimate
+    ac: Estimate
+
+
+def agreement(panel: Panel, level: Level) -> Agreement:
+    """Compute how far the raters of a panel agree at a level."""
+    classes, table = panel.table(level)
+    return _agreement(count_classes(table, len(classes)), len(panel.raters), None)
+
+
+def size_agreement(panel: Panel) -> Agreement:
+    """Compute how far raters agree on the size alone, a neighbouring one counting in part.
+
+    Weighted kappa and AC2, both with quadratic weights over the sizes from coarse to fine.
+    """
+    sizes, table = panel.sizes()
+    return _agreement(count_classes(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
+
+
+def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> Agreement:
+    several = counts[counts.sum(axis=1) >= PAIR] if counts.size else counts[:0]
+    if weights is None:  # classes of reference or model alone do not count
+        several = several[:, several.any(axis=0)]
+    return Agreement(
+        raters=raters,
+        images=len(several),
+        raw=over_images(several, no_chance),
+        kappa=over_images(several, fleiss_chance, weights),
+        ac=over_images(several, gwet_chance, weights),
+    )
+
+
+def rater_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Count pairs of raters of one image: (k, k), symmetric; on the diagonal, pairs that agree."""
+    classes, table = panel.table(level)
+    counts = np.zeros((len(classes), len(classes)), np.intp)
+    for first, second in combinations(range(table.shape[1]), PAIR):
+        both = (table[:, first] >= 0) & (table[:, second] >= 0)
+        np.add.at(counts, (table[both, first], table[both, second]), 1)
+    return classes, counts + counts.T - np.diag(np.diag(counts))
+
+
+def reference_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Count ratings per reference class: (k, k), rows rated, columns true."""
+    classes = panel.classes(level)
+    counts = np.zeros((len(classes), len(classes)), np.intp)
+    for image in panel.images_at(level):
+        true = panel.true(image, level)
+        for rater in panel.raters:
+            given = panel.said(rater, image, level)
+            if given is not None and true is not None:
+                counts[classes.index(given), classes.index(true)] += 1
+    return classes, counts
+
+
+# --- one by one ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Individual:
+    """Results of one rater, or of the model.
+
+    Args:
+        name: Pseudonym, or `MODEL`.
+        team: "" for none.
+        n: Images they rated.
+        untold: Of those, where they could not tell the code.
+        right: Against the reference, per level.
+        near: The right subtype and at most a neighbouring size.
+        consensus: How often their code is the majority's of the others.
+        kappa: Cohen's with the reference, over the subtype.
+        size_kappa: Cohen's with the reference, over the size, quadratic weights.
+        fellows: Mean of Cohen's kappa with each rater, over the code. The intervals of all three
+            count images.
+    """
+
+    name: str
+    team: str
+    n: int
+    untold: int
+    right: Mapping[Level, Share]
+    near: Share
+    consensus: Share
+    kappa: Estimate
+    size_kappa: Estimate
+    fellows: Estimate
+
+
+def individuals(panel: Panel) -> list[Individual]:
+    """Compute the results of each rater, in the order of their pseudonyms."""
+    return [_individual(panel, rater, panel) for rater in panel.raters]
+
+
+def model_alone(panel: Panel) -> Individual | None:
+    """Compute the model's results on the same images, as of one more rater; None if it has none."""
+    if not panel.model:
+        return None
+    return _individual(with_model(panel), MODEL, panel)
+
+
+def with_model(panel: Panel) -> Panel:
+    """Return the panel with the model as one more rater."""
+    separators = {subtype.name: subtype.separator for subtype in panel.taxonomy.subtypes}
+    parts = {image: panel.taxonomy.parse(code) for image, code in panel.model.items()}
+    answers = {
+        (MODEL, image): Answer(subtype, size, separator=separators[subtype])
+        for image, (subtype, size) in parts.items()
+    }
+    return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **answers})
+
+
+def _individual(panel: Panel, name: str, others: Panel) -> Individual:
+    own = [image for image in panel.images if (name, image) in panel.answers]
+    rest = others.of([rater for rater in others.raters if rater != name])
+    kept = {level: [i for i in own if i in panel.images_at(level)] for level in Level}
+
+    def right(level: Level) -> Share:
+        asked = [image for image in kept[level] if panel.true(image, level) is not None]
+        hits = sum(panel.said(name, i, level) == panel.true(i, level) for i in asked)
+        return Share(hits, len(asked), wilson(hits, len(asked)))
+
+    majorities = {image: rest.majority(image, Level.CODE) for image in own}
+    asked = [image for image in own if majorities[image] is not None]
+    same = sum(panel.said(name, i, Level.CODE) == majorities[i] for i in asked)
+    near = [i for i in own if i in panel.reference]
+    hits = sum(_is_near(panel, name, i) for i in near)
+    return Individual(
+        name=name,
+        team=panel.teams.get(name, ""),
+        n=len(own),
+        untold=sum(panel.said(name, image, Level.CODE) is None for image in own),
+        right={level: right(level) for level in Level},
+        near=Share(hits, len(near), wilson(hits, len(near))),
+        consensus=Share(same, len(asked), wilson(same, len(asked))),
+        kappa=_reference_kappa(panel, name),
+        size_kappa=_reference_size_kappa(panel, name),
+        fellows=_fellows_kappa(panel, name, rest.raters),
+    )
+
+
+def _is_near(panel: Panel, name: str, image: int) -> bool:
+    answer, true = panel.answers[name, image], panel.taxonomy.parse(panel.reference[image])
+    if answer.code is None or answer.subtype != true[0]:
+        return False
+    names = [size.name for size in panel.taxonomy.subtype(true[0]).sizes]
+    return abs(names.index(answer.size or "") - names.index(true[1])) <= 1
+
+
+def _fellows_kappa(panel: Panel, name: str, others: Sequence[str]) -> Estimate:
+    classes = panel.classes(Level.CODE)
+    own, *rest = (
+        agreement_coefficients.indices(
+            classes, [panel.said(who, i, Level.CODE) for i in panel.images]
+        )
+        for who in (name, *others)
+    )
+
+    def mean(at: NDArray[np.intp]) -> float:
+        kappas = [cohen(own[at], fellow[at], len(classes)) for fellow in rest]
+        known = [kappa for kappa in kappas if not np.isnan(kappa)]
+        return float(np.mean(known)) if known else float("nan")
+
+    chances = [cohen_chance(own, fellow, len(classes)) for fellow in rest]
+    known = [chance for chance in chances if not np.isnan(chance)]
+    return agreement_interval(len(panel.images), mean, float(np.mean(known)) if known else 0.0)
+
+
+def _reference_kappa(panel: Panel, name: str) -> Estimate:
+    classes = panel.classes(Level.SUBTYPE)
+    given = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
+    true = [panel.true(image, Level.SUBTYPE) for image in panel.images]
+    return _kappa(classes, given, true)
+
+
+def _reference_size_kappa(panel: Panel, name: str) -> Estimate:
+    order = _size_order(panel.taxonomy)
+    answers = [panel.answers.get((name, image)) for image in panel.images]
+    given = [None if answer is None or answer.code is None else answer.size for answer in answers]
+    true = [
+        panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
+        for image in panel.images
+    ]
+    used = [order.index(size) for size in (*given, *true) if size is not None]
+    between = order[min(used, default=0) : max(used, default=0) + 1]
+    return _kappa(between, given, true, quadratic(len(between)))
+
+
+def _kappa(
+    classes: Sequence[str],
+    given: Sequence[str | None],
+    true: Sequence[str | None],
+    weights: Weights | None = None,
+) -> Estimate:
+    first, second = (agreement_coefficients.indices(classes, names) for names in (given, true))
+    both = np.flatnonzero((first >= 0) & (second >= 0))
+    first, second = first[both], second[both]
+    return agreement_interval(
+        len(both),
+        lambda at: cohen(first[at], second[at], len(classes), weights),
+        cohen_chance(first, second, len(classes), weights),
+    )
+
+
+def _size_order(taxonomy: Taxonomy) -> tuple[str, ...]:
+    """Order all sizes from coarse to fine, whatever the subtype."""
+    return tuple(size.name for size in taxonomy.sizes)
+
+
+# --- image by image -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """Ratings of one image.
+
+    Args:
+        number: Of it.
+        reference, model, majority: Codes, or None.
+        votes: Code → how many gave it, the most frequent first.
+        untold: How many could not tell.
+        criteria: "mean" and "max" → how many decided by it.
+    """
+
+    number: int
+    reference: str | None
+    model: str | None
+    majority: str | None
+    votes: Mapping[str, int]
+    untold: int
+    criteria: Mapping[str, int]
+
+    @property
+    def agreed(self) -> float | None:
+        """Share of the codes that are the most frequent one; None where no rater gave one."""
+        n = sum(self.votes.values())
+        return max(self.votes.values()) / n if n else None
+
+    @property
+    def majority_differs(self) -> bool:
+        """Whether the majority's code is not the reference."""
+        return None not in (self.majority, self.reference) and self.majority != self.reference
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether a reviewer should inspect it again.
+
+        At least two gave a code, and no code has more than half of the votes, or the one that has
+        is not the reference's.
+        """
+        if sum(self.votes.values()) < PAIR:
+            return False
+        return (self.agreed or 0.0) <= 1 / PAIR or self.majority_differs
+
+
+def image_results(panel: Panel) -> list[ImageResult]:
+    """Return the ratings of each image, in their order."""
+    return [_image(panel, image) for image in panel.images]
+
+
+def _image(panel: Panel, image: int) -> ImageResult:
+    answers = [panel.answers[rater, image] for rater in _list_raters(panel, image)]
+    votes = Counter(answer.code for answer in answers if answer.code is not None)
+    return ImageResult(
+        number=image,
+        reference=panel.reference.get(image),
+        model=panel.model.get(image),
+        majority=panel.majority(image, Level.CODE),
+        votes=dict(sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))),
+        untold=sum(answer.code is None for answer in answers),
+        criteria=dict(Counter(answer.criterion for answer in answers if answer.code is not None)),
+    )
+
+
+# --- everything ---------------------------------------------------------------------------------
+
+SIZE = "size"
+"""Key of the agreement on sizes, next to those of the levels."""
+EVERYBODY, AND_MODEL = "all raters", "all raters and the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Every figure of a panel, computed once.
+
+    Args:
+        panel: The ratings.
+        accuracy: Of all ratings against the reference.
+        majority: Of the majority's votes against the reference.
+        sizes_right: Of the ratings with the right subtype.
+        agreement: Who → what → how far. Who: `EVERYBODY`, "team …", `AND_MODEL`; what: the levels,
+            and `SIZE` with neighbouring sizes counting in part.
+        raters: One by one.
+        model: On the same images, or None.
+        images: One by one.
+    """
+
+    panel: Panel
+    accuracy: Mapping[Level, Share]
+    majority: Mapping[Level, Share]
+    sizes_right: Share
+    agreement: Mapping[str, Mapping[str, Agreement]]
+    raters: tuple[Individual, ...]
+    model: Individual | None
+    images: tuple[ImageResult, ...]
+
+
+def study(panel: Panel) -> Study:
+    """Compute every figure of a panel."""
+    groups = {EVERYBODY: panel}
+    groups |= {f"team {team}": panel.of(members) for team, members in list_teams(panel).items()}
+    if panel.model:
+        groups[AND_MODEL] = with_model(panel)
+    return Study(
+        panel=panel,
+        accuracy={level: accuracy(panel, level) for level in Level},
+        majority={level: majority_accuracy(panel, level) for level in Level},
+        sizes_right=sizes_right(panel),
+        agreement={who: _agreements(group) for who, group in groups.items()},
+        raters=tuple(individuals(panel)),
+        model=model_alone(panel),
+        images=tuple(image_results(panel)),
+    )
+
+
+def _agreements(panel: Panel) -> dict[str, Agreement]:
+    agreements = {str(level): agreement(panel, level) for level in Level}
+    return {**agreements, SIZE: size_agreement(panel)}
+
+
+def list_teams(panel: Panel) -> dict[str, tuple[str, ...]]:
+    """Return team → its raters, where a team has two or more."""
+    teams: dict[str, tuple[str, ...]] = {}
+    for rater in panel.raters:
+        if team := panel.teams.get(rater):
+            teams[team] = (*teams.get(team, ()), rater)
+    return {team: members for team, members in sorted(teams.items()) if len(members) >= PAIR}

@@ -1,0 +1,406 @@
+"""Set a lab's workplace up from its settings: books, shelf, tools.
+
+In:  `Settings`. Out: store, archive, pool, pipeline, each given plain values. Next: `daemon`,
+`once`, and the commands that work on the same files.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from agent.archive import Archive
+from agent.bundle_registry import list_previous_bundles
+from agent.errors import AgentError, is_out_of_resources
+from agent.imaging import CropPool
+from agent.lab_context import read_taxonomy
+from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
+from agent.orders.method_validation import scopes_of
+from agent.orders.order_policy import note_specifications, provenance_of
+from agent.pipeline import LEASE_S, Pipeline, Stalled
+from agent.service.data_folder import agent_name, bundles_folder, clock
+from agent.service.statements import StatementKeeper
+from agent.store import REFUSED, Store, StoreFault, store_url
+from agent.triage import WAYS, Policy, Scope
+from model import ModelError, TaxonomyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from agent.pipeline import Judge
+    from agent.retrain import Collected, Demands
+    from agent.settings import Settings
+    from agent.store import Ordered, Upgrade
+    from agent.watch import Provenance
+    from model import Classifier, Taxonomy
+
+log = structlog.get_logger()
+
+_UNREAD = object()
+SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated ones is still inside
+
+
+def open_store(
+    settings: Settings, *, on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None
+) -> Store:
+    """Open the lab's database, made or migrated where needed.
+
+    After each act of this store the statements of the orders that it touched are frozen.
+
+    Args:
+        settings: Of the lab.
+        on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
+
+    Raises:
+        BadStore: It cannot be used.
+    """
+
+    def listen(upgrade: Upgrade) -> None:
+        facts = {"what": upgrade.sentence, "step": upgrade.step, "steps": upgrade.steps}
+        if upgrade.is_done:
+            log.info("database.upgraded", **facts)
+        else:
+            log.info("database.upgrading", **facts)
+        on_upgrade(upgrade)
+
+    address = store_url(settings.store.folder, settings.store.url)
+    store = Store.open(
+        address,
+        site=settings.site.name,
+        agent=agent_name(),
+        exact_numbers=settings.orders.exact_numbers,
+        folder=settings.store.folder,
+        on_upgrade=listen,
+        shares=settings.site.shares,
+    )
+    StatementKeeper(settings, store).listen()
+    return store
+
+
+def make_pool(settings: Settings) -> CropPool:
+    """Start the workers that read and crop."""
+    imaging = settings.imaging
+    return CropPool(
+        workers=imaging.workers,
+        time_limit_s=imaging.time_limit_s,
+        memory_limit_mb=imaging.memory_limit_mb,
+        max_megapixels=imaging.max_megapixels,
+        um_per_px_range=imaging.um_per_px_range,
+        sidecars=imaging.sidecars,
+    )
+
+
+def policy_of(
+    settings: Settings, classifier: Classifier | None = None, store: Store | None = None
+) -> Policy:
+    """Say the lab's triage policy, within what the bundle was validated for."""
+    scope = classifier.manifest.validated.get("um_per_px") if classifier else None
+    low, high = scope or (0.0, 0.0)
+    return Policy(
+        min_probability=settings.triage.min_probability,
+        control_share=settings.triage.control_share,
+        um_per_px_range=(low * (1 - SCOPE_MARGIN), high * (1 + SCOPE_MARGIN)) if scope else None,
+        scope=scope_of(classifier, store) if classifier else Scope(),
+    )
+
+
+def scope_of(classifier: Classifier, store: Store | None) -> Scope:
+    """Say on what a bundle was validated: what it wrote down itself, and the lab's records."""
+    said = classifier.manifest.validated
+    own = said.get("scope")
+    ways = own if isinstance(own, list) else [{"material": one} for one in said.get("material", {})]
+    known = [*ways, *(scopes_of(store, classifier.name) if store else ())]
+    keys = ("material", *WAYS)
+    return Scope(tuple({key: str(way.get(key) or "") for key in keys} for way in known))
+
+
+def thresholds_of(settings: Settings) -> dict[str, float]:
+    """Say what is written beside every result: what the lab had set."""
+    return {
+        "alpha": settings.strangeness.alpha,
+        "min_probability": settings.triage.min_probability,
+        "control_share": settings.triage.control_share,
+        "double_share": settings.triage.double_share,
+    }
+
+
+def cases_of(
+    settings: Settings, store: Store, taxonomy: Taxonomy, *, group_by: str = ""
+) -> Collected:
+    """Gather the labels that the lab has allowed to count, with their archived crops."""
+    from agent.retrain import collect  # noqa: PLC0415 - PyTorch takes seconds
+
+    return collect(
+        store,
+        Archive(settings.store.folder),
+        taxonomy,
+        group_by=group_by,
+        learns_from=settings.retrain.learns_from,
+    )
+
+
+def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
+    """Say what the lab asks of a candidate, at the limits that are in use today.
+
+    Raises:
+        BadSpecification: The limits cannot be read, so that nobody can say what is risked.
+    """
+    from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
+    from model import GateThresholds  # noqa: PLC0415 - PyTorch takes seconds
+
+    told = settings.retrain
+    specifications = read_specifications(settings.orders.specifications)
+    return Demands(
+        rules=GateThresholds(
+            may_lose=told.max_loss_points / 100,
+            min_accuracy=told.min_accuracy,
+            min_recall=told.min_recall,
+            may_flip_back=told.may_flip_back,
+            max_slowdown=told.max_slowdown,
+        ),
+        limits=limits_of(settings, specifications, taxonomy, now=now),
+        alpha=settings.strangeness.alpha,
+    )
+
+
+def limits_of(
+    settings: Settings, specifications: Specifications, taxonomy: Taxonomy, *, now: datetime
+) -> dict[str, Callable[[str], bool]]:
+    """Say which limits are in use today, on the lab's own calendar."""
+    on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
+    return limits_in_use(specifications, taxonomy, on=on)
+
+
+def make_pipeline(
+    settings: Settings,
+    *,
+    store: Store,
+    pool: CropPool,
+    classifier: Classifier | None,
+    now: Callable[[], datetime] = clock,
+    sources: Mapping[str, Provenance] | None = None,
+    on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
+    on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
+) -> Pipeline:
+    """Put a pipeline together; `sources` stands in for the settings' own."""
+    own = {source.name: provenance_of(source) for source in settings.sources}
+    return Pipeline(
+        store=store,
+        archive=Archive(settings.store.folder),
+        pool=pool,
+        classifier=classifier,
+        policy=policy_of(settings, classifier, store),
+        now=now,
+        sources=own if sources is None else sources,
+        batch=settings.model.batch,
+        keep_originals=settings.archive.originals == "all",
+        thresholds=thresholds_of(settings),
+        lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
+        earlier=lambda name: _earlier(settings, store, name),
+        ordered=Demanded(settings, store, now=now),
+        sidecars=settings.imaging.sidecars,
+        control=settings.orders.control,
+        on_stage=on_stage,
+        on_fate=on_fate,
+    )
+
+
+def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
+    """Load the bundle that began a specimen; None where it is gone.
+
+    Raises:
+        Stalled: It cannot be read for want of files or memory.
+    """
+    try:
+        classifier = load_bundle(settings, name)
+    except (ModelError, OSError, MemoryError) as error:
+        if is_out_of_resources(error):
+            raise Stalled(f"bundle {name} cannot be read for now: {error}") from error
+        log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
+        return None
+    return classifier, policy_of(settings, classifier, store)
+
+
+class Demanded:
+    """Says which subtypes were ordered: by the order list, else by the specification.
+
+    A changed file, or another taxonomy, is noted before the order of the next micrograph is heard
+    of: an order is judged by what was in force then, whether or not anybody opened a page.
+
+    Args:
+        settings: Of the lab; its specifications are read again when the file changes.
+        store: Where a changed file is noted.
+        now: Says the time, aware UTC.
+    """
+
+    def __init__(self, settings: Settings, store: Store, *, now: Callable[[], datetime]) -> None:
+        self._file, self._zone = settings.orders.specifications, settings.site.time_zone
+        self._store, self._now = store, now
+        self._settings = settings
+        self._content: bytes | None = None
+        self._classes: object = _UNREAD
+        self._known = Specifications()
+
+    def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
+        """Say them, () where nobody said."""
+        known = self._read()
+        self._note_taxonomy()
+        if order.subtypes or not told.get("order"):
+            return order.subtypes
+        on = (order.day or self._now()).astimezone(ZoneInfo(self._zone)).date()
+        found = known.for_order(told, on=on).specification
+        return found.subtype if found else ()
+
+    def _read(self) -> Specifications:
+        try:
+            content = self._file.read_bytes()
+        except OSError:
+            content = b""
+        if content != self._content:
+            self._content = content
+            try:
+                self._known = note_specifications(self._file, self._store, now=self._now())
+            except BadSpecification as error:
+                log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
+        return self._known
+
+    def _note_taxonomy(self) -> None:
+        """Note the taxonomy in force, where its file or the current bundle is another one."""
+        file = self._settings.model.taxonomy
+        try:
+            found = Path(file).read_bytes() if file else self._store.current_bundle()
+            if found == self._classes:
+                return
+            read_taxonomy(self._settings, self._store, now=self._now())
+        except (OSError, AgentError, TaxonomyError) as error:
+            log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - said
+            return
+        self._classes = found
+
+
+def load_bundle(settings: Settings, name: str) -> Classifier:
+    """Load one bundle by its name. Raises `model.ModelError`."""
+    from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
+
+    classifier = Classifier.load(
+        bundles_folder(settings) / name,
+        device=settings.model.device,
+        precision=settings.model.precision,
+        alpha=settings.strangeness.alpha,
+    )
+    classifier.require_alarm_rate()
+    return classifier
+
+
+SOON_S = 5.0
+"""How soon a bundle is tried again that could not be read for want of files or memory."""
+TRY_AGAIN_S = 300.0
+"""How soon a bundle that could not be loaded is tried again: somebody may put it back."""
+
+
+@dataclass
+class CurrentBundle:
+    """The bundle that a person promoted last, loaded, and taken up anew when another is.
+
+    Where that one cannot be loaded the one that was at work before it serves, and it is said.
+
+    Args:
+        settings: Of the lab. store: says which bundle is current.
+    """
+
+    settings: Settings
+    store: Store
+    name: str | None = None
+    classifier: Classifier | None = None
+    problem: str = ""
+    waits_for: str = ""
+    """What has to pass before anything is judged, "" where nothing: a bundle that is there and
+    cannot be read for want of files or memory."""
+    _refused: str | None = field(default=None, repr=False)
+    _again_s: float = field(default=0.0, repr=False)
+
+    def refresh(self) -> bool:
+        """Ask which bundle is current, and load it if it is another.
+
+        Returns:
+            Whether there is another classifier now.
+        """
+        before = self.classifier
+        with suppress(StoreFault):  # the database is away: what serves goes on
+            self._follow(self.store.current_bundle())
+        return self.classifier is not before
+
+    @property
+    def trouble(self) -> str:
+        """Say what its classifier makes shift with, or ""."""
+        return self.classifier.degraded_reason if self.classifier else ""
+
+    def policy(self) -> Policy:
+        """Say the triage policy that goes with it."""
+        return policy_of(self.settings, self.classifier, self.store)
+
+    def _follow(self, current: str | None) -> None:
+        if current == self.name:
+            self.problem, self._refused = "", None
+        elif current is None:
+            self.name = self.classifier = None
+        elif self.waits_for or current != self._refused or time.monotonic() >= self._again_s:
+            self._take_up(current)
+
+    def _take_up(self, name: str) -> None:
+        self.waits_for = ""
+        try:
+            self._serve(name)
+        except (ModelError, OSError, MemoryError) as error:
+            if is_out_of_resources(error):
+                self._put_off(name, str(error))
+                return
+            if self.classifier is None:
+                self._serve_one_before(name)
+            if not self.waits_for:
+                self._refuse(name, str(error))
+        else:
+            self.problem, self._refused = "", None
+
+    def _put_off(self, name: str, reason: str) -> None:
+        """Note that a bundle cannot be read for now, which says nothing about the bundle."""
+        self.problem = f"bundle {name} cannot be read for now and is tried again: {reason}"
+        self._refused, self._again_s = name, time.monotonic() + SOON_S
+        if self.classifier is None:
+            self.waits_for = self.problem
+
+    def _serve(self, name: str) -> None:
+        self.classifier = load_bundle(self.settings, name)
+        self.name = name
+        log.info("bundle.taken_up", bundle=name)
+
+    def _serve_one_before(self, name: str) -> None:
+        """Serve the newest bundle that was at work before and can be loaded, if there is one."""
+        for earlier in list_previous_bundles(self.store.promotions()):
+            if earlier == name:
+                continue
+            try:
+                return self._serve(earlier)
+            except (ModelError, OSError, MemoryError) as error:
+                if is_out_of_resources(error):
+                    return self._put_off(earlier, str(error))
+                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - said
+        return None
+
+    def _refuse(self, name: str, reason: str) -> None:
+        serves = f"{self.name} serves instead" if self.name else "every micrograph goes to review"
+        self.problem = f"bundle {name} cannot be loaded; {serves}: {reason}"
+        self._again_s = time.monotonic() + TRY_AGAIN_S
+        if self._refused == name:
+            return
+        log.error("bundle.refused", bundle=name, reason=reason, serves=self.name)
+        facts = {"reason": reason, "serves": self.name, "said": self.problem}
+        self.store.records.add(REFUSED, name, by="agent", at=clock(), facts=facts)
+        self._refused = name

@@ -1,0 +1,1 @@
+"""Jobs that the service runs beside its watch and work."""

@@ -1,0 +1,241 @@
+"""Back the lab up each night, try the back-up at once, and restore one on trial each month.
+
+What is there is asked of the folder, never remembered: a back-up that somebody deleted is no
+back-up, and a PC that slept makes up for it when it wakes. Other labs may use the same folder.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent import maintenance
+from agent.backup_facts import is_own, list_backups, name_backup
+from agent.errors import AgentError
+from agent.restore_drill import rehearse_restore
+from agent.service.anchoring import seal
+from agent.site_time import compute_night_period, night_of
+from agent.store import StoreFault, find_mark, store_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.backup_facts import KnownBackup
+    from agent.restore_drill import DrillResult
+    from agent.settings import Settings
+    from agent.store import Record, Store
+
+log = structlog.get_logger()
+
+OVERDUE = timedelta(hours=48)
+BACKUP_EVERY_S = 1800.0
+DRILL = "restore_drill"
+"""Kind of the records that keep what a restore on trial found."""
+EVERY = {"weekly": timedelta(days=7), "monthly": timedelta(days=30)}
+
+
+# --- what is there ------------------------------------------------------------------------------
+
+
+def list_own(settings: Settings, *, lab: str = "") -> list[KnownBackup]:
+    """Return the lab's own back-ups in its folder, the oldest first.
+
+    Args:
+        settings: Of the lab.
+        lab: Hash of its first act, "": what the data folder holds.
+    """
+    if not settings.backup.folder:
+        return []
+    lab = lab or find_mark(settings.store.folder)
+    known = list_backups(Path(settings.backup.folder))
+    return [one for one in known if is_own(one.facts, site=settings.site.name, lab=lab)]
+
+
+def list_of_others(settings: Settings) -> list[KnownBackup]:
+    """Return the newest back-up of each other lab in the folder; of earlier versions none."""
+    own = {one.file for one in list_own(settings)}
+    newest = {
+        (one.facts.site, one.facts.lab): one
+        for one in list_backups(Path(settings.backup.folder))
+        if one.file not in own and one.facts.site
+    }
+    return list(newest.values())
+
+
+def last_backup_at(settings: Settings, *, lab: str = "") -> datetime | None:
+    """Return when the lab's newest back-up was made, aware UTC; None if there is none."""
+    own = list_own(settings, lab=lab)
+    return own[-1].facts.made_at if own else None
+
+
+def overdue(settings: Settings, now: datetime) -> Iterator[str]:
+    """Yield that the last back-up is too old; nothing where none are wanted.
+
+    A lab that has just set its folder has the same 48 hours: they count from the data folder's
+    own beginning.
+    """
+    if not settings.backup.folder:
+        return
+    folder = Path(settings.backup.folder)
+    last = last_backup_at(settings) or _last_of_earlier_version(folder)
+    since = last or _began_at(settings.store.folder)
+    if since is None or now - since < OVERDUE:
+        return
+    hours = (now - since).total_seconds() / 3600
+    if last is None:
+        yield f"back-up: none of this lab in {folder} yet, and the data is {hours:.0f} hours old."
+    else:
+        yield f"back-up: the last one in {folder} is {hours:.0f} hours old."
+
+
+def _last_of_earlier_version(folder: Path) -> datetime | None:
+    """Return when the newest back-up was made that does not say whose it is, or None."""
+    made = [one.facts.made_at for one in list_backups(folder) if not one.facts.site]
+    return max(made, default=None)
+
+
+def _began_at(folder: Path) -> datetime | None:
+    made = [file.stat().st_mtime for file in folder.glob("agent-*.lock")]
+    return datetime.fromtimestamp(min(made), UTC) if made else None
+
+
+def settings_files(settings: Settings) -> list[Path]:
+    """Return the settings files that a back-up holds, of two with one name the one in use.
+
+    They are the file itself, what it names, and every `*.toml` next to either.
+    """
+    taxonomy = [Path(settings.model.taxonomy)] if settings.model.taxonomy else []
+    named = [*([settings.file] if settings.file else []), settings.orders.specifications, *taxonomy]
+    folders = dict.fromkeys(file.parent for file in named)
+    beside = [file for folder in folders for file in sorted(folder.glob("*.toml"))]
+    return list(dict.fromkeys([*named, *beside]))
+
+
+# --- each night ---------------------------------------------------------------------------------
+
+
+def tend_backups(settings: Settings, store: Store, *, at: datetime) -> str | None:
+    """Back up, and restore on trial, where either is due.
+
+    Returns:
+        A sentence where something needs a person, "" where all is well, None where nothing is due.
+    """
+    made = back_up_when_due(settings, store, at=at)
+    if made:
+        return made
+    result = rehearse_when_due(settings, store, at=at)
+    return describe_drill(store) if result or made == "" else made
+
+
+def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str | None:
+    """Back up if the night's is not there yet; a fault is logged and tried again.
+
+    Args:
+        settings: Of the lab; an empty `backup.folder` asks for nothing.
+        store: What is backed up.
+        at: Now, aware UTC.
+
+    Returns:
+        A sentence where it could not be made, "" where it was, None where none is due.
+    """
+    if not settings.backup.folder:
+        return None
+    lab = _require_first_act(store, at=at)
+    if not is_due(settings, at, lab=lab):
+        return None
+    folder = Path(settings.backup.folder)
+    file = folder / name_backup(settings.site.name, lab, at, is_automatic=True)
+    try:
+        seal(store, at=at)
+        count = maintenance.back_up(
+            store,
+            settings.store.folder,
+            file,
+            settings_files=settings_files(settings),
+            pixels=False,
+            at=at,
+            progress=lambda _done, _of, _what: None,
+            is_automatic=True,
+        )
+        maintenance.examine(file)
+        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+        _thin_out(settings, lab)
+    except (AgentError, StoreFault, OSError) as error:
+        log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
+        return f"back-up: {error}"
+    log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)
+    return ""
+
+
+def _require_first_act(store: Store, *, at: datetime) -> str:
+    """Return the hash of the lab's first act, by which its back-ups are known; make one if need be.
+
+    Without one, two new labs of one name could not be told apart.
+    """
+    if not store.first_act():
+        store.remember(at=at, actor="agent", act="lab.begun")
+    return store.first_act()
+
+
+def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
+    """Return whether the newest back-up of a lab is older than the last end of a night."""
+    last = last_backup_at(settings, lab=lab)
+    ends, zone = settings.night.at, settings.site.time_zone
+    began_at, _ = compute_night_period(night_of(at, ends, zone), ends, zone)
+    return last is None or last < began_at
+
+
+def _thin_out(settings: Settings, lab: str) -> None:
+    """Delete the oldest of the lab's own nightly back-ups; every other one stays."""
+    own = [one for one in list_own(settings, lab=lab) if one.facts.is_automatic]
+    for one in own[: -settings.backup.keep]:
+        one.file.unlink(missing_ok=True)
+
+
+# --- on trial -----------------------------------------------------------------------------------
+
+
+def rehearse_when_due(settings: Settings, store: Store, *, at: datetime) -> DrillResult | None:
+    """Restore the newest back-up on trial if that is due; what it found, None where it is not."""
+    every = EVERY.get(settings.backup.verify)
+    own = list_own(settings, lab=store.first_act())
+    last = find_last_drill(store)
+    if every is None or not own or (last and at - last.at < every):
+        return None
+    result = rehearse(settings, store, own[-1].file, at=at)
+    if result.faults:
+        log.error("backup.verified", sound=False, found=result.sentence)
+    else:
+        log.info("backup.verified", sound=True, found=result.sentence)
+    return result
+
+
+def rehearse(settings: Settings, store: Store, file: Path, *, at: datetime) -> DrillResult:
+    """Restore a back-up on trial, and keep on record what it found."""
+    result = rehearse_restore(
+        file,
+        scratch=settings.store.folder,
+        url=store_url(settings.store.folder, settings.store.url),
+        at=at,
+    )
+    store.records.add(DRILL, file.name, by="agent", at=at, facts=result.to_json())
+    return result
+
+
+def find_last_drill(store: Store) -> Record | None:
+    """Return the record of the newest restore on trial, or None."""
+    return max(store.records.newest(DRILL).values(), key=lambda one: one.id, default=None)
+
+
+def describe_drill(store: Store) -> str:
+    """Return why the newest restore on trial failed, "" where it did not."""
+    last = find_last_drill(store)
+    if last is None or last.facts["sound"]:
+        return ""
+    return (
+        f"back-up: {last.subject} was restored on trial on {last.at:%Y-%m-%d}: "
+        f"{last.facts['faults'][0]}; make a new one (agent backup) and agent backup --verify it."
+    )

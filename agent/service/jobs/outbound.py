@@ -1,0 +1,151 @@
+"""Tell others what was found: a LIMS through its outbox, people through notices.
+
+In:  the settings, the store. Out: files in a folder, notices. Next: another system, a person.
+Both are asked of the store and written down when done, so that nothing is forgotten when the PC
+is switched off, and nothing is told twice where the other side has taken it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.archive import write_whole
+from agent.notify import tell
+from agent.orders import outbox
+from agent.orders.assessment import Beside
+from agent.orders.examination import Position, begin, list_due
+from agent.orders.freezing import freeze_orders
+from agent.service.resuming import settle_outbox
+from agent.service.statements import make_issuer, make_lab
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.nightly import Written
+    from agent.settings import Settings
+    from agent.store import Record, Store
+
+log = structlog.get_logger()
+
+OUTBOX_EVERY_S = 120.0
+NOTICES_EVERY_S = 60.0
+NOTICE, SENT = "notice", "notice_sent"
+GIVEN_UP = timedelta(days=3)
+"""A notice that nobody took for so long is old news."""
+MOST_PICTURES = 5
+OUTBOX_MEMO = "outbox.json"
+"""File beside the database: where the last round of examining orders ended."""
+
+
+def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Freeze statements of orders that changed, and write what a LIMS does not have yet.
+
+    Returns:
+        A sentence where something cannot be written, else "".
+    """
+    lab = make_lab(settings, store, now=now)
+    site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
+    position = find_position(settings, store)
+    issuer = make_issuer(settings)
+    away = _settle(settings, store, now=now) if settings.orders.outbox else ""
+    if settings.orders.outbox and not away:
+        position = outbox.record_revisions(
+            store, lab, site, now=now, position=position, issuer=issuer
+        )
+    else:
+        due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
+        freeze_orders(store, lab, issuer, due, now=now)
+    _keep_position(settings.store.folder / OUTBOX_MEMO, position)
+    if away or not settings.orders.outbox:
+        return away
+    folder, data = Path(settings.orders.outbox), settings.store.folder
+    try:
+        written = outbox.write_pending(store, lab, site, folder, now=now, data=data)
+    except OSError as error:
+        return f"[orders] outbox: {error}; it is tried again by itself."
+    if written.names:
+        log.info("outbox.filled", files=len(written.names))
+    if written.lost:
+        log.warning("outbox.content_lost", revisions=written.lost)
+    if written.faults:
+        n = len(written.faults)
+        return (
+            f"[orders] outbox: {n} orders wait, {written.faults[0]}; it is tried again by itself."
+        )
+    return ""
+
+
+def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Compare a database that was put back with the outbox; why it cannot be seen, or ""."""
+    try:
+        for one in settle_outbox(settings, store, at=now):
+            log.warning("outbox.is_beyond", order=one.sent.order, sentence=one.sentence)
+    except OSError as error:
+        return (
+            f"[orders] outbox: {error}; since a back-up was restored, no revision is sent before "
+            "both were compared."
+        )
+    return ""
+
+
+def find_position(settings: Settings, store: Store) -> Position:
+    """Return where the last round ended, where none is known the position of now."""
+    return _position(settings.store.folder / OUTBOX_MEMO) or begin(store)
+
+
+def _position(memo: Path) -> Position | None:
+    try:
+        return Position.from_json(json.loads(memo.read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _keep_position(memo: Path, position: Position) -> None:
+    """Write it next to the database; a full disk is no matter, as the sweep then begins again."""
+    with suppress(OSError):
+        write_whole({memo: json.dumps(position.to_json()).encode()})
+
+
+def plan_notice(
+    settings: Settings, store: Store, archive: Archive, written: Written, *, now: datetime
+) -> None:
+    """Put on record that people are to be told of a night; `send_notices` does it."""
+    if not settings.notify.urls or written.summary.planned:
+        return
+    lines = [written.summary.headline, *written.lines, str(written.path)]
+    thumbnails = [archive.thumbnail_path(*one) for one in written.flagged[:MOST_PICTURES]]
+    facts = {
+        "title": f"{settings.site.name}, night of {written.summary.night}",
+        "text": "\n".join(lines),
+        "pictures": [str(path) for path in thumbnails] if settings.notify.pictures else [],
+    }
+    subject = written.summary.night.isoformat()
+    store.records.add(NOTICE, subject, by="agent", at=now, facts=facts)
+
+
+def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Send what was not taken yet, the oldest first; a sentence where somebody did not take it."""
+    if not settings.notify.urls:
+        return ""
+    failed = ""
+    for one in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
+        pictures = [path for path in map(Path, one.facts["pictures"]) if path.is_file()]
+        said = one.facts
+        if tell(settings.notify.urls, title=said["title"], text=said["text"], pictures=pictures):
+            store.records.add(SENT, one.subject, by="agent", at=now, facts={"notice": one.id})
+        else:
+            failed = f"the notice of {one.subject} was not taken; it is tried again by itself."
+    return failed
+
+
+def _due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
+    done = {one.facts["notice"] for one in sent}
+    return [one for one in planned if one.id not in done and now - one.at <= GIVEN_UP]

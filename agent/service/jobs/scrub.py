@@ -1,0 +1,117 @@
+"""Read again what is archived, a little at a time, so that a loss is found before it is needed.
+
+In:  store and archive. Out: sentences in `agent status`, a job row, and the trail for what is new.
+Next: a person, who has a back-up or still has the microscope's own file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent import maintenance
+from agent.errors import BadStore
+from agent.store import StoreFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.service.problems import Problems
+    from agent.store import Store
+
+log = structlog.get_logger()
+
+JOB = "verify"
+EVERY_S = 900.0
+SLICE_S = 20.0  # of reading in each quarter of an hour: a fiftieth of a disk's time
+MOST = 100  # faults that are kept by name; more of them are one fault of the disk
+
+
+class Verifier(threading.Thread):
+    """The thread that reads again.
+
+    Args:
+        store: Names what is archived, and remembers how far this has come.
+        archive: Holds it.
+        now: Says the time, aware UTC.
+        problems: Where losses are said.
+    """
+
+    def __init__(
+        self, store: Store, archive: Archive, *, now: Callable[[], datetime], problems: Problems
+    ) -> None:
+        super().__init__(name="verify", daemon=True)
+        self._store, self._archive, self._now, self._problems = store, archive, now, problems
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Read a part, rest, and read the next, until told to stop."""
+        self._say_again()
+        while not self._stopping.wait(EVERY_S):
+            self.look()
+
+    def stop(self) -> None:
+        """Ask it to stop, after the micrograph in hand."""
+        self._stopping.set()
+
+    def look(self, *, slice_s: float = SLICE_S) -> None:
+        """Read one part; a loss is said until a whole round does not find it any more."""
+        ends_s = time.monotonic() + slice_s
+        try:
+            said = _Said.of(self._store.last_job(JOB))
+            job = self._store.begin_job(JOB, at=self._now())
+            after, found = maintenance.verify_some(
+                self._store,
+                self._archive,
+                after=said.after,
+                is_enough=lambda: self._stopping.is_set() or time.monotonic() > ends_s,
+            )
+            for fault in found:
+                if fault not in said.all:
+                    log.error("archive.damaged", fault=fault)
+                    at = self._now()
+                    self._store.remember(at=at, actor="agent", act="pixels.damaged", subject=fault)
+            said = said.and_then(after, found)
+            outcome = "faults" if said.all else "sound"
+            self._store.end_job(job, outcome, at=self._now(), facts=asdict(said))
+        except (StoreFault, BadStore):
+            return  # others say so; the next part is read when the store is back
+        self._say(said)
+
+    def _say_again(self) -> None:
+        try:
+            self._say(_Said.of(self._store.last_job(JOB)))
+        except (StoreFault, BadStore):
+            return
+
+    def _say(self, said: _Said) -> None:
+        more = len(said.all) - 1
+        and_more = f" (and {more} more; agent verify names them all)" if more > 0 else ""
+        self._problems.say("archive", f"archive: {said.all[0]}{and_more}" if said.all else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """How far a round has come, what it found, and what the whole round before found."""
+
+    after: int = 0
+    found: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> _Said:
+        return cls(facts.get("after", 0), facts.get("found", []), facts.get("before", []))
+
+    @property
+    def all(self) -> list[str]:
+        return list(dict.fromkeys([*self.found, *self.before]))
+
+    def and_then(self, after: int, found: list[str]) -> _Said:
+        now = [*self.found, *found][:MOST]
+        return _Said(after, now, self.before) if after else _Said(0, [], now)

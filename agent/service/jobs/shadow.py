@@ -1,0 +1,127 @@
+"""Judge what is archived with another bundle, in a child of low priority, beside what counts.
+
+In:  a bundle's name, how far back. Out: `Step`s, last an `Again`; result rows beside those that
+count. Next: the gallery of flips in the report, and the list that whoever signs has to see.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agent.archive import Archive
+from agent.bundle_registry import get_bundle
+from agent.retrain import Again, Gate, reprocess
+from agent.service.composition import load_bundle, open_store, policy_of, thresholds_of
+from agent.service.data_folder import clock
+from agent.service.jobs.retrain import JOB
+from agent.service.jobs.supervisor import supervised
+from agent.service.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from agent.retrain import Role, Step
+    from agent.settings import Settings
+    from agent.store import Store
+
+
+def judge_again(
+    settings: Settings, *, bundle: str, role: Role, days: int | None
+) -> Iterator[Step | Again]:
+    """Judge with another bundle: the work of the child."""
+    classifier = load_bundle(settings, bundle)
+    with open_store(settings) as store:
+        yield from reprocess(
+            store,
+            Archive(settings.store.folder),
+            classifier,
+            policy=policy_of(settings, classifier),
+            thresholds=thresholds_of(settings),
+            now=clock,
+            role=role,
+            since=clock() - timedelta(days=days) if days is not None else None,
+        )
+
+
+def judging_again(
+    settings: Settings,
+    store: Store,
+    *,
+    bundle: str,
+    role: Role,
+    days: int | None,
+    by: str,
+    now: Callable[[], datetime] = clock,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Judge with another bundle in a child.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        bundle: Which.
+        role: Of the results.
+        days: How many days back; None: everything.
+        by: Who wants it.
+        now: Says the time, aware UTC.
+        should_stop: As in `supervised`.
+
+    Yields:
+        `Step`s, last an `Again`, which stands in the trail.
+
+    Raises:
+        BadBundle: There is none of this name.
+        WrongUse: Another bundle is being asked.
+        ChildEnded: It went wrong.
+        Cancelled: Somebody asked for the end.
+    """
+    get_bundle(settings.store.folder, bundle)
+    lock = Lock(
+        settings.store.folder / "judge.lock",
+        "micrographs are being judged again already{who}; agent status says how far that is.",
+    )
+    for news in supervised(
+        partial(judge_again, bundle=bundle, role=role, days=days),
+        settings,
+        store,
+        name=role,
+        lock=lock,
+        by=by,
+        now=now,
+        ending=lambda again: ("done", _facts(again, bundle, days)),
+        should_stop=should_stop,
+    ):
+        if isinstance(news, Again):
+            act, facts = f"model.{role}ed", _facts(news, bundle, days)
+            store.remember(at=now(), actor=by, act=act, subject=bundle, facts=facts)
+        yield news
+
+
+def _facts(again: Again, bundle: str, days: int | None) -> dict[str, Any]:
+    flips = sum(again.flips.values())
+    return {"bundle": bundle, "days": days, "judged": again.judged, "flips": flips}
+
+
+def candidate_of(store: Store) -> str | None:
+    """Say which recommended candidate waits for a person; None where none does.
+
+    A promotion of any bundle ends the waiting: the next candidate is held against that one.
+    """
+    ended, promotions = store.ended_jobs(JOB), store.promotions()
+    if not ended or not promotions:
+        return None
+    last = next((one for one in reversed(ended) if one.facts.get("candidate")), None)
+    if last is None or last.outcome != Gate.RECOMMENDED:
+        return None
+    if last.ended_at is None or last.ended_at < promotions[0].promoted_at:
+        return None
+    return str(last.facts["candidate"])
+
+
+def has_news(store: Store, bundle: str, *, since: datetime, now: datetime) -> bool:
+    """Say whether the watch brought something since that a bundle has not answered."""
+    answered = {view.id for view in store.answers_of(bundle, since=since)}
+    return any(view.id not in answered for view in store.between(since, now))

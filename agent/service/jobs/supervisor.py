@@ -1,0 +1,118 @@
+"""Do a piece of work in a child, one at a time, with a row that says how far it is and ended.
+
+In:  a work that yields `Step`s and then its result. Out: the same, and the job's row. Next: the bar
+in the shell, `agent status`, the page. Whoever reads the row may ask for the end, so a work that
+the service began can be cancelled from any shell.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent.errors import AgentError
+from agent.retrain import Step
+from agent.service.jobs.child_process import ChildEnded, in_child
+from agent.store import StoreFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from agent.service.jobs.child_process import Work
+    from agent.service.lock import Lock
+    from agent.settings import Settings
+    from agent.store import Store
+
+log = structlog.get_logger()
+
+NOTE_EVERY_S = 2.0
+
+
+class Cancelled(AgentError):  # noqa: N818 - it is an act, not a fault
+    """Somebody asked for the end."""
+
+
+def supervised(
+    work: Work,
+    settings: Settings,
+    store: Store,
+    *,
+    name: str,
+    lock: Lock,
+    by: str,
+    now: Callable[[], datetime],
+    ending: Callable[[Any], tuple[str, dict[str, Any]]],
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Do a piece of work in a child, with a row that says how far it is.
+
+    Args:
+        work: As in `in_child`: it yields `Step`s, last its result.
+        settings: Of the lab.
+        store: Where the row stands.
+        name: Of the work, such as "retrain".
+        lock: Held while it goes on.
+        by: Who wants it.
+        now: Says the time, aware UTC.
+        ending: Says of the result how the work ended, in a word, and what is kept of it.
+        should_stop: Asked every few seconds; what was begun is then left, and nothing is yielded.
+
+    Yields:
+        What the work yields.
+
+    Raises:
+        WrongUse: Another one goes on.
+        ChildEnded: It went wrong.
+        Cancelled: Somebody asked for the end.
+    """
+    with lock:
+        store.end_lost_jobs(name, at=now())
+        job = store.begin_job(name, at=now(), facts={"by": by})
+        outcome, facts = "interrupted", dict[str, Any]()
+        row = _Row(store, job, now)
+        try:
+            with closing(in_child(work, settings, look_every_s=NOTE_EVERY_S)) as said:
+                for news in said:
+                    if should_stop():
+                        return
+                    if isinstance(news, Step):
+                        row.step = news
+                    elif news is not None:
+                        outcome, facts = ending(news)
+                    row.note()
+                    if news is not None:
+                        yield news
+        except (ChildEnded, Cancelled) as ended:
+            outcome = "cancelled" if isinstance(ended, Cancelled) else "failed"
+            facts = {"sentence": str(ended)}
+            log.warning("job.ended", job=name, outcome=outcome, reason=str(ended))
+            raise
+        finally:
+            store.end_job(job, outcome, at=now(), facts={"by": by, **facts})
+
+
+class _Row:
+    """Writes down how far a job is, seldom enough not to be in anybody's way."""
+
+    def __init__(self, store: Store, job: int, now: Callable[[], datetime]) -> None:
+        self._store, self._job, self._now = store, job, now
+        self._due_s = 0.0
+        self.step = Step("beginning", 0, 0)
+
+    def note(self) -> None:
+        """Write it down if it is time. Raises `Cancelled`."""
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + NOTE_EVERY_S
+        step = self.step
+        facts = {"stage": step.stage, "done": step.done, "total": step.total, "note": step.note}
+        try:
+            by = self._store.note_job(self._job, facts, at=self._now())
+        except StoreFault:  # a database that is away for a moment costs a note, not the work
+            return
+        if by:
+            raise Cancelled(f"cancelled by {by}.")

@@ -1,0 +1,238 @@
+"""Take what lies in the sources now, and end.
+
+In:  the sources. Out: an `Outcome`, and files with fates. Next: a person or a script that called.
+The same listing, the same quiet time and the same pipeline as the daemon's; only nobody listens,
+and nobody stays.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import BadStore
+from agent.orders.order_policy import provenance_of
+from agent.pipeline import Stalled, Taken
+from agent.service.anchoring import seal
+from agent.service.composition import (
+    CurrentBundle,
+    make_pipeline,
+    make_pool,
+)
+from agent.service.data_folder import agent_name, clock
+from agent.service.jobs.instrument_check import check_when_due
+from agent.service.jobs.order_lists import take_lists
+from agent.service.jobs.outbound import find_position
+from agent.service.lock import RunLock
+from agent.service.source_thread import watched_of, write_down
+from agent.service.statements import StatementKeeper
+from agent.store import StoreFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from agent.imaging import CropPool
+    from agent.pipeline import Pipeline
+    from agent.settings import Settings
+    from agent.store import Store
+    from agent.watch import SourceState, SourceWatcher
+
+log = structlog.get_logger()
+
+QUIET_TIMES = 10  # longer than so many quiet times nobody waits for a file to come to rest
+AT_LEAST_S = 2.0
+STALLED_AT_MOST_S = 60.0  # database or disk away for longer than this ends the run
+LATER_S = 45.0  # a file that is tried again within it is waited for
+FILES = 32
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        taken: Fates by kind. waiting: files that were not at rest, or are tried again later.
+        problems: What a person should know, one sentence each.
+    """
+
+    taken: Taken = field(default_factory=Taken)
+    waiting: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every file there was could be used."""
+        taken = self.taken
+        return not (taken.set_aside or taken.failed or self.waiting or self.problems)
+
+
+def run_once(
+    settings: Settings,
+    store: Store,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    now: Callable[[], datetime] = clock,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """List every source, wait for its files to be at rest, and work until nothing is queued.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        on_progress: Called with files done and files known of.
+        now: Says the time, aware UTC.
+        should_stop: Asked between files.
+
+    Raises:
+        WrongUse: An agent is running here already.
+    """
+    with RunLock(settings.store.folder, agent_name()), make_pool(settings) as pool:
+        store.take_back(at=now())
+        run = _Run(settings, store, pool, on_progress=on_progress, now=now, should_stop=should_stop)
+        return run.run()
+
+
+class _Run:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        pool: CropPool,
+        *,
+        on_progress: Callable[[int, int], None],
+        now: Callable[[], datetime],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._settings, self._store = settings, store
+        self._on_progress, self._now, self._should_stop = on_progress, now, should_stop
+        self._bundle = CurrentBundle(settings, store)
+        self._keeper = StatementKeeper(
+            settings, store, now=now, position=find_position(settings, store)
+        )
+        self._keeper.listen()
+        self._bundle.refresh()
+        self._pipeline: Pipeline = make_pipeline(
+            settings, store=store, pool=pool, classifier=self._bundle.classifier, now=now
+        )
+        self._names = [source.name for source in settings.sources]
+        self._told = {source.name: provenance_of(source) for source in settings.sources}
+        self._began_s = time.monotonic()
+        self._stalled_at_s: float | None = None
+        self._done = self._total = 0
+        self._outcome = Outcome()
+
+    def run(self) -> Outcome:
+        listed = take_lists(self._settings, self._store, at=self._now(), rest_s=0.0)
+        self._outcome.problems += [f"order list {said}" for said in listed]
+        self._check_instrument()
+        self._began_s = time.monotonic()  # files are given their time from here on
+        watches = [
+            watched_of(source, store=self._store, ring=lambda: None, hear=False)
+            for source in self._settings.sources
+        ]
+        ends_s = {
+            source.name: self._began_s + max(QUIET_TIMES * source.quiet_s, AT_LEAST_S)
+            for source in self._settings.sources
+        }
+        last_s = max(ends_s.values(), default=self._began_s) + LATER_S
+        looks_at_s = dict.fromkeys(ends_s, self._began_s)
+        while not self._should_stop():
+            self._look(watches, looks_at_s)
+            if self._work():
+                continue
+            now_s = time.monotonic()
+            waits = any(_is_waited_for(w.state, now_s < ends_s[w.state.name]) for w in watches)
+            if not waits and (now_s > last_s or not self._store.counts()["queued"]):
+                break
+            time.sleep(max(min(*looks_at_s.values(), now_s + 0.5) - now_s, 0.01))
+        return self._ended(watches)
+
+    def _check_instrument(self) -> None:
+        if self._bundle.waits_for:
+            return
+        try:
+            check_when_due(self._settings, self._store, self._bundle.classifier, at=self._now())
+        except StoreFault as fault:
+            self._wait_for_store(fault)
+
+    def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
+        """Look at every source that is due."""
+        for watched in watches:
+            name, now_s = watched.state.name, time.monotonic()
+            if now_s < looks_at_s[name]:
+                continue
+            try:
+                look, told = watched.look(now_s), self._told.get(name)
+                write_down(look, watched, self._store, at=self._now(), source=told)
+            except StoreFault as fault:
+                self._wait_for_store(fault)
+            looks_at_s[name] = watched.next_look_at_s(time.monotonic())
+
+    def _work(self) -> int:
+        """Take a round; say how many files were in hand."""
+        try:
+            self._take_up_bundle()
+            counts = self._store.counts()
+            open_ = sum(counts[state] for state in ("settling", "queued", "processing"))
+            self._total = self._done + open_
+            taken = self._pipeline.take(
+                FILES,
+                only=self._names,
+                should_stop=self._should_stop,
+                on_file=lambda _: self._count(),
+            )
+        except (Stalled, StoreFault) as stalled:
+            self._wait_for_store(stalled)
+            return 1
+        self._keeper.freeze_touched()
+        self._stalled_at_s = None
+        total = self._outcome.taken
+        for kind in Taken.__slots__:
+            setattr(total, kind, getattr(total, kind) + getattr(taken, kind))
+        return taken.files
+
+    def _take_up_bundle(self) -> None:
+        """Load the bundle that could not be read for want of files or memory."""
+        if self._bundle.waits_for and self._bundle.refresh():
+            self._pipeline.use(self._bundle.classifier, self._bundle.policy())
+        if self._bundle.waits_for:
+            raise Stalled(self._bundle.waits_for)
+
+    def _wait_for_store(self, fault: Exception) -> None:
+        """Wait a moment for disk or database. Raises the fault when it lasts."""
+        now_s = time.monotonic()
+        if self._stalled_at_s is None:
+            self._stalled_at_s = now_s
+            log.warning("work.stalled", reason=str(fault))
+        if now_s - self._stalled_at_s > STALLED_AT_MOST_S:
+            raise BadStore(f"{fault}; nothing is lost, run it again.") from fault
+        time.sleep(1.0)
+
+    def _count(self) -> None:
+        self._done += 1
+        self._on_progress(self._done, max(self._total, self._done))
+
+    def _ended(self, watches: Sequence[SourceWatcher]) -> Outcome:
+        outcome = self._outcome
+        for watched in watches:
+            state = watched.state
+            if not state.online:
+                outcome.problems.append(f"{state.name}: {state.problem}")
+            outcome.waiting += state.pending
+            watched.close()
+        if self._bundle.problem:
+            outcome.problems.append(self._bundle.problem)
+        outcome.waiting += self._store.counts()["queued"]
+        seal(self._store, at=self._now())
+        if unsigned := self._keeper.finish():
+            outcome.problems.append(unsigned)
+        return outcome
+
+
+def _is_waited_for(state: SourceState, early: bool) -> bool:
+    """Say whether a source may still bring files; not for ever."""
+    return early and (bool(state.pending) or not state.online)

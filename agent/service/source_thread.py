@@ -1,0 +1,281 @@
+"""Watch one source in a thread of its own: a share that hangs holds up nobody else.
+
+In:  looks at a folder. Out: rows in the journal, and a word to the worker. Next: `working`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import BadStore
+from agent.orders.order_policy import provenance_of
+from agent.orders.priority import is_urgent
+from agent.store import SourceHealth, StoreFault
+from agent.watch import EventListener, SourceWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.service.problems import Problems
+    from agent.settings import Source
+    from agent.store import Store
+    from agent.watch import ListedFile, Provenance, WatchResult
+
+log = structlog.get_logger()
+
+GATHER_S = 0.05  # one copy rings many times
+AGAIN_S = (1.0, 2.0, 5.0, 10.0)  # after a fault of the database or a bug of ours
+AT_ONCE = 1000  # rows in one transaction, so that others may write in between
+FRESH_AT_MOST = 64  # more files of a source that wait are a backlog; a fresh one goes before them
+NOT_A_PICTURE = "not_a_picture"
+
+
+def watched_of(
+    source: Source,
+    *,
+    store: Store,
+    ring: Callable[[], None],
+    hear: bool = True,
+    steady: Callable[[], float] = time.monotonic,
+    listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
+) -> SourceWatcher:
+    """Make the watch of one source from its settings."""
+    return SourceWatcher(
+        name=source.name,
+        folder=source.folder,
+        wish=source.mode,
+        quiet_s=source.quiet_s,
+        completion=source.completion,
+        scan_every_s=source.scan_every_s,
+        known=store.known(source.name),
+        settling=store.settling(source.name),
+        ring=ring,
+        clock=steady,
+        hear=hear,
+        listen=listen,
+    )
+
+
+def write_down(
+    look: WatchResult,
+    watched: SourceWatcher,
+    store: Store,
+    *,
+    at: datetime,
+    source: Provenance | None = None,
+) -> int:
+    """Write one look into the journal; only then does the watch count a file as taken.
+
+    Args:
+        look: What was seen.
+        watched: Who saw it.
+        store: The journal.
+        at: Now.
+        source: What its paths say; files of urgent orders go first.
+
+    Returns:
+        How many files are new in the queue.
+
+    Raises:
+        StoreFault: The journal cannot be written now; nothing is lost, it is offered again.
+    """
+    for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
+        pass
+    lane = _lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
+    first = store.orders.urgent_numbers() if look.at_rest and source else ()
+    urgent = [file for file in look.at_rest if is_urgent(file.relative, source, first)]
+    chosen = {file.relative for file in urgent}
+    others = [file for file in look.at_rest if file.relative not in chosen]
+    for some in _written(urgent, watched, lambda some: store.arrive(some, at=at, lane="urgent")):
+        watched.taken(some)
+    for some in _written(others, watched, lambda some: store.arrive(some, at=at, lane=lane)):
+        watched.taken(some)
+    for some in _written(
+        look.ignored,
+        watched,
+        lambda some: store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at),
+    ):
+        watched.taken(some)
+    if look.gone:
+        store.gone(watched.state.name, look.gone, at=at)
+        watched.let_go(look.gone)
+    return len(look.at_rest)
+
+
+def _lane(count: int, source: str, store: Store) -> str:
+    if count > FRESH_AT_MOST:
+        return "backlog"
+    return (
+        "fresh"
+        if count + store.waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
+        else "backlog"
+    )
+
+
+def _written(
+    files: Sequence[ListedFile],
+    watched: SourceWatcher,
+    write: Callable[[Sequence[ListedFile]], object],
+) -> Iterator[Sequence[ListedFile]]:
+    """Write files down, many at once; one that no row can hold costs itself alone.
+
+    Yields:
+        What is written.
+    """
+    waiting = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)][::-1]
+    while waiting:
+        some = waiting.pop()
+        try:
+            write(some)
+        except (StoreFault, BadStore):
+            raise
+        except Exception as error:
+            if len(some) > 1:
+                half = len(some) // 2
+                waiting += [some[half:], some[:half]]
+                continue
+            log.exception("file.unwritable", source=watched.state.name, file=some[0].relative)
+            watched.refuse(some[0], f"it cannot be written down ({type(error).__name__})")
+            continue
+        yield some
+
+
+class SourceWatch(threading.Thread):
+    """The thread that watches one source.
+
+    Args:
+        source: Its settings. store: the journal.
+        now: Says the time, aware UTC.
+        on_work: Called when something is new in the queue.
+        problems: Where troubles are said.
+        on_rest: Called with the source and the relative paths that are queued now.
+        steady: A clock that nobody sets, in seconds.
+        listen: Listens to a folder's events; `EventListener`, or what stands in for it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        store: Store,
+        now: Callable[[], datetime],
+        on_work: Callable[[], None],
+        problems: Problems,
+        on_rest: Callable[[str, list[str]], None] = lambda _source, _relatives: None,
+        steady: Callable[[], float] = time.monotonic,
+        listen: Callable[[Path, Callable[[], None]], EventListener] = EventListener,
+    ) -> None:
+        self._on_rest = on_rest
+        super().__init__(name=f"watch {source.name}", daemon=True)
+        self._steady, self._listen = steady, listen
+        self._source, self._store, self._now = source, store, now
+        self.source = source.name
+        self._on_work, self._problems = on_work, problems
+        self._rung, self._stopping = threading.Event(), threading.Event()
+        self._watched: SourceWatcher | None = None
+        self._failures = 0
+        self._before = (0, 0)  # files that each way brought before this start
+        self.last_scan_at: datetime | None = None
+        self.offline_since: datetime | None = None
+        self.ready = threading.Event()
+        """Set after the first look, whatever it showed."""
+
+    def run(self) -> None:
+        """Look and write down, until told to stop; a fault costs time, never the thread."""
+        while not self._stopping.is_set():
+            pause_s = self.run_round()
+            self.ready.set()
+            if self._rung.wait(max(pause_s, 0)):
+                self._stopping.wait(GATHER_S)
+                self._rung.clear()
+        if self._watched:
+            self._watched.close()
+
+    def run_round(self) -> float:
+        """Look once and write it down; return how long (s) to wait before the next round."""
+        try:
+            pause_s = self._round()
+        except (StoreFault, BadStore) as fault:
+            return self._again(str(fault))
+        except Exception as error:
+            log.exception("folder.crashed", source=self._source.name)
+            return self._again(f"{type(error).__name__}: {error}")
+        self._failures = 0
+        self._problems.say(self._subject, self._trouble())
+        return pause_s
+
+    def stop(self) -> None:
+        """Ask it to stop; it does so after the look in hand."""
+        self._stopping.set()
+        self._rung.set()
+
+    def is_reachable(self) -> bool:
+        """Say whether its files can be read now, as far as the last look showed."""
+        return self._watched is not None and self._watched.state.online
+
+    def health(self) -> SourceHealth:
+        """Say how the source does, as the store keeps it."""
+        state = self._watched.state if self._watched else None
+        return SourceHealth(
+            name=self._source.name,
+            folder=str(self._source.folder),
+            mode=state.mode if state else self._source.mode,
+            online=bool(state and state.online),
+            offline_since=self.offline_since,
+            last_scan_at=self.last_scan_at,
+            found_by_scan=self._before[0] + (state.found_by_scan if state else 0),
+            found_by_event=self._before[1] + (state.found_by_event if state else 0),
+            problem=state.problem if state else "",
+        )
+
+    @property
+    def _subject(self) -> str:
+        return f"source {self._source.name}"
+
+    def _trouble(self) -> str:
+        problem = self._watched.state.problem if self._watched else ""
+        return f"{self._source.name}: {problem}" if problem else ""
+
+    def _round(self) -> float:
+        if self._watched is None:
+            self._before = next(
+                (
+                    (said.found_by_scan, said.found_by_event)
+                    for said in self._store.sources()
+                    if said.name == self._source.name
+                ),
+                (0, 0),
+            )
+            self._watched = watched_of(
+                self._source,
+                store=self._store,
+                ring=self._rung.set,
+                steady=self._steady,
+                listen=self._listen,
+            )
+        watched = self._watched
+        look = watched.look(self._steady())
+        if look.listed:
+            self.last_scan_at = self._now()
+        online = watched.state.online
+        if online and self.offline_since:
+            self._store.hasten(self._source.name)
+        self.offline_since = None if online else self.offline_since or self._now()
+        told = provenance_of(self._source)
+        if write_down(look, watched, self._store, at=self._now(), source=told):
+            self._on_rest(self.source, [file.relative for file in look.at_rest])
+            self._on_work()
+        now_s = self._steady()
+        return watched.next_look_at_s(now_s) - now_s
+
+    def _again(self, sentence: str) -> float:
+        pause_s = AGAIN_S[min(self._failures, len(AGAIN_S) - 1)]
+        self._failures += 1
+        self._problems.say(self._subject, f"{self._source.name}: {sentence}")
+        return pause_s

@@ -1,0 +1,180 @@
+"""Take files from the queue, round after round, whatever befalls a round.
+
+In:  a word that there is work. Out: fates. Next: people, through report and page.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import BadStore
+from agent.pipeline import Stalled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.imaging import CropPool
+    from agent.pipeline import Pipeline
+    from agent.service.composition import CurrentBundle
+    from agent.service.problems import Problems
+    from model import Classifier
+
+log = structlog.get_logger()
+
+ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
+IDLE_S = 2.0  # how often the queue is asked when nobody says that there is work
+AGAIN_S = (1.0, 2.0, 5.0, 10.0)
+LEAST, MOST = 2, 64  # of a backlog one is the oldest and one the newest
+
+
+class Pace:
+    """How many files to claim at once: as many as one round's time allows.
+
+    On a PC where a network takes seconds a file that is less than a batch: a batch saves little
+    there, and a fresh file would wait for all of it.
+    """
+
+    def __init__(self) -> None:
+        self._file_s: float | None = None
+
+    def files(self) -> int:
+        """Say how many."""
+        if self._file_s is None:
+            return LEAST
+        return max(LEAST, min(MOST, int(ROUND_S / max(self._file_s, 1e-3))))
+
+    def took(self, files: int, seconds: float) -> None:
+        """Learn how long a round took."""
+        if files:
+            last = seconds / files
+            self._file_s = last if self._file_s is None else 0.5 * (self._file_s + last)
+
+
+class Worker(threading.Thread):
+    """The thread that works.
+
+    Args:
+        make: Makes a pool, and a pipeline upon it; again, if the pool breaks.
+        bundle: Looked at between rounds.
+        reachable: Says the names of the sources that can be read now.
+        after_round: Told after each round how many files were in hand, and the classifier.
+        problems: Where troubles are said.
+        steady: A clock that nobody sets, in seconds.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], tuple[CropPool, Pipeline]],
+        *,
+        bundle: CurrentBundle,
+        reachable: Callable[[], Sequence[str]],
+        problems: Problems,
+        after_round: Callable[[int, Classifier | None], None] = lambda _files, _classifier: None,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name="work", daemon=True)
+        self._make, self._bundle, self._problems = make, bundle, problems
+        self._reachable, self._after_round = reachable, after_round
+        self._work, self._stopping = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._pool: CropPool | None = None
+        self._pipeline: Pipeline | None = None
+        self._outdated = False
+        self._failures = 0
+        self._steady, self._pace = steady, Pace()
+        self._moved_s = steady()
+
+    def stands_still_s(self) -> float:
+        """Say how long (s) nothing has moved on: no file, no round, no look for work."""
+        return self._steady() - self._moved_s
+
+    def _moves(self) -> None:
+        self._moved_s = self._steady()
+
+    def wake(self) -> None:
+        """Say that there is work."""
+        self._work.set()
+
+    def stop(self) -> None:
+        """Ask it to stop after the file in hand."""
+        self._stopping.set()
+        self._work.set()
+
+    def abandon(self) -> None:
+        """Kill the processes that read: what they had in hand is given back."""
+        with self._lock:
+            pool, self._pool, self._pipeline = self._pool, None, None
+        if pool:
+            pool.close()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self._stopping.is_set():
+            pause_s = self.run_round()
+            if self._failures:
+                self._stopping.wait(pause_s)
+            elif pause_s and self._work.wait(pause_s):
+                self._work.clear()
+        self.abandon()
+
+    def run_round(self) -> float:
+        """Take what is due once; return how long (s) to wait before the next round."""
+        began_s = self._steady()
+        self._moves()
+        try:
+            files = self._round(self._pace.files())
+        except (Stalled, BadStore) as stalled:
+            return self._again("work", str(stalled))
+        except Exception as error:
+            if not self._stopping.is_set():
+                log.exception("work.crashed")
+            self.abandon()
+            return self._again("work", f"{type(error).__name__}: {error}")
+        self._pace.took(files, self._steady() - began_s)
+        self._checked(files)
+        self._failures = 0
+        self._problems.say("work", "")
+        return 0.0 if files else IDLE_S
+
+    def _round(self, n: int) -> int:
+        self._outdated = self._bundle.refresh() or self._outdated
+        self._problems.say("bundle", self._bundle.problem)
+        if self._bundle.waits_for:
+            raise Stalled(self._bundle.waits_for)
+        if self._problems.say("gpu", self._bundle.trouble):
+            log.warning("gpu.trouble", reason=self._bundle.trouble or "over")
+        pipeline = self._ready()
+        if self._outdated:
+            pipeline.use(self._bundle.classifier, self._bundle.policy())
+            self._outdated = False
+        self._moves()
+        return pipeline.take(
+            n,
+            only=self._reachable(),
+            should_stop=self._stopping.is_set,
+            on_file=lambda _: self._moves(),
+        ).files
+
+    def _checked(self, files: int) -> None:
+        try:
+            self._after_round(files, self._bundle.classifier)
+        except Exception as error:  # the check of the instrument never stops the work
+            log.exception("instrument.crashed")
+            self._problems.say("control check", f"control check: {type(error).__name__}: {error}")
+
+    def _ready(self) -> Pipeline:
+        with self._lock:
+            if self._pipeline is None:
+                self._pool, self._pipeline = self._make()
+            return self._pipeline
+
+    def _again(self, subject: str, sentence: str) -> float:
+        if self._problems.say(subject, sentence):
+            log.warning("work.stalled", reason=sentence)
+        pause_s = AGAIN_S[min(self._failures, len(AGAIN_S) - 1)]
+        self._failures += 1
+        return pause_s

@@ -1,0 +1,342 @@
+"""Remember every act that somebody may have to answer for, so that a later change shows.
+
+In:  who did what, when, to what. Out: rows chained by hash, written in the act's own
+transaction. Next: `agent verify`, and whoever audits. There is no way to switch it off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, text
+from sqlmodel import col, select
+
+from agent.store.engine import ACTED
+from agent.store.file_states import chunks
+from agent.store.site_scope import get_site
+from agent.store.tables import SiteRow, TrailRow
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+    from sqlmodel import Session
+
+BEGINNING = "0" * 64
+"""What the first row is chained to."""
+
+ONE_AT_A_TIME = 0x74726169  # a number of ours for PostgreSQL's advisory lock: "trai"
+
+
+@dataclass(frozen=True, slots=True)
+class TrailEntry:
+    """One act.
+
+    Args:
+        id: Its number in the chain. at: when, aware UTC. site: where.
+        actor: Who. act: what, such as "label.given". subject: to what.
+        facts: The rest. sha256: of this row and the one before.
+    """
+
+    id: int
+    at: datetime
+    site: str
+    actor: str
+    act: str
+    subject: str
+    facts: dict[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrailHead:
+    """Where the trail ends.
+
+    Args:
+        number: Of the newest act, 0 for none. count: how many acts there are.
+        sha256: Of the newest act. at: its time, aware UTC, or None.
+        actor, act, subject: Of the newest act.
+    """
+
+    number: int
+    count: int
+    sha256: str
+    at: datetime | None = None
+    actor: str = ""
+    act: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Through what an act came in, and by whose hand: kept with each act of a `Store`.
+
+    Args:
+        kind: "shell", "web" (a page) or "api" (a program).
+        os_user: The system's user who ran the command.
+        meaning: What the signature means, such as "reviewed"; "" for an act without one.
+        account: The account that signed, "" where the lab has none.
+        proof: "password" or "token", "" where the lab has no accounts.
+        address: Of the PC that asked for it, "" for the shell.
+    """
+
+    kind: str
+    os_user: str = ""
+    meaning: str = ""
+    account: str = ""
+    proof: str = ""
+    address: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+
+CLOCK_STEP = timedelta(hours=1)
+SIGNED = "signed"
+"""Key of an act's facts: its `Origin`."""
+ORIGIN = "origin"
+"""Execution option of an engine that carries the `Origin` of its acts."""
+_CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def acting_through(origin: Origin) -> Iterator[None]:
+    """Set the origin of every act of this context, whatever store it is done with.
+
+    A page answers each request in a context, which its thread inherits. The origin of
+    `Store.acting_as` goes before it.
+    """
+    token = _CURRENT.set(origin)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+SEPARATED = "trail.separated"
+"""Act of a site whose chain goes on alone from here; until then several sites had one chain.
+
+Its facts: "until", the last number of the common chain; "accounts" and "specifications", what the
+site has without acts of its own.
+"""
+
+
+def lock(session: Session) -> None:
+    """Lock the trail of the site until the end of the transaction; SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        site = get_site(session)
+        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME}, {site})"))
+
+
+def append(
+    session: Session,
+    site_id: int,
+    *,
+    at: datetime,
+    actor: str,
+    act: str,
+    subject: str = "",
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Add one act to the chain of a site, in the transaction of the act itself."""
+    lock(session)
+    last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
+    origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
+    held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
+    row = TrailRow(
+        site_id=site_id,
+        at=at,
+        actor=actor,
+        act=act,
+        subject=subject,
+        facts=json.dumps(held, ensure_ascii=False, sort_keys=True, default=str),
+        previous_sha256=last or BEGINNING,
+        sha256="",
+    )
+    row.sha256 = _hash(row)
+    session.add(row)
+    session.flush()
+    session.info[ACTED] = True
+
+
+def _hash(row: TrailRow) -> str:
+    said = [row.previous_sha256, row.site_id, _micros(row.at), row.actor, row.act, row.subject]
+    return hashlib.sha256(json.dumps([*said, row.facts]).encode()).hexdigest()
+
+
+def sha256_of(facts: object) -> str:
+    """Return the hash of facts that are JSON, whatever the order of their keys."""
+    return sha256_of_text(json.dumps(facts, ensure_ascii=False, sort_keys=True, default=str))
+
+
+def sha256_of_text(text_: str) -> str:
+    """Return the hash of a text."""
+    return hashlib.sha256(text_.encode()).hexdigest()
+
+
+def _micros(at: datetime) -> int:
+    # Whole microseconds: both databases keep those, and no spelling of a zone matters.
+    return round(at.timestamp() * 1_000_000)
+
+
+def entries(
+    session: Session,
+    *,
+    act: str | None = None,
+    subjects: Collection[str] | None = None,
+    after: int = 0,
+    where: ColumnElement[bool] | None = None,
+) -> Iterator[TrailEntry]:
+    """Yield every act, oldest first.
+
+    Args:
+        session: Open.
+        act: Keeps those that begin with it.
+        subjects: Keeps those on one of them.
+        after: Keeps those with a larger number.
+        where: Keeps those for which it holds.
+    """
+    asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
+    if act:
+        asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
+    if after:
+        asked = asked.where(col(TrailRow.id) > after)
+    if where is not None:
+        asked = asked.where(where)
+    if subjects is not None:
+        asked = asked.where(col(TrailRow.subject).in_(subjects))
+    for row, site in session.exec(asked.execution_options(yield_per=500)):
+        yield TrailEntry(
+            row.id or 0,
+            row.at,
+            site,
+            row.actor,
+            row.act,
+            row.subject,
+            json.loads(row.facts),
+            row.sha256,
+        )
+
+
+def head(session: Session) -> TrailHead:
+    """Return where the trail ends."""
+    row = session.exec(select(TrailRow).order_by(col(TrailRow.id).desc()).limit(1)).first()
+    if row is None:
+        return TrailHead(0, 0, BEGINNING)
+    count = session.exec(select(func.count(col(TrailRow.id)))).one()
+    return TrailHead(row.id or 0, count, row.sha256, row.at, row.actor, row.act, row.subject)
+
+
+def first_sha256(session: Session) -> str:
+    """Return the hash of the first act, by which a database is known again; "" for no act."""
+    first = select(TrailRow.sha256).order_by(col(TrailRow.id)).limit(1)
+    return session.exec(first).first() or ""
+
+
+def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
+    """Return number → hash of the acts of these numbers that are there."""
+    found: dict[int, str] = {}
+    for some in chunks(numbers):
+        wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(some))
+        found |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all sites of a database know of each other's trails: hashes and numbers.
+
+    Args:
+        until: Last number of the chain that several sites once had together, 0 where none was.
+        before: Number → hash of the act before it, of that chain.
+        head: Hash of its last act; a site's own chain begins behind it.
+        newest: Number of the newest act of any site.
+    """
+
+    until: int
+    before: Mapping[int, str]
+    head: str
+    newest: int
+
+
+def find_ends(session: Session) -> tuple[int, int]:
+    """Return where a site's part in a common chain ends, and the newest number ever given.
+
+    0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
+    """
+    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
+    facts = session.exec(asked.limit(1)).first()
+    return int(json.loads(facts)["until"]) if facts else 0, last_number(session)
+
+
+def load_common(every: Session, until: int) -> Common:
+    """Return what is common, in a session that reads all sites."""
+    last, before = BEGINNING, {}
+    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
+    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
+        before[number or 0] = last
+        last = sha256
+    newest = every.exec(select(func.max(TrailRow.id))).one() or 0
+    return Common(until, before, last, newest)
+
+
+def problems(session: Session, common: Common, *, last: int) -> list[str]:
+    """Walk the whole chain of a site; return a sentence for each place where it does not hold.
+
+    Args:
+        session: Of the site.
+        common: What all sites have.
+        last: The newest number ever given, read before `common`.
+    """
+    found, before = [], common.head
+    asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
+    for row in session.exec(asked):
+        if row.previous_sha256 != common.before.get(row.id or 0, before):
+            found.append(f"trail: a row is missing before number {row.id} ({row.act})")
+        if row.sha256 != _hash(row):
+            found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
+        if (row.id or 0) > common.until:
+            before = row.sha256
+    if last > common.newest:
+        found.append(
+            f"trail: it ended with number {last}, and ends with number {common.newest} now: the "
+            "acts after it were deleted"
+        )
+    return found
+
+
+def clock_notes(session: Session) -> list[str]:
+    """Return a sentence where acts are dated long before the act before them, else nothing.
+
+    The sequence of the acts is that of their numbers, whatever a clock says.
+    """
+    earlier = []
+    newest = None
+    wanted = select(TrailRow.id, TrailRow.at).order_by(col(TrailRow.id))
+    for number, at in session.exec(wanted.execution_options(yield_per=500)):
+        if newest is not None and newest - at > CLOCK_STEP:
+            earlier.append(number)
+        newest = at
+    if not earlier:
+        return []
+    sentence = (
+        f"trail: {len(earlier)} acts are dated more than an hour before the one before them (the "
+        f"first is number {earlier[0]}): a clock was set back; their numbers say what came first"
+    )
+    return [sentence]
+
+
+def last_number(session: Session) -> int:
+    """Return the newest number that SQLite ever gave an act; PostgreSQL skips some, so 0."""
+    if session.get_bind().dialect.name != "sqlite":
+        return 0
+    asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
+    return int(session.execute(asked).scalar() or 0)

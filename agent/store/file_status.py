@@ -1,0 +1,236 @@
+"""Answer what became of each file, and queue again what a person asks for.
+
+In:  questions of `agent files`, `status` and `retry`. Out: `FileFate`s and counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, or_
+from sqlmodel import col, select
+
+from agent.store.file_states import AT_ONCE, CHUNK, UNREAD, VANISHED, FileFate, State, chunks, rest
+from agent.store.tables import ContentRow, PathRow, SourceRow
+from agent.store.unread_names import find_renamed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
+
+
+def retry(session: Session, whose: Whose, which: Sequence[str] | None) -> int:
+    """Queue again what failed or was set aside, from the first attempt on.
+
+    Args:
+        session: Open for writing.
+        whose: The site.
+        which: Paths (whole or below the source), hashes or their beginnings of 8 and more
+            digits, or numbers; None means every failed or set-aside content.
+
+    Returns:
+        How many contents are queued again.
+    """
+    asked = (
+        select(ContentRow)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(ContentRow.site_id == whose.site_id)
+    )
+    if which is None:
+        asked = asked.where(col(ContentRow.state).in_([State.FAILED, State.SET_ASIDE]))
+    else:
+        asked = asked.where(col(ContentRow.state).in_(RETRIABLE), or_(*map(_named, which)))
+    rows = session.exec(asked).all()
+    for content in rows:
+        rest(content, State.QUEUED)
+        content.attempts = content.interrupted = 0
+        content.due_at = AT_ONCE
+        session.add(content)
+    return len(rows)
+
+
+SHORTEST_HASH = 8
+
+
+def named(path: str) -> Select[Any]:
+    """Ask for the numbers of all contents that ever had a path, whole or below their source."""
+    return (
+        select(PathRow.content_id)
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .where(
+            or_(
+                col(PathRow.relative) == path,
+                func.replace(col(SourceRow.folder), "\\", "/") + "/" + col(PathRow.relative)
+                == path.replace("\\", "/"),
+            )
+        )
+    )
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    ways: list[ColumnElement[bool]] = [col(ContentRow.id).in_(named(name))]
+    if len(name) >= SHORTEST_HASH and set(name) <= set("0123456789abcdef"):
+        ways.append(col(ContentRow.sha256).startswith(name))
+    if name.isdecimal() and len(name) < SHORTEST_HASH:
+        ways.append(col(ContentRow.id) == int(name))
+    return or_(*ways)
+
+
+def files(
+    session: Session,
+    whose: Whose,
+    *,
+    states: Sequence[str] | None,
+    source: str | None,
+    code: str | None = None,
+) -> Iterator[FileFate]:
+    """Say what became of every content version of this site, state by state, oldest first."""
+    for state in _present(session, whose, states) if states else (None,):
+        yield from _files(session, whose, state, source, code)
+
+
+def _present(session: Session, whose: Whose, states: Sequence[str]) -> list[str]:
+    """Return those of some states that any content has: most often none waits or was lost."""
+    if len(states) == 1:
+        return list(states)
+    wanted = (
+        select(ContentRow.state)
+        .where(ContentRow.site_id == whose.site_id, col(ContentRow.state).in_(states))
+        .distinct()
+    )
+    present = set(session.exec(wanted))
+    return [state for state in states if state in present]
+
+
+def _files(
+    session: Session, whose: Whose, state: str | None, source: str | None, code: str | None
+) -> Iterator[FileFate]:
+    asked = (
+        select(ContentRow, SourceRow.name)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(ContentRow.site_id == whose.site_id)
+        .order_by(col(ContentRow.id))
+        .limit(CHUNK)
+    )
+    if state:  # one at a time: two would make the planner walk through every file there ever was
+        asked = asked.where(ContentRow.state == state)
+    if source:
+        asked = asked.where(SourceRow.name == source)
+    if code:
+        asked = asked.where(ContentRow.code == code)
+    last = 0
+    while rows := session.exec(asked.where(col(ContentRow.id) > last)).all():
+        yield from _fates(session, rows)
+        last = rows[-1][0].id or 0
+        session.expunge_all()
+
+
+def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator[FileFate]:
+    ids = {content.id for content, _ in rows}
+    paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
+    read_again = _read_again(session, sorted(number for number in ids if number))
+    vanished = [content.id or 0 for content, _ in rows if content.code == VANISHED]
+    renamed = find_renamed(session, vanished) if vanished else {}
+    for content, source in rows:
+        names = list(paths.get(content.id or 0, {}))
+        first = list(paths.get(content.duplicate_of or 0, {}))
+        yield FileFate(
+            path=names[0] if names else "",
+            paths=tuple(names),
+            sha256=content.sha256,
+            size_bytes=content.size_bytes,
+            source=source,
+            state=content.state,
+            code=content.code,
+            reason=content.reason,
+            attempts=content.attempts,
+            first_seen_at=content.first_seen_at,
+            done_at=content.done_at,
+            next_try_at=_next_try(content),
+            duplicate_of=first[0] if first else None,
+            id=content.id or 0,
+            previous=content.previous_id,
+            is_read_again=content.id in read_again,
+            seen_as=tuple(paths.get(content.id or 0, {}).values()),
+            sent_with=dict(content.process_data),
+            noted=dict(content.noted),
+            renamed_to=renamed.get(content.id or 0),
+        )
+
+
+def _read_again(session: Session, content_ids: Sequence[int]) -> set[int | None]:
+    """Return the contents that a later version under the same name replaced."""
+    wanted = select(ContentRow.previous_id).where(
+        col(ContentRow.previous_id).in_(content_ids), ContentRow.state != State.IGNORED
+    )
+    return set(session.exec(wanted))
+
+
+def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: int) -> int:
+    """Say how many of a source's files stand in a lane, counted no further than `at_most`."""
+    asked = (
+        select(ContentRow.id)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(
+            ContentRow.site_id == whose.site_id,
+            ContentRow.lane == lane,
+            col(ContentRow.due_at).is_not(None),
+            SourceRow.name == source,
+        )
+        .limit(at_most)
+    )
+    return len(session.exec(asked).all())
+
+
+def _next_try(content: ContentRow) -> datetime | None:
+    waits = content.state in (*UNREAD, State.SET_ASIDE) and content.due_at != AT_ONCE
+    return content.due_at if waits else None
+
+
+def _paths(
+    session: Session, content_ids: Iterable[int | None]
+) -> dict[int, dict[str, tuple[str, str]]]:
+    """Content → every path it was seen under → source and name below it; duplicates' behind."""
+    found: dict[int, dict[str, tuple[str, str]]] = {}
+    for some in chunks(sorted(number for number in content_ids if number)):
+        asked = (
+            select(
+                ContentRow.id,
+                ContentRow.duplicate_of,
+                SourceRow,
+                PathRow.relative,
+            )
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+            .where(or_(col(ContentRow.id).in_(some), col(ContentRow.duplicate_of).in_(some)))
+            .order_by(
+                col(ContentRow.duplicate_of).is_not(None),
+                col(PathRow.replaced_at).is_not(None),
+                col(PathRow.gone_at).is_not(None),
+                col(PathRow.id).desc(),
+            )
+        )
+        for number, duplicate_of, source, relative in session.exec(asked):
+            path = str(Path(source.folder) / relative)
+            for owner in (number, duplicate_of):
+                if owner is not None and owner in some:
+                    found.setdefault(owner, {}).setdefault(path, (source.name, relative))
+    return found
+
+
+def counts(session: Session, whose: Whose) -> dict[str, int]:
+    """Say how many content versions of this site are in each state; every state is named."""
+    asked = (
+        select(ContentRow.state, func.count())
+        .where(ContentRow.site_id == whose.site_id)
+        .group_by(ContentRow.state)
+    )
+    return {state.value: 0 for state in State} | dict(session.exec(asked).all())

@@ -1,0 +1,110 @@
+"""Keep the facts of a night as they were first written.
+
+In:  a night's facts as JSON text. Out: `NightRow`, the same text, and `NightHead`s for a list.
+Next: `night`, which draws them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlmodel import col, func, select
+
+from agent.store import audit_log
+from agent.store.tables import NightRow_ as Stored
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """One night's frozen facts.
+
+    Args:
+        date: The night. revision: 1, and one more for each refresh.
+        facts_json: Byte for byte as they were given. frozen_at: when, aware UTC.
+    """
+
+    date: date
+    revision: int
+    facts_json: str
+    frozen_at: datetime
+
+
+HEAD_LETTERS = 16_384
+"""As much of a night's facts as a list of nights reads: what sums it up stands at the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class NightHead:
+    """One night in a list.
+
+    Args:
+        date: The night. revision: its newest.
+        head: The first `HEAD_LETTERS` of its facts. frozen_at: when, aware UTC.
+    """
+
+    date: date
+    revision: int
+    head: str
+    frozen_at: datetime
+
+
+def freeze(
+    session: Session, whose: Whose, night: date, facts_json: str, *, at: datetime, revision: int
+) -> NightRow:
+    """Keep a night's facts; a revision that is already there is given back as it is."""
+    asked = select(Stored).where(
+        Stored.site_id == whose.site_id, Stored.date == night, Stored.revision == revision
+    )
+    row = session.exec(asked).first()
+    if row is None:
+        row = Stored(
+            site_id=whose.site_id, date=night, revision=revision, facts=facts_json, frozen_at=at
+        )
+        session.add(row)
+        session.flush()
+        audit_log.append(
+            session,
+            whose.site_id,
+            at=at,
+            actor="agent",
+            act="night.reported",
+            subject=night.isoformat(),
+            facts={"revision": revision, "sha256": audit_log.sha256_of_text(facts_json)},
+        )
+    return _noun(row)
+
+
+def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
+    """Say a night's newest revision."""
+    asked = (
+        select(Stored)
+        .where(Stored.site_id == whose.site_id, Stored.date == night)
+        .order_by(col(Stored.revision).desc())
+        .limit(1)
+    )
+    row = session.exec(asked).first()
+    return _noun(row) if row else None
+
+
+def every(session: Session, whose: Whose) -> list[NightHead]:
+    """Say every night's newest revision, newest night first; years of them stay small."""
+    head = func.substr(Stored.facts, 1, HEAD_LETTERS)
+    asked = (
+        select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
+        .where(Stored.site_id == whose.site_id)
+        .order_by(col(Stored.date).desc(), col(Stored.revision))
+    )
+    newest = {row[0]: NightHead(*row) for row in session.exec(asked)}
+    return list(newest.values())
+
+
+def _noun(row: Stored) -> NightRow:
+    return NightRow(row.date, row.revision, row.facts, row.frozen_at)

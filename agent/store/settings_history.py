@@ -1,0 +1,81 @@
+"""Remember which settings were in force when: an audit asks what an answer was judged by.
+
+In:  the settings as an agent starts. Out: a row in the trail if anything differs from its last
+start. Next: whoever audits. Addresses that may hold a password are written as a fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from agent.store import audit_log
+from agent.store.tables import AgentRow, TrailRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+ACT = "settings.changed"
+SECRET = ("store.url", "notify.urls")
+
+
+def note(
+    session: Session, whose: Whose, settings: Mapping[str, Any], *, at: datetime
+) -> dict[str, tuple[Any, Any]]:
+    """Write down what changed since this agent's last start; nothing if nothing did.
+
+    Args:
+        session: Open for writing.
+        whose: The site and the agent.
+        settings: Section → key → value, as JSON has it.
+        at: Now.
+
+    Returns:
+        Setting → (before, now); everything that is set, at the first start.
+    """
+    agent = session.get_one(AgentRow, whose.agent_id).name
+    now = dict(_flat(settings))
+    before = _last(session, whose, agent)
+    changed = {
+        name: (before.get(name), now.get(name))
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    }
+    if changed:
+        facts = {"changed": changed, "in_force": now}
+        audit_log.append(
+            session, whose.site_id, at=at, actor="agent.toml", act=ACT, subject=agent, facts=facts
+        )
+    return changed
+
+
+def _last(session: Session, whose: Whose, agent: str) -> dict[str, Any]:
+    asked = (
+        select(TrailRow.facts)
+        .where(TrailRow.site_id == whose.site_id, TrailRow.act == ACT, TrailRow.subject == agent)
+        .order_by(col(TrailRow.id).desc())
+        .limit(1)
+    )
+    facts = session.exec(asked).first()
+    return dict(json.loads(facts)["in_force"]) if facts else {}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, _fingerprint(value) if name in SECRET and value else value
+
+
+def _fingerprint(value: object) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

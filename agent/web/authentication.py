@@ -1,0 +1,268 @@
+"""Let in who may come in: says who a request is from, and refuses what their role may not do.
+
+In:  a request that `guard` let through. Out: the application's answer to `request.state.who`,
+or a way to the log-in. As long as a lab has no accounts, everybody at this PC may do everything
+and says their name; the first account ends that, for everybody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from agent import auth
+from agent.store import Origin, StoreFault, acting_through
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from agent.store import Accounts
+
+COOKIE = "session"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+LONGEST_LOGIN = timedelta(hours=12)
+SEEN_EVERY = timedelta(minutes=1)
+TRIES_PER_ADDRESS, TRIES_WITHIN = 20, timedelta(minutes=10)
+MOST_TALLIES = 10_000
+IPV4, IPV6_NETWORK_BITS = 4, 64
+
+OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
+"""What anybody may ask for; `rating` asks for a link of its own, or sends to the log-in."""
+NEEDED = (
+    (re.compile(r"/logout"), "viewer"),
+    (re.compile(r"/review/.+"), "reviewer"),
+    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo))?"), "reviewer"),
+)
+"""Which role it takes to change something there; everywhere else it takes a lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Somebody who is known.
+
+    Args:
+        name: Of the account. role: what it may do. is_program: it came with a token.
+    """
+
+    name: str
+    role: str
+    is_program: bool = False
+
+    def may(self, needed: str) -> bool:
+        """Say whether this role may do what needs another."""
+        return auth.may(self.role, needed)
+
+
+def who_is(request: Request) -> Who | None:
+    """Say who a request is from; None where the lab has no accounts, or nobody is logged in."""
+    return getattr(request.state, "who", None)
+
+
+def may_decide(request: Request) -> bool:
+    """Say whether a request may decide anything."""
+    who = who_is(request)
+    return who is None or who.may("reviewer")
+
+
+def may_undo_any(request: Request) -> bool:
+    """Say whether a request may take back what somebody else decided."""
+    who = who_is(request)
+    return who is None or who.may("lead")
+
+
+def needed(method: str, path: str) -> str | None:
+    """Say which role a request needs; None: none."""
+    if OPEN.fullmatch(path):
+        return None
+    if method in SAFE_METHODS:
+        return "viewer"
+    return next((role for pattern, role in NEEDED if pattern.fullmatch(path)), "lead")
+
+
+class Gate:
+    """Ask who it is before anything is answered.
+
+    Args:
+        app: What is behind it.
+        known: The accounts.
+        now: Says the time, aware UTC.
+        idle: A browser that was silent for longer has to log in again.
+    """
+
+    def __init__(
+        self, app: ASGIApp, known: Accounts, now: Callable[[], datetime], idle: timedelta
+    ) -> None:
+        self._app, self._known, self._now, self._idle = app, known, now, idle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or say what is missing."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            who, refusal = await run_in_threadpool(self._ask, request)
+        except StoreFault:
+            who, refusal = None, _said(request, 503, "the database does not answer")
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        scope.setdefault("state", {})["who"] = who
+        with acting_through(_origin_of(request, who)):
+            await self._app(scope, receive, send)
+
+    def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
+        role = needed(request.method, request.url.path)
+        if not self._known.are_there():
+            return None, None
+        who = self._who(request)
+        if role is None:
+            return who, None
+        if who is None:
+            return None, _to_login(request)
+        if not who.may(role):
+            return None, _said(request, 403, f"this needs the role {role}; yours is {who.role}")
+        if not who.is_program and not says_from_where(request):
+            return None, _said(request, 403, "a browser says where a request comes from")
+        return who, None
+
+    def _who(self, request: Request) -> Who | None:
+        shown = request.headers.get("authorization", "")
+        if shown.lower().startswith("bearer "):
+            account = self._known.program(auth.hash_token(shown[7:].strip()))
+            if account is None or account.disabled_at is not None:
+                return None
+            return Who(account.name, account.role, is_program=True)
+        cookie = request.cookies.get(COOKIE, "")
+        return self._logged_in(auth.hash_token(cookie)) if cookie else None
+
+    def _logged_in(self, cookie: str) -> Who | None:
+        login, now = self._known.logged_in(cookie), self._now()
+        if login is None:
+            return None
+        too_old = now - login.began_at > LONGEST_LOGIN or now - login.seen_at > self._idle
+        if too_old or login.account.disabled_at is not None:
+            self._known.end(cookie, at=now)
+            return None
+        if now - login.seen_at > SEEN_EVERY:
+            self._known.seen(cookie, at=now)
+        return Who(login.account.name, login.account.role)
+
+
+def _origin_of(request: Request, who: Who | None) -> Origin:
+    """Return what every act of a request keeps: through what it came, and who proved to be there.
+
+    Where the lab has no accounts, nobody is proved; the address of the PC is kept all the same.
+    """
+    kind = "api" if request.url.path.startswith("/api/") else "web"
+    address = request.client.host if request.client else ""
+    if who is None:
+        return Origin(kind, address=address)
+    proof = "token" if who.is_program else "password"
+    return Origin(kind, account=who.name, proof=proof, address=address)
+
+
+def says_from_where(request: Request) -> bool:
+    """Say whether a request changes nothing, or tells from which page it was sent."""
+    # The guard compares what is said; a cookie alone must not change anything without it.
+    told = ("origin", "sec-fetch-site")
+    return request.method in SAFE_METHODS or any(name in request.headers for name in told)
+
+
+def _to_login(request: Request) -> Response:
+    if request.url.path.startswith("/api/") or request.url.path == "/metrics":
+        said = {"detail": "log in, or send a token: agent users token makes one"}
+        return JSONResponse(said, 401, headers={"WWW-Authenticate": "Bearer"})
+    path = request.url.path
+    if request.method not in SAFE_METHODS:
+        path = path.removesuffix("/decide").removesuffix("/undo")  # the page it was sent from
+    elif request.url.query:
+        path += f"?{request.url.query}"
+    return RedirectResponse(f"/login?then={quote(path, safe='')}", 303)
+
+
+def _said(request: Request, code: int, sentence: str) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, code)
+    return Response(f"{sentence[0].upper()}{sentence[1:]}.\n", code, media_type="text/plain")
+
+
+class Tries:
+    """Count wrong passwords per address, so that one PC cannot try many names. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrong: dict[str, deque[datetime]] = {}
+
+    def take(self, address: str, *, at: datetime) -> bool:
+        """Count a try before its password is checked; whether the address has any left."""
+        with self._lock:
+            self._forget(at)
+            tries = self._wrong.setdefault(_network(address), deque())
+            if len(tries) >= TRIES_PER_ADDRESS:
+                return False
+            tries.append(at)
+            return True
+
+    def give_back(self, address: str) -> None:
+        """Take one off again: its password was right, or was not checked."""
+        with self._lock:
+            if tries := self._wrong.get(_network(address)):
+                tries.pop()
+
+    def _forget(self, at: datetime) -> None:
+        for address, times in list(self._wrong.items()):
+            while times and at - times[0] > TRIES_WITHIN:
+                times.popleft()
+            if not times:
+                del self._wrong[address]
+
+
+def _network(address: str) -> str:
+    """Return what counts as one PC: an address, or the network that one PC has in IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == IPV4 or parsed.is_loopback:
+        return address
+    return str(ipaddress.ip_network((parsed, IPV6_NETWORK_BITS), strict=False))
+
+
+class Tallies:
+    """Count wrong passwords per name or browser where no account does it. Thread-safe.
+
+    An unknown name is locked like a known one, so that a lock does not tell which there are.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, auth.Tally] = {}
+
+    def take(self, key: str, *, at: datetime) -> datetime | None:
+        """Count a try; until when none is allowed, None where this one is."""
+        with self._lock:
+            tally = self._kept.pop(key, auth.Tally())
+            locked = tally.is_locked(at)
+            self._kept[key] = tally if locked else tally.counted(at)  # the newest stands last
+            if len(self._kept) > MOST_TALLIES:
+                del self._kept[next(iter(self._kept))]
+            return tally.until if locked else None
+
+    def clear(self, key: str) -> None:
+        """Forget one: the password was right."""
+        with self._lock:
+            self._kept.pop(key, None)

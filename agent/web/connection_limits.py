@@ -1,0 +1,98 @@
+"""Keep down how many requests are answered at once, and how many pictures are drawn.
+
+Only what was received whole counts: whoever sends a form by drops takes no place from others.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+
+from agent.web.security import FOR_FILES, refuse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BUSY = "The page is busy; try again in a moment."
+AGAIN = {"Retry-After": "2"}
+ALWAYS = re.compile(r"/healthz")
+DRAWN = re.compile(r"/(pictures|rate)/.+\.(jpg|png)")
+"""What takes a processor's time; one picture more waits."""
+
+
+class Crowd:
+    """Answer so many requests at once; one more is told to come again.
+
+    Args:
+        app: What is behind it.
+        requests: How many are answered at once. A file on its way in is counted by the inbox.
+    """
+
+    def __init__(self, app: ASGIApp, requests: int) -> None:
+        self._app, self._free = app, requests
+        self._drawing = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or ask it to come again."""
+        if scope["type"] != "http" or ALWAYS.fullmatch(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        place = _Place(self)
+        try:
+            if scope["path"] == FOR_FILES and scope["method"] == "POST":
+                await self._app(scope, receive, send)
+            elif _has_body(Headers(scope=scope)):
+                await self._app(scope, place.taken_when_whole(receive), send)
+            elif not place.take():
+                await refuse(scope["path"], BUSY, 503, AGAIN)(scope, receive, send)
+            elif DRAWN.fullmatch(scope["path"]):
+                async with self._drawing:
+                    await self._app(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        finally:
+            place.leave()
+
+    def enter(self) -> bool:
+        """Take a free place; whether there was one."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
+    def leave(self) -> None:
+        """Free a place."""
+        self._free += 1
+
+
+class _Place:
+    """The place of one request, taken at most once."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd, self._is_taken = crowd, False
+
+    def take(self) -> bool:
+        self._is_taken = self._is_taken or self._crowd.enter()
+        return self._is_taken
+
+    def leave(self) -> None:
+        if self._is_taken:
+            self._crowd.leave()
+
+    def taken_when_whole(self, receive: Receive) -> Receive:
+        async def receiving() -> Message:
+            message = await receive()
+            if not message.get("more_body", False) and not self.take():
+                raise HTTPException(503, BUSY, AGAIN)
+            return message
+
+        return receiving
+
+
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"

@@ -1,0 +1,75 @@
+"""Hold what every page and answer of the web room needs.
+
+In:  store, archive, the lab's names. Out: `Desk`, given to `pages`, `pictures`, `acts` and `api`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.orders import Specifications
+from agent.orders.assessment import Lab
+from agent.web.leases import Leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.store import MicrographView, Store
+    from agent.web.uploads import Inbox
+    from model import Taxonomy
+
+ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything behind the pages.
+
+    Args:
+        store: Open. archive: the pixels.
+        reports: Folder of the nightly reports.
+        site: Name of the site. zone: its time zone.
+        taxonomy: Says the taxonomy in force now.
+        now: Says the time, aware UTC.
+        status: Says what `agent status --json` does.
+        inbox: Takes in files that programs send; None where this process takes none.
+        lab: Says what the lab has laid down for its orders now; None: nothing.
+        leases: Who has what open.
+        measures: File of the numbers that the agent counts; None where none runs.
+    """
+
+    store: Store
+    archive: Archive
+    reports: Path
+    site: str
+    zone: str
+    taxonomy: Callable[[], Taxonomy]
+    now: Callable[[], datetime]
+    status: Callable[[], dict[str, Any]]
+    inbox: Inbox | None = None
+    lab: Callable[[], Lab] | None = None
+    measures: Path | None = None
+    leases: Leases = field(default_factory=Leases)
+
+
+class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
+    """There is no such micrograph."""
+
+
+def find(desk: Desk, public_id: str) -> MicrographView:
+    """Find a micrograph. Raises `Unknown`."""
+    view = desk.store.micrograph(public_id) if ID.fullmatch(public_id) else None
+    if view is None:
+        raise Unknown(public_id)
+    return view
+
+
+def order_rules(desk: Desk) -> Lab:
+    """Return what the lab has laid down for its orders; nothing where it has no settings."""
+    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())

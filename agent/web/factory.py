@@ -1,0 +1,81 @@
+"""Make the web application of one lab from its settings.
+
+In:  `Settings`, store, archive. Out: a FastAPI application. Next: uvicorn.
+"""
+
+from __future__ import annotations
+
+import platform
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from agent.lab_context import read_taxonomy, reports_folder
+from agent.orders.instrument_holds import holds_of
+from agent.orders.order_policy import lab_of
+from agent.web.access import refuse_strangers
+from agent.web.app import create_app
+from agent.web.context import Desk
+from agent.web.metrics import MEASURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from fastapi import FastAPI
+
+    from agent.archive import Archive
+    from agent.settings import Settings
+    from agent.store import Store
+    from agent.web.uploads import Inbox
+
+
+def app_of(
+    settings: Settings,
+    *,
+    store: Store,
+    archive: Archive,
+    now: Callable[[], datetime],
+    status: Callable[[], dict[str, Any]],
+    inbox: Inbox | None = None,
+) -> FastAPI:
+    """Make the application that `[web]` describes.
+
+    Args:
+        settings: Of the lab.
+        store: Open; it stays open as long as the application runs.
+        archive: The pixels.
+        now: Says the time, aware UTC.
+        status: Says what `agent status --json` does.
+        inbox: Takes in files that programs send; None where this process takes none.
+
+    Raises:
+        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.
+    """
+    refuse_strangers(settings.web, store.accounts)
+    desk = Desk(
+        store=store,
+        archive=archive,
+        reports=reports_folder(settings.store.folder, store),
+        site=settings.site.name,
+        zone=settings.site.time_zone,
+        taxonomy=lambda: read_taxonomy(settings, store, now=now()),
+        now=now,
+        status=status,
+        inbox=inbox,
+        measures=settings.store.folder / MEASURES,
+        lab=lambda: lab_of(
+            settings,
+            store,
+            read_taxonomy(settings, store, now=now()),
+            now=now(),
+            held=holds_of(settings, store),
+        ),
+    )
+    hosts = (settings.web.host, platform.node(), *settings.web.names)
+    return create_app(
+        desk,
+        hosts=hosts,
+        idle=timedelta(minutes=settings.web.lock_after_min),
+        requests=settings.web.requests,
+        language=settings.report.language,
+    )

@@ -1,0 +1,128 @@
+"""Give the browser a micrograph's pictures: crop, whole field, thumbnail, maps to lay over.
+
+In:  a public id and a kind. Out: JPEG or PNG bytes. Next: `pages` links to them.
+What is archived never changes, so a browser may keep every picture for good.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Response
+
+from agent import pictures
+from agent.nightly import build_reported_micrograph, get_colour_limit, get_palette
+from agent.nightly.embedded_images import parse_training_key
+from agent.web.context import Unknown, find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agent.nightly import ReportedMicrograph
+    from agent.store import MicrographView
+    from agent.web.context import Desk
+
+CROP_PX = 1600
+LAYER_PX = 640
+WINDOW_PX = 320
+LARGEST_WINDOW_UM = 100_000.0
+MAPS = ("subtype", "size", "strangeness")
+FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of the pictures."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/pictures/{public_id}/crop.jpg")
+    def crop(public_id: str) -> Response:
+        seen = build_reported_micrograph(find(desk, public_id))
+        full = crop_of(desk, seen)
+        shown = pictures.fit_within(full, CROP_PX)
+        if seen.where:
+            shown = pictures.draw_box(shown, seen.where, field_width=full.shape[1])
+        return jpeg(pictures.encode_jpeg(shown, quality=90))
+
+    @routes.get("/pictures/{public_id}/field.jpg")
+    def field(public_id: str) -> Response:
+        seen = build_reported_micrograph(find(desk, public_id))
+        preview = pictures.decode(
+            held_of(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
+        )
+        if seen.crop:
+            preview = pictures.draw_outline(
+                preview, seen.crop, field_width=seen.width, polygon=seen.polygon, marks=seen.marks
+            )
+        return jpeg(pictures.encode_jpeg(preview, quality=85))
+
+    @routes.get("/pictures/{public_id}/thumb.jpg")
+    def thumbnail(public_id: str) -> Response:
+        view = find(desk, public_id)
+        return jpeg(held_of(desk.archive.thumbnail_path(view.sha256, view.page).read_bytes))
+
+    @routes.get("/pictures/{public_id}/{which}.png")
+    def layer(public_id: str, which: str) -> Response:
+        seen = build_reported_micrograph(find(desk, public_id))
+        heat = desk.archive.maps(seen.sha256, seen.page, seen.bundle).get(which)
+        if which not in MAPS or heat is None or not seen.crop:
+            raise Unknown(public_id)
+        drawn = pictures.heat_layer(
+            heat,
+            _layer_shape(seen),
+            limit=get_colour_limit(seen, which),
+            palette=get_palette(which),
+        )
+        return Response(pictures.encode_png(drawn), media_type="image/png", headers=FOR_GOOD)
+
+    _give_compared(routes, desk)
+    return routes
+
+
+def _give_compared(routes: APIRouter, desk: Desk) -> None:
+    @routes.get("/pictures/{public_id}/window.jpg")
+    def window(public_id: str, um: float) -> Response:
+        seen = build_reported_micrograph(find(desk, public_id))
+        if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
+            raise Unknown(public_id)
+        pixels = crop_of(desk, seen)
+        x0, y0, x1, y1 = seen.where or (0, 0, pixels.shape[1], pixels.shape[0])
+        shown = pictures.cut_window(
+            pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
+        )
+        return jpeg(pictures.encode_jpeg(shown, quality=88))
+
+    @routes.get("/pictures/known/{key}.jpg")
+    def known(key: str) -> Response:
+        sha256, page = parse_training_key(key)
+        if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
+            raise Unknown(key)
+        if not desk.store.may_show(sha256):
+            raise Unknown(key)
+        return jpeg(held_of(desk.archive.thumbnail_path(sha256, page).read_bytes))
+
+
+def _layer_shape(seen: ReportedMicrograph) -> tuple[int, int]:
+    x0, y0, x1, y1 = seen.crop or (0, 0, 1, 1)
+    share = min(1.0, LAYER_PX / max(x1 - x0, y1 - y0))
+    return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
+
+
+def crop_of(desk: Desk, one: ReportedMicrograph | MicrographView) -> NDArray[np.uint8]:
+    """Read a micrograph's crop, (h, w, 3) RGB. Raises `Unknown` where its pixels were deleted."""
+    return pictures.decode(held_of(desk.archive.crop_path(one.sha256, one.page).read_bytes))
+
+
+def held_of(read: Callable[[], bytes]) -> bytes:
+    """Read from the archive. Raises `Unknown` where the pixels were deleted."""
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise Unknown("the pixels are not in the archive any more") from error
+
+
+def jpeg(held: bytes) -> Response:
+    """Answer with a picture that never changes."""
+    return Response(held, media_type="image/jpeg", headers=FOR_GOOD)

@@ -1,0 +1,306 @@
+"""Show orders: whether one conforms, what is missing, each of its fields; and what belongs to none.
+
+In:  an order's number. Out: a page, or the document of `agent order --json`. Next: the browser.
+Nothing is decided here; the rules are those of `agent.orders`, asked anew for every view.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import WrongUse
+from agent.orders.assessment import assess
+from agent.orders.order_json import document_of
+from agent.orders.permissions import require_may_assign
+from agent.orders.trace_page import TONES
+from agent.site_time import local
+from agent.web.authentication import may_decide
+from agent.web.context import find, order_rules
+from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
+from agent.web.decisions import LONGEST_WORD
+from agent.web.places import list_links
+from agent.web.statements import link_newest, statement_response
+from reports import (
+    Fact,
+    LooseField,
+    NamePage,
+    OrderField,
+    OrderPage,
+    OrderRow,
+    OrdersPage,
+    OrderSpecimen,
+    Picture,
+    Tone,
+    marked,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.specimen_facts import Decided, FieldFacts
+    from agent.store import FileFate, OrderLine, Unassigned
+    from agent.web.context import Desk
+
+NOT_HERE = marked("nobody has heard of this order")
+ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
+
+
+def assessed_of(desk: Desk, number: str) -> Assessed:
+    """Assess an order. Raises `HTTPException` 404 if nobody has heard of it."""
+    found = assess(desk.store, number, order_rules(desk))
+    if found is None:
+        raise HTTPException(404, NOT_HERE)
+    return found
+
+
+def document(desk: Desk, number: str) -> dict[str, Any]:
+    """Say an order as `agent order --json` does. Raises `HTTPException` 404."""
+    return document_of(assessed_of(desk, number))
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of the orders."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/orders")
+    def orders(request: Request) -> Response:
+        return HTMLResponse(reports.render_orders(list_of(desk, request)))
+
+    @routes.post("/review/{public_id}/assign")
+    async def assign(request: Request, public_id: str) -> Response:
+        sent = await request.form()
+        form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
+        return await run_in_threadpool(_assign, desk, request, public_id, form)
+
+    @routes.get("/statements/{name}")
+    def statement(name: str) -> Response:
+        return statement_response(desk, name)
+
+    @routes.get("/order/{number:path}")
+    def order(request: Request, number: str) -> Response:
+        page = page_of(desk, assessed_of(desk, number), name_of(request))
+        return HTMLResponse(reports.render_order(page))
+
+    return routes
+
+
+def list_of(desk: Desk, request: Request) -> OrdersPage:
+    """Say every order, and every field that belongs to none."""
+    lines = desk.store.orders.all()
+    return OrdersPage(
+        site=desk.site,
+        reviewer=name_of(request),
+        orders=tuple(_line(one) for one in lines[:ORDERS_SHOWN]),
+        more=max(0, len(lines) - ORDERS_SHOWN),
+        loose=tuple(_loose(one) for one in desk.store.orders.unassigned()[:LOOSE_SHOWN]),
+        may_assign=may_decide(request),
+    )
+
+
+def _line(one: OrderLine) -> OrderRow:
+    return OrderRow(
+        number=one.number,
+        href=_href(one.number),
+        urgent=one.urgent,
+        said=", ".join(filter(None, (one.material, one.customer, one.product))),
+        specimens=one.specimens,
+        fields=one.fields,
+        waiting=one.waiting,
+    )
+
+
+def _href(number: str) -> str:
+    return f"/order/{quote(number, safe='')}"
+
+
+def _loose(one: Unassigned) -> LooseField:
+    view, told = one.view, one.view.process_data
+    name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
+    return LooseField(
+        id=view.id,
+        name=name,
+        why=reports.retold(one.reason),
+        href=f"/review/{view.id}",
+        thumbnail=_thumbnail(view.id, name),
+        action=f"/review/{view.id}/assign",
+        order=told.get("order", ""),
+        specimen=told.get("specimen", ""),
+        field=told.get("field", ""),
+    )
+
+
+def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    """Give a field its place; who is asked first where nobody is known yet."""
+    who = decides(request, form)
+    if wrong := wrong_name(who):
+        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
+        action = f"/review/{public_id}/assign"
+        page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
+        return HTMLResponse(reports.render_name(page), 422)
+    find(desk, public_id)
+    keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
+    if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
+        raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
+    if not _is_there(desk, public_id, keys):
+        lab = order_rules(desk)
+        require_may_assign(desk.store, lab, public_id, keys, by=who.strip())
+        desk.store.orders.assign(
+            public_id,
+            keys,
+            by=who.strip(),
+            reason=form.get("reason", ""),
+            at=desk.now(),
+            lead=lab.is_lead(who.strip()),
+        )
+    answer = RedirectResponse(_href(keys["order"]), 303)
+    keep(answer, NAME, who.strip())
+    return answer
+
+
+def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
+    """Say whether somebody gave a field this very place, perhaps by the same form sent twice.
+
+    Raises:
+        WrongUse: It has another place, which a page that was opened before does not show.
+    """
+    if desk.store.orders.of_micrograph(public_id) is None:
+        return False
+    told = find(desk, public_id).process_data
+    if all(told.get(key) == keys[key] for key in ("order", "specimen")):
+        return True
+    said = _(
+        "It was given a place meanwhile: order {order}, specimen {specimen}. If that is wrong, "
+        "move it with agent orders assign."
+    )
+    raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
+
+
+def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
+    """Say an assessed order as its page does."""
+    view, wanted = assessed.view, assessed.specification
+    waiting = sum(field.awaits for one in assessed.specimens for field in one.facts.fields)
+    loose = {
+        _("specimen {name}: {said}").format(name=one.view.name, said="")
+        for one in assessed.specimens
+    }
+    own = (*assessed.statement.because, *assessed.statement.missing)
+    return OrderPage(
+        site=desk.site,
+        reviewer=reviewer,
+        number=view.number,
+        word=assessed.statement.conformity.words,
+        tone=TONES[assessed.statement.conformity],
+        demand=_("demanded: {what}").format(what=reports.retold(wanted.demand)) if wanted else "",
+        sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
+        facts=tuple(_facts(assessed)),
+        specimens=tuple(_specimen(one) for one in assessed.specimens),
+        notes=assessed.notes,
+        unusable=tuple(map(_unusable, assessed.lost)),
+        loose=tuple(
+            f"{one.view.path}: {reports.retold(one.reason)}" for one in assessed.unassigned
+        ),
+        queue_href=f"/review?order={quote(view.number, safe='')}" if waiting else "",
+        waiting=waiting,
+        generated=local(desk.now(), desk.zone),
+        statement=link_newest(desk, view.number),
+    )
+
+
+def _unusable(fate: FileFate) -> str:
+    """Say which file could not be used, why, and what to do."""
+    title, remedy = reports.file_code(fate.code or "")
+    return f"{fate.path}: {title}. {remedy}".strip()
+
+
+def _facts(assessed: Assessed) -> Iterator[Fact]:
+    view, wanted = assessed.view, assessed.specification
+    said = {
+        _("Customer"): view.customer,
+        _("Product"): view.product,
+        _("Material"): assessed.material,
+        _("Urgent"): _("yes") if view.urgent else "",
+        _("Specification"): _("{name}, version {n}").format(name=wanted.name, n=assessed.version)
+        if wanted
+        else "",
+        _("Chart"): wanted.chart if wanted else "",
+        _("Approved by"): wanted.approved_by if wanted else "",
+        _("Decision rule"): assessed.decision_rule.text if assessed.decision_rule else "",
+    }
+    yield from (Fact(name, value) for name, value in said.items() if value)
+
+
+def _specimen(one: AssessedSpecimen) -> OrderSpecimen:
+    said = {
+        _("Heat"): one.view.heat,
+        _("Batch"): one.view.batch,
+        _("Preparation"): one.facts.preparation,
+        _("Bundle"): one.view.bundle or "",
+    }
+    counted = [field for field in one.facts.fields if not field.superseded]
+    old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
+    return OrderSpecimen(
+        name=one.view.name,
+        word=one.statement.conformity.words,
+        tone=TONES[one.statement.conformity],
+        sentences=(*one.statement.because, *one.statement.missing),
+        notes=one.notes,
+        facts=tuple(Fact(name, value) for name, value in said.items() if value),
+        fields=tuple(_field(field) for field in (*counted, *old)),
+        places=tuple(list_links(one.facts)),
+    )
+
+
+def _field(field: FieldFacts) -> OrderField:
+    code = field.code or ""
+    if field.decided and field.decided.kind == "code":
+        code = field.decided.said
+    return OrderField(
+        name=field.called,
+        code=code,
+        state=_state(field),
+        tone=Tone.ATTENTION if field.awaits or field.scale_in_doubt else Tone.CALM,
+        href=f"/review/{field.id}",
+        thumbnail=_thumbnail(field.id, field.called),
+        gone=field.superseded is not None,
+    )
+
+
+def _thumbnail(public_id: str, name: str) -> Picture:
+    return Picture(
+        f"/pictures/{public_id}/thumb.jpg", _("Thumbnail of {name}").format(name=name), 320, 240
+    )
+
+
+def _state(field: FieldFacts) -> str:
+    if field.superseded:
+        why = reports.retold(field.superseded.reason)
+        if not field.superseded.by:
+            return _("superseded: {why}").format(why=why)
+        return _("superseded by {who}: {why}").format(who=field.superseded.by, why=why)
+    if field.awaits:
+        return _("awaits review")
+    if field.decided:
+        return _of_a_person(field.decided)
+    others = [code for code in field.codes if code != field.code]
+    if others:
+        return _("could be {codes} too").format(codes=_(" or ").join(others))
+    return _("the model's answer")
+
+
+def _of_a_person(decided: Decided) -> str:
+    if decided.kind == "strange":
+        kind = reports.strange_kind(decided.said)
+        return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)
+    if decided.kind == "unusable":
+        why = reports.unusable_why(decided.said)
+        return _("unusable by {who}: {why}").format(who=decided.by, why=why)
+    said = _("decided by {who}") if decided.kind == "code" else _("{who} cannot tell")
+    return said.format(who=decided.by)

@@ -1,0 +1,729 @@
+"""Say what the review pages say, and take what a reviewer decides.
+
+In:  requests of a browser. Out: HTML from `reports`, and rows in the store. Next: the browser.
+Everything works as plain links and forms; the script only presses the same buttons by key.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.nightly import (
+    build_card,
+    build_decision,
+    build_reported_micrograph,
+    describe_map,
+    format_decision,
+)
+from agent.nightly.embedded_images import (
+    format_map_alt,
+    format_outline_alt,
+    get_colour_limit,
+    parse_training_key,
+)
+from agent.nightly.micrograph_cards import list_maps
+from agent.nightly.reviewer_agreement import still_needed
+from agent.nightly.snapshot import ReportedDecision
+from agent.orders.class_texts import (
+    build_class_texts,
+    describe_codes,
+    label_of,
+    name_criterion,
+    title_of,
+)
+from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
+from agent.site_time import local
+from agent.web import cookies, decisions, specimen_fields
+from agent.web.authentication import may_decide, may_undo_any
+from agent.web.context import ID, find
+from agent.web.decisions import Meanwhile
+from agent.web.specimen_fields import is_blind, is_done_by
+from reports import (
+    Card,
+    Choice,
+    Conflict,
+    Fact,
+    Filter,
+    Layer,
+    Link,
+    MessagePage,
+    NamePage,
+    Notice,
+    Picture,
+    Progress,
+    QueueItem,
+    QueuePage,
+    ReviewPage,
+    Ruler,
+    Sibling,
+    SubtypeChoice,
+    Tone,
+    decimal,
+    marked,
+    number_keys,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from agent.nightly import ReportedMicrograph
+    from agent.orders.class_texts import ClassTexts
+    from agent.store import Decision as StoredDecision
+    from agent.store import LabelView, MicrographView
+    from agent.web.context import Desk
+    from model import Subtype
+
+QUEUE_SHOWN = 200
+STRIP_SHOWN = 40
+AROUND_SHOWN = 60
+"""How much of the queue is read to go from one to the next: reading all of it takes longer."""
+FILTERS = ("reason", "source", "order")
+ROUND = (1, 2, 5)
+OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
+SPOKEN = marked("You have judged it. Somebody else judges it too, without seeing what you said.")
+TAKEN_BACK = marked("The decision was taken back; it waits in the queue again.")
+ALL_TAKEN_BACK = marked(
+    "The decision was taken back for all fields it was given for; they wait again."
+)
+SIDE_BY_SIDE_PX = 136
+WINDOW_PX = 160
+TELLING = ("uncertain", "unexpected_subtype")
+"""Reasons whose sentence tells what the model answered."""
+SCALES = {
+    "subtype": marked("Orange: for. Violet: against. The same scale for every micrograph."),
+    "size": marked("Orange: for. Violet: against. The same scale for every micrograph."),
+    "strangeness": marked("Yellow: strange. White outline: alarm level."),
+}
+
+
+class Linked:
+    """Pictures as links, for `build_card`.
+
+    Args:
+        scaled: Says the public id of a known micrograph by its training key, None where its scale
+            or its pixels are not known.
+        window_um: Width of the part of it that is shown, 0.0 to show the whole of it.
+    """
+
+    def __init__(
+        self, scaled: Callable[[str], str | None] = lambda _key: None, window_um: float = 0.0
+    ) -> None:
+        self._scaled, self._window_um = scaled, window_um
+
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """What the model saw."""
+        if not micrograph.crop:
+            return None
+        x0, y0, x1, y1 = micrograph.crop
+        return Picture(
+            f"/pictures/{micrograph.id}/crop.jpg",
+            _("Crop of {name}").format(name=micrograph.name),
+            x1 - x0,
+            y1 - y0,
+        )
+
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+        """The whole field."""
+        src = f"/pictures/{micrograph.id}/field.jpg"
+        return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
+
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+        """One map, to lay over the crop."""
+        if not micrograph.crop:
+            return None, ""
+        x0, y0, x1, y1 = micrograph.crop
+        src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
+        return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
+
+    def known(self, key: str, code: str) -> Picture | None:
+        """A known micrograph: a part of it as wide as of the one in question, else all of it."""
+        public_id = self._scaled(key) if self._window_um else None
+        if public_id:
+            alt = _("Known {code}, {width} wide")
+            said = alt.format(code=code, width=_length(self._window_um))
+            return Picture(_window(public_id, self._window_um), said, WINDOW_PX, WINDOW_PX)
+        src = f"/pictures/known/{quote(key, safe='')}.jpg"
+        return Picture(src, _("Known {code}").format(code=code), 160, 120)
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of the review."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    def root() -> Response:
+        return RedirectResponse("/review", 303)
+
+    @routes.get("/review")
+    def queue(request: Request) -> Response:
+        return HTMLResponse(reports.render_queue(_queue_page(desk, request)))
+
+    @routes.get("/review/{public_id}")
+    def review(request: Request, public_id: str) -> Response:
+        view = find(desk, public_id)
+        other = desk.leases.take(public_id, cookies.name_of(request), at=desk.now())
+        page = _review_page(desk, request, view, held_by=other)
+        return HTMLResponse(reports.render_review(page))
+
+    @routes.post("/review/{public_id}/decide")
+    async def decide(request: Request, public_id: str) -> Response:
+        sent = await request.form()
+        form = {key: value for key, value in sent.items() if isinstance(value, str)}
+        return await run_in_threadpool(_decide, desk, request, public_id, form)
+
+    @routes.post("/review/{public_id}/undo")
+    def undo(request: Request, public_id: str) -> Response:
+        who = cookies.name_of(request)
+        if not who:
+            return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
+        view = find(desk, public_id)
+        count = decisions.undo_together(desk, view, by=who, any_ones=may_undo_any(request))
+        answer = RedirectResponse(f"/review/{public_id}?undone={count}", 303)
+        answer.delete_cookie(cookies.LAST)
+        left = max(0, cookies.count_of(request) - count)
+        cookies.keep(answer, cookies.COUNT, str(left), for_good=False)
+        return answer
+
+    return routes
+
+
+# --- deciding -----------------------------------------------------------------------------------
+
+
+def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    view = find(desk, public_id)
+    said, who = form.get("decision", ""), cookies.decides(request, form)
+    if wrong := cookies.wrong_name(who):
+        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
+        page = NamePage(
+            desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
+        )
+        return HTMLResponse(reports.render_name(page), 422)
+    narrowed = {key: form[key] for key in FILTERS if form.get(key)}
+    decision = decisions.read_decision(
+        said,
+        taxonomy=desk.taxonomy,
+        by=who,
+        criterion=form.get("criterion") or cookies.criterion_of(request),
+        unsure=form.get("unsure") == "1",
+        comment=form.get("comment", ""),
+        viewing_s=seconds_of(form.get("viewing_s", "")),
+        blind=form.get("blind") == "1",
+        result_seen=cookies.number(form.get("result_id", "")),
+    )
+    # As it was: what comes next is said from here.
+    queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
+    try:
+        said_of_all = _write(desk, view, decision, form)
+    except Meanwhile as meanwhile:
+        conflict = _conflict(desk, meanwhile, said)
+        page_ = _review_page(
+            desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
+        )
+        told = HTMLResponse(reports.render_review(page_), 409)
+        cookies.keep(told, cookies.NAME, who.strip())  # to insist, nobody is asked again
+        return told
+    left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
+    onward = _open_next(desk, left, public_id, who)
+    answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
+    cookies.keep(answer, cookies.NAME, who.strip())
+    cookies.keep(answer, cookies.CRITERION, decision.criterion)
+    cookies.keep(answer, cookies.LAST, view.id, for_good=False)
+    cookies.keep(
+        answer, cookies.COUNT, str(cookies.count_of(request) + len(said_of_all)), for_good=False
+    )
+    return answer
+
+
+def _write(
+    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+) -> set[str]:
+    """Write a decision down; the ids of all that it was said of come back."""
+    seen = cookies.number(form.get("label_id", ""))
+    if form.get("together") == "1":
+        return decisions.decide_together(desk, view, decision, label_seen=seen)
+    decisions.decide(desk, view.id, decision, label_seen=seen)
+    return {view.id}
+
+
+def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
+    yours, label = _in_words(said), meanwhile.view.label
+    if meanwhile.answer:
+        code = meanwhile.view.structure_code or _("no code")
+        return Conflict(reports.Decision(code, _("Another bundle"), _("just now")), yours, said)
+    if label is None:
+        theirs = reports.Decision(_("taken back"), _("somebody"), _("just now"))
+        return Conflict(theirs, yours, said)
+    return Conflict(build_decision(_said(label), desk.zone), yours, said)
+
+
+def _in_words(said: str) -> str:
+    kind, _colon, what = said.partition(":")
+    if kind == "code":
+        return what
+    if kind == "strange":
+        return _("strange: {kind}").format(kind=reports.strange_kind(what))
+    if kind == "unusable":
+        return _("unusable: {why}").format(why=reports.unusable_why(what))
+    return _("cannot tell")
+
+
+def seconds_of(text: str) -> float | None:
+    """Read how long somebody looked, in seconds; None where that cannot be."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 <= seconds < 86_400 else None  # noqa: PLR2004
+
+
+# --- the queue ----------------------------------------------------------------------------------
+
+
+def _narrowed(request: Request) -> dict[str, str]:
+    return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
+
+
+def _queue(
+    desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
+) -> list[MicrographView]:
+    """Say what waits for this person: not what waits for another one to judge it too."""
+    waiting = desk.store.queue(
+        reason=narrowed.get("reason"),
+        source=narrowed.get("source"),
+        order=narrowed.get("order"),
+        limit=limit,
+    )
+    return [view for view in waiting if not is_done_by(view, who)]
+
+
+def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
+    query = f"?{urlencode(narrowed)}" if narrowed else ""
+    return f"/review/{public_id}{query}" if public_id else f"/review{query}"
+
+
+def _held(desk: Desk, who: str) -> dict[str, str]:
+    return desk.leases.others(who, at=desk.now())
+
+
+def _after(
+    queue: Sequence[MicrographView], public_id: str, held: Mapping[str, str]
+) -> MicrographView | None:
+    others = _others(queue, public_id)
+    return next((view for view in others if view.id not in held), None)
+
+
+def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographView]:
+    ids = [view.id for view in queue]
+    at = ids.index(public_id) if public_id in ids else -1
+    return [*queue[at + 1 :], *queue[: max(at, 0)]]
+
+
+def _open_next(
+    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str
+) -> MicrographView | None:
+    """Open what comes next for a person, and close what they had open; None: nothing is left."""
+    for view in _others(queue, public_id):
+        if desk.leases.take(view.id, who, at=desk.now()):
+            continue
+        # Whoever had it open until just now may have decided it: seen only once it is ours.
+        now = find(desk, view.id)
+        if now.awaits and not is_done_by(now, who):
+            return now
+    desk.leases.leave(who)
+    return None
+
+
+def _item(
+    view: MicrographView, desk: Desk, href: str, *, current: bool = False, held_by: str = ""
+) -> QueueItem:
+    seen = build_reported_micrograph(view)
+    return QueueItem(
+        id=view.id,
+        name=seen.name,
+        code="" if is_blind(view) else view.structure_code or "",
+        why=reports.reason(view.reasons[0])[0] if view.reasons else "",
+        more=max(0, len(view.reasons) - 1),
+        source=view.source,
+        at=local(view.done_at, desk.zone),
+        thumbnail=Picture(
+            f"/pictures/{view.id}/thumb.jpg",
+            _("Thumbnail of {name}").format(name=seen.name),
+            320,
+            240,
+        ),
+        href=href,
+        current=current,
+        strange="strange" in view.reasons,
+        held_by=held_by,
+    )
+
+
+def _queue_page(desk: Desk, request: Request) -> QueuePage:
+    narrowed, who = _narrowed(request), cookies.name_of(request)
+    held, queue = _held(desk, who), _queue(desk, narrowed, who)
+    items = [
+        _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
+    ]
+    waiting = desk.store.queue_length()
+    more = _("The {n} weightiest are shown.").format(n=len(items))
+    return QueuePage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        items=tuple(items),
+        left_out=more if len(items) >= QUEUE_SHOWN else "",
+        progress=Progress(cookies.count_of(request), waiting),
+        filters=tuple(_filters(narrowed, _queue(desk, {}, who) if narrowed else queue))
+        if waiting
+        else (),
+        notice=_notice(desk, request),
+        control=_control(*desk.store.blind_tally()),
+    )
+
+
+def _control(n: int, same: int) -> str:
+    """Say how well the model's agreement with people is known from the blind control samples."""
+    if n == 0:
+        return ""
+    more = still_needed(n, same)
+    said = _(
+        "Control samples, decided blind: {same} of {n} as the model said; {more} more make it "
+        "known to within 3 points."
+    )
+    known = _(
+        "Control samples, decided blind: {same} of {n} as the model said; known to within 3 points."
+    )
+    return (said if more else known).format(same=same, n=n, more=more)
+
+
+def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> Iterator[Filter]:
+    yield Filter(_("All"), "/review", not narrowed)
+    present = {reason for view in waiting for reason in view.reasons}
+    for word in (word for word in reports.REASONS if word in present):
+        yield Filter(
+            reports.reason(word)[0], _href("", {"reason": word}), narrowed.get("reason") == word
+        )
+    sources = sorted({view.source for view in waiting})
+    for source in sources if len(sources) > 1 else ():
+        yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
+    if order := narrowed.get("order"):
+        yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
+
+
+def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
+    """Say what a reviewer has to know before they look at a micrograph."""
+    if held_by:
+        return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
+    if view.doubt:
+        return Notice(Tone.ATTENTION, reports.doubt(view.doubt))
+    if view.label is not None or not view.votes:
+        return None
+    if is_done_by(view, who):
+        return Notice(Tone.CALM, _(SPOKEN), undo_id=view.id)
+    if not view.disagreed:
+        return None
+    said = _(" and ").join(
+        _("{who} says {what}").format(who=vote.by, what=format_decision(_said(vote)))
+        for vote in view.votes
+    )
+    text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
+    return Notice(Tone.ATTENTION, text)
+
+
+def _notice(desk: Desk, request: Request) -> Notice | None:
+    if undone := request.query_params.get("undone"):
+        text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
+        return Notice(Tone.CALM, _(text))
+    last = request.cookies.get(cookies.LAST, "")
+    view = desk.store.micrograph(last) if ID.fullmatch(last) else None
+    label = _last_of(view, cookies.name_of(request)) if view else None
+    if view is None or label is None:
+        return None
+    name = build_reported_micrograph(view).name
+    text = (
+        _("{said} for this and the other waiting fields of its specimen:")
+        if label.bulk
+        else _("{said} for")
+    )
+    return Notice(
+        Tone.CALM,
+        text.format(said=format_decision(_said(label))),
+        undo_id=view.id,
+        about=Link(name, f"/review/{view.id}"),
+    )
+
+
+def _last_of(view: MicrographView, who: str) -> LabelView | None:
+    """Say what somebody said last of a micrograph, if they may still take it back."""
+    label = view.label or next((vote for vote in view.votes if vote.by == who), None)
+    return label if label and label.by == who else None
+
+
+# --- one micrograph -----------------------------------------------------------------------------
+
+
+def _said(label: LabelView) -> ReportedDecision:
+    return ReportedDecision(
+        kind=label.kind,
+        code=label.code,
+        strange_kind=label.strange_kind,
+        why=label.why,
+        criterion=label.criterion,
+        unsure=label.unsure,
+        comment=label.comment,
+        by=label.by,
+        at=label.at,
+        undone=label.undone,
+    )
+
+
+def _review_page(
+    desk: Desk,
+    request: Request,
+    view: MicrographView,
+    conflict: Conflict | None = None,
+    *,
+    comment: str = "",
+    held_by: str = "",
+) -> ReviewPage:
+    narrowed = _narrowed(request)
+    who = cookies.name_of(request)
+    queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
+    seen, blind = build_reported_micrograph(view), is_blind(view)
+    fields = specimen_fields.fields_of(desk, view)
+    taxonomy = desk.taxonomy()
+    words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
+    onward = _after(queue, view.id, held)
+    window_um = _window_um(seen)
+    gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
+    card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
+    notice = _about(view, who, held_by) or _notice(desk, request)
+    return ReviewPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        may_decide=may_decide(request),
+        card=_unsaid(card) if blind else card,
+        blind=blind,
+        window=Picture(
+            _window(seen.id, window_um),
+            _("Part of {name}, {width} wide").format(name=seen.name, width=_length(window_um)),
+            WINDOW_PX,
+            WINDOW_PX,
+        )
+        if window_um
+        else None,
+        window_width=_length(window_um) if window_um else "",
+        layers=() if blind else tuple(_layers(desk, seen, texts)),
+        ruler=ruler_of(seen),
+        confirm=_confirm(seen) if not blind else None,
+        subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
+        strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
+        unusable_whys=tuple(_unusable_whys()),
+        criteria=tuple(
+            Choice(word, reports.criterion(word), suggested=word == cookies.criterion_of(request))
+            for word in reports.CRITERIA
+        ),
+        criterion=name_criterion(taxonomy),
+        comment=comment,
+        result_id=str(view.result_id),
+        label_id=str(view.label.id) if view.label else "",
+        siblings=tuple(_siblings(fields, view, narrowed)),
+        together=0 if blind else len(specimen_fields.waiting(fields, view)),
+        history=()
+        if blind
+        else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
+        queue=tuple(_strip(desk, queue, view, narrowed, held)),
+        progress=Progress(cookies.count_of(request), desk.store.queue_length()),
+        previous=_previous(queue, view.id, narrowed),
+        next=_href(onward.id, narrowed) if onward else "",
+        prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
+        filters=tuple(Fact(key, value) for key, value in narrowed.items()),
+        all_href=_href("", narrowed),
+        notice=notice if conflict is None else None,
+        conflict=conflict,
+        corrects=tuple(_(why) for why in reports.CORRECTION_WHYS)
+        if view.label and not blind
+        else (),
+    )
+
+
+def _unsaid(card: Card) -> Card:
+    """Leave out of a card what model or people answered: who decides blind must not be led."""
+    causes = tuple(replace(one, sentence="") if one.word in TELLING else one for one in card.causes)
+    return replace(card, causes=causes, nearest=(), decision=None)
+
+
+def _window_um(seen: ReportedMicrograph) -> float:
+    """Say how wide a part is laid beside known micrographs, 0.0 where there is no scale."""
+    if not seen.um_per_px or not seen.crop:
+        return 0.0
+    x0, y0, x1, y1 = seen.crop
+    return _round_length(min(x1 - x0, y1 - y0) * seen.um_per_px)
+
+
+def _window(public_id: str, um: float) -> str:
+    return f"/pictures/{public_id}/window.jpg?um={um:g}"
+
+
+def _scaled_id(desk: Desk, key: str) -> str | None:
+    sha256, page = parse_training_key(key)
+    view = desk.store.micrograph(f"{sha256[:16]}-p{page}" if page else sha256[:16])
+    if view is None or view.sha256 != sha256 or not view.um_per_px:
+        return None
+    return view.id if desk.archive.crop_path(sha256, page).is_file() else None
+
+
+def _strip(
+    desk: Desk,
+    queue: Sequence[MicrographView],
+    view: MicrographView,
+    narrowed: Mapping[str, str],
+    held: Mapping[str, str],
+) -> Iterator[QueueItem]:
+    ids = [one.id for one in queue]
+    at = ids.index(view.id) if view.id in ids else 0
+    start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
+    for one in queue[start : start + STRIP_SHOWN]:
+        href, current = _href(one.id, narrowed), one.id == view.id
+        yield _item(one, desk, href, current=current, held_by=held.get(one.id, ""))
+
+
+def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
+    ids = [one.id for one in queue]
+    at = ids.index(public_id) if public_id in ids else 0
+    return _href(ids[at - 1], narrowed) if at > 0 else ""
+
+
+def _siblings(
+    fields: Sequence[MicrographView], view: MicrographView, narrowed: Mapping[str, str]
+) -> Iterator[Sibling]:
+    """Show the fields of one specimen side by side, a micrometre as long in each of them."""
+    if len(fields) < 2:  # noqa: PLR2004 - one alone stands beside nothing
+        return
+    widths = [_width_um(one) for one in fields]
+    widest = max((um for um in widths if um), default=0.0)
+    for one, um in zip(fields, widths, strict=True):
+        x0, y0, x1, y1 = one.crop or (0, 0, 4, 3)
+        width = round(SIDE_BY_SIDE_PX * (um / widest if um else 1.0))
+        height = round(width * (y1 - y0) / (x1 - x0))
+        field = one.process_data.get("field", "")
+        yield Sibling(
+            name=_("field {name}").format(name=field)
+            if field
+            else build_reported_micrograph(one).name,
+            code=_holds(one),
+            state=_state(one),
+            scaled=um is not None,
+            picture=Picture(f"/pictures/{one.id}/thumb.jpg", "", max(1, width), max(1, height)),
+            href=_href(one.id, narrowed),
+            current=one.id == view.id,
+        )
+
+
+def _width_um(view: MicrographView) -> float | None:
+    if view.um_per_px is None or view.crop is None:
+        return None
+    return (view.crop[2] - view.crop[0]) * view.um_per_px
+
+
+def _holds(view: MicrographView) -> str:
+    if view.label is not None and not view.doubt:
+        return view.label.code or ""
+    return "" if is_blind(view) else view.structure_code or ""
+
+
+def _state(view: MicrographView) -> str:
+    if view.label is not None and not view.doubt:
+        return f"{format_decision(_said(view.label))}, {view.label.by}"
+    return _("waits") if view.awaits else _("automatic")
+
+
+def _layers(desk: Desk, seen: ReportedMicrograph, texts: ClassTexts) -> Iterator[Layer]:
+    maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
+    for which, title, caption in list_maps(seen, texts):
+        picture, _note = Linked().heat(seen, which)
+        if which in maps and picture:
+            note = describe_map(maps[which], which, get_colour_limit(seen, which))
+            yield Layer(which, title, caption, note, picture, _(SCALES[which]))
+
+
+def ruler_of(seen: ReportedMicrograph) -> Ruler | None:
+    """Say the scale bar over a crop, about a fifth of it long; None without a scale."""
+    if not seen.um_per_px or not seen.crop:
+        return None
+    width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
+    um = _round_length(width * seen.um_per_px * 0.22)
+    label = _length(um)
+    return Ruler(label, um / seen.um_per_px, width, height)
+
+
+def _length(um: float) -> str:
+    return f"{decimal(um, 'g')} µm" if um < 1000 else f"{decimal(um / 1000, 'g')} mm"  # noqa: PLR2004 - µm in a mm
+
+
+def _round_length(wanted_um: float) -> float:
+    power = 10.0 ** math.floor(math.log10(wanted_um))
+    return max(step * power for step in ROUND if step * power <= wanted_um)
+
+
+def _confirm(seen: ReportedMicrograph) -> Choice | None:
+    code = seen.structure_code
+    return Choice(f"code:{code}", code, suggested=True) if code else None
+
+
+def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
+    known = desk.taxonomy().subtypes
+    for row, subtype in zip(number_keys(len(known)), known, strict=True):
+        # Where there is nothing to choose from, the key of the subtype decides.
+        keys = number_keys(len(subtype.sizes)) if len(subtype.sizes) > 1 else ("",)
+        sizes = tuple(
+            Choice(
+                value=f"code:{subtype.code(size.name)}",
+                text=label_of(size) or title_of(subtype),
+                words=title_of(size)
+                + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
+                key=key,
+                taught=size.name not in subtype.untrained,
+                suggested=subtype.code(size.name) == suggested,
+            )
+            for key, size in zip(keys, subtype.sizes, strict=True)
+        )
+        yield SubtypeChoice(subtype.name, _title(subtype), row, sizes)
+
+
+def _title(subtype: Subtype) -> str:
+    """Return the title of a subtype, "" where it only repeats the name."""
+    title = title_of(subtype)
+    return title if title != subtype.name else ""
+
+
+def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:
+    for key, word in zip(number_keys(len(words)), words, strict=True):
+        yield Choice(f"{kind}:{word}", say(word), key=key)
+
+
+def _unusable_whys() -> Iterator[Choice]:
+    for choice in _choices("unusable", reports.UNUSABLE_WHYS, reports.unusable_why):
+        why = choice.value.removeprefix("unusable:")
+        if why in PREPARATION_DEFECTS:
+            yield replace(choice, words=_("prepare again"))
+        elif why in IMAGE_DEFECTS:
+            yield replace(choice, words=_("shoot again"))
+        else:
+            yield choice
+
+
+def message(desk: Desk, title: str, sentence: str) -> str:
+    """Say one thing on a page of its own."""
+    return reports.render_message(
+        MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review"))
+    )

@@ -1,0 +1,83 @@
+"""Say which fields belong together, and which of them one decision is for.
+
+In:  a micrograph. Out: its specimen's fields, and which of them wait. Next: `acts`, `pages`.
+A metallographer judges a specimen, not a file: the fields stand side by side at one scale, and
+what is said once can hold for every one that still waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from agent.store import MicrographView
+    from agent.web.context import Desk
+
+MOST_FIELDS = 1000
+OF_ONE = ("order", "specimen", "preparation")
+
+
+def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
+    """Say every field of a micrograph's specimen and preparation, in their order, itself included.
+
+    A micrograph that names no specimen stands alone.
+    """
+    told = view.process_data
+    if not told.get("order") or not told.get("specimen"):
+        return [view]
+    others = desk.store.find(order=told["order"], specimen=told["specimen"], limit=MOST_FIELDS)
+    own = [one for one in others if _key(one) == _key(view)]
+    return sorted(own, key=lambda one: (_number(one.process_data.get("field", "")), one.path))
+
+
+def _key(view: MicrographView) -> tuple[str, ...]:
+    return tuple(view.process_data.get(name, "") for name in OF_ONE)
+
+
+def _number(field: str) -> tuple[int, str]:
+    return (int(field), "") if field.isdecimal() else (0, field)
+
+
+def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
+    """Say which other fields of its specimen wait; what is to be judged blind waits for itself."""
+    return [
+        one
+        for one in fields
+        if one.id != view.id and one.awaits and one.label is None and not _stands_alone(one)
+    ]
+
+
+def _stands_alone(view: MicrographView) -> bool:
+    return view.asks_two or is_blind(view)
+
+
+def is_blind(view: MicrographView) -> bool:
+    """Say whether the model's answer, and what others said, are hidden until one has decided.
+
+    So are control samples, what two people judge until both have spoken, and a label that is
+    doubted: only who has not seen it can say the same again.
+    """
+    if view.doubt:
+        return True
+    if view.label is not None:
+        return False
+    return view.reasons == ("control_sample",) or (view.asks_two and not view.disagreed)
+
+
+def is_done_by(view: MicrographView, who: str) -> bool:
+    """Say whether somebody has said what they can: where two are asked, another one has to."""
+    return view.label is None and any(vote.by == who for vote in view.votes)
+
+
+def given_together(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
+    """Say which fields were given their decision in one act with a field's, itself among them."""
+    act = _bulk_act(view)
+    return [view, *(one for one in fields if act and one.id != view.id and _bulk_act(one) == act)]
+
+
+def _bulk_act(view: MicrographView) -> tuple[str, datetime] | None:
+    label = view.label
+    return (label.by, label.at) if label is not None and label.bulk else None

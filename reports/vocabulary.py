@@ -1,0 +1,246 @@
+"""Translate the stable words of the agent into titles and remedies.
+
+The words of DESIGN.md hold here: an answer is never "accepted" or "rejected", a dark particle is
+a "possible inclusion", and strange means "not comparable with the reference images".
+"""
+
+from __future__ import annotations
+
+from reports.i18n import gettext as _
+from reports.i18n import marked
+
+REASONS: dict[str, tuple[str, str]] = {
+    "strange": (
+        marked("Not comparable with the reference images"),
+        marked(
+            "Look at the marked place: a possible inclusion, another structure, a fault? "
+            "Say which with S, or give the structure code if it is an ordinary field."
+        ),
+    ),
+    "uncertain": (
+        marked("The model is unsure of the code"),
+        marked("Compare with the neighbouring sizes and say which it is."),
+    ),
+    "scale_unknown": (
+        marked("Scale unknown"),
+        marked(
+            "The size number is provisional. Export with a micron bar or metadata, or enter the "
+            "objective in agent.toml."
+        ),
+    ),
+    "scale_conflict": (
+        marked("Scales disagree"),
+        marked(
+            "Metadata and micron bar differ by more than 5 %. Check the objective set in the "
+            "microscope software; the size number is provisional."
+        ),
+    ),
+    "input_defect": (
+        marked("Image or preparation defect"),
+        marked(
+            "Shoot again, or prepare the specimen again; mark it unusable with U if it cannot be "
+            "read."
+        ),
+    ),
+    "unexpected_subtype": (
+        marked("Subtype other than expected"),
+        marked("Check that specimen and order belong together."),
+    ),
+    "out_of_scope": (
+        marked("Outside what the model was validated on"),
+        marked(
+            "Decide by eye; or shoot it as the validated ones were, or have the model validated "
+            "on it (agent validate)."
+        ),
+    ),
+    "untrained": (
+        marked("No model yet"),
+        marked("Give it a structure code: it becomes an example that the first model learns from."),
+    ),
+    "control_sample": (
+        marked("Control sample"),
+        marked(
+            "Picked by its content hash, whatever the model said, to measure how often it is "
+            "right. Decide as you would any other."
+        ),
+    ),
+    "unlike_taught": (
+        marked("Unlike every taught micrograph"),
+        marked(
+            "The model answered by itself, far from all that it was taught. Give the structure "
+            "code: from such examples it learns most."
+        ),
+    ),
+    "disagreement": (
+        marked("People disagree"),
+        marked(
+            "Raters of a round robin did not agree on it, or not with its label. Look at it "
+            "together, with the comparison chart, and say which code holds."
+        ),
+    ),
+    "doubted_label": (
+        marked("Label in doubt"),
+        marked(
+            "It was given a code before, and something speaks against it. Decide without having "
+            "seen it: what you say now is what the next model learns from."
+        ),
+    ),
+}
+"""Reason → title, what to do."""
+
+DOUBTS: dict[str, str] = {
+    "twin": marked("Another micrograph shows the same place and was given another code."),
+    "label": marked("Micrographs that look like this one were given another code."),
+    "specimen": marked("Its code is of another subtype than the rest of its specimen."),
+    "stranger": marked("It is not comparable with the reference images of its code."),
+    "contested": marked("It was imported with another code than somebody had given it."),
+    "raters": marked("Raters of a round robin did not agree with it, or with each other."),
+}
+"""Why a label is suspect; neutral, since the earlier decision is hidden from the reviewer."""
+
+FILE_CODES: dict[str, tuple[str, str]] = {
+    "empty": (marked("Empty file"), marked("Export it again.")),
+    "truncated": (marked("Cut off"), marked("The file ends too early: export or copy it again.")),
+    "not_an_image": (
+        marked("Not an image"),
+        marked("Nothing to do, unless it should have been one."),
+    ),
+    "unsupported": (
+        marked("Format not supported"),
+        marked("Export as TIFF, PNG or JPEG, 8 or 16 bits."),
+    ),
+    "too_large": (
+        marked("Too large"),
+        marked("Export a smaller field, or raise [imaging] max_megapixels."),
+    ),
+    "no_steel": (
+        marked("No usable steel"),
+        marked("Nothing was left after cutting: shoot the field again."),
+    ),
+    "unreadable": (
+        marked("Could not be read"),
+        marked("Check the rights of the folder and the file."),
+    ),
+    "decoder_killed": (
+        marked("Decoder stopped"),
+        marked(
+            "Reading took too long or too much memory. Export the file again in another format."
+        ),
+    ),
+    "crashed": (
+        marked("Failed five times"),
+        marked("`agent retry` tries it again; the log has the details."),
+    ),
+}
+"""Code of a file that could not be used → title, what to do."""
+
+STRANGE_KINDS: dict[str, str] = {
+    "possible_inclusion": marked("possible inclusion"),
+    "pearlite": marked("pearlite"),
+    "ferrite": marked("ferrite, decarburised"),
+    "carbide_network": marked("carbide network"),
+    "crack": marked("crack or pore"),
+    "coarser": marked("coarser than any taught size"),
+    "other_material": marked("another material"),
+    "no_micrograph": marked("no micrograph"),
+    "other": marked("something else"),
+}
+"""Kinds of strangeness a reviewer can name."""
+
+UNUSABLE_WHYS: dict[str, str] = {
+    "out_of_focus": marked("out of focus"),
+    "over_etched": marked("over-etched"),
+    "under_etched": marked("under-etched"),
+    "scratched": marked("scratched"),
+    "stained": marked("stained, bleeding"),
+    "exposure": marked("too bright or too dark"),
+    "wrong_crop": marked("cropped wrongly"),
+    "wrong_magnification": marked("wrong magnification"),
+    "other": marked("something else"),
+}
+"""Why a micrograph cannot be judged."""
+
+CORRECTION_WHYS: tuple[str, ...] = (
+    marked("a slip of the hand"),
+    marked("looked again, more closely"),
+    marked("other fields of the specimen say otherwise"),
+    marked("agreed with a colleague"),
+    marked("new facts about the specimen"),
+)
+"""Reasons for changing a decision; anything else can be typed."""
+
+CRITERIA: dict[str, str] = {
+    "mean": marked("mean: overall impression"),
+    "max": marked("max: coarse regions decide"),
+    "unrecorded": marked("not recorded"),
+}
+"""Criterion of the size that a rater used."""
+
+ACTS: dict[str, str] = {
+    "label.given": marked("decision entered"),
+    "label.undone": marked("decision taken back"),
+    "field.assigned": marked("field assigned"),
+    "field.unassigned": marked("field unassigned"),
+    "field.superseded": marked("field set aside"),
+    "specimen.prepared_again": marked("specimen prepared again"),
+    "order.listed": marked("order list read"),
+    "order.amended": marked("change of an order list decided"),
+    "order.urgent": marked("urgency changed"),
+    "reopened.recorded": marked("order reopened"),
+    "file_dismissed.recorded": marked("unusable file dismissed"),
+    "place.decided": marked("place decided"),
+    "control.recorded": marked("control check"),
+    "hold_release.recorded": marked("held results released"),
+    "automatic.recorded": marked("automatic conformity switched"),
+    "specifications.recorded": marked("specifications changed"),
+    "scale_check.recorded": marked("stage micrometer measured"),
+    "settings.changed": marked("settings changed"),
+    "model.promoted": marked("bundle promoted"),
+    "micrograph.asked_again": marked("review requested again"),
+}
+"""Act of the audit log → what a statement calls it."""
+
+
+def reason(word: str) -> tuple[str, str]:
+    """Return a reason's title and remedy; an unknown word is returned as it is."""
+    return _translate_both(REASONS.get(word, (_plain(word), marked("Look at it."))))
+
+
+def file_code(word: str) -> tuple[str, str]:
+    """Return the meaning and the remedy of a file's reason code."""
+    return _translate_both(
+        FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it.")))
+    )
+
+
+def doubt(word: str) -> str:
+    """Return why a label is suspect; an unknown word is returned as it is."""
+    return _(DOUBTS.get(word, _plain(word)))
+
+
+def strange_kind(word: str) -> str:
+    """Return a kind of unusual micrograph in words; free text is returned as it is."""
+    return _(STRANGE_KINDS.get(word, _plain(word)))
+
+
+def unusable_why(word: str) -> str:
+    """Return why a micrograph is unusable; free text is returned as it is."""
+    return _(UNUSABLE_WHYS.get(word, _plain(word)))
+
+
+def criterion(word: str) -> str:
+    """Return the criterion of a size; an unknown word speaks for itself."""
+    return _(CRITERIA.get(word, word))
+
+
+def act_name(act: str) -> str:
+    """Return the name of an act of the audit log; an unknown one is returned as it is."""
+    return _(ACTS.get(act, _plain(act.replace(".", " "))))
+
+
+def _translate_both(texts: tuple[str, str]) -> tuple[str, str]:
+    return _(texts[0]), _(texts[1])
+
+
+def _plain(word: str) -> str:
+    return word.replace("_", " ")
