@@ -90,6 +90,51 @@ def test_known_fields_are_flagged_no_more_than_chance_allows(known, ordinary):
     assert share <= conformal.compute_alarm_limit(ALPHA, len(known), len(ordinary))
 
 
+@pytest.mark.parametrize("side", [64, 256, 512])
+def test_known_fields_of_another_size_are_flagged_no_more_than_chance_allows(known, side):
+    fields = [drawn(CODES[i % 3], 2000 + i, side=side) for i in range(40)]
+
+    results = known.score(fields, ALPHA)
+
+    flagged = sum(result.flagged for result in results)
+    assert flagged / 40 <= conformal.compute_alarm_limit(ALPHA, len(known), 40)
+    assert np.median([result.p_value for result in results]) > 0.15  # nor nearly so
+
+
+@pytest.mark.parametrize("side", [64, 256, 512])
+def test_a_black_spot_is_found_in_a_field_of_any_size(known, side):
+    (result,) = known.score([drawn("M8", 500, side=side, blot=(40, 30, 14))], ALPHA)
+
+    x0, y0, x1, y1 = result.where
+    assert result.flagged
+    assert x0 < 40 < x1
+    assert y0 < 30 < y1
+
+
+def test_a_field_of_a_size_never_taught_says_so(known):
+    sentences = {
+        side: known.score([drawn("G8", 42, side=side)], ALPHA)[0].sentence
+        for side in (32, 128, 512)
+    }
+
+    assert sentences[32].endswith(" Smaller than any reference field (0.065 times the usual area).")
+    assert sentences[128] in {"Like the known images.", "1 in 2 known images looks this strange."}
+    assert sentences[512].endswith(" Larger than any reference field (16 times the usual area).")
+
+
+def test_a_bundle_from_before_the_sizes_answers_as_it_did(known, backbone):
+    tensors = {n: a for n, a in known.tensors().items() if not n.startswith("size.")}
+    facts = {name: value for name, value in known.facts().items() if name != "sizes"}
+    small, wide = drawn("G7", 900), drawn("G7", 900, side=512)
+
+    older = OodDetector.from_tensors(tensors, facts, backbone)
+
+    (taught,), (large,) = older.score([small], ALPHA), older.score([wide], ALPHA)
+    assert taught.score == known.score([small], ALPHA)[0].score
+    assert large.score > known.score([wide], ALPHA)[0].score
+    assert "reference field" not in large.sentence
+
+
 def test_a_foreign_field_is_stranger_than_all_known_ones(known):
     noise = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
 

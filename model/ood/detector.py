@@ -18,6 +18,7 @@ from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_size import SizeCorrection
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
@@ -121,6 +122,7 @@ class OodDetector:
             named |= {f"{part}.means": textures.means, f"{part}.whitens": textures.whitens}
         for name in ("layers", "windows", "scores", "peaks"):
             named[f"usual.{name}"] = getattr(normalizer, name)
+        named["size.growth"] = normalizer.sizes.growth
         named |= {f"usual.looks.{subtype}": looks for subtype, looks in normalizer.looks.items()}
         for index, scores in enumerate(normalizer.microscopes.values()):
             named[f"usual.microscope.{index}"] = scores
@@ -140,6 +142,10 @@ class OodDetector:
             "textures": list(models.places[0].subtypes),
             "usual": list(self._normalizer.looks),
             "own_scores": list(self._normalizer.microscopes),
+            "sizes": {
+                name: getattr(self._normalizer.sizes, name)
+                for name in ("area_px", "smallest_px", "largest_px", "piece")
+            },
         }
 
     def summary(self) -> dict[str, Any]:
@@ -192,7 +198,7 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
-        model_keys = {"keys", "codes", "classes", "textures", "usual", "own_scores"}
+        model_keys = {"keys", "codes", "classes", "textures", "usual", "own_scores", "sizes"}
         return cls(
             OodModels(
                 load_gaussians("whole", WHOLE_LAYERS),
@@ -210,6 +216,9 @@ class OodDetector:
                     name: tensors[f"usual.microscope.{index}"]
                     for index, name in enumerate(facts["own_scores"])
                 },
+                SizeCorrection.load(tensors["size.growth"], facts["sizes"])
+                if "sizes" in facts  # bundles of earlier versions have none
+                else SizeCorrection.none(len(LOOKS)),
             ),
             list(zip(facts["keys"], facts["codes"], strict=True)),
             tensors["embeddings"],
@@ -252,7 +261,7 @@ class OodDetector:
 
     def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
         """Return a field's embedding, (d,) float32 of unit length, and its result."""
-        features = self._extractor.extract(field)
+        features = self._extractor.extract(field, self._normalizer.sizes.limits())
         embedding = normalize_rows(features.whole[-1][None])[0].astype(np.float32)
         return embedding, self._build_result(features, field, alpha)
 
@@ -274,11 +283,18 @@ class OodDetector:
         score = combine_scores(z_scores)
         scores = self._normalizer.reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
-        heat = compute_heat_map(distances, self._normalizer.alarm_levels(alpha))
+        levels = self._normalizer.alarm_levels(alpha, distances.area_px)
+        heat = compute_heat_map(distances, levels)
         region = find_region(heat, features.fine, field)
         flagged = p_value <= alpha + 1e-12
         look = LOOKS[int(z_scores.argmax())]
         embedding = normalize_rows(features.whole[-1][None])
+        rarity = format_rarity(p_value, len(scores))
+        sentence = (
+            _format_sentence(rarity, look, region, flagged=flagged)
+            if len(scores) >= conformal.min_reference_images(alpha)
+            else f"{rarity}; too few known images to raise an alarm."
+        )
         return OodResult(
             p_value=p_value,
             flagged=flagged,
@@ -286,11 +302,9 @@ class OodDetector:
             local=float(heat.max()),
             where=region.box if region else None,
             heat=expand_to_field(heat, features.fine, field),
-            sentence=_format_sentence(
-                format_rarity(p_value, len(scores)), look, region, flagged=flagged
-            )
-            if len(scores) >= conformal.min_reference_images(alpha)
-            else f"{format_rarity(p_value, len(scores))}; too few known images to raise an alarm.",
+            sentence=" ".join(
+                filter(None, (sentence, self._normalizer.sizes.note(distances.area_px)))
+            ),
             nearest=self._nearest_keys(embedding),
             score=score,
             look=look,

@@ -16,18 +16,18 @@ import torch
 from torch.nn import functional
 
 from model.block_statistics import split_into_blocks
-from model.framing import Framing
+from model.framing import Field, Framing
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from model.networks.encoder import cell_weights
 from model.ood.intensity import TONE_PX, intensity_features
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from model.framing import Field, Frame
+    from model.framing import Frame
     from model.networks.backbones import Backbone
 
 UM_PER_PX = 0.25
@@ -98,6 +98,9 @@ class OodFeatures:
         tone: Cells of 2 µm without a network: brightness and colour only.
         patch: Patches of 18 µm, one every 6 µm: mean of the fine cells.
         shade: Patches of the same size: mean of the tone cells.
+        area_px: Area of steel in pixels of the frame.
+        extent: Rows and columns of the frame that show the field.
+        pieces: `whole` of each piece that a larger field was cut into, () if it was not.
     """
 
     whole: tuple[NDArray[np.float32], ...]
@@ -107,6 +110,22 @@ class OodFeatures:
     tone: CellFeatures
     patch: CellFeatures
     shade: CellFeatures
+    area_px: float = 0.0
+    extent: tuple[int, int] = (0, 0)
+    pieces: tuple[tuple[NDArray[np.float32], ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimits:
+    """Size of the reference fields.
+
+    Args:
+        largest_px: Area in pixels of the frame above which a field is cut into pieces.
+        piece: (rows, columns) of a piece.
+    """
+
+    largest_px: float
+    piece: tuple[int, int]
 
 
 class OodFeatureExtractor:
@@ -123,33 +142,78 @@ class OodFeatureExtractor:
         self._framing = Framing("scale", _LARGEST_PX, UM_PER_PX, UM_PER_PX)
         self._maps = _build_runner(backbone, precision)
 
-    def extract(self, field: Field) -> OodFeatures:
-        """Return the features of one field; padding and pixels without steel have weight 0."""
+    def extract(self, field: Field, limits: SizeLimits | None = None) -> OodFeatures:
+        """Return the features of one field; padding and pixels without steel have weight 0.
+
+        Args:
+            field: The field.
+            limits: A larger field's whole and windows are described in pieces of this size, since
+                features near an edge differ: a field with less edge would be unusual by that alone.
+        """
         frame = self._framing.frames(field)[0]
         *maps, fine = self._maps(frame.pixels)
-        weights = [_steel_weights(frame, stride) for stride in self._backbone.strides]
-        boxes = list_windows(frame.extent, WINDOW_PX)
-        whole, windows = [], []
-        for feature_map, weight in zip(maps, weights, strict=True):
-            whole.append(_weighted_moments(feature_map, weight))
-        for layer in WINDOW_LAYERS:
-            stride = self._backbone.strides[layer]
-            windows.append(_window_moments(maps[layer], weights[layer], stride, boxes))
-        has_steel = np.logical_and.reduce([filled for _, filled in windows])
-        has_steel = has_steel if has_steel.any() else np.ones_like(has_steel)
+        area_px = float(frame.valid.sum() or np.prod(frame.extent))
+        whole, windows = self._describe_whole_and_windows(frame, maps)
+        pieces = []
+        if limits is not None and area_px > limits.largest_px:
+            for piece in self._iter_pieces(frame, limits.piece):
+                pieces.append(self._describe_whole_and_windows(piece, self._maps(piece.pixels)[:-1]))
+            windows = tuple(
+                np.concatenate(layer) for layer in zip(*(own for _, own in pieces), strict=True)
+            )
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
         fine_cells = _build_cells(fine, frame, fine_px, um2, FINE_MARGIN)
         tone = _build_cells(intensity_features(frame), frame, TONE_PX, um2, FINE_MARGIN)
         return OodFeatures(
-            tuple(whole),
-            tuple(moments[has_steel] for moments, _ in windows),
+            whole,
+            windows,
             fine=fine_cells,
             broad=_build_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
             tone=tone,
             patch=patch_statistics(fine_cells),
             shade=patch_statistics(tone),
+            area_px=area_px,
+            extent=frame.extent,
+            pieces=tuple(own for own, _ in pieces),
         )
+
+    def _describe_whole_and_windows(
+        self, frame: Frame, maps: Sequence[NDArray[np.float32]]
+    ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...]]:
+        """Return the moments of a frame per layer, and those of its windows with steel."""
+        weights = [_steel_weights(frame, stride) for stride in self._backbone.strides]
+        whole = tuple(
+            _weighted_moments(feature_map, weight)
+            for feature_map, weight in zip(maps, weights, strict=True)
+        )
+        boxes = list_windows(frame.extent, WINDOW_PX)
+        windows = [
+            _window_moments(maps[layer], weights[layer], self._backbone.strides[layer], boxes)
+            for layer in WINDOW_LAYERS
+        ]
+        has_steel = np.logical_and.reduce([filled for _, filled in windows])
+        has_steel = has_steel if has_steel.any() else np.ones_like(has_steel)
+        return whole, tuple(moments[has_steel] for moments, _ in windows)
+
+    def _iter_pieces(self, frame: Frame, size: tuple[int, int]) -> Iterator[Frame]:
+        """Yield pieces that cover a frame; at least half of a piece is steel, where any is."""
+        rows, columns = (
+            _spread_starts(length, side) for length, side in zip(frame.extent, size, strict=True)
+        )
+        height, width = (min(a, b) for a, b in zip(frame.extent, size, strict=True))
+        parts = [np.s_[y : y + height, x : x + width] for y in rows for x in columns]
+        shares = [float(frame.valid[part].mean()) for part in parts]
+        for part, share in zip(parts, shares, strict=True):
+            if share >= min(0.5, max(shares)):
+                piece = Field(frame.pixels[part], frame.valid[part], UM_PER_PX)
+                yield self._framing.frames(piece)[0]
+
+
+def _spread_starts(length: int, side: int) -> list[int]:
+    """Return the starts of the fewest pieces of a side that cover a length."""
+    count = max(1, -(-length // side))
+    return [round(start) for start in np.linspace(0, max(0, length - side), count)]
 
 
 def list_windows(extent: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:

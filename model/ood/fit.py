@@ -18,6 +18,7 @@ from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_size import MEASURED_PIECES, crop_middle_quarter
 from model.ood.mahalanobis import (
     PLACES,
     WHOLE_LAYERS,
@@ -100,10 +101,15 @@ def iter_fit_detector(
         sums.add(index, features[index])
         yield Progress("strangeness", index + 1, total)
     distances: dict[int, Distances] = {}
+    pieces: dict[int, Distances] = {}
+    step = -(-len(features) // MEASURED_PIECES)
     for fold in range(int(folds.max()) + 1):
         models = sums.fit_models(np.flatnonzero(folds != fold))
         for index in np.flatnonzero(folds == fold).tolist():
             distances[index] = models.compute_distances(features[index])
+            piece = features.extract_piece(index) if index % step == 0 else None
+            if piece is not None:
+                pieces[index] = models.compute_distances(piece)
             yield Progress("strangeness", len(features) + len(distances), total)
     yield Progress(
         "strangeness",
@@ -112,7 +118,7 @@ def iter_fit_detector(
         result=OodDetector(
             sums.fit_models(np.arange(len(folds))),
             ScoreNormalizer.fit(
-                [distances[index] for index in range(len(folds))], features.microscopes
+                [distances[index] for index in range(len(folds))], features.microscopes, pieces
             ),
             list(zip(features.keys, features.codes, strict=True)),
             sums.embeddings(),
@@ -160,6 +166,11 @@ class _FeatureCache:
             self._free_bytes -= size
             self._cached[index] = features
         return features
+
+    def extract_piece(self, index: int) -> OodFeatures | None:
+        """Extract the features of the middle quarter of a field; None if it has too little steel."""
+        piece = crop_middle_quarter(self._examples[index].load())
+        return None if piece is None else self._extractor.extract(piece)
 
 
 class _FeatureSums:

@@ -45,6 +45,8 @@ class Distances:
         subtype: Subtype whose reference fields are nearest to the whole field.
         places: Per look of `PLACES` (rows, columns) float32 distances, 0 outside the steel.
         tops: (5,) float64, log of the mean square of the farthest cells, for each of `PLACES`.
+        area_px: Area of its steel in pixels of the frame; 0 if unknown.
+        extent: Its rows and columns in pixels of the frame.
     """
 
     whole: NDArray[np.float64]
@@ -52,6 +54,8 @@ class Distances:
     subtype: str
     places: tuple[NDArray[np.float32], ...]
     tops: NDArray[np.float64]
+    area_px: float = 0.0
+    extent: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,13 @@ class OodModels:
 
     def compute_distances(self, features: OodFeatures) -> Distances:
         """Compute the distances of one field."""
+        pieces = features.pieces or (features.whole,)
         by_class = [
-            _log(gaussians.squared_distances(normalize_rows(features.whole[layer][None]))[0])
+            _log(
+                gaussians.squared_distances(
+                    normalize_rows(np.stack([piece[layer] for piece in pieces]))
+                )
+            ).mean(axis=0)
             for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
@@ -74,10 +83,7 @@ class OodModels:
             _distance_map(textures, getattr(features, name))
             for name, textures in zip(PLACES, self.places, strict=True)
         )
-        tops = [
-            _mean_square_of_farthest(place, _TOP[name])
-            for name, place in zip(PLACES, places, strict=True)
-        ]
+        tops = [log_top_mean(place, name) for name, place in zip(PLACES, places, strict=True)]
         return Distances(
             whole=np.min(by_class, axis=1),
             windows=np.stack(
@@ -89,7 +95,9 @@ class OodModels:
             ),
             subtype=self.subtype_of[nearest],
             places=places,
-            tops=_log(np.array(tops)),
+            tops=np.array(tops),
+            area_px=features.area_px,
+            extent=features.extent,
         )
 
     def whiten_embeddings(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -112,11 +120,17 @@ def _distance_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32
     return distances
 
 
-def _mean_square_of_farthest(distances: NDArray[np.float32], count: int) -> float:
-    """Return the mean square of the `count` farthest cells."""
+def log_top_mean(distances: NDArray[np.float32], look: str) -> float:
+    """Return the log of the mean square of the farthest cells of a map.
+
+    Args:
+        distances: Distances of any shape, 0 outside the steel.
+        look: The one of `PLACES` that they are of; it decides how many cells are averaged.
+    """
     flat = distances.ravel()
-    count = min(count, flat.size)
-    return float(np.square(np.partition(flat, flat.size - count)[-count:], dtype=np.float64).mean())
+    count = min(_TOP[look], flat.size)
+    farthest = np.partition(flat, flat.size - count)[-count:]
+    return float(_log(np.square(farthest, dtype=np.float64).mean()))
 
 
 @dataclass(frozen=True, slots=True)

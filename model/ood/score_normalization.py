@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from model.ood.conformal import OWN_SCORES_FROM
+from model.ood.field_size import SizeCorrection
 from model.ood.mahalanobis import PLACES
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 LOOKS: Final = ("whole", "window", *PLACES)
 """Views of a field that are scored, in the order of every array below."""
+
+_FIRST_PLACE = LOOKS.index(PLACES[0])
+
+NO_PIECES: Final[Mapping[int, Distances]] = MappingProxyType({})
 
 _OWN_STATISTICS_FROM = 20
 """Subtypes with fewer images use the mean and the spread of all images."""
@@ -38,6 +44,7 @@ class ScoreNormalizer:
         peaks: (n, places) float64, ascending per column: the largest distance of a cell, for each
             of `PLACES`.
         microscopes: Microscope → its part of `scores`, ascending, where it has enough images.
+        sizes: Correction for the area of a field.
     """
 
     layers: NDArray[np.float64]
@@ -46,18 +53,31 @@ class ScoreNormalizer:
     scores: NDArray[np.float64]
     peaks: NDArray[np.float64]
     microscopes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    sizes: SizeCorrection = field(default_factory=lambda: SizeCorrection.none(len(LOOKS)))
 
     @classmethod
-    def fit(cls, measured: Sequence[Distances], microscopes: Sequence[str]) -> ScoreNormalizer:
+    def fit(
+        cls,
+        measured: Sequence[Distances],
+        microscopes: Sequence[str],
+        pieces: Mapping[int, Distances] = NO_PIECES,
+    ) -> ScoreNormalizer:
         """Fit the normalisation to the distances of the reference fields.
 
         Args:
             measured: Distances of each reference field, from a model not fitted on it.
             microscopes: Microscope of each field, "" where unknown.
+            pieces: Index → distances of that field's middle quarter, from the same model.
         """
         layers = _mean_std(np.stack([distances.whole for distances in measured]))
         windows = _mean_std(np.concatenate([distances.windows for distances in measured]))
-        raw = np.stack([_raw_scores(distances, layers, windows) for distances in measured])
+
+        def raw_scores(distances: Distances) -> NDArray[np.float64]:
+            return _raw_scores(distances, layers, windows)
+
+        sizes = SizeCorrection.fit(measured, pieces, raw_scores)
+        shifts = np.stack([sizes.compute_shift(distances.area_px) for distances in measured])
+        raw = np.stack([raw_scores(distances) for distances in measured]) - shifts
         looks = {"": _mean_std(raw)}
         subtypes = np.array([distances.subtype for distances in measured])
         for subtype in sorted(set(subtypes.tolist())):
@@ -66,8 +86,10 @@ class ScoreNormalizer:
                 looks[subtype] = _mean_std(raw[of_subtype])
         peaks = np.array(
             [[place.max() for place in distances.places] for distances in measured], np.float64
+        ) / np.exp(shifts[:, _FIRST_PLACE:] / 2)
+        unscored = cls(
+            layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0), sizes=sizes
         )
-        unscored = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0))
         scores = np.array([combine_scores(unscored.z_scores(distances)) for distances in measured])
         microscope_of = np.array(microscopes)
         calibrated = [
@@ -82,8 +104,12 @@ class ScoreNormalizer:
         )
 
     def z_scores(self, distances: Distances) -> NDArray[np.float64]:
-        """Return the z-score of each look among the reference fields of its subtype, (looks,)."""
+        """Return the z-score of each look among the reference fields of its subtype, (looks,).
+
+        The area of the field is corrected for.
+        """
         raw = _raw_scores(distances, self.layers, self.windows)
+        raw -= self.sizes.compute_shift(distances.area_px)
         mean_std = self.looks.get(distances.subtype, self.looks[""])
         z_scores: NDArray[np.float64] = (raw - mean_std[:, 0]) / mean_std[:, 1]
         return z_scores
@@ -92,14 +118,19 @@ class ScoreNormalizer:
         """Return the reference scores for fields of a microscope, ascending."""
         return self.microscopes.get(microscope, self.scores)
 
-    def alarm_levels(self, alpha: float) -> NDArray[np.float64]:
-        """Return the distance that a share alpha of the reference fields reaches, per place.
+    def alarm_levels(self, alpha: float, area_px: float = 0.0) -> NDArray[np.float64]:
+        """Return the distance that a share alpha of fields of an area reaches, per place.
+
+        Args:
+            alpha: Alarm rate, in (0, 1).
+            area_px: Area of the field in pixels of the frame; 0: of a reference field.
 
         Returns:
             (places,) float64, positive.
         """
         rank = int(np.clip(np.floor(alpha * (len(self.peaks) + 1)), 1, len(self.peaks)))
-        levels: NDArray[np.float64] = np.maximum(self.peaks[-rank], 1e-6)
+        growth = np.exp(self.sizes.compute_shift(area_px)[_FIRST_PLACE:] / 2)  # of no square
+        levels: NDArray[np.float64] = np.maximum(self.peaks[-rank] * growth, 1e-6)
         return levels
 
 

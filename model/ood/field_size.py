@@ -1,0 +1,204 @@
+"""Correct OOD scores for the area of a field.
+
+The farthest cells and windows of a field are farther, the larger it is, and the average over a
+small field is noisier. How much is measured on the reference fields: on a quarter of each by its
+own pass through the network, on larger fields by what the farthest places of a whole field exceed
+those of its quarters (a lower bound: a field is alike in itself) and of a pool of fields those of
+one (an upper bound: fields differ), of which the mean counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from model.framing import Field
+from model.ood.features import SizeLimits
+from model.ood.mahalanobis import PLACES, log_top_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.ood.mahalanobis import Distances
+
+LEVELS: Final = (-1.0, 0.0, 1.0, 2.0)
+"""Areas that are measured: a quarter, 1, 4 and 16 times that of a reference field (log base 4)."""
+
+MEASURED_PIECES: Final = 60
+"""Reference fields whose middle quarter is measured: its mean is then known to an eighth of the
+spread between fields."""
+
+_NOTED_FROM = 1.5
+"""Areas beyond the range of the reference fields by less are crops that differ a little."""
+
+_LEAST_VALID = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SizeCorrection:
+    """Mean change of every look's raw score with the area of a field.
+
+    Args:
+        growth: (4, looks) float64, at `LEVELS`; 0 at the area of a reference field.
+        area_px: Median area of the reference fields, pixels of the frame; 0: no correction.
+        smallest_px: Area of the smallest reference field.
+        largest_px: Area of the largest one.
+        piece: Median (rows, columns) of the reference fields in pixels of the frame.
+    """
+
+    growth: NDArray[np.float64]
+    area_px: float
+    smallest_px: float
+    largest_px: float
+    piece: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def none(cls, looks: int) -> Self:
+        """Return the correction of bundles that were trained before there was one: nothing."""
+        return cls(np.zeros((len(LEVELS), looks)), 0.0, 0.0, 0.0)
+
+    @classmethod
+    def load(cls, growth: NDArray[np.float64], facts: Mapping[str, Any]) -> Self:
+        """Load a correction from its tensor and its facts in a bundle."""
+        rows, columns = facts["piece"]
+        return cls(
+            growth,
+            facts["area_px"],
+            facts["smallest_px"],
+            facts["largest_px"],
+            (int(rows), int(columns)),
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        measured: Sequence[Distances],
+        pieces: Mapping[int, Distances],
+        raw_scores: Callable[[Distances], NDArray[np.float64]],
+    ) -> Self:
+        """Fit the correction to the distances of the reference fields.
+
+        Args:
+            measured: Distances of each reference field, from a model not fitted on it.
+            pieces: Index → distances of that field's middle quarter, from the same model.
+            raw_scores: Distances → (looks,), the look "whole" first and "window" second.
+        """
+        areas = [distances.area_px for distances in measured]
+        growth = np.zeros((len(LEVELS), 2 + len(PLACES)))
+        if pieces:
+            changes = [raw_scores(pieces[i]) - raw_scores(measured[i]) for i in sorted(pieces)]
+            growth[0] = np.mean(changes, axis=0)
+        within = np.mean([_growth_over_quarters(distances) for distances in measured], axis=0)
+        windows = np.array([raw_scores(distances)[1] for distances in measured])
+        for level in (1, 2):
+            pools = _draw_pools(measured, 4**level)
+            pooled = np.mean(
+                [
+                    _pooled_tops([measured[j] for j in pool]) - measured[i].tops
+                    for i, pool in enumerate(pools)
+                ],
+                axis=0,
+            )
+            growth[1 + level, 1] = np.mean([windows[pool].max() for pool in pools]) - windows.mean()
+            growth[1 + level, 2:] = np.maximum((level * within + pooled) / 2, growth[level, 2:])
+        rows, columns = np.median([distances.extent for distances in measured], axis=0)
+        return cls(
+            growth,
+            float(np.median(areas)),
+            float(min(areas)),
+            float(max(areas)),
+            (int(rows), int(columns)),
+        )
+
+    def limits(self) -> SizeLimits | None:
+        """Return the size above which a field is judged in pieces, or None without a correction."""
+        if not self.area_px or not min(self.piece):
+            return None
+        return SizeLimits(_NOTED_FROM * self.largest_px, self.piece)
+
+    def compute_shift(self, area_px: float) -> NDArray[np.float64]:
+        """Return what the raw scores of a field exceed those of a reference field, (looks,).
+
+        Beyond a quarter and 16 times the area the outermost change goes on.
+        """
+        if not self.area_px or area_px <= 0:
+            return np.zeros(self.growth.shape[1])
+        level = np.log(area_px / self.area_px) / np.log(4.0)
+        low = int(np.clip(np.searchsorted(LEVELS, level) - 1, 0, len(LEVELS) - 2))
+        share = (level - LEVELS[low]) / (LEVELS[low + 1] - LEVELS[low])
+        shift: NDArray[np.float64] = (1 - share) * self.growth[low] + share * self.growth[low + 1]
+        return shift
+
+    def note(self, area_px: float) -> str:
+        """Return a sentence if a field is larger or smaller than every reference field, or ""."""
+        if not self.area_px or area_px <= 0:
+            return ""
+        ratio = f"{area_px / self.area_px:.2g}"
+        if area_px > _NOTED_FROM * self.largest_px:
+            return f"Larger than any reference field ({ratio} times the usual area)."
+        if area_px * _NOTED_FROM < self.smallest_px:
+            return f"Smaller than any reference field ({ratio} times the usual area)."
+        return ""
+
+
+def crop_middle_quarter(field: Field) -> Field | None:
+    """Return the middle of a field with a quarter of its area; None if too little of it is steel.
+
+    Half of the height and of the width is kept.
+    """
+    height, width = field.valid.shape
+    top, left = height // 4, width // 4
+    part = np.s_[top : top + max(1, height // 2), left : left + max(1, width // 2)]
+    valid = np.ascontiguousarray(field.valid[part])
+    if float(valid.mean()) < _LEAST_VALID:
+        return None
+    pixels = np.ascontiguousarray(field.pixels[part])
+    return Field(pixels, valid, field.um_per_px, field.microscope)
+
+
+def _growth_over_quarters(distances: Distances) -> NDArray[np.float64]:
+    """Return what the farthest cells of a field exceed those of its quarters on average."""
+    return np.array(
+        [
+            top - np.mean([log_top_mean(quarter, name) for quarter in _split_quarters(place)])
+            for name, top, place in zip(PLACES, distances.tops, distances.places, strict=True)
+        ]
+    )
+
+
+def _split_quarters(place: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the four quarters of the part of a map that is steel; the whole if it is too small."""
+    rows, columns = (np.flatnonzero((place > 0).any(axis=axis)) for axis in (1, 0))
+    if len(rows) < 2 or len(columns) < 2:  # noqa: PLR2004 - two halves
+        return [place]
+    steel = place[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    y, x = steel.shape[0] // 2, steel.shape[1] // 2
+    quarters = [steel[:y, :x], steel[:y, x:], steel[y:, :x], steel[y:, x:]]
+    return [quarter for quarter in quarters if (quarter > 0).any()]
+
+
+def _draw_pools(measured: Sequence[Distances], count: int) -> list[NDArray[np.int64]]:
+    """Return for each field the indices of `count` fields of its subtype, itself the first."""
+    rng = np.random.default_rng(count)
+    subtypes = np.array([distances.subtype for distances in measured])
+    pools = []
+    for index, subtype in enumerate(subtypes):
+        others = np.flatnonzero(subtypes == subtype)
+        others = others[others != index] if len(others) > 1 else others
+        drawn = rng.choice(others, count - 1, replace=len(others) < count - 1)
+        pools.append(np.array([index, *drawn], np.int64))
+    return pools
+
+
+def _pooled_tops(pool: Sequence[Distances]) -> NDArray[np.float64]:
+    """Return the log mean square of the farthest cells of several fields together, (places,)."""
+    return np.array(
+        [
+            log_top_mean(np.concatenate([distances.places[i].ravel() for distances in pool]), name)
+            for i, name in enumerate(PLACES)
+        ]
+    )
