@@ -13,6 +13,8 @@ from reports.i18n import decimal, gettext, language, marked
 
 FORMS: tuple[str, ...] = (
     # how unusual a micrograph is, and where
+    marked("{rest} Larger than any reference field ({ratio} times the usual area)."),
+    marked("{rest} Smaller than any reference field ({ratio} times the usual area)."),
     marked("Not comparable with the reference images: {rare}; {what}."),
     marked("{what} (the marked place has {area} µm²)"),
     marked("Stranger than all {n} known images"),

@@ -118,7 +118,7 @@ def test_a_field_of_a_size_never_taught_says_so(known):
     }
 
     assert sentences[32].endswith(" Smaller than any reference field (0.065 times the usual area).")
-    assert sentences[128] in {"Like the known images.", "1 in 2 known images looks this strange."}
+    assert "reference field" not in sentences[128]
     assert sentences[512].endswith(" Larger than any reference field (16 times the usual area).")
 
 

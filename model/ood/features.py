@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from model.framing import Frame
     from model.networks.backbones import Backbone
 
+    Moments = tuple[NDArray[np.float32], ...]  # per layer
+
 UM_PER_PX = 0.25
 """Pixel size that every field is resampled to, µm; a field without a scale stays as it is."""
 
@@ -112,7 +114,7 @@ class OodFeatures:
     shade: CellFeatures
     area_px: float = 0.0
     extent: tuple[int, int] = (0, 0)
-    pieces: tuple[tuple[NDArray[np.float32], ...], ...] = ()
+    pieces: tuple[Moments, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +156,12 @@ class OodFeatureExtractor:
         *maps, fine = self._maps(frame.pixels)
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
         whole, windows = self._describe_whole_and_windows(frame, maps)
-        pieces = []
+        pieces: list[tuple[Moments, Moments]] = []
         if limits is not None and area_px > limits.largest_px:
-            for piece in self._iter_pieces(frame, limits.piece):
-                pieces.append(self._describe_whole_and_windows(piece, self._maps(piece.pixels)[:-1]))
+            pieces = [
+                self._describe_whole_and_windows(piece, self._maps(piece.pixels)[:-1])
+                for piece in self._iter_pieces(frame, limits.piece)
+            ]
             windows = tuple(
                 np.concatenate(layer) for layer in zip(*(own for _, own in pieces), strict=True)
             )
@@ -180,7 +184,7 @@ class OodFeatureExtractor:
 
     def _describe_whole_and_windows(
         self, frame: Frame, maps: Sequence[NDArray[np.float32]]
-    ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...]]:
+    ) -> tuple[Moments, Moments]:
         """Return the moments of a frame per layer, and those of its windows with steel."""
         weights = [_steel_weights(frame, stride) for stride in self._backbone.strides]
         whole = tuple(

@@ -137,11 +137,12 @@ class SizeCorrection:
         """Return a sentence if a field is larger or smaller than every reference field, or ""."""
         if not self.area_px or area_px <= 0:
             return ""
-        ratio = f"{area_px / self.area_px:.2g}"
+        ratio = area_px / self.area_px
+        times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"  # noqa: PLR2004 - two digits
         if area_px > _NOTED_FROM * self.largest_px:
-            return f"Larger than any reference field ({ratio} times the usual area)."
+            return f"Larger than any reference field ({times} times the usual area)."
         if area_px * _NOTED_FROM < self.smallest_px:
-            return f"Smaller than any reference field ({ratio} times the usual area)."
+            return f"Smaller than any reference field ({times} times the usual area)."
         return ""
 
 

@@ -168,7 +168,7 @@ class _FeatureCache:
         return features
 
     def extract_piece(self, index: int) -> OodFeatures | None:
-        """Extract the features of the middle quarter of a field; None if it has too little steel."""
+        """Extract the features of a field's middle quarter; None if it has too little steel."""
         piece = crop_middle_quarter(self._examples[index].load())
         return None if piece is None else self._extractor.extract(piece)
 

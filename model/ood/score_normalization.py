@@ -87,9 +87,7 @@ class ScoreNormalizer:
         peaks = np.array(
             [[place.max() for place in distances.places] for distances in measured], np.float64
         ) / np.exp(shifts[:, _FIRST_PLACE:] / 2)
-        unscored = cls(
-            layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0), sizes=sizes
-        )
+        unscored = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0), sizes=sizes)
         scores = np.array([combine_scores(unscored.z_scores(distances)) for distances in measured])
         microscope_of = np.array(microscopes)
         calibrated = [
