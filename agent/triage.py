@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from model import Prediction
 
@@ -24,7 +24,7 @@ class Handling(StrEnum):
 
 
 class Reason(StrEnum):
-    """Reason for a review, the most important first."""
+    """Reason for a review, the weightiest first: the order of the review queue."""
 
     UNEXPECTED_SUBTYPE = "unexpected_subtype"
     STRANGE = "strange"
@@ -38,6 +38,28 @@ class Reason(StrEnum):
     DISAGREEMENT = "disagreement"  # set by a round robin, never by `triage`
     DOUBTED_LABEL = "doubted_label"  # set by `retrain`, never by `triage`
     UNLIKE_TAUGHT = "unlike_taught"  # set after a night, never by `triage`
+
+
+NAMED_FIRST = (Reason.SCALE_UNKNOWN, Reason.SCALE_CONFLICT)
+"""Reasons that make every other one and the code provisional."""
+
+
+def sort_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Return reasons in the order in which they are named: a missing scale first, then by weight."""
+    present = set(reasons)
+    named = dict.fromkeys((*NAMED_FIRST, *Reason))
+    return tuple(reason for reason in named if reason in present)
+
+
+def is_provisional(reasons: Iterable[str]) -> bool:
+    """Return whether the code and how unusual it is hold only if the assumed scale does."""
+    return bool(set(NAMED_FIRST) & set(reasons))
+
+
+def get_weightiest(reasons: Iterable[str]) -> Reason:
+    """Return the weightiest of at least one reason; it decides the place in the review queue."""
+    present = set(reasons)
+    return next(reason for reason in Reason if reason in present)
 
 
 WAYS = ("subtype", "etchant", "microscope", "objective", "magnification")
@@ -109,7 +131,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Automatic, or review with all reasons, the most important first.
+    """Automatic, or review with all reasons, in the order of `sort_reasons`.
 
     Args:
         handling: Whether a reviewer decides.
@@ -153,7 +175,7 @@ def triage(
         *((Reason.OUT_OF_SCOPE,) if outside else ()),
         *((Reason.CONTROL_SAMPLE,) if is_control_sample(sha256, policy.control_share) else ()),
     )
-    ordered = tuple(reason for reason in Reason if reason in reasons)
+    ordered = sort_reasons(reasons)
     return Verdict(Handling.REVIEW if ordered else Handling.AUTOMATIC, ordered, outside)
 
 

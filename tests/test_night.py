@@ -23,7 +23,7 @@ from agent.nightly import (
     write_report,
 )
 from agent.nightly import layout as pages
-from agent.nightly.micrograph_cards import _describe_uncertainty
+from agent.nightly.micrograph_cards import _describe_uncertainty, iter_causes
 from agent.nightly.novelty_sampling import list_farthest
 from agent.nightly.reviewer_agreement import WINDOW, Agreement, agreement, still_needed
 from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
@@ -227,6 +227,36 @@ def test_every_reason_says_what_to_do(lab):
 
     assert page.count('class="do"') == len(reasons)
     assert "provisional: the scale is not known" in page
+
+
+def test_without_a_scale_code_and_strangeness_are_provisional_on_the_card(lab):
+    lab.take(reasons=("scale_unknown", "strange"))
+
+    page = page_of(write(lab))
+
+    assert "provisional: the scale is not known" in page
+    assert "Provisional: the scale is not known." in page
+
+
+@pytest.mark.parametrize(
+    ("warnings", "strange", "named"),
+    [
+        (("input_defect:over-etched: re-polish and re-etch",), False, ["input_defect"]),
+        (("input_defect:over-etched: re-polish and re-etch",), True, []),
+        (("input_defect:out of focus: shoot again",), True, ["input_defect"]),
+    ],
+)
+def test_an_unusual_field_gets_no_advice_on_its_preparation(lab, warnings, strange, named):
+    lab.take(reasons=("input_defect",))
+    (view,) = lab.store.queue()
+    micrograph = dataclasses.replace(
+        build_reported_micrograph(view), warnings=warnings, strange=strange
+    )
+
+    causes = list(iter_causes(micrograph))
+
+    assert [cause.word for cause in causes] == named
+    assert all("etch" not in cause.sentence + cause.action for cause in causes if strange)
 
 
 def test_a_file_that_could_not_be_used_is_named_with_its_reason(lab):

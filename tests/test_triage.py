@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.triage import Handling, Policy, Reason, is_control_sample, triage
+from agent.triage import (
+    Handling,
+    Policy,
+    Reason,
+    get_weightiest,
+    is_control_sample,
+    sort_reasons,
+    triage,
+)
 
 ORDINARY = "f" * 64  # int("ffffffff", 16) % 100 is 95: no control sample at 5 %
 CONTROL = "0" * 64
@@ -51,17 +59,24 @@ def test_a_doubtful_answer_is_uncertain():
     assert verdict(replace(sure(), probability=0.59)).reasons == (Reason.UNCERTAIN,)
 
 
-def test_a_strange_image_comes_before_every_other_reason():
+def test_a_missing_scale_is_named_first_since_all_else_depends_on_it():
     strange = replace(lab.prediction_of("G8", p_value=0.001), probability=0.3)
 
     found = verdict(strange, um_per_px=None, sha256=CONTROL)
 
     assert found.reasons == (
+        Reason.SCALE_UNKNOWN,
         Reason.STRANGE,
         Reason.UNCERTAIN,
-        Reason.SCALE_UNKNOWN,
         Reason.CONTROL_SAMPLE,
     )
+
+
+def test_the_weightiest_reason_decides_the_place_in_the_queue_whatever_is_named_first():
+    reasons = sort_reasons([Reason.STRANGE, Reason.SCALE_UNKNOWN, Reason.UNEXPECTED_SUBTYPE])
+
+    assert reasons[0] == Reason.SCALE_UNKNOWN
+    assert get_weightiest(reasons) == Reason.UNEXPECTED_SUBTYPE
 
 
 def test_a_subtype_that_the_material_cannot_have_is_unexpected():

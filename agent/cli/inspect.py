@@ -431,6 +431,8 @@ def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
 
 def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
     """Give what `agent classify --json` adds to a crop's facts."""
+    from agent.triage import is_provisional  # noqa: PLC0415
+
     strange = said.strangeness
     return {
         "subtype": said.subtype,
@@ -454,6 +456,7 @@ def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
         "defects": list(said.defects),
         "handling": verdict.handling.value,
         "reasons": [reason.value for reason in verdict.reasons],
+        "provisional": is_provisional(verdict.reasons),
         "bundle": said.bundle,
         "engine": said.engine,
         "precision": said.precision,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import reports
 from agent.orders.class_texts import ClassTexts
+from agent.orders.specimen_facts import PREPARATION_DEFECTS
 from agent.site_time import local
+from agent.triage import is_provisional
 from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share, decimal, marked
 from reports import gettext as _
 
@@ -156,6 +158,11 @@ def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
     for word in micrograph.reasons:
         title, action = reports.reason(word)
+        if word == "input_defect" and micrograph.strange:
+            # What etching or polishing shall be is known of the reference images' kind only.
+            if not _list_defects(micrograph):
+                continue
+            action = _("Shoot again; mark it unusable with U if it cannot be read.")
         yield Cause(word, title, _describe_cause(word, micrograph), action)
 
 
@@ -173,10 +180,25 @@ def _scales(micrograph: ReportedMicrograph) -> str:
 
 
 def _defects(micrograph: ReportedMicrograph) -> str:
+    defects = _list_defects(micrograph)
+    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
+
+
+def _list_defects(micrograph: ReportedMicrograph) -> list[str]:
+    """Return the defects; of an unusual field only those of the image, not of the preparation."""
     defects = [
         w.partition(":")[2] or w for w in micrograph.warnings if w.startswith("input_defect")
     ]
-    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
+    return [
+        defect
+        for defect in defects
+        if not (micrograph.strange and _get_defect_name(defect) in PREPARATION_DEFECTS)
+    ]
+
+
+def _get_defect_name(defect: str) -> str:
+    """Return the identifier of a defect: "over_etched" of "over-etched: re-polish and re-etch"."""
+    return defect.partition(":")[0].strip().replace("-", "_").replace(" ", "_")
 
 
 def _unexpected(micrograph: ReportedMicrograph) -> str:
@@ -220,7 +242,13 @@ def _describe_strangeness(micrograph: ReportedMicrograph) -> str:
     lead, colon, rest = micrograph.strangeness.partition(": ")
     is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
     sentence = reports.retold(rest if is_repeated else micrograph.strangeness)
-    return f"{sentence[:1].upper()}{sentence[1:]}"
+    return _with_provisional(f"{sentence[:1].upper()}{sentence[1:]}", micrograph)
+
+
+def _with_provisional(sentence: str, micrograph: ReportedMicrograph) -> str:
+    if not sentence or not is_provisional(micrograph.reasons):
+        return sentence
+    return _with(sentence, _("Provisional: the scale is not known."))
 
 
 _FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
@@ -238,14 +266,15 @@ _FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
 
 def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
     """Return the model's answer in words; its code is "" where there was none."""
-    scale_missing = {"scale_unknown", "scale_conflict"} & set(micrograph.reasons)
     others = [code for code in micrograph.prediction_set if code != micrograph.structure_code]
     code = micrograph.structure_code or ""
     return Answer(
         code=code,
         words=words.get(code, ""),
         probability=percent(micrograph.probability) if micrograph.probability is not None else "",
-        provisional=_("provisional: the scale is not known") if code and scale_missing else "",
+        provisional=_("provisional: the scale is not known")
+        if code and is_provisional(micrograph.reasons)
+        else "",
         possible=_(" or ").join(micrograph.prediction_set) if others else "",
         subtypes=_bars(micrograph.subtype_probabilities, micrograph.subtype),
         sizes=_bars(
@@ -287,7 +316,8 @@ def _strangeness(micrograph: ReportedMicrograph) -> str:
         f"p = {decimal(micrograph.p_value, '.2g')}",
         reports.retold(micrograph.strangeness),
     )
-    return sentence if rare in sentence else f"{sentence} ({rare})".strip()
+    stated = sentence if rare in sentence else f"{sentence} ({rare})".strip()
+    return _with_provisional(stated, micrograph)
 
 
 def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:

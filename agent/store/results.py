@@ -29,7 +29,7 @@ from agent.store import (
 )
 from agent.store.file_states import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
-from agent.triage import Handling, Reason
+from agent.triage import Handling, Reason, get_weightiest, sort_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -352,8 +352,8 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     """
     if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
         return None
-    reason = row.reasons[0]
-    weight = list(Reason).index(Reason(reason))
+    reason = get_weightiest(row.reasons)
+    weight = list(Reason).index(reason)
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     if reason == Reason.CONTROL_SAMPLE:
         doubt = 0.0  # in order of arrival: the doubtful ones first would not be a random sample
@@ -377,8 +377,8 @@ def ask_again(session: Session, whose: Whose, public_ids: Sequence[str], reason:
         ).first()
         if row is None:
             continue
-        asked = {*row.reasons, reason.value}
-        row.reasons = [one.value for one in Reason if one.value in asked]
+        asked = (*(Reason(one) for one in row.reasons), reason)
+        row.reasons = [one.value for one in sort_reasons(asked)]
         row.handling = Handling.REVIEW.value
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
 from agent.store import StoreFault, signed_by_program
+from agent.triage import is_provisional
 from agent.web import decisions, metrics, orders
 from agent.web.authentication import may_undo_any, who_is
 from agent.web.context import LONGEST_NAME, find
@@ -298,6 +299,7 @@ def as_json(view: MicrographView) -> dict[str, Any]:
         else None,
         "handling": view.handling,
         "reasons": list(view.reasons),
+        "provisional": is_provisional(view.reasons),
         "bundle": view.bundle or None,
         "engine": view.engine,
         "precision": view.precision,

@@ -76,6 +76,7 @@ class Micrograph(_Answer):
     strangeness: Strangeness | None
     handling: Literal["automatic", "review"]
     reasons: list[str]
+    provisional: bool = Field(description="The scale is unknown: code and p-value may change.")
     bundle: str | None
     result: int
     label: Label | None
