@@ -45,7 +45,7 @@ NAMED_FIRST = (Reason.SCALE_UNKNOWN, Reason.SCALE_CONFLICT)
 
 
 def sort_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """Return reasons in the order in which they are named: a missing scale first, then by weight."""
+    """Return reasons in the order of naming: a missing scale first, then by weight."""
     present = set(reasons)
     named = dict.fromkeys((*NAMED_FIRST, *Reason))
     return tuple(reason for reason in named if reason in present)
