@@ -6,7 +6,7 @@ Trained on one piece (1/16 of the area) of each micrograph of ultrahigh-carbon s
 pieces of a quarter, 1, 4 and 16 times that area of micrographs whose heat treatment was held out;
 each heat treatment is held out once. "before" is the same bundle without its size correction, the
 peer is a Mahalanobis distance on the pooled features of the same network. Pixels are taken as they
-are, at twice their size, since the magnifications differ by a factor of 400. Intervals are
+are, at 1.5 times their size, since the magnifications differ by a factor of 400. Intervals are
 Clopper and Pearson's; images of one heat treatment are counted as independent, which they are not.
 Without the folder nothing is measured.
 """
@@ -47,7 +47,7 @@ SIZES = {"1/4": 8, "1": 4, "4": 2, "16": 1}
 """Times the area taught → divisor of height and width of a micrograph."""
 
 CODES = {"spheroidite": "G8", "spheroidite+widmanstatten": "G7", "network": "B8"}
-UM_PER_PX = 0.5
+UM_PER_PX = 0.375
 SPLITS = 5
 
 
@@ -208,12 +208,12 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--quick", action="store_true", help="every third image, two splits")
+    parser.add_argument("--quick", action="store_true", help="every second image, three splits")
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
     steel, foreign = (
-        load_steel(options.folder, 3 if options.quick else 1),
+        load_steel(options.folder, 2 if options.quick else 1),
         load_foreign(options.folder),
     )
     if not steel:
@@ -221,7 +221,7 @@ def main() -> int:
         return 0
     split_of = assign_splits(steel)
     measured: dict[tuple[str, str, str], Scores] = defaultdict(Scores)
-    for split in range(2 if options.quick else SPLITS):
+    for split in range(3 if options.quick else SPLITS):
         own = [image for image in steel if split_of[image.group] == split]
         taught = [
             image for image in steel if split_of[image.group] != split and image.kind in CODES
