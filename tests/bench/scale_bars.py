@@ -1,0 +1,272 @@
+"""Measure how scale bars burned into real texture are read: right, wrong or not at all.
+
+    python tests/bench/scale_bars.py ../shared/data [--quick] [--split test] [--wrong FOLDER]
+
+Looks (plate, line, place of the label), fonts and textures are split by their names into
+"development" and "test"; only the development half was looked at while the reader was written. The
+same seed burns the same bar. Without the folder nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy.stats import beta
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drawn_graphics import fonts
+
+from agent.imaging.scale_bar.detect import find_graphics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+FULL, QUICK = 2000, 200
+SPLITS = ("development", "test")
+PLATES = ("none", "label", "both", "glass", "band")
+LINES = ("solid", "caps", "ticks", "arrows", "ruler", "double")
+PLACES = ("above", "below", "right", "left")
+LENGTHS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
+RIGHT_WITHIN = 0.02
+LEAST_CONTRAST = 90
+
+
+@dataclass(frozen=True)
+class Burned:
+    """A picture with a bar: (h, w, 3) uint8 pixels, the look, the label, and the truth."""
+
+    pixels: NDArray[np.uint8]
+    look: str
+    label: str
+    line_px: float
+    um: float
+
+
+def is_in(split: str, name: str) -> bool:
+    """Return whether a name belongs to a split; the same name always does."""
+    return SPLITS[zlib.crc32(name.encode()) % 2] == split
+
+
+def list_textures(folder: Path, split: str) -> list[tuple[Path, int | None]]:
+    """Return real pictures of a split with the row where their graphics begin, None without."""
+    steel = [(path, None) for path in sorted((folder / "uhcs" / "micrographs").glob("*.png"))]
+    manifest = folder / "micrographs" / "MANIFEST.json"
+    others = json.loads(manifest.read_text())["images"] if manifest.exists() else []
+    paths = [
+        (folder / "micrographs" / image["file"], (image.get("info_band_bbox") or (0, None))[1])
+        for image in others
+        if image.get("info_band_bbox") or image.get("has_scale_bar") is False
+    ]
+    return [(path, foot) for path, foot in [*steel, *paths] if is_in(split, path.name)]
+
+
+def list_looks(split: str) -> list[tuple[str, str, str]]:
+    """Return the looks of a split: plate, line and place of the label."""
+    looks = itertools.product(PLATES, LINES, PLACES)
+    return [look for look in looks if is_in(split, " ".join(look))]
+
+
+def burn(split: str, seed: int, folder: Path) -> Burned:
+    """Burn a bar into a texture of a split."""
+    rng = np.random.default_rng([SPLITS.index(split), seed])
+    textures, looks = list_textures(folder, split), list_looks(split)
+    path, foot = textures[int(rng.integers(len(textures)))]
+    plate, line, place = looks[int(rng.integers(len(looks)))]
+    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
+    zoom = float(rng.choice([1.0, 1.5, 2.0])) * 1000 / max(1000, bgr.shape[1])
+    pixels = cv2.resize(bgr[:, :, ::-1], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    files = [file for file in fonts() if is_in(split, Path(file).name)]
+    value = int(rng.choice(LENGTHS))
+    unit, um = [("µm", value), ("µm", value), ("nm", value / 1000), ("mm", 1000 * value)][
+        int(rng.choice(4, p=[0.45, 0.35, 0.15, 0.05]))
+    ]
+    label = f"{value}{rng.choice(['', ' '])}{unit}"
+    pen = Pen(pixels, rng, font=str(rng.choice(files)), look=(plate, line, place))
+    line_px = pen.write(label)
+    after = np.asarray(pen.picture)
+    if rng.random() < 0.5:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(75, 97))]
+        _, packed = cv2.imencode(".jpg", after[:, :, ::-1], quality)
+        after = cv2.imdecode(packed, cv2.IMREAD_COLOR)[:, :, ::-1]
+    look = f"{plate}-{line}-{place}"
+    return Burned(np.ascontiguousarray(after), look, label, line_px, float(um))
+
+
+class Pen:
+    """Writes one bar with its label into a picture."""
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        rng: np.random.Generator,
+        *,
+        font: str,
+        look: tuple[str, str, str],
+    ) -> None:
+        self.picture = Image.fromarray(pixels)
+        self._draw = ImageDraw.Draw(self.picture)
+        self._rng = rng
+        self._plate, self._line, self._place = look
+        self._high = int(max(12, len(pixels) * rng.uniform(0.025, 0.045)))
+        self._font = ImageFont.truetype(font, self._high)
+
+    def write(self, label: str) -> float:
+        """Write bar and label; return the length that the label states, pixels."""
+        rng, (width, height) = self._rng, self.picture.size
+        left, top, right, foot = self._draw.textbbox((0, 0), label, font=self._font)
+        words_w, words_h = int(right - left), int(foot - top)
+        long = int(max(40, width * rng.uniform(0.1, 0.3)))
+        tall = int(max(2, self._high * rng.uniform(0.12, 0.5)))
+        gap, pad = int(self._high * rng.uniform(0.25, 0.5)), int(self._high * 0.35)
+        beside = self._place in ("right", "left")
+        w = (long + 2 * gap + words_w if beside else max(long, words_w)) + 2 * pad
+        h = (max(words_h, tall) if beside else words_h + gap + tall) + 2 * pad
+        aside = int(width * rng.uniform(0.0, 0.03))
+        x = int(rng.choice([aside, width - aside - w]))
+        y = height - h - (0 if self._plate == "band" else aside)
+        inner = (x + pad, y + pad, x + w - pad, y + h - pad)
+        words, bar = self._place_both(inner, (words_w, words_h), (long, tall))
+        words_box = (*words, words[0] + words_w, words[1] + words_h)
+        ink = self._lay_plate((x, y, x + w, y + h), words_box)
+        self._draw.text((words[0] - left, words[1] - top), label, font=self._font, fill=ink)
+        return self._draw_line(*bar, long, tall, ink)
+
+    def _place_both(
+        self, inner: tuple[int, int, int, int], words: tuple[int, int], bar: tuple[int, int]
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the top left corners of words and bar."""
+        (x0, y0, x1, y1), (words_w, words_h), (long, tall) = inner, words, bar
+        middle = (y0 + y1) // 2
+        if self._place == "right":
+            return (x1 - words_w, middle - words_h // 2), (x0, middle - tall // 2)
+        if self._place == "left":
+            return (x0, middle - words_h // 2), (x1 - long, middle - tall // 2)
+        centre = (x0 + x1) // 2
+        words_y, bar_y = (y0, y1 - tall) if self._place == "above" else (y1 - words_h, y0)
+        return (centre - words_w // 2, words_y), (centre - long // 2, bar_y)
+
+    def _lay_plate(
+        self, box: tuple[int, int, int, int], words: tuple[int, int, int, int]
+    ) -> tuple[int, int, int]:
+        """Lay the plate and return an ink that is seen on what lies under line and words."""
+        if self._plate == "band":
+            box = (0, box[1], self.picture.width, self.picture.height)
+        if self._plate == "label":
+            by = max(2, self._high // 6)
+            box = (words[0] - by, words[1] - by, words[2] + by, words[3] + by)
+        paper = (0, 0, 0) if self._rng.random() < 0.5 else (255, 255, 255)
+        if self._plate == "glass":
+            part = self.picture.crop(box)
+            self.picture.paste(Image.blend(part, Image.new("RGB", part.size, paper), 0.6), box)
+        elif self._plate != "none":
+            self._draw.rectangle([box[0], box[1], box[2] - 1, box[3] - 1], fill=paper)
+        under = np.asarray(self.picture.crop(box)).reshape(-1, 3).mean(axis=0)
+        inks = [(255, 255, 255), (0, 0, 0), (255, 255, 0), (255, 0, 0), (0, 0, 160)]
+        seen = [ink for ink in inks if np.abs(np.array(ink) - under).max() >= LEAST_CONTRAST + 40]
+        return seen[int(self._rng.integers(min(len(seen), 3)))]
+
+    def _draw_line(self, x: int, y: int, long: int, tall: int, ink: tuple[int, int, int]) -> float:
+        """Draw the bar; return the length that its label states, pixels."""
+        last, foot, thin = x + long - 1, y + tall - 1, max(1, tall // 4)
+        if self._line == "solid":
+            self._draw.rectangle([x, y, last, foot], fill=ink)
+            return float(long)
+        middle = y + tall // 2
+        if self._line == "double":
+            self._draw.rectangle([x, y, last, foot], outline=ink, width=thin)
+            return float(long)
+        tall = max(tall, 6)
+        foot, middle = y + tall - 1, y + tall // 2
+        if self._line == "arrows":
+            self._draw.rectangle([x, middle, last, middle + thin - 1], fill=ink)
+            for tip, by in ((x, 6), (last, -6)):
+                self._draw.polygon([(tip, middle), (tip + by, middle - 3), (tip + by, middle + 3)],
+                                   fill=ink)  # fmt: skip
+            return float(long)
+        base = foot - thin + 1 if self._line != "caps" else middle
+        self._draw.rectangle([x, base, last, base + thin - 1], fill=ink)
+        ticks = np.linspace(x, last - thin + 1, 11 if self._line == "ruler" else 2).round()
+        for number, at in enumerate(ticks.astype(int).tolist()):
+            short = 0 if number % 5 == 0 or len(ticks) == 2 else tall // 2
+            self._draw.rectangle([at, y + short, at + thin - 1, foot], fill=ink)
+        return float(ticks[-1] - ticks[0])
+
+
+def judge(burned: Burned) -> tuple[str, str]:
+    """Return "right", "wrong" or "none", and what was read."""
+    bars = [bar for bar in find_graphics(burned.pixels).bars if bar.um is not None]
+    if not bars:
+        return "none", ""
+    off = (bars[0].um / bars[0].line_px) / (burned.um / burned.line_px) - 1
+    read = f"{bars[0].label} over {bars[0].line_px:.1f} px, true {burned.line_px:.1f} px"
+    return ("right" if abs(off) <= RIGHT_WITHIN else "wrong"), read
+
+
+def iter_measured(
+    folder: Path, split: str, count: int, wrong: Path | None
+) -> Iterator[tuple[str, str]]:
+    """Yield look and outcome of every bar; write a picture of the wrong ones."""
+    for seed in range(count):
+        burned = burn(split, seed, folder)
+        outcome, read = judge(burned)
+        yield burned.look, outcome
+        if outcome == "wrong":
+            print(f"wrong: {seed} {burned.look} '{burned.label}' read {read}", flush=True)
+            if wrong is not None:
+                wrong.mkdir(parents=True, exist_ok=True)
+                _, packed = cv2.imencode(".png", burned.pixels[:, :, ::-1])
+                (wrong / f"{split}-{seed:04d}.png").write_bytes(packed.tobytes())
+
+
+def format_share(hits: int, n: int) -> str:
+    """Format a share with its exact 95 % interval (Clopper and Pearson)."""
+    low = beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
+    high = beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
+    return f"{hits} of {n} ({hits / n:.1%}, {low:.1%} to {high:.1%})"
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} bars instead of {FULL}")
+    parser.add_argument("--split", choices=SPLITS, default="development")
+    parser.add_argument("--wrong", type=Path, help="folder for pictures of wrong readings")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    if not list_textures(options.folder, options.split):
+        print(f"no real pictures in {options.folder}: nothing is measured")
+        return 0
+    spent_s = -time.process_time()
+    count = QUICK if options.quick else FULL
+    measured = list(iter_measured(options.folder, options.split, count, options.wrong))
+    spent_s += time.process_time()
+    totals = Counter(outcome for _, outcome in measured)
+    for outcome in ("right", "wrong", "none"):
+        print(f"{outcome:5}  {format_share(totals[outcome], count)}")
+    for number, part in enumerate(("plate", "line", "label")):
+        of_part = Counter((look.split("-")[number], outcome) for look, outcome in measured)
+        for name in sorted({name for name, _ in of_part}):
+            counts = {o: of_part[name, o] for o in ("right", "wrong", "none")}
+            print(f"  {part} {name:7} {counts}")
+    print(f"{spent_s / count:.3f} s of processor time each, burning included")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
