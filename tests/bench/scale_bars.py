@@ -177,8 +177,9 @@ class Pen:
             self._draw.rectangle([box[0], box[1], box[2] - 1, box[3] - 1], fill=paper)
         under = np.asarray(self.picture.crop(box)).reshape(-1, 3).mean(axis=0)
         inks = [(255, 255, 255), (0, 0, 0), (255, 255, 0), (255, 0, 0), (0, 0, 160)]
-        seen = [ink for ink in inks if np.abs(np.array(ink) - under).max() >= LEAST_CONTRAST + 40]
-        return seen[int(self._rng.integers(min(len(seen), 3)))]
+        inks.sort(key=lambda ink: float(np.abs(np.array(ink) - under).mean()) < LEAST_CONTRAST)
+        seen = sum(float(np.abs(np.array(ink) - under).mean()) >= LEAST_CONTRAST for ink in inks)
+        return inks[int(self._rng.integers(max(1, min(seen, 3))))]
 
     def _draw_line(self, x: int, y: int, long: int, tall: int, ink: tuple[int, int, int]) -> float:
         """Draw the bar; return the length that its label states, pixels."""

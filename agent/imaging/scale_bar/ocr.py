@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
+_EVEN_PAPER = 12.0  # grey values that JPEG spreads around one colour
 _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # OCR readings of "µm": both code points, similar letters at small size, a missing leg.
@@ -249,7 +250,7 @@ def extend_to_lost_digits(
     ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
     contrast = float(np.abs(ink - paper).max())
     like_ink = (largest(np.abs(before - ink)) < 0.5 * contrast).mean(axis=0)
-    like_paper = (largest(np.abs(before - paper)) < 0.3 * contrast).mean(axis=0)
+    like_paper = (largest(np.abs(before - paper)) < _paper_room(off, contrast)).mean(axis=0)
     left = sure = x0
     bare = 0  # columns without paper: more of them than a letter's stem has are its end
     for x in range(x0 - 1, start - 1, -1):
@@ -263,6 +264,21 @@ def extend_to_lost_digits(
         elif left - x > 0.45 * high:
             break
     return (left, y0, x1, y1)
+
+
+def _paper_room(off: NDArray[Any], contrast: float) -> float:
+    """Return by how much a colour may differ from the paper of words and still be of it.
+
+    A plate is even, so texture beyond its end is not it, however dark; what the words are written
+    on without a plate is as uneven as the specimen.
+
+    Args:
+        off: (h, w), difference from the paper inside the box of the words, grey values.
+        contrast: Of the ink to the paper, grey values.
+    """
+    widest = 0.3 * contrast
+    spread = float(np.percentile(off[off < widest], 75)) if (off < widest).any() else widest
+    return min(widest, max(_EVEN_PAPER, 3 * spread))
 
 
 def _cut_off(ink: NDArray[np.bool_], box: tuple[int, int, int, int]) -> bool:
