@@ -43,7 +43,14 @@ from agent.imaging.scale_bar.lines import (
     measure_colour,
     measure_length,
 )
-from agent.imaging.scale_bar.matching import SAME, FoundBar, is_believable, is_stroke, pair_lengths
+from agent.imaging.scale_bar.matching import (
+    SAME,
+    FoundBar,
+    continues_beyond_gap,
+    is_believable,
+    is_stroke,
+    pair_lengths,
+)
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.unlabelled import is_bar_without_label
 
@@ -94,7 +101,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     band = find_band(pixels)
     lines = _find_candidates(pixels, planes, band)
     bars, unpaired = _read_candidates(pixels, _rank_lines(pixels, lines, band), band)
-    bars = [_remeasure(pixels, bar) for bar in bars]
+    bars = [_drop_length_of_part(pixels, _remeasure(pixels, bar)) for bar in bars]
     if not _has_length(bars):
         bars = _list_blocks(pixels, planes, lines) or bars
     read: list[Label] = []
@@ -189,11 +196,20 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if bar.line[3] - bar.line[1] >= _TELLS_INK:
         label = of_line
     labelled = find_bar(pixels, label) or find_bar(pixels, of_line)
-    if labelled is None or not _is_better(labelled, bar):
+    if labelled is None:
         return bar
+    if not _is_better(labelled, bar):
+        return replace(bar, um=None, label="") if _contradicts(labelled, bar) else bar
     if abs(labelled.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
         return replace(bar, line=labelled.line.box, line_px=labelled.length_px)
     return _build_bar(label, labelled)
+
+
+def _drop_length_of_part(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
+    """Return the bar, without its length if its line goes on after a gap: it may be longer."""
+    if bar.um is None or not continues_beyond_gap(pixels, bar):
+        return bar
+    return replace(bar, um=None, label="")
 
 
 def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
@@ -214,6 +230,13 @@ def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
     if longer < 1 + SAME:
         return ticked
     return bar.kind in ("plain", "broken", line.kind)
+
+
+def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
+    """Return whether two sure measurements of one line without ticks differ."""
+    line = labelled.line
+    one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
+    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > SAME
 
 
 def _list_blocks(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SAME = 0.02
 """Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+_LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -165,6 +166,29 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     ):
         ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
         if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
+            return True
+    return False
+
+
+def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar is a part of a longer line that a stroke or a stain cuts.
+
+    Beyond an end, after a gap of less than the height of the words, the same rows have the same
+    ink again, for a quarter of the length at least, on another ground above and below.
+    """
+    if bar.kind != "plain" or not bar.ink or bar.label_box is None:
+        return False
+    x0, y0, x1, y1 = bar.line
+    ink, long = np.array(bar.ink), x1 - x0
+    reach = max(_LEAST_GAP_PX, bar.label_box[3] - bar.label_box[1])
+    least = max(_LEAST_PART_PX, long // 4)
+    if y0 < 3 or y1 + 3 > len(pixels):
+        return False
+    for start, stop in ((x1, x1 + reach + least), (x0 - reach - least, x0)):
+        rows = pixels[y0 - 3 : y1 + 3, max(0, start) : max(0, stop)].astype(np.int16)
+        like = np.abs(rows - ink).max(axis=2) < min(50, 0.4 * bar.contrast)
+        line = (like[3:-3].mean(axis=0) >= 0.6) & ~like[[0, -1]].any(axis=0)
+        if any(end - first >= least for first, end in find_runs(line)):
             return True
     return False
 

@@ -1,0 +1,39 @@
+"""A line that a stroke or a stain cuts states no length: its first part alone is too short."""
+
+import numpy as np
+import pytest
+
+from agent.imaging.scale_bar.matching import FoundBar, continues_beyond_gap
+
+WORDS = (60, 20, 120, 40)
+
+
+def picture(*parts: tuple[int, int]) -> np.ndarray:
+    """A dark field with white parts of one line in rows 50 to 52."""
+    pixels = np.full((80, 260, 3), 60, np.uint8)
+    for start, end in parts:
+        pixels[50:53, start:end] = 255
+    return pixels
+
+
+def bar(start: int, end: int) -> FoundBar:
+    return FoundBar((start, 50, end, 53), WORDS, float(end - start), "100 µm", 100.0, 195.0,
+                    (255.0, 255.0, 255.0))  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "end"), [(20, 105), (110, 174)])
+def test_a_part_of_a_cut_line_is_recognised_from_either_side(start, end):
+    pixels = picture((20, 105), (110, 174))
+
+    assert continues_beyond_gap(pixels, bar(start, end))
+
+
+def test_a_whole_line_ends_where_it_ends():
+    assert not continues_beyond_gap(picture((20, 174)), bar(20, 174))
+
+
+def test_a_bright_place_beyond_the_end_is_no_line():
+    pixels = picture((20, 105))
+    pixels[40:70, 112:170] = 255
+
+    assert not continues_beyond_gap(pixels, bar(20, 105))
