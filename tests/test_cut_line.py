@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent.imaging.scale_bar.matching import FoundBar, continues_beyond_gap
+from agent.imaging.scale_bar.matching import FoundBar, continues_beyond_gap, has_hidden_end
 
 WORDS = (60, 20, 120, 40)
 
@@ -37,3 +37,11 @@ def test_a_bright_place_beyond_the_end_is_no_line():
     pixels[40:70, 112:170] = 255
 
     assert not continues_beyond_gap(pixels, bar(20, 105))
+
+
+def test_a_line_that_ends_in_a_bright_grain_has_a_hidden_end():
+    pixels = picture((20, 105))
+    pixels[40:62, 99:112] = 240
+
+    assert has_hidden_end(pixels, bar(20, 105))
+    assert not has_hidden_end(picture((20, 105)), bar(20, 105))

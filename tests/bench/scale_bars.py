@@ -44,6 +44,7 @@ PLACES = ("above", "below", "right", "left")
 LENGTHS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
 RIGHT_WITHIN = 0.02
 LEAST_CONTRAST = 90
+TWO_BARS = {"instantscale_1pass_x300.tif"}  # in addition to the one in its band
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def list_textures(folder: Path, split: str) -> list[tuple[Path, int | None]]:
     paths = [
         (folder / "micrographs" / image["file"], (image.get("info_band_bbox") or (0, None))[1])
         for image in others
-        if image.get("info_band_bbox") or image.get("has_scale_bar") is False
+        if (image.get("info_band_bbox") or image.get("has_scale_bar") is False)
+        and image["file"] not in TWO_BARS
     ]
     return [(path, foot) for path, foot in [*steel, *paths] if is_in(split, path.name)]
 

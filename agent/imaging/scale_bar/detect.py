@@ -47,6 +47,7 @@ from agent.imaging.scale_bar.matching import (
     SAME,
     FoundBar,
     continues_beyond_gap,
+    has_hidden_end,
     is_believable,
     is_stroke,
     pair_lengths,
@@ -101,7 +102,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     band = find_band(pixels)
     lines = _find_candidates(pixels, planes, band)
     bars, unpaired = _read_candidates(pixels, _rank_lines(pixels, lines, band), band)
-    bars = [_drop_length_of_part(pixels, _remeasure(pixels, bar)) for bar in bars]
+    bars = [_drop_unsure_length(pixels, _remeasure(pixels, bar)) for bar in bars]
     if not _has_length(bars):
         bars = _list_blocks(pixels, planes, lines) or bars
     read: list[Label] = []
@@ -205,11 +206,10 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     return _build_bar(label, labelled)
 
 
-def _drop_length_of_part(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
-    """Return the bar, without its length if its line goes on after a gap: it may be longer."""
-    if bar.um is None or not continues_beyond_gap(pixels, bar):
-        return bar
-    return replace(bar, um=None, label="")
+def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
+    """Return the bar, without its length where its line may end elsewhere than it was found."""
+    unsure = continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar)
+    return replace(bar, um=None, label="") if bar.um is not None and unsure else bar
 
 
 def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:

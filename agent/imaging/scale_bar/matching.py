@@ -31,6 +31,7 @@ SAME = 0.02
 """Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
+_AROUND_PX = 4  # of an end, where a place of the line's ink would hide it
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -189,6 +190,24 @@ def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         like = np.abs(rows - ink).max(axis=2) < min(50, 0.4 * bar.contrast)
         line = (like[3:-3].mean(axis=0) >= 0.6) & ~like[[0, -1]].any(axis=0)
         if any(end - first >= least for first, end in find_runs(line)):
+            return True
+    return False
+
+
+def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar without ticks ends in a place of its own ink, which hides the end.
+
+    Such a place is a bright grain or a dark pore: it has the ink above and below the line too.
+    """
+    if bar.kind != "plain" or not bar.ink:
+        return False
+    x0, y0, x1, y1 = bar.line
+    top, foot, room = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX, min(75, 0.5 * bar.contrast)
+    for end in (x0, x1):
+        around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
+        sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])
+        off = [np.abs(side.astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides]
+        if all(side.size and float(np.mean(side < room)) > 0.5 for side in off):
             return True
     return False
 
