@@ -69,6 +69,7 @@ _OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds with two measurable 
 _MOST_READ = 6  # candidates whose surroundings are read, best first …
 _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
+_APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 _MOST_DETECTED = 2  # … and those with text detection
 
 
@@ -119,7 +120,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
 
 
 def _has_length(bars: list[FoundBar]) -> bool:
-    return any(bar.um is not None for bar in bars)
+    return any(bar.um is not None or bar.in_doubt for bar in bars)
 
 
 def _find_candidates(
@@ -200,7 +201,7 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if labelled is None:
         return bar
     if not _is_better(labelled, bar):
-        return replace(bar, um=None, label="") if _contradicts(labelled, bar) else bar
+        return _put_in_doubt(bar) if _contradicts(labelled, bar) else bar
     if abs(labelled.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
         return replace(bar, line=labelled.line.box, line_px=labelled.length_px)
     return _build_bar(label, labelled)
@@ -209,7 +210,12 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """Return the bar, without its length where its line may end elsewhere than it was found."""
     unsure = continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar)
-    return replace(bar, um=None, label="") if bar.um is not None and unsure else bar
+    return _put_in_doubt(bar) if bar.um is not None and unsure else bar
+
+
+def _put_in_doubt(bar: FoundBar) -> FoundBar:
+    """Return the bar without its length, which no other method may state then."""
+    return replace(bar, um=None, label="", in_doubt=True)
 
 
 def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
@@ -236,7 +242,7 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     """Return whether two sure measurements of one line without ticks differ."""
     line = labelled.line
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
-    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > SAME
+    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
 
 
 def _list_blocks(

@@ -49,6 +49,7 @@ class FoundBar:
         contrast: Of the line to its surroundings, grey values.
         ink: (r, g, b) of the line.
         kind: Kind of the line.
+        in_doubt: Its length is in doubt, so that no other method may state one.
     """
 
     line: Box
@@ -59,6 +60,7 @@ class FoundBar:
     contrast: float = 0.0
     ink: tuple[float, ...] = ()
     kind: str = "plain"
+    in_doubt: bool = False
 
     @property
     def bbox(self) -> Box:
