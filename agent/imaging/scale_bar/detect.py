@@ -110,7 +110,8 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     if not _has_length(bars):
         read = [build_label(pixels, place, length) for length, place in unpaired]
         read += find_labels(pixels, planes)
-        bars = _find_by_labels(pixels, read) or bars
+        by_labels = _find_by_labels(pixels, read)
+        bars = [_drop_unsure_length(pixels, bar) for bar in by_labels] or bars
     if not _has_length(bars):
         bars = _find_by_ticks(pixels, planes, band) or bars
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
@@ -182,6 +183,7 @@ def _build_bar(label: Label, labelled: LabelledLine) -> FoundBar:
         um=label.length.um if states else None,
         contrast=labelled.line.contrast,
         ink=tuple(label.ink),
+        kind=labelled.line.kind,
     )
 
 

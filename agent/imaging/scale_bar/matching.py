@@ -31,7 +31,7 @@ SAME = 0.02
 """Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
-_AROUND_PX = 4  # of an end, where a place of the line's ink would hide it
+_AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -209,7 +209,7 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
         sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])
         off = [np.abs(side.astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides]
-        if all(side.size and float(np.mean(side < room)) > 0.5 for side in off):
+        if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
             return True
     return False
 
