@@ -235,7 +235,6 @@ def main() -> int:
             f"split {split}: {len(taught)} taught, {len(tested)} tested, {seconds:.0f} s",
             flush=True,
         )
-    print_table(measured)
     return 0
 
 
