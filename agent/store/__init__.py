@@ -1,10 +1,8 @@
-"""Keep everything in a database, and answer every question to it.
+"""Database of a site: tables, migrations, transactions and one repository per subject.
 
-`tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
-transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
-the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `jobs`, `trail`, `statements`, `rules`, `retention`, `backup`, `accounts`, `campaigns`.
-`Store` is the one door; only this room speaks SQL.
+`tables` defines the schema, `schema` and `migrations` upgrade an older database, `engine` opens
+transactions. `Store` opens the database and carries the repositories. Only this package contains
+SQL.
 """
 
 from __future__ import annotations

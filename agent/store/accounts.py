@@ -1,10 +1,8 @@
-"""Keep who may come in: people and programs, and the browsers in which people are logged in.
+"""Accounts of people and programs, and the log-in sessions of browsers.
 
-In:  names, roles, and secrets that are already hashed. Out: `Account`s. Next: `web`.
-An account is disabled, never deleted: the trail names it. Every act is in the trail, the secrets
-are not. `Store.accounts` is this room's own door, so that the main one stays short.
-An account belongs to a site. Where sites share accounts it holds at each, and only its own site
-changes it; of two of one name a site's own holds.
+An account is disabled, never deleted: the audit log refers to it. Each act is in the audit log,
+secrets are not. An account belongs to a site. Where sites share accounts it is valid at each, and
+only its own site changes it; of two with the same name a site's own account is used.
 """
 
 from __future__ import annotations
@@ -32,14 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may come in.
+    """An account of a person or a program.
 
     Args:
-        name: Unique. kind: "person" or "program". role: what it may do.
+        name: Unique at the site.
+        kind: "person" or "program".
+        role: What the account may do.
         hashed: Hash of the password or token.
-        created_at: Since when, aware UTC. disabled_at: since when no longer; None: it may come in.
+        created_at: Time of creation, aware UTC.
+        disabled_at: Time when it was disabled, aware UTC; None: it is enabled.
         failures: Wrong passwords since the last right one.
-        locked_until: Until then no password is tried; None: one may be.
+        locked_until: No password is checked before this time; None: not locked.
         site: The site that it belongs to, "" for this one.
     """
 
@@ -56,10 +57,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A browser in which a person is logged in.
+    """A log-in session of a browser.
 
     Args:
-        account: Whose. began_at, seen_at: since when, and when it showed itself last; aware UTC.
+        account: The account that is logged in.
+        began_at: Time of the log-in, aware UTC.
+        seen_at: Time of the last request, aware UTC.
     """
 
     account: Account
@@ -69,11 +72,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A password that is about to be tried.
+    """A password that is about to be checked.
 
     Args:
-        account: Whose; None where nobody is called so.
-        locked_until: Until then none is tried, and this one is not; None: it is.
+        account: The account, None if there is none of this name.
+        locked_until: Passwords are not checked before this time; None: this one is.
         is_known_browser: The account has been logged in before in this browser.
     """
 
@@ -83,11 +86,11 @@ class Try:
 
 
 class Accounts:
-    """Every question and act about accounts; each method is one transaction.
+    """Repository of accounts and log-in sessions; each method is one transaction.
 
     Args:
         engine: At this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -112,7 +115,7 @@ class Accounts:
             self._tell(session, "account.added", name, by=by, at=at, kind=kind, role=role)
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
-        """Change what somebody may do. Raises `WrongUse` where nobody is called so."""
+        """Change the role of an account. Raises `WrongUse` if there is none of this name."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.role = role
@@ -120,7 +123,7 @@ class Accounts:
             self._tell(session, "account.role_changed", name, by=by, at=at, role=role)
 
     def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
-        """Change a password or token; it unlocks. Raises `WrongUse` where nobody is called so."""
+        """Change a password or token and unlock the account. Raises `WrongUse` if there is none."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.hashed, row.failures, row.locked_until = hashed, 0, None
@@ -128,7 +131,7 @@ class Accounts:
             self._tell(session, "account.secret_changed", name, by=by, at=at)
 
     def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
-        """Let somebody no longer in, or in again. Raises `WrongUse` where nobody is called so."""
+        """Disable or enable an account. Raises `WrongUse` if there is none of this name."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.disabled_at = at if disabled else None
@@ -154,7 +157,7 @@ class Accounts:
             return _account(row) if row else None
 
     def program(self, hashed: str) -> Account | None:
-        """Find the program that holds the token of this hash."""
+        """Find the program whose token has this hash."""
         with reading(self._engine) as session:
             asked = select(AccountRow).where(
                 AccountRow.kind == "program", AccountRow.hashed == hashed
@@ -163,7 +166,7 @@ class Accounts:
             return _account(row) if row else None
 
     def are_there(self) -> bool:
-        """Return whether there is any account, in use or not: then no one comes in without one."""
+        """Return whether there is any account, enabled or not; then a log-in is required."""
         with reading(self._engine) as session:
             if session.exec(select(AccountRow.id).limit(1)).first() is not None:
                 return True
@@ -172,14 +175,14 @@ class Accounts:
     # --- coming in and going ---
 
     def begin_try(self, name: str, *, browser: str, at: datetime) -> Try:
-        """Count a password before it is checked, so that many at once are no more than one by one.
+        """Count a password before it is checked, so that parallel attempts are counted too.
 
-        A browser in which the account was logged in before is not held up by what others try: its
-        tries are not counted here.
+        In a browser in which the account was logged in before, attempts made elsewhere do not lock
+        it: its attempts are not counted here.
 
         Args:
             name: As typed, in its one spelling.
-            browser: Hash of the cookie of an earlier login, "" for none.
+            browser: Hash of the cookie of an earlier log-in, "" for none.
             at: Now.
         """
         with writing(self._engine) as session:
@@ -196,21 +199,21 @@ class Accounts:
             return Try(_account(row))
 
     def failed(self, name: str, *, at: datetime) -> None:
-        """Write down that a password was wrong; `begin_try` has counted it."""
+        """Record that a password was wrong; `begin_try` has counted it."""
         with writing(self._engine) as session:
             self._tell(session, "login.failed", "web", by=name, at=at)
 
     def succeeded(self, name: str) -> None:
-        """Write down that a password was right: those before it count no longer."""
+        """Record that a password was right: those before it count no longer."""
         with writing(self._engine) as session:
             row = self._existing(session, name)
             row.failures, row.locked_until = 0, None
 
     def begin(self, name: str, *, cookie: str, at: datetime) -> None:
-        """Write down that a person is logged in, in the browser whose cookie has this hash.
+        """Record a log-in of a person in the browser whose cookie has this hash.
 
         Raises:
-            WrongUse: Nobody is called so.
+            WrongUse: There is no account of this name.
         """
         with writing(self._engine) as session:
             row = self._existing(session, name)
@@ -229,7 +232,7 @@ class Accounts:
             self._tell(session, "login.ended", "web", by=found[1], at=at)
 
     def logged_in(self, cookie: str) -> Login | None:
-        """Say whose browser holds the cookie of this hash; None where it is nobody's."""
+        """Return the log-in session of the cookie with this hash, or None."""
         with reading(self._engine) as session:
             asked = select(LoginRow, AccountRow).join(AccountRow)
             found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
@@ -238,7 +241,7 @@ class Accounts:
             return Login(_account(found[1]), found[0].began_at, found[0].seen_at)
 
     def seen(self, cookie: str, *, at: datetime) -> None:
-        """Write down that a browser showed itself."""
+        """Record that a browser showed itself."""
         with writing(self._engine) as session:
             session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
 

@@ -1,7 +1,6 @@
-"""Remember every act that somebody may have to answer for, so that a later change shows.
+"""Audit log: acts with actor, time and subject, chained by hash so that a later change shows.
 
-In:  who did what, when, to what. Out: rows chained by hash, written in the act's own
-transaction. Next: `agent verify`, and whoever audits. There is no way to switch it off.
+A row is written in the transaction of its act. There is no way to switch it off.
 """
 
 from __future__ import annotations
@@ -37,12 +36,17 @@ ONE_AT_A_TIME = 0x74726169  # a number of ours for PostgreSQL's advisory lock: "
 
 @dataclass(frozen=True, slots=True)
 class TrailEntry:
-    """One act.
+    """An act in the audit log.
 
     Args:
-        id: Its number in the chain. at: when, aware UTC. site: where.
-        actor: Who. act: what, such as "label.given". subject: to what.
-        facts: The rest. sha256: of this row and the one before.
+        id: Its number in the chain.
+        at: Aware UTC.
+        site: Name of the site.
+        actor: Who acted.
+        act: Name of the act, such as "label.given".
+        subject: Key of what it was done to.
+        facts: The rest, as JSON has it.
+        sha256: Hash of this row and the one before.
     """
 
     id: int
@@ -57,12 +61,16 @@ class TrailEntry:
 
 @dataclass(frozen=True, slots=True)
 class TrailHead:
-    """Where the trail ends.
+    """The end of the audit log.
 
     Args:
-        number: Of the newest act, 0 for none. count: how many acts there are.
-        sha256: Of the newest act. at: its time, aware UTC, or None.
-        actor, act, subject: Of the newest act.
+        number: Of the newest act, 0 for none.
+        count: Number of acts.
+        sha256: Hash of the newest act.
+        at: Time of the newest act, aware UTC, or None.
+        actor: Of the newest act.
+        act: Name of the newest act.
+        subject: Of the newest act.
     """
 
     number: int
@@ -76,7 +84,7 @@ class TrailHead:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Through what an act came in, and by whose hand: kept with each act of a `Store`.
+    """The interface and the account of an act, stored with each act of a `Store`.
 
     Args:
         kind: "shell", "web" (a page) or "api" (a program).
@@ -84,7 +92,7 @@ class Origin:
         meaning: What the signature means, such as "reviewed"; "" for an act without one.
         account: The account that signed, "" where the lab has none.
         proof: "password" or "token", "" where the lab has no accounts.
-        address: Of the PC that asked for it, "" for the shell.
+        address: Of the PC that sent the request, "" for the shell.
     """
 
     kind: str
@@ -95,7 +103,7 @@ class Origin:
     address: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
+        """Return it as stored in the facts of an act under `SIGNED`, without empty values."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
@@ -109,10 +117,10 @@ _CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 @contextmanager
 def acting_through(origin: Origin) -> Iterator[None]:
-    """Set the origin of every act of this context, whatever store it is done with.
+    """Set the origin of all acts of this context, in every store.
 
-    A page answers each request in a context, which its thread inherits. The origin of
-    `Store.acting_as` goes before it.
+    A web request runs in a context, which its thread inherits. The origin of `Store.acting_as`
+    takes precedence.
     """
     token = _CURRENT.set(origin)
     try:
@@ -130,7 +138,7 @@ site has without acts of its own.
 
 
 def lock(session: Session) -> None:
-    """Lock the trail of the site until the end of the transaction; SQLite has one writer anyway."""
+    """Lock the site's audit log until the transaction ends; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         site = get_site(session)
         session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME}, {site})"))
@@ -195,14 +203,14 @@ def entries(
     after: int = 0,
     where: ColumnElement[bool] | None = None,
 ) -> Iterator[TrailEntry]:
-    """Yield every act, oldest first.
+    """Yield acts, oldest first.
 
     Args:
         session: Open.
-        act: Keeps those that begin with it.
-        subjects: Keeps those on one of them.
-        after: Keeps those with a larger number.
-        where: Keeps those for which it holds.
+        act: Select those whose name begins with it.
+        subjects: Select those on one of them.
+        after: Select those with a larger number.
+        where: Select those that match this condition.
     """
     asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
@@ -227,7 +235,7 @@ def entries(
 
 
 def head(session: Session) -> TrailHead:
-    """Return where the trail ends."""
+    """Return the end of the audit log."""
     row = session.exec(select(TrailRow).order_by(col(TrailRow.id).desc()).limit(1)).first()
     if row is None:
         return TrailHead(0, 0, BEGINNING)
@@ -252,14 +260,7 @@ def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What all sites of a database know of each other's trails: hashes and numbers.
-
-    Args:
-        until: Last number of the chain that several sites once had together, 0 where none was.
-        before: Number → hash of the act before it, of that chain.
-        head: Hash of its last act; a site's own chain begins behind it.
-        newest: Number of the newest act of any site.
-    """
+    """Hashes and numbers of all sites' audit logs, which each of them is verified against."""
 
     until: int
     before: Mapping[int, str]
@@ -289,12 +290,12 @@ def load_common(every: Session, until: int) -> Common:
 
 
 def problems(session: Session, common: Common, *, last: int) -> list[str]:
-    """Walk the whole chain of a site; return a sentence for each place where it does not hold.
+    """Verify the whole chain of a site; return a sentence for each break.
 
     Args:
         session: Of the site.
         common: What all sites have.
-        last: The newest number ever given, read before `common`.
+        last: The newest number ever assigned, read before `common`.
     """
     found, before = [], common.head
     asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
@@ -316,7 +317,7 @@ def problems(session: Session, common: Common, *, last: int) -> list[str]:
 def clock_notes(session: Session) -> list[str]:
     """Return a sentence where acts are dated long before the act before them, else nothing.
 
-    The sequence of the acts is that of their numbers, whatever a clock says.
+    The numbers define the sequence of the acts, whatever the clock was.
     """
     earlier = []
     newest = None

@@ -1,8 +1,7 @@
-"""Copy a database while it is in use, and put a copy back in its place.
+"""Copy a database while it is in use, and replace a database with a copy.
 
-In:  an engine, or a copy. Out: one file that holds everything. Next: `agent backup`, `restore`.
-SQLite has an online copy of its own; PostgreSQL's own programs do it, so that what a lab's
-administrator already knows how to handle comes out.
+SQLite has an online backup; PostgreSQL's own programs make and load its dumps, so that an
+administrator gets a format that they know.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
 
 
 def copy_name(engine: Engine) -> str:
-    """Say what a copy of this kind of database is called."""
+    """Return the file name of a copy of this kind of database."""
     return SQLITE_COPY if engines.is_sqlite(engine) else POSTGRESQL_COPY
 
 
@@ -72,7 +71,7 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
 
 
 def _dump(url: URL, target: Path, *, snapshot: str = "") -> None:
-    """Dump the rows of all sites: PostgreSQL's policies show them to a session that says so."""
+    """Dump the rows of all sites: PostgreSQL's policies show them to a session with this option."""
     options = (
         "--format=custom",
         "--enable-row-security",
@@ -117,19 +116,19 @@ def _count_copy(copied: Path) -> dict[str, int]:
 
 
 def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
-    """Put a copy in the place of a database; nobody may be using it.
+    """Replace a database with a copy; it must not be in use.
 
     Args:
         url: Address of the database.
-        copied: What `copy` made.
-        aside: Where a database that is already there is kept: this ending behind SQLite's file,
-            this file for a dump of PostgreSQL's.
+        copied: The file that `copy` made.
+        aside: Where an existing database is moved: this ending behind SQLite's file, this file for
+            a dump of PostgreSQL's.
 
     Returns:
-        Where the database that was there is now, or None if there was none.
+        Where the previous database is now, or None if there was none.
 
     Raises:
-        BadStore: The copy is broken, or newer than this program, or cannot be put there.
+        BadStore: The copy is broken, or newer than this program, or cannot be written there.
     """
     engine = engines.make_engine(url)
     try:
@@ -145,10 +144,10 @@ def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
 
 
 def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | None:
-    """Put a dump in the place of our tables, in one transaction; what was there is dumped aside.
+    """Replace our tables with a dump, in one transaction, after a dump of the current ones.
 
-    Not `pg_restore --clean`: it drops what the dump holds and trips over tables that a newer
-    schema has beside them.
+    Not `pg_restore --clean`: it drops the tables of the dump and fails on tables that a newer
+    schema has in addition.
     """
     with engines.opening(engine):
         ours = _our_tables(inspect(engine))
@@ -168,7 +167,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
 
 
 def _our_tables(there: Inspector) -> list[str]:
-    """Say which tables are ours: those this program knows, and what a newer one hung on them."""
+    """Return the program's tables: known ones, and those of a newer program that refer to them."""
     names = set(there.get_table_names())
     ours = names & {*Row.metadata.tables, "alembic_version"}
     while more := {
@@ -198,7 +197,7 @@ def make_scratch_database(url: str, name: str) -> str | None:
 
 
 def drop_scratch_database(url: str, name: str) -> None:
-    """Drop what `make_scratch_database` made.
+    """Drop the database that `make_scratch_database` made.
 
     Args:
         url: Address of the other database.
@@ -208,7 +207,7 @@ def drop_scratch_database(url: str, name: str) -> None:
 
 
 def _run_alone(url: str, statement: str, name: str) -> None:
-    """Run a statement on a database by its name, outside a transaction."""
+    """Execute a statement with the name of a database, outside a transaction."""
     engine = engines.make_engine(url)
     try:
         with engines.opening(engine):
@@ -221,7 +220,7 @@ def _run_alone(url: str, statement: str, name: str) -> None:
 
 
 def examine_copy(copied: Path) -> None:
-    """Try whether a copy can be put back; nothing is.
+    """Check whether a copy can be restored, without restoring it.
 
     Raises:
         BadStore: It is damaged, or made by a newer program.
@@ -233,7 +232,7 @@ def examine_copy(copied: Path) -> None:
 
 
 def sites_in(copied: Path) -> list[str]:
-    """Say whose rows a copy holds, whatever its schema.
+    """Return the names of the sites whose rows are in a copy, whatever its schema.
 
     Raises:
         BadStore: It cannot be read.
@@ -252,7 +251,7 @@ def sites_in(copied: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActCopy:
-    """One act of the trail as a copy of the database holds it, whatever its schema."""
+    """An act of the audit log in a copy of the database, whatever its schema."""
 
     number: int
     at: datetime
@@ -263,7 +262,7 @@ class ActCopy:
 
 
 def acts_in(copied: Path) -> Iterator[ActCopy]:
-    """Yield the acts that a copy of a database holds, oldest first.
+    """Yield the acts in a copy of a database, oldest first.
 
     Raises:
         BadStore: It cannot be read.
@@ -315,7 +314,7 @@ def _plain_letter(found: re.Match[str]) -> str:
 
 
 def _names_in(script: list[str]) -> Iterator[str]:
-    """Say the names in `COPY public.site (id, name, …) FROM stdin;` and the rows behind it."""
+    """Yield the names in `COPY public.site (id, name, …) FROM stdin;` and the rows behind it."""
     place = None
     for line in script:
         if line.startswith("COPY ") and "(" in line:

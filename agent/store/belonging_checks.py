@@ -1,7 +1,7 @@
-"""Where fields belong, and what is demanded of an order, against the audit log and the statements.
+"""Compare assignments of fields and requirements of orders with the audit log and the statements.
 
-A field is moved by an act alone, and so is what an order list says: a row that differs from the
-newest act, or from what was stated where there was none, was changed by nobody who signed for it.
+A field is moved by an act alone, and an order list changes requirements by an act alone: a row that
+differs from the newest act, or from a statement where there was none, was changed without one.
 """
 
 from __future__ import annotations
@@ -42,11 +42,7 @@ SUPERSEDED = "superseded"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a field belongs; all are "" where it belongs nowhere.
-
-    Attributes:
-        order, specimen, preparation: As their rows spell them.
-    """
+    """Assignment of a field; all values are "" where it is unassigned."""
 
     order: str = ""
     specimen: str = ""
@@ -59,7 +55,7 @@ class _Place:
         return f"{named}, preparation {self.preparation}" if self.preparation else named
 
     def is_at(self, other: _Place) -> bool:
-        """Return whether a row is where this says; a preparation that is not said may be any."""
+        """Return whether a row is at this place; a preparation that is not named matches any."""
         if self.preparation and self.preparation != other.preparation:
             return False
         mine, theirs = (self.order, self.specimen), (other.order, other.specimen)
@@ -68,10 +64,10 @@ class _Place:
 
 @dataclass(slots=True)
 class _Demanded:
-    """What lists and leads said of an order.
+    """Requirements of an order from lists and leads.
 
     Attributes:
-        values: What is demanded → its value.
+        values: Requirement → its value.
         late: Keys that a list named late and no lead decided about.
     """
 
@@ -81,12 +77,12 @@ class _Demanded:
 
 @dataclass(slots=True)
 class _Said:
-    """What the audit log says.
+    """Contents of the audit log.
 
     Attributes:
         moved: Id of a field → the newest act that moved it.
-        held: Site and number of an order → whether its pixels are kept for good.
-        demanded: Site and number of an order → what was demanded.
+        held: Site and number of an order → whether it is on legal hold.
+        demanded: Site and number of an order → its requirements.
         prepared: Site and "order/specimen" → the acts that began another preparation.
     """
 
@@ -185,7 +181,7 @@ def _places_now(session: Session) -> dict[str, _Place]:
 
 
 def _stated(session: Session, places: Mapping[str, _Place], said: _Said) -> Iterator[str]:
-    """Yield the fields that nobody moved and that are not where a statement has them."""
+    """Yield fields that no act moved and that are not where a statement has them."""
     asked = (
         select(StatementRow.number, StatementRow.document)
         .order_by(col(StatementRow.id))

@@ -1,9 +1,8 @@
-"""Keep round robins: which micrographs, which raters, and every rating, appended and never changed.
+"""Round robins: micrographs, raters, and ratings that are appended and never changed.
 
-In:  a campaign as it is set up, and ratings. Out: `Campaign`s, `Seat`s, `Rating`s. Next: `web` and
-`roundrobin`. `Store.campaigns` is this room's own door. A name of a rater is kept for whoever runs
-the campaign; everything else knows them by a pseudonym. Setting up, opening, closing and reporting
-stand in the trail, and closing with a hash of all ratings, so that a later change shows.
+Only the operator of a campaign sees the names of raters; everything else uses pseudonyms. Setting
+up, opening, closing and reporting are in the audit log, closing with a hash of all ratings, so that
+a later change shows.
 """
 
 from __future__ import annotations
@@ -44,13 +43,14 @@ CRITERIA = ("mean", "max", "unrecorded")
 
 @dataclass(frozen=True, slots=True)
 class CampaignImage:
-    """One micrograph of a campaign.
+    """A micrograph of a campaign.
 
     Args:
-        id: Number of its row. number: counted from 1 in the campaign.
-        micrograph: Its public id.
-        reference: The code it was held to have when it was put in, or None.
-        stratum: Why it was chosen, "" where it was named.
+        id: Row number.
+        number: Counted from 1 in the campaign.
+        micrograph: Public id.
+        reference: Its structure code when it was added, or None.
+        stratum: Sampling stratum, "" where the micrograph was named.
     """
 
     id: int
@@ -62,13 +62,15 @@ class CampaignImage:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRater:
-    """Somebody who rates.
+    """A rater of a campaign.
 
     Args:
-        id: Number of its row. pseudonym: as everybody but the campaign's keeper knows them.
-        name: Who. team: which they belong to, such as "daily", "" for none.
-        account: By which they come in, "" where by a link.
-        has_link: Whether a link was handed out.
+        id: Row number.
+        pseudonym: Used everywhere except by the campaign's operator.
+        name: Name of the rater.
+        team: Team, such as "daily", "" for none.
+        account: Account of the rater, "" where access is by a link.
+        has_link: A link was issued.
     """
 
     id: int
@@ -81,16 +83,22 @@ class CampaignRater:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One round robin.
+    """A round robin.
 
     Args:
-        id, name: Of it. by: who set it up. seed: of every rater's own order.
-        may_go_back: Whether a rater may change a rating that was submitted.
-        taxonomy: What there is to tell apart, as `model.Taxonomy.as_json` has it; frozen.
+        id: Row number.
+        name: Name.
+        by: Who set it up.
+        seed: Of the random sequence of each rater.
+        may_go_back: A rater may change a submitted rating.
+        taxonomy: Codes to choose from, as `model.Taxonomy.as_json` writes them; frozen.
         merged: Code → the code it counts as, where codes are merged.
-        created_at, opened_at, closed_at: When, aware UTC; None: not yet.
-        images, raters: In the order of their numbers and pseudonyms.
-        given: How many pairs of rater and image have a rating.
+        created_at: Time of creation, aware UTC.
+        opened_at: Time of opening, aware UTC, or None.
+        closed_at: Time of closing, aware UTC, or None.
+        images: In the sequence of their numbers.
+        raters: In the sequence of their pseudonyms.
+        given: Number of pairs of rater and image that have a rating.
     """
 
     id: int
@@ -109,12 +117,12 @@ class Campaign:
 
     @property
     def is_open(self) -> bool:
-        """Whether ratings are taken."""
+        """Whether ratings are accepted."""
         return self.opened_at is not None and self.closed_at is None
 
     @property
     def state(self) -> str:
-        """One of "planned", "open" and "closed"."""
+        """State: "planned", "open" or "closed"."""
         if self.closed_at is not None:
             return "closed"
         return "open" if self.opened_at is not None else "planned"
@@ -122,7 +130,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class NewRater:
-    """Somebody to be invited: `CampaignRater` says what the values mean."""
+    """A rater to be invited; `CampaignRater` defines the values."""
 
     pseudonym: str
     name: str
@@ -132,7 +140,7 @@ class NewRater:
 
 @dataclass(frozen=True, slots=True)
 class NewImage:
-    """A micrograph to be rated: `CampaignImage` says what the values mean."""
+    """A micrograph to be rated; `CampaignImage` defines the values."""
 
     micrograph: str
     reference: str | None = None
@@ -141,12 +149,14 @@ class NewImage:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a rater says of an image.
+    """A rater's answer on an image.
 
     Args:
-        subtype: None: cannot tell. size: None: cannot tell; "" in a subtype of one size.
-        criterion: "mean", "max" or "unrecorded": which needle-length criterion decided.
-        comment: Free text. viewing_s: looked for how long, in seconds, or None.
+        subtype: None: cannot be determined.
+        size: None: cannot be determined; "" in a subtype of one size.
+        criterion: "mean", "max" or "unrecorded": the needle-length criterion that decided.
+        comment: Free text.
+        viewing_s: Viewing time in seconds, or None.
     """
 
     subtype: str | None
@@ -158,7 +168,7 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One rating as it stands: what was said, by whom (pseudonym), of which image (number)."""
+    """A current rating: the answer, the rater (pseudonym) and the image (number)."""
 
     rater: str
     image: int
@@ -169,7 +179,7 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A rater at a campaign, with what they have said so far: image number → the newest."""
+    """A rater in a campaign, with the newest answers so far: image number → answer."""
 
     campaign: Campaign
     rater: CampaignRater
@@ -177,11 +187,11 @@ class Seat:
 
 
 class Campaigns:
-    """Every question and act about round robins; each method is one transaction.
+    """Repository of round robins; each method is one transaction.
 
     Args:
         engine: At this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -202,10 +212,10 @@ class Campaigns:
         merged: Mapping[str, str] | None = None,
         may_go_back: bool = False,
     ) -> None:
-        """Set a campaign up; nobody can rate before it is opened.
+        """Create a campaign; ratings are accepted once it is opened.
 
         Raises:
-            WrongUse: The name is taken, or there is no micrograph of an id.
+            WrongUse: The name is in use, or there is no micrograph of an id.
         """
         with writing(self._engine) as session:
             if _row(session, self._whose, name) is not None:
@@ -248,7 +258,7 @@ class Campaigns:
             self._tell(session, "campaign.invited", name, by=by, at=at, rater=rater.pseudonym)
 
     def give_link(self, name: str, pseudonym: str, hashed: str, *, by: str, at: datetime) -> None:
-        """Keep the hash of a rater's link; one handed out before ends.
+        """Store the hash of a rater's link; an earlier link becomes invalid.
 
         Raises:
             WrongUse: There is no such campaign or rater.
@@ -266,7 +276,7 @@ class Campaigns:
             self._tell(session, "campaign.link_given", name, by=by, at=at, rater=pseudonym)
 
     def open(self, name: str, *, by: str, at: datetime) -> None:
-        """Take ratings from now on.
+        """Open a campaign for ratings.
 
         Raises:
             WrongUse: No such campaign, or it was opened before.
@@ -280,7 +290,7 @@ class Campaigns:
             self._tell(session, "campaign.opened", name, by=by, at=at)
 
     def close(self, name: str, *, by: str, at: datetime) -> None:
-        """Take no more ratings; the trail keeps a hash of all that were given.
+        """Close a campaign; the audit log gets a hash of all its ratings.
 
         Raises:
             WrongUse: No such campaign, or it is not open.
@@ -295,7 +305,7 @@ class Campaigns:
             self._tell(session, "campaign.closed", name, by=by, at=at, **facts)
 
     def ask_again(self, name: str, public_ids: Sequence[str], *, by: str, at: datetime) -> None:
-        """Put micrographs that raters disagree on into the review queue."""
+        """Add micrographs that raters disagree on to the review queue."""
         with writing(self._engine) as session:
             _existing(session, self._whose, name)
             results.ask_again(session, self._whose, public_ids, Reason.DISAGREEMENT)
@@ -312,12 +322,12 @@ class Campaigns:
         Args:
             seat: Of the rater.
             number: Of the image.
-            said: What.
+            said: The answer.
             at: Now.
             revision: 1 for the first rating of this image; one more than the newest to change it.
 
         Returns:
-            False where that revision is there already: nothing was written, the first one holds.
+            False where that revision exists: nothing was written, the first one counts.
 
         Raises:
             WrongUse: The campaign is not open, has no such image, or does not allow a change.
@@ -360,7 +370,7 @@ class Campaigns:
     # --- asking ---
 
     def all(self) -> list[Campaign]:
-        """Say every campaign of this site, the newest first."""
+        """Return the campaigns of this site, newest first."""
         asked = select(CampaignRow).where(CampaignRow.site_id == self._whose.site_id)
         with reading(self._engine) as session:
             rows = session.exec(asked.order_by(col(CampaignRow.id).desc())).all()
@@ -392,7 +402,7 @@ class Campaigns:
             return Seat(campaign, rater, {one.image: one for one in said})
 
     def progress(self, name: str) -> dict[str, int]:
-        """Say pseudonym → how many images that rater has rated; who has none is left out."""
+        """Return pseudonym → number of rated images; raters without a rating are left out."""
         with reading(self._engine) as session:
             asked = (
                 select(CampaignRaterRow.pseudonym, func.count())
@@ -406,7 +416,7 @@ class Campaigns:
             return dict(session.exec(asked).all())
 
     def ratings(self, name: str) -> list[Rating]:
-        """Say every rating of a campaign, oldest first; of one pair the last one counts."""
+        """Return the ratings of a campaign, oldest first; of one pair the last one counts."""
         with reading(self._engine) as session:
             return _ratings(session, _existing(session, self._whose, name).id or 0)
 

@@ -1,6 +1,6 @@
-"""Claims on orders and places that two fields share, against the audit log.
+"""Compare claims on orders, and places that two fields share, with the audit log.
 
-Each holds an order in doubt until a lead decides, so one that is deleted, or settled without an
+Each keeps an order undecided until a lead decides, so one that is deleted, or settled without an
 act, would let the order conform.
 """
 
@@ -31,7 +31,7 @@ def find_differences(session: Session, coverage: Mapping[str, CoverageRow]) -> I
 
     Args:
         session: Open.
-        coverage: Table → from which row on the audit log holds its values.
+        coverage: Table → the first row whose values are in the audit log.
     """
     yield from _claims(session, _before(coverage, "order_claim"))
     yield from _pairs(session, _before(coverage, "same_place"))

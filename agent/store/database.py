@@ -91,7 +91,7 @@ class Store:
 
     Args:
         engine: An engine at this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -272,7 +272,7 @@ class Store:
         )
 
     def settle(self, arrivals: Iterable[ListedFile], *, at: datetime) -> int:
-        """Write down files that are still being written, so that they show and are remembered."""
+        """Record files that are still being written, so that they show and are remembered."""
         return self._take_in(
             arrivals, Intake(State.SETTLING, Lane.FRESH, "watch", at, NOTHING_GIVEN)
         )
@@ -280,7 +280,7 @@ class Store:
     def ignore(
         self, arrivals: Iterable[ListedFile], code: str, sentence: str, *, at: datetime
     ) -> int:
-        """Write down files that are left alone on purpose, and why."""
+        """Record files that are left alone on purpose, and why."""
         how = Intake(State.IGNORED, Lane.FRESH, "watch", at, NOTHING_GIVEN, code, sentence)
         return self._take_in(arrivals, how)
 
@@ -300,7 +300,7 @@ class Store:
             return file_status.waiting(session, self._whose, source, number, at_most=at_most)
 
     def gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
-        """Write down that files are no longer listed; nothing is deleted or forgotten."""
+        """Record that files are no longer listed; nothing is deleted or forgotten."""
         names = list(relatives)
         if names:
             with writing(self._engine) as session:
@@ -414,12 +414,12 @@ class Store:
     def set_aside(
         self, claim: Claim, code: str, sentence: str, *, at: datetime, sha256: str | None = None
     ) -> bool:
-        """Write down that a content is no use, and why; False if the claim no longer held."""
+        """Record that a content is no use, and why; False if the claim no longer held."""
         with writing(self._engine) as session:
             return work_queue.set_aside(session, claim, code, sentence, at=at, sha256=sha256)
 
     def fail(self, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
-        """Write down an unexpected crash of one file; when it is tried again, None: never."""
+        """Record an unexpected crash of one file; when it is tried again, None: never."""
         with writing(self._engine) as session:
             return work_queue.fail(session, claim, sentence, at=at)
 
@@ -431,7 +431,7 @@ class Store:
             return work_queue.release(session, claim, sentence, retry_at=max(at, retry_at))
 
     def miss(self, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime) -> bool | None:
-        """Write down that a file was not there when it was to be read. See `claims.miss`."""
+        """Record that a file was not there when it was to be read. See `claims.miss`."""
         with writing(self._engine) as session:
             return work_queue.miss(session, claim, sentence, at=at, retry_at=max(at, retry_at))
 
@@ -735,7 +735,7 @@ class Store:
     # --- sources, agents ---
 
     def sources_seen(self, health: Iterable[SourceHealth]) -> None:
-        """Write down how each source was last seen."""
+        """Record how each source was last seen."""
         said = list(health)
         self._again(lambda session: sources.seen(session, self._whose, said))
 
@@ -745,12 +745,12 @@ class Store:
             return sources.health(session, self._whose)
 
     def started(self, *, at: datetime) -> None:
-        """Write down that this agent started."""
+        """Record that this agent started."""
         with writing(self._engine) as session:
             sources.started(session, self._whose, at=at)
 
     def heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
-        """Write down that this agent lives, and what it says of itself."""
+        """Record that this agent lives, and what it says of itself."""
         with writing(self._engine) as session:
             sources.heartbeat(session, self._whose, facts, at=at)
 
@@ -764,7 +764,7 @@ class Store:
         return AllSites(self._engine)
 
     def note_shares(self, shares: Collection[str]) -> None:
-        """Write down what this site shares with others that share it too.
+        """Record what this site shares with others that share it too.
 
         Args:
             shares: "accounts", "bundles" or neither.
@@ -803,12 +803,12 @@ class Store:
         due_at: datetime | None = None,
         facts: Mapping[str, Any] = NO_FACTS,
     ) -> int:
-        """Write down that a long or scheduled piece of work began; its number comes back."""
+        """Record that a long or scheduled piece of work began; its number comes back."""
         with writing(self._engine) as session:
             return jobs.begin(session, self._whose, name, at=at, due_at=due_at, facts=facts)
 
     def note_job(self, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
-        """Write down how far a piece of work is; say who wants it to end, "" for nobody."""
+        """Record how far a piece of work is; say who wants it to end, "" for nobody."""
         with writing(self._engine) as session:
             return jobs.note(session, job_id, facts, at=at)
 
@@ -820,12 +820,12 @@ class Store:
     def end_job(
         self, job_id: int, outcome: str, *, at: datetime, facts: Mapping[str, Any] | None = None
     ) -> None:
-        """Write down how a piece of work ended."""
+        """Record how a piece of work ended."""
         with writing(self._engine) as session:
             jobs.end(session, job_id, outcome, facts or {}, at=at)
 
     def end_lost_jobs(self, name: str, *, at: datetime) -> None:
-        """Write down that open pieces of work of a name ended: nobody does them any more."""
+        """Record that open pieces of work of a name ended: nobody does them any more."""
         with writing(self._engine) as session:
             jobs.end_lost(session, self._whose, name, at=at)
 
@@ -917,7 +917,7 @@ class Store:
             return retention.leave_elsewhere(of_all, self._whose, plan)
 
     def pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
-        """Write down that "crops" or "originals" of these micrographs were deleted."""
+        """Record that "crops" or "originals" of these micrographs were deleted."""
         with writing(self._engine) as session:
             retention.pruned(session, self._whose, public_ids, kind, at=at)
 

@@ -1,7 +1,6 @@
-"""Say whether bytes are known already: the same file again, a rename, or a duplicate.
+"""Detect content that is already known: the same file again, a rename, or a duplicate.
 
-In:  a claim and the hash of what it holds. Out: the known content, or None. Next: `claims`.
-The hash decides; size and dates were only the first filter, and inodes mean nothing on a share.
+The hash decides; size and dates are only the first filter, and inodes mean nothing on a share.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ def identify(
     at: datetime,
     away: Collection[Path],
 ) -> int | None:
-    """Write down what a claimed content's hash is, and whether that content is already known.
+    """Record the hash of a claimed content, and return the known content with the same bytes.
 
     The same bytes under the same name again (a touch, a restored date) and a rename move the
-    name to the known content, which keeps its results; another name beside it is a duplicate.
+    name to the known content, which retains its results; an additional name is a duplicate.
 
     Args:
         session: Open for writing.
         content: The claimed content.
-        claim: That holds it.
-        sha256: Of the bytes that were read.
+        claim: Its claim.
+        sha256: Hash of the bytes that were read.
         at: Now.
-        away: Of the `rivals`, those that no longer lie where they were.
+        away: Of the `rivals`, those that are no longer where they were.
 
     Returns:
         None: it is new, go on. Else the number of the known content, and the claim is over.
@@ -71,9 +70,10 @@ def identify(
 
 
 def rivals(session: Session, claim: Claim, sha256: str) -> list[Path]:
-    """Say where these bytes lie as far as is known.
+    """Return the known paths of these bytes.
 
-    Somebody then looks outside any transaction: a share that hangs must not hold the database.
+    The caller then checks them outside any transaction: a share that hangs must not block the
+    database.
     """
     asked = (
         select(PathRow, SourceRow.folder)
@@ -89,7 +89,7 @@ def rivals(session: Session, claim: Claim, sha256: str) -> list[Path]:
 
 
 def is_away(place: Path, claimed: Path, is_there: Callable[[Path], bool]) -> bool:
-    """Say whether a rival is gone, or is the claimed file under another spelling of its name."""
+    """Return whether a rival is gone, or is the claimed file under another spelling of its name."""
     return not is_there(place) or _one_entry(place, claimed)
 
 
@@ -164,7 +164,7 @@ def _one_entry(one: Path, other: Path) -> bool:
 
 
 def lies_there(path: Path) -> bool:
-    """Say whether a name is still in its folder; a share that does not answer says yes."""
+    """Return whether a name is still in its folder; True for a share that does not answer."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -194,7 +194,7 @@ def _fold(session: Session, content: ContentRow, original: ContentRow) -> None:
 
 
 def hand_over(session: Session, content: ContentRow) -> None:
-    """Let a duplicate take over, where the bytes of a content that nobody finished are leaving."""
+    """Queue a duplicate in place of an unfinished content whose bytes are being replaced."""
     if content.sha256 is None:
         return
     asked = (

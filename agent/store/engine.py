@@ -1,8 +1,7 @@
-"""Open a connection that loses no update, and say in one sentence why one cannot be had.
+"""Database connections whose transactions lose no update, and messages for those that fail.
 
-In:  a database address. Out: an engine, and `reading` and `writing` transactions. Next: every
-module here. SQLite begins a writing transaction with `BEGIN IMMEDIATE`: with the driver's
-default, threads that read, think and write lose updates without a word.
+SQLite begins a writing transaction with `BEGIN IMMEDIATE`: with the driver's default, threads that
+read, compute and write lose updates silently.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class StoreFault(AgentError):  # noqa: N818 - read aloud: "a store fault"
 
 
 def store_url(folder: Path, url: str = "") -> str:
-    """Say the address of the database: the lab's own, or SQLite in the data folder.
+    """Return the address of the database: the lab's own, or SQLite in the data folder.
 
     Args:
         folder: The data folder, absolute.
@@ -69,10 +68,10 @@ def store_url(folder: Path, url: str = "") -> str:
 
 
 def make_engine(url: str) -> Engine:
-    """Prepare an engine; nothing is connected yet.
+    """Create an engine; nothing is connected yet.
 
     Raises:
-        BadStore: The address is none, its driver is missing, or SQLite would lie on a network.
+        BadStore: The address is none, its driver is missing, or SQLite would be on a network drive.
     """
     try:
         address = make_url(url)
@@ -140,7 +139,7 @@ def _postgresql(address: URL) -> Engine:
 
 
 def sqlite_file(address: URL) -> Path | None:
-    """Say which file an SQLite address means; None for one in memory."""
+    """Return the file of an SQLite address; None for one in memory."""
     name = address.database
     return None if not name or name == ":memory:" else Path(name)
 
@@ -155,10 +154,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def refuse_network(file: Path) -> None:
-    """Refuse SQLite on a network drive, where its locks do not hold.
+    """Refuse SQLite on a network drive, where its locks do not work.
 
     Raises:
-        BadStore: The file would lie on one.
+        BadStore: The file would be on one.
     """
     if kind := network_kind(file.absolute()):
         raise BadStore(
@@ -168,7 +167,7 @@ def refuse_network(file: Path) -> None:
 
 
 def network_kind(path: Path) -> str | None:
-    """Say on which kind of network drive a path lies, or None if it is local."""
+    """Return the kind of network drive of a path, or None if it is local."""
     if sys.platform == "win32":
         return _windows_network_kind(path)
     mounts = Path("/proc/self/mounts")
@@ -206,7 +205,7 @@ def insert_for(session: Session) -> Any:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Open a transaction that only asks; nobody has to wait for it."""
+    """Open a transaction that only reads; no writer waits for it."""
     with _faults(engine), SiteSession(engine, expire_on_commit=False) as session:
         yield session
 
@@ -241,10 +240,10 @@ def _faults(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def opening(engine: Engine) -> Iterator[None]:
-    """Turn what can go wrong while opening into one sentence that says what to do.
+    """Convert errors of opening into a message with the next step.
 
     Raises:
-        BadStore: Not a database, no right to it, or nobody answers.
+        BadStore: Not a database, no permission, or the server does not answer.
     """
     try:
         yield
@@ -264,7 +263,7 @@ def _broken(engine: Engine, error: DatabaseError) -> str:
 
 
 def _is_too_much(error: Exception) -> bool:
-    """Say whether PostgreSQL refuses what it was given, such as a name longer than an index takes.
+    """Return whether PostgreSQL refuses a value, such as a name longer than an index accepts.
 
     Source:
         PostgreSQL's error codes, class 54, "program limit exceeded".
@@ -279,13 +278,13 @@ def _reason(error: Exception) -> str:
 
 
 def place(engine: Engine) -> str:
-    """Say where the database is, without its password."""
+    """Return the address of the database, without its password."""
     file = sqlite_file(engine.url) if is_sqlite(engine) else None
     return str(file) if file else without_passwords(engine.url.render_as_string())
 
 
 def is_sqlite(engine: Engine) -> bool:
-    """Say whether this is SQLite."""
+    """Return whether this is SQLite."""
     return engine.dialect.name == "sqlite"
 
 

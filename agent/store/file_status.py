@@ -1,7 +1,4 @@
-"""Answer what became of each file, and queue again what a person asks for.
-
-In:  questions of `agent files`, `status` and `retry`. Out: `FileFate`s and counts.
-"""
+"""Status of files, and retries of files that an operator names."""
 
 from __future__ import annotations
 
@@ -61,7 +58,7 @@ SHORTEST_HASH = 8
 
 
 def named(path: str) -> Select[Any]:
-    """Ask for the numbers of all contents that ever had a path, whole or below their source."""
+    """Select the numbers of all contents that ever had a path, whole or below their source."""
     return (
         select(PathRow.content_id)
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
@@ -92,7 +89,7 @@ def files(
     source: str | None,
     code: str | None = None,
 ) -> Iterator[FileFate]:
-    """Say what became of every content version of this site, state by state, oldest first."""
+    """Yield the status of the content versions of this site, state by state, oldest first."""
     for state in _present(session, whose, states) if states else (None,):
         yield from _files(session, whose, state, source, code)
 
@@ -175,7 +172,7 @@ def _read_again(session: Session, content_ids: Sequence[int]) -> set[int | None]
 
 
 def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: int) -> int:
-    """Say how many of a source's files stand in a lane, counted no further than `at_most`."""
+    """Count the files of a source in a lane, up to `at_most`."""
     asked = (
         select(ContentRow.id)
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
@@ -198,7 +195,7 @@ def _next_try(content: ContentRow) -> datetime | None:
 def _paths(
     session: Session, content_ids: Iterable[int | None]
 ) -> dict[int, dict[str, tuple[str, str]]]:
-    """Content → every path it was seen under → source and name below it; duplicates' behind."""
+    """Return content → all its paths → source and name below it; those of duplicates last."""
     found: dict[int, dict[str, tuple[str, str]]] = {}
     for some in chunks(sorted(number for number in content_ids if number)):
         asked = (
@@ -227,7 +224,7 @@ def _paths(
 
 
 def counts(session: Session, whose: Whose) -> dict[str, int]:
-    """Say how many content versions of this site are in each state; every state is named."""
+    """Return state → number of content versions of this site; all states are named."""
     asked = (
         select(ContentRow.state, func.count())
         .where(ContentRow.site_id == whose.site_id)

@@ -1,7 +1,6 @@
-"""Write down what the watch sees, so that nothing is forgotten and nothing is news twice.
+"""Discovered files: record listings, so that no file is forgotten and none is recorded twice.
 
-In:  `ListedFile`s. Out: rows of `content` and `path`. Next: `claims`.
-New bytes under a name nobody has read yet are the same version still growing; under a name that
+New bytes under a name that was not read yet are the same version, still growing; under a name that
 was read they are a new version, linked to the one before.
 """
 
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, int, int]]:
-    """Say what is already written down of a source, for one set difference with a listing.
+    """Return the recorded files of a source, for one set difference with a listing.
 
     Returns:
-        Relative path → (size_bytes, mtime_ns, ctime_ns). Files still settling are not in it:
-        after a restart they have to come to rest again.
+        Relative path → (size_bytes, mtime_ns, ctime_ns), without settling files: after a restart
+        they have to become stable again.
     """
     asked = (
         select(PathRow.relative, PathRow.size_bytes, PathRow.mtime_ns, PathRow.ctime_ns)
@@ -52,7 +51,7 @@ def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, i
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What holds for every file that arrives together."""
+    """Values common to all files of one call."""
 
     state: State
     lane: Lane
@@ -64,10 +63,10 @@ class Intake:
 
 
 def take_in(session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake) -> int:
-    """Write down files as the watch saw them; a file already written down changes nothing.
+    """Record listed files; a file that is already recorded changes nothing.
 
     Returns:
-        How many of them are news.
+        The number of new files.
     """
     by_source: dict[tuple[str, str], list[ListedFile]] = {}
     for arrival in arrivals:
@@ -224,7 +223,7 @@ def _enter(content: ContentRow, intake: Intake) -> None:
 def gone(
     session: Session, whose: Whose, source: str, relatives: Iterable[str], *, at: datetime
 ) -> None:
-    """Write down that files are no longer listed; nothing of theirs is deleted."""
+    """Record that files are no longer listed; nothing of theirs is deleted."""
     asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
     source_id = session.exec(asked).first()
     for some in chunks(list(relatives)):
@@ -256,7 +255,7 @@ def gone(
 
 
 def settling(session: Session, whose: Whose, source: str) -> set[str]:
-    """Say the relative paths that were last seen still being written."""
+    """Return the relative paths of files that were last listed while still being written."""
     asked = (
         select(PathRow.relative)
         .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))

@@ -1,7 +1,7 @@
-"""Results and fields against what they were filed with, and against the acts since then.
+"""Compare results and fields with what they were filed with, and with the acts since then.
 
-What a field was filed with never changes; where it belongs changes by an act alone; why a person
-is to look at it is only ever added to.
+What a field was filed with never changes; its assignment changes by an act alone; reasons for
+review are only ever added.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PREPARED_AGAIN = "specimen.prepared_again"
 
 @dataclass(slots=True)
 class _Acts:
-    """What the audit log says of fields.
+    """Acts on fields in the audit log.
 
     Attributes:
         moved: Id of a field → the newest act that moved it.
@@ -56,7 +56,7 @@ class _Acts:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the results say together.
+    """Values collected from all results.
 
     Attributes:
         judged: (order, specimen) → what its first fields filled, by result number.
@@ -114,12 +114,12 @@ def find_differences(session: Session) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Now:
-    """Where a field is now.
+    """Current values of a field.
 
     Attributes:
-        source: Name of the source it came from.
+        source: Name of its source.
         specimen: Order and specimen, or None.
-        place: What its place is recognised by.
+        place: Hash of its landmarks.
         preparation: Name of its preparation.
     """
 
@@ -168,7 +168,7 @@ def _note(seen: _Seen, result: ResultRow) -> None:
 
 
 def _learn(seen: _Seen, filed: Mapping[str, Any], number: int) -> Iterator[str]:
-    """Remember what a result says of its specimen and preparation; yield nothing."""
+    """Add the specimen and preparation of a result; yield nothing."""
     yield from ()
     if place := filed.get("place"):
         order, specimen, preparation = place

@@ -1,7 +1,6 @@
-"""Remember long pieces of work: that they began, how far they are, and how they ended.
+"""Long-running jobs: start, progress and outcome.
 
-In:  what whoever works says. Out: `Job`s. Next: `agent status`, the pages, the next start.
-A piece of work that stopped without a word stays open; whoever starts the next one ends it.
+A job that stopped without an outcome stays open; the process that starts the next one ends it.
 """
 
 from __future__ import annotations
@@ -30,12 +29,15 @@ SILENT_AFTER = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work.
+    """A long-running job.
 
     Args:
-        id: Its number. name: what for, such as "retrain". started_at: when, aware UTC.
-        ended_at: When it ended, or None. outcome: how, "" while it goes on.
-        facts: How far it is, then what came of it.
+        id: Its number.
+        name: Kind of job, such as "retrain".
+        started_at: Aware UTC.
+        ended_at: Aware UTC, or None while it is running.
+        outcome: "" while it is running.
+        facts: Its progress, then its result.
     """
 
     id: int
@@ -55,7 +57,7 @@ def begin(
     due_at: datetime | None,
     facts: Mapping[str, Any],
 ) -> int:
-    """Write down that a piece of work began; its number comes back."""
+    """Record the start of a job; return its number."""
     row = JobRow(
         site_id=whose.site_id,
         agent_id=whose.agent_id,
@@ -70,7 +72,7 @@ def begin(
 
 
 def note(session: Session, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
-    """Write down how far a piece of work is; say who wants it to end, "" for nobody."""
+    """Record the progress of a job; return who has cancelled it, "" for no one."""
     row = session.get_one(JobRow, job_id)
     cancelled_by = str(row.facts.get(CANCELLED_BY, ""))
     row.facts = {**row.facts, **facts, SEEN_AT: at.isoformat()}
@@ -79,7 +81,7 @@ def note(session: Session, job_id: int, facts: Mapping[str, Any], *, at: datetim
 
 
 def cancel(session: Session, whose: Whose, name: str, *, by: str, at: datetime) -> int:
-    """Ask every piece of work of a name that goes on to end; how many those are."""
+    """Request all running jobs of a name to end; return their number."""
     rows = [row for row in _open(session, whose) if row.name == name and _is_alive(row, at)]
     for row in rows:
         row.facts = {**row.facts, CANCELLED_BY: by}
@@ -90,14 +92,14 @@ def cancel(session: Session, whose: Whose, name: str, *, by: str, at: datetime) 
 def end(
     session: Session, job_id: int, outcome: str, facts: Mapping[str, Any], *, at: datetime
 ) -> None:
-    """Write down how a piece of work ended."""
+    """Record how a piece of work ended."""
     row = session.get_one(JobRow, job_id)
     row.ended_at, row.outcome, row.facts = at, outcome, dict(facts)
     session.add(row)
 
 
 def end_lost(session: Session, whose: Whose, name: str, *, at: datetime) -> None:
-    """Write down that open pieces of work of a name have ended: nobody does them any more."""
+    """Record that open jobs of a name have ended: no process works on them any more."""
     for row in _open(session, whose):
         if row.name == name:
             row.ended_at, row.outcome = at, "interrupted"
@@ -105,18 +107,18 @@ def end_lost(session: Session, whose: Whose, name: str, *, at: datetime) -> None
 
 
 def going_on(session: Session, whose: Whose, *, at: datetime) -> list[Job]:
-    """Say what is being done now and has said how far it is, oldest first."""
+    """Return the running jobs that have reported progress, oldest first."""
     rows = [row for row in _open(session, whose) if row.facts.get("stage") and _is_alive(row, at)]
     return [_job(row) for row in rows]
 
 
 def ended(session: Session, whose: Whose, name: str) -> list[Job]:
-    """Say every piece of work of a name that has ended, oldest first."""
+    """Return the jobs of a name that have ended, oldest first."""
     return [_job(row) for row in session.exec(_ended(whose, name).order_by(col(JobRow.id)))]
 
 
 def last(session: Session, whose: Whose, name: str) -> dict[str, Any]:
-    """Say the facts of the last piece of work of this name that ended; empty if none did."""
+    """Return the facts of the last job of this name that ended; empty if there is none."""
     row = session.exec(_ended(whose, name).order_by(col(JobRow.id).desc()).limit(1)).first()
     return dict(row.facts) if row else {}
 

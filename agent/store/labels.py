@@ -1,7 +1,7 @@
-"""Write down what people say about micrographs: appended, never changed, each with who and when.
+"""Decisions of reviewers on micrographs: appended, never changed, each with reviewer and time.
 
-In:  a `Decision`. Out: `LabelView`s, and the `LabelledMicrograph`s that training learns from.
-An undo is a row that takes the one before back; what holds is read off the rows, oldest first.
+An undo is a row that revokes the one before; the valid label is computed from the rows, oldest
+first.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ CRITERIA = ("mean", "max", "unrecorded")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one person says about one micrograph.
+    """A reviewer's decision on a micrograph.
 
     Args:
         kind: "code", "strange", "unusable" or "cannot_tell".
-        by: Who.
+        by: Name of the reviewer.
         code: The structure code, with kind "code".
-        strange_kind: What kind of strange, with kind "strange".
+        strange_kind: The kind of unusual micrograph, with kind "strange".
         why: Why it is unusable, with kind "unusable".
-        criterion: "mean", "max" or "unrecorded": which needle-length criterion was used.
-        unsure: The person says that they are not sure.
+        criterion: "mean", "max" or "unrecorded": the needle-length criterion that was used.
+        unsure: The reviewer marked it as uncertain.
         comment: Free text.
-        viewing_s: How long the person looked, in seconds, or None.
+        viewing_s: Viewing time in seconds, or None.
         blind: The model's answer was hidden until the decision.
         bulk: One act for many micrographs.
-        result_seen: Number of the result the person saw, or None: the current one.
+        result_seen: Number of the result that the reviewer saw, or None: the current one.
         origin: "review", "import" or "api".
     """
 
@@ -74,11 +74,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class LabelView:
-    """One decision as it stands; `Decision` says what the values mean.
+    """A decision as stored; `Decision` defines the shared values.
 
     Args:
-        id: Its number. at: when, aware UTC. supersedes: number of the one that held before.
-        undone: It was taken back. undone_by, undone_at: by whom and when, "" and None where not.
+        id: Its number.
+        at: Aware UTC.
+        supersedes: Number of the label that was valid before.
+        undone: It was revoked.
+        undone_by: Who revoked it, "" if it was not.
+        undone_at: When it was revoked, aware UTC, or None.
         after_record: As in `LabelRow`.
     """
 
@@ -106,23 +110,35 @@ class LabelView:
 
 @dataclass(frozen=True, slots=True)
 class LabelledMicrograph:
-    """One micrograph and the label that holds for it.
+    """A micrograph and its valid label.
 
     Args:
-        id: Public id. sha256, page: which pixels. label_id: number of the label.
-        kind: As in `Decision`. code: the structure code, or None.
-        strange_kind: What kind of strange, or None. criterion: the rater's. rater: who.
-        group: What must stay on one side of a split: order and specimen where known, else the hash.
-        process_data: Of the micrograph. process_extra: what has no column of its own.
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        label_id: Number of the label.
+        kind: As in `Decision`.
+        code: The structure code, or None.
+        strange_kind: The kind of unusual micrograph, or None.
+        criterion: The needle-length criterion of the reviewer.
+        rater: Name of the reviewer.
+        group: Stays on one side of a split: order and specimen where known, else the hash.
+        process_data: Of the micrograph.
+        process_extra: Process data without a column.
         origin: "watch", "import" or "api", of the micrograph.
-        um_per_px: Its scale, µm per pixel, or None. recipe: that cut it. labelled_at: when.
-        model_code: What the current result says, or None. blind: the rater had not seen it.
+        um_per_px: Scale in µm per pixel, or None.
+        recipe: Recipe of the crop.
+        labelled_at: Aware UTC.
+        model_code: Structure code of the current result, or None.
+        blind: The reviewer had not seen it.
         label_origin: "review", "import" or "api", of the label.
-        seen_code: What the model said when the label was given, or None where it said nothing.
-        is_confirmed: Two people say this. is_contested: an import says otherwise than somebody did.
-        is_doubted: Somebody should look again. was_checked: it was given after such a doubt.
-        is_control: Picked by its hash, to measure how often the model is right; before there is a
-            model there is nothing to measure.
+        seen_code: Structure code of the model when the label was entered, or None.
+        is_confirmed: Two reviewers agree.
+        is_contested: An import differs from a reviewer's decision.
+        is_doubted: The label is suspect and has to be reviewed again.
+        was_checked: The label was entered after such a suspicion.
+        is_control: Control sample, selected by hash to measure how often the model is right; before
+            there is a model there is nothing to measure.
     """
 
     id: str
@@ -153,7 +169,7 @@ class LabelledMicrograph:
 
 
 class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
-    """Somebody else decided meanwhile; nothing was written."""
+    """Another reviewer decided first; nothing was written."""
 
 
 def decide(
@@ -165,14 +181,14 @@ def decide(
     at: datetime,
     expected: int | Literal["any"] | None = "any",
 ) -> int:
-    """Append what somebody says; the micrograph leaves the queue.
+    """Append a decision; the micrograph leaves the queue.
 
     Returns:
         The label's number.
 
     Raises:
-        Overtaken: Another label holds than the expected one.
-        WrongUse: No such micrograph, or the decision is incomplete, or a correction without a why.
+        Overtaken: The valid label is another one than expected.
+        WrongUse: No such micrograph, or the decision is incomplete, or a correction has no reason.
     """
     _refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
@@ -219,9 +235,9 @@ def decide(
 
 
 def _needs_a_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
-    """Say whether a decision corrects another one without saying why.
+    """Return whether a decision corrects another one without a reason.
 
-    A doubted label is decided again by somebody who has not seen it, so nothing is corrected.
+    A suspect label is decided again by a reviewer who has not seen it, so nothing is corrected.
     """
     same = all(
         getattr(decision, said) == getattr(before, said)
@@ -233,12 +249,12 @@ def _needs_a_reason(session: Session, decision: Decision, before: LabelRow) -> b
 
 
 def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetime) -> int:
-    """Take the decision that holds back; the one before holds again, or the queue has it again.
+    """Revoke the valid decision; the one before is valid again, or the micrograph is queued again.
 
-    Where none holds yet, since two people are asked, each takes back their own.
+    Where none is valid yet, since two reviewers decide, each revokes their own.
 
     Raises:
-        WrongUse: No such micrograph, nothing to take back, or nobody is named.
+        WrongUse: No such micrograph, nothing to revoke, or no reviewer is named.
     """
     if not by.strip():
         raise WrongUse("say who takes the decision back.")
@@ -276,19 +292,19 @@ def doubt(
     by: str,
     at: datetime,
 ) -> bool:
-    """Send a labelled micrograph back to review; its label holds until somebody decides again.
+    """Send a labelled micrograph back to review; its label is valid until the next decision.
 
     Args:
         session: Open for writing.
         whose: The site and the agent.
         public_id: The micrograph.
-        label_id: The label that is doubted.
+        label_id: The suspect label.
         sentence: Why.
-        by: Who doubts it.
+        by: Who suspects it.
         at: Now.
 
     Returns:
-        False where somebody decided meanwhile, or it waits for a person already.
+        False where a reviewer decided in between, or it already waits for review.
     """
     from agent.store.results import DOUBTED_RANK, hastened  # noqa: PLC0415 - it stands above labels
     from agent.store.specimens import is_urgent  # noqa: PLC0415
@@ -317,7 +333,7 @@ def doubt(
 
 
 def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
-    """Say why somebody should look again at a labelled micrograph, where nobody has since."""
+    """Return micrograph → why its label has to be reviewed again, where no decision followed."""
     asked = select(LabelRow.micrograph_id, LabelRow.comment).where(
         col(LabelRow.micrograph_id).in_(micrograph_ids), _is_open_doubt()
     )
@@ -325,7 +341,7 @@ def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, st
 
 
 def doubted() -> Any:
-    """Select the micrographs whose label is doubted."""
+    """Select the micrographs whose label is suspect."""
     return select(LabelRow.micrograph_id).where(_is_open_doubt())
 
 
@@ -354,10 +370,10 @@ def _refuse_incomplete(decision: Decision) -> None:
 
 
 def micrograph_of(session: Session, public_id: str, *, alone: bool = False) -> MicrographRow:
-    """Find a micrograph; `alone`: others that want to decide on it wait until we have.
+    """Return a micrograph; `alone`: lock it against other decisions until the transaction ends.
 
     Raises:
-        WrongUse: There is none of this id.
+        WrongUse: There is no micrograph of this id.
     """
     asked = select(MicrographRow).where(MicrographRow.public_id == public_id)
     row = session.exec(asked.with_for_update() if alone else asked).first()
@@ -438,7 +454,7 @@ def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
 
 
 def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
-    """Say which of one micrograph's rows were not taken back, oldest first."""
+    """Return the rows of a micrograph that were not undone, oldest first."""
     standing: list[LabelRow] = []
     for row in rows:
         if row.kind == UNDO:
@@ -449,7 +465,7 @@ def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
 
 
 def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
-    """Say every decision on these micrographs, oldest first, undone ones marked."""
+    """Return all decisions on these micrographs, oldest first, undone ones marked."""
     rows = _rows(session, micrograph_ids)
     undone = {row.supersedes: row for row in rows if row.kind == UNDO}
     found: dict[int, list[LabelView]] = {}
@@ -503,7 +519,7 @@ def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
 
 
 def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
-    """Say what the first two people said of each micrograph that two judged unseen, and when."""
+    """Return the first two codes of each micrograph that two reviewers judged blind, and when."""
     taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
     asked = (
         select(LabelRow)
@@ -528,7 +544,7 @@ def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
 def labelled(
     session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
 ) -> Iterator[LabelledMicrograph]:
-    """Say every micrograph of this site that has a label, with the one that holds."""
+    """Yield the labelled micrographs of this site, each with its valid label."""
     asked = (
         select(LabelRow, MicrographRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
@@ -554,7 +570,7 @@ def labelled(
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What is asked of a current result."""
+    """The columns of a current result that a label needs."""
 
     code: str | None
     thresholds: Mapping[str, Any]
@@ -581,7 +597,7 @@ def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
 
 
 def _seen(session: Session, whose: Whose) -> dict[int, str | None]:
-    """Say what the results said that people saw when they decided."""
+    """Return result → structure code, of the results that reviewers saw when they decided."""
     asked = (
         select(ResultRow.id, ResultRow.structure_code)
         .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
@@ -632,12 +648,12 @@ def _labelled(
 
 
 def group_of(micrograph: MicrographRow) -> str:
-    """Say what must stay together in a split: one specimen of one order, else one content."""
+    """Return what must stay together in a split: one specimen of one order, else one content."""
     if micrograph.specimen:
         return f"{micrograph.order}/{micrograph.specimen}"
     return micrograph.sha256
 
 
 def process_data_of(micrograph: MicrographRow) -> dict[str, str]:
-    """Say the process data that is known, column → value."""
+    """Return the process data that is known, column → value."""
     return {name: value for name in PROCESS_COLUMNS if (value := getattr(micrograph, name))}

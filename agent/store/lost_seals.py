@@ -1,6 +1,6 @@
-"""Files that could not be used, kept in the audit log: each holds its order open.
+"""Compare files that could not be used with the audit log: each keeps its order open.
 
-Such a file may be read again, be exported again or vanish; it is never only forgotten.
+Such a file may be read again, be exported again or vanish; its record is never removed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _files(entry: TrailEntry) -> list[tuple[int, str, str]]:
 
 
 def find_differences(session: Session) -> Iterator[str]:
-    """Yield a sentence for each file that could not be used and is hidden in the journal now."""
+    """Yield a sentence for each file that could not be used and is now missing from its table."""
     sealed = {
         file: entry for entry in audit_log.entries(session, act=SEALED) for file in _files(entry)
     }

@@ -1,8 +1,4 @@
-"""Keep the facts of a night as they were first written.
-
-In:  a night's facts as JSON text. Out: `NightRow`, the same text, and `NightHead`s for a list.
-Next: `night`, which draws them.
-"""
+"""Facts of nightly reports as JSON text, stored once and never changed."""
 
 from __future__ import annotations
 
@@ -24,11 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NightRow:
-    """One night's frozen facts.
+    """Frozen facts of one night.
 
     Args:
-        date: The night. revision: 1, and one more for each refresh.
-        facts_json: Byte for byte as they were given. frozen_at: when, aware UTC.
+        date: The night.
+        revision: 1, and one more for each refresh.
+        facts_json: Unchanged, byte for byte.
+        frozen_at: Aware UTC.
     """
 
     date: date
@@ -43,11 +41,13 @@ HEAD_LETTERS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class NightHead:
-    """One night in a list.
+    """A night in a list.
 
     Args:
-        date: The night. revision: its newest.
-        head: The first `HEAD_LETTERS` of its facts. frozen_at: when, aware UTC.
+        date: The night.
+        revision: Its newest revision.
+        head: The first `HEAD_LETTERS` of its facts.
+        frozen_at: Aware UTC.
     """
 
     date: date
@@ -59,7 +59,7 @@ class NightHead:
 def freeze(
     session: Session, whose: Whose, night: date, facts_json: str, *, at: datetime, revision: int
 ) -> NightRow:
-    """Keep a night's facts; a revision that is already there is given back as it is."""
+    """Store a night's facts; an existing revision is returned unchanged."""
     asked = select(Stored).where(
         Stored.site_id == whose.site_id, Stored.date == night, Stored.revision == revision
     )
@@ -83,7 +83,7 @@ def freeze(
 
 
 def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
-    """Say a night's newest revision."""
+    """Return a night's newest revision, or None."""
     asked = (
         select(Stored)
         .where(Stored.site_id == whose.site_id, Stored.date == night)
@@ -95,7 +95,7 @@ def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
 
 
 def every(session: Session, whose: Whose) -> list[NightHead]:
-    """Say every night's newest revision, newest night first; years of them stay small."""
+    """Return the newest revision of each night, newest night first, without its facts."""
     head = func.substr(Stored.facts, 1, HEAD_LETTERS)
     asked = (
         select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))

@@ -1,4 +1,4 @@
-"""Which orders something was done to since a place in the audit log, and orders by their age.
+"""Orders that changed since a position in the audit log, and orders by their age.
 
 The lists are a shortcut: on PostgreSQL a result may be committed after a later number was read, so
 a caller also sweeps through all orders.
@@ -44,7 +44,7 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class OrderAge:
-    """An order and when it was first heard of, aware UTC, or None."""
+    """An order and the time of its first record, aware UTC, or None."""
 
     id: int
     number: str
@@ -63,7 +63,7 @@ class JudgedField:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was done since a place in the audit log.
+    """Changes since a position in the audit log.
 
     Args:
         numbers: Of the orders that an act or a new result names.
@@ -75,11 +75,11 @@ class Changes:
 
 
 class OrderChanges:
-    """Every question about changed and old orders; each method is one transaction.
+    """Repository of changed and old orders; each method is one transaction.
 
     Args:
         engine: At this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -99,10 +99,10 @@ class OrderChanges:
             return session.exec(_newest(col(ContentRow.id))).first() or 0
 
     def since(self, heads: Heads, *, without: tuple[str, ...]) -> Changes:
-        """Return the orders that were touched after a place in the audit log.
+        """Return the orders that changed after a position in the audit log.
 
         Args:
-            heads: The place.
+            heads: The position.
             without: Acts that begin with one of these are left out.
         """
         with reading(self._engine) as session:
@@ -165,7 +165,7 @@ class OrderChanges:
         yield from session.exec(asked)
 
     def _named(self, session: Session, words: set[str]) -> Iterator[str]:
-        """Yield the orders that words name, as numbers or by the id of one of their fields."""
+        """Yield the orders that subjects of acts name, by number or by the id of a field."""
         for some in chunks(sorted(words)):
             own = select(OrderRow.number).where(
                 OrderRow.site_id == self._whose.site_id, col(OrderRow.number).in_(some)
@@ -189,7 +189,7 @@ def _newest(number: Any) -> Any:
 
 
 def _prefixes(subject: str) -> Iterator[str]:
-    """Yield a subject and what stands before each slash: "a/b/1" may name the order "a/b"."""
+    """Yield a subject and its part before each slash: "a/b/1" may name the order "a/b"."""
     parts = subject.split("/")
     for n in range(1, len(parts) + 1):
         yield "/".join(parts[:n])

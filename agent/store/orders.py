@@ -1,8 +1,6 @@
-"""Answer what is asked of orders, and write down what people do to them.
+"""Orders, their specimens and fields, and the acts of operators and leads on them.
 
-In:  order numbers, people's acts with their reasons. Out: `OrderView`s: an order, its specimens,
-their fields. Next: `agent.orders`, which decides. `Store.orders` is this room's own door; each act
-is one transaction and stands in the trail.
+Each act is one transaction and is in the audit log.
 """
 
 from __future__ import annotations
@@ -58,12 +56,12 @@ COPY = "copy_named"
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """One field of a specimen.
+    """A field of a specimen.
 
     Args:
         view: The micrograph with its current result.
-        superseded: Why and by whom it no longer counts; empty where it does.
-        area_mm2: Of steel in the crop, or None without a scale.
+        superseded: Reason and author of its exclusion; empty where it counts.
+        area_mm2: Area of steel in the crop, mm², or None without a scale.
     """
 
     view: MicrographView
@@ -73,7 +71,7 @@ class FieldView:
 
 @dataclass(frozen=True, slots=True)
 class PreparationView:
-    """One preparation; `facts["superseded"]` says why there is a later one."""
+    """A preparation; `facts["superseded"]` names the reason for a later one."""
 
     name: str
     etchant: str
@@ -83,7 +81,7 @@ class PreparationView:
 
 @dataclass(frozen=True, slots=True)
 class SpecimenView:
-    """One specimen; the last of its preparations counts. `bundle` judges it, None: none has."""
+    """A specimen; the last of its preparations counts. `bundle` judges it, None: none has."""
 
     name: str
     heat: str
@@ -95,12 +93,16 @@ class SpecimenView:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """One order.
+    """An order.
 
     Args:
-        number: Of the order. customer, product, material: "" where unknown.
-        urgent: It goes first. first_seen_at: when it was first heard of, aware UTC.
-        facts: What the order list says beside: heat, batch, etchant, subtype, specimens, count.
+        number: Of the order.
+        customer: "" where unknown.
+        product: "" where unknown.
+        material: "" where unknown.
+        urgent: It is processed first.
+        first_seen_at: Time of its first record, aware UTC.
+        facts: Further values of the order list: heat, batch, etchant, subtype, specimens, count.
         specimens: By name.
         claims: Micrographs that were named for the order and do not belong to it, or did not.
     """
@@ -118,7 +120,7 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """One order in a list: how many specimens and fields of it have come, how many wait."""
+    """An order in a list: how many specimens and fields were received, how many wait for review."""
 
     number: str
     customer: str
@@ -141,13 +143,21 @@ class Unassigned:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one bundle said of one micrograph, as it was written down.
+    """The stored answer of one bundle on one micrograph.
 
     Args:
-        bundle, recipe: Which bundle, and which recipe cut the crop. role: "live", "shadow" or
-            "reprocess". current: it is the one that counts. at: when, aware UTC.
-        structure_code, probability, prediction_set: The answer. handling, reasons: what followed.
-        engine, precision: What computed it.
+        bundle: Name of the bundle.
+        recipe: Recipe of the crop.
+        role: "live", "shadow" or "reprocess".
+        current: It is the one that counts.
+        at: Aware UTC.
+        structure_code: The answer.
+        probability: Of the code, 0 to 1.
+        prediction_set: Codes of the conformal set.
+        handling: "automatic" or "review".
+        reasons: For the review.
+        engine: Engine that computed it.
+        precision: Precision of the engine.
     """
 
     bundle: str
@@ -166,7 +176,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an order list says of one order; what is "" or empty is not said."""
+    """An entry of an order list; what is "" or empty is not specified."""
 
     number: str
     customer: str = ""
@@ -177,11 +187,11 @@ class Entry:
 
 
 class Orders:
-    """Every question and act about orders; each method is one transaction.
+    """Repository of orders; each method is one transaction.
 
     Args:
         engine: At this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -190,27 +200,27 @@ class Orders:
     # --- what a worker asks ---
 
     def expect(self, number: str, specimen: str) -> Ordered:
-        """Say what an order says of one of its specimens."""
+        """Return the requirements of an order for one of its specimens."""
         with reading(self._engine) as session:
             return specimens.expect(session, self._whose, number, specimen)
 
     def reserve(self, number: str, specimen: str, bundle: str, *, at: datetime) -> str:
-        """Say which bundle judges a specimen; one that nothing judges yet is given to `bundle`."""
+        """Return the bundle that judges a specimen; `bundle` is assigned if there is none yet."""
         with writing(self._engine) as session:
             return specimens.reserve(session, self._whose, number, specimen, bundle, at=at)
 
     def claim_again(
         self, content_id: int, claims: Sequence[ClaimedPlace], name: str, *, at: datetime
     ) -> list[str]:
-        """Write that a known content came again, under the name of another specimen.
+        """Record that a known content was received again, under the name of another specimen.
 
-        It belongs to no specimen from now on, and every order that it was named for stays in
-        doubt until a lead has decided.
+        From now on it belongs to no specimen, and each order that it was named for is undecided
+        until a lead has decided.
 
         Args:
             content_id: The content that was there first.
-            claims: Orders and specimens that the newcomer names.
-            name: Of the newcomer's file.
+            claims: Orders and specimens that the new file names.
+            name: Name of the new file.
             at: Now.
 
         Returns:
@@ -229,10 +239,10 @@ class Orders:
         *,
         at: datetime,
     ) -> list[str]:
-        """Write what a copy names, in the transaction that knows it as one; as `claim_again`.
+        """Record what a copy names, in the transaction that identifies it as one; as `claim_again`.
 
-        The first of two that came together may still be read: then what the copy names is kept
-        until its micrographs are written.
+        The first of two files that were received together may not be finished: then what the copy
+        names is stored until its micrographs are written.
         """
         wanted = select(MicrographRow.id).where(MicrographRow.content_id == content_id).limit(1)
         if session.exec(wanted).first() is not None:
@@ -308,18 +318,18 @@ class Orders:
     # --- what people ask ---
 
     def order(self, number: str) -> OrderView | None:
-        """Say all about one order, or None if nobody has heard of it."""
+        """Return an order, or None if it is unknown."""
         with reading(self._engine) as session:
             row = self._row(session, number)
             return _order(session, row) if row else None
 
     def all(self) -> list[OrderLine]:
-        """Say every order of this site: urgent ones first, then the newest."""
+        """Return the orders of this site: urgent ones first, then the newest."""
         with reading(self._engine) as session:
             return _lines(session, self._whose)
 
     def unassigned(self) -> list[Unassigned]:
-        """Say every field that belongs to no specimen, oldest first."""
+        """Return the fields that belong to no specimen, oldest first."""
         asked = select(MicrographRow.id, MicrographRow.unassigned).where(
             MicrographRow.site_id == self._whose.site_id, col(MicrographRow.unassigned) != ""
         )
@@ -329,7 +339,7 @@ class Orders:
             return [Unassigned(view, reasons[row.m_id]) for row, view in found]
 
     def by(self, column: str, value: str) -> list[str]:
-        """Say the numbers of the orders of a heat or batch, as their fields or lists name it."""
+        """Return the numbers of the orders of a heat or batch, as their fields or lists name it."""
         where = {"heat": SpecimenRow.heat, "batch": SpecimenRow.batch}[column]
         asked = (
             select(OrderRow.number)
@@ -341,7 +351,7 @@ class Orders:
             return sorted(session.exec(asked))
 
     def of_micrograph(self, public_id: str) -> str | None:
-        """Say the order a micrograph belongs to, or None."""
+        """Return the number of the order of a micrograph, or None."""
         asked = (
             select(OrderRow.number)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
@@ -352,9 +362,9 @@ class Orders:
             return session.exec(asked).first()
 
     def answers(self, public_id: str) -> list[Answer]:
-        """Say every bundle's answer on a micrograph, oldest first, also those that count no more.
+        """Return all bundles' answers on a micrograph, oldest first, superseded ones included.
 
-        A result is never written over, so what was said first can always be read.
+        A result is never overwritten, so the first answer can always be read.
         """
         asked = (
             select(ResultRow)
@@ -366,10 +376,10 @@ class Orders:
             return [_answer(row) for row in session.exec(asked)]
 
     def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
-        """Say what people and agents did to orders, specimens or micrographs, oldest first.
+        """Return the acts on orders, specimens or micrographs, oldest first.
 
         Args:
-            subjects: As the trail names them: a number, "number/specimen", a public id.
+            subjects: As the audit log names them: a number, "number/specimen", a public id.
         """
         with reading(self._engine) as session:
             known = [
@@ -380,7 +390,7 @@ class Orders:
         return sorted(known, key=lambda entry: entry.id)
 
     def urgent_numbers(self) -> set[str]:
-        """Say the numbers of the orders that go first."""
+        """Return the numbers of the urgent orders."""
         asked = select(OrderRow.number).where(
             OrderRow.site_id == self._whose.site_id, col(OrderRow.urgent).is_(True)
         )
@@ -388,7 +398,7 @@ class Orders:
             return set(session.exec(asked))
 
     def put_first(self, content_ids: Sequence[int]) -> None:
-        """Put queued files into the urgent lane."""
+        """Move queued files into the urgent lane."""
         with writing(self._engine) as session:
             for some in chunks(content_ids):
                 session.execute(
@@ -403,16 +413,16 @@ class Orders:
     # --- what was ordered ---
 
     def take_list(self, entries: Iterable[Entry], name: str, *, by: str, at: datetime) -> list[str]:
-        """Write down what an order list says; what it does not say stays as it is.
+        """Record an order list; values that it does not specify remain unchanged.
 
         Args:
             entries: One per order.
             name: Of the list.
-            by: Who handed it in.
+            by: Who submitted it.
             at: Now.
 
         Returns:
-            Numbers of the orders that are new or say something else now.
+            Numbers of the orders that are new or changed.
         """
         with writing(self._engine) as session:
             return [
@@ -447,20 +457,20 @@ class Orders:
         return True
 
     def amend(self, number: str, *, accept: bool, by: str, reason: str, at: datetime) -> list[str]:
-        """Decide about what an order list changes; a lead's act.
+        """Accept or dismiss the pending changes of an order list; a lead's act.
 
         Args:
             number: Of the order.
-            accept: What the list says holds from now on; else it is dismissed.
+            accept: The list's values apply from now on; else they are dismissed.
             by: The lead.
             reason: Why.
             at: Now.
 
         Returns:
-            What was decided about, such as "material".
+            The values decided about, such as "material".
 
         Raises:
-            WrongUse: The order is unknown, no list changes it, or no reason is given.
+            WrongUse: The order is unknown, no list changes it, or the reason is missing.
         """
         _refuse_unreasoned(by, reason)
         with writing(self._engine) as session:
@@ -481,7 +491,7 @@ class Orders:
             return sorted(pending)
 
     def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
-        """Let an order go first, or no longer. Raises `WrongUse` if nobody has heard of it."""
+        """Mark an order as urgent, or no longer. Raises `WrongUse` if it is unknown."""
         with writing(self._engine) as session:
             row = self._known(session, number)
             if row.urgent == urgent:
@@ -511,10 +521,10 @@ class Orders:
         at: datetime,
         lead: bool = False,
     ) -> None:
-        """Give a field its place by hand; the reason is kept.
+        """Assign a field to a specimen by hand; the reason is stored.
 
-        The order that it leaves stays in doubt, and so does every other that it was named for,
-        until a lead assigns it.
+        The order that it leaves remains undecided, and so does each other order that it was named
+        for, until a lead assigns it.
 
         Args:
             public_id: Of the micrograph.
@@ -603,7 +613,7 @@ class Orders:
         at: datetime,
         picture: str = "",
     ) -> None:
-        """Let a field count no longer; it stays visible.
+        """Exclude a field from the assessment; it stays visible.
 
         Args:
             public_id: Of the micrograph.
@@ -636,13 +646,13 @@ class Orders:
         at: datetime,
         picture: str = "",
     ) -> str:
-        """Begin the next preparation of a specimen: what comes from now on belongs to it.
+        """Begin the next preparation of a specimen: fields received from now on belong to it.
 
         Returns:
             The new preparation's name.
 
         Raises:
-            WrongUse: No such order or specimen, or who and why are not said.
+            WrongUse: No such order or specimen, or name or reason is missing.
         """
         _refuse_unreasoned(by, reason)
         with writing(self._engine) as session:
@@ -676,7 +686,7 @@ class Orders:
     def note_specifications(
         self, entries: Sequence[tuple[str, date, str, str, dict[str, Any]]], *, at: datetime
     ) -> dict[str, int]:
-        """Write down which specifications are in force; a changed entry is a new version.
+        """Record the active specifications; a changed entry is a new version.
 
         Args:
             entries: (name, valid from, approved by, sha256, the entry itself).
@@ -744,7 +754,7 @@ class Orders:
             return {sha256: dict(entry) for sha256, entry in session.exec(wanted)}
 
     def versions(self) -> dict[str, int]:
-        """Say sha256 of an entry → which version of it that is."""
+        """Return sha256 of an entry → its version."""
         with reading(self._engine) as session:
             return _versions(session)
 
@@ -823,7 +833,7 @@ def _versions(session: Session) -> dict[str, int]:
 
 
 def _hasten(session: Session, order: OrderRow) -> None:
-    """Put what waits for a person of an order first, or back in its place."""
+    """Move micrographs of an order to the front of the review queue, or back."""
     asked = (
         select(ResultRow)
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
@@ -875,7 +885,7 @@ def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> 
 
 
 def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
-    """Say preparation number → its fields, by name and then as they came."""
+    """Return preparation number → its fields, by name and then by time."""
     asked = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
     found: dict[int, list[FieldView]] = {}
     ids = [number for number in session.exec(asked) if number]

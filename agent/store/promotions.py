@@ -1,7 +1,7 @@
-"""Say which bundle is the current one: the one a person promoted last.
+"""Promotions of model bundles and their signatures; the bundle promoted last is in use.
 
-In:  people's signatures. Out: `Promotion`s, newest first. Next: the service takes the bundle up.
-Where a lab asks for two people, the first one proposes, and nothing changes until another signs.
+Where a lab requires two signatures, the first lead proposes, and nothing changes until another
+lead signs.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ DECISION = "decision"
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One person's yes to a bundle.
+    """A lead's signature for a bundle.
 
     Args:
-        by: Who. reason: why. at: when, aware UTC.
-        shown: What they had before them: how many orders would change, and its hash.
+        by: Name of the lead.
+        reason: Why.
+        at: Aware UTC.
+        shown: What the lead saw: how many orders would change, and its hash.
 
     Raises:
-        WrongUse: Nobody is named, or no reason is given.
+        WrongUse: The name or the reason is missing.
     """
 
     by: str
@@ -54,18 +56,20 @@ class Signature:
         _refuse_empty(self.by, self.reason)
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as it is written down."""
+        """Return it as stored."""
         return asdict(self) | {"at": self.at.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """The act that put a bundle to work.
+    """A promotion of a bundle.
 
     Args:
-        bundle: Name of the bundle. by: who signed last. reason: why.
-        promoted_at: When, aware UTC.
-        metrics: The numbers the decision was taken on; who signed stands under `DECISION`.
+        bundle: Name of the bundle.
+        by: Who signed last.
+        reason: Why.
+        promoted_at: Aware UTC.
+        metrics: Metrics at the decision; signatures are under `DECISION`.
     """
 
     bundle: str
@@ -76,7 +80,7 @@ class Promotion:
 
     @property
     def signatures(self) -> list[dict[str, Any]]:
-        """Everybody who signed, the first one first."""
+        """All signatures, the first one first."""
         return list(self.metrics.get(DECISION, {}).get("signatures", []))
 
 
@@ -90,22 +94,22 @@ def sign(
     promoters: int,
     instead_of: str | None,
 ) -> bool:
-    """Sign for a bundle; it is put to work once enough people have.
+    """Sign for a bundle; it is promoted once there are enough signatures.
 
     Args:
         session: Of the act.
         whose: Of which site.
         bundle: Its name.
         signature: Who signs, why, and what they were shown.
-        metrics: The numbers the decision is taken on.
-        promoters: How many people it takes, 1 or 2.
-        instead_of: The bundle at work that the signer was shown it beside, None for none.
+        metrics: Metrics at the decision.
+        promoters: Required number of signatures, 1 or 2.
+        instead_of: The bundle in use that the signer compared it with, None for none.
 
     Returns:
-        Whether it is at work now; else another person has to sign.
+        Whether it is in use now; else another lead has to sign.
 
     Raises:
-        WrongUse: The same person signs twice, or another bundle was put to work meanwhile.
+        WrongUse: The same lead signs twice, or another bundle was promoted in between.
     """
     if (now := current(session)) != instead_of:
         raise WrongUse(
@@ -143,7 +147,7 @@ def sign(
 
 
 def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
-    """Say who has signed for a bundle since one was last put to work, oldest first."""
+    """Return the signatures for a bundle since the last promotion, oldest first."""
     last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
     since = session.exec(last).first()
     return [
@@ -202,13 +206,13 @@ def promote(
 
 
 def current(session: Session) -> str | None:
-    """Say the current bundle's name, or None before the first promotion."""
+    """Return the name of the bundle in use, or None before the first promotion."""
     asked = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
     return session.exec(asked).first()
 
 
 def every(session: Session) -> list[Promotion]:
-    """Say every promotion, newest first."""
+    """Return all promotions, newest first."""
     asked = select(PromotionRow).order_by(col(PromotionRow.id).desc())
     return [
         Promotion(row.bundle, row.by, row.reason, row.promoted_at, row.metrics)

@@ -1,7 +1,4 @@
-"""Results against what each night's report named of them.
-
-A result that no longer counts stays in its row, so a later one never makes a night differ.
-"""
+"""Compare results with what each night's report named of them."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
 
 
 def find_differences(session: Session, what: str, facts: str) -> Iterator[str]:
-    """Yield a sentence for each result that a night's report names and no row holds.
+    """Yield a sentence for each result that a night's report names and no row contains.
 
     Args:
         session: Open.
-        what: How a sentence calls the night.
+        what: Name of the night in a sentence.
         facts: Of the night, as they were frozen.
     """
     try:

@@ -1,7 +1,6 @@
-"""Write down what each micrograph shows and what a bundle said of it, and give it back for a page.
+"""Micrographs and their results: written once, and read as views for pages, queue and reports.
 
-In:  `Finding`s of the pipeline. Out: `MicrographView`s for the night, the queue and the pages.
-A result is never written over: another bundle's answer is a row beside it.
+A result is never overwritten: another bundle's answer is an additional row.
 """
 
 from __future__ import annotations
@@ -56,20 +55,21 @@ RESULT, MICROGRAPH = "r_", "m_"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """All that is known of one micrograph when it is done.
+    """A processed micrograph with its result, ready to be written.
 
     Args:
-        crop_facts: As `agent inspect --json` says it.
-        process_data: The columns of the settings' list. process_extra: everything else.
-        prediction: What the bundle says, or None where there is none yet.
+        crop_facts: As `agent inspect --json` prints them.
+        process_data: The columns of the settings' list.
+        process_extra: Process data without a column.
+        prediction: The bundle's prediction, or None where there is none yet.
         verdict: Automatic, or review with its reasons.
-        thresholds: The settings the verdict was reached with.
+        thresholds: The settings used for the verdict.
         origin: "watch", "import" or "api".
-        artefacts: What was archived: kind → True or a name.
-        area_mm2: Of steel in the crop, mm², or None without a scale.
-        unassigned: Why it can belong to no specimen, "" where its keys say where it belongs.
+        artefacts: Archived files: kind → True or a name.
+        area_mm2: Area of steel in the crop, mm², or None without a scale.
+        unassigned: Why it can belong to no specimen, "" where its keys name one.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
-        landmarks: What its place is recognised by, None where there is nothing.
+        landmarks: Landmarks of its place, or None.
         claims: Other orders and specimens that its path, note or sender name.
     """
 
@@ -90,27 +90,44 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class MicrographView:
-    """One micrograph with its current result, ready for a page.
+    """A micrograph with its current result, ready for a page.
 
     Args:
-        id: Public id. sha256, page: which pixels. path: where it came from. source: its name.
-        done_at: When its result was stored, aware UTC. taken_at: when it was taken in.
-        width, height: Of the page, in pixels.
-        um_per_px: Scale, µm per pixel, or None. um_per_px_source: who said it.
-        crop: Box (x0, y0, x1, y1) that was kept. recipe: that cut it. warnings: stable words.
-        crop_facts: As `agent inspect --json` says it.
-        process_data: Column → value. process_extra: everything else.
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        path: Path of the file.
+        source: Name of the source.
+        done_at: Time when its result was stored, aware UTC.
+        taken_at: Time when the file was recorded, aware UTC.
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+        um_per_px: Scale in µm per pixel, or None.
+        um_per_px_source: Origin of the scale.
+        crop: Box (x0, y0, x1, y1) of the crop.
+        recipe: Recipe of the crop.
+        warnings: Stable codes.
+        crop_facts: As `agent inspect --json` prints them.
+        process_data: Column → value.
+        process_extra: Process data without a column.
         subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
         strangeness: p_value, flagged, whole, local, where, sentence, nearest; empty without one.
-        handling: "automatic" or "review". reasons: why, the weightiest first.
-        bundle: "" where there was none. engine, precision: what computed it.
-        result_id: Number of the result. origin: "watch", "import" or "api".
-        label: The decision that holds, or None. labels: every decision, oldest first.
-        asks_two: Two people are asked, and a third where they disagree. votes: what they said.
-        doubt: Why somebody should look at its label again, "" where nobody says so.
+        handling: "automatic" or "review".
+        reasons: For the review, the most important first.
+        bundle: "" where there was none.
+        engine: Engine that computed it.
+        precision: Precision of the engine.
+        result_id: Number of the result.
+        origin: "watch", "import" or "api".
+        label: The valid decision, or None.
+        labels: All decisions, oldest first.
+        asks_two: Two reviewers decide, and a third where they disagree.
+        votes: Their decisions.
+        doubt: Why its label is suspect, "" where it is not.
         awaits: It is in the review queue.
-        number: Of the micrograph's row; one that was taken in later has a larger one.
-        artefacts: What was archived. pruned_at: when its pixels were deleted, or None.
+        number: Row number of the micrograph; later micrographs have larger ones.
+        artefacts: Archived files.
+        pruned_at: Time when its pixels were deleted, aware UTC, or None.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
     """
 
@@ -165,7 +182,7 @@ class MicrographView:
 
     @property
     def disagreed(self) -> bool:
-        """Two people have said different things, and a third has to settle it."""
+        """Whether two reviewers disagree, and a third has to settle it."""
         return self.label is None and len(self.votes) >= label_resolution.TWO
 
 
@@ -181,13 +198,13 @@ def write(
     *,
     at: datetime,
 ) -> str:
-    """Write one micrograph and its result; what is already there is kept as it is.
+    """Write a micrograph and its result; existing rows are left unchanged.
 
     Returns:
         The micrograph's public id.
 
     Raises:
-        OtherBundle: Its specimen is judged by another bundle; the transaction must be given up.
+        OtherBundle: Its specimen is judged by another bundle; the transaction must be rolled back.
     """
     if finding.claims:
         audit_log.lock(session)  # before the specimen's row, as two agents may write crosswise
@@ -341,14 +358,14 @@ def _numbers(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
-    """Say a result's place in the review queue: the weightiest reason, then the least probable.
+    """Return a result's rank in the review queue: by reason, then by probability.
 
     Args:
         row: The result.
-        urgent: Its order goes before every other.
+        urgent: Its order is urgent and precedes every other.
 
     Returns:
-        Smaller comes first; None where nobody needs to look.
+        The smallest rank is first; None where no review is needed.
     """
     if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
         return None
@@ -363,13 +380,13 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
 
 
 def hastened(rank: int, *, urgent: bool) -> int:
-    """Put a place in the queue before all that are not urgent, or back among them."""
+    """Return the rank of a micrograph of an urgent order, or the one without urgency."""
     place = rank % URGENT
     return place - URGENT if urgent else place
 
 
 def ask_again(session: Session, whose: Whose, public_ids: Sequence[str], reason: Reason) -> None:
-    """Put micrographs into the review queue for one more reason, also where a label holds."""
+    """Add micrographs to the review queue for one more reason, even with a valid label."""
     for public_id in public_ids:
         micrograph = labels.micrograph_of(session, public_id, alone=True)
         row = session.exec(
@@ -419,7 +436,7 @@ def _is_current() -> Any:
 
 
 def one(session: Session, public_id: str) -> MicrographView | None:
-    """Say all about one micrograph, or None if there is none of this id."""
+    """Return a micrograph, or None if there is none of this id."""
     rows = session.execute(_asked().where(MicrographRow.public_id == public_id)).all()
     return next(_views(session, rows), None)
 
@@ -427,7 +444,7 @@ def one(session: Session, public_id: str) -> MicrographView | None:
 def of_micrographs(
     session: Session, numbers: Sequence[int]
 ) -> Iterator[tuple[Any, MicrographView]]:
-    """Say all about micrographs by their row numbers, oldest first, each beside its row."""
+    """Yield micrographs by their row numbers, oldest first, each with its row."""
     for some in chunks(numbers):
         asked = _asked().where(col(ResultRow.micrograph_id).in_(some))
         rows = session.execute(asked.order_by(col(ResultRow.id))).all()
@@ -444,7 +461,7 @@ def found(
     specimen: str | None,
     limit: int,
 ) -> list[MicrographView]:
-    """Say all about the micrographs that fit every question asked, the newest first."""
+    """Return the micrographs that match all conditions, newest first."""
     asked = select(MicrographRow.id).where(MicrographRow.site_id == whose.site_id)
     if sha256:
         asked = asked.where(MicrographRow.sha256 == sha256)
@@ -468,9 +485,9 @@ def queue(
     order: str | None,
     limit: int | None,
 ) -> list[MicrographView]:
-    """Say which micrographs wait for a person, the weightiest reason first.
+    """Return the micrographs that wait for review, the most important reason first.
 
-    One place in ten goes to what was drawn (`DRAWN`), whatever else waits.
+    One rank in ten is reserved for random draws (`DRAWN`), whatever else waits.
     """
     asked = _asked().where(ResultRow.site_id == whose.site_id)
     if reason == Reason.DOUBTED_LABEL:
@@ -498,10 +515,10 @@ def _is_drawn() -> Any:
 
 
 def mixed(rows: Sequence[Any], drawn: Sequence[Any]) -> list[Any]:
-    """Give every tenth place behind what is urgent to what was drawn.
+    """Insert a drawn micrograph at each tenth rank after the urgent ones.
 
     Args:
-        rows: The weightiest that wait, in order; some of the drawn may be among them.
+        rows: The most important that wait, in order; some of the drawn may be among them.
         drawn: Those that were drawn and are not urgent, in order.
     """
     taken = {row.r_id for row in drawn}
@@ -527,7 +544,7 @@ def _of_order(session: Session, whose: Whose, asked: Any, order: str) -> list[An
 
 
 def queue_length(session: Session, whose: Whose) -> int:
-    """Say how many micrographs wait for a person."""
+    """Return the number of micrographs that wait for review."""
     asked = select(func.count()).where(
         ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None)
     )
@@ -537,7 +554,7 @@ def queue_length(session: Session, whose: Whose) -> int:
 def waiting(
     session: Session, whose: Whose, *, until: datetime | None = None
 ) -> tuple[int, datetime | None]:
-    """Say how many, or of those done up to an instant, wait for a person, and since when."""
+    """Return how many micrographs, done up to `until`, wait for review, and since when."""
     asked = select(func.count(), func.min(col(ResultRow.done_at))).where(
         ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None)
     )
@@ -549,7 +566,7 @@ def waiting(
 def between(
     session: Session, whose: Whose, after: datetime, until: datetime
 ) -> list[MicrographView]:
-    """Say what was done in (after, until], oldest first; imported micrographs are no night's."""
+    """Return micrographs done in (after, until], oldest first, without imported ones."""
     asked = (
         _asked()
         .where(
@@ -586,7 +603,7 @@ def late(session: Session, whose: Whose, *, until: datetime, after_id: int) -> l
 
 
 def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
-    """Say every micrograph of this site, oldest first, a few at a time."""
+    """Yield the micrographs of this site, oldest first, in batches."""
     asked = (
         _asked().where(ResultRow.site_id == whose.site_id).order_by(col(ResultRow.id)).limit(CHUNK)
     )
@@ -599,7 +616,7 @@ def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
 def by_bundle(
     session: Session, whose: Whose, bundle: str, since: datetime | None
 ) -> Iterator[MicrographView]:
-    """Say every micrograph that came since, with what one bundle said of it."""
+    """Yield the micrographs since a time, each with the result of one bundle."""
     asked = (
         _asked(col(ResultRow.bundle) == bundle)
         .where(ResultRow.site_id == whose.site_id)

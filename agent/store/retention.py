@@ -1,8 +1,8 @@
-"""Find whose pixels may be deleted: those that nothing refers to any more.
+"""Find micrographs whose pixels may be deleted because nothing refers to them any more.
 
-Rows are never deleted. Flagged, labelled and imported micrographs and those of a round robin, a
-check, a validation or a study are kept for good, and so is all of an order on hold. What a
-statement names is evidence until the statement's own retention ends.
+Rows are never deleted. The pixels of flagged, labelled and imported micrographs and those of a
+round robin, a check, a validation or a study are never deleted, nor those of an order on legal
+hold. What a statement names is evidence until the statement's own retention ends.
 """
 
 from __future__ import annotations
@@ -44,11 +44,15 @@ CHUNK = 400
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is archived of one micrograph.
+    """Archived files of one micrograph.
 
     Args:
-        id: Public id. sha256, page: which pixels. artefacts: what its row says is archived.
-        pruned_at: When its pixels were deleted, or None. number: its place in the order.
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        artefacts: Archived files according to its row.
+        pruned_at: Time when its pixels were deleted, aware UTC, or None.
+        number: Row number, for the next page of the list.
     """
 
     id: str
@@ -65,13 +69,13 @@ class Kept:
 
 
 def kept(session: Session, whose: Whose, *, after: int = 0) -> Iterator[Kept]:
-    """Say what is archived of every micrograph of this site, oldest first; behind one of them."""
+    """Yield the archived files of the micrographs of this site after a row number, oldest first."""
     asked = select(MicrographRow).where(MicrographRow.site_id == whose.site_id)
     yield from _kept(session, asked, after=after)
 
 
 class KeptFor(StrEnum):
-    """Why pixels stay, the strongest reason first; the values are words for the operator."""
+    """Why pixels are retained, the strongest reason first; the values are for the operator."""
 
     HOLD = "of an order on hold"
     STATEMENT = "named by a statement"
@@ -85,11 +89,11 @@ class KeptFor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
-    """What may be pruned, and what may not.
+    """Micrographs to prune, and counts of those to retain.
 
     Attributes:
-        prunable: Whose pixels may go.
-        kept: Reason → how many that are old enough stay for it; each counts once.
+        prunable: Micrographs whose pixels may be deleted.
+        kept: Reason → number of old enough micrographs retained for it; each counts once.
     """
 
     prunable: tuple[Kept, ...]
@@ -141,11 +145,12 @@ def _in_order(counts: Counter[KeptFor]) -> dict[KeptFor, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What refers to micrographs: held orders, statements and records.
+    """References to micrographs: orders on hold, statements and records.
 
     Attributes:
-        held: Keys of the numbers of held orders, and row ids of their specimens.
-        stated, recorded: Public ids that are named.
+        held: Keys of the numbers of orders on hold, and row ids of their specimens.
+        stated: Public ids that statements name.
+        recorded: Public ids that records name.
     """
 
     held: tuple[frozenset[str], frozenset[int]]
@@ -245,12 +250,12 @@ def has_content(session: Session, sha256: str) -> bool:
 
 
 def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
-    """Return a plan without what other sites have archived too.
+    """Return a plan without content that other sites have archived too.
 
     Args:
         every: Reads all sites.
-        whose: The site that asks.
-        plan: What it would prune.
+        whose: The site of the plan.
+        plan: The plan of this site alone.
     """
     elsewhere: set[str] = set()
     for some in chunks(sorted({one.sha256 for one in plan.prunable})):
@@ -269,7 +274,7 @@ def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> Retent
 def pruned(
     session: Session, whose: Whose, public_ids: Sequence[str], kind: str, *, at: datetime
 ) -> None:
-    """Write down that files of these micrographs were deleted.
+    """Record that files of these micrographs were deleted.
 
     Args:
         session: Open for writing.
@@ -300,7 +305,7 @@ def set_legal_hold(
     at: datetime,
     reason: str = "",
 ) -> str:
-    """Keep everything of an order from being pruned, or let it go again; the order's number."""
+    """Set or clear the legal hold of an order; return its number as stored."""
     row = specimens.order_row(session, whose, number, at=at)
     row.legal_hold = hold
     session.add(row)

@@ -1,7 +1,6 @@
-"""Bring a database to this program's schema when it is opened, and refuse a newer one.
+"""Migrate a database to this program's schema when it is opened, and refuse a newer one.
 
-In:  an engine. Out: the same, with the tables of `tables.py`. Next: everything else.
-Alembic is only loaded when there is something to do, so that `agent files` answers at once.
+Alembic is only loaded when there is something to do, so that `agent files` answers immediately.
 """
 
 from __future__ import annotations
@@ -59,9 +58,9 @@ def bring_up(
 
 
 def lay_missing_guards(engine: Engine) -> bool:
-    """Lay the guards again where one is missing; return whether there was anything to lay.
+    """Create the guards again where one is missing; return whether any was.
 
-    A PostgreSQL user that does not own the tables cannot lay them; `agent doctor` names those.
+    A PostgreSQL user that does not own the tables cannot create them; `agent doctor` names those.
     """
     with engines.opening(engine):
         with engine.connect() as connection:
@@ -87,7 +86,7 @@ def lay_missing_guards(engine: Engine) -> bool:
 
 
 def _upgrade(engine: Engine, found: str, folder: Path | None, progress: Progress) -> None:
-    """Migrate a database that has rows: keep it as it was, and tell how far it is."""
+    """Migrate a database that has rows: copy it first, and report progress."""
     titles = _list_steps(found)
     if not titles:  # a newer one, which is refused without a copy
         _migrate(engine)
@@ -197,7 +196,7 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
 
 
 def configuration() -> Config:
-    """Say where Alembic finds the migrations: inside this package."""
+    """Return Alembic's configuration with the migrations of this package."""
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()

@@ -1,4 +1,4 @@
-"""Seals: acts of the audit log that hold a hash over what many results were filed with.
+"""Seals: acts of the audit log with a hash over what many results were filed with.
 
 A seal names the rows that it covers, since several agents end their transactions in any sequence.
 """

@@ -1,7 +1,6 @@
-"""Remember which settings were in force when: an audit asks what an answer was judged by.
+"""History of active settings: an audit needs the settings behind a result.
 
-In:  the settings as an agent starts. Out: a row in the trail if anything differs from its last
-start. Next: whoever audits. Addresses that may hold a password are written as a fingerprint.
+Addresses that may contain a password are written as a fingerprint.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SECRET = ("store.url", "notify.urls")
 def note(
     session: Session, whose: Whose, settings: Mapping[str, Any], *, at: datetime
 ) -> dict[str, tuple[Any, Any]]:
-    """Write down what changed since this agent's last start; nothing if nothing did.
+    """Record what changed since this agent's last start; nothing if nothing did.
 
     Args:
         session: Open for writing.

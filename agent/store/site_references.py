@@ -1,7 +1,7 @@
 """Triggers that refuse a row which names a row of another site, on SQLite and PostgreSQL alike.
 
-A foreign key knows a number and no site, so a number that came from outside would tie the two
-together. Laid and removed like the guards on evidence.
+A foreign key contains a number and no site, so a number from outside would connect the two sites.
+They are created and removed like the guards on evidence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ACROSS = frozenset({("login", "account_id")})
 
 
 def lay(connection: Connection) -> None:
-    """Lay every trigger whose tables are there."""
+    """Create the triggers of all existing tables."""
     remove(connection)
     for statement in _statements(connection):
         connection.exec_driver_sql(statement)

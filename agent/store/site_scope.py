@@ -55,7 +55,7 @@ _flushing: ContextVar[bool] = ContextVar("flushing", default=False)
 
 
 class ForeignSite(AgentError):  # noqa: N818 - it is a fault of the program, read aloud
-    """A statement or a row does not keep to its site; nothing was read or written."""
+    """A statement or a row leaves its site; nothing was read or written."""
 
 
 class unindexed(FunctionElement[int]):  # noqa: N801 - spelt as SQL functions are
@@ -101,7 +101,7 @@ class SiteSession(Session):
     """A session whose statements and rows are those of the engine's site."""
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
-        """Write what was changed; the guard lets through what `_check_rows` has seen."""
+        """Write changes; the guard accepts rows that `_check_rows` has checked."""
         token = _flushing.set(True)
         try:
             super().flush(objects)
@@ -242,7 +242,7 @@ def _guard(
     context: Any,
     _many: object,
 ) -> None:
-    """Refuse a statement that does not keep to the site of its connection."""
+    """Refuse a statement that leaves the site of its connection."""
     compiled = context.compiled if context is not None else None
     reached, left_open = find_tables(compiled.string if compiled is not None else statement)
     if not reached:

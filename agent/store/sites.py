@@ -1,6 +1,6 @@
-"""Questions about all sites of a database: the one way past the site, and it writes nothing.
+"""Queries over all sites of a database: the one way past the site, and read-only.
 
-Everything else in this room is bound to one site, see `site_scope`.
+Everything else in this package is bound to one site, see `site_scope`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SiteSeen:
-    """One site.
+    """State of a site.
 
     Args:
-        name: Of the site. newest: facts of its newest reported night, None where there is none.
-        waiting: Micrographs that wait for a person now. waits_since: the oldest one's time.
+        name: Of the site.
+        newest: Facts of its newest reported night, or None.
+        waiting: Number of micrographs that wait for review now.
+        waits_since: Time of the oldest one, aware UTC, or None.
         offline: Names of its sources that cannot be reached.
-        seen_at: When the last of its agents was heard of.
+        seen_at: Last heartbeat of its agents, aware UTC, or None.
     """
 
     name: str
@@ -47,7 +49,7 @@ class SiteSeen:
 
 
 class AllSites:
-    """Every question about all sites of a database; the engine refuses to write.
+    """Repository of all sites of a database; the engine refuses to write.
 
     Args:
         engine: At this program's schema.
@@ -57,7 +59,7 @@ class AllSites:
         self._engine = bind(engine, EVERY_SITE)
 
     def sites(self) -> list[SiteSeen]:
-        """Return how each site stands, by its name."""
+        """Return the state of each site, by its name."""
         with reading(self._engine) as session:
             rows = session.exec(select(SiteRow).order_by(col(SiteRow.name))).all()
             return [_seen(session, row) for row in rows]
@@ -102,5 +104,5 @@ def _seen(session: Session, site: SiteRow) -> SiteSeen:
 
 
 def name_of(session: Session, whose: Whose) -> str:
-    """Return the name of the site that asks."""
+    """Return the name of this site."""
     return session.exec(select(SiteRow.name).where(SiteRow.id == whose.site_id)).one()

@@ -1,7 +1,4 @@
-"""Know the sites, the agents and their export folders, and how each was last seen.
-
-In:  what the watch and the service report. Out: `SourceHealth`, `AgentSeen`. Next: `agent status`.
-"""
+"""Sites, agents and watched folders, with the last known state of each."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """On whose behalf the store is asked: the rows of this site and this agent."""
+    """Identity of a store: its site and its agent."""
 
     site_id: int
     agent_id: int
@@ -36,14 +33,18 @@ class Whose:
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """How a source was last seen.
+    """Last known state of a source.
 
     Args:
-        name: Of the source. folder: where it exports to. mode: how news is heard.
-        online: Whether its folder could be listed. offline_since: since when not.
-        last_scan_at: When it was last listed whole.
-        found_by_scan, found_by_event: How many files each way brought, ever.
-        problem: One sentence, "" if all is well.
+        name: Of the source.
+        folder: Folder with the exported files.
+        mode: How changes are detected.
+        online: The folder could be listed.
+        offline_since: Aware UTC, or None.
+        last_scan_at: Time of the last complete listing, aware UTC, or None.
+        found_by_scan: Number of files from listings, in total.
+        found_by_event: Number of files from events, in total.
+        problem: One sentence, "" if there is none.
     """
 
     name: str
@@ -59,7 +60,7 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class AgentSeen:
-    """When an agent was last heard of, and what it said of itself."""
+    """An agent, the time of its last heartbeat and the facts it sent."""
 
     site: str
     name: str
@@ -104,7 +105,7 @@ def shared(session: Session, whose: Whose) -> frozenset[str]:
 
 
 def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None:
-    """Write down what a site shares with others that share it too."""
+    """Record what a site shares with others that share it too."""
     row = session.get_one(SiteRow, whose.site_id)
     row.shares_accounts, row.shares_bundles = "accounts" in shares, "bundles" in shares
     session.add(row)
@@ -141,7 +142,7 @@ OUTAGE = "outage"
 
 
 def seen(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
-    """Write down how each source was last seen; one that is back leaves a record of its outage."""
+    """Record how each source was last seen; one that is back leaves a record of its outage."""
     for said in health:
         source_id(session, whose, said.name, said.folder)
         row = _source(session, whose, said.name)
@@ -164,7 +165,7 @@ def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHe
 
 
 def health(session: Session, whose: Whose) -> list[SourceHealth]:
-    """Say how each source of this site was last seen."""
+    """Return the last known state of each source of this site."""
     asked = select(SourceRow).where(SourceRow.site_id == whose.site_id).order_by(SourceRow.name)
     return [
         SourceHealth(
@@ -183,7 +184,7 @@ def health(session: Session, whose: Whose) -> list[SourceHealth]:
 
 
 def started(session: Session, whose: Whose, *, at: datetime) -> None:
-    """Write down that this agent started."""
+    """Record that this agent started."""
     row = session.get_one(AgentRow, whose.agent_id)
     row.started_at = row.seen_at = at
     row.first_started_at = row.first_started_at or at
@@ -191,7 +192,7 @@ def started(session: Session, whose: Whose, *, at: datetime) -> None:
 
 
 def heartbeat(session: Session, whose: Whose, facts: Mapping[str, Any], *, at: datetime) -> None:
-    """Write down that this agent lives, and what it says of itself."""
+    """Record that this agent is running, and the facts it sends."""
     row = session.get_one(AgentRow, whose.agent_id)
     row.seen_at, row.facts = at, dict(facts)
     session.add(row)

@@ -1,9 +1,8 @@
-"""Gather fields into preparations of specimens of orders, each into exactly one or into none.
+"""Assign fields to preparations of specimens of orders, each to exactly one or to none.
 
-In:  a micrograph's row and what it says of itself. Out: rows of `order`, `specimen`, `preparation`.
-Next: `orders`, which asks. Nothing is guessed: a field without order and specimen, or one that
-claims two, belongs to none and says why. A specimen is judged by one bundle, whoever judges: its
-first field writes the bundle's name, in the transaction of the result itself.
+Nothing is guessed: a field without order and specimen, or one that claims two, belongs to none and
+stores the reason. A specimen is judged by one bundle: its first field writes the bundle's name, in
+the transaction of the result itself.
 """
 
 from __future__ import annotations
@@ -51,14 +50,14 @@ class OtherBundle(AgentError):  # noqa: N818 - a finding, said in the message
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What an order says of one of its specimens.
+    """Requirements of an order for one of its specimens.
 
     Args:
-        bundle: That judges the specimen, or None where nothing has judged it yet.
+        bundle: The bundle that judges the specimen, or None where nothing has judged it yet.
         told: Heat, batch, material, etchant, product, customer, specification; only what is known.
-        subtypes: What was ordered, () where the order does not say.
-        urgent: It goes first.
-        day: When the order was first heard of, aware UTC, or None.
+        subtypes: Ordered subtypes, () where the order names none.
+        urgent: The order is processed first.
+        day: Time of the order's first record, aware UTC, or None.
     """
 
     bundle: str | None
@@ -115,7 +114,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
 
 
 def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
-    """Return an order by any spelling of its number; its own spelling goes first."""
+    """Return an order by any spelling of its number; an exact match takes precedence."""
     own = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
     if row := session.exec(own).first():
         return row
@@ -128,7 +127,7 @@ def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
 def specimen_row(
     session: Session, whose: Whose, order: OrderRow, name: str, *, at: datetime
 ) -> SpecimenRow:
-    """Find or make a specimen, and hold it until the transaction ends."""
+    """Find or create a specimen, and lock it until the transaction ends."""
     name = find_specimen_name(session, whose, order, name) or name
     asked = (
         select(SpecimenRow)
@@ -152,13 +151,13 @@ def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: st
 
 
 def preparations(session: Session, specimen_id: int) -> list[PreparationRow]:
-    """Say a specimen's preparations, the latest last: by number, then as they came."""
+    """Return a specimen's preparations, the latest last: by number, then by time."""
     asked = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
     return sorted(session.exec(asked), key=lambda row: (number_of(row.name), row.id or 0))
 
 
 def number_of(name: str) -> int:
-    """Say the number in a preparation's name, 0 where there is none."""
+    """Return the number in a preparation's name, 0 where there is none."""
     found = re.findall(r"\d+", name)
     return int(found[-1]) if found else 0
 
@@ -187,20 +186,20 @@ def preparation_row(
 def attach(
     session: Session, whose: Whose, row: MicrographRow, bundle: str, *, at: datetime
 ) -> OrderRow | None:
-    """Give a field its place, or leave it unassigned with the reason.
+    """Assign a field to its specimen, or leave it unassigned with the reason.
 
     Args:
         session: Open for writing.
         whose: The site.
-        row: The micrograph; `unassigned` already says so where it claims two specimens.
-        bundle: That answered, "" where there was none.
+        row: The micrograph; `unassigned` already has the reason where it claims two specimens.
+        bundle: The bundle that judged it, "" where there was none.
         at: Now.
 
     Returns:
         Its order, or None where it has none.
 
     Raises:
-        OtherBundle: The specimen is judged by another one; the transaction must be given up.
+        OtherBundle: The specimen is judged by another one; the transaction must be rolled back.
     """
     row.unassigned = row.unassigned or _lacking(row)
     if row.unassigned:
@@ -223,7 +222,7 @@ def attach(
 
 
 def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
-    """Write down which bundle judges a specimen. Raises `OtherBundle` if another one does."""
+    """Record which bundle judges a specimen. Raises `OtherBundle` if another one does."""
     if not bundle or specimen.bundle == bundle:
         return
     if specimen.bundle:
@@ -240,7 +239,7 @@ def _lacking(row: MicrographRow) -> str:
 
 
 def _travel(session: Session, row: MicrographRow, order: OrderRow, specimen: SpecimenRow) -> None:
-    """Let the order's data fill what the field does not say, and the field's the specimen's."""
+    """Fill missing process data of the field from its order, and of the specimen from the field."""
     told = told_by(order)
     for name in FROM_ORDER:
         if not getattr(row, name) and told.get(name):
@@ -252,7 +251,7 @@ def _travel(session: Session, row: MicrographRow, order: OrderRow, specimen: Spe
 
 
 def told_by(order: OrderRow) -> dict[str, str]:
-    """Say what an order tells, column → value, only what is known."""
+    """Return the process data of an order, column → value, only what is known."""
     own = {"material": order.material, "product": order.product, "customer": order.customer}
     known = {key: str(order.facts.get(key) or "") for key in (*FROM_ORDER, "specification")}
     return {key: value for key, value in (known | own).items() if value}
@@ -262,7 +261,7 @@ def told_by(order: OrderRow) -> dict[str, str]:
 
 
 def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordered:
-    """Say what an order says of a specimen, without writing anything."""
+    """Return the requirements for a specimen, without writing anything."""
     order = find_order(session, whose, number)
     if order is None:
         return Ordered(None, {}, (), urgent=False, day=None)
@@ -282,7 +281,7 @@ def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordere
 def reserve(
     session: Session, whose: Whose, number: str, specimen: str, bundle: str, *, at: datetime
 ) -> str:
-    """Say which bundle judges a specimen; one that nothing judges yet is given to `bundle`."""
+    """Return the bundle that judges a specimen; `bundle` is assigned if there is none yet."""
     order = order_row(session, whose, number, at=at)
     row = specimen_row(session, whose, order, specimen, at=at)
     if row.bundle:
@@ -293,7 +292,7 @@ def reserve(
 
 
 def is_urgent(session: Session, site_id: int, number: str) -> bool:
-    """Say whether an order goes first."""
+    """Return whether an order is urgent."""
     if not number:
         return False
     asked = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)

@@ -1,4 +1,4 @@
-"""Statements and their files against their hashes, the one before each, and the audit log."""
+"""Compare statements and their files with their hashes, the one before each, and the audit log."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _faults(
 
 
 def _file_faults(session: Session) -> Iterator[str]:
-    """Yield the rows of files that the audit log holds otherwise, or that are gone."""
+    """Yield the rows of files that differ from the audit log, or that are missing."""
     left = {
         (entry.facts.get("statement"), entry.facts.get("kind")): entry
         for entry in audit_log.entries(session, act=FILED)

@@ -1,7 +1,7 @@
-"""Statements of orders: what was said, frozen when it changed, under the hash of its own text.
+"""Statements of conformity, frozen at each change of an order, each under the hash of its own text.
 
 A statement is appended with its row of the audit log in one transaction and is never changed or
-deleted. Each names the hash of the one before it, so that none can be left out unseen.
+deleted. Each names the hash of the one before it, so that a missing one is detected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def to_canonical(document: Mapping[str, Any]) -> str:
     """Return a document as the text that is hashed: keys sorted, no spaces, no NaN.
 
     Raises:
-        ValueError: It holds a number that JSON does not have.
+        ValueError: It contains a number that JSON does not have.
     """
     return json.dumps(
         document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
@@ -56,10 +56,10 @@ class NewStatement:
         order: Number of the order.
         number: Of the statement, from 1 per order.
         previous: Hash of the one before it, "" for the first.
-        conformity: The word of the order.
-        state: Hash of what it states.
+        conformity: Conformity of the order.
+        state: Hash of the stated facts.
         final: It or an earlier one conforms or does not.
-        document: All of it.
+        document: The whole document.
     """
 
     order: str
@@ -100,11 +100,11 @@ class StatementFile:
 
 
 class Statements:
-    """Every question and act about statements; each method is one transaction.
+    """Repository of statements; each method is one transaction.
 
     Args:
         engine: At this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -157,7 +157,7 @@ class Statements:
             return session.exec(newest).one() or 0
 
     def find_at(self, number: str, at: datetime) -> FrozenStatement | None:
-        """Return what held of an order at a time: the last statement made until then, or None."""
+        """Return the statement valid at a time: the last one made until then, or None."""
         made = [one for one in self.all(number) if one.at <= at]
         return made[-1] if made else None
 
@@ -189,7 +189,7 @@ class Statements:
         """Freeze a statement together with its row of the audit log.
 
         Returns:
-            Its hash, "" where another agent froze one of the order just before.
+            Its hash, "" where another agent froze a statement of the order just before.
         """
         text = to_canonical(new.document)
         sha256 = recompute(text)
@@ -273,7 +273,7 @@ class Statements:
         yield from rows
 
     def add_files(self, statement: FrozenStatement, files: Sequence[StatementFile]) -> bool:
-        """Write down the files that were made of a statement; False where another agent has."""
+        """Record the files that were made of a statement; False where another agent has."""
         with writing(self._engine) as session:
             audit_log.lock(session)
             known = select(StatementFileRow.id).where(StatementFileRow.statement_id == statement.id)
@@ -321,7 +321,7 @@ class Statements:
             return list(audit_log.entries(session, after=number, where=wanted))
 
     def problems(self) -> list[str]:
-        """Hold every statement against its hash, the one before it and the audit log.
+        """Verify each statement against its hash, the one before it and the audit log.
 
         Returns:
             A sentence for each one that was changed, left out, added or is missing.

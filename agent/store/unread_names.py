@@ -1,6 +1,7 @@
-"""Keep what names files that nobody has read yet: the notes next to them, and later names.
+"""Names for files that are not read yet: from the notes next to them, and from later renames.
 
-A note is known only where the file's folder can be seen, so what it names is kept with the content.
+A note is visible only where the file's folder can be seen, so what it names is stored with the
+content.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ class WaitingFile:
 
 
 class UnreadNames:
-    """Every question and act about the names of unread files; each method is one transaction.
+    """Repository of the names of unread files; each method is one transaction.
 
     Args:
         engine: At this program's schema.
-        whose: The site and the agent that ask.
+        whose: The site and the agent that use it.
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
@@ -84,7 +85,7 @@ class UnreadNames:
             ]
 
     def note(self, named: Mapping[int, Mapping[str, str]]) -> None:
-        """Keep which orders notes name, content → order → specimen; what was kept stays."""
+        """Store the orders that notes name, content → order → specimen; existing ones remain."""
         with writing(self._engine) as session:
             wanted = select(ContentRow).where(col(ContentRow.id).in_(named.keys()))
             for content in session.exec(wanted.with_for_update()):
@@ -93,13 +94,13 @@ class UnreadNames:
 
 
 def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Return for contents that vanished unread under which later name each came again.
+    """Return the later name of each content that vanished unread and was listed again.
 
-    A rename keeps size and time of change. A name is later only where it was seen later; of several
-    contents of one size and time each later name stands for one.
+    A rename retains size and time of change. A name is later only where it was seen later; of
+    several contents of one size and time each later name matches one.
 
     Returns:
-        Content → source and later name below it; only those that came again.
+        Content → source and later name below it; only those that were listed again.
     """
     before, after, other = aliased(PathRow), aliased(PathRow), aliased(ContentRow)
     wanted = (

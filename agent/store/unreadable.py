@@ -1,7 +1,7 @@
 """Find values in a SQLite file that no program of ours wrote and none can read.
 
-SQLite keeps whatever it is given, a word in a column of times too. One such value would end every
-comparison of rows, so whoever plants it would hide what else was changed.
+SQLite accepts any value, a text in a column of times too. One such value would end every
+comparison of rows and so hide other changes.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ SHOWN = 60
 
 
 def find_unreadable(connection: Connection, site_id: int) -> Iterator[str]:
-    """Yield a sentence for each value of a site that is not of its column's kind.
+    """Yield a sentence for each value of a site that is not of its column's type.
 
-    PostgreSQL sees to the kinds by itself; only JSON that is kept as text is read there.
+    PostgreSQL enforces the types itself; only JSON that is stored as text is read there.
     """
     if connection.dialect.name == "sqlite":
         yield from _of_another_kind(connection, site_id)

@@ -1,7 +1,6 @@
-"""Report how an upgrade of the schema goes, and keep the database as it was before.
+"""Report the progress of a schema upgrade, and copy the database before it.
 
-A large database takes minutes: whoever waits, a person or a service manager, hears every few
-seconds that it goes on.
+A large database takes minutes: an operator or a service manager gets progress every few seconds.
 """
 
 from __future__ import annotations
@@ -32,19 +31,20 @@ LEAST_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """How far an upgrade is.
+    """Progress of an upgrade.
 
     Attributes:
-        place: Of the database, without its password.
-        before: Its schema. after: the one that it gets.
-        step: Which migration runs, from 1; 0 before the first one.
-        steps: How many there are.
-        title: What runs.
+        place: Address of the database, without its password.
+        before: Its schema.
+        after: The target schema.
+        step: Number of the running migration, from 1; 0 before the first one.
+        steps: Number of migrations.
+        title: Of the running migration.
         rows: In the database.
-        estimate_s: How long all of it takes, from the rows.
-        elapsed_s: How long it has taken.
-        kept: Where the database is as it was, None where none was kept.
-        note: Why none was kept, "" where one was.
+        estimate_s: Estimated total time from the rows, in seconds.
+        elapsed_s: Time since the start, in seconds.
+        kept: Path of the copy, or None.
+        note: Why there is no copy, "" where there is one.
         is_done: It is over.
     """
 
@@ -63,7 +63,7 @@ class Upgrade:
 
     @property
     def sentence(self) -> str:
-        """Where it is, for the operator."""
+        """Progress as a sentence for the operator."""
         if self.is_done:
             kept = f"as it was: {self.kept}" if self.kept else self.note
             return f"the database has schema {self.after} now, after {self.elapsed_s:.0f} s; {kept}"
@@ -104,7 +104,7 @@ class Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def change(self, upgrade: Upgrade) -> None:
-        """Go on to another state and tell the listener."""
+        """Set another state and call the listener."""
         self.now = upgrade
         self.tell()
 
@@ -143,8 +143,8 @@ def keep_before(
     Args:
         engine: The database.
         before: Its schema.
-        after: The one that it gets; the copy is named by it.
-        folder: The data folder, where the dump of a PostgreSQL is kept.
+        after: The target schema; it is part of the copy's name.
+        folder: The data folder, for the dump of a PostgreSQL.
 
     Returns:
         The copy, and "" or why there is none.
@@ -190,14 +190,14 @@ def _keep_file(file: Path, after: str) -> Path:
 
 
 def _require_room(file: Path) -> None:
-    """Raise where the copy and the log of the upgrade have no room."""
+    """Raise if there is no disk space for the copy and the log of the upgrade."""
     needed, free = 2 * file.stat().st_size, shutil.disk_usage(file.parent).free
     if free < needed:
         raise OSError(28, f"{free / 1e6:.0f} MB are free, {needed / 1e6:.0f} MB are needed")
 
 
 def _head(file: Path) -> tuple[object, ...]:
-    """Return what two copies of one state have in common: schema, and the end of the trail."""
+    """Return what two copies of one state have in common: schema, and the end of the audit log."""
     try:
         with closing(sqlite3.connect(f"file:{file.as_posix()}?mode=ro", uri=True)) as held:
             (schema,) = held.execute("SELECT version_num FROM alembic_version").fetchone()

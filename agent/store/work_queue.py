@@ -1,8 +1,7 @@
-"""Give contents into a worker's hands, and write down how each attempt ended.
+"""Work queue: claims of content by workers, with leases, and the outcome of each attempt.
 
-In:  a worker's question and its answers. Out: `Claim`s. Next: `results`, in the transaction that
-says `done`. The attempt is counted before it starts; faults of share, disk or database are not
-held against the file.
+The attempt is counted before it starts; failures of share, disk or database do not count against
+the file.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ def claim(
     lease_s: float,
     only: Sequence[str] | None = None,
 ) -> list[Claim]:
-    """Take up to `n` contents that are due into this worker's hands; each attempt is counted.
+    """Claim up to `n` due contents for this worker; each attempt is counted.
 
-    A content whose lease ran out is taken from whoever had it. One that has cost several
-    leases is taken alone: if it is what kills the agent, no other file pays for it.
+    A content whose lease expired is taken over. One that has cost several leases is claimed alone:
+    if it crashes the agent, no other file is affected.
     """
     taken: list[Claim] = []
     while len(taken) < n:
@@ -111,9 +110,9 @@ def _due(
 def _with_the_newest(
     session: Session, rows: list[tuple[ContentRow, SourceRow]], asked: Any, count: int
 ) -> list[tuple[ContentRow, SourceRow]]:
-    """Put the newest of the backlog in the place of some.
+    """Replace some of the backlog's oldest files with its newest.
 
-    What came last may be a fresh file that fell among thousands, and somebody waits for it.
+    The newest may be a fresh file that was listed among thousands, and a reviewer waits for it.
     """
     newest = (
         asked.where(ContentRow.lane == int(Lane.BACKLOG))
@@ -126,7 +125,7 @@ def _with_the_newest(
 
 
 def _interrupted(content: ContentRow, *, at: datetime) -> None:
-    """Queue a content again that somebody had in hand when he died, sooner or later or never."""
+    """Queue a content again whose worker died: now, later or never."""
     content.interrupted += 1
     beyond = content.interrupted - DEATHS_AT_ONCE
     sentence = f"it was in hand each of the {content.interrupted} times the agent died"
@@ -188,7 +187,7 @@ def _claim(
 
 
 def held(session: Session, claim: Claim) -> ContentRow | None:
-    """Find the claimed content if the claim still holds; None if another worker has it."""
+    """Return the claimed content if the claim is still valid; None if another worker has it."""
     asked = select(ContentRow).where(ContentRow.id == claim.content_id).with_for_update()
     content = session.exec(asked).first()
     if content is None or content.state != State.PROCESSING or content.claims != claim.token:
@@ -197,7 +196,7 @@ def held(session: Session, claim: Claim) -> ContentRow | None:
 
 
 def renew(session: Session, claims: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
-    """Lengthen the leases of claims that still hold."""
+    """Extend the leases of claims that are still valid."""
     for one in claims:
         if content := held(session, one):
             content.due_at = at + timedelta(seconds=lease_s)
@@ -205,7 +204,7 @@ def renew(session: Session, claims: Iterable[Claim], *, at: datetime, lease_s: f
 
 
 def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
-    """Queue again what this agent had in hand when it died; only it may call this, at its start."""
+    """Queue again what this agent was processing when it died; call it at its start only."""
     asked = select(ContentRow).where(
         ContentRow.state == State.PROCESSING, ContentRow.agent_id == whose.agent_id
     )
@@ -219,7 +218,7 @@ def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
 
 
 def hasten(session: Session, whose: Whose, source: str) -> None:
-    """Let a source's waiting files go at once: what they waited for is over."""
+    """Make the waiting files of a source due now: the reason for waiting is over."""
     asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
     session.execute(
         update(ContentRow)
@@ -234,12 +233,12 @@ def hasten(session: Session, whose: Whose, source: str) -> None:
 
 
 def set_back(session: Session, whose: Whose, by: timedelta, *, at: datetime) -> None:
-    """Follow a clock that was set back, so that what this agent put off is not put off longer.
+    """Shift due times after the clock was set back, so that no wait of this agent becomes longer.
 
     Args:
         session: Open for writing.
         whose: The agent.
-        by: How far it was set back; 0 where nobody knows, after a start.
+        by: How far it was set back; 0 where unknown, after a start.
         at: Now, by the new time.
     """
     latest = at + RETRY_AFTER[-1]  # what is due later than the longest pause, another clock said
@@ -262,7 +261,7 @@ def done(content: ContentRow, *, at: datetime) -> None:
 def set_aside(
     session: Session, claim: Claim, code: str, sentence: str, *, at: datetime, sha256: str | None
 ) -> bool:
-    """Write down that this content is no use, and why. Gives back whether the claim held."""
+    """Record that this content cannot be used, and why; return whether the claim was valid."""
     content = held(session, claim)
     if content is None:
         return False
@@ -285,11 +284,11 @@ def _read_again(content: ContentRow, code: str, *, at: datetime) -> None:
 
 
 def fail(session: Session, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
-    """Write down an unexpected crash of this file.
+    """Record an unexpected error with this file.
 
     Returns:
         When it is tried again; None if that was the last time (it is set aside as `crashed`),
-        or if the claim no longer held.
+        or if the claim was no longer valid.
     """
     content = held(session, claim)
     if content is None:
@@ -305,7 +304,7 @@ def fail(session: Session, claim: Claim, sentence: str, *, at: datetime) -> date
 
 
 def release(session: Session, claim: Claim, sentence: str | None, *, retry_at: datetime) -> bool:
-    """Give a claim back: share, disk or database was at fault, so the attempt does not count."""
+    """Release a claim: share, disk or database failed, so the attempt does not count."""
     content = held(session, claim)
     if content is None:
         return False
@@ -322,13 +321,13 @@ def release(session: Session, claim: Claim, sentence: str | None, *, retry_at: d
 def miss(
     session: Session, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime
 ) -> bool | None:
-    """Write down that the file was not there when it was to be read.
+    """Record that the file was missing when it was to be read.
 
-    It vanished where a listing has missed its name too, or no listing ever looks for it. Else it is
-    asked for again: a share may not show a file for a moment, and the next listing decides.
+    It vanished where a listing has missed its name too, or no listing ever checks it. Else it is
+    queued again: a share may not show a file for a moment, and the next listing decides.
 
     Returns:
-        Whether it vanished; None where the claim no longer held.
+        Whether it vanished; None where the claim was no longer valid.
     """
     content = held(session, claim)
     if content is None:
