@@ -107,12 +107,12 @@ class Accounts:
         with writing(self._engine) as session:
             if self._find(session, name) is not None:
                 raise WrongUse(f"there is an account {name!r} already; take another name.")
-            if like := _look_alike(session, name):
+            if like := _find_look_alike(session, name):
                 raise WrongUse(
                     f"there is an account {like!r}, which reads like {name!r}; take another name."
                 )
             session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
-            self._tell(session, "account.added", name, by=by, at=at, kind=kind, role=role)
+            self._remember(session, "account.added", name, by=by, at=at, kind=kind, role=role)
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
         """Change the role of an account. Raises `WrongUse` if there is none of this name."""
@@ -120,7 +120,7 @@ class Accounts:
             row = self._own(session, name)
             row.role = role
             _log_out(session, row, at=at)
-            self._tell(session, "account.role_changed", name, by=by, at=at, role=role)
+            self._remember(session, "account.role_changed", name, by=by, at=at, role=role)
 
     def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
         """Change a password or token and unlock the account. Raises `WrongUse` if there is none."""
@@ -128,7 +128,7 @@ class Accounts:
             row = self._own(session, name)
             row.hashed, row.failures, row.locked_until = hashed, 0, None
             _log_out(session, row, at=at)
-            self._tell(session, "account.secret_changed", name, by=by, at=at)
+            self._remember(session, "account.secret_changed", name, by=by, at=at)
 
     def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
         """Disable or enable an account. Raises `WrongUse` if there is none of this name."""
@@ -137,7 +137,7 @@ class Accounts:
             row.disabled_at = at if disabled else None
             _log_out(session, row, at=at)
             act = "account.disabled" if disabled else "account.enabled"
-            self._tell(session, act, name, by=by, at=at)
+            self._remember(session, act, name, by=by, at=at)
 
     def every(self) -> list[Account]:
         """List all accounts by name, with those that other sites share."""
@@ -159,10 +159,10 @@ class Accounts:
     def program(self, hashed: str) -> Account | None:
         """Find the program whose token has this hash."""
         with reading(self._engine) as session:
-            asked = select(AccountRow).where(
+            query = select(AccountRow).where(
                 AccountRow.kind == "program", AccountRow.hashed == hashed
             )
-            row = session.exec(asked).first()
+            row = session.exec(query).first()
             return _account(row) if row else None
 
     def are_there(self) -> bool:
@@ -172,7 +172,7 @@ class Accounts:
                 return True
             return session.get_one(SiteRow, self._whose.site_id).needs_accounts
 
-    # --- coming in and going ---
+    # --- log-in sessions ---
 
     def begin_try(self, name: str, *, browser: str, at: datetime) -> Try:
         """Count a password before it is checked, so that parallel attempts are counted too.
@@ -201,12 +201,12 @@ class Accounts:
     def failed(self, name: str, *, at: datetime) -> None:
         """Record that a password was wrong; `begin_try` has counted it."""
         with writing(self._engine) as session:
-            self._tell(session, "login.failed", "web", by=name, at=at)
+            self._remember(session, "login.failed", "web", by=name, at=at)
 
     def succeeded(self, name: str) -> None:
         """Record that a password was right: those before it count no longer."""
         with writing(self._engine) as session:
-            row = self._existing(session, name)
+            row = self._get_existing(session, name)
             row.failures, row.locked_until = 0, None
 
     def begin(self, name: str, *, cookie: str, at: datetime) -> None:
@@ -216,53 +216,53 @@ class Accounts:
             WrongUse: There is no account of this name.
         """
         with writing(self._engine) as session:
-            row = self._existing(session, name)
+            row = self._get_existing(session, name)
             row.failures, row.locked_until = 0, None
             session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
-            self._tell(session, "login.began", "web", by=name, at=at)
+            self._remember(session, "login.began", "web", by=name, at=at)
 
     def end(self, cookie: str, *, at: datetime) -> None:
         """End a login; ending one that is over is no fault."""
         with writing(self._engine) as session:
-            asked = select(LoginRow, AccountRow.name).join(AccountRow)
-            found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
-            if found is None or found[0].ended_at is not None:
+            query = select(LoginRow, AccountRow.name).join(AccountRow)
+            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            if row is None or row[0].ended_at is not None:
                 return
-            found[0].ended_at = at
-            self._tell(session, "login.ended", "web", by=found[1], at=at)
+            row[0].ended_at = at
+            self._remember(session, "login.ended", "web", by=row[1], at=at)
 
     def logged_in(self, cookie: str) -> Login | None:
         """Return the log-in session of the cookie with this hash, or None."""
         with reading(self._engine) as session:
-            asked = select(LoginRow, AccountRow).join(AccountRow)
-            found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
-            if found is None or found[0].ended_at is not None or _is_over(*found):
+            query = select(LoginRow, AccountRow).join(AccountRow)
+            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            if row is None or row[0].ended_at is not None or _is_over(*row):
                 return None
-            return Login(_account(found[1]), found[0].began_at, found[0].seen_at)
+            return Login(_account(row[1]), row[0].began_at, row[0].seen_at)
 
     def seen(self, cookie: str, *, at: datetime) -> None:
         """Record that a browser showed itself."""
         with writing(self._engine) as session:
             session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
 
-    # --- inside ---
+    # --- helpers ---
 
     def _find(self, session: Session, name: str, *, alone: bool = False) -> AccountRow | None:
-        asked = (
+        query = (
             select(AccountRow)
             .where(AccountRow.name == name)
             .order_by(col(AccountRow.site_id) != self._whose.site_id, col(AccountRow.id))
         )
-        return session.exec(asked.with_for_update() if alone else asked).first()
+        return session.exec(query.with_for_update() if alone else query).first()
 
-    def _existing(self, session: Session, name: str) -> AccountRow:
+    def _get_existing(self, session: Session, name: str) -> AccountRow:
         row = self._find(session, name)
         if row is None:
             raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
         return row
 
     def _own(self, session: Session, name: str) -> AccountRow:
-        row = self._existing(session, name)
+        row = self._get_existing(session, name)
         if row.site_id != self._whose.site_id:
             home = session.get_one(SiteRow, row.site_id).name
             raise WrongUse(
@@ -271,7 +271,7 @@ class Accounts:
             )
         return row
 
-    def _tell(
+    def _remember(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: str
     ) -> None:
         audit_log.append(
@@ -284,15 +284,15 @@ def _is_over(login: LoginRow, account: AccountRow) -> bool:
     return account.logins_since is not None and login.began_at < account.logins_since
 
 
-def _look_alike(session: Session, name: str) -> str | None:
+def _find_look_alike(session: Session, name: str) -> str | None:
     key = account_key(name)
     names = session.exec(select(AccountRow.name))
     return next((other for other in names if account_key(other) == key), None)
 
 
 def _was_logged_in(session: Session, row: AccountRow, cookie: str) -> bool:
-    asked = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
-    return session.exec(asked).first() is not None
+    query = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
+    return session.exec(query).first() is not None
 
 
 def _log_out(session: Session, row: AccountRow, *, at: datetime) -> None:

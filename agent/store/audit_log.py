@@ -158,14 +158,14 @@ def append(
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
     origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
-    held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
+    stored = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
         at=at,
         actor=actor,
         act=act,
         subject=subject,
-        facts=json.dumps(held, ensure_ascii=False, sort_keys=True, default=str),
+        facts=json.dumps(stored, ensure_ascii=False, sort_keys=True, default=str),
         previous_sha256=last or BEGINNING,
         sha256="",
     )
@@ -176,8 +176,15 @@ def append(
 
 
 def _hash(row: TrailRow) -> str:
-    said = [row.previous_sha256, row.site_id, _micros(row.at), row.actor, row.act, row.subject]
-    return hashlib.sha256(json.dumps([*said, row.facts]).encode()).hexdigest()
+    values = [
+        row.previous_sha256,
+        row.site_id,
+        _to_microseconds(row.at),
+        row.actor,
+        row.act,
+        row.subject,
+    ]
+    return hashlib.sha256(json.dumps([*values, row.facts]).encode()).hexdigest()
 
 
 def sha256_of(facts: object) -> str:
@@ -190,7 +197,7 @@ def sha256_of_text(text_: str) -> str:
     return hashlib.sha256(text_.encode()).hexdigest()
 
 
-def _micros(at: datetime) -> int:
+def _to_microseconds(at: datetime) -> int:
     # Whole microseconds: both databases keep those, and no spelling of a zone matters.
     return round(at.timestamp() * 1_000_000)
 
@@ -212,16 +219,16 @@ def entries(
         after: Select those with a larger number.
         where: Select those that match this condition.
     """
-    asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
+    query = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
-        asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
+        query = query.where(col(TrailRow.act).startswith(act, autoescape=True))
     if after:
-        asked = asked.where(col(TrailRow.id) > after)
+        query = query.where(col(TrailRow.id) > after)
     if where is not None:
-        asked = asked.where(where)
+        query = query.where(where)
     if subjects is not None:
-        asked = asked.where(col(TrailRow.subject).in_(subjects))
-    for row, site in session.exec(asked.execution_options(yield_per=500)):
+        query = query.where(col(TrailRow.subject).in_(subjects))
+    for row, site in session.exec(query.execution_options(yield_per=500)):
         yield TrailEntry(
             row.id or 0,
             row.at,
@@ -251,11 +258,11 @@ def first_sha256(session: Session) -> str:
 
 def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
     """Return number → hash of the acts of these numbers that are there."""
-    found: dict[int, str] = {}
-    for some in chunks(numbers):
-        wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(some))
-        found |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
-    return found
+    by_number: dict[int, str] = {}
+    for batch in chunks(numbers):
+        wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(batch))
+        by_number |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
+    return by_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,16 +280,16 @@ def find_ends(session: Session) -> tuple[int, int]:
 
     0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
     """
-    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
-    facts = session.exec(asked.limit(1)).first()
+    query = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
+    facts = session.exec(query.limit(1)).first()
     return int(json.loads(facts)["until"]) if facts else 0, last_number(session)
 
 
 def load_common(every: Session, until: int) -> Common:
     """Return what is common, in a session that reads all sites."""
     last, before = BEGINNING, {}
-    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
-    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
+    query = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
+    for number, sha256 in every.exec(query.order_by(col(TrailRow.id))) if until else ():
         before[number or 0] = last
         last = sha256
     newest = every.exec(select(func.max(TrailRow.id))).one() or 0
@@ -297,21 +304,21 @@ def problems(session: Session, common: Common, *, last: int) -> list[str]:
         common: What all sites have.
         last: The newest number ever assigned, read before `common`.
     """
-    found, before = [], common.head
-    asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
-    for row in session.exec(asked):
+    faults, before = [], common.head
+    query = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
+    for row in session.exec(query):
         if row.previous_sha256 != common.before.get(row.id or 0, before):
-            found.append(f"trail: a row is missing before number {row.id} ({row.act})")
+            faults.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
-            found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
+            faults.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
         if (row.id or 0) > common.until:
             before = row.sha256
     if last > common.newest:
-        found.append(
+        faults.append(
             f"trail: it ended with number {last}, and ends with number {common.newest} now: the "
             "acts after it were deleted"
         )
-    return found
+    return faults
 
 
 def clock_notes(session: Session) -> list[str]:
@@ -339,5 +346,5 @@ def last_number(session: Session) -> int:
     """Return the newest number that SQLite ever gave an act; PostgreSQL skips some, so 0."""
     if session.get_bind().dialect.name != "sqlite":
         return 0
-    asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
-    return int(session.execute(asked).scalar() or 0)
+    query = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
+    return int(session.execute(query).scalar() or 0)

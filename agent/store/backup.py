@@ -94,11 +94,11 @@ def _copy_sqlite(
             engine.connect() as connection,
             closing(sqlite3.connect(target)) as copied,
         ):
-            held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
-            held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
-            copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+            driver: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
+            driver.backup(copied, pages=PAGES_AT_ONCE, progress=said)
+            copied.execute("PRAGMA journal_mode = DELETE")  # one file, no log next to it
         return _count_copy(target)
-    except sqlite3.Error as error:  # the copy's own, such as a disk that is full
+    except sqlite3.Error as error:  # of the copy, such as a full disk
         raise BadStore(
             f"{target.parent}: the database cannot be copied there ({error})."
         ) from error
@@ -238,13 +238,13 @@ def sites_in(copied: Path) -> list[str]:
         BadStore: It cannot be read.
     """
     if copied.name == POSTGRESQL_COPY:
-        told = copied.with_suffix(".sites")
-        options = ("--data-only", "--table=site", f"--file={told}")
+        listing = copied.with_suffix(".sites")
+        options = ("--data-only", "--table=site", f"--file={listing}")
         _run("pg_restore", None, *options, str(copied))
-        return list(_names_in(told.read_text(encoding="utf-8").splitlines()))
+        return list(_iter_names(listing.read_text(encoding="utf-8").splitlines()))
     try:
-        with closing(sqlite3.connect(copied)) as held:
-            return [str(name) for (name,) in held.execute("SELECT name FROM site ORDER BY id")]
+        with closing(sqlite3.connect(copied)) as database:
+            return [str(name) for (name,) in database.execute("SELECT name FROM site ORDER BY id")]
     except sqlite3.DatabaseError as error:
         raise BadStore(f"the copy of the database cannot be read: {error}") from error
 
@@ -279,15 +279,16 @@ def _rows_of_trail(copied: Path, columns: list[str]) -> list[list[str]]:
         script = copied.with_suffix(".trail")
         options = ("--data-only", "--table=trail", f"--file={script}")
         _run("pg_restore", None, *options, str(copied))
-        return list(_copied_rows(script.read_text(encoding="utf-8").splitlines(), columns))
+        return list(_iter_copied_rows(script.read_text(encoding="utf-8").splitlines(), columns))
     try:
-        with closing(sqlite3.connect(copied)) as held:
-            return held.execute(f"SELECT {', '.join(columns)} FROM trail ORDER BY id").fetchall()  # noqa: S608 - names of ours
+        with closing(sqlite3.connect(copied)) as database:
+            query = f"SELECT {', '.join(columns)} FROM trail ORDER BY id"  # noqa: S608 - our names
+            return database.execute(query).fetchall()
     except sqlite3.DatabaseError as error:
         raise BadStore(f"the copy of the database cannot be read: {error}") from error
 
 
-def _copied_rows(script: list[str], columns: list[str]) -> Iterator[list[str]]:
+def _iter_copied_rows(script: list[str], columns: list[str]) -> Iterator[list[str]]:
     """Yield the rows of `COPY public.trail (id, at, …) FROM stdin;`, in the order of `columns`.
 
     Source:
@@ -309,11 +310,11 @@ _ESCAPED = re.compile(r"\\(.)")
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "N": ""}
 
 
-def _plain_letter(found: re.Match[str]) -> str:
-    return _LETTERS.get(found[1], found[1])
+def _plain_letter(match: re.Match[str]) -> str:
+    return _LETTERS.get(match[1], match[1])
 
 
-def _names_in(script: list[str]) -> Iterator[str]:
+def _iter_names(script: list[str]) -> Iterator[str]:
     """Yield the names in `COPY public.site (id, name, …) FROM stdin;` and the rows behind it."""
     place = None
     for line in script:
@@ -327,11 +328,11 @@ def _names_in(script: list[str]) -> Iterator[str]:
 
 
 def _list_dump(copied: Path) -> None:
-    found = shutil.which("pg_restore")
-    if found is None:
+    program = shutil.which("pg_restore")
+    if program is None:
         raise BadStore("pg_restore is not installed, so the back-up could not be tried.")
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
-        [found, "--list", str(copied)], capture_output=True, text=True, check=False
+        [program, "--list", str(copied)], capture_output=True, text=True, check=False
     )
     if ended.returncode or "TABLE DATA" not in ended.stdout:
         raise BadStore(f"the copy of the database cannot be read: {ended.stderr.strip()}")
@@ -341,8 +342,8 @@ def _examine(copied: Path) -> None:
     engine = engines.make_engine(f"sqlite:///{copied.as_posix()}")
     try:
         schema.bring_up(engine)  # a newer one is refused here, before anything is touched
-        if found := engines.problems(engine):
-            raise BadStore(f"the backup is damaged: {found[0]}")
+        if problems := engines.problems(engine):
+            raise BadStore(f"the backup is damaged: {problems[0]}")
     finally:
         engine.dispose()
     with closing(sqlite3.connect(copied)) as connection:
@@ -350,7 +351,7 @@ def _examine(copied: Path) -> None:
 
 
 def _swap(file: Path, copied: Path, aside: str) -> Path | None:
-    # At every moment one whole database lies there: a full disk or a kill costs the restore alone.
+    # At each moment there is one whole database: a full disk or a kill costs the restore alone.
     before = None
     part = file.with_name(f".{file.name}.part")
     try:
@@ -359,9 +360,9 @@ def _swap(file: Path, copied: Path, aside: str) -> Path | None:
             target.flush()
             os.fsync(target.fileno())
         if file.exists():
-            _fold_in(file)
+            _checkpoint_log(file)
             before = file.with_name(f"{file.name}.{aside}")
-            _keep_as(file, before)
+            _link(file, before)
         for end in ("-wal", "-shm"):
             file.with_name(file.name + end).unlink(missing_ok=True)
         part.replace(file)
@@ -372,20 +373,20 @@ def _swap(file: Path, copied: Path, aside: str) -> Path | None:
     return before
 
 
-def _keep_as(file: Path, before: Path) -> None:
+def _link(file: Path, before: Path) -> None:
     try:
         before.hardlink_to(file)
     except OSError:  # a file system without second names
         file.replace(before)
 
 
-def _fold_in(file: Path) -> None:
-    # What stands in the log beside the file belongs to it, and would be lost with a rename.
+def _checkpoint_log(file: Path) -> None:
+    # The log next to the file belongs to it, and would be lost with a rename.
     try:
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.DatabaseError:
-        return  # it is broken: that may be why somebody restores
+        return  # it is broken: that may be why it is being restored
 
 
 def _run(
@@ -394,13 +395,13 @@ def _run(
     *arguments: str,
     environment: Mapping[str, str] = NO_VARIABLES,
 ) -> None:
-    found = shutil.which(program)
-    if found is None:
+    executable = shutil.which(program)
+    if executable is None:
         raise BadStore(
             f"{program} is not installed; PostgreSQL is copied with its own programs "
             "(Debian: apt-get install postgresql-client)."
         )
-    command = [found, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
+    command = [executable, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
     password = (url.password or url.query.get("password")) if url else None
     password_of = {"PGPASSWORD": str(password)} if password else {}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 ROUND_ROBIN = "round_robin"
-"""Kind of the record that the report of a campaign leaves."""
+"""Kind of the record of a campaign's report."""
 CRITERIA = ("mean", "max", "unrecorded")
 
 
@@ -197,7 +197,7 @@ class Campaigns:
     def __init__(self, engine: Engine, whose: Whose) -> None:
         self._engine, self._whose = engine, whose
 
-    # --- setting up ---
+    # --- set-up ---
 
     def add(
         self,
@@ -246,16 +246,16 @@ class Campaigns:
             for rater in raters:
                 _seat(session, row, rater, at=at)
             facts = {"images": len(images), "raters": len(raters), "seed": seed}
-            self._tell(session, "campaign.planned", name, by=by, at=at, **facts)
+            self._remember(session, "campaign.planned", name, by=by, at=at, **facts)
 
     def invite(self, name: str, rater: NewRater, *, by: str, at: datetime) -> None:
         """Add a rater. Raises `WrongUse`: no such campaign, or it is closed."""
         with writing(self._engine) as session:
-            row = _existing(session, self._whose, name)
+            row = _get_existing(session, self._whose, name)
             if row.closed_at is not None:
                 raise WrongUse(f"campaign {name!r} is closed; nobody can be invited any more.")
             _seat(session, row, rater, at=at)
-            self._tell(session, "campaign.invited", name, by=by, at=at, rater=rater.pseudonym)
+            self._remember(session, "campaign.invited", name, by=by, at=at, rater=rater.pseudonym)
 
     def give_link(self, name: str, pseudonym: str, hashed: str, *, by: str, at: datetime) -> None:
         """Store the hash of a rater's link; an earlier link becomes invalid.
@@ -264,7 +264,7 @@ class Campaigns:
             WrongUse: There is no such campaign or rater.
         """
         with writing(self._engine) as session:
-            row = _existing(session, self._whose, name)
+            row = _get_existing(session, self._whose, name)
             rater = session.exec(
                 select(CampaignRaterRow).where(
                     CampaignRaterRow.campaign_id == row.id, CampaignRaterRow.pseudonym == pseudonym
@@ -273,7 +273,7 @@ class Campaigns:
             if rater is None:
                 raise WrongUse(f"campaign {name!r} has no rater {pseudonym!r}.")
             rater.hashed = hashed
-            self._tell(session, "campaign.link_given", name, by=by, at=at, rater=pseudonym)
+            self._remember(session, "campaign.link_given", name, by=by, at=at, rater=pseudonym)
 
     def open(self, name: str, *, by: str, at: datetime) -> None:
         """Open a campaign for ratings.
@@ -282,12 +282,12 @@ class Campaigns:
             WrongUse: No such campaign, or it was opened before.
         """
         with writing(self._engine) as session:
-            row = _existing(session, self._whose, name)
+            row = _get_existing(session, self._whose, name)
             if row.opened_at is not None:
                 state = "is closed" if row.closed_at is not None else "is open already"
                 raise WrongUse(f"campaign {name!r} {state}.")
             row.opened_at = at
-            self._tell(session, "campaign.opened", name, by=by, at=at)
+            self._remember(session, "campaign.opened", name, by=by, at=at)
 
     def close(self, name: str, *, by: str, at: datetime) -> None:
         """Close a campaign; the audit log gets a hash of all its ratings.
@@ -296,23 +296,23 @@ class Campaigns:
             WrongUse: No such campaign, or it is not open.
         """
         with writing(self._engine) as session:
-            row = _existing(session, self._whose, name)
+            row = _get_existing(session, self._whose, name)
             if row.opened_at is None or row.closed_at is not None:
                 raise WrongUse(f"campaign {name!r} is not open.")
             row.closed_at = at
             every = _ratings(session, row.id or 0)
             facts = {"ratings": len(every), "sha256": _hash(every)}
-            self._tell(session, "campaign.closed", name, by=by, at=at, **facts)
+            self._remember(session, "campaign.closed", name, by=by, at=at, **facts)
 
     def ask_again(self, name: str, public_ids: Sequence[str], *, by: str, at: datetime) -> None:
         """Add micrographs that raters disagree on to the review queue."""
         with writing(self._engine) as session:
-            _existing(session, self._whose, name)
+            _get_existing(session, self._whose, name)
             results.ask_again(session, self._whose, public_ids, Reason.DISAGREEMENT)
             facts = {"micrographs": list(public_ids)}
-            self._tell(session, "campaign.disputed", name, by=by, at=at, **facts)
+            self._remember(session, "campaign.disputed", name, by=by, at=at, **facts)
 
-    # --- rating ---
+    # --- ratings ---
 
     def rate(
         self, seat: Seat, number: int, said: Opinion, *, at: datetime, revision: int = 1
@@ -333,10 +333,13 @@ class Campaigns:
             WrongUse: The campaign is not open, has no such image, or does not allow a change.
         """
         with writing(self._engine) as session:
-            row = _existing(session, self._whose, seat.campaign.name)
+            row = _get_existing(session, self._whose, seat.campaign.name)
             if row.opened_at is None or row.closed_at is not None:
                 raise WrongUse(f"campaign {row.name!r} is not open; nothing was kept.")
-            image = next((one for one in seat.campaign.images if one.number == number), None)
+            image = next(
+                (candidate for candidate in seat.campaign.images if candidate.number == number),
+                None,
+            )
             if image is None or said.criterion not in CRITERIA:
                 raise WrongUse(f"campaign {row.name!r} has no such image or criterion.")
             session.exec(  # others who rate as this rater wait until we have
@@ -344,10 +347,10 @@ class Campaigns:
                 .where(CampaignRaterRow.id == seat.rater.id)
                 .with_for_update()
             ).one()
-            asked = select(func.max(RatingRow.revision)).where(
+            query = select(func.max(RatingRow.revision)).where(
                 RatingRow.rater_id == seat.rater.id, RatingRow.image_id == image.id
             )
-            newest = session.exec(asked).one() or 0
+            newest = session.exec(query).one() or 0
             if revision <= newest:
                 return False
             if newest and not row.may_go_back:
@@ -367,13 +370,13 @@ class Campaigns:
             )
             return True
 
-    # --- asking ---
+    # --- queries ---
 
     def all(self) -> list[Campaign]:
         """Return the campaigns of this site, newest first."""
-        asked = select(CampaignRow).where(CampaignRow.site_id == self._whose.site_id)
+        query = select(CampaignRow).where(CampaignRow.site_id == self._whose.site_id)
         with reading(self._engine) as session:
-            rows = session.exec(asked.order_by(col(CampaignRow.id).desc())).all()
+            rows = session.exec(query.order_by(col(CampaignRow.id).desc())).all()
             return [_campaign(session, row) for row in rows]
 
     def find(self, name: str) -> Campaign | None:
@@ -384,43 +387,43 @@ class Campaigns:
 
     def seat(self, *, hashed: str | None = None, name: str = "", account: str = "") -> Seat | None:
         """Find a rater by the hash of a link, or by campaign and account."""
-        asked = select(CampaignRaterRow, CampaignRow).join(CampaignRow)
-        asked = asked.where(CampaignRow.site_id == self._whose.site_id)
+        query = select(CampaignRaterRow, CampaignRow).join(CampaignRow)
+        query = query.where(CampaignRow.site_id == self._whose.site_id)
         if hashed is not None:
-            asked = asked.where(CampaignRaterRow.hashed == hashed)
+            query = query.where(CampaignRaterRow.hashed == hashed)
         elif name and account:
-            asked = asked.where(CampaignRow.name == name, CampaignRaterRow.account == account)
+            query = query.where(CampaignRow.name == name, CampaignRaterRow.account == account)
         else:
             return None
         with reading(self._engine) as session:
-            found = session.exec(asked).first()
-            if found is None:
+            row = session.exec(query).first()
+            if row is None:
                 return None
-            campaign = _campaign(session, found[1])
-            rater = next(one for one in campaign.raters if one.id == found[0].id)
-            said = _ratings(session, campaign.id, rater_id=rater.id)
-            return Seat(campaign, rater, {one.image: one for one in said})
+            campaign = _campaign(session, row[1])
+            rater = next(one for one in campaign.raters if one.id == row[0].id)
+            ratings = _ratings(session, campaign.id, rater_id=rater.id)
+            return Seat(campaign, rater, {one.image: one for one in ratings})
 
     def progress(self, name: str) -> dict[str, int]:
         """Return pseudonym → number of rated images; raters without a rating are left out."""
         with reading(self._engine) as session:
-            asked = (
+            query = (
                 select(CampaignRaterRow.pseudonym, func.count())
                 .join(RatingRow, col(RatingRow.rater_id) == col(CampaignRaterRow.id))
                 .where(
-                    CampaignRaterRow.campaign_id == _existing(session, self._whose, name).id,
+                    CampaignRaterRow.campaign_id == _get_existing(session, self._whose, name).id,
                     RatingRow.revision == 1,
                 )
                 .group_by(col(CampaignRaterRow.pseudonym))
             )
-            return dict(session.exec(asked).all())
+            return dict(session.exec(query).all())
 
     def ratings(self, name: str) -> list[Rating]:
         """Return the ratings of a campaign, oldest first; of one pair the last one counts."""
         with reading(self._engine) as session:
-            return _ratings(session, _existing(session, self._whose, name).id or 0)
+            return _ratings(session, _get_existing(session, self._whose, name).id or 0)
 
-    def _tell(
+    def _remember(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: object
     ) -> None:
         site = self._whose.site_id
@@ -428,11 +431,11 @@ class Campaigns:
 
 
 def _row(session: Session, whose: Whose, name: str) -> CampaignRow | None:
-    asked = select(CampaignRow).where(CampaignRow.site_id == whose.site_id)
-    return session.exec(asked.where(CampaignRow.name == name)).first()
+    query = select(CampaignRow).where(CampaignRow.site_id == whose.site_id)
+    return session.exec(query.where(CampaignRow.name == name)).first()
 
 
-def _existing(session: Session, whose: Whose, name: str) -> CampaignRow:
+def _get_existing(session: Session, whose: Whose, name: str) -> CampaignRow:
     row = _row(session, whose, name)
     if row is None:
         raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
@@ -496,7 +499,7 @@ def _campaign(session: Session, row: CampaignRow) -> Campaign:
 
 
 def _ratings(session: Session, campaign_id: int, *, rater_id: int | None = None) -> list[Rating]:
-    asked = (
+    query = (
         select(RatingRow, CampaignRaterRow.pseudonym, CampaignImageRow.number)
         .join(CampaignRaterRow, col(CampaignRaterRow.id) == col(RatingRow.rater_id))
         .join(CampaignImageRow, col(CampaignImageRow.id) == col(RatingRow.image_id))
@@ -504,7 +507,7 @@ def _ratings(session: Session, campaign_id: int, *, rater_id: int | None = None)
         .order_by(col(RatingRow.id))
     )
     if rater_id is not None:
-        asked = asked.where(RatingRow.rater_id == rater_id)
+        query = query.where(RatingRow.rater_id == rater_id)
     return [
         Rating(
             pseudonym,
@@ -513,13 +516,20 @@ def _ratings(session: Session, campaign_id: int, *, rater_id: int | None = None)
             row.revision,
             row.given_at,
         )
-        for row, pseudonym, number in session.exec(asked)
+        for row, pseudonym, number in session.exec(query)
     ]
 
 
 def _hash(every: Sequence[Rating]) -> str:
-    said = [
-        [one.rater, one.image, one.revision, one.said.subtype, one.said.size, one.said.criterion]
-        for one in every
+    values = [
+        [
+            rating.rater,
+            rating.image,
+            rating.revision,
+            rating.said.subtype,
+            rating.said.size,
+            rating.said.criterion,
+        ]
+        for rating in every
     ]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -33,8 +33,8 @@ def find_differences(session: Session, coverage: Mapping[str, CoverageRow]) -> I
         session: Open.
         coverage: Table → the first row whose values are in the audit log.
     """
-    yield from _claims(session, _before(coverage, "order_claim"))
-    yield from _pairs(session, _before(coverage, "same_place"))
+    yield from _compare_claims(session, _before(coverage, "order_claim"))
+    yield from _compare_pairs(session, _before(coverage, "same_place"))
 
 
 def _before(coverage: Mapping[str, CoverageRow], name: str) -> int:
@@ -45,7 +45,7 @@ def _before(coverage: Mapping[str, CoverageRow], name: str) -> int:
 # --- claims -------------------------------------------------------------------------------------
 
 
-def _claims(session: Session, before: int) -> Iterator[str]:
+def _compare_claims(session: Session, before: int) -> Iterator[str]:
     left = {entry.facts.get("claim"): entry for entry in audit_log.entries(session, act=CLAIMED)}
     settling = {
         (entry.subject, entry.actor, entry.at)
@@ -91,7 +91,7 @@ def _compare(
 # --- places -------------------------------------------------------------------------------------
 
 
-def _pairs(session: Session, before: int) -> Iterator[str]:
+def _compare_pairs(session: Session, before: int) -> Iterator[str]:
     left = {
         frozenset((entry.subject, str(entry.facts.get("other")))): entry
         for entry in audit_log.entries(session, act=FOUND)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 DATABASE_FILE = "martensight.db"
-BUSY_TIMEOUT_MS = 15_000  # then it is a fault, said and waited for, and a stop need not wait
+BUSY_TIMEOUT_MS = 15_000  # longer is reported as a fault, so that a stop need not wait
 CONNECT_TIMEOUT_S = 5
 NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs", "gfs2", "glusterfs"}
@@ -99,7 +99,7 @@ def _sqlite(address: URL) -> Engine:
     )
     event.listen(engine, "connect", _prepare_sqlite)
     # The event "begin" does the same, but with any event of the engine each connection looks all of
-    # them up anew, which is a sixth of the time of a small question.
+    # them up again, which is a sixth of the time of a small query.
     engine.dialect.do_begin = _begin_sqlite  # type: ignore[method-assign]
     engine.dialect.set_connection_execution_options = _note_writing  # type: ignore[method-assign]
     return engine
@@ -180,10 +180,10 @@ def network_kind(path: Path) -> str | None:
 def _mount_kind(path: Path, mounts: str) -> str:
     best, kind = 0, ""
     for line in mounts.splitlines():
-        _, point, found, *_ = line.split(" ")
+        _, point, mount, *_ = line.split(" ")
         point = point.replace("\\040", " ")
         if path.is_relative_to(point) and len(point) >= best:
-            best, kind = len(point), found
+            best, kind = len(point), mount
     return kind
 
 
@@ -217,7 +217,7 @@ def writing(engine: Engine) -> Iterator[Session]:
     Where it wrote an act into the audit log, `AFTER_ACT` of the engine is called afterwards.
     """
     with _faults(engine), SiteSession(engine, expire_on_commit=False) as session, session.begin():
-        # An option of this one connection: an engine of its own would look up all events anew.
+        # An option of this connection: a separate engine would look up all events again.
         session.connection(execution_options=WRITES)
         yield session
     if session.info.get(ACTED) and (listen := engine.get_execution_options().get(AFTER_ACT)):
@@ -304,12 +304,12 @@ def problems(engine: Engine, *, thorough: bool = False) -> list[str]:
                 session.execute(text("SELECT 1"))
                 return []
             check = "integrity_check" if thorough else "quick_check"
-            found = session.execute(text(f"PRAGMA {check}(20)")).scalars().all()
+            messages = session.execute(text(f"PRAGMA {check}(20)")).scalars().all()
             dangling = session.execute(text("PRAGMA foreign_key_check")).all() if thorough else []
     except (BadStore, StoreFault) as error:
         return [str(error)]
     return [
-        *(f"{place(engine)}: {line}" for line in found if line != "ok"),
+        *(f"{place(engine)}: {line}" for line in messages if line != "ok"),
         *(
             f"{place(engine)}: a row of {row[0]} names one of {row[2]} that is gone"
             for row in dangling

@@ -30,7 +30,7 @@ RETRY_AFTER = (
     timedelta(hours=1),
     timedelta(hours=6),
 )
-"""How long after each unexpected crash of one file it is tried again."""
+"""Pause after each unexpected crash on one file."""
 
 READ_AGAIN = frozenset(
     {
@@ -50,8 +50,10 @@ MAX_DEATHS = DEATHS_AT_ONCE + MAX_ATTEMPTS
 """How often the agent may die with a file in hand: so often it is tried again at once, then after
 the pauses of a crash, then it is set aside. More than the five attempts of a crash, because a
 machine that is switched off again and again must not cost an innocent file."""
-SUSPECT_AFTER = 2  # leases lost: from then on a file is tried alone, so that the guilty one shows
-CHUNK = 400  # rows per question: SQLite takes at most 999 values in old builds
+SUSPECT_AFTER = (
+    2  # lost leases; from then on a file is tried alone, to find the one that crashes the agent
+)
+CHUNK = 400  # rows per statement: SQLite takes at most 999 values in old builds
 
 
 class State(StrEnum):
@@ -68,7 +70,7 @@ class State(StrEnum):
 
 
 UNREAD = (State.SETTLING, State.QUEUED, State.FAILED)
-"""Nobody has taken it yet: new bytes under the same name are the same version still growing."""
+"""Not claimed yet: new bytes under the same name are the same version still growing."""
 
 
 class Lane(IntEnum):

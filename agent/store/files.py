@@ -34,7 +34,7 @@ def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, i
         Relative path → (size_bytes, mtime_ns, ctime_ns), without settling files: after a restart
         they have to become stable again.
     """
-    asked = (
+    query = (
         select(PathRow.relative, PathRow.size_bytes, PathRow.mtime_ns, PathRow.ctime_ns)
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
         .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
@@ -46,7 +46,7 @@ def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, i
             ContentRow.state != State.SETTLING,
         )
     )
-    return {relative: (size, mtime, ctime) for relative, size, mtime, ctime in session.exec(asked)}
+    return {relative: (size, mtime, ctime) for relative, size, mtime, ctime in session.exec(query)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,15 @@ def take_in(session: Session, whose: Whose, arrivals: Iterable[ListedFile], inta
     for (name, folder), files in by_source.items():
         source_id = sources.source_id(session, whose, name, folder)
         latest = list({file.relative: file for file in files}.values())
-        for some in chunks(latest):
-            count += _take_in(session, whose, source_id, some, intake)
+        for batch in chunks(latest):
+            count += _take_in(session, whose, source_id, batch, intake)
     return count
 
 
 def _take_in(
     session: Session, whose: Whose, source_id: int, arrivals: Sequence[ListedFile], intake: Intake
 ) -> int:
-    asked = (
+    query = (
         select(PathRow, ContentRow)
         .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
         .where(
@@ -93,18 +93,18 @@ def _take_in(
         )
         .with_for_update(of=ContentRow)
     )
-    met = {path.relative: (path, content) for path, content in session.exec(asked)}
+    met = {path.relative: (path, content) for path, content in session.exec(query)}
     news = [arrival for arrival in arrivals if arrival.relative not in met]
-    _write_down(session, whose, source_id, [(arrival, None) for arrival in news], intake)
+    _insert(session, whose, source_id, [(arrival, None) for arrival in news], intake)
     changed = [
-        _meet_again(session, whose, met[arrival.relative], arrival, intake)
+        _update(session, whose, met[arrival.relative], arrival, intake)
         for arrival in arrivals
         if arrival.relative in met
     ]
     return len(news) + sum(changed)
 
 
-def _write_down(
+def _insert(
     session: Session,
     whose: Whose,
     source_id: int,
@@ -155,7 +155,7 @@ def _facts(arrival: ListedFile, at: datetime) -> dict[str, object]:
     }
 
 
-def _meet_again(
+def _update(
     session: Session,
     whose: Whose,
     met: tuple[PathRow, ContentRow],
@@ -166,19 +166,19 @@ def _meet_again(
     came_back = path.gone_at is not None
     path.gone_at = None
     session.add(path)
-    if _same(path, arrival):
-        return _meet_unchanged(session, content, came_back=came_back, intake=intake)
+    if _is_unchanged(path, arrival):
+        return _update_unchanged(session, content, came_back=came_back, intake=intake)
     if content.state in UNREAD or content.code == VANISHED:
         hand_over(session, content)
-        _grow(session, path, content, arrival, intake)
+        _replace_bytes(session, path, content, arrival, intake)
     else:
         path.replaced_at = intake.at
         session.flush()
-        _write_down(session, whose, path.source_id, [(arrival, content.id)], intake)
+        _insert(session, whose, path.source_id, [(arrival, content.id)], intake)
     return True
 
 
-def _same(path: PathRow, arrival: ListedFile) -> bool:
+def _is_unchanged(path: PathRow, arrival: ListedFile) -> bool:
     return (path.size_bytes, path.mtime_ns, path.ctime_ns) == (
         arrival.size_bytes,
         arrival.mtime_ns,
@@ -186,7 +186,7 @@ def _same(path: PathRow, arrival: ListedFile) -> bool:
     )
 
 
-def _meet_unchanged(
+def _update_unchanged(
     session: Session, content: ContentRow, *, came_back: bool, intake: Intake
 ) -> bool:
     rested = content.state == State.SETTLING and intake.state == State.QUEUED
@@ -198,7 +198,7 @@ def _meet_unchanged(
     return True
 
 
-def _grow(
+def _replace_bytes(
     session: Session, path: PathRow, content: ContentRow, arrival: ListedFile, intake: Intake
 ) -> None:
     path.size_bytes, path.mtime_ns, path.ctime_ns = (
@@ -224,14 +224,14 @@ def gone(
     session: Session, whose: Whose, source: str, relatives: Iterable[str], *, at: datetime
 ) -> None:
     """Record that files are no longer listed; nothing of theirs is deleted."""
-    asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
-    source_id = session.exec(asked).first()
-    for some in chunks(list(relatives)):
+    query = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
+    source_id = session.exec(query).first()
+    for batch in chunks(list(relatives)):
         session.execute(
             update(PathRow)
             .where(
                 col(PathRow.source_id) == source_id,
-                col(PathRow.relative).in_(some),
+                col(PathRow.relative).in_(batch),
                 col(PathRow.replaced_at).is_(None),
                 col(PathRow.gone_at).is_(None),
             )
@@ -239,7 +239,7 @@ def gone(
         )
         still_settling = select(PathRow.content_id).where(
             PathRow.source_id == source_id,
-            col(PathRow.relative).in_(some),
+            col(PathRow.relative).in_(batch),
             col(PathRow.replaced_at).is_(None),
         )
         session.execute(
@@ -256,7 +256,7 @@ def gone(
 
 def settling(session: Session, whose: Whose, source: str) -> set[str]:
     """Return the relative paths of files that were last listed while still being written."""
-    asked = (
+    query = (
         select(PathRow.relative)
         .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
@@ -267,4 +267,4 @@ def settling(session: Session, whose: Whose, source: str) -> set[str]:
             col(PathRow.replaced_at).is_(None),
         )
     )
-    return set(session.exec(asked))
+    return set(session.exec(query))

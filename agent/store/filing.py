@@ -37,24 +37,24 @@ OF_MICROGRAPH = (
     *("area_mm2", "plant", "microscope", "objective", "magnification", "operator"),
     *("process_extra", "site_id"),
 )
-"""What of a micrograph never changes once it is filed."""
+"""Columns of a micrograph that never change once it is filed."""
 OF_RESULT = (
     *("micrograph_id", "site_id", "bundle", "recipe", "role", "origin", "done_at", "subtype"),
     *("subtype_probabilities", "size", "size_min", "size_max", "size_probabilities"),
     *("structure_code", "probability", "probabilities", "prediction_set", "coarser_share"),
     *("p_value", "strangeness", "thresholds", "expected", "engine", "precision", "after_record"),
 )
-"""What of a result never changes."""
+"""Columns of a result that never change."""
 MOVED = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
-"""What of a micrograph an assignment changes."""
+"""Columns of a micrograph that an assignment changes."""
 OF_SPECIMEN = ("bundle", "heat", "batch", "material")
-"""What of a specimen its first fields fill, once."""
+"""Columns of a specimen that its first fields fill, once."""
 ORIGINAL = "original"
 """Key of artefacts that pruning changes."""
 AFTER = "after"
-"""Key of an assignment's facts: where the field is since then, and what it says of itself."""
+"""Key of an assignment's facts: the field's specimen since then, and its own keys."""
 HINT = 4
-"""Letters of a column's own hash: they only tell which column differs."""
+"""Letters of a column's own hash: they only show which column differs."""
 
 
 def describe(session: Session, result: ResultRow, micrograph: MicrographRow) -> str:

@@ -138,7 +138,7 @@ GUARDED = (
     Guard("campaign_image", fixed=("campaign_id", "number", "micrograph_id", "reference")),
     Guard("campaign_rater", fixed=("campaign_id", "pseudonym", "name")),
 )
-"""Every guarded table. A migration that adds a table of evidence adds a line here, no SQL."""
+"""All guarded tables. A migration that adds a table of evidence adds a line here, no SQL."""
 
 
 def lay(connection: Connection) -> None:
@@ -278,7 +278,7 @@ def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
     for act, when in (
         ("UPDATE", f" WHEN {changed}"),
         ("DELETE", ""),
-        # REPLACE deletes the row that is there without a word to the trigger of DELETE.
+        # REPLACE deletes the existing row without firing the trigger of DELETE.
         ("INSERT", f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"),  # noqa: S608
     ):
         name = f"guard_{guard.table}_{act.lower()}"

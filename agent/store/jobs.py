@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
-"""Facts of an open job: who wants it to end, and when whoever does it was last heard of."""
+"""Facts of an open job: who cancelled it, and the time of its last report."""
 SILENT_AFTER = timedelta(seconds=60)
 
 
@@ -130,17 +130,17 @@ def _ended(whose: Whose, name: str) -> SelectOfScalar[JobRow]:
 
 
 def _open(session: Session, whose: Whose) -> list[JobRow]:
-    asked = (
+    query = (
         select(JobRow)
         .where(JobRow.site_id == whose.site_id, col(JobRow.ended_at).is_(None))
         .order_by(col(JobRow.id))
     )
-    return list(session.exec(asked))
+    return list(session.exec(query))
 
 
 def _is_alive(row: JobRow, at: datetime) -> bool:
-    seen = row.facts.get(SEEN_AT)
-    return seen is not None and at - type(at).fromisoformat(seen) < SILENT_AFTER
+    reported = row.facts.get(SEEN_AT)
+    return reported is not None and at - type(at).fromisoformat(reported) < SILENT_AFTER
 
 
 def _job(row: JobRow) -> Job:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DOUBLE_SHARE = "double_share"
-"""Under this name the share is written beside each result, so that it is known ever after."""
+"""Key of a result's thresholds that stores the share, so that it can be read later."""
 TWO, THREE = 2, 3
 
 
@@ -71,15 +71,15 @@ def signed_by_program(person: str, program: str) -> str:
 
 def voter_of(name: str) -> str:
     """Return the voter of a name: a program has one vote, whatever reviewer it names."""
-    found = _BY_PROGRAM.search(name) or _ALONE.search(name)
-    return f"(by {person_key(found['program'])})" if found else person_key(name)
+    match = _BY_PROGRAM.search(name) or _ALONE.search(name)
+    return f"(by {person_key(match['program'])})" if match else person_key(name)
 
 
 def votes_of(standing: Sequence[V]) -> list[V]:
     """Return the newest decision of each reviewer, in the sequence of their first decisions."""
     newest: dict[str, V] = {}
-    for one in standing:
-        newest[voter_of(one.by)] = one
+    for vote in standing:
+        newest[voter_of(vote.by)] = vote
     return list(newest.values())
 
 
@@ -90,17 +90,17 @@ def holding(standing: Sequence[V], *, two: bool) -> V | None:
         standing: Decisions that were not undone, oldest first.
         two: Two reviewers decide.
     """
-    if not standing or (two and not _settled(votes_of(standing))):
+    if not standing or (two and not _resolve(votes_of(standing))):
         return None
     return standing[-1]
 
 
-def _settled(votes: Sequence[Vote]) -> bool:
+def _resolve(votes: Sequence[Vote]) -> bool:
     if len(votes) < TWO:
         return False
     first, second = votes[:TWO]
-    return len(votes) >= THREE or _said(first) == _said(second)
+    return len(votes) >= THREE or _answer_key(first) == _answer_key(second)
 
 
-def _said(vote: Vote) -> tuple[str, str | None, str | None, str | None]:
+def _answer_key(vote: Vote) -> tuple[str, str | None, str | None, str | None]:
     return vote.kind, vote.code, vote.strange_kind, vote.why

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 UNDO = "undo"
 DOUBT = "doubt"
-"""A row that takes nothing back: the label holds, and somebody should look again."""
+"""Kind of a row that marks the valid label as suspect; the label remains valid."""
 NO_DECISION = (UNDO, DOUBT)
 CRITERIA = ("mean", "max", "unrecorded")
 
@@ -194,13 +194,13 @@ def decide(
     micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
-    standing = _standing(_rows(session, [micrograph.id or 0]))
+    standing = _list_standing(_load_rows(session, [micrograph.id or 0]))
     before = label_resolution.holding(standing, two=two)
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
         raise Overtaken(f"{public_id}: {before.by if before else 'somebody'} decided meanwhile.")
-    if before and _needs_a_reason(session, decision, before):
+    if before and _lacks_reason(session, decision, before):
         raise WrongUse(
             f"{public_id}: {before.by} decided this already; whoever decides otherwise says why, "
             "in the comment (in the shell: --comment)."
@@ -234,14 +234,14 @@ def decide(
     return row.id or 0
 
 
-def _needs_a_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
+def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
     """Return whether a decision corrects another one without a reason.
 
     A suspect label is decided again by a reviewer who has not seen it, so nothing is corrected.
     """
     same = all(
-        getattr(decision, said) == getattr(before, said)
-        for said in ("kind", "code", "strange_kind", "why", "criterion")
+        getattr(decision, name) == getattr(before, name)
+        for name in ("kind", "code", "strange_kind", "why", "criterion")
     )
     if same or decision.comment.strip() or decision.origin == "import":
         return False
@@ -260,8 +260,8 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
         raise WrongUse("say who takes the decision back.")
     micrograph = micrograph_of(session, public_id, alone=True)
     two = _asks_two(micrograph, _current_result(session, micrograph))
-    standing = _standing(_rows(session, [micrograph.id or 0]))
-    own = [one for one in standing if one.by == by]
+    standing = _list_standing(_load_rows(session, [micrograph.id or 0]))
+    own = [earlier for earlier in standing if earlier.by == by]
     holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
         raise WrongUse(f"{public_id}: there is no decision to take back.")
@@ -275,7 +275,7 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
     )
     session.add(row)
     session.flush()
-    left = [one for one in standing if one is not holds]
+    left = [earlier for earlier in standing if earlier is not holds]
     if label_resolution.holding(left, two=two) is None:
         _queue_again(session, micrograph)
     _remember(session, whose, "label.undone", row, micrograph)
@@ -311,8 +311,8 @@ def doubt(
 
     micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
-    rows = _rows(session, [micrograph.id or 0])
-    holds = label_resolution.holding(_standing(rows), two=_asks_two(micrograph, result))
+    rows = _load_rows(session, [micrograph.id or 0])
+    holds = label_resolution.holding(_list_standing(rows), two=_asks_two(micrograph, result))
     if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
         return False
     row = LabelRow(
@@ -334,10 +334,10 @@ def doubt(
 
 def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
     """Return micrograph → why its label has to be reviewed again, where no decision followed."""
-    asked = select(LabelRow.micrograph_id, LabelRow.comment).where(
+    query = select(LabelRow.micrograph_id, LabelRow.comment).where(
         col(LabelRow.micrograph_id).in_(micrograph_ids), _is_open_doubt()
     )
-    return dict(session.exec(asked).all())
+    return dict(session.exec(query).all())
 
 
 def doubted() -> Any:
@@ -375,25 +375,25 @@ def micrograph_of(session: Session, public_id: str, *, alone: bool = False) -> M
     Raises:
         WrongUse: There is no micrograph of this id.
     """
-    asked = select(MicrographRow).where(MicrographRow.public_id == public_id)
-    row = session.exec(asked.with_for_update() if alone else asked).first()
+    query = select(MicrographRow).where(MicrographRow.public_id == public_id)
+    row = session.exec(query.with_for_update() if alone else query).first()
     if row is None:
         raise WrongUse(f"no micrograph has the id {public_id!r}.")
     return row
 
 
 def _current_result(session: Session, micrograph: MicrographRow) -> ResultRow | None:
-    asked = select(ResultRow).where(
+    query = select(ResultRow).where(
         ResultRow.micrograph_id == micrograph.id, col(ResultRow.current).is_(True)
     )
-    return session.exec(asked).first()
+    return session.exec(query).first()
 
 
 def _is_result_of(session: Session, number: int, micrograph: MicrographRow) -> bool:
-    asked = select(ResultRow.id).where(
+    query = select(ResultRow.id).where(
         ResultRow.id == number, ResultRow.micrograph_id == micrograph.id
     )
-    return session.exec(asked).first() is not None
+    return session.exec(query).first() is not None
 
 
 def _queue_again(session: Session, micrograph: MicrographRow) -> None:
@@ -438,13 +438,13 @@ def _remember(
     )
 
 
-def _rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
-    asked = (
+def _load_rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
+    query = (
         select(LabelRow)
         .where(col(LabelRow.micrograph_id).in_(micrograph_ids))
         .order_by(col(LabelRow.id))
     )
-    return list(session.exec(asked))
+    return list(session.exec(query))
 
 
 def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
@@ -453,12 +453,12 @@ def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
     return label_resolution.asks_two(micrograph.sha256, result.thresholds, result.handling)
 
 
-def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
+def _list_standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
     """Return the rows of a micrograph that were not undone, oldest first."""
     standing: list[LabelRow] = []
     for row in rows:
         if row.kind == UNDO:
-            standing = [one for one in standing if one.id != row.supersedes]
+            standing = [earlier for earlier in standing if earlier.id != row.supersedes]
         elif row.kind != DOUBT:
             standing.append(row)
     return standing
@@ -466,13 +466,13 @@ def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
 
 def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
     """Return all decisions on these micrographs, oldest first, undone ones marked."""
-    rows = _rows(session, micrograph_ids)
+    rows = _load_rows(session, micrograph_ids)
     undone = {row.supersedes: row for row in rows if row.kind == UNDO}
-    found: dict[int, list[LabelView]] = {}
+    decisions: dict[int, list[LabelView]] = {}
     for row in rows:
         if row.kind not in NO_DECISION:
-            found.setdefault(row.micrograph_id, []).append(_view(row, undone.get(row.id)))
-    return found
+            decisions.setdefault(row.micrograph_id, []).append(_view(row, undone.get(row.id)))
+    return decisions
 
 
 def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
@@ -503,7 +503,7 @@ def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
 def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
     """Count codes given before the model's answer was seen, and how many were the same as it."""
     taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
-    asked = (
+    query = (
         select(LabelRow.code, ResultRow.structure_code)
         .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
         .where(
@@ -514,14 +514,14 @@ def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
             col(LabelRow.id).not_in(taken_back.where(col(LabelRow.supersedes).is_not(None))),
         )
     )
-    pairs = session.exec(asked).all()
-    return len(pairs), sum(said == answered for said, answered in pairs)
+    pairs = session.exec(query).all()
+    return len(pairs), sum(code == answered for code, answered in pairs)
 
 
 def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
     """Return the first two codes of each micrograph that two reviewers judged blind, and when."""
     taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
-    asked = (
+    query = (
         select(LabelRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
         .where(
@@ -532,8 +532,10 @@ def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
         )
         .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
     )
-    said = groupby(session.exec(asked), key=lambda row: row.micrograph_id)
-    both = [label_resolution.votes_of(list(rows))[: label_resolution.TWO] for _, rows in said]
+    by_micrograph = groupby(session.exec(query), key=lambda row: row.micrograph_id)
+    both = [
+        label_resolution.votes_of(list(rows))[: label_resolution.TWO] for _, rows in by_micrograph
+    ]
     return [
         (two[0].code or "", two[1].code or "", two[1].decided_at)
         for two in both
@@ -545,27 +547,27 @@ def labelled(
     session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
 ) -> Iterator[LabelledMicrograph]:
     """Yield the labelled micrographs of this site, each with its valid label."""
-    asked = (
+    query = (
         select(LabelRow, MicrographRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
         .where(MicrographRow.site_id == whose.site_id)
         .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
     )
     if origin:
-        asked = asked.where(MicrographRow.origin == origin)
+        query = query.where(MicrographRow.origin == origin)
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
-    for label, micrograph in session.exec(asked):
+    for label, micrograph in session.exec(query):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    answers, seen = _answers(session, whose), _seen(session, whose)
+    answers, seen_codes = _load_answers(session, whose), _load_seen_codes(session, whose)
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
         two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
-        label_ = label_resolution.holding(_standing(rows[number]), two=two)
+        label_ = label_resolution.holding(_list_standing(rows[number]), two=two)
         if label_ and label_.kind in kinds:
-            said = seen.get(label_.result_id or 0)
-            yield _labelled(label_, rows[number], micrograph, answer, said)
+            seen_code = seen_codes.get(label_.result_id or 0)
+            yield _build_labelled(label_, rows[number], micrograph, answer, seen_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -581,8 +583,8 @@ class _Answer:
 _NO_ANSWER = _Answer(None, {}, "", ())
 
 
-def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
-    asked = (
+def _load_answers(session: Session, whose: Whose) -> dict[int, _Answer]:
+    query = (
         sqlalchemy.select(
             col(ResultRow.micrograph_id),
             col(ResultRow.structure_code),
@@ -593,20 +595,20 @@ def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
         .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
         .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
     )
-    return {number: _Answer(*told) for number, *told in session.execute(asked)}
+    return {number: _Answer(*values) for number, *values in session.execute(query)}
 
 
-def _seen(session: Session, whose: Whose) -> dict[int, str | None]:
+def _load_seen_codes(session: Session, whose: Whose) -> dict[int, str | None]:
     """Return result → structure code, of the results that reviewers saw when they decided."""
-    asked = (
+    query = (
         select(ResultRow.id, ResultRow.structure_code)
         .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
         .where(ResultRow.site_id == whose.site_id)
     )
-    return {number or 0: code for number, code in session.exec(asked)}
+    return {number or 0: code for number, code in session.exec(query)}
 
 
-def _labelled(
+def _build_labelled(
     label: LabelRow,
     rows: Sequence[LabelRow],
     micrograph: MicrographRow,
@@ -614,7 +616,7 @@ def _labelled(
     seen_code: str | None,
 ) -> LabelledMicrograph:
     newest = [
-        vote for vote in label_resolution.votes_of(_standing(rows)) if vote.kind == label.kind
+        vote for vote in label_resolution.votes_of(_list_standing(rows)) if vote.kind == label.kind
     ]
     agree = sum(vote.code == label.code for vote in newest)
     doubts = [row.id or 0 for row in rows if row.kind == DOUBT]

@@ -104,7 +104,7 @@ def _find_fault(
     if not same_name or (row is not None and number not in same_name):
         return "no file of that name is known any more"
     if row is None:
-        return ""  # another spelling of a known file: its names went over to that one
+        return ""  # another spelling of a known file, which has its names now
     if row.state == State.IGNORED and row.code != VANISHED:
         is_replaced = row.code == OVERWRITTEN and len(same_name) > 1
         return "" if is_replaced else "it is ignored now, though no one dismissed it"

@@ -36,7 +36,7 @@ class NightRow:
 
 
 HEAD_LETTERS = 16_384
-"""As much of a night's facts as a list of nights reads: what sums it up stands at the top."""
+"""Letters of a night's facts that a list of nights reads: the summary is at the top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ def freeze(
     session: Session, whose: Whose, night: date, facts_json: str, *, at: datetime, revision: int
 ) -> NightRow:
     """Store a night's facts; an existing revision is returned unchanged."""
-    asked = select(Stored).where(
+    query = select(Stored).where(
         Stored.site_id == whose.site_id, Stored.date == night, Stored.revision == revision
     )
-    row = session.exec(asked).first()
+    row = session.exec(query).first()
     if row is None:
         row = Stored(
             site_id=whose.site_id, date=night, revision=revision, facts=facts_json, frozen_at=at
@@ -79,32 +79,32 @@ def freeze(
             subject=night.isoformat(),
             facts={"revision": revision, "sha256": audit_log.sha256_of_text(facts_json)},
         )
-    return _noun(row)
+    return _to_night(row)
 
 
 def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
     """Return a night's newest revision, or None."""
-    asked = (
+    query = (
         select(Stored)
         .where(Stored.site_id == whose.site_id, Stored.date == night)
         .order_by(col(Stored.revision).desc())
         .limit(1)
     )
-    row = session.exec(asked).first()
-    return _noun(row) if row else None
+    row = session.exec(query).first()
+    return _to_night(row) if row else None
 
 
 def every(session: Session, whose: Whose) -> list[NightHead]:
     """Return the newest revision of each night, newest night first, without its facts."""
     head = func.substr(Stored.facts, 1, HEAD_LETTERS)
-    asked = (
+    query = (
         select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
         .where(Stored.site_id == whose.site_id)
         .order_by(col(Stored.date).desc(), col(Stored.revision))
     )
-    newest = {row[0]: NightHead(*row) for row in session.exec(asked)}
+    newest = {row[0]: NightHead(*row) for row in session.exec(query)}
     return list(newest.values())
 
 
-def _noun(row: Stored) -> NightRow:
+def _to_night(row: Stored) -> NightRow:
     return NightRow(row.date, row.revision, row.facts, row.frozen_at)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.store.audit_log import TrailEntry
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading a value of another shape raises."""
+"""Exceptions raised by a value of another shape."""
 
 
 def name_odd(what: str, sentences: Iterable[str]) -> Iterator[str]:

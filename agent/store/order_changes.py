@@ -112,19 +112,19 @@ class OrderChanges:
                 if entry.act.startswith(without):
                     continue
                 acts[entry.act] = min(entry.at, acts.get(entry.act, entry.at))
-                words |= {*_prefixes(entry.subject), *_words(entry.facts)}
-            numbers = {*self._of_results(session, heads.result), *self._named(session, words)}
+                words |= {*_prefixes(entry.subject), *_iter_words(entry.facts)}
+            numbers = {*self._of_results(session, heads.result), *self._find_named(session, words)}
         return Changes(frozenset(numbers), acts)
 
     def ages(self) -> list[OrderAge]:
         """Return every order of this site: urgent ones first, then the newest."""
-        asked = (
+        query = (
             select(OrderRow.id, OrderRow.number, OrderRow.first_seen_at, OrderRow.urgent)
             .where(OrderRow.site_id == self._whose.site_id)
             .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
         )
         with reading(self._engine) as session:
-            return [OrderAge(key or 0, *rest) for key, *rest in session.exec(asked)]
+            return [OrderAge(key or 0, *rest) for key, *rest in session.exec(query)]
 
     def judged_between(
         self, source: str, start: datetime | None, end: datetime
@@ -136,7 +136,7 @@ class OrderChanges:
             start: Results after it, None: from the beginning.
             end: And not after it.
         """
-        asked = (
+        query = (
             select(OrderRow.number, MicrographRow.public_id, ResultRow.done_at)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
@@ -151,24 +151,24 @@ class OrderChanges:
             .order_by(col(OrderRow.number), col(ResultRow.id))
         )
         if start is not None:
-            asked = asked.where(col(ResultRow.done_at) > start)
+            query = query.where(col(ResultRow.done_at) > start)
         with reading(self._engine) as session:
-            return [JudgedField(*row) for row in session.exec(asked)]
+            return [JudgedField(*row) for row in session.exec(query)]
 
     def _of_results(self, session: Session, after: int) -> Iterator[str]:
-        asked = (
+        query = (
             select(MicrographRow.order)
             .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
             .where(col(ResultRow.id) > after, MicrographRow.site_id == self._whose.site_id)
             .distinct()
         )
-        yield from session.exec(asked)
+        yield from session.exec(query)
 
-    def _named(self, session: Session, words: set[str]) -> Iterator[str]:
+    def _find_named(self, session: Session, words: set[str]) -> Iterator[str]:
         """Yield the orders that subjects of acts name, by number or by the id of a field."""
-        for some in chunks(sorted(words)):
+        for batch in chunks(sorted(words)):
             own = select(OrderRow.number).where(
-                OrderRow.site_id == self._whose.site_id, col(OrderRow.number).in_(some)
+                OrderRow.site_id == self._whose.site_id, col(OrderRow.number).in_(batch)
             )
             yield from session.exec(own)
             fields = (
@@ -177,11 +177,11 @@ class OrderChanges:
                 .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
                 .where(
                     MicrographRow.site_id == self._whose.site_id,
-                    col(MicrographRow.public_id).in_(some),
+                    col(MicrographRow.public_id).in_(batch),
                 )
             )
-            for said, number in session.exec(fields):
-                yield from (one for one in (said, number) if one)
+            for public_id, number in session.exec(fields):
+                yield from (word for word in (public_id, number) if word)
 
 
 def _newest(number: Any) -> Any:
@@ -195,13 +195,13 @@ def _prefixes(subject: str) -> Iterator[str]:
         yield "/".join(parts[:n])
 
 
-def _words(facts: Any) -> Iterator[str]:
+def _iter_words(facts: Any) -> Iterator[str]:
     """Yield every text in an act's facts, such as the order that a field was moved from."""
     if isinstance(facts, str):
         yield facts
     elif isinstance(facts, dict):
         for value in facts.values():
-            yield from _words(value)
+            yield from _iter_words(value)
     elif isinstance(facts, list):
         for value in facts:
-            yield from _words(value)
+            yield from _iter_words(value)

@@ -67,13 +67,13 @@ def _set(row: OrderRow, facts: dict[str, Any], what: str, value: object) -> None
         facts[what] = value
 
 
-def _is_same(one: object, other: object) -> bool:
+def _is_same(first: object, second: object) -> bool:
     def plain(value: object) -> object:
         if isinstance(value, str):
             return " ".join(value.casefold().split())
         return sorted(map(str, value)) if isinstance(value, list | tuple) else value
 
-    return plain(one) == plain(other)
+    return plain(first) == plain(second)
 
 
 def _merge_specimens(

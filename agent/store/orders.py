@@ -197,7 +197,7 @@ class Orders:
     def __init__(self, engine: Engine, whose: Whose) -> None:
         self._engine, self._whose = engine, whose
 
-    # --- what a worker asks ---
+    # --- for workers ---
 
     def expect(self, number: str, specimen: str) -> Ordered:
         """Return the requirements of an order for one of its specimens."""
@@ -279,7 +279,7 @@ class Orders:
                 continue
             if row.specimen_id is not None:
                 torn.append(row.public_id)
-                self._tear(session, row, others[0], name, at=at)
+                self._detach(session, row, others[0], name, at=at)
             order_claims.add(session, self._whose, row, others, at=at)
         return torn
 
@@ -289,7 +289,7 @@ class Orders:
             return False
         return not claim.specimen or key(row.specimen) == key(claim.specimen)
 
-    def _tear(
+    def _detach(
         self,
         session: Session,
         row: MicrographRow,
@@ -315,7 +315,7 @@ class Orders:
             facts={"reason": row.unassigned},
         )
 
-    # --- what people ask ---
+    # --- queries ---
 
     def order(self, number: str) -> OrderView | None:
         """Return an order, or None if it is unknown."""
@@ -330,50 +330,50 @@ class Orders:
 
     def unassigned(self) -> list[Unassigned]:
         """Return the fields that belong to no specimen, oldest first."""
-        asked = select(MicrographRow.id, MicrographRow.unassigned).where(
+        query = select(MicrographRow.id, MicrographRow.unassigned).where(
             MicrographRow.site_id == self._whose.site_id, col(MicrographRow.unassigned) != ""
         )
         with reading(self._engine) as session:
-            reasons = {number: reason for number, reason in session.exec(asked) if number}
-            found = results.of_micrographs(session, list(reasons))
-            return [Unassigned(view, reasons[row.m_id]) for row, view in found]
+            reasons = {number: reason for number, reason in session.exec(query) if number}
+            views = results.of_micrographs(session, list(reasons))
+            return [Unassigned(view, reasons[row.m_id]) for row, view in views]
 
     def by(self, column: str, value: str) -> list[str]:
         """Return the numbers of the orders of a heat or batch, as their fields or lists name it."""
         where = {"heat": SpecimenRow.heat, "batch": SpecimenRow.batch}[column]
-        asked = (
+        query = (
             select(OrderRow.number)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .where(OrderRow.site_id == self._whose.site_id, where == value)
             .distinct()
         )
         with reading(self._engine) as session:
-            return sorted(session.exec(asked))
+            return sorted(session.exec(query))
 
     def of_micrograph(self, public_id: str) -> str | None:
         """Return the number of the order of a micrograph, or None."""
-        asked = (
+        query = (
             select(OrderRow.number)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
             .where(MicrographRow.public_id == public_id)
         )
         with reading(self._engine) as session:
-            return session.exec(asked).first()
+            return session.exec(query).first()
 
     def answers(self, public_id: str) -> list[Answer]:
         """Return all bundles' answers on a micrograph, oldest first, superseded ones included.
 
         A result is never overwritten, so the first answer can always be read.
         """
-        asked = (
+        query = (
             select(ResultRow)
             .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
             .where(MicrographRow.public_id == public_id)
             .order_by(col(ResultRow.id))
         )
         with reading(self._engine) as session:
-            return [_answer(row) for row in session.exec(asked)]
+            return [_answer(row) for row in session.exec(query)]
 
     def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
         """Return the acts on orders, specimens or micrographs, oldest first.
@@ -384,33 +384,33 @@ class Orders:
         with reading(self._engine) as session:
             known = [
                 entry
-                for some in chunks(sorted(subjects))
-                for entry in audit_log.entries(session, subjects=some)
+                for batch in chunks(sorted(subjects))
+                for entry in audit_log.entries(session, subjects=batch)
             ]
         return sorted(known, key=lambda entry: entry.id)
 
     def urgent_numbers(self) -> set[str]:
         """Return the numbers of the urgent orders."""
-        asked = select(OrderRow.number).where(
+        query = select(OrderRow.number).where(
             OrderRow.site_id == self._whose.site_id, col(OrderRow.urgent).is_(True)
         )
         with reading(self._engine) as session:
-            return set(session.exec(asked))
+            return set(session.exec(query))
 
     def put_first(self, content_ids: Sequence[int]) -> None:
         """Move queued files into the urgent lane."""
         with writing(self._engine) as session:
-            for some in chunks(content_ids):
+            for batch in chunks(content_ids):
                 session.execute(
                     update(ContentRow)
                     .where(
                         col(ContentRow.site_id) == self._whose.site_id,
-                        col(ContentRow.id).in_(some),
+                        col(ContentRow.id).in_(batch),
                     )
                     .values(lane=int(Lane.URGENT))
                 )
 
-    # --- what was ordered ---
+    # --- order lists ---
 
     def take_list(self, entries: Iterable[Entry], name: str, *, by: str, at: datetime) -> list[str]:
         """Record an order list; values that it does not specify remain unchanged.
@@ -432,10 +432,10 @@ class Orders:
     def _take(self, session: Session, entry: Entry, name: str, *, by: str, at: datetime) -> bool:
         is_new = self._row(session, entry.number) is None
         row = specimens.order_row(session, self._whose, entry.number, at=at)
-        before = _said(row)
+        before = _list_values(row)
         has_fields = _has_fields(session, row)
         order_lists.merge(row, entry, name, key=self._whose.key, has_fields=has_fields)
-        after = _said(row)
+        after = _list_values(row)
         if before == after and not is_new:
             return False
         row.facts = {**row.facts, "list": name}
@@ -472,9 +472,9 @@ class Orders:
         Raises:
             WrongUse: The order is unknown, no list changes it, or the reason is missing.
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         with writing(self._engine) as session:
-            row = self._known(session, number)
+            row = self._get_known(session, number)
             pending = order_lists.pending(row.facts)
             if not pending:
                 raise WrongUse(f"No list changes anything of order {row.number}.")
@@ -493,7 +493,7 @@ class Orders:
     def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
         """Mark an order as urgent, or no longer. Raises `WrongUse` if it is unknown."""
         with writing(self._engine) as session:
-            row = self._known(session, number)
+            row = self._get_known(session, number)
             if row.urgent == urgent:
                 return
             row.urgent = urgent
@@ -509,7 +509,7 @@ class Orders:
                 facts={"urgent": urgent},
             )
 
-    # --- what people do to fields ---
+    # --- acts on fields ---
 
     def assign(
         self,
@@ -538,7 +538,7 @@ class Orders:
             WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on it
                 is another bundle's than that of the specimen.
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         if not (keys.get("order") and keys.get("specimen")):
             raise WrongUse("an assignment needs an order number and a specimen.")
         with writing(self._engine) as session:
@@ -546,15 +546,15 @@ class Orders:
             before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
             if row.specimen_id is not None:
                 left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
-                if not self._goes_to(left, keys):
+                if not self._matches(left, keys):
                     order_claims.add(session, self._whose, row, [left], at=at)
             for name in ("order", "specimen", "preparation", "field"):
                 setattr(
                     row, name, keys.get(name) or ("" if name == "preparation" else before[name])
                 )
             row.unassigned = ""
-            said = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
-            decided = any(not label.undone for label in said)
+            decisions = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
+            decided = any(not label.undone for label in decisions)
             bundle = "" if decided else _bundle(session, row)
             try:
                 specimens.attach(session, self._whose, row, bundle, at=at)
@@ -571,7 +571,7 @@ class Orders:
                 session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
             )
 
-    def _goes_to(self, claim: ClaimedPlace, keys: Mapping[str, str]) -> bool:
+    def _matches(self, claim: ClaimedPlace, keys: Mapping[str, str]) -> bool:
         key = self._whose.key
         return (key(claim.order), key(claim.specimen)) == (
             key(keys.get("order", "")),
@@ -624,14 +624,19 @@ class Orders:
             at: Now.
             picture: SHA-256 of a picture of the defect in the archive, or "".
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         with writing(self._engine) as session:
             row = labels.micrograph_of(session, public_id)
-            said = _superseding(by, reason, defect, lead=lead, at=at, picture=picture)
-            row.superseded = said
+            superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            row.superseded = superseded
             session.add(row)
             self._remember(
-                session, actor=by, at=at, act="field.superseded", subject=public_id, facts=said
+                session,
+                actor=by,
+                at=at,
+                act="field.superseded",
+                subject=public_id,
+                facts=superseded,
             )
 
     def prepare_again(
@@ -654,21 +659,23 @@ class Orders:
         Raises:
             WrongUse: No such order or specimen, or name or reason is missing.
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         with writing(self._engine) as session:
-            order = self._known(session, number)
-            asked = select(SpecimenRow).where(
+            order = self._get_known(session, number)
+            query = select(SpecimenRow).where(
                 SpecimenRow.order_id == order.id, SpecimenRow.name == specimen
             )
-            row = session.exec(asked).first()
+            row = session.exec(query).first()
             if row is None:
                 raise WrongUse(f"order {number} has no specimen {specimen!r} yet.")
             known = specimens.preparations(session, row.id or 0)
-            name = str(max([specimens.number_of(one.name) for one in known], default=0) + 1)
-            said = _superseding(by, reason, defect, lead=lead, at=at, picture=picture)
-            for one in known[-1:]:
-                one.facts = {**one.facts, "superseded": said}
-                session.add(one)
+            name = str(
+                max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
+            )
+            superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            for prepared in known[-1:]:
+                prepared.facts = {**prepared.facts, "superseded": superseded}
+                session.add(prepared)
             specimens.preparation_row(session, row, name, etchant="", at=at)
             subject = f"{number}/{specimen}"
             self._remember(
@@ -677,11 +684,11 @@ class Orders:
                 at=at,
                 act="specimen.prepared_again",
                 subject=subject,
-                facts={"preparation": name, **said},
+                facts={"preparation": name, **superseded},
             )
             return name
 
-    # --- what is demanded ---
+    # --- requirements ---
 
     def note_specifications(
         self, entries: Sequence[tuple[str, date, str, str, dict[str, Any]]], *, at: datetime
@@ -758,12 +765,12 @@ class Orders:
         with reading(self._engine) as session:
             return _versions(session)
 
-    # --- inside ---
+    # --- helpers ---
 
     def _row(self, session: Session, number: str) -> OrderRow | None:
         return specimens.find_order(session, self._whose, number)
 
-    def _known(self, session: Session, number: str) -> OrderRow:
+    def _get_known(self, session: Session, number: str) -> OrderRow:
         row = self._row(session, number)
         if row is None:
             raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
@@ -785,21 +792,21 @@ def _has_fields(session: Session, order: OrderRow) -> bool:
     return any(session.exec(wanted).first() is not None for wanted in (own, claimed))
 
 
-def _refuse_unreasoned(by: str, reason: str) -> None:
+def _require_reason(by: str, reason: str) -> None:
     if not by.strip():
         raise WrongUse("say who with --by NAME.")
     if not reason.strip():
         raise WrongUse("say why with --reason TEXT: it is kept with the field.")
 
 
-def _superseding(
+def _build_superseded(
     by: str, reason: str, defect: str, *, lead: bool, at: datetime, picture: str
 ) -> dict[str, Any]:
     own = {"by": by, "reason": reason, "defect": defect, "lead": lead, "at": at.isoformat()}
     return own | ({"picture": picture} if picture else {})
 
 
-def _said(row: OrderRow) -> dict[str, Any]:
+def _list_values(row: OrderRow) -> dict[str, Any]:
     own = {key: getattr(row, key) for key in ("customer", "product", "material", "urgent")}
     return own | {key: value for key, value in row.facts.items() if key != "list"}
 
@@ -822,10 +829,10 @@ def _answer(row: ResultRow) -> Answer:
 
 
 def _bundle(session: Session, row: MicrographRow) -> str:
-    asked = select(ResultRow.bundle).where(
+    query = select(ResultRow.bundle).where(
         ResultRow.micrograph_id == row.id, col(ResultRow.current).is_(True)
     )
-    return session.exec(asked).first() or ""
+    return session.exec(query).first() or ""
 
 
 def _versions(session: Session) -> dict[str, int]:
@@ -834,7 +841,7 @@ def _versions(session: Session) -> dict[str, int]:
 
 def _hasten(session: Session, order: OrderRow) -> None:
     """Move micrographs of an order to the front of the review queue, or back."""
-    asked = (
+    query = (
         select(ResultRow)
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
         .where(
@@ -843,17 +850,17 @@ def _hasten(session: Session, order: OrderRow) -> None:
             col(ResultRow.review_rank).is_not(None),
         )
     )
-    for row in session.exec(asked):
+    for row in session.exec(query):
         row.review_rank = results.hastened(row.review_rank or 0, urgent=order.urgent)
         session.add(row)
 
 
 def _order(session: Session, row: OrderRow) -> OrderView:
-    asked = (
+    query = (
         select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
     )
-    rows = session.exec(asked).all()
-    fields = _fields(session, [one.id or 0 for one in rows])
+    rows = session.exec(query).all()
+    fields = _fields(session, [specimen.id or 0 for specimen in rows])
     return OrderView(
         number=row.number,
         customer=row.customer,
@@ -864,17 +871,17 @@ def _order(session: Session, row: OrderRow) -> OrderView:
         facts=row.facts,
         specimens=tuple(
             SpecimenView(
-                name=one.name,
-                heat=one.heat,
-                batch=one.batch,
-                material=one.material,
-                bundle=one.bundle,
+                name=specimen.name,
+                heat=specimen.heat,
+                batch=specimen.batch,
+                material=specimen.material,
+                bundle=specimen.bundle,
                 preparations=tuple(
                     _preparation(prepared, fields)
-                    for prepared in specimens.preparations(session, one.id or 0)
+                    for prepared in specimens.preparations(session, specimen.id or 0)
                 ),
             )
-            for one in rows
+            for specimen in rows
         ),
         claims=order_claims.list_claims(session, row),
     )
@@ -886,21 +893,21 @@ def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> 
 
 def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
     """Return preparation number → its fields, by name and then by time."""
-    asked = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
-    found: dict[int, list[FieldView]] = {}
-    ids = [number for number in session.exec(asked) if number]
+    query = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
+    fields: dict[int, list[FieldView]] = {}
+    ids = [number for number in session.exec(query) if number]
     for row, view in results.of_micrographs(session, ids):
-        one = FieldView(view, row.m_superseded, row.m_area_mm2)
-        found.setdefault(row.m_preparation_id, []).append(one)
-    by_name: Callable[[FieldView], tuple[str, datetime]] = lambda one: (  # noqa: E731 - typed
-        one.view.process_data.get("field", "").zfill(8),
-        one.view.done_at,
+        item = FieldView(view, row.m_superseded, row.m_area_mm2)
+        fields.setdefault(row.m_preparation_id, []).append(item)
+    by_name: Callable[[FieldView], tuple[str, datetime]] = lambda item: (  # noqa: E731 - typed
+        item.view.process_data.get("field", "").zfill(8),
+        item.view.done_at,
     )
-    return {number: sorted(some, key=by_name) for number, some in found.items()}
+    return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
 
 
 def _lines(session: Session, whose: Whose) -> list[OrderLine]:
-    asked = (
+    query = (
         select(
             OrderRow,
             func.count(func.distinct(SpecimenRow.id)),
@@ -930,5 +937,5 @@ def _lines(session: Session, whose: Whose) -> list[OrderLine]:
             fields=fields,
             waiting=waiting,
         )
-        for row, pieces, fields, waiting in session.exec(asked)
+        for row, pieces, fields, waiting in session.exec(query)
     ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 MARK = "database.json"
-"""File of the data folder that holds the hash of the first act."""
+"""File of the data folder with the hash of the first act."""
 SHA256 = re.compile("[0-9a-f]{64}")
 ARCHIVED = ("crops", "originals")
 WHAT_TO_DO = (
@@ -200,8 +200,8 @@ def _is_strange(engine: Engine, folder: Path) -> bool:
         if not inspect(connection).has_table("micrograph"):
             return False
         known = connection.execute(text("SELECT sha256 FROM micrograph"))
-        held = [sha256 for (sha256,) in known]
-    return bool(held) and archived.isdisjoint(held)
+        hashes = [sha256 for (sha256,) in known]
+    return bool(hashes) and archived.isdisjoint(hashes)
 
 
 def _has_archive(folder: Path) -> bool:

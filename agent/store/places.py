@@ -38,7 +38,7 @@ LATE = 1000
 """Numbers before the newest known one that are read again: rows may be committed out of order."""
 DIFFERENT, BELONGS = "different", "belongs"
 ONE, OTHER = aliased(MicrographRow), aliased(MicrographRow)
-"""The two sides of a pair; an alias costs more to make than most statements to run."""
+"""The two sides of a pair; creating an alias is slower than running most statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +189,17 @@ class Places:
         )
         with reading(self._engine) as session:
             missing = [number for number in session.exec(wanted) if number and number not in known]
-        for some in chunks(missing):
-            yield from self.load(some)
+        for batch in chunks(missing):
+            yield from self.load(batch)
 
     def load(self, micrograph_ids: Sequence[int]) -> list[Landmarked]:
         """Return the landmarks of some micrographs."""
-        found = []
+        landmarks = []
         with reading(self._engine) as session:
-            for some in chunks(micrograph_ids):
-                wanted = self._all().where(col(PlaceRow.micrograph_id).in_(some))
-                found += [Landmarked(*row) for row in session.exec(wanted)]
-        return found
+            for batch in chunks(micrograph_ids):
+                wanted = self._all().where(col(PlaceRow.micrograph_id).in_(batch))
+                landmarks += [Landmarked(*row) for row in session.exec(wanted)]
+        return landmarks
 
     def _all(self) -> Any:
         return (
@@ -301,17 +301,17 @@ class Places:
         pending: set[str] = set()
         pairs: dict[int, PlacePair] = {}
         with reading(self._engine) as session:
-            for some in chunks(sorted(public_ids)):
+            for batch in chunks(sorted(public_ids)):
                 waiting = (
                     select(MicrographRow.public_id)
                     .join(PlaceRow, col(PlaceRow.micrograph_id) == col(MicrographRow.id))
                     .where(
-                        col(MicrographRow.public_id).in_(some),
+                        col(MicrographRow.public_id).in_(batch),
                         col(PlaceRow.compared_at).is_(None),
                     )
                 )
                 pending |= set(session.exec(waiting))
-                pairs |= dict(_pairs(session, some))
+                pairs |= dict(_pairs(session, batch))
         return KnownPlaces(frozenset(pending), tuple(pairs[number] for number in sorted(pairs)))
 
     def find_pair(self, one: str, other: str) -> PlacePair | None:
@@ -408,11 +408,11 @@ def _load_names(
 ) -> Mapping[int | None, tuple[str, str]]:
     """Return the order's number and the name of each specimen, by its row number."""
     named: dict[int | None, tuple[str, str]] = {}
-    for some in chunks(sorted(number for number in specimen_ids if number is not None)):
+    for batch in chunks(sorted(number for number in specimen_ids if number is not None)):
         wanted = (
             select(SpecimenRow.id, OrderRow.number, SpecimenRow.name)
             .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
-            .where(col(SpecimenRow.id).in_(some))
+            .where(col(SpecimenRow.id).in_(batch))
         )
         named |= {number: (order, name) for number, order, name in session.exec(wanted)}
     return named

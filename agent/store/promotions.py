@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 REFUSED = "bundle_refused"
-"""Kind of the record that a promoted bundle could not be loaded; its facts give the "reason", who
-"serves" instead, and what was "said" of it."""
+"""Kind of the record that a promoted bundle could not be loaded; its facts are the "reason",
+the bundle that "serves" instead, and the message ("said")."""
 PROPOSED = "promotion_proposed"
-"""Kind of the record of a first signature; it holds until the next promotion of any bundle."""
+"""Kind of the record of a first signature; it is valid until the next promotion of any bundle."""
 DECISION = "decision"
-"""Under this key of a promotion's metrics stands who signed, and what they were shown."""
+"""Key of a promotion's metrics: signatures, with what the leads were shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def sign(
     signed = [signature]
     if promoters > 1:
         before = proposals(session, whose, bundle)
-        others = [one for one in before if not _is_same(one.by, signature.by)]
+        others = [earlier for earlier in before if not _is_same(earlier.by, signature.by)]
         if before and not others:
             raise WrongUse(
                 f"{before[-1].by} has proposed {bundle} already; a second person has to sign "
@@ -133,7 +133,10 @@ def sign(
             )
             return False
         signed = [others[-1], signature]
-    told = {**metrics, DECISION: {"signatures": [one.as_json() for one in signed]}}
+    signed_metrics = {
+        **metrics,
+        DECISION: {"signatures": [earlier.as_json() for earlier in signed]},
+    }
     promote(
         session,
         whose,
@@ -141,7 +144,7 @@ def sign(
         by=signature.by,
         reason=signature.reason,
         at=signature.at,
-        metrics=told,
+        metrics=signed_metrics,
     )
     return True
 
@@ -151,14 +154,16 @@ def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
     last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
     since = session.exec(last).first()
     return [
-        Signature(one.by, str(one.facts.get("reason", "")), one.at, one.facts.get("shown", {}))
-        for one in quality_records.every(session, whose.site_id, PROPOSED, bundle)
-        if since is None or one.at > since
+        Signature(
+            record.by, str(record.facts.get("reason", "")), record.at, record.facts.get("shown", {})
+        )
+        for record in quality_records.every(session, whose.site_id, PROPOSED, bundle)
+        if since is None or record.at > since
     ]
 
 
-def _is_same(one: str, other: str) -> bool:
-    return person_key(one) == person_key(other)
+def _is_same(first: str, second: str) -> bool:
+    return person_key(first) == person_key(second)
 
 
 def _refuse_empty(by: str, reason: str) -> None:
@@ -207,14 +212,14 @@ def promote(
 
 def current(session: Session) -> str | None:
     """Return the name of the bundle in use, or None before the first promotion."""
-    asked = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
-    return session.exec(asked).first()
+    query = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
+    return session.exec(query).first()
 
 
 def every(session: Session) -> list[Promotion]:
     """Return all promotions, newest first."""
-    asked = select(PromotionRow).order_by(col(PromotionRow.id).desc())
+    query = select(PromotionRow).order_by(col(PromotionRow.id).desc())
     return [
         Promotion(row.bundle, row.by, row.reason, row.promoted_at, row.metrics)
-        for row in session.exec(asked)
+        for row in session.exec(query)
     ]

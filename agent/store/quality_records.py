@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 FACTS_SHA256 = "facts_sha256"
-"""Key under which the audit log holds the hash of facts that are too long for it."""
+"""Key under which the audit log stores the hash of facts that are too long for it."""
 SPECIFICATIONS = "specifications"
-"""Kind of the records that keep each state of the file of specifications."""
+"""Kind of the records of each state of the file of specifications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ def append(
 
 def every(session: Session, site_id: int, kind: str, subject: str | None = None) -> list[Record]:
     """Return the records of a kind within a transaction, oldest first."""
-    asked = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+    query = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
     if subject is not None:
-        asked = asked.where(RecordRow.subject == subject)
-    return [_record(row) for row in session.exec(asked.order_by(col(RecordRow.id)))]
+        query = query.where(RecordRow.subject == subject)
+    return [_record(row) for row in session.exec(query.order_by(col(RecordRow.id)))]
 
 
 def _record(row: RecordRow) -> Record:
@@ -181,14 +181,14 @@ class Records:
                 append(
                     session,
                     self._whose.site_id,
-                    one.kind,
-                    one.subject,
+                    record.kind,
+                    record.subject,
                     by=by,
                     at=at,
-                    facts=one.facts,
-                    logged=one.logged,
+                    facts=record.facts,
+                    logged=record.logged,
                 )
-                for one in new
+                for record in new
             ]
 
     def newest(self, kind: str) -> dict[str, Record]:
@@ -199,9 +199,9 @@ class Records:
             .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
             .group_by(RecordRow.subject)
         )
-        asked = select(RecordRow).where(col(RecordRow.id).in_(last))
+        query = select(RecordRow).where(col(RecordRow.id).in_(last))
         with reading(self._engine) as session:
-            rows = session.exec(asked).all()
+            rows = session.exec(query).all()
         return {row.subject: _record(row) for row in rows}
 
     def all(self, kind: str, subject: str | None = None) -> list[Record]:
@@ -211,5 +211,5 @@ class Records:
 
     def latest(self, kind: str, subject: str) -> Record | None:
         """Return the newest record of a kind on a subject, or None."""
-        found = self.all(kind, subject)
-        return found[-1] if found else None
+        records = self.all(kind, subject)
+        return records[-1] if records else None

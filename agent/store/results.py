@@ -46,11 +46,11 @@ RANKS_PER_REASON = 1_000_000
 URGENT = 1_000_000_000  # more than all reasons together
 DOUBTED_RANK = list(Reason).index(Reason.DOUBTED_LABEL) * RANKS_PER_REASON
 DRAWN = (Reason.CONTROL_SAMPLE, Reason.UNLIKE_TAUGHT)
-"""Reasons that say nothing is wrong: what they pick would wait as long as anything else comes."""
+"""Reasons of random draws, which would otherwise wait while anything else is queued."""
 ONE_IN = 10
 LIVE = "live"
 RESULT, MICROGRAPH = "r_", "m_"
-"""How columns of the two tables are told apart in one row."""
+"""Prefixes of the columns of the two tables in one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class MicrographView:
         return self.label is None and len(self.votes) >= label_resolution.TWO
 
 
-# --- writing ------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def write(
@@ -215,7 +215,7 @@ def write(
         micrograph.unassigned = finding.unassigned
         specimens.attach(session, whose, micrograph, bundle, at=at)
         order_claims.add(session, whose, micrograph, finding.claims, at=at)
-    if not _was_said(session, micrograph, finding):
+    if not _has_result(session, micrograph, finding):
         _write_result(session, whose, micrograph, finding, role=LIVE, at=at)
     return micrograph.public_id
 
@@ -225,29 +225,29 @@ def add(
 ) -> bool:
     """Write another answer about a known micrograph; False if it is there already."""
     micrograph = labels.micrograph_of(session, public_id)
-    if _was_said(session, micrograph, finding):
+    if _has_result(session, micrograph, finding):
         return False
     _write_result(session, whose, micrograph, finding, role=role, at=at)
     return True
 
 
-def _was_said(session: Session, micrograph: MicrographRow, finding: Finding) -> bool:
-    asked = select(ResultRow.id).where(
+def _has_result(session: Session, micrograph: MicrographRow, finding: Finding) -> bool:
+    query = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id,
         ResultRow.bundle == (finding.prediction.bundle if finding.prediction else ""),
         ResultRow.recipe == micrograph.recipe,
     )
-    return session.exec(asked).first() is not None
+    return session.exec(query).first() is not None
 
 
 def _micrograph(
     session: Session, content: ContentRow, relative: str, finding: Finding, *, at: datetime
 ) -> MicrographRow:
     facts = dict(finding.crop_facts)
-    asked = select(MicrographRow).where(
+    query = select(MicrographRow).where(
         MicrographRow.sha256 == facts["sha256"], MicrographRow.page == facts["page"]
     )
-    if row := session.exec(asked).first():
+    if row := session.exec(query).first():
         return row
     columns: dict[str, Any] = {
         name: str(finding.process_data.get(name) or "") for name in PROCESS_COLUMNS
@@ -309,7 +309,7 @@ def _write_result(
         thresholds=dict(finding.thresholds),
         after_record=quality_records.find_newest_id(session, whose.site_id),
         expected=dict(finding.expected),
-        **(_said(finding.prediction) if finding.prediction else {}),
+        **(_prediction_columns(finding.prediction) if finding.prediction else {}),
     )
     if role == LIVE and not labels.histories(session, [micrograph.id or 0]):
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
@@ -319,7 +319,7 @@ def _write_result(
     session.flush()
 
 
-def _said(prediction: Prediction) -> dict[str, Any]:
+def _prediction_columns(prediction: Prediction) -> dict[str, Any]:
     strange = prediction.strangeness
     return {
         "bundle": prediction.bundle,
@@ -373,7 +373,7 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     weight = list(Reason).index(Reason(reason))
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     if reason == Reason.CONTROL_SAMPLE:
-        doubt = 0.0  # in order of arrival: the doubtful ones first would not be a random sample
+        doubt = 0.0  # by arrival: uncertain ones first would not be a random sample
     inside = min(max(doubt or 0.0, 0.0), 1.0)
     rank = weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
     return hastened(rank, urgent=urgent)
@@ -394,15 +394,15 @@ def ask_again(session: Session, whose: Whose, public_ids: Sequence[str], reason:
         ).first()
         if row is None:
             continue
-        asked = {*row.reasons, reason.value}
-        row.reasons = [one.value for one in Reason if one.value in asked]
+        reasons = {*row.reasons, reason.value}
+        row.reasons = [known.value for known in Reason if known.value in reasons]
         row.handling = Handling.REVIEW.value
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)
         session.add(row)
 
 
-# --- asking -------------------------------------------------------------------------------------
+# --- queries --------------------------------------------------------------------------------------
 
 
 def _columns(table: type[Row], prefix: str) -> list[Any]:
@@ -410,12 +410,12 @@ def _columns(table: type[Row], prefix: str) -> list[Any]:
     return [column.label(prefix + column.name) for column in columns]
 
 
-def _asked(which: Any = None) -> Any:
-    return _every_answer().where(_is_current() if which is None else which)
+def _select_results(which: Any = None) -> Any:
+    return _results_statement().where(_is_current() if which is None else which)
 
 
 @cache
-def _every_answer() -> Any:
+def _results_statement() -> Any:
     """Return the statement that others narrow down; it costs more to build than to run."""
     # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
@@ -437,7 +437,7 @@ def _is_current() -> Any:
 
 def one(session: Session, public_id: str) -> MicrographView | None:
     """Return a micrograph, or None if there is none of this id."""
-    rows = session.execute(_asked().where(MicrographRow.public_id == public_id)).all()
+    rows = session.execute(_select_results().where(MicrographRow.public_id == public_id)).all()
     return next(_views(session, rows), None)
 
 
@@ -445,9 +445,9 @@ def of_micrographs(
     session: Session, numbers: Sequence[int]
 ) -> Iterator[tuple[Any, MicrographView]]:
     """Yield micrographs by their row numbers, oldest first, each with its row."""
-    for some in chunks(numbers):
-        asked = _asked().where(col(ResultRow.micrograph_id).in_(some))
-        rows = session.execute(asked.order_by(col(ResultRow.id))).all()
+    for batch in chunks(numbers):
+        query = _select_results().where(col(ResultRow.micrograph_id).in_(batch))
+        rows = session.execute(query.order_by(col(ResultRow.id))).all()
         yield from zip(rows, _views(session, rows), strict=True)
 
 
@@ -462,17 +462,17 @@ def found(
     limit: int,
 ) -> list[MicrographView]:
     """Return the micrographs that match all conditions, newest first."""
-    asked = select(MicrographRow.id).where(MicrographRow.site_id == whose.site_id)
+    query = select(MicrographRow.id).where(MicrographRow.site_id == whose.site_id)
     if sha256:
-        asked = asked.where(MicrographRow.sha256 == sha256)
+        query = query.where(MicrographRow.sha256 == sha256)
     if path:
-        asked = asked.where(col(MicrographRow.content_id).in_(file_status.named(path)))
+        query = query.where(col(MicrographRow.content_id).in_(file_status.named(path)))
     if order:
-        asked = asked.where(MicrographRow.order == order)
+        query = query.where(MicrographRow.order == order)
     if specimen:
-        asked = asked.where(MicrographRow.specimen == specimen)
-    numbers = session.exec(asked.order_by(col(MicrographRow.id).desc()).limit(limit)).all()
-    views = [view for _, view in of_micrographs(session, [one for one in numbers if one])]
+        query = query.where(MicrographRow.specimen == specimen)
+    numbers = session.exec(query.order_by(col(MicrographRow.id).desc()).limit(limit)).all()
+    views = [view for _, view in of_micrographs(session, [number for number in numbers if number])]
     return views[::-1]
 
 
@@ -489,21 +489,21 @@ def queue(
 
     One rank in ten is reserved for random draws (`DRAWN`), whatever else waits.
     """
-    asked = _asked().where(ResultRow.site_id == whose.site_id)
+    query = _select_results().where(ResultRow.site_id == whose.site_id)
     if reason == Reason.DOUBTED_LABEL:
-        asked = asked.where(col(ResultRow.micrograph_id).in_(labels.doubted()))
+        query = query.where(col(ResultRow.micrograph_id).in_(labels.doubted()))
     elif reason:
-        asked = asked.where(cast(col(ResultRow.reasons), Text).contains(f'"{reason}"'))
+        query = query.where(cast(col(ResultRow.reasons), Text).contains(f'"{reason}"'))
     if source:
-        asked = asked.where(SourceRow.name == source)
+        query = query.where(SourceRow.name == source)
     if order:
-        return list(_views(session, _of_order(session, whose, asked, order)[:limit]))
-    asked = asked.where(col(ResultRow.review_rank).is_not(None)).order_by(
+        return list(_views(session, _of_order(session, whose, query, order)[:limit]))
+    query = query.where(col(ResultRow.review_rank).is_not(None)).order_by(
         col(ResultRow.review_rank), col(ResultRow.done_at), col(ResultRow.id)
     )
-    rows = session.execute(asked.limit(limit)).all()
+    rows = session.execute(query.limit(limit)).all()
     if reason is None:
-        drawn = session.execute(asked.where(_is_drawn()).limit(limit and limit // ONE_IN)).all()
+        drawn = session.execute(query.where(_is_drawn()).limit(limit and limit // ONE_IN)).all()
         rows = mixed(rows, drawn)[: len(rows)]
     return list(_views(session, rows))
 
@@ -524,11 +524,11 @@ def mixed(rows: Sequence[Any], drawn: Sequence[Any]) -> list[Any]:
     taken = {row.r_id for row in drawn}
     urgent = [row for row in rows if row.r_review_rank < 0]
     weighty = [row for row in rows[len(urgent) :] if row.r_id not in taken]
-    left, found = list(drawn), list(urgent)
+    left, merged = list(drawn), list(urgent)
     for start in range(0, len(weighty), ONE_IN - 1):
-        found += [*weighty[start : start + ONE_IN - 1], *left[:1]]
+        merged += [*weighty[start : start + ONE_IN - 1], *left[:1]]
         left = left[1:]
-    return found + left
+    return merged + left
 
 
 def _of_order(session: Session, whose: Whose, asked: Any, order: str) -> list[Any]:
@@ -545,30 +545,30 @@ def _of_order(session: Session, whose: Whose, asked: Any, order: str) -> list[An
 
 def queue_length(session: Session, whose: Whose) -> int:
     """Return the number of micrographs that wait for review."""
-    asked = select(func.count()).where(
+    query = select(func.count()).where(
         ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None)
     )
-    return session.exec(asked).one()
+    return session.exec(query).one()
 
 
 def waiting(
     session: Session, whose: Whose, *, until: datetime | None = None
 ) -> tuple[int, datetime | None]:
     """Return how many micrographs, done up to `until`, wait for review, and since when."""
-    asked = select(func.count(), func.min(col(ResultRow.done_at))).where(
+    query = select(func.count(), func.min(col(ResultRow.done_at))).where(
         ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None)
     )
     if until is not None:
-        asked = asked.where(col(ResultRow.done_at) <= until)
-    return session.exec(asked).one()
+        query = query.where(col(ResultRow.done_at) <= until)
+    return session.exec(query).one()
 
 
 def between(
     session: Session, whose: Whose, after: datetime, until: datetime
 ) -> list[MicrographView]:
     """Return micrographs done in (after, until], oldest first, without imported ones."""
-    asked = (
-        _asked()
+    query = (
+        _select_results()
         .where(
             ResultRow.site_id == whose.site_id,
             literal_column("result.origin") == literal_column("'watch'"),
@@ -577,7 +577,7 @@ def between(
         )
         .order_by(col(ResultRow.done_at), col(ResultRow.id))
     )
-    return list(_views(session, session.execute(asked).all()))
+    return list(_views(session, session.execute(query).all()))
 
 
 def late(session: Session, whose: Whose, *, until: datetime, after_id: int) -> list[MicrographView]:
@@ -589,8 +589,8 @@ def late(session: Session, whose: Whose, *, until: datetime, after_id: int) -> l
         until: Aware UTC.
         after_id: Number of that result.
     """
-    asked = (
-        _asked()
+    query = (
+        _select_results()
         .where(
             ResultRow.site_id == whose.site_id,
             literal_column("result.origin") == literal_column("'watch'"),
@@ -599,16 +599,19 @@ def late(session: Session, whose: Whose, *, until: datetime, after_id: int) -> l
         )
         .order_by(col(ResultRow.done_at), col(ResultRow.id))
     )
-    return list(_views(session, session.execute(asked).all()))
+    return list(_views(session, session.execute(query).all()))
 
 
 def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
     """Yield the micrographs of this site, oldest first, in batches."""
-    asked = (
-        _asked().where(ResultRow.site_id == whose.site_id).order_by(col(ResultRow.id)).limit(CHUNK)
+    query = (
+        _select_results()
+        .where(ResultRow.site_id == whose.site_id)
+        .order_by(col(ResultRow.id))
+        .limit(CHUNK)
     )
     last = 0
-    while rows := session.execute(asked.where(col(ResultRow.id) > last)).all():
+    while rows := session.execute(query.where(col(ResultRow.id) > last)).all():
         yield from _views(session, rows)
         last = rows[-1].r_id
 
@@ -617,42 +620,42 @@ def by_bundle(
     session: Session, whose: Whose, bundle: str, since: datetime | None
 ) -> Iterator[MicrographView]:
     """Yield the micrographs since a time, each with the result of one bundle."""
-    asked = (
-        _asked(col(ResultRow.bundle) == bundle)
+    query = (
+        _select_results(col(ResultRow.bundle) == bundle)
         .where(ResultRow.site_id == whose.site_id)
         .order_by(col(ResultRow.id))
         .limit(CHUNK)
     )
     if since is not None:
-        asked = asked.where(col(MicrographRow.taken_at) >= since)
+        query = query.where(col(MicrographRow.taken_at) >= since)
     last = 0
-    while rows := session.execute(asked.where(col(ResultRow.id) > last)).all():
+    while rows := session.execute(query.where(col(ResultRow.id) > last)).all():
         yield from _views(session, rows)
         last = rows[-1].r_id
 
 
 def _views(session: Session, rows: Sequence[Any]) -> Iterator[MicrographView]:
-    for some in chunks(rows):
-        said = labels.histories(session, [row.m_id for row in some])
-        doubts = labels.open_doubts(session, list(said)) if said else {}
-        for row in some:
-            yield _view(row, tuple(said.get(row.m_id, ())), doubts.get(row.m_id, ""))
+    for batch in chunks(rows):
+        decisions = labels.histories(session, [row.m_id for row in batch])
+        doubts = labels.open_doubts(session, list(decisions)) if decisions else {}
+        for row in batch:
+            yield _view(row, tuple(decisions.get(row.m_id, ())), doubts.get(row.m_id, ""))
 
 
-def _place(folder: str, relative: str) -> str:
+def _join_path(folder: str, relative: str) -> str:
     return folder + os.sep + relative.replace("/", os.sep)  # a Path each costs a tenth of a night
 
 
-def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
+def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
     box = row.m_crop_facts.get("crop")
-    standing = [label for label in said if not label.undone]
+    standing = [label for label in decisions if not label.undone]
     two = label_resolution.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
-    told = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
+    process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
     return MicrographView(
         id=row.m_public_id,
         sha256=row.m_sha256,
         page=row.m_page,
-        path=_place(row.folder, row.m_relative),
+        path=_join_path(row.folder, row.m_relative),
         source=row.source,
         done_at=row.r_done_at,
         width=row.m_width,
@@ -663,7 +666,7 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         recipe=row.m_recipe,
         warnings=tuple(row.m_warnings),
         crop_facts=row.m_crop_facts,
-        process_data={name: value for name, value in told.items() if value},
+        process_data={name: value for name, value in process_data.items() if value},
         process_extra=row.m_process_extra,
         subtype=row.r_subtype,
         subtype_probabilities=row.r_subtype_probabilities,
@@ -688,7 +691,7 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         label=label_resolution.holding(standing, two=two),
         votes=tuple(label_resolution.votes_of(standing)) if two else (),
         asks_two=two,
-        labels=said,
+        labels=decisions,
         awaits=row.r_review_rank is not None,
         artefacts=row.m_artefacts,
         pruned_at=row.m_pruned_at,

@@ -70,8 +70,8 @@ class Kept:
 
 def kept(session: Session, whose: Whose, *, after: int = 0) -> Iterator[Kept]:
     """Yield the archived files of the micrographs of this site after a row number, oldest first."""
-    asked = select(MicrographRow).where(MicrographRow.site_id == whose.site_id)
-    yield from _kept(session, asked, after=after)
+    query = select(MicrographRow).where(MicrographRow.site_id == whose.site_id)
+    yield from _kept(session, query, after=after)
 
 
 class KeptFor(StrEnum):
@@ -112,30 +112,30 @@ def plan_retention(
         before: What was taken before may go.
         statements_since: What a statement of this time or later names is evidence.
     """
-    named = _named_by_statements(session, whose, statements_since)
-    evidence = _Evidence(_held(session, whose), named, _named_by_records(session, whose))
+    named = _load_stated(session, whose, statements_since)
+    evidence = _Evidence(_load_held(session, whose), named, _load_recorded(session, whose))
     counts: Counter[KeptFor] = Counter()
     if kind == "crops":
         may_go: list[Kept] = []
-        for one, reason in _reasons(session, whose, evidence, before):
-            if one.pruned_at is not None:
+        for micrograph, reason in _reasons(session, whose, evidence, before):
+            if micrograph.pruned_at is not None:
                 continue
             if reason:
                 counts[reason] += 1
             else:
-                may_go.append(one)
+                may_go.append(micrograph)
         return RetentionPlan(tuple(may_go), _in_order(counts))
     young = select(MicrographRow.sha256).where(col(MicrographRow.taken_at) >= before)
     needed = set(session.exec(young))
     originals: list[Kept] = []
-    for one, reason in _reasons(session, whose, evidence, before):
+    for micrograph, reason in _reasons(session, whose, evidence, before):
         if reason:
-            needed.add(one.sha256)
-        if reason and one.has_original:
+            needed.add(micrograph.sha256)
+        if reason and micrograph.has_original:
             counts[reason] += 1
-        elif one.has_original:
-            originals.append(one)
-    may_go = [one for one in originals if one.sha256 not in needed]
+        elif micrograph.has_original:
+            originals.append(micrograph)
+    may_go = [micrograph for micrograph in originals if micrograph.sha256 not in needed]
     return RetentionPlan(tuple(may_go), _in_order(counts))
 
 
@@ -158,38 +158,38 @@ class _Evidence:
     recorded: frozenset[str]
 
 
-def _held(session: Session, whose: Whose) -> tuple[frozenset[str], frozenset[int]]:
-    asked = select(OrderRow).where(
+def _load_held(session: Session, whose: Whose) -> tuple[frozenset[str], frozenset[int]]:
+    query = select(OrderRow).where(
         OrderRow.site_id == whose.site_id, col(OrderRow.legal_hold).is_(True)
     )
-    orders = session.exec(asked).all()
+    orders = session.exec(query).all()
     specimens_of = select(SpecimenRow.id).where(
-        col(SpecimenRow.order_id).in_([one.id for one in orders])
+        col(SpecimenRow.order_id).in_([order.id for order in orders])
     )
-    keys = frozenset(whose.key(one.number) for one in orders)
-    return keys, frozenset(one or 0 for one in session.exec(specimens_of))
+    keys = frozenset(whose.key(order.number) for order in orders)
+    return keys, frozenset(order or 0 for order in session.exec(specimens_of))
 
 
-def _named_by_statements(session: Session, whose: Whose, since: datetime) -> frozenset[str]:
-    asked = select(StatementRow.document).where(
+def _load_stated(session: Session, whose: Whose, since: datetime) -> frozenset[str]:
+    query = select(StatementRow.document).where(
         StatementRow.site_id == whose.site_id, col(StatementRow.at) >= since
     )
-    texts = session.exec(asked.execution_options(yield_per=100))
+    texts = session.exec(query.execution_options(yield_per=100))
     return frozenset(name for text in texts for name in _PUBLIC_ID.findall(text))
 
 
-def _named_by_records(session: Session, whose: Whose) -> frozenset[str]:
-    asked = select(RecordRow.subject, RecordRow.facts).where(
+def _load_recorded(session: Session, whose: Whose) -> frozenset[str]:
+    query = select(RecordRow.subject, RecordRow.facts).where(
         RecordRow.site_id == whose.site_id, col(RecordRow.kind).not_in(OF_STATEMENTS)
     )
     names: set[str] = set()
-    for subject, facts in session.exec(asked.execution_options(yield_per=100)):
+    for subject, facts in session.exec(query.execution_options(yield_per=100)):
         names.update(_PUBLIC_ID.findall(subject), _PUBLIC_ID.findall(json.dumps(facts)))
     return frozenset(names)
 
 
 OF_STATEMENTS = ("outbox", "outbox_files", "outbox_written", "outbox_floor")
-"""Kinds of records that repeat what a statement holds, whose own retention decides."""
+"""Kinds of records that repeat a statement, whose own retention decides."""
 _PUBLIC_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?:-p[0-9]+)?(?![0-9a-f])")
 
 
@@ -204,14 +204,14 @@ def _reasons(
     )
     labelled = exists().where(col(LabelRow.micrograph_id) == col(page.id))
     rated = exists().where(col(CampaignImageRow.micrograph_id) == col(page.id))
-    asked = (
+    query = (
         select(page, flagged, labelled, rated)
         .where(page.site_id == whose.site_id, col(page.taken_at) < before)
         .order_by(col(page.id))
         .limit(CHUNK)
     )
     last = 0
-    while rows := session.exec(asked.where(col(page.id) > last)).all():
+    while rows := session.exec(query.where(col(page.id) > last)).all():
         last = rows[-1][0].id or 0
         for row, is_flagged, is_labelled, is_rated in rows:
             why = {
@@ -245,8 +245,8 @@ def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
 
 def has_content(session: Session, sha256: str) -> bool:
     """Return whether the site has a micrograph of a content."""
-    asked = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
-    return session.exec(asked).first() is not None
+    query = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
+    return session.exec(query).first() is not None
 
 
 def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
@@ -258,14 +258,16 @@ def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> Retent
         plan: The plan of this site alone.
     """
     elsewhere: set[str] = set()
-    for some in chunks(sorted({one.sha256 for one in plan.prunable})):
-        asked = select(MicrographRow.sha256).where(
-            col(MicrographRow.sha256).in_(some),
+    for batch in chunks(sorted({micrograph.sha256 for micrograph in plan.prunable})):
+        query = select(MicrographRow.sha256).where(
+            col(MicrographRow.sha256).in_(batch),
             MicrographRow.site_id != whose.site_id,
             col(MicrographRow.pruned_at).is_(None),
         )
-        elsewhere |= set(every.exec(asked))
-    prunable = tuple(one for one in plan.prunable if one.sha256 not in elsewhere)
+        elsewhere |= set(every.exec(query))
+    prunable = tuple(
+        micrograph for micrograph in plan.prunable if micrograph.sha256 not in elsewhere
+    )
     counts = Counter(plan.kept)
     counts[KeptFor.OTHER_SITE] = len(plan.prunable) - len(prunable)
     return RetentionPlan(prunable, _in_order(counts))
@@ -283,9 +285,9 @@ def pruned(
         kind: "crops" or "originals".
         at: Now.
     """
-    for some in chunks(public_ids):
-        asked = select(MicrographRow).where(col(MicrographRow.public_id).in_(some))
-        for row in session.exec(asked):
+    for batch in chunks(public_ids):
+        query = select(MicrographRow).where(col(MicrographRow.public_id).in_(batch))
+        for row in session.exec(query):
             if kind == "crops":
                 row.pruned_at = at
             else:
@@ -322,4 +324,4 @@ def is_known_order(session: Session, whose: Whose, number: str) -> bool:
     if specimens.find_order(session, whose, number):
         return True
     named = select(MicrographRow.order).where(MicrographRow.site_id == whose.site_id).distinct()
-    return whose.key(number) in {whose.key(one) for one in session.exec(named) if one}
+    return whose.key(number) in {whose.key(name) for name in session.exec(named) if name}

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from agent.store.audit_log import TrailEntry
 
 COVERED_FROM = "trail.covered"
-"""The act that says which rows were there before the audit log held their values."""
+"""The act that names the rows older than their values in the audit log."""
 LABEL_ACTS = {"undo": "label.undone", "doubt": "label.doubted"}
 LABEL_FACTS = (
     "kind",
@@ -66,9 +66,9 @@ LABEL_FACTS = (
     "after_record",
 )
 SHORTENED = ("outbox_files.recorded",)
-"""Records of which acts of earlier versions hold a part, without the hash of the whole."""
+"""Records of which acts of earlier versions have a part, without the hash of the whole."""
 LATER_FACTS = ("viewing_s", "blind", "bulk", "after_record")
-"""Facts of a label that acts of earlier versions do not hold."""
+"""Facts of a label that acts of earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +197,10 @@ def find_covered(every: Session) -> dict[str, int]:
 
 def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:
     for row in coverage:
-        held = acts.covered.get(row.name, 0)
-        if row.newest_id != held:
+        expected = acts.covered.get(row.name, 0)
+        if row.newest_id != expected:
             yield (
-                f"trail_coverage of {row.name}: {held} rows came before the trail held their "
+                f"trail_coverage of {row.name}: {expected} rows came before the trail held their "
                 f"values, the table says {row.newest_id}"
             )
 
@@ -229,7 +229,7 @@ def _plain(value: object) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-# --- each kind of row ---------------------------------------------------------------------------
+# --- each kind of row -----------------------------------------------------------------------------
 
 
 def _labels(session: Session, acts: _Acts) -> Iterator[str]:
@@ -292,7 +292,7 @@ def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, An
         now = {key: facts.get(key) for key in was} | {FACTS_SHA256: audit_log.sha256_of(facts)}
         return was, now
     if entry.act not in SHORTENED:
-        was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
+        was |= dict.fromkeys(facts.keys() - was.keys())  # added keys had no value before
     now = {key: _plain(facts.get(key)) for key in was}
     return was, now
 

@@ -57,13 +57,13 @@ def note(
 
 
 def _last(session: Session, whose: Whose, agent: str) -> dict[str, Any]:
-    asked = (
+    query = (
         select(TrailRow.facts)
         .where(TrailRow.site_id == whose.site_id, TrailRow.act == ACT, TrailRow.subject == agent)
         .order_by(col(TrailRow.id).desc())
         .limit(1)
     )
-    facts = session.exec(asked).first()
+    facts = session.exec(query).first()
     return dict(json.loads(facts)["in_force"]) if facts else {}
 
 

@@ -48,22 +48,22 @@ def find_missing(connection: Connection) -> list[str]:
     """Return the tables whose rows PostgreSQL does not separate."""
     if connection.dialect.name != "postgresql":
         return []
-    asked = text(
+    query = text(
         "SELECT relname FROM pg_class WHERE relname = ANY(:tables) AND relkind = 'r' "
         "AND pg_table_is_visible(oid) AND NOT (relrowsecurity AND relforcerowsecurity AND "
         "(SELECT count(*) FROM pg_policy WHERE polrelid = pg_class.oid "
         "AND polname IN (:own, :every)) = 2) ORDER BY relname"
     )
-    told = {"tables": sorted(PER_SITE), "own": OWN, "every": EVERY}
-    return [str(name) for (name,) in connection.execute(asked, told)]
+    parameters = {"tables": sorted(PER_SITE), "own": OWN, "every": EVERY}
+    return [str(name) for (name,) in connection.execute(query, parameters)]
 
 
 def is_exempt(connection: Connection) -> bool:
     """Return whether PostgreSQL's policies do not bind the user of a connection."""
     if connection.dialect.name != "postgresql":
         return False
-    asked = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-    return bool(connection.execute(text(asked)).scalar())
+    query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    return bool(connection.execute(text(query)).scalar())
 
 
 def _tables(connection: Connection) -> list[str]:

@@ -189,9 +189,9 @@ def _require_own(row: Any, site: int | None) -> None:
     if site and row.site_id == site and not before:
         return
     if isinstance(row, AccountRow) and site and state.persistent and not before:
-        changed = {one.key for one in state.attrs if one.history.has_changes()}
+        changed = {attribute.key for attribute in state.attrs if attribute.history.has_changes()}
         if changed <= COUNTED:
-            return  # a shared account, which a statement found by both sites' consent
+            return  # a shared account, visible by both sites' consent
     raise ForeignSite(
         f"{row.__tablename__} {getattr(row, 'id', None)} is of site {row.site_id}, and site {site} "
         "writes it; nothing was written."

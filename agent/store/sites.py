@@ -62,7 +62,7 @@ class AllSites:
         """Return the state of each site, by its name."""
         with reading(self._engine) as session:
             rows = session.exec(select(SiteRow).order_by(col(SiteRow.name))).all()
-            return [_seen(session, row) for row in rows]
+            return [_build_site(session, row) for row in rows]
 
     def agents(self) -> list[AgentSeen]:
         """Return every agent of every site that ever used the database."""
@@ -73,19 +73,19 @@ class AllSites:
         """Return the names of the sites that have a source or an act; a mistyped name has none."""
         acted = select(TrailRow.id).where(TrailRow.site_id == SiteRow.id).exists()
         watched = select(SourceRow.id).where(SourceRow.site_id == SiteRow.id).exists()
-        asked = select(SiteRow.name).where(or_(acted, watched)).order_by(col(SiteRow.name))
+        query = select(SiteRow.name).where(or_(acted, watched)).order_by(col(SiteRow.name))
         with reading(self._engine) as session:
-            return list(session.exec(asked))
+            return list(session.exec(query))
 
     def sharing(self, what: str) -> list[str]:
         """Return the names of the sites that share "accounts" or "bundles"."""
         column = {"accounts": SiteRow.shares_accounts, "bundles": SiteRow.shares_bundles}[what]
-        asked = select(SiteRow.name).where(col(column).is_(True)).order_by(col(SiteRow.name))
+        query = select(SiteRow.name).where(col(column).is_(True)).order_by(col(SiteRow.name))
         with reading(self._engine) as session:
-            return list(session.exec(asked))
+            return list(session.exec(query))
 
 
-def _seen(session: Session, site: SiteRow) -> SiteSeen:
+def _build_site(session: Session, site: SiteRow) -> SiteSeen:
     whose = Whose(site.id or 0, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
     waiting, since = results.waiting(session, whose)

@@ -73,8 +73,8 @@ class AgentSeen:
 def register(session: Session, site: str, agent: str) -> Whose:
     """Find or make the rows of this site and this agent, in a session of the site."""
     site_id = add_site(session, site)
-    asked = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
-    program = session.exec(asked).first()
+    query = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    program = session.exec(query).first()
     if program is None:
         program = AgentRow(site_id=site_id, name=agent)
         session.add(program)
@@ -100,8 +100,8 @@ def add_site(session: Session, site: str) -> int:
 def shared(session: Session, whose: Whose) -> frozenset[str]:
     """Return what a site shares with others that share it too."""
     row = session.get_one(SiteRow, whose.site_id)
-    said = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
-    return frozenset(name for name, is_shared in said.items() if is_shared)
+    shared_by_name = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
+    return frozenset(name for name, is_shared in shared_by_name.items() if is_shared)
 
 
 def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None:
@@ -114,9 +114,9 @@ def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None
 def registered(session: Session, site: str, agent: str) -> Whose | None:
     """Find the rows of this site and this agent without writing anything."""
     site_id = find_site(session, site)
-    asked = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
-    found = session.exec(asked).first() if site_id else None
-    return Whose(site_id=site_id, agent_id=found) if site_id and found else None
+    query = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    agent_id = session.exec(query).first() if site_id else None
+    return Whose(site_id=site_id, agent_id=agent_id) if site_id and agent_id else None
 
 
 def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
@@ -133,24 +133,24 @@ def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
 
 
 def _source(session: Session, whose: Whose, name: str) -> SourceRow | None:
-    asked = select(SourceRow).where(SourceRow.site_id == whose.site_id, SourceRow.name == name)
-    return session.exec(asked).first()
+    query = select(SourceRow).where(SourceRow.site_id == whose.site_id, SourceRow.name == name)
+    return session.exec(query).first()
 
 
 OUTAGE = "outage"
-"""Kind of the record that a source was away; its facts say "since" and "until"."""
+"""Kind of the record of an outage of a source; its facts are "since" and "until"."""
 
 
 def seen(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
     """Record how each source was last seen; one that is back leaves a record of its outage."""
-    for said in health:
-        source_id(session, whose, said.name, said.folder)
-        row = _source(session, whose, said.name)
+    for state in health:
+        source_id(session, whose, state.name, state.folder)
+        row = _source(session, whose, state.name)
         if row is not None:
-            _record_outage(session, whose, row, said)
-            row.mode, row.online, row.offline_since = said.mode, said.online, said.offline_since
-            row.last_scan_at, row.facts = said.last_scan_at, {"problem": said.problem}
-            row.found_by_scan, row.found_by_event = said.found_by_scan, said.found_by_event
+            _record_outage(session, whose, row, state)
+            row.mode, row.online, row.offline_since = state.mode, state.online, state.offline_since
+            row.last_scan_at, row.facts = state.last_scan_at, {"problem": state.problem}
+            row.found_by_scan, row.found_by_event = state.found_by_scan, state.found_by_event
             session.add(row)
 
 
@@ -166,7 +166,7 @@ def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHe
 
 def health(session: Session, whose: Whose) -> list[SourceHealth]:
     """Return the last known state of each source of this site."""
-    asked = select(SourceRow).where(SourceRow.site_id == whose.site_id).order_by(SourceRow.name)
+    query = select(SourceRow).where(SourceRow.site_id == whose.site_id).order_by(SourceRow.name)
     return [
         SourceHealth(
             row.name,
@@ -179,7 +179,7 @@ def health(session: Session, whose: Whose) -> list[SourceHealth]:
             row.found_by_event,
             str(row.facts.get("problem", "")),
         )
-        for row in session.exec(asked)
+        for row in session.exec(query)
     ]
 
 
@@ -200,8 +200,8 @@ def heartbeat(session: Session, whose: Whose, facts: Mapping[str, Any], *, at: d
 
 def agents(session: Session) -> list[AgentSeen]:
     """Return the agents of the session's site, of all sites where it reads all."""
-    asked = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
+    query = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
     return [
         AgentSeen(site, row.name, row.first_started_at, row.started_at, row.seen_at, row.facts)
-        for row, site in session.exec(asked)
+        for row, site in session.exec(query)
     ]

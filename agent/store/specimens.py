@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.store.tables import MicrographRow
 
 FIRST = "1"
-"""What a preparation is called where nobody says."""
+"""Default name of a preparation."""
 RELEASED_AFTER = "specification_record"
 """Key of an order's facts: number of the newest record when it was released."""
 NO_RECORD = -1
@@ -67,10 +67,10 @@ class Ordered:
     day: datetime | None
 
 
-# --- rows ---------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
-def _there(session: Session, table: type[Row], values: dict[str, Any]) -> bool:
+def _find_row(session: Session, table: type[Row], values: dict[str, Any]) -> bool:
     """Add a row unless it is there; another agent may be adding it at this moment.
 
     Returns:
@@ -95,7 +95,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
     audit_log.lock(session)  # before the row, as two agents may add two orders crosswise
-    is_new = _there(session, OrderRow, values | blank)
+    is_new = _find_row(session, OrderRow, values | blank)
     row = find_order(session, whose, number)
     if row is None:
         raise AgentError(f"order {number} could neither be found nor added")
@@ -129,16 +129,16 @@ def specimen_row(
 ) -> SpecimenRow:
     """Find or create a specimen, and lock it until the transaction ends."""
     name = find_specimen_name(session, whose, order, name) or name
-    asked = (
+    query = (
         select(SpecimenRow)
         .where(SpecimenRow.order_id == order.id, SpecimenRow.name == name)
         .with_for_update()
     )
-    if row := session.exec(asked).first():
+    if row := session.exec(query).first():
         return row
     values = {"site_id": whose.site_id, "order_id": order.id, "name": name, "first_seen_at": at}
-    _there(session, SpecimenRow, values | {"heat": "", "batch": "", "material": ""})
-    return session.exec(asked).one()
+    _find_row(session, SpecimenRow, values | {"heat": "", "batch": "", "material": ""})
+    return session.exec(query).one()
 
 
 def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: str) -> str | None:
@@ -147,19 +147,19 @@ def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: st
     names = sorted(session.exec(wanted))
     if name in names:
         return name
-    return next((one for one in names if whose.key(one) == whose.key(name)), None)
+    return next((spelling for spelling in names if whose.key(spelling) == whose.key(name)), None)
 
 
 def preparations(session: Session, specimen_id: int) -> list[PreparationRow]:
     """Return a specimen's preparations, the latest last: by number, then by time."""
-    asked = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
-    return sorted(session.exec(asked), key=lambda row: (number_of(row.name), row.id or 0))
+    query = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
+    return sorted(session.exec(query), key=lambda row: (number_of(row.name), row.id or 0))
 
 
 def number_of(name: str) -> int:
     """Return the number in a preparation's name, 0 where there is none."""
-    found = re.findall(r"\d+", name)
-    return int(found[-1]) if found else 0
+    numbers = re.findall(r"\d+", name)
+    return int(numbers[-1]) if numbers else 0
 
 
 def preparation_row(
@@ -173,14 +173,14 @@ def preparation_row(
             return row
     values = {"specimen_id": specimen.id, "name": wanted, "etchant": etchant, "first_seen_at": at}
     before = known[-1].id if known else None
-    _there(session, PreparationRow, values | {"replaces": before})
-    asked = select(PreparationRow).where(
+    _find_row(session, PreparationRow, values | {"replaces": before})
+    query = select(PreparationRow).where(
         PreparationRow.specimen_id == specimen.id, PreparationRow.name == wanted
     )
-    return session.exec(asked).one()
+    return session.exec(query).one()
 
 
-# --- a field finds its place --------------------------------------------------------------------
+# --- assignment of fields -------------------------------------------------------------------------
 
 
 def attach(
@@ -201,7 +201,7 @@ def attach(
     Raises:
         OtherBundle: The specimen is judged by another one; the transaction must be rolled back.
     """
-    row.unassigned = row.unassigned or _lacking(row)
+    row.unassigned = row.unassigned or _list_lacking(row)
     if row.unassigned:
         row.specimen_id = row.preparation_id = None
         session.add(row)
@@ -216,7 +216,7 @@ def attach(
     judged_by(session, specimen, bundle)
     preparation = preparation_row(session, specimen, row.preparation, etchant=row.etchant, at=at)
     row.specimen_id, row.preparation_id = specimen.id, preparation.id
-    _travel(session, row, order, specimen)
+    _fill_missing(session, row, order, specimen)
     session.add(row)
     return order
 
@@ -232,18 +232,20 @@ def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
     session.flush()
 
 
-def _lacking(row: MicrographRow) -> str:
-    lacks = [what for what, said in (("order number", row.order), ("specimen", row.specimen))
-             if not said]  # fmt: skip
+def _list_lacking(row: MicrographRow) -> str:
+    lacks = [what for what, value in (("order number", row.order), ("specimen", row.specimen))
+             if not value]  # fmt: skip
     return f"no {' and no '.join(lacks)} is known of it" if lacks else ""
 
 
-def _travel(session: Session, row: MicrographRow, order: OrderRow, specimen: SpecimenRow) -> None:
+def _fill_missing(
+    session: Session, row: MicrographRow, order: OrderRow, specimen: SpecimenRow
+) -> None:
     """Fill missing process data of the field from its order, and of the specimen from the field."""
-    told = told_by(order)
+    process_data = told_by(order)
     for name in FROM_ORDER:
-        if not getattr(row, name) and told.get(name):
-            setattr(row, name, told[name])
+        if not getattr(row, name) and process_data.get(name):
+            setattr(row, name, process_data[name])
     for name in ("heat", "batch", "material"):
         if not getattr(specimen, name) and getattr(row, name):
             setattr(specimen, name, getattr(row, name))
@@ -257,7 +259,7 @@ def told_by(order: OrderRow) -> dict[str, str]:
     return {key: value for key, value in (known | own).items() if value}
 
 
-# --- what a worker asks before it judges --------------------------------------------------------
+# --- for workers, before inference ----------------------------------------------------------------
 
 
 def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordered:
@@ -265,12 +267,12 @@ def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordere
     order = find_order(session, whose, number)
     if order is None:
         return Ordered(None, {}, (), urgent=False, day=None)
-    found = select(SpecimenRow.bundle).where(
+    bundles = select(SpecimenRow.bundle).where(
         SpecimenRow.order_id == order.id,
         SpecimenRow.name == (find_specimen_name(session, whose, order, specimen) or specimen),
     )
     return Ordered(
-        bundle=session.exec(found).first(),
+        bundle=session.exec(bundles).first(),
         told=told_by(order),
         subtypes=tuple(order.facts.get("subtype") or ()),
         urgent=order.urgent,
@@ -295,5 +297,5 @@ def is_urgent(session: Session, site_id: int, number: str) -> bool:
     """Return whether an order is urgent."""
     if not number:
         return False
-    asked = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)
-    return bool(session.exec(asked).first())
+    query = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)
+    return bool(session.exec(query).first())

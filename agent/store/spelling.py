@@ -55,7 +55,7 @@ def person_key(name: str) -> str:
 
 
 _ALIKE = str.maketrans("1i|0", "lllo")
-"""Letters and digits that most fonts do not tell apart, a capital I among them, once folded."""
+"""Letters and digits that look alike in most fonts, a capital I among them, once folded."""
 
 
 def account_key(name: str) -> str:

@@ -97,7 +97,7 @@ def _instant(*, index: bool = False) -> Any:
 
 
 def _json(*, empty: type = dict, filled: bool = False) -> Any:
-    # `filled`: the column came later, and the rows that were there have to hold something.
+    # `filled`: a later column, for which the existing rows need a value.
     extra: dict[str, Any] = {"server_default": text("'{}'")} if filled else {}
     return Field(default_factory=empty, sa_type=JSON, nullable=False, sa_column_kwargs=extra)
 

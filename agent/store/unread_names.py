@@ -33,8 +33,11 @@ class WaitingFile:
     """A file that waits to be read.
 
     Attributes:
-        content: Its number. source: name of its source. folder: of the source.
-        relative: Its name below it. noted: order → specimen that notes named so far.
+        content: Its number.
+        source: Name of its source.
+        folder: Folder of the source.
+        relative: Its name below the folder.
+        noted: Order → specimen that notes named so far.
     """
 
     content: int
@@ -122,10 +125,10 @@ def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[s
         )
         .order_by(col(before.content_id), col(after.id))
     )
-    found: dict[int, tuple[str, str]] = {}
+    renamed: dict[int, tuple[str, str]] = {}
     taken: set[int] = set()
     for content, later, source, relative in session.exec(wanted):
-        if content not in found and later not in taken:
+        if content not in renamed and later not in taken:
             taken.add(later)
-            found[content] = (source, relative)
-    return found
+            renamed[content] = (source, relative)
+    return renamed

@@ -153,12 +153,12 @@ def keep_before(
         BadStore: A SQLite database cannot be copied: it is not changed then.
     """
     if not engines.is_sqlite(engine):
-        return _keep_dump(engine, after, folder)
+        return _copy_dump(engine, after, folder)
     file = engines.sqlite_file(engine.url)
     if file is None:
         return None, "it is in memory"
     try:
-        return _keep_file(file, after), ""
+        return _copy_file(file, after), ""
     except (OSError, sqlite3.Error) as error:
         raise BadStore(
             f"{file}: the copy before the change from schema {before} to {after} cannot be kept "
@@ -167,7 +167,7 @@ def keep_before(
         ) from error
 
 
-def _keep_file(file: Path, after: str) -> Path:
+def _copy_file(file: Path, after: str) -> Path:
     head = _head(file)
     for number in range(1, 1000):
         end = "" if number == 1 else f"-{number}"
@@ -180,8 +180,8 @@ def _keep_file(file: Path, after: str) -> Path:
     part.unlink(missing_ok=True)
     try:
         _require_room(file)
-        with closing(sqlite3.connect(file)) as held, closing(sqlite3.connect(part)) as copied:
-            held.backup(copied)
+        with closing(sqlite3.connect(file)) as database, closing(sqlite3.connect(part)) as copied:
+            database.backup(copied)
             copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing next to it
         part.replace(kept)
     finally:
@@ -199,17 +199,17 @@ def _require_room(file: Path) -> None:
 def _head(file: Path) -> tuple[object, ...]:
     """Return what two copies of one state have in common: schema, and the end of the audit log."""
     try:
-        with closing(sqlite3.connect(f"file:{file.as_posix()}?mode=ro", uri=True)) as held:
-            (schema,) = held.execute("SELECT version_num FROM alembic_version").fetchone()
-            asked = "SELECT id, sha256 FROM trail ORDER BY id DESC LIMIT 1"
-            newest = held.execute(asked).fetchone() or (0, "")
-            (files,) = held.execute("SELECT count(*) FROM content").fetchone()
+        with closing(sqlite3.connect(f"file:{file.as_posix()}?mode=ro", uri=True)) as database:
+            (schema,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+            query = "SELECT id, sha256 FROM trail ORDER BY id DESC LIMIT 1"
+            newest = database.execute(query).fetchone() or (0, "")
+            (files,) = database.execute("SELECT count(*) FROM content").fetchone()
     except (sqlite3.Error, TypeError):
         return (file,)
     return (schema, *newest, files)
 
 
-def _keep_dump(engine: Engine, after: str, folder: Path | None) -> tuple[Path | None, str]:
+def _copy_dump(engine: Engine, after: str, folder: Path | None) -> tuple[Path | None, str]:
     from agent.store import backup  # noqa: PLC0415 - it imports `schema`, which imports this
 
     if folder is None:

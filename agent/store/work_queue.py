@@ -67,7 +67,7 @@ def claim(
         rows = _due(session, whose, n - len(taken), at=at, only=only)
         if not rows:
             break
-        places = _places(session, [content.id or 0 for content, _ in rows])
+        places = _load_paths(session, [content.id or 0 for content, _ in rows])
         for content, source in rows:
             if content.interrupted >= SUSPECT_AFTER and taken:
                 return taken
@@ -84,7 +84,7 @@ def claim(
 def _due(
     session: Session, whose: Whose, n: int, *, at: datetime, only: Sequence[str] | None
 ) -> list[tuple[ContentRow, SourceRow]]:
-    asked = (
+    query = (
         select(ContentRow, SourceRow)
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
         .where(
@@ -95,19 +95,19 @@ def _due(
         .with_for_update(skip_locked=True, of=ContentRow)
     )
     if only is not None:
-        asked = asked.where(col(SourceRow.name).in_(only))
-    oldest = asked.order_by(col(ContentRow.lane), col(ContentRow.due_at), col(ContentRow.id))
+        query = query.where(col(SourceRow.name).in_(only))
+    oldest = query.order_by(col(ContentRow.lane), col(ContentRow.due_at), col(ContentRow.id))
     rows = [(content, source) for content, source in session.exec(oldest.limit(n))]
     backlog = sum(content.lane == Lane.BACKLOG for content, _ in rows)
     if backlog > 1:
-        rows = _with_the_newest(session, rows, asked, backlog // 2)
+        rows = _mix_newest(session, rows, query, backlog // 2)
     for content, _ in rows:
-        if content.state == State.PROCESSING:  # its lease ran out: whoever had it is gone
-            _interrupted(content, at=at)
+        if content.state == State.PROCESSING:  # its lease expired: the worker is gone
+            _requeue_interrupted(content, at=at)
     return rows
 
 
-def _with_the_newest(
+def _mix_newest(
     session: Session, rows: list[tuple[ContentRow, SourceRow]], asked: Any, count: int
 ) -> list[tuple[ContentRow, SourceRow]]:
     """Replace some of the backlog's oldest files with its newest.
@@ -119,12 +119,12 @@ def _with_the_newest(
         .order_by(col(ContentRow.due_at).desc(), col(ContentRow.id).desc())
         .limit(count)
     )
-    found = [(content, source) for content, source in session.exec(newest)]
-    kept = rows[: len(rows) - len(found)]
-    return kept + [pair for pair in found if all(pair[0] is not row[0] for row in kept)]
+    extra = [(content, source) for content, source in session.exec(newest)]
+    kept = rows[: len(rows) - len(extra)]
+    return kept + [pair for pair in extra if all(pair[0] is not row[0] for row in kept)]
 
 
-def _interrupted(content: ContentRow, *, at: datetime) -> None:
+def _requeue_interrupted(content: ContentRow, *, at: datetime) -> None:
     """Queue a content again whose worker died: now, later or never."""
     content.interrupted += 1
     beyond = content.interrupted - DEATHS_AT_ONCE
@@ -138,8 +138,8 @@ def _interrupted(content: ContentRow, *, at: datetime) -> None:
         content.due_at = at + RETRY_AFTER[min(beyond, len(RETRY_AFTER) - 1)]
 
 
-def _places(session: Session, content_ids: Sequence[int]) -> dict[int, PathRow]:
-    asked = (
+def _load_paths(session: Session, content_ids: Sequence[int]) -> dict[int, PathRow]:
+    query = (
         select(PathRow)
         .where(
             col(PathRow.content_id).in_(content_ids),
@@ -147,7 +147,7 @@ def _places(session: Session, content_ids: Sequence[int]) -> dict[int, PathRow]:
         )
         .order_by(col(PathRow.gone_at).is_(None), col(PathRow.id).desc())
     )
-    return {path.content_id: path for path in session.exec(asked)}  # the last one holds
+    return {path.content_id: path for path in session.exec(query)}  # the last one is current
 
 
 def _claim(
@@ -164,7 +164,7 @@ def _claim(
         rest(content, State.IGNORED, OVERWRITTEN, _OVERWRITTEN_SENTENCE)
         return None
     if content.due_at is None or content.due_at > at:
-        return None  # it is not due after all: its worker died once too often
+        return None  # not due after all: its workers died too often
     content.state, content.agent_id = State.PROCESSING, whose.agent_id
     content.attempts += 1
     content.claims += 1
@@ -188,8 +188,8 @@ def _claim(
 
 def held(session: Session, claim: Claim) -> ContentRow | None:
     """Return the claimed content if the claim is still valid; None if another worker has it."""
-    asked = select(ContentRow).where(ContentRow.id == claim.content_id).with_for_update()
-    content = session.exec(asked).first()
+    query = select(ContentRow).where(ContentRow.id == claim.content_id).with_for_update()
+    content = session.exec(query).first()
     if content is None or content.state != State.PROCESSING or content.claims != claim.token:
         return None
     return content
@@ -197,20 +197,20 @@ def held(session: Session, claim: Claim) -> ContentRow | None:
 
 def renew(session: Session, claims: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
     """Extend the leases of claims that are still valid."""
-    for one in claims:
-        if content := held(session, one):
+    for claim in claims:
+        if content := held(session, claim):
             content.due_at = at + timedelta(seconds=lease_s)
             session.add(content)
 
 
 def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
     """Queue again what this agent was processing when it died; call it at its start only."""
-    asked = select(ContentRow).where(
+    query = select(ContentRow).where(
         ContentRow.state == State.PROCESSING, ContentRow.agent_id == whose.agent_id
     )
-    rows = session.exec(asked).all()
+    rows = session.exec(query).all()
     for content in rows:
-        _interrupted(content, at=at)
+        _requeue_interrupted(content, at=at)
         session.add(content)
     session.flush()
     set_back(session, whose, timedelta(0), at=at)
@@ -219,11 +219,11 @@ def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
 
 def hasten(session: Session, whose: Whose, source: str) -> None:
     """Make the waiting files of a source due now: the reason for waiting is over."""
-    asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
+    query = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
     session.execute(
         update(ContentRow)
         .where(
-            col(ContentRow.source_id).in_(asked),
+            col(ContentRow.source_id).in_(query),
             col(ContentRow.site_id) == whose.site_id,
             col(ContentRow.state) == State.QUEUED,
             col(ContentRow.due_at) > AT_ONCE,
@@ -241,13 +241,13 @@ def set_back(session: Session, whose: Whose, by: timedelta, *, at: datetime) -> 
         by: How far it was set back; 0 where unknown, after a start.
         at: Now, by the new time.
     """
-    latest = at + RETRY_AFTER[-1]  # what is due later than the longest pause, another clock said
-    asked = select(ContentRow).where(
+    latest = at + RETRY_AFTER[-1]  # later than the longest pause: set by another clock
+    query = select(ContentRow).where(
         ContentRow.site_id == whose.site_id,
         ContentRow.agent_id == whose.agent_id,
         col(ContentRow.due_at) > (AT_ONCE if by else latest),
     )
-    for content in session.exec(asked):
+    for content in session.exec(query):
         if content.due_at:
             content.due_at = min(content.due_at - by, latest) if by else at
             session.add(content)
@@ -270,14 +270,14 @@ def set_aside(
         rest(content, State.DUPLICATE, at=at)
     else:
         content.sha256 = sha256 or content.sha256
-        since = content.done_at or at  # a file that is read again is no news of this night
+        since = content.done_at or at  # a file read again is not new in this night's report
         rest(content, State.SET_ASIDE, code, sentence, at=since)
-        _read_again(content, code, at=at)
+        _retry_later(content, code, at=at)
     session.add(content)
     return True
 
 
-def _read_again(content: ContentRow, code: str, *, at: datetime) -> None:
+def _retry_later(content: ContentRow, code: str, *, at: datetime) -> None:
     if code in READ_AGAIN and content.attempts <= len(RETRY_AFTER):
         content.lane = Lane.BACKLOG
         content.due_at = at + RETRY_AFTER[content.attempts - 1]
@@ -309,7 +309,7 @@ def release(session: Session, claim: Claim, sentence: str | None, *, retry_at: d
     if content is None:
         return False
     content.attempts -= 1
-    if _places(session, [claim.content_id]):
+    if _load_paths(session, [claim.content_id]):
         rest(content, State.QUEUED, None, sentence)
         content.due_at = retry_at
     else:
