@@ -77,9 +77,11 @@ def back_up(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
-            copied = Path(scratch) / store.backup_name
+            copied = Path(scratch) / store.backup.file_name
             about = _about(store, at)  # before the copy, which then reaches at least so far
-            counts = store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            counts = store.backup.write(
+                copied, progress=lambda done, of: progress(done, of, "database")
+            )
             about |= {"counts": counts, "automatic": is_automatic}
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
             part.touch()
@@ -94,12 +96,12 @@ def back_up(
 
 
 def _about(store: Store, at: datetime) -> dict[str, Any]:
-    head = Anchor.of(store.trail_head(), at=at)
+    head = Anchor.of(store.audit_log.get_head(), at=at)
     return {
         "program": "martensight",
         "kind": store.kind,
         "site": store.site,
-        "lab": store.first_act(),
+        "lab": store.audit_log.get_first_hash(),
         "made_at": at.isoformat(),
         anchors.KEY: head.to_json(),
     }
@@ -274,7 +276,7 @@ def verify(
         One sentence per fault.
     """
     yield from verify_statements(store, archive)
-    for number, one in enumerate(store.kept(), start=1):
+    for number, one in enumerate(store.retention.iter_archived(), start=1):
         yield from _damage(archive, one)
         progress(number, one.id)
 
@@ -305,7 +307,7 @@ def verify_some(
         Where to go on, 0 where the end was reached; and a sentence per fault.
     """
     faults: list[str] = []
-    for one in store.kept(after=after):
+    for one in store.retention.iter_archived(after=after):
         faults += _damage(archive, one)
         if is_enough():
             return one.number, faults
@@ -329,8 +331,8 @@ def check(store: Store, archive: Archive) -> Iterator[str]:
     Yields:
         One sentence per fault.
     """
-    yield from store.problems(thorough=True)
-    for one in store.kept():
+    yield from store.checks.find_problems(thorough=True)
+    for one in store.retention.iter_archived():
         path = archive.crop_path(one.sha256, one.page)
         if one.pruned_at is None and not path.is_file():
             yield f"{path}: missing, though micrograph {one.id} names it"
@@ -374,7 +376,7 @@ def plan(
     plans = []
     for kind in KINDS:
         if kind in befores:
-            found = store.plan_retention(
+            found = store.retention.plan(
                 kind, before=befores[kind], statements_since=statements_since
             )
             files = tuple(
@@ -415,4 +417,4 @@ def prune(
             done += 1
             progress(done, total, one.kind)
         if one.ids:
-            store.pruned(one.ids, one.kind, at=at)
+            store.retention.mark_pruned(one.ids, one.kind, at=at)

@@ -29,6 +29,7 @@ from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker
 from agent.settings import Settings
 from agent.store import Store, StoreFault
+from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch.fs_events import Hints
 
@@ -152,7 +153,7 @@ class CurrentBundle:
         """Load another one where one was promoted."""
         before = self.classifier.name
         with suppress(StoreFault):
-            name = self._quietly(self._store.current_bundle) or BUNDLES[0]
+            name = self._quietly(self._store.promotions.find_current) or BUNDLES[0]
             if name != before:
                 self.classifier = Classifier(name)
         return self.classifier.name != before
@@ -168,8 +169,8 @@ POLICY = Policy(control_share=0.0)
 # --- what is observed ---------------------------------------------------------------------------
 
 
-class ObservedStore(Store):
-    """A store whose claims are written into the ledger of the world."""
+class ObservedWorkQueue(WorkQueue):
+    """A work queue whose claims are written into the ledger of the world."""
 
     world: World
 
@@ -212,6 +213,19 @@ class ObservedStore(Store):
         held = super().set_aside(claim, *given, **named)
         self.world.put_off(claim.content_id, named["at"])
         return held
+
+
+class ObservedStore(Store):
+    """A store with an observed work queue."""
+
+    world: World
+
+    @property
+    def work_queue(self) -> ObservedWorkQueue:
+        """The work queue, observed by the world."""
+        queue = ObservedWorkQueue(self._engine, self._whose)
+        queue.world = self.world
+        return queue
 
 
 class Ears:
@@ -343,8 +357,8 @@ class Machine:
     def _begin(self) -> None:
         while True:
             try:
-                self.store.take_back(at=self.now())
-                self.store.started(at=self.now())
+                self.store.work_queue.requeue_own(at=self.now())
+                self.store.agents.record_start(at=self.now())
                 break
             except StoreFault:  # the service manager starts it again
                 self.world.schedule.sleep(5.0)
@@ -410,10 +424,10 @@ class Machine:
             if set_back < timedelta(0):
                 self._owed = getattr(self, "_owed", timedelta(0)) - set_back
             if getattr(self, "_owed", None):
-                self.store.clock_set_back(self._owed, at=self.now())
+                self.store.work_queue.shift_clock(self._owed, at=self.now())
                 self._owed = timedelta(0)
-            self.store.sources_seen([self.watch.health()])
-            self.store.heartbeat({"problems": self.problems.all()}, at=self.now())
+            self.store.sources.record([self.watch.health()])
+            self.store.agents.record_heartbeat({"problems": self.problems.all()}, at=self.now())
         except StoreFault as fault:
             self.problems.say("database", str(fault))
             return 30.0

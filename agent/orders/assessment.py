@@ -201,11 +201,11 @@ class Beside:
     @classmethod
     def of(cls, store: Store) -> Beside:
         """Read it."""
-        fates = tuple(store.files((*WAITING, *LOST)))
+        fates = tuple(store.files.iter_status((*WAITING, *LOST)))
         lost = (one for one in fates if one.state in LOST)
         return cls(
             tuple(one for one in fates if one.state in WAITING),
-            (*lost, *store.files(State.IGNORED, code=VANISHED)),
+            (*lost, *store.files.iter_status(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
             load_named(store),
             list_alike(store),

@@ -216,7 +216,7 @@ def iter_double_reviews(store: Store) -> Iterator[tuple[str, str]]:
 
     From double reviews, and from closed round robins: there the first two raters of an image.
     """
-    for one, other, _at in store.pairs():
+    for one, other, _at in store.labels.list_blind_pairs():
         yield one, other
     for campaign in store.campaigns.all():
         if campaign.closed_at is None:

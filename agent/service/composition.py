@@ -275,7 +275,7 @@ class Demanded:
         """Note the taxonomy in force, where its file or the current bundle is another one."""
         file = self._settings.model.taxonomy
         try:
-            found = Path(file).read_bytes() if file else self._store.current_bundle()
+            found = Path(file).read_bytes() if file else self._store.promotions.find_current()
             if found == self._classes:
                 return
             read_taxonomy(self._settings, self._store, now=self._now())
@@ -334,7 +334,7 @@ class CurrentBundle:
         """
         before = self.classifier
         with suppress(StoreFault):  # the database is away: what serves goes on
-            self._follow(self.store.current_bundle())
+            self._follow(self.store.promotions.find_current())
         return self.classifier is not before
 
     @property
@@ -383,7 +383,7 @@ class CurrentBundle:
 
     def _serve_one_before(self, name: str) -> None:
         """Serve the newest bundle that was at work before and can be loaded, if there is one."""
-        for earlier in list_previous_bundles(self.store.promotions()):
+        for earlier in list_previous_bundles(self.store.promotions.list_all()):
             if earlier == name:
                 continue
             try:

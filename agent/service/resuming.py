@@ -51,7 +51,7 @@ def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False
 
 def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevision]:
     """Yield what this lab sent: two labs of one name may share an outbox."""
-    lab = store.first_act()
+    lab = store.audit_log.get_first_hash()
     return (one for one in sent if one.lab in {"", lab})
 
 

@@ -53,8 +53,8 @@ def watched_of(
         quiet_s=source.quiet_s,
         completion=source.completion,
         scan_every_s=source.scan_every_s,
-        known=store.known(source.name),
-        settling=store.settling(source.name),
+        known=store.files.list_known(source.name),
+        settling=store.files.list_settling(source.name),
         ring=ring,
         clock=steady,
         hear=hear,
@@ -85,25 +85,27 @@ def write_down(
     Raises:
         StoreFault: The journal cannot be written now; nothing is lost, it is offered again.
     """
-    for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
+    for _ in _written(look.settling, watched, lambda some: store.files.add_settling(some, at=at)):
         pass
     lane = _lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
     first = store.orders.urgent_numbers() if look.at_rest and source else ()
     urgent = [file for file in look.at_rest if is_urgent(file.relative, source, first)]
     chosen = {file.relative for file in urgent}
     others = [file for file in look.at_rest if file.relative not in chosen]
-    for some in _written(urgent, watched, lambda some: store.arrive(some, at=at, lane="urgent")):
+    for some in _written(urgent, watched, lambda some: store.files.add(some, at=at, lane="urgent")):
         watched.taken(some)
-    for some in _written(others, watched, lambda some: store.arrive(some, at=at, lane=lane)):
+    for some in _written(others, watched, lambda some: store.files.add(some, at=at, lane=lane)):
         watched.taken(some)
     for some in _written(
         look.ignored,
         watched,
-        lambda some: store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at),
+        lambda some: store.files.add_ignored(
+            some, NOT_A_PICTURE, "its name is no picture's", at=at
+        ),
     ):
         watched.taken(some)
     if look.gone:
-        store.gone(watched.state.name, look.gone, at=at)
+        store.files.mark_gone(watched.state.name, look.gone, at=at)
         watched.let_go(look.gone)
     return len(look.at_rest)
 
@@ -113,7 +115,7 @@ def _lane(count: int, source: str, store: Store) -> str:
         return "backlog"
     return (
         "fresh"
-        if count + store.waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
+        if count + store.work_queue.count_waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
         else "backlog"
     )
 
@@ -247,7 +249,7 @@ class SourceWatch(threading.Thread):
             self._before = next(
                 (
                     (said.found_by_scan, said.found_by_event)
-                    for said in self._store.sources()
+                    for said in self._store.sources.list_all()
                     if said.name == self._source.name
                 ),
                 (0, 0),
@@ -265,7 +267,7 @@ class SourceWatch(threading.Thread):
             self.last_scan_at = self._now()
         online = watched.state.online
         if online and self.offline_since:
-            self._store.hasten(self._source.name)
+            self._store.work_queue.make_due(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
         told = provenance_of(self._source)
         if write_down(look, watched, self._store, at=self._now(), source=told):

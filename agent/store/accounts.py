@@ -16,16 +16,14 @@ from agent.auth import Tally
 from agent.errors import WrongUse
 from agent.store import audit_log
 from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.spelling import account_key
 from agent.store.tables import AccountRow, LoginRow, SiteRow
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
-
-    from agent.store.sources import Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +83,8 @@ class Try:
     is_known_browser: bool = False
 
 
-class Accounts:
-    """Repository of accounts and log-in sessions; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Accounts(Repository):
+    """Repository of accounts and log-in sessions."""
 
     # --- accounts ---
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, text
 from sqlmodel import col, select
 
-from agent.store.engine import ACTED
+from agent.store.engine import ACTED, reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
 
@@ -256,15 +257,6 @@ def first_sha256(session: Session) -> str:
     return session.exec(first).first() or ""
 
 
-def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
-    """Return number → hash of the acts of these numbers that are there."""
-    by_number: dict[int, str] = {}
-    for batch in chunks(numbers):
-        wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(batch))
-        by_number |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
-    return by_number
-
-
 @dataclass(frozen=True, slots=True)
 class Common:
     """Hashes and numbers of all sites' audit logs, which each of them is verified against."""
@@ -275,7 +267,7 @@ class Common:
     newest: int
 
 
-def find_ends(session: Session) -> tuple[int, int]:
+def _find_ends(session: Session) -> tuple[int, int]:
     """Return where a site's part in a common chain ends, and the newest number ever given.
 
     0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
@@ -285,7 +277,7 @@ def find_ends(session: Session) -> tuple[int, int]:
     return int(json.loads(facts)["until"]) if facts else 0, last_number(session)
 
 
-def load_common(every: Session, until: int) -> Common:
+def _load_common(every: Session, until: int) -> Common:
     """Return what is common, in a session that reads all sites."""
     last, before = BEGINNING, {}
     query = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
@@ -296,7 +288,7 @@ def load_common(every: Session, until: int) -> Common:
     return Common(until, before, last, newest)
 
 
-def problems(session: Session, common: Common, *, last: int) -> list[str]:
+def _problems(session: Session, common: Common, *, last: int) -> list[str]:
     """Verify the whole chain of a site; return a sentence for each break.
 
     Args:
@@ -348,3 +340,61 @@ def last_number(session: Session) -> int:
         return 0
     query = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
     return int(session.execute(query).scalar() or 0)
+
+
+class AuditLog(Repository):
+    """Repository of the acts of this site."""
+
+    def add(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        act: str,
+        subject: str = "",
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append an act that no other repository writes, such as a changed setting."""
+        with writing(self._engine) as session:
+            append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=actor,
+                act=act,
+                subject=subject,
+                facts=facts,
+            )
+
+    def iter_acts(self, act: str | None = None) -> Iterator[TrailEntry]:
+        """Yield acts, oldest first; `act` selects those whose name begins with it."""
+        with reading(self._engine) as session:
+            yield from entries(session, act=act)
+
+    def find_problems(self) -> list[str]:
+        """Verify the audit log of this site; return a sentence for each change or gap."""
+        with reading(self._engine) as session:
+            until, last = _find_ends(session)
+        with reading(self._all_sites) as every:
+            common = _load_common(every, until)
+        with reading(self._engine) as session:
+            return _problems(session, common, last=last)
+
+    def get_head(self) -> TrailHead:
+        """Return the end of the audit log, to be stored outside the database."""
+        with reading(self._engine) as session:
+            return head(session)
+
+    def get_first_hash(self) -> str:
+        """Return the hash of the first act, which identifies the lab; "" for no act."""
+        with reading(self._engine) as session:
+            return first_sha256(session)
+
+    def get_hashes(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return number → hash of the acts of these numbers that are there."""
+        with reading(self._engine) as session:
+            by_number: dict[int, str] = {}
+            for batch in chunks(numbers):
+                wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(batch))
+                by_number |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
+            return by_number

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ProgrammingError
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards, schema, site_references
+from agent.store.repository import Repository
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, PER_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import Row
@@ -420,3 +421,32 @@ def _address(url: URL) -> str:
     # The password goes through the environment: arguments can be read by every user of the PC.
     shown = url.set(drivername="postgresql", password=None)
     return shown.difference_update_query(["password"]).render_as_string()
+
+
+class Backup(Repository):
+    """Backup of the whole database."""
+
+    @property
+    def file_name(self) -> str:
+        """File name of a copy of this kind of database inside a backup."""
+        return copy_name(self._engine)
+
+    def write(self, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
+        """Copy the whole database into a new file, as of one moment, while others use it.
+
+        Args:
+            target: The new file.
+            progress: Called with the copied and the total number of pages.
+
+        Returns:
+            Table → rows in the copy.
+
+        Raises:
+            BadStore: It cannot be copied.
+        """
+        return copy(self._engine, target, progress=progress)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return table → rows of all sites, as a backup contains them."""
+        with engines.opening(self._engine), self._all_sites.connect() as connection:
+            return count_rows(connection)

@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
-from agent.store import audit_log, labels, results
+from agent.store import audit_log, labels, review_queue
+from agent.store.campaign_views import (
+    Campaign,
+    NewImage,
+    NewRater,
+    Opinion,
+    Rating,
+    Seat,
+    build_campaign,
+    list_ratings,
+)
 from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.tables import (
     CampaignImageRow,
     CampaignRaterRow,
     CampaignRow,
-    MicrographRow,
     RatingRow,
 )
 from agent.triage import Reason
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
     from agent.store.sources import Whose
@@ -41,161 +49,8 @@ ROUND_ROBIN = "round_robin"
 CRITERIA = ("mean", "max", "unrecorded")
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignImage:
-    """A micrograph of a campaign.
-
-    Args:
-        id: Row number.
-        number: Counted from 1 in the campaign.
-        micrograph: Public id.
-        reference: Its structure code when it was added, or None.
-        stratum: Sampling stratum, "" where the micrograph was named.
-    """
-
-    id: int
-    number: int
-    micrograph: str
-    reference: str | None
-    stratum: str
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignRater:
-    """A rater of a campaign.
-
-    Args:
-        id: Row number.
-        pseudonym: Used everywhere except by the campaign's operator.
-        name: Name of the rater.
-        team: Team, such as "daily", "" for none.
-        account: Account of the rater, "" where access is by a link.
-        has_link: A link was issued.
-    """
-
-    id: int
-    pseudonym: str
-    name: str
-    team: str
-    account: str
-    has_link: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """A round robin.
-
-    Args:
-        id: Row number.
-        name: Name.
-        by: Who set it up.
-        seed: Of the random sequence of each rater.
-        may_go_back: A rater may change a submitted rating.
-        taxonomy: Codes to choose from, as `model.Taxonomy.as_json` writes them; frozen.
-        merged: Code → the code it counts as, where codes are merged.
-        created_at: Time of creation, aware UTC.
-        opened_at: Time of opening, aware UTC, or None.
-        closed_at: Time of closing, aware UTC, or None.
-        images: In the sequence of their numbers.
-        raters: In the sequence of their pseudonyms.
-        given: Number of pairs of rater and image that have a rating.
-    """
-
-    id: int
-    name: str
-    by: str
-    seed: int
-    may_go_back: bool
-    taxonomy: dict[str, Any]
-    merged: dict[str, str]
-    created_at: datetime
-    opened_at: datetime | None
-    closed_at: datetime | None
-    images: tuple[CampaignImage, ...]
-    raters: tuple[CampaignRater, ...]
-    given: int
-
-    @property
-    def is_open(self) -> bool:
-        """Whether ratings are accepted."""
-        return self.opened_at is not None and self.closed_at is None
-
-    @property
-    def state(self) -> str:
-        """State: "planned", "open" or "closed"."""
-        if self.closed_at is not None:
-            return "closed"
-        return "open" if self.opened_at is not None else "planned"
-
-
-@dataclass(frozen=True, slots=True)
-class NewRater:
-    """A rater to be invited; `CampaignRater` defines the values."""
-
-    pseudonym: str
-    name: str
-    team: str = ""
-    account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NewImage:
-    """A micrograph to be rated; `CampaignImage` defines the values."""
-
-    micrograph: str
-    reference: str | None = None
-    stratum: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """A rater's answer on an image.
-
-    Args:
-        subtype: None: cannot be determined.
-        size: None: cannot be determined; "" in a subtype of one size.
-        criterion: "mean", "max" or "unrecorded": the needle-length criterion that decided.
-        comment: Free text.
-        viewing_s: Viewing time in seconds, or None.
-    """
-
-    subtype: str | None
-    size: str | None
-    criterion: str = "unrecorded"
-    comment: str = ""
-    viewing_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """A current rating: the answer, the rater (pseudonym) and the image (number)."""
-
-    rater: str
-    image: int
-    said: Opinion
-    revision: int
-    given_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A rater in a campaign, with the newest answers so far: image number → answer."""
-
-    campaign: Campaign
-    rater: CampaignRater
-    ratings: Mapping[int, Rating]
-
-
-class Campaigns:
-    """Repository of round robins; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Campaigns(Repository):
+    """Repository of round robins."""
 
     # --- set-up ---
 
@@ -300,7 +155,7 @@ class Campaigns:
             if row.opened_at is None or row.closed_at is not None:
                 raise WrongUse(f"campaign {name!r} is not open.")
             row.closed_at = at
-            every = _ratings(session, row.id or 0)
+            every = list_ratings(session, row.id or 0)
             facts = {"ratings": len(every), "sha256": _hash(every)}
             self._remember(session, "campaign.closed", name, by=by, at=at, **facts)
 
@@ -308,7 +163,7 @@ class Campaigns:
         """Add micrographs that raters disagree on to the review queue."""
         with writing(self._engine) as session:
             _get_existing(session, self._whose, name)
-            results.ask_again(session, self._whose, public_ids, Reason.DISAGREEMENT)
+            review_queue.add_reason(session, self._whose, public_ids, Reason.DISAGREEMENT)
             facts = {"micrographs": list(public_ids)}
             self._remember(session, "campaign.disputed", name, by=by, at=at, **facts)
 
@@ -377,13 +232,13 @@ class Campaigns:
         query = select(CampaignRow).where(CampaignRow.site_id == self._whose.site_id)
         with reading(self._engine) as session:
             rows = session.exec(query.order_by(col(CampaignRow.id).desc())).all()
-            return [_campaign(session, row) for row in rows]
+            return [build_campaign(session, row) for row in rows]
 
     def find(self, name: str) -> Campaign | None:
         """Find a campaign by its name."""
         with reading(self._engine) as session:
             row = _row(session, self._whose, name)
-            return _campaign(session, row) if row else None
+            return build_campaign(session, row) if row else None
 
     def seat(self, *, hashed: str | None = None, name: str = "", account: str = "") -> Seat | None:
         """Find a rater by the hash of a link, or by campaign and account."""
@@ -399,9 +254,9 @@ class Campaigns:
             row = session.exec(query).first()
             if row is None:
                 return None
-            campaign = _campaign(session, row[1])
+            campaign = build_campaign(session, row[1])
             rater = next(one for one in campaign.raters if one.id == row[0].id)
-            ratings = _ratings(session, campaign.id, rater_id=rater.id)
+            ratings = list_ratings(session, campaign.id, rater_id=rater.id)
             return Seat(campaign, rater, {one.image: one for one in ratings})
 
     def progress(self, name: str) -> dict[str, int]:
@@ -421,7 +276,7 @@ class Campaigns:
     def ratings(self, name: str) -> list[Rating]:
         """Return the ratings of a campaign, oldest first; of one pair the last one counts."""
         with reading(self._engine) as session:
-            return _ratings(session, _get_existing(session, self._whose, name).id or 0)
+            return list_ratings(session, _get_existing(session, self._whose, name).id or 0)
 
     def _remember(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: object
@@ -453,71 +308,6 @@ def _seat(session: Session, campaign: CampaignRow, rater: NewRater, *, at: datet
             invited_at=at,
         )
     )
-
-
-def _campaign(session: Session, row: CampaignRow) -> Campaign:
-    images = session.exec(
-        select(CampaignImageRow, MicrographRow.public_id)
-        .join(MicrographRow)
-        .where(CampaignImageRow.campaign_id == row.id)
-        .order_by(col(CampaignImageRow.number))
-    ).all()
-    raters = session.exec(
-        select(CampaignRaterRow)
-        .where(CampaignRaterRow.campaign_id == row.id)
-        .order_by(col(CampaignRaterRow.pseudonym))
-    ).all()
-    given = session.exec(
-        select(func.count())
-        .select_from(RatingRow)
-        .join(CampaignImageRow)
-        .where(CampaignImageRow.campaign_id == row.id, RatingRow.revision == 1)
-    ).one()
-    return Campaign(
-        id=row.id or 0,
-        name=row.name,
-        by=row.by,
-        seed=row.seed,
-        may_go_back=row.may_go_back,
-        taxonomy=row.taxonomy,
-        merged=row.merged,
-        created_at=row.created_at,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
-        images=tuple(
-            CampaignImage(one.id or 0, one.number, public_id, one.reference, one.stratum)
-            for one, public_id in images
-        ),
-        raters=tuple(
-            CampaignRater(
-                one.id or 0, one.pseudonym, one.name, one.team, one.account, one.hashed is not None
-            )
-            for one in raters
-        ),
-        given=given,
-    )
-
-
-def _ratings(session: Session, campaign_id: int, *, rater_id: int | None = None) -> list[Rating]:
-    query = (
-        select(RatingRow, CampaignRaterRow.pseudonym, CampaignImageRow.number)
-        .join(CampaignRaterRow, col(CampaignRaterRow.id) == col(RatingRow.rater_id))
-        .join(CampaignImageRow, col(CampaignImageRow.id) == col(RatingRow.image_id))
-        .where(CampaignImageRow.campaign_id == campaign_id)
-        .order_by(col(RatingRow.id))
-    )
-    if rater_id is not None:
-        query = query.where(RatingRow.rater_id == rater_id)
-    return [
-        Rating(
-            pseudonym,
-            number,
-            Opinion(row.subtype, row.size, row.criterion, row.comment, row.viewing_s),
-            row.revision,
-            row.given_at,
-        )
-        for row, pseudonym, number in session.exec(query)
-    ]
 
 
 def _hash(every: Sequence[Rating]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -31,13 +31,15 @@ from agent.errors import AgentError, BadStore, without_passwords
 from agent.store.site_scope import SiteSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.pool import PoolProxiedConnection
     from sqlmodel import Session
 
 DATABASE_FILE = "martensight.db"
+T = TypeVar("T")
+WRITE_ATTEMPTS = 5  # so many agents may write the same row at once, each before the next
 BUSY_TIMEOUT_MS = 15_000  # longer is reported as a fault, so that a stop need not wait
 CONNECT_TIMEOUT_S = 5
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -222,6 +224,18 @@ def writing(engine: Engine) -> Iterator[Session]:
         yield session
     if session.info.get(ACTED) and (listen := engine.get_execution_options().get(AFTER_ACT)):
         listen()
+
+
+def write_retrying(engine: Engine, act: Callable[[Session], T]) -> T:
+    """Write in a transaction, and again where another agent wrote the same row just before."""
+    for _ in range(WRITE_ATTEMPTS - 1):
+        try:
+            with writing(engine) as session:
+                return act(session)
+        except IntegrityError:
+            continue
+    with writing(engine) as session:
+        return act(session)
 
 
 @contextmanager

@@ -222,6 +222,6 @@ def rest(
     *,
     at: datetime | None = None,
 ) -> None:
-    """Put a content into a state where nothing is due, for now or permanently."""
+    """Set a state of a content in which nothing is due, for now or permanently."""
     content.state, content.code, content.reason = state, code, reason
     content.due_at, content.done_at = None, at

@@ -7,46 +7,166 @@ was read they are a new version, linked to the one before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, update
 from sqlmodel import col, select
 
-from agent.store import sources
+from agent.store import audit_log, file_status, sources
 from agent.store.deduplication import hand_over
+from agent.store.engine import reading, write_retrying, writing
 from agent.store.file_states import AT_ONCE, UNREAD, VANISHED, Lane, State, chunks
+from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
 
+    from agent.store.file_states import FileFate
     from agent.store.sources import Whose
     from agent.watch import ListedFile
 
 
-def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, int, int]]:
-    """Return the recorded files of a source, for one set difference with a listing.
+NO_PROCESS_DATA: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
-    Returns:
-        Relative path → (size_bytes, mtime_ns, ctime_ns), without settling files: after a restart
-        they have to become stable again.
-    """
-    query = (
-        select(PathRow.relative, PathRow.size_bytes, PathRow.mtime_ns, PathRow.ctime_ns)
-        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-        .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
-        .where(
-            SourceRow.site_id == whose.site_id,
-            SourceRow.name == source,
-            col(PathRow.replaced_at).is_(None),
-            col(PathRow.gone_at).is_(None),
-            ContentRow.state != State.SETTLING,
+
+class Files(Repository):
+    """Repository of discovered files and their status."""
+
+    def list_known(self, source: str) -> dict[str, tuple[int, int, int]]:
+        """Return the recorded files of a source, for one set difference with a listing.
+
+        Returns:
+            Relative path → (size_bytes, mtime_ns, ctime_ns), without settling files: after a
+            restart they have to become stable again.
+        """
+        with reading(self._engine) as session:
+            query = (
+                select(PathRow.relative, PathRow.size_bytes, PathRow.mtime_ns, PathRow.ctime_ns)
+                .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+                .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
+                .where(
+                    SourceRow.site_id == self._whose.site_id,
+                    SourceRow.name == source,
+                    col(PathRow.replaced_at).is_(None),
+                    col(PathRow.gone_at).is_(None),
+                    ContentRow.state != State.SETTLING,
+                )
+            )
+            return {
+                relative: (size, mtime, ctime)
+                for relative, size, mtime, ctime in session.exec(query)
+            }
+
+    def add(
+        self,
+        arrivals: Iterable[ListedFile],
+        *,
+        at: datetime,
+        lane: str = "fresh",
+        origin: str = "watch",
+        process_data: Mapping[str, Mapping[str, str]] = NO_PROCESS_DATA,
+    ) -> int:
+        """Queue stable files; a file that is already recorded changes nothing.
+
+        Args:
+            arrivals: Stable files.
+            at: Now.
+            lane: "urgent", "fresh" or "backlog".
+            origin: "watch", "import" or "api".
+            process_data: Relative path → column → value, where it was received with the file.
+
+        Returns:
+            The number of new files.
+        """
+        return self._take_in(
+            arrivals, Intake(State.QUEUED, Lane[lane.upper()], origin, at, process_data)
         )
-    )
-    return {relative: (size, mtime, ctime) for relative, size, mtime, ctime in session.exec(query)}
+
+    def add_settling(self, arrivals: Iterable[ListedFile], *, at: datetime) -> int:
+        """Record files that are still being written, so that they are shown; return new ones."""
+        return self._take_in(
+            arrivals, Intake(State.SETTLING, Lane.FRESH, "watch", at, NO_PROCESS_DATA)
+        )
+
+    def add_ignored(
+        self, arrivals: Iterable[ListedFile], code: str, sentence: str, *, at: datetime
+    ) -> int:
+        """Record files that are ignored on purpose, and why; return the number of new ones."""
+        intake = Intake(State.IGNORED, Lane.FRESH, "watch", at, NO_PROCESS_DATA, code, sentence)
+        return self._take_in(arrivals, intake)
+
+    def _take_in(self, arrivals: Iterable[ListedFile], intake: Intake) -> int:
+        listed = list(arrivals)
+        return write_retrying(
+            self._engine, lambda session: _take_in_all(session, self._whose, listed, intake)
+        )
+
+    def list_settling(self, source: str) -> set[str]:
+        """Return the relative paths of files that were last listed while still being written."""
+        with reading(self._engine) as session:
+            query = (
+                select(PathRow.relative)
+                .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
+                .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+                .where(
+                    SourceRow.site_id == self._whose.site_id,
+                    SourceRow.name == source,
+                    ContentRow.state == State.SETTLING,
+                    col(PathRow.replaced_at).is_(None),
+                )
+            )
+            return set(session.exec(query))
+
+    def mark_gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
+        """Record that files are no longer listed; nothing of theirs is deleted."""
+        names = list(relatives)
+        if names:
+            with writing(self._engine) as session:
+                _mark_gone(session, self._whose, source, names, at=at)
+
+    def retry(self, which: Sequence[str] | None, *, at: datetime, by: str = "agent") -> int:
+        """Queue files again, by path, hash or number; None: all failed or set aside.
+
+        Returns:
+            The number of queued contents.
+        """
+        with writing(self._engine) as session:
+            count = file_status.retry(session, self._whose, which)
+            if count:
+                facts = {"which": list(which) if which is not None else "all", "count": count}
+                audit_log.append(
+                    session,
+                    self._whose.site_id,
+                    at=at,
+                    actor=by,
+                    act="files.retried",
+                    facts=facts,
+                )
+            return count
+
+    def iter_status(
+        self,
+        state: str | Sequence[str] | None = None,
+        source: str | None = None,
+        *,
+        code: str | None = None,
+    ) -> Iterator[FileFate]:
+        """Yield the status of the content versions of this site, state by state, oldest first."""
+        states = [state] if isinstance(state, str) else state
+        with reading(self._engine) as session:
+            yield from file_status.files(
+                session, self._whose, states=states, source=source, code=code
+            )
+
+    def count_by_state(self) -> dict[str, int]:
+        """Return state → number of content versions of this site; all states are named."""
+        with reading(self._engine) as session:
+            return file_status.counts(session, self._whose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +182,9 @@ class Intake:
     reason: str | None = None
 
 
-def take_in(session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake) -> int:
+def _take_in_all(
+    session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake
+) -> int:
     """Record listed files; a file that is already recorded changes nothing.
 
     Returns:
@@ -220,7 +342,7 @@ def _enter(content: ContentRow, intake: Intake) -> None:
     content.done_at = None
 
 
-def gone(
+def _mark_gone(
     session: Session, whose: Whose, source: str, relatives: Iterable[str], *, at: datetime
 ) -> None:
     """Record that files are no longer listed; nothing of theirs is deleted."""
@@ -252,19 +374,3 @@ def gone(
                 done_at=at,
             )
         )
-
-
-def settling(session: Session, whose: Whose, source: str) -> set[str]:
-    """Return the relative paths of files that were last listed while still being written."""
-    query = (
-        select(PathRow.relative)
-        .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
-        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-        .where(
-            SourceRow.site_id == whose.site_id,
-            SourceRow.name == source,
-            ContentRow.state == State.SETTLING,
-            col(PathRow.replaced_at).is_(None),
-        )
-    )
-    return set(session.exec(query))

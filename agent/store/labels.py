@@ -6,173 +6,37 @@ first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-import sqlalchemy
 from sqlalchemy import and_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from agent.errors import AgentError, WrongUse
-from agent.settings import PROCESS_COLUMNS
+from agent.errors import WrongUse
 from agent.store import audit_log, label_resolution, quality_records
+from agent.store.decisions import Decision, LabelView, Overtaken, refuse_incomplete
+from agent.store.engine import reading, writing
+from agent.store.repository import Repository
+from agent.store.review_rank import DOUBTED_RANK, rank_of, with_urgency
+from agent.store.specimens import is_urgent
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
-from agent.triage import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
 
     from agent.store.sources import Whose
 
-KINDS = ("code", "strange", "unusable", "cannot_tell")
 UNDO = "undo"
 DOUBT = "doubt"
 """Kind of a row that marks the valid label as suspect; the label remains valid."""
 NO_DECISION = (UNDO, DOUBT)
-CRITERIA = ("mean", "max", "unrecorded")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A reviewer's decision on a micrograph.
-
-    Args:
-        kind: "code", "strange", "unusable" or "cannot_tell".
-        by: Name of the reviewer.
-        code: The structure code, with kind "code".
-        strange_kind: The kind of unusual micrograph, with kind "strange".
-        why: Why it is unusable, with kind "unusable".
-        criterion: "mean", "max" or "unrecorded": the needle-length criterion that was used.
-        unsure: The reviewer marked it as uncertain.
-        comment: Free text.
-        viewing_s: Viewing time in seconds, or None.
-        blind: The model's answer was hidden until the decision.
-        bulk: One act for many micrographs.
-        result_seen: Number of the result that the reviewer saw, or None: the current one.
-        origin: "review", "import" or "api".
-    """
-
-    kind: str
-    by: str
-    code: str | None = None
-    strange_kind: str | None = None
-    why: str | None = None
-    criterion: str = "unrecorded"
-    unsure: bool = False
-    comment: str = ""
-    viewing_s: float | None = None
-    blind: bool = False
-    bulk: bool = False
-    result_seen: int | None = None
-    origin: str = "review"
-
-
-@dataclass(frozen=True, slots=True)
-class LabelView:
-    """A decision as stored; `Decision` defines the shared values.
-
-    Args:
-        id: Its number.
-        at: Aware UTC.
-        supersedes: Number of the label that was valid before.
-        undone: It was revoked.
-        undone_by: Who revoked it, "" if it was not.
-        undone_at: When it was revoked, aware UTC, or None.
-        after_record: As in `LabelRow`.
-    """
-
-    id: int
-    kind: str
-    code: str | None
-    strange_kind: str | None
-    why: str | None
-    criterion: str
-    unsure: bool
-    comment: str
-    by: str
-    at: datetime
-    viewing_s: float | None
-    blind: bool
-    bulk: bool
-    origin: str
-    result_seen: int | None
-    supersedes: int | None
-    undone: bool
-    undone_by: str = ""
-    undone_at: datetime | None = None
-    after_record: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledMicrograph:
-    """A micrograph and its valid label.
-
-    Args:
-        id: Public id.
-        sha256: Hash of the file.
-        page: Page of the file.
-        label_id: Number of the label.
-        kind: As in `Decision`.
-        code: The structure code, or None.
-        strange_kind: The kind of unusual micrograph, or None.
-        criterion: The needle-length criterion of the reviewer.
-        rater: Name of the reviewer.
-        group: Stays on one side of a split: order and specimen where known, else the hash.
-        process_data: Of the micrograph.
-        process_extra: Process data without a column.
-        origin: "watch", "import" or "api", of the micrograph.
-        um_per_px: Scale in µm per pixel, or None.
-        recipe: Recipe of the crop.
-        labelled_at: Aware UTC.
-        model_code: Structure code of the current result, or None.
-        blind: The reviewer had not seen it.
-        label_origin: "review", "import" or "api", of the label.
-        seen_code: Structure code of the model when the label was entered, or None.
-        is_confirmed: Two reviewers agree.
-        is_contested: An import differs from a reviewer's decision.
-        is_doubted: The label is suspect and has to be reviewed again.
-        was_checked: The label was entered after such a suspicion.
-        is_control: Control sample, selected by hash to measure how often the model is right; before
-            there is a model there is nothing to measure.
-    """
-
-    id: str
-    sha256: str
-    page: int
-    label_id: int
-    kind: str
-    code: str | None
-    strange_kind: str | None
-    criterion: str
-    rater: str
-    group: str
-    process_data: dict[str, str]
-    origin: str
-    um_per_px: float | None
-    recipe: str
-    labelled_at: datetime
-    model_code: str | None
-    blind: bool = False
-    process_extra: Mapping[str, Any] = field(default_factory=dict)
-    label_origin: str = "review"
-    seen_code: str | None = None
-    is_confirmed: bool = False
-    is_contested: bool = False
-    is_doubted: bool = False
-    was_checked: bool = False
-    is_control: bool = False
-
-
-class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
-    """Another reviewer decided first; nothing was written."""
-
-
-def decide(
+def _decide(
     session: Session,
     whose: Whose,
     public_id: str,
@@ -190,11 +54,11 @@ def decide(
         Overtaken: The valid label is another one than expected.
         WrongUse: No such micrograph, or the decision is incomplete, or a correction has no reason.
     """
-    _refuse_incomplete(decision)
+    refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
-    standing = _list_standing(_load_rows(session, [micrograph.id or 0]))
+    standing = list_standing(_load_rows(session, [micrograph.id or 0]))
     before = label_resolution.holding(standing, two=two)
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
@@ -248,90 +112,6 @@ def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> boo
     return before.micrograph_id not in open_doubts(session, [before.micrograph_id])
 
 
-def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetime) -> int:
-    """Revoke the valid decision; the one before is valid again, or the micrograph is queued again.
-
-    Where none is valid yet, since two reviewers decide, each revokes their own.
-
-    Raises:
-        WrongUse: No such micrograph, nothing to revoke, or no reviewer is named.
-    """
-    if not by.strip():
-        raise WrongUse("say who takes the decision back.")
-    micrograph = micrograph_of(session, public_id, alone=True)
-    two = _asks_two(micrograph, _current_result(session, micrograph))
-    standing = _list_standing(_load_rows(session, [micrograph.id or 0]))
-    own = [earlier for earlier in standing if earlier.by == by]
-    holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
-    if holds is None:
-        raise WrongUse(f"{public_id}: there is no decision to take back.")
-    row = LabelRow(
-        micrograph_id=micrograph.id or 0,
-        result_id=holds.result_id,
-        kind=UNDO,
-        by=by,
-        decided_at=at,
-        supersedes=holds.id,
-    )
-    session.add(row)
-    session.flush()
-    left = [earlier for earlier in standing if earlier is not holds]
-    if label_resolution.holding(left, two=two) is None:
-        _queue_again(session, micrograph)
-    _remember(session, whose, "label.undone", row, micrograph)
-    return row.id or 0
-
-
-def doubt(
-    session: Session,
-    whose: Whose,
-    public_id: str,
-    *,
-    label_id: int,
-    sentence: str,
-    by: str,
-    at: datetime,
-) -> bool:
-    """Send a labelled micrograph back to review; its label is valid until the next decision.
-
-    Args:
-        session: Open for writing.
-        whose: The site and the agent.
-        public_id: The micrograph.
-        label_id: The suspect label.
-        sentence: Why.
-        by: Who suspects it.
-        at: Now.
-
-    Returns:
-        False where a reviewer decided in between, or it already waits for review.
-    """
-    from agent.store.results import DOUBTED_RANK, hastened  # noqa: PLC0415 - it stands above labels
-    from agent.store.specimens import is_urgent  # noqa: PLC0415
-
-    micrograph = micrograph_of(session, public_id, alone=True)
-    result = _current_result(session, micrograph)
-    rows = _load_rows(session, [micrograph.id or 0])
-    holds = label_resolution.holding(_list_standing(rows), two=_asks_two(micrograph, result))
-    if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
-        return False
-    row = LabelRow(
-        micrograph_id=micrograph.id or 0,
-        result_id=result.id,
-        kind=DOUBT,
-        comment=sentence,
-        by=by,
-        decided_at=at,
-    )
-    session.add(row)
-    urgent = is_urgent(session, micrograph.site_id, micrograph.order)
-    result.review_rank = hastened(DOUBTED_RANK, urgent=urgent)
-    session.add(result)
-    session.flush()
-    _remember(session, whose, "label.doubted", row, micrograph)
-    return True
-
-
 def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
     """Return micrograph → why its label has to be reviewed again, where no decision followed."""
     query = select(LabelRow.micrograph_id, LabelRow.comment).where(
@@ -353,20 +133,6 @@ def _is_open_doubt() -> Any:
         .exists()
     )
     return and_(col(LabelRow.kind) == DOUBT, ~since)
-
-
-def _refuse_incomplete(decision: Decision) -> None:
-    if decision.kind not in KINDS:
-        raise WrongUse(f"a decision is one of {', '.join(KINDS)}, found {decision.kind!r}.")
-    if decision.criterion not in CRITERIA:
-        raise WrongUse(
-            f"a criterion is one of {', '.join(CRITERIA)}, found {decision.criterion!r}."
-        )
-    if not decision.by.strip():
-        raise WrongUse("a decision needs the name of who takes it.")
-    needed = {"code": decision.code, "strange": decision.strange_kind, "unusable": decision.why}
-    if decision.kind in needed and not needed[decision.kind]:
-        raise WrongUse(f"a decision of kind {decision.kind!r} has to say which or why.")
 
 
 def micrograph_of(session: Session, public_id: str, *, alone: bool = False) -> MicrographRow:
@@ -397,9 +163,6 @@ def _is_result_of(session: Session, number: int, micrograph: MicrographRow) -> b
 
 
 def _queue_again(session: Session, micrograph: MicrographRow) -> None:
-    from agent.store.results import rank_of  # noqa: PLC0415 - results stands above labels
-    from agent.store.specimens import is_urgent  # noqa: PLC0415
-
     result = _current_result(session, micrograph)
     if result:
         urgent = is_urgent(session, micrograph.site_id, micrograph.order)
@@ -453,7 +216,7 @@ def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
     return label_resolution.asks_two(micrograph.sha256, result.thresholds, result.handling)
 
 
-def _list_standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
+def list_standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
     """Return the rows of a micrograph that were not undone, oldest first."""
     standing: list[LabelRow] = []
     for row in rows:
@@ -500,162 +263,151 @@ def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
     )
 
 
-def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
-    """Count codes given before the model's answer was seen, and how many were the same as it."""
-    taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
-    query = (
-        select(LabelRow.code, ResultRow.structure_code)
-        .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
-        .where(
-            ResultRow.site_id == whose.site_id,
-            col(ResultRow.structure_code).is_not(None),
-            col(LabelRow.blind).is_(True),
-            LabelRow.kind == "code",
-            col(LabelRow.id).not_in(taken_back.where(col(LabelRow.supersedes).is_not(None))),
-        )
-    )
-    pairs = session.exec(query).all()
-    return len(pairs), sum(code == answered for code, answered in pairs)
+class Labels(Repository):
+    """Repository of decisions and valid labels."""
 
+    def decide(
+        self,
+        public_id: str,
+        decision: Decision,
+        *,
+        at: datetime,
+        expected: int | Literal["any"] | None = "any",
+    ) -> int:
+        """Append a decision; the micrograph leaves the queue.
 
-def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
-    """Return the first two codes of each micrograph that two reviewers judged blind, and when."""
-    taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
-    query = (
-        select(LabelRow)
-        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
-        .where(
-            MicrographRow.site_id == whose.site_id,
-            col(LabelRow.blind).is_(True),
-            LabelRow.kind == "code",
-            col(LabelRow.id).not_in(taken_back.where(LabelRow.kind == UNDO)),
-        )
-        .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
-    )
-    by_micrograph = groupby(session.exec(query), key=lambda row: row.micrograph_id)
-    both = [
-        label_resolution.votes_of(list(rows))[: label_resolution.TWO] for _, rows in by_micrograph
-    ]
-    return [
-        (two[0].code or "", two[1].code or "", two[1].decided_at)
-        for two in both
-        if len(two) == label_resolution.TWO
-    ]
+        Args:
+            public_id: Of the micrograph.
+            decision: The decision.
+            at: Now.
+            expected: Number of the valid label that the reviewer saw, None for none, "any" where
+                the decision counts whatever label is valid.
 
+        Returns:
+            The label's number.
 
-def labelled(
-    session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
-) -> Iterator[LabelledMicrograph]:
-    """Yield the labelled micrographs of this site, each with its valid label."""
-    query = (
-        select(LabelRow, MicrographRow)
-        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
-        .where(MicrographRow.site_id == whose.site_id)
-        .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
-    )
-    if origin:
-        query = query.where(MicrographRow.origin == origin)
-    rows: dict[int, list[LabelRow]] = {}
-    micrographs: dict[int, MicrographRow] = {}
-    for label, micrograph in session.exec(query):
-        rows.setdefault(label.micrograph_id, []).append(label)
-        micrographs[label.micrograph_id] = micrograph
-    answers, seen_codes = _load_answers(session, whose), _load_seen_codes(session, whose)
-    for number, micrograph in micrographs.items():
-        answer = answers.get(number, _NO_ANSWER)
-        two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
-        label_ = label_resolution.holding(_list_standing(rows[number]), two=two)
-        if label_ and label_.kind in kinds:
-            seen_code = seen_codes.get(label_.result_id or 0)
-            yield _build_labelled(label_, rows[number], micrograph, answer, seen_code)
+        Raises:
+            Overtaken: The valid label is another one than expected; nothing was written.
+            WrongUse: No such micrograph, or the decision is incomplete, or a correction has no
+                reason.
+        """
+        with writing(self._engine) as session:
+            return _decide(session, self._whose, public_id, decision, at=at, expected=expected)
 
+    def undo(self, public_id: str, *, by: str, at: datetime) -> int:
+        """Revoke the valid decision; the one before is valid again, else the micrograph is queued.
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The columns of a current result that a label needs."""
+        Where none is valid yet, since two reviewers decide, each revokes their own.
 
-    code: str | None
-    thresholds: Mapping[str, Any]
-    handling: str
-    reasons: Sequence[str]
+        Raises:
+            WrongUse: No such micrograph, nothing to revoke, or no reviewer is named.
+        """
+        with writing(self._engine) as session:
+            if not by.strip():
+                raise WrongUse("say who takes the decision back.")
+            micrograph = micrograph_of(session, public_id, alone=True)
+            two = _asks_two(micrograph, _current_result(session, micrograph))
+            standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+            own = [earlier for earlier in standing if earlier.by == by]
+            holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
+            if holds is None:
+                raise WrongUse(f"{public_id}: there is no decision to take back.")
+            row = LabelRow(
+                micrograph_id=micrograph.id or 0,
+                result_id=holds.result_id,
+                kind=UNDO,
+                by=by,
+                decided_at=at,
+                supersedes=holds.id,
+            )
+            session.add(row)
+            session.flush()
+            left = [earlier for earlier in standing if earlier is not holds]
+            if label_resolution.holding(left, two=two) is None:
+                _queue_again(session, micrograph)
+            _remember(session, self._whose, "label.undone", row, micrograph)
+            return row.id or 0
 
+    def mark_suspect(
+        self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime
+    ) -> bool:
+        """Send a labelled micrograph back to review; its label is valid until the next decision.
 
-_NO_ANSWER = _Answer(None, {}, "", ())
+        Args:
+            public_id: The micrograph.
+            label_id: The suspect label.
+            sentence: Why.
+            by: Who suspects it.
+            at: Now.
 
+        Returns:
+            False where a reviewer decided in between, or it already waits for review.
+        """
+        with writing(self._engine) as session:
+            micrograph = micrograph_of(session, public_id, alone=True)
+            result = _current_result(session, micrograph)
+            rows = _load_rows(session, [micrograph.id or 0])
+            holds = label_resolution.holding(list_standing(rows), two=_asks_two(micrograph, result))
+            if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
+                return False
+            row = LabelRow(
+                micrograph_id=micrograph.id or 0,
+                result_id=result.id,
+                kind=DOUBT,
+                comment=sentence,
+                by=by,
+                decided_at=at,
+            )
+            session.add(row)
+            urgent = is_urgent(session, micrograph.site_id, micrograph.order)
+            result.review_rank = with_urgency(DOUBTED_RANK, urgent=urgent)
+            session.add(result)
+            session.flush()
+            _remember(session, self._whose, "label.doubted", row, micrograph)
+            return True
 
-def _load_answers(session: Session, whose: Whose) -> dict[int, _Answer]:
-    query = (
-        sqlalchemy.select(
-            col(ResultRow.micrograph_id),
-            col(ResultRow.structure_code),
-            col(ResultRow.thresholds),
-            col(ResultRow.handling),
-            col(ResultRow.reasons),
-        )
-        .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
-        .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
-    )
-    return {number: _Answer(*values) for number, *values in session.execute(query)}
+    def count_blind(self) -> tuple[int, int]:
+        """Count codes entered before the model's answer was shown, and how many agree with it."""
+        with reading(self._engine) as session:
+            taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
+            query = (
+                select(LabelRow.code, ResultRow.structure_code)
+                .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
+                .where(
+                    ResultRow.site_id == self._whose.site_id,
+                    col(ResultRow.structure_code).is_not(None),
+                    col(LabelRow.blind).is_(True),
+                    LabelRow.kind == "code",
+                    col(LabelRow.id).not_in(
+                        taken_back.where(col(LabelRow.supersedes).is_not(None))
+                    ),
+                )
+            )
+            pairs = session.exec(query).all()
+            return len(pairs), sum(code == answered for code, answered in pairs)
 
-
-def _load_seen_codes(session: Session, whose: Whose) -> dict[int, str | None]:
-    """Return result → structure code, of the results that reviewers saw when they decided."""
-    query = (
-        select(ResultRow.id, ResultRow.structure_code)
-        .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
-        .where(ResultRow.site_id == whose.site_id)
-    )
-    return {number or 0: code for number, code in session.exec(query)}
-
-
-def _build_labelled(
-    label: LabelRow,
-    rows: Sequence[LabelRow],
-    micrograph: MicrographRow,
-    answer: _Answer,
-    seen_code: str | None,
-) -> LabelledMicrograph:
-    newest = [
-        vote for vote in label_resolution.votes_of(_list_standing(rows)) if vote.kind == label.kind
-    ]
-    agree = sum(vote.code == label.code for vote in newest)
-    doubts = [row.id or 0 for row in rows if row.kind == DOUBT]
-    return LabelledMicrograph(
-        id=micrograph.public_id,
-        sha256=micrograph.sha256,
-        page=micrograph.page,
-        label_id=label.id or 0,
-        kind=label.kind,
-        code=label.code,
-        strange_kind=label.strange_kind,
-        criterion=label.criterion,
-        rater=label.by,
-        group=group_of(micrograph),
-        process_data=process_data_of(micrograph),
-        process_extra=micrograph.process_extra,
-        origin=micrograph.origin,
-        um_per_px=micrograph.um_per_px,
-        recipe=micrograph.recipe,
-        labelled_at=label.decided_at,
-        model_code=answer.code,
-        blind=label.blind,
-        label_origin=label.origin,
-        seen_code=seen_code,
-        is_confirmed=agree >= label_resolution.TWO,
-        is_contested=label.origin == "import" and label_resolution.TWO > agree != len(newest),
-        is_doubted=rows[-1].kind == DOUBT,
-        was_checked=any(number < (label.id or 0) for number in doubts),
-        is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
-    )
-
-
-def group_of(micrograph: MicrographRow) -> str:
-    """Return what must stay together in a split: one specimen of one order, else one content."""
-    if micrograph.specimen:
-        return f"{micrograph.order}/{micrograph.specimen}"
-    return micrograph.sha256
-
-
-def process_data_of(micrograph: MicrographRow) -> dict[str, str]:
-    """Return the process data that is known, column → value."""
-    return {name: value for name in PROCESS_COLUMNS if (value := getattr(micrograph, name))}
+    def list_blind_pairs(self) -> list[tuple[str, str, datetime]]:
+        """Return the first two codes of micrographs that two reviewers judged blind, and when."""
+        with reading(self._engine) as session:
+            taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
+            query = (
+                select(LabelRow)
+                .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+                .where(
+                    MicrographRow.site_id == self._whose.site_id,
+                    col(LabelRow.blind).is_(True),
+                    LabelRow.kind == "code",
+                    col(LabelRow.id).not_in(taken_back.where(LabelRow.kind == UNDO)),
+                )
+                .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
+            )
+            by_micrograph = groupby(session.exec(query), key=lambda row: row.micrograph_id)
+            both = [
+                label_resolution.votes_of(list(rows))[: label_resolution.TWO]
+                for _, rows in by_micrograph
+            ]
+            return [
+                (two[0].code or "", two[1].code or "", two[1].decided_at)
+                for two in both
+                if len(two) == label_resolution.TWO
+            ]

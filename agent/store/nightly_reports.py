@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, func, select
 
 from agent.store import audit_log
+from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.tables import NightRow_ as Stored
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class NightHead:
     frozen_at: datetime
 
 
-def freeze(
+def _freeze(
     session: Session, whose: Whose, night: date, facts_json: str, *, at: datetime, revision: int
 ) -> NightRow:
     """Store a night's facts; an existing revision is returned unchanged."""
@@ -82,7 +84,7 @@ def freeze(
     return _to_night(row)
 
 
-def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
+def find_latest(session: Session, whose: Whose, night: date) -> NightRow | None:
     """Return a night's newest revision, or None."""
     query = (
         select(Stored)
@@ -94,16 +96,30 @@ def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
     return _to_night(row) if row else None
 
 
-def every(session: Session, whose: Whose) -> list[NightHead]:
-    """Return the newest revision of each night, newest night first, without its facts."""
-    head = func.substr(Stored.facts, 1, HEAD_LETTERS)
-    query = (
-        select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
-        .where(Stored.site_id == whose.site_id)
-        .order_by(col(Stored.date).desc(), col(Stored.revision))
-    )
-    newest = {row[0]: NightHead(*row) for row in session.exec(query)}
-    return list(newest.values())
+class NightlyReports(Repository):
+    """Repository of frozen facts of nightly reports."""
+
+    def freeze(self, date: date, facts_json: str, *, at: datetime, revision: int = 1) -> NightRow:
+        """Store a night's facts; an existing revision is returned unchanged."""
+        with writing(self._engine) as session:
+            return _freeze(session, self._whose, date, facts_json, at=at, revision=revision)
+
+    def find(self, date: date) -> NightRow | None:
+        """Return a night's newest revision, or None."""
+        with reading(self._engine) as session:
+            return find_latest(session, self._whose, date)
+
+    def list_all(self) -> list[NightHead]:
+        """Return the newest revision of each night, newest night first, without its facts."""
+        with reading(self._engine) as session:
+            head = func.substr(Stored.facts, 1, HEAD_LETTERS)
+            query = (
+                select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
+                .where(Stored.site_id == self._whose.site_id)
+                .order_by(col(Stored.date).desc(), col(Stored.revision))
+            )
+            newest = {row[0]: NightHead(*row) for row in session.exec(query)}
+            return list(newest.values())
 
 
 def _to_night(row: Stored) -> NightRow:

@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from agent.store import audit_log
 from agent.store.engine import reading
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
-
-    from agent.store.sources import Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +72,8 @@ class Changes:
     acts: Mapping[str, datetime]
 
 
-class OrderChanges:
-    """Repository of changed and old orders; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class OrderChanges(Repository):
+    """Repository of changed and old orders."""
 
     def heads(self) -> Heads:
         """Return where the audit log and the results end now."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.store.orders import Entry
+    from agent.store.order_views import Entry
     from agent.store.tables import OrderRow
 
 COLUMNS = ("customer", "product", "material")

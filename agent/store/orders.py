@@ -5,7 +5,7 @@ Each act is one transaction and is in the audit log.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, update
@@ -20,182 +20,49 @@ from agent.store import (
     order_claims,
     order_lists,
     quality_records,
-    results,
     specimens,
 )
 from agent.store.engine import reading, writing
 from agent.store.file_states import Lane, chunks
+from agent.store.micrograph_views import of_micrographs
 from agent.store.order_claims import ClaimedPlace
+from agent.store.order_views import (
+    Answer,
+    Entry,
+    OrderLine,
+    OrderView,
+    Unassigned,
+    build_order,
+    list_lines,
+    to_answer,
+)
+from agent.store.repository import Repository
+from agent.store.review_rank import with_urgency
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
     OrderClaimRow,
     OrderRow,
-    PreparationRow,
     ResultRow,
     SpecificationRow,
     SpecimenRow,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
     from agent.store.audit_log import TrailEntry
-    from agent.store.order_claims import OrderClaim
-    from agent.store.results import MicrographView
-    from agent.store.sources import Whose
     from agent.store.specimens import Ordered
 
 COPY = "copy_named"
 """Kind of the record of what a copy names whose first file is still being read; by its hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldView:
-    """A field of a specimen.
-
-    Args:
-        view: The micrograph with its current result.
-        superseded: Reason and author of its exclusion; empty where it counts.
-        area_mm2: Area of steel in the crop, mm², or None without a scale.
-    """
-
-    view: MicrographView
-    superseded: dict[str, Any]
-    area_mm2: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparationView:
-    """A preparation; `facts["superseded"]` names the reason for a later one."""
-
-    name: str
-    etchant: str
-    facts: dict[str, Any]
-    fields: tuple[FieldView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SpecimenView:
-    """A specimen; the last of its preparations counts. `bundle` judges it, None: none has."""
-
-    name: str
-    heat: str
-    batch: str
-    material: str
-    bundle: str | None
-    preparations: tuple[PreparationView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """An order.
-
-    Args:
-        number: Of the order.
-        customer: "" where unknown.
-        product: "" where unknown.
-        material: "" where unknown.
-        urgent: It is processed first.
-        first_seen_at: Time of its first record, aware UTC.
-        facts: Further values of the order list: heat, batch, etchant, subtype, specimens, count.
-        specimens: By name.
-        claims: Micrographs that were named for the order and do not belong to it, or did not.
-    """
-
-    number: str
-    customer: str
-    product: str
-    material: str
-    urgent: bool
-    first_seen_at: datetime | None
-    facts: dict[str, Any]
-    specimens: tuple[SpecimenView, ...]
-    claims: tuple[OrderClaim, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLine:
-    """An order in a list: how many specimens and fields were received, how many wait for review."""
-
-    number: str
-    customer: str
-    product: str
-    material: str
-    urgent: bool
-    first_seen_at: datetime | None
-    specimens: int
-    fields: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unassigned:
-    """A field that belongs to no specimen, and why."""
-
-    view: MicrographView
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The stored answer of one bundle on one micrograph.
-
-    Args:
-        bundle: Name of the bundle.
-        recipe: Recipe of the crop.
-        role: "live", "shadow" or "reprocess".
-        current: It is the one that counts.
-        at: Aware UTC.
-        structure_code: The answer.
-        probability: Of the code, 0 to 1.
-        prediction_set: Codes of the conformal set.
-        handling: "automatic" or "review".
-        reasons: For the review.
-        engine: Engine that computed it.
-        precision: Precision of the engine.
-    """
-
-    bundle: str
-    recipe: str
-    role: str
-    current: bool
-    at: datetime
-    structure_code: str | None
-    probability: float | None
-    prediction_set: tuple[str, ...]
-    handling: str
-    reasons: tuple[str, ...]
-    engine: str
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of an order list; what is "" or empty is not specified."""
-
-    number: str
-    customer: str = ""
-    product: str = ""
-    material: str = ""
-    urgent: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Orders:
-    """Repository of orders; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Orders(Repository):
+    """Repository of orders."""
 
     # --- for workers ---
 
@@ -321,12 +188,12 @@ class Orders:
         """Return an order, or None if it is unknown."""
         with reading(self._engine) as session:
             row = self._row(session, number)
-            return _order(session, row) if row else None
+            return build_order(session, row) if row else None
 
     def all(self) -> list[OrderLine]:
         """Return the orders of this site: urgent ones first, then the newest."""
         with reading(self._engine) as session:
-            return _lines(session, self._whose)
+            return list_lines(session, self._whose)
 
     def unassigned(self) -> list[Unassigned]:
         """Return the fields that belong to no specimen, oldest first."""
@@ -335,7 +202,7 @@ class Orders:
         )
         with reading(self._engine) as session:
             reasons = {number: reason for number, reason in session.exec(query) if number}
-            views = results.of_micrographs(session, list(reasons))
+            views = of_micrographs(session, list(reasons))
             return [Unassigned(view, reasons[row.m_id]) for row, view in views]
 
     def by(self, column: str, value: str) -> list[str]:
@@ -373,7 +240,7 @@ class Orders:
             .order_by(col(ResultRow.id))
         )
         with reading(self._engine) as session:
-            return [_answer(row) for row in session.exec(query)]
+            return [to_answer(row) for row in session.exec(query)]
 
     def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
         """Return the acts on orders, specimens or micrographs, oldest first.
@@ -811,23 +678,6 @@ def _list_values(row: OrderRow) -> dict[str, Any]:
     return own | {key: value for key, value in row.facts.items() if key != "list"}
 
 
-def _answer(row: ResultRow) -> Answer:
-    return Answer(
-        bundle=row.bundle,
-        recipe=row.recipe,
-        role=row.role,
-        current=row.current,
-        at=row.done_at,
-        structure_code=row.structure_code,
-        probability=row.probability,
-        prediction_set=tuple(row.prediction_set),
-        handling=row.handling,
-        reasons=tuple(row.reasons),
-        engine=row.engine,
-        precision=row.precision,
-    )
-
-
 def _bundle(session: Session, row: MicrographRow) -> str:
     query = select(ResultRow.bundle).where(
         ResultRow.micrograph_id == row.id, col(ResultRow.current).is_(True)
@@ -851,91 +701,5 @@ def _hasten(session: Session, order: OrderRow) -> None:
         )
     )
     for row in session.exec(query):
-        row.review_rank = results.hastened(row.review_rank or 0, urgent=order.urgent)
+        row.review_rank = with_urgency(row.review_rank or 0, urgent=order.urgent)
         session.add(row)
-
-
-def _order(session: Session, row: OrderRow) -> OrderView:
-    query = (
-        select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
-    )
-    rows = session.exec(query).all()
-    fields = _fields(session, [specimen.id or 0 for specimen in rows])
-    return OrderView(
-        number=row.number,
-        customer=row.customer,
-        product=row.product,
-        material=row.material,
-        urgent=row.urgent,
-        first_seen_at=row.first_seen_at,
-        facts=row.facts,
-        specimens=tuple(
-            SpecimenView(
-                name=specimen.name,
-                heat=specimen.heat,
-                batch=specimen.batch,
-                material=specimen.material,
-                bundle=specimen.bundle,
-                preparations=tuple(
-                    _preparation(prepared, fields)
-                    for prepared in specimens.preparations(session, specimen.id or 0)
-                ),
-            )
-            for specimen in rows
-        ),
-        claims=order_claims.list_claims(session, row),
-    )
-
-
-def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> PreparationView:
-    return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id or 0, ())))
-
-
-def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
-    """Return preparation number → its fields, by name and then by time."""
-    query = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
-    fields: dict[int, list[FieldView]] = {}
-    ids = [number for number in session.exec(query) if number]
-    for row, view in results.of_micrographs(session, ids):
-        item = FieldView(view, row.m_superseded, row.m_area_mm2)
-        fields.setdefault(row.m_preparation_id, []).append(item)
-    by_name: Callable[[FieldView], tuple[str, datetime]] = lambda item: (  # noqa: E731 - typed
-        item.view.process_data.get("field", "").zfill(8),
-        item.view.done_at,
-    )
-    return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
-
-
-def _lines(session: Session, whose: Whose) -> list[OrderLine]:
-    query = (
-        select(
-            OrderRow,
-            func.count(func.distinct(SpecimenRow.id)),
-            func.count(func.distinct(MicrographRow.id)),
-            func.count(col(ResultRow.review_rank)),
-        )
-        .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
-        .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
-        .outerjoin(
-            ResultRow,
-            (col(ResultRow.micrograph_id) == col(MicrographRow.id))
-            & col(ResultRow.current).is_(True),
-        )
-        .where(OrderRow.site_id == whose.site_id)
-        .group_by(col(OrderRow.id))
-        .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
-    )
-    return [
-        OrderLine(
-            number=row.number,
-            customer=row.customer,
-            product=row.product,
-            material=row.material,
-            urgent=row.urgent,
-            first_seen_at=row.first_seen_at,
-            specimens=pieces,
-            fields=fields,
-            waiting=waiting,
-        )
-        for row, pieces, fields, waiting in session.exec(query)
-    ]

@@ -17,6 +17,7 @@ from agent.errors import WrongUse
 from agent.store import audit_log
 from agent.store.engine import insert_for, reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import (
     MicrographRow,
     OrderRow,
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
 
 LATE = 1000
 """Numbers before the newest known one that are read again: rows may be committed out of order."""
@@ -154,11 +153,8 @@ def add(session: Session, micrograph: MicrographRow, landmarks: bytes | None) ->
         )
 
 
-class Places:
+class Places(Repository):
     """Repository of places; each method is one transaction."""
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
 
     def list_pending(self, limit: int) -> list[Landmarked]:
         """Return micrographs that are to be compared, oldest first."""

@@ -13,6 +13,8 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import audit_log, quality_records
+from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.spelling import person_key
 from agent.store.tables import PromotionRow
 
@@ -84,7 +86,7 @@ class Promotion:
         return list(self.metrics.get(DECISION, {}).get("signatures", []))
 
 
-def sign(
+def _sign(
     session: Session,
     whose: Whose,
     bundle: str,
@@ -111,14 +113,14 @@ def sign(
     Raises:
         WrongUse: The same lead signs twice, or another bundle was promoted in between.
     """
-    if (now := current(session)) != instead_of:
+    if (now := _find_current(session)) != instead_of:
         raise WrongUse(
             f"{now} was put to work meanwhile; what was shown speaks of {instead_of or 'no bundle'}"
             f" at work. Look again, and sign again if {bundle} is still wanted."
         )
     signed = [signature]
     if promoters > 1:
-        before = proposals(session, whose, bundle)
+        before = _list_signatures(session, whose, bundle)
         others = [earlier for earlier in before if not _is_same(earlier.by, signature.by)]
         if before and not others:
             raise WrongUse(
@@ -137,7 +139,7 @@ def sign(
         **metrics,
         DECISION: {"signatures": [earlier.as_json() for earlier in signed]},
     }
-    promote(
+    _promote(
         session,
         whose,
         bundle,
@@ -149,7 +151,7 @@ def sign(
     return True
 
 
-def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
+def _list_signatures(session: Session, whose: Whose, bundle: str) -> list[Signature]:
     """Return the signatures for a bundle since the last promotion, oldest first."""
     last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
     since = session.exec(last).first()
@@ -173,7 +175,7 @@ def _refuse_empty(by: str, reason: str) -> None:
         raise WrongUse("a promotion needs a reason: say why with --reason TEXT.")
 
 
-def promote(
+def _promote(
     session: Session,
     whose: Whose,
     bundle: str,
@@ -210,16 +212,76 @@ def promote(
     )
 
 
-def current(session: Session) -> str | None:
+def _find_current(session: Session) -> str | None:
     """Return the name of the bundle in use, or None before the first promotion."""
     query = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
     return session.exec(query).first()
 
 
-def every(session: Session) -> list[Promotion]:
-    """Return all promotions, newest first."""
-    query = select(PromotionRow).order_by(col(PromotionRow.id).desc())
-    return [
-        Promotion(row.bundle, row.by, row.reason, row.promoted_at, row.metrics)
-        for row in session.exec(query)
-    ]
+class Promotions(Repository):
+    """Repository of promotions of model bundles."""
+
+    def promote(
+        self, name: str, *, by: str, reason: str, at: datetime, metrics: Mapping[str, Any]
+    ) -> None:
+        """Promote a bundle; it is in use from now on.
+
+        Raises:
+            WrongUse: The name of the lead or the reason is missing.
+        """
+        with writing(self._engine) as session:
+            _promote(session, self._whose, name, by=by, reason=reason, at=at, metrics=metrics)
+
+    def sign(
+        self,
+        name: str,
+        signature: Signature,
+        *,
+        metrics: Mapping[str, Any],
+        promoters: int,
+        instead_of: str | None,
+    ) -> bool:
+        """Sign for a bundle; it is promoted once there are enough signatures.
+
+        Args:
+            name: Of the bundle.
+            signature: Who signs, why, and what they were shown.
+            metrics: Metrics at the decision.
+            promoters: Required number of signatures, 1 or 2.
+            instead_of: The bundle in use that the signer compared it with, None for none.
+
+        Returns:
+            Whether it is in use now; else another lead has to sign.
+
+        Raises:
+            WrongUse: The same lead signs twice, or another bundle was promoted in between.
+        """
+        with writing(self._engine) as session:
+            return _sign(
+                session,
+                self._whose,
+                name,
+                signature,
+                metrics=metrics,
+                promoters=promoters,
+                instead_of=instead_of,
+            )
+
+    def list_signatures(self, name: str) -> list[Signature]:
+        """Return the signatures for a bundle since the last promotion, oldest first."""
+        with reading(self._engine) as session:
+            return _list_signatures(session, self._whose, name)
+
+    def find_current(self) -> str | None:
+        """Return the name of the bundle in use, or None before the first promotion."""
+        with reading(self._engine) as session:
+            return _find_current(session)
+
+    def list_all(self) -> list[Promotion]:
+        """Return all promotions, newest first."""
+        with reading(self._engine) as session:
+            query = select(PromotionRow).order_by(col(PromotionRow.id).desc())
+            return [
+                Promotion(row.bundle, row.by, row.reason, row.promoted_at, row.metrics)
+                for row in session.exec(query)
+            ]

@@ -10,16 +10,14 @@ from sqlmodel import col, select
 
 from agent.store import audit_log
 from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.tables import RecordRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
-
-    from agent.store.sources import Whose
 
 
 FACTS_SHA256 = "facts_sha256"
@@ -133,16 +131,8 @@ def newest(session: Session, site_id: int, kind: str) -> Record | None:
     return _record(row) if row else None
 
 
-class Records:
-    """Repository of quality records; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Records(Repository):
+    """Repository of quality records."""
 
     def add(
         self, kind: str, subject: str, *, by: str, at: datetime, facts: Mapping[str, Any]

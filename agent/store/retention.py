@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists
 from sqlmodel import col, select
 
-from agent.store import audit_log, specimens
+from agent.store import audit_log, sources, specimens
+from agent.store.engine import reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import (
     CampaignImageRow,
     LabelRow,
@@ -68,12 +70,6 @@ class Kept:
         return bool(self.artefacts.get("original"))
 
 
-def kept(session: Session, whose: Whose, *, after: int = 0) -> Iterator[Kept]:
-    """Yield the archived files of the micrographs of this site after a row number, oldest first."""
-    query = select(MicrographRow).where(MicrographRow.site_id == whose.site_id)
-    yield from _kept(session, query, after=after)
-
-
 class KeptFor(StrEnum):
     """Why pixels are retained, the strongest reason first; the values are for the operator."""
 
@@ -100,7 +96,7 @@ class RetentionPlan:
     kept: dict[KeptFor, int]
 
 
-def plan_retention(
+def _plan(
     session: Session, whose: Whose, kind: str, *, before: datetime, statements_since: datetime
 ) -> RetentionPlan:
     """Return whose crops or originals may go.
@@ -243,13 +239,13 @@ def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
         session.expunge_all()
 
 
-def has_content(session: Session, sha256: str) -> bool:
+def _has_content(session: Session, sha256: str) -> bool:
     """Return whether the site has a micrograph of a content."""
     query = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
     return session.exec(query).first() is not None
 
 
-def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
+def _leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
     """Return a plan without content that other sites have archived too.
 
     Args:
@@ -273,55 +269,96 @@ def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> Retent
     return RetentionPlan(prunable, _in_order(counts))
 
 
-def pruned(
-    session: Session, whose: Whose, public_ids: Sequence[str], kind: str, *, at: datetime
-) -> None:
-    """Record that files of these micrographs were deleted.
+class Retention(Repository):
+    """Repository of archived files and of what protects them."""
 
-    Args:
-        session: Open for writing.
-        whose: The site.
-        public_ids: Of whose micrographs.
-        kind: "crops" or "originals".
-        at: Now.
-    """
-    for batch in chunks(public_ids):
-        query = select(MicrographRow).where(col(MicrographRow.public_id).in_(batch))
-        for row in session.exec(query):
-            if kind == "crops":
-                row.pruned_at = at
-            else:
-                row.artefacts = {**row.artefacts, "original": False}
+    def may_show(self, sha256: str) -> bool:
+        """Return whether pixels of the archive, which sites may share, are of this site.
+
+        A shared bundle includes the reference images of the site that trained it.
+        """
+        with reading(self._engine) as session:
+            if "bundles" in sources.shared(session, self._whose):
+                return True
+            return _has_content(session, sha256)
+
+    def iter_archived(self, *, after: int = 0) -> Iterator[Kept]:
+        """Yield the archived files of micrographs after a row number, oldest first."""
+        with reading(self._engine) as session:
+            query = select(MicrographRow).where(MicrographRow.site_id == self._whose.site_id)
+            yield from _kept(session, query, after=after)
+
+    def plan(self, kind: str, *, before: datetime, statements_since: datetime) -> RetentionPlan:
+        """Return the micrographs whose pixels may be deleted, and why others may not.
+
+        Content that another site has too is retained: the two may have one archive, and its files
+        are named by content.
+
+        Args:
+            kind: "crops" or "originals".
+            before: Only micrographs recorded before this time.
+            statements_since: What a statement of this time or later names is evidence.
+        """
+        with reading(self._engine) as session:
+            plan = _plan(
+                session, self._whose, kind, before=before, statements_since=statements_since
+            )
+        with reading(self._all_sites) as every:
+            return _leave_elsewhere(every, self._whose, plan)
+
+    def mark_pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
+        """Record that files of these micrographs were deleted.
+
+        Args:
+            public_ids: Of whose micrographs.
+            kind: "crops" or "originals".
+            at: Now.
+        """
+        with writing(self._engine) as session:
+            for batch in chunks(public_ids):
+                query = select(MicrographRow).where(col(MicrographRow.public_id).in_(batch))
+                for row in session.exec(query):
+                    if kind == "crops":
+                        row.pruned_at = at
+                    else:
+                        row.artefacts = {**row.artefacts, "original": False}
+                    session.add(row)
+            facts = {"kind": kind, "count": len(public_ids), "ids": list(public_ids)}
+            audit_log.append(
+                session, self._whose.site_id, at=at, actor="agent", act="pixels.pruned", facts=facts
+            )
+
+    def set_legal_hold(
+        self, number: str, *, hold: bool, by: str, at: datetime, reason: str = ""
+    ) -> str:
+        """Set or clear the legal hold of an order; return its number as stored."""
+        with writing(self._engine) as session:
+            row = specimens.order_row(session, self._whose, number, at=at)
+            row.legal_hold = hold
             session.add(row)
-    facts = {"kind": kind, "count": len(public_ids), "ids": list(public_ids)}
-    audit_log.append(session, whose.site_id, at=at, actor="agent", act="pixels.pruned", facts=facts)
+            act = "order.held" if hold else "order.released"
+            facts = {"reason": reason} if reason else {}
+            audit_log.append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=by,
+                act=act,
+                subject=row.number,
+                facts=facts,
+            )
+            return row.number
 
-
-def set_legal_hold(
-    session: Session,
-    whose: Whose,
-    number: str,
-    *,
-    hold: bool,
-    by: str,
-    at: datetime,
-    reason: str = "",
-) -> str:
-    """Set or clear the legal hold of an order; return its number as stored."""
-    row = specimens.order_row(session, whose, number, at=at)
-    row.legal_hold = hold
-    session.add(row)
-    act = "order.held" if hold else "order.released"
-    facts = {"reason": reason} if reason else {}
-    audit_log.append(
-        session, whose.site_id, at=at, actor=by, act=act, subject=row.number, facts=facts
-    )
-    return row.number
-
-
-def is_known_order(session: Session, whose: Whose, number: str) -> bool:
-    """Return whether an order is known, or a micrograph names it, in any spelling."""
-    if specimens.find_order(session, whose, number):
-        return True
-    named = select(MicrographRow.order).where(MicrographRow.site_id == whose.site_id).distinct()
-    return whose.key(number) in {whose.key(name) for name in session.exec(named) if name}
+    def is_known_order(self, number: str) -> bool:
+        """Return whether an order is known, or a micrograph names it, in any spelling."""
+        with reading(self._engine) as session:
+            if specimens.find_order(session, self._whose, number):
+                return True
+            named = (
+                select(MicrographRow.order)
+                .where(MicrographRow.site_id == self._whose.site_id)
+                .distinct()
+            )
+            return self._whose.key(number) in {
+                self._whose.key(name) for name in session.exec(named) if name
+            }

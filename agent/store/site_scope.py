@@ -1,4 +1,4 @@
-"""Keep the sites that share a database apart: every statement names its site.
+"""Separate the sites that share a database: each statement names its site.
 
 Three layers do it, and none relies on the others. A session adds the site to each table of a
 statement and to each new row. The guard on the engine refuses a statement that reaches the driver

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_
 from sqlmodel import col, func, select
 
-from agent.store import nightly_reports, results, sources
+from agent.store import nightly_reports, review_queue, sources
 from agent.store.engine import reading
 from agent.store.site_scope import EVERY_SITE, bind
 from agent.store.sources import Whose
@@ -67,7 +67,7 @@ class AllSites:
     def agents(self) -> list[AgentSeen]:
         """Return every agent of every site that ever used the database."""
         with reading(self._engine) as session:
-            return sources.agents(session)
+            return sources.list_agents(session)
 
     def names(self) -> list[str]:
         """Return the names of the sites that have a source or an act; a mistyped name has none."""
@@ -88,14 +88,14 @@ class AllSites:
 def _build_site(session: Session, site: SiteRow) -> SiteSeen:
     whose = Whose(site.id or 0, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
-    waiting, since = results.waiting(session, whose)
+    waiting, since = review_queue.count_waiting(session, whose)
     offline = select(SourceRow.name).where(
         SourceRow.site_id == site.id, col(SourceRow.online).is_(False)
     )
     seen_at = select(func.max(col(AgentRow.seen_at))).where(AgentRow.site_id == site.id)
     return SiteSeen(
         name=site.name,
-        newest=nightly_reports.latest(session, whose, night) if night else None,
+        newest=nightly_reports.find_latest(session, whose, night) if night else None,
         waiting=waiting,
         waits_since=since,
         offline=tuple(sorted(session.exec(offline))),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import select
 
 from agent.store import quality_records
+from agent.store.engine import reading, write_retrying, writing
 from agent.store.numbers import number_key
+from agent.store.repository import Repository
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None
     session.add(row)
 
 
-def registered(session: Session, site: str, agent: str) -> Whose | None:
+def find_registered(session: Session, site: str, agent: str) -> Whose | None:
     """Find the rows of this site and this agent without writing anything."""
     site_id = find_site(session, site)
     query = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
@@ -141,7 +143,7 @@ OUTAGE = "outage"
 """Kind of the record of an outage of a source; its facts are "since" and "until"."""
 
 
-def seen(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
+def _record(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
     """Record how each source was last seen; one that is back leaves a record of its outage."""
     for state in health:
         source_id(session, whose, state.name, state.folder)
@@ -164,41 +166,63 @@ def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHe
     )
 
 
-def health(session: Session, whose: Whose) -> list[SourceHealth]:
-    """Return the last known state of each source of this site."""
-    query = select(SourceRow).where(SourceRow.site_id == whose.site_id).order_by(SourceRow.name)
-    return [
-        SourceHealth(
-            row.name,
-            row.folder,
-            row.mode,
-            row.online,
-            row.offline_since,
-            row.last_scan_at,
-            row.found_by_scan,
-            row.found_by_event,
-            str(row.facts.get("problem", "")),
-        )
-        for row in session.exec(query)
-    ]
+class Sources(Repository):
+    """Repository of watched folders and their last known state."""
+
+    def record(self, health: Iterable[SourceHealth]) -> None:
+        """Record the state of sources; one that is back leaves a record of its outage."""
+        states = list(health)
+        write_retrying(self._engine, lambda session: _record(session, self._whose, states))
+
+    def list_all(self) -> list[SourceHealth]:
+        """Return the last known state of each source of this site."""
+        with reading(self._engine) as session:
+            query = (
+                select(SourceRow)
+                .where(SourceRow.site_id == self._whose.site_id)
+                .order_by(SourceRow.name)
+            )
+            return [
+                SourceHealth(
+                    row.name,
+                    row.folder,
+                    row.mode,
+                    row.online,
+                    row.offline_since,
+                    row.last_scan_at,
+                    row.found_by_scan,
+                    row.found_by_event,
+                    str(row.facts.get("problem", "")),
+                )
+                for row in session.exec(query)
+            ]
 
 
-def started(session: Session, whose: Whose, *, at: datetime) -> None:
-    """Record that this agent started."""
-    row = session.get_one(AgentRow, whose.agent_id)
-    row.started_at = row.seen_at = at
-    row.first_started_at = row.first_started_at or at
-    session.add(row)
+class Agents(Repository):
+    """Repository of the agents of this site."""
+
+    def record_start(self, *, at: datetime) -> None:
+        """Record that this agent started."""
+        with writing(self._engine) as session:
+            row = session.get_one(AgentRow, self._whose.agent_id)
+            row.started_at = row.seen_at = at
+            row.first_started_at = row.first_started_at or at
+            session.add(row)
+
+    def record_heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
+        """Record that this agent is running, and the facts it sends."""
+        with writing(self._engine) as session:
+            row = session.get_one(AgentRow, self._whose.agent_id)
+            row.seen_at, row.facts = at, dict(facts)
+            session.add(row)
+
+    def list_all(self) -> list[AgentSeen]:
+        """Return the agents of this site that ever used this store."""
+        with reading(self._engine) as session:
+            return list_agents(session)
 
 
-def heartbeat(session: Session, whose: Whose, facts: Mapping[str, Any], *, at: datetime) -> None:
-    """Record that this agent is running, and the facts it sends."""
-    row = session.get_one(AgentRow, whose.agent_id)
-    row.seen_at, row.facts = at, dict(facts)
-    session.add(row)
-
-
-def agents(session: Session) -> list[AgentSeen]:
+def list_agents(session: Session) -> list[AgentSeen]:
     """Return the agents of the session's site, of all sites where it reads all."""
     query = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
     return [

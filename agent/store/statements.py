@@ -17,16 +17,15 @@ from sqlmodel import col, select
 from agent.store import audit_log, specimens
 from agent.store.engine import reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
 
 FROZEN, FILED = "statement.frozen", "statement.filed"
 """Acts of the audit log: a statement, and a file made from it."""
@@ -99,16 +98,8 @@ class StatementFile:
     note: str = ""
 
 
-class Statements:
-    """Repository of statements; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Statements(Repository):
+    """Repository of statements."""
 
     # --- statements ---
 

@@ -15,15 +15,14 @@ from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
 from agent.store.file_states import State
+from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
 
 WAITING = (State.QUEUED, State.PROCESSING, State.FAILED)
 
@@ -47,16 +46,8 @@ class WaitingFile:
     noted: Mapping[str, str]
 
 
-class UnreadNames:
-    """Repository of the names of unread files; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that use it.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class UnreadNames(Repository):
+    """Repository of the names of unread files."""
 
     def list_waiting(self, *, after: int, limit: int) -> list[WaitingFile]:
         """Return waiting files of watched folders, by number, from the one after `after` on."""

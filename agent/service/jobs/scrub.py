@@ -64,8 +64,8 @@ class Verifier(threading.Thread):
         """Read one part; a loss is said until a whole round does not find it any more."""
         ends_s = time.monotonic() + slice_s
         try:
-            said = _Said.of(self._store.last_job(JOB))
-            job = self._store.begin_job(JOB, at=self._now())
+            said = _Said.of(self._store.jobs.find_last_facts(JOB))
+            job = self._store.jobs.begin(JOB, at=self._now())
             after, found = maintenance.verify_some(
                 self._store,
                 self._archive,
@@ -76,17 +76,19 @@ class Verifier(threading.Thread):
                 if fault not in said.all:
                     log.error("archive.damaged", fault=fault)
                     at = self._now()
-                    self._store.remember(at=at, actor="agent", act="pixels.damaged", subject=fault)
+                    self._store.audit_log.add(
+                        at=at, actor="agent", act="pixels.damaged", subject=fault
+                    )
             said = said.and_then(after, found)
             outcome = "faults" if said.all else "sound"
-            self._store.end_job(job, outcome, at=self._now(), facts=asdict(said))
+            self._store.jobs.end(job, outcome, at=self._now(), facts=asdict(said))
         except (StoreFault, BadStore):
             return  # others say so; the next part is read when the store is back
         self._say(said)
 
     def _say_again(self) -> None:
         try:
-            self._say(_Said.of(self._store.last_job(JOB)))
+            self._say(_Said.of(self._store.jobs.find_last_facts(JOB)))
         except (StoreFault, BadStore):
             return
 

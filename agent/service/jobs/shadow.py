@@ -96,7 +96,7 @@ def judging_again(
     ):
         if isinstance(news, Again):
             act, facts = f"model.{role}ed", _facts(news, bundle, days)
-            store.remember(at=now(), actor=by, act=act, subject=bundle, facts=facts)
+            store.audit_log.add(at=now(), actor=by, act=act, subject=bundle, facts=facts)
         yield news
 
 
@@ -110,7 +110,7 @@ def candidate_of(store: Store) -> str | None:
 
     A promotion of any bundle ends the waiting: the next candidate is held against that one.
     """
-    ended, promotions = store.ended_jobs(JOB), store.promotions()
+    ended, promotions = store.jobs.list_ended(JOB), store.promotions.list_all()
     if not ended or not promotions:
         return None
     last = next((one for one in reversed(ended) if one.facts.get("candidate")), None)
@@ -123,5 +123,5 @@ def candidate_of(store: Store) -> str | None:
 
 def has_news(store: Store, bundle: str, *, since: datetime, now: datetime) -> bool:
     """Say whether the watch brought something since that a bundle has not answered."""
-    answered = {view.id for view in store.answers_of(bundle, since=since)}
-    return any(view.id not in answered for view in store.between(since, now))
+    answered = {view.id for view in store.results.iter_by_bundle(bundle, since=since)}
+    return any(view.id not in answered for view in store.results.list_between(since, now))
