@@ -10,12 +10,14 @@ import hashlib
 import secrets
 import threading
 import unicodedata
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from agent.errors import AgentError, WrongUse
 
@@ -36,8 +38,7 @@ FORGIVEN_EVERY = timedelta(minutes=15)
 HASHES_AT_ONCE, HASHES_WAITING = 2, 6
 """One takes 64 MB and a tenth of a second of a processor."""
 
-_HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 9106, low memory)
-_NOBODYS = _HASHER.hash(secrets.token_hex())
+PASSWORD_HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 9106, low memory)
 
 
 def may(role: str, needed: str) -> bool:
@@ -84,7 +85,7 @@ def hash_password(password: str, *, name: str = "") -> str:
             "this password is guessed too soon; take several words that nobody would expect "
             "together, or a longer one."
         )
-    return _HASHER.hash(password)
+    return PASSWORD_HASHER.hash(password)
 
 
 def _guesses(password: str, name: str) -> float:
@@ -103,10 +104,23 @@ def is_password(hashed: str | None, password: str) -> bool:
         password: As it was typed.
     """
     try:
-        fits = _HASHER.verify(hashed or _NOBODYS, password[: LONGEST_PASSWORD + 1])
+        fits = PASSWORD_HASHER.verify(
+            hashed or build_hash_of_nobody(), password[: LONGEST_PASSWORD + 1]
+        )
     except (VerificationError, InvalidHashError):
         return False
     return fits and hashed is not None
+
+
+def build_hash_of_nobody() -> str:
+    """Return a hash of no password, which takes as long to compare as an account's."""
+    hasher = PASSWORD_HASHER
+    salt, digest = (
+        b64encode(secrets.token_bytes(count)).decode().rstrip("=")
+        for count in (hasher.salt_len, hasher.hash_len)
+    )
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
 
 
 def new_token() -> str:

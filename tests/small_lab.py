@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from agent.cli.app import main
 from agent.demo.exporter import Picture, encode, plan_ordinary
@@ -59,10 +60,28 @@ def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[Pi
 
 
 @pytest.fixture(scope="session")
-def taught_lab(tmp_path_factory) -> Lab:
-    """A lab with a first bundle at work, taught on drawn micrographs of three codes."""
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "export").mkdir()
+def taught_lab(tmp_path_factory, worker_id) -> Lab:
+    """A lab with a first bundle in use, trained on drawn micrographs of three codes.
+
+    It is trained once, by whichever worker asks first; each has a copy.
+    """
+    if worker_id == "master":
+        return _train(tmp_path_factory.mktemp("lab"))
+    shared = tmp_path_factory.getbasetemp().parent / "taught_lab"
+    with FileLock(shared.with_suffix(".lock")):
+        if not shared.exists():
+            unfinished = shared.with_suffix(".unfinished")
+            _train(unfinished)
+            unfinished.rename(shared)
+    return copy_of(Lab(shared, _history()), tmp_path_factory.mktemp("lab") / "lab")
+
+
+def _history() -> list[Picture]:
+    return past(10, first_order=1000, seed=1)
+
+
+def _train(folder: Path) -> Lab:
+    (folder / "export").mkdir(parents=True)
     (folder / "agent.toml").write_text(
         '[site]\nname = "Small lab"\ntime_zone = "UTC"\n\n'
         '[[sources]]\nname = "LOM-1"\nfolder = "export"\nquiet_s = 0.2\n'
@@ -71,10 +90,9 @@ def taught_lab(tmp_path_factory) -> Lab:
         encoding="utf-8",
     )
     lab = Lab(folder)
-    pictures = past(10, first_order=1000, seed=1)
-    manifest = write_labelled(pictures, folder / "labelled")
+    lab.labelled = _history()
+    manifest = write_labelled(lab.labelled, folder / "labelled")
     assert lab.agent("train", folder / "labelled", "--manifest", manifest) == 0
-    lab.labelled = pictures
     return lab
 
 

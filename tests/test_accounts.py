@@ -6,12 +6,14 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from argon2 import PasswordHasher, Type, extract_parameters
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +120,23 @@ def test_the_door_leads_to_no_other_site(lab, browser_of, then):
     assert answer.headers["location"] == "/review"
 
 
+def test_a_password_is_hashed_as_rfc_9106_advises_also_where_there_is_no_account():
+    script = (
+        "from agent import auth\n"
+        "assert not auth.is_password(None, 'x')\n"
+        "print(auth.hash_password('four words nobody guesses'))\n"
+        "print(auth.build_hash_of_nobody())"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    known, unknown = (extract_parameters(line) for line in done.stdout.splitlines())
+    assert known == unknown
+    assert (known.type, known.memory_cost, known.time_cost) == (Type.ID, 64 * 1024, 3)
+
+
 @pytest.mark.parametrize("name", ["Ann", "Nobody", "<script>alert(1)</script>", "A" * 5000])
 def test_a_wrong_password_and_a_wrong_name_are_told_alike(lab, browser_of, name):
     let_in(lab, "Ann", "reviewer")
@@ -184,7 +203,8 @@ def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, bro
     )
 
 
-def test_no_more_than_two_passwords_are_hashed_at_once():
+def test_no_more_than_two_passwords_are_hashed_at_once(monkeypatch):
+    monkeypatch.setattr(auth, "PASSWORD_HASHER", PasswordHasher())  # long enough to meet
     check, hashed = auth.PasswordCheck(at_once=2, waiting=1), auth.hash_password(PASSWORD)
     together = threading.Barrier(12)
 

@@ -265,12 +265,10 @@ def test_after_a_roll_back_results_name_the_old_bundle_and_it_is_on_record(
     first, second = two
     shoot(lab, 1)
     run_once(settings, store)
-    began_s = time.process_time()
     capsys.readouterr()
 
     assert lab.agent("models", "rollback", *BY, "too many doubts") == 0
 
-    assert time.process_time() - began_s < 5
     shoot(lab, 2)
     run_once(settings, store)
     assert bundles_of(store) == [second.name, second.name, first.name, first.name]

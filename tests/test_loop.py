@@ -6,7 +6,6 @@ The agent runs in a process of its own, as a lab runs it; what it did is asked o
 import csv
 import json
 import re
-import time
 
 import pytest
 
@@ -37,9 +36,7 @@ def agent(folder, *words):
 def played(tmp_path_factory):
     """A demonstration that was played to its end, small."""
     folder = tmp_path_factory.mktemp("played") / "demo"
-    began_s = time.process_time()
     play(folder, SMALL, serve=False)
-    assert time.process_time() - began_s < 120
     return folder
 
 

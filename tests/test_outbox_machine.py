@@ -189,7 +189,7 @@ def _state(file: dict) -> dict:
 
 
 Lims.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
