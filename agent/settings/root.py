@@ -1,0 +1,96 @@
+"""All sections together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    PrivateAttr,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from agent.settings.sections import (
+    ArchiveSection,
+    Backup,
+    Imaging,
+    Log,
+    ModelSection,
+    Msa,
+    Night,
+    Notify,
+    Orders,
+    ReportSection,
+    Retention,
+    Retrain,
+    Service,
+    Site,
+    Statements,
+    StoreSection,
+    StrangenessSection,
+    TrailSection,
+    Triage,
+    Web,
+)
+from agent.settings.sources import Source, require_unique_names
+
+ENV_PREFIX = "AGENT_"
+
+
+class Settings(BaseSettings):
+    """Everything a lab can set. Read with `read`, never built by hand in a room."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    site: Site = Site()
+    store: StoreSection = StoreSection()
+    sources: Annotated[tuple[Source, ...], AfterValidator(require_unique_names)] = ()
+    imaging: Imaging = Imaging()
+    model: ModelSection = ModelSection()
+    strangeness: StrangenessSection = StrangenessSection()
+    triage: Triage = Triage()
+    night: Night = Night()
+    report: ReportSection = ReportSection()
+    web: Web = Web()
+    archive: ArchiveSection = ArchiveSection()
+    retention: Retention = Retention()
+    retrain: Retrain = Retrain()
+    notify: Notify = Notify()
+    log: Log = Log()
+    orders: Orders = Orders()
+    backup: Backup = Backup()
+    trail: TrailSection = TrailSection()
+    service: Service = Service()
+    msa: Msa = Msa()
+    statements: Statements = Statements()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, None for defaults and environment alone."""
+        return self._file
+
+    def read_from(self, file: Path | None) -> Settings:
+        """Return the same settings, which know their file."""
+        copied = self.model_copy()
+        copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
+        return copied
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment stand above the file."""
+        return env_settings, init_settings
