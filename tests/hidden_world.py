@@ -26,8 +26,9 @@ from hidden_pictures import compare
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
-from agent.orders.assessment import Assessed, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Assessed
+from agent.orders.assessed import Lab as Rules
+from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
 from agent.orders.permissions import require_may_assign, require_may_replace

@@ -26,7 +26,8 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders import Specifications
-from agent.orders.assessment import Lab, assess
+from agent.orders.assessed import Lab
+from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
 from agent.orders.order_json import document_of

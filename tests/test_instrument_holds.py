@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from test_ordering import AT, Desk
 
 from agent.nightly.order_status import instruments
-from agent.orders.assessment import Beside
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.instrument_checks import CONTROL, Doubt
 from agent.orders.instrument_failures import Check, find_failures
 from agent.orders.instrument_holds import holds_of
+from agent.orders.open_items import Beside
 from agent.orders.order_policy import lab_of
 from agent.orders.outbox import Site, record_revisions, write_pending
 from agent.service.status import status_in

@@ -17,7 +17,7 @@ from agent.nightly.snapshot import from_text
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
 from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Lab as Rules
 from agent.orders.instrument_checks import CONTROL
 from agent.store import Decision
 from reports import ControlTrend, Tone

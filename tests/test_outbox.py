@@ -13,9 +13,10 @@ import pytest
 from lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications
-from agent.orders.assessment import Beside, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Lab as Rules
+from agent.orders.assessment import assess
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
+from agent.orders.open_items import Beside
 from agent.orders.order_json import document_of
 from agent.orders.outbox import OUTBOX, Site, record_revisions, write_pending
 from agent.orders.statement import state_of

@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Lab as Rules
 from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin
 from agent.orders.order_json import document_of

@@ -16,7 +16,7 @@ from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Laid
+from agent.orders.assessed import Lab as Laid
 from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault

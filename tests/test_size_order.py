@@ -13,7 +13,7 @@ from test_ordering import DEMAND, SETTINGS, Desk
 
 from agent.lab_context import taxonomy_in_force
 from agent.orders import Specifications, conformity, outbox
-from agent.orders.assessment import Lab as Laid
+from agent.orders.assessed import Lab as Laid
 from agent.orders.judgement_rules import Rules
 from agent.orders.limit import read_limit
 from agent.orders.method_validation import Case, allowances_of, keep, record_of, switch

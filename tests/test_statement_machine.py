@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from agent.errors import AgentError
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Lab as Rules
 from agent.orders.assessment import assess
 from agent.orders.examination import Position, list_touched
 from agent.orders.freezing import freeze_orders

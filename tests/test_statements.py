@@ -13,13 +13,14 @@ from sqlalchemy import create_engine, text
 from test_store import SHA, file, finding
 
 from agent.orders import Specifications
-from agent.orders.assessment import Beside, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Lab as Rules
+from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin, list_due, list_touched
 from agent.orders.freezing import Freezer, freeze_orders
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds, releases_of
 from agent.orders.method_validation import AUTOMATIC, VALIDATION, allowances_of
+from agent.orders.open_items import Beside
 from agent.orders.outbox import OUTBOX, Site, record_revisions
 from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, measurements_of
 from agent.orders.specification_history import load_history, reopen

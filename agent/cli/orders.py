@@ -17,7 +17,7 @@ from agent.errors import FileError, WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, Lab
     from agent.orders.specification import Specification
     from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.settings import Settings

@@ -15,7 +15,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, Lab
     from agent.orders.statement import Made
     from agent.orders.trace import Trace
     from agent.settings import Settings

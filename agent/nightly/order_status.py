@@ -20,7 +20,7 @@ from agent.orders.specimen_facts import Conformity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, Lab
     from agent.orders.instrument_checks import ControlPoint
     from agent.store import Record, Store
 

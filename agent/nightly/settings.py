@@ -18,7 +18,7 @@ from agent.orders.order_policy import lab_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.settings import Settings
     from agent.store import Store
     from model import Taxonomy

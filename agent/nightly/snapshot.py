@@ -52,7 +52,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.store import FileFate, MicrographView, SourceHealth, Store
 
 FACTS_VERSION = 1

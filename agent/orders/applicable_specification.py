@@ -15,7 +15,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.orders.specification import Choice
     from agent.store import OrderView, Record
     from model import Taxonomy

@@ -7,16 +7,14 @@ agent was killed in between: nothing is remembered beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import reports
-from agent.errors import WrongUse
 from agent.orders import conformity
-from agent.orders.alike_numbers import describe_alike, describe_specimens, list_alike
+from agent.orders.alike_numbers import describe_alike, describe_specimens
 from agent.orders.amendments import describe_amendments, describe_pending
 from agent.orders.applicable_specification import (
     apply_specification,
@@ -25,191 +23,38 @@ from agent.orders.applicable_specification import (
     describe_late_change,
     describe_version,
 )
+from agent.orders.assessed import Assessed, AssessedSpecimen, Lab, build_rules
 from agent.orders.claims import describe_claims, describe_settled
-from agent.orders.decision_rule import DecisionRule, build_decision_rule
+from agent.orders.decision_rule import build_decision_rule
 from agent.orders.field_facts import FieldContext, build_specimen_facts
-from agent.orders.judgement_rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.lost_files import (
     DISMISSED,
     describe_dismissed,
     describe_lost,
     describe_renamed,
-    load_named,
 )
+from agent.orders.open_items import Beside, is_renamed, iter_lost, iter_named_files
 from agent.orders.order_notes import gather_notes
 from agent.orders.places import describe_same_places
+from agent.orders.preparation_notes import describe_preparations
 from agent.orders.same_places import describe_decisions
-from agent.orders.specification_history import REOPENED, SpecificationHistory
-from agent.orders.specimen_facts import Conformity, SpecimenFacts, Statement
-from agent.orders.taxonomy_history import TaxonomyHistory
-from agent.store import VANISHED, State, number_key
+from agent.orders.specification_history import REOPENED
+from agent.orders.specimen_facts import Conformity, Statement
+from agent.store import number_key
 from reports import gettext as _
-from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from agent.orders.scale_tracing import ScaleMeasurement
-    from agent.orders.specification import Choice, Specification, Specifications
-    from agent.orders.specimen_facts import Allowance
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specification import Choice
     from agent.store import (
         FileFate,
-        MicrographView,
         OrderView,
-        PreparationView,
         SpecimenView,
         Store,
         Unassigned,
     )
-    from agent.watch import Provenance
-    from model import Taxonomy
-
-    Traced = Callable[[MicrographView], ScaleMeasurement | None]
-
-WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
-"""States of a file that may still become a field."""
-LOST = (State.SET_ASIDE,)
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """What a lab has laid down, beside the rows.
-
-    Args:
-        specifications: What is demanded. taxonomy: what a micrograph can be.
-        sources: Source → what its paths say, to know the order of a file not yet read.
-        allowances: What the leads have switched on.
-        zone: Time zone of the site. max_false_conform: see `Rules`.
-        held: Says why a field's result is held, "" where it is not.
-        remarks: Says what a statement has to mention of a field.
-        traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
-        is_lead: Says whether somebody may do what only a lead may.
-        second_look: A label at the limit counts only where a second reviewer confirms it.
-        double_reviews: Returns the codes that two people gave to one micrograph.
-        history: The specifications as they were. taxonomies: the taxonomy as it was.
-    """
-
-    specifications: Specifications
-    taxonomy: Taxonomy
-    sources: Mapping[str, Provenance] = field(default_factory=dict)
-    allowances: tuple[Allowance, ...] = ()
-    zone: str = "UTC"
-    max_false_conform: float = MAX_FALSE_CONFORM
-    held: Callable[[MicrographView], str] = lambda _view: ""
-    remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
-    traced: Traced = lambda _view: None
-    is_lead: Callable[[str], bool] = lambda _name: False
-
-    second_look: bool = False
-    double_reviews: Callable[[], Iterable[tuple[str, str]]] = lambda: ()
-    history: SpecificationHistory = field(default_factory=SpecificationHistory)
-    taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
-
-    @property
-    def context(self) -> FieldContext:
-        """What is known of a field outside its own row; its place is not."""
-        return FieldContext(self.held, self.is_lead, traced=self.traced)
-
-
-@dataclass(frozen=True, slots=True)
-class AssessedSpecimen:
-    """One specimen and what is said of it.
-
-    Args:
-        view: Its rows. facts: what was decided on. statement: what was decided.
-        notes: What a reader should know besides, such as an earlier preparation's result.
-    """
-
-    view: SpecimenView
-    facts: SpecimenFacts
-    statement: Statement
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Assessed:
-    """One order and what is said of it.
-
-    Args:
-        view: Its rows. statement: of the whole order. material: of the order.
-        specification: What is demanded, or None. version: of it, 0 where it was never seen.
-        specimens: By name. unassigned: fields that name the order and belong to no specimen.
-        lost: Files of it that could not be used. taxonomy: by which it is judged.
-        notes: What leads decided about it, and which version of the specification applies.
-        decision_rule: By which rule it is decided, None without a specification.
-        order_doubts: What is open about the order as a whole, besides its specimens.
-        material_doubt: Why its material is not known for sure, "" where it is.
-        needs_lead: Some of the doubts are settled by a lead alone; the others by more images.
-        lacks_specimens: Specimens that the order names have no image yet.
-    """
-
-    view: OrderView
-    statement: Statement
-    material: str
-    specification: Specification | None
-    version: int
-    specimens: tuple[AssessedSpecimen, ...]
-    unassigned: tuple[Unassigned, ...]
-    lost: tuple[FileFate, ...]
-    taxonomy: Taxonomy
-    notes: tuple[str, ...] = ()
-    decision_rule: DecisionRule | None = None
-    order_doubts: tuple[str, ...] = ()
-    material_doubt: str = ""
-    needs_lead: bool = False
-    lacks_specimens: bool = False
-
-    def rules(self, lab: Lab) -> Rules:
-        """Return what its specimens are held against. Raises `WrongUse` without a specification."""
-        if self.specification is None:
-            raise WrongUse(f"No specification applies to order {self.view.number}.")
-        return build_rules(self.view, self.specification, self.material, self.taxonomy, lab)
-
-
-def build_rules(
-    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: Lab
-) -> Rules:
-    """Build what the specimens of an order are held against."""
-    return Rules(
-        specification=wanted,
-        taxonomy=taxonomy,
-        material=material,
-        expected=tuple(view.facts.get("subtype") or ()),
-        allowances=lab.allowances,
-        max_false_conform=lab.max_false_conform,
-        second_look=lab.second_look,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What stands beside the rows of orders; read once where many are assessed.
-
-    Args:
-        waiting: Files that may still become a field. lost: files that could not be used.
-        unassigned: Fields that belong to no specimen.
-        named_lost: Order → contents of lost files that a note or a sender named it for.
-        alike: Orders whose numbers are alike, see `list_alike`.
-    """
-
-    waiting: tuple[FileFate, ...] = ()
-    lost: tuple[FileFate, ...] = ()
-    unassigned: tuple[Unassigned, ...] = ()
-    named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
-    alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-
-    @classmethod
-    def of(cls, store: Store) -> Beside:
-        """Read it."""
-        fates = tuple(store.files((*WAITING, *LOST)))
-        lost = (one for one in fates if one.state in LOST)
-        return cls(
-            tuple(one for one in fates if one.state in WAITING),
-            (*lost, *store.files(State.IGNORED, code=VANISHED)),
-            tuple(store.orders.unassigned()),
-            load_named(store),
-            list_alike(store),
-        )
 
 
 HEARD_WITHIN = timedelta(days=60)
@@ -243,9 +88,9 @@ def assess_view(
     number = view.number
     beside = beside or Beside.of(store)
     key = partial(number_key, exact=store.exact_numbers)
-    waiting = list(_files_of(beside.waiting, number, lab.sources, key))
-    unread = tuple(_lost_of(beside, number, lab.sources, key))
-    renamed = [one for one in unread if _is_renamed(one, beside, lab.sources, key)]
+    waiting = list(iter_named_files(beside.waiting, number, lab.sources, key))
+    unread = tuple(iter_lost(beside, number, lab.sources, key))
+    renamed = [one for one in unread if is_renamed(one, beside, lab.sources, key)]
     lost = tuple(one for one in unread if one not in renamed)
     torn = tuple(
         one
@@ -364,71 +209,6 @@ def _public_ids(view: OrderView) -> set[str]:
     }
 
 
-def _files_of(
-    fates: Iterable[FileFate],
-    number: str,
-    sources: Mapping[str, Provenance],
-    key: Callable[[str], str],
-) -> Iterator[tuple[FileFate, str]]:
-    """Yield the files of which any name, also an earlier one, names an order, and its specimen."""
-    for fate in fates:
-        for told in _named_places(fate, sources):
-            if key(told.get("order", "")) == key(number):
-                yield fate, told.get("specimen", "")
-                break
-
-
-def _lost_of(
-    beside: Beside, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
-) -> Iterator[FileFate]:
-    """Yield the files that could not be used and that a path, a note or a sender names."""
-    by_name = {fate.id for fate, _specimen in _files_of(beside.lost, number, sources, key)}
-    named = {
-        content
-        for order, contents in beside.named_lost.items()
-        if key(order) == key(number)
-        for content in contents
-    }
-    yield from (fate for fate in beside.lost if fate.id in by_name | named)
-
-
-def _is_renamed(
-    fate: FileFate, beside: Beside, sources: Mapping[str, Provenance], key: Callable[[str], str]
-) -> bool:
-    """Return whether a file that vanished unread came again under a name for the same specimen.
-
-    One that a note or a sender names is not: the note may not have come along.
-    """
-    is_named = any(fate.id in contents for contents in beside.named_lost.values())
-    if fate.renamed_to is None or is_named:
-        return False
-    source = sources.get(fate.renamed_to[0])
-    later = list(source.named_places(fate.renamed_to[1])) if source else []
-    before = list(_named_places(fate, sources))
-    places = {
-        (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
-    }
-    return bool(later) and len(places) == 1
-
-
-def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
-    """Yield the orders that waiting and lost files name."""
-    for fate in (*beside.waiting, *beside.lost):
-        for told in _named_places(fate, lab.sources):
-            yield told.get("order", "")
-    yield from beside.named_lost
-
-
-def _named_places(fate: FileFate, sources: Mapping[str, Provenance]) -> Iterator[Mapping[str, str]]:
-    if fate.sent_with.get("order"):
-        yield fate.sent_with
-    for order, specimen in fate.noted.items():
-        yield {"order": order, "specimen": specimen}
-    for name, relative in fate.seen_as:
-        if source := sources.get(name):
-            yield from source.named_places(relative)
-
-
 def _with_waiting(
     view: OrderView, waiting: Sequence[tuple[FileFate, str]], key: Callable[[str], str]
 ) -> list[tuple[SpecimenView, int]]:
@@ -457,67 +237,9 @@ def _specimen(
     notes = (
         *describe_same_places(facts, counted),
         *describe_decisions(own, context.places),
-        *_notes(view, rules),
+        *describe_preparations(view, rules),
     )
     return AssessedSpecimen(view, facts, statement, notes)
-
-
-NUMERALS = (
-    marked("first"),
-    marked("second"),
-    marked("third"),
-    marked("fourth"),
-    marked("fifth"),
-    marked("sixth"),
-    marked("seventh"),
-    marked("eighth"),
-    marked("ninth"),
-)
-
-
-def _ordinal(n: int) -> str:
-    return _(NUMERALS[n - 1]) if n <= len(NUMERALS) else _("{n}th").format(n=n)
-
-
-def _notes(view: SpecimenView, rules: Rules) -> Iterator[str]:
-    """Say what earlier preparations showed: "third preparation, first result: coarser"."""
-    if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
-        return
-    *before, last = view.preparations
-    which = _ordinal(len(view.preparations))
-    new = _coarsest(last, rules)
-    for number, prepared in enumerate(before, start=1):
-        old = _coarsest(prepared, rules)
-        if old is None:
-            said = _("{which} preparation; the {earlier} gave no result")
-            yield said.format(which=which, earlier=_ordinal(number))
-        elif new is None:
-            said = _("{which} preparation, {earlier} result: {code}")
-            yield said.format(which=which, earlier=_ordinal(number), code=old[1])
-        else:
-            how = (
-                _("coarser")
-                if old[0] < new[0]
-                else _("finer")
-                if old[0] > new[0]
-                else _("the same")
-            )
-            said = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
-            yield said.format(
-                which=which, earlier=_ordinal(number), how=how, old=old[1], new=new[1]
-            )
-
-
-def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
-    codes = [
-        (one.view.label.code if one.view.label else None) or one.view.structure_code
-        for one in prepared.fields
-    ]
-    order = rules.taxonomy.sizes
-    found = [
-        (order.index(parsed[1]), code) for code in codes if code and (parsed := rules.parsed(code))
-    ]
-    return min(found, default=None)
 
 
 # --- the order ----------------------------------------------------------------------------------

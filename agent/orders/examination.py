@@ -13,16 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.orders.affected_orders import orders_in_doubt
-from agent.orders.assessment import Beside, is_recent, numbers_named
+from agent.orders.assessment import is_recent
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE
+from agent.orders.open_items import Beside, numbers_named
 from agent.store import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.store import OrderAge, Store
 
 SWEPT_PER_ROUND = 200

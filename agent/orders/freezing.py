@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.orders.assessment import Beside, assess
+from agent.orders.assessment import assess
 from agent.orders.class_texts import describe_codes, name_scale
 from agent.orders.examination import EVERY_ORDER
+from agent.orders.open_items import Beside
 from agent.orders.resumption import read_floors
 from agent.orders.statement import FINAL, basis_state_of, describe_changes
 from agent.orders.statement_document import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, Lab
     from agent.orders.statement_document import Issuer
     from agent.store import FrozenStatement, Store, TrailEntry
 

@@ -10,7 +10,7 @@ from agent.orders.specimen_facts import Conformity
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, Lab
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.assessed import Assessed, AssessedSpecimen
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.trace import Trace, TracedField, TracedOrder
     from agent.store import LabelView, MicrographView, TrailEntry

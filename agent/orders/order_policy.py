@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from agent.orders.assessment import Lab
+from agent.orders.assessed import Lab
 from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
 from agent.orders.method_validation import allowances_of

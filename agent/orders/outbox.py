@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
-from agent.orders.assessment import Beside, assess
+from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
+from agent.orders.open_items import Beside
 from agent.orders.order_json import document_of
 from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.resumption import find_resumption, read_floors
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.orders.examination import Position
     from agent.store import FrozenStatement, Record, Store
 

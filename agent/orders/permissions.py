@@ -18,7 +18,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.store import Store
 
 HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"

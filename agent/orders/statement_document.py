@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen, Lab
+    from agent.orders.assessed import Assessed, AssessedSpecimen, Lab
     from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, Lab
     from agent.store import FieldView, MicrographView, OrderView, Store
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import Lab
     from agent.orders.examination import Position
     from agent.orders.statement_files import Signer
     from agent.settings import Settings

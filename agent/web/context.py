@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab
+from agent.orders.assessed import Lab
 from agent.web.leases import Leases
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.assessed import Assessed, AssessedSpecimen
     from agent.orders.specimen_facts import Decided, FieldFacts
     from agent.store import FileFate, OrderLine, Unassigned
     from agent.web.context import Desk

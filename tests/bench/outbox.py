@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Lab as Rules
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin
 from agent.orders.outbox import Site, record_revisions
 from agent.store import Decision, Entry

@@ -18,9 +18,9 @@ import structlog
 from agent.archive import write_whole
 from agent.notify import tell
 from agent.orders import outbox
-from agent.orders.assessment import Beside
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders
+from agent.orders.open_items import Beside
 from agent.service.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
 

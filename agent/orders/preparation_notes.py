@@ -1,0 +1,74 @@
+"""Notes that compare the preparations of a specimen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import gettext as _
+from reports import marked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.orders.judgement_rules import Rules
+    from agent.store import (
+        PreparationView,
+        SpecimenView,
+    )
+
+NUMERALS = (
+    marked("first"),
+    marked("second"),
+    marked("third"),
+    marked("fourth"),
+    marked("fifth"),
+    marked("sixth"),
+    marked("seventh"),
+    marked("eighth"),
+    marked("ninth"),
+)
+
+
+def _ordinal(n: int) -> str:
+    return _(NUMERALS[n - 1]) if n <= len(NUMERALS) else _("{n}th").format(n=n)
+
+
+def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
+    """Say what earlier preparations showed: "third preparation, first result: coarser"."""
+    if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
+        return
+    *before, last = view.preparations
+    which = _ordinal(len(view.preparations))
+    new = _coarsest(last, rules)
+    for number, prepared in enumerate(before, start=1):
+        old = _coarsest(prepared, rules)
+        if old is None:
+            said = _("{which} preparation; the {earlier} gave no result")
+            yield said.format(which=which, earlier=_ordinal(number))
+        elif new is None:
+            said = _("{which} preparation, {earlier} result: {code}")
+            yield said.format(which=which, earlier=_ordinal(number), code=old[1])
+        else:
+            how = (
+                _("coarser")
+                if old[0] < new[0]
+                else _("finer")
+                if old[0] > new[0]
+                else _("the same")
+            )
+            said = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
+            yield said.format(
+                which=which, earlier=_ordinal(number), how=how, old=old[1], new=new[1]
+            )
+
+
+def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
+    codes = [
+        (one.view.label.code if one.view.label else None) or one.view.structure_code
+        for one in prepared.fields
+    ]
+    order = rules.taxonomy.sizes
+    found = [
+        (order.index(parsed[1]), code) for code in codes if code and (parsed := rules.parsed(code))
+    ]
+    return min(found, default=None)
