@@ -242,7 +242,7 @@ class Shift:
         ]
         self.store.arrive(sorted(files, key=lambda one: one.relative), at=self.at)
         pipeline = self.pipeline()
-        while pipeline.take(8).files:
+        while pipeline.process_batch(8).files:
             pass
         self._ids = {}
 

@@ -102,15 +102,15 @@ class Bench(Desk):
 
     def read_one(self, pipeline):
         """Read the file that came first, so that the others wait."""
-        assert pipeline.take(1).files == 1
+        assert pipeline.process_batch(1).files == 1
         self._capsys.readouterr()  # the log
 
     def work(self, *, label=True):
         self.arrive()
         pipeline = self.pipeline()
-        while pipeline.take(8).files:
+        while pipeline.process_batch(8).files:
             pass
-        pipeline.take(1)  # compares the places of the last ones
+        pipeline.process_batch(1)  # compares the places of the last ones
         self._capsys.readouterr()  # the log
         bad = {f.sha256 for f in self.store.files() if f.path.endswith(tuple(self.coarse))}
         for view in list(self.store.micrographs()) if label else ():

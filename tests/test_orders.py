@@ -255,7 +255,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
             at=bench.clock(),
         )
 
-    claims = [agent.pipeline.take(1) for agent in agents for _ in range(3)]
+    claims = [agent.pipeline.process_batch(1) for agent in agents for _ in range(3)]
 
     assert sum(taken.stored for taken in claims) == 6
     assert {view.bundle for view in bench.store.micrographs()} == {first}
@@ -287,7 +287,7 @@ def test_the_store_itself_refuses_a_second_bundle(bench):
     bench.take()
     bench.export("4711_01_2.png", seed=2)
     stubborn = bench.made(sources={"LOM": SOURCE}, classifier=Parrot(NEW))
-    stubborn._judge_for = lambda _: (Parrot(NEW), Policy(control_share=0.0))
+    stubborn._router.choose = lambda _: (Parrot(NEW), Policy(control_share=0.0))
     bench.pipeline, careful = stubborn, bench.pipeline
 
     given_back = bench.take()

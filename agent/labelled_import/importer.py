@@ -100,7 +100,7 @@ def import_folder(
         process_data={file.relative: file.process_data for file in listing.files},
     )
     done = 0
-    while count := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
+    while count := pipeline.process_batch(FILES_AT_ONCE, only=[listing.source]).files:
         done = min(done + count, len(files))
         yield Step(done, len(files), "read and cropped")
     yield from _label(listing, store, now, by, update=update)

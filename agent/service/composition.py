@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from agent.pipeline import Judge
+    from agent.pipeline import BundleChoice
     from agent.retrain import Collected, Demands
     from agent.settings import Settings
     from agent.store import Ordered, Upgrade
@@ -212,7 +212,7 @@ def make_pipeline(
     )
 
 
-def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
+def _earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None:
     """Load the bundle that began a specimen; None where it is gone.
 
     Raises:

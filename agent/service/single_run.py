@@ -15,7 +15,7 @@ import structlog
 
 from agent.errors import BadStore
 from agent.orders.order_policy import provenance_of
-from agent.pipeline import Stalled, Taken
+from agent.pipeline import BatchOutcome, Stalled
 from agent.service.anchoring import seal
 from agent.service.composition import (
     CurrentBundle,
@@ -59,7 +59,7 @@ class Outcome:
         problems: What a person should know, one sentence each.
     """
 
-    taken: Taken = field(default_factory=Taken)
+    taken: BatchOutcome = field(default_factory=BatchOutcome)
     waiting: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -179,7 +179,7 @@ class _Run:
             counts = self._store.counts()
             open_ = sum(counts[state] for state in ("settling", "queued", "processing"))
             self._total = self._done + open_
-            taken = self._pipeline.take(
+            taken = self._pipeline.process_batch(
                 FILES,
                 only=self._names,
                 should_stop=self._should_stop,
@@ -191,7 +191,7 @@ class _Run:
         self._keeper.freeze_touched()
         self._stalled_at_s = None
         total = self._outcome.taken
-        for kind in Taken.__slots__:
+        for kind in BatchOutcome.__slots__:
             setattr(total, kind, getattr(total, kind) + getattr(taken, kind))
         return taken.files
 

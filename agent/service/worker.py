@@ -152,7 +152,7 @@ class Worker(threading.Thread):
             pipeline.use(self._bundle.classifier, self._bundle.policy())
             self._outdated = False
         self._moves()
-        return pipeline.take(
+        return pipeline.process_batch(
             n,
             only=self._reachable(),
             should_stop=self._stopping.is_set,
