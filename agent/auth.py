@@ -119,7 +119,7 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-class Busy(AgentError):  # noqa: N818 - a state
+class PasswordCheckBusy(AgentError):  # noqa: N818 - a state
     """As many passwords are being checked, and wait for it, as may be."""
 
 
@@ -142,7 +142,7 @@ class PasswordCheck:
             Busy: Too many wait for their turn.
         """
         if not self._places.acquire(blocking=False):
-            raise Busy("too many passwords are being checked; try again in a moment")
+            raise PasswordCheckBusy("too many passwords are being checked; try again in a moment")
         try:
             with self._turns:
                 return is_password(hashed, password)
@@ -151,7 +151,7 @@ class PasswordCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class AttemptCounter:
     """How many passwords in a row were wrong, and until when no further one is tried.
 
     Five are free; then a minute, doubled with every two further ones, an hour at most. Every
@@ -169,11 +169,11 @@ class Tally:
         """Return whether no password is tried at a time."""
         return self.until is not None and self.until > at
 
-    def counted(self, at: datetime) -> Tally:
+    def counted(self, at: datetime) -> AttemptCounter:
         """Return the tally with one more try, which counts as wrong until it proves right."""
         quarters = int((at - self.until) / FORGIVEN_EVERY) if self.until else 0
         failures = 1 + (self.failures >> min(max(quarters, 0), self.failures))
-        return Tally(failures, at + lock_after(failures))
+        return AttemptCounter(failures, at + lock_after(failures))
 
 
 def lock_after(failures: int) -> timedelta:

@@ -26,8 +26,7 @@ from hidden_pictures import compare
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
-from agent.orders.assessed import Assessed
-from agent.orders.assessed import Lab as Rules
+from agent.orders.assessed import Assessed, OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
@@ -37,7 +36,7 @@ from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
 from agent.process_data import keys_of
 from agent.store import Decision, Entry, Finding
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class World(Ledger):
         disk().begin()
         self.store = disk().store
         self.places = PlaceCheck(self.store, compare=compare)
-        self._rules: Rules | None = None
+        self._rules: OrderPolicy | None = None
         self._pictures: dict[str, tuple[Picture, Mapping[str, str]]] = {}
         self._is_idle = True
         self.read_specifications()
@@ -110,10 +109,10 @@ class World(Ledger):
 
     # --- the agent --------------------------------------------------------------------------------
 
-    def rules(self) -> Rules:
+    def rules(self) -> OrderPolicy:
         """Return what the lab has laid down; it is read again where something was written."""
         if self._rules is None:
-            self._rules = Rules(
+            self._rules = OrderPolicy(
                 specifications=Specifications((*self.file, WASHER)),
                 taxonomy=lab.TAXONOMY,
                 sources={"LOM": SOURCE},
@@ -215,7 +214,7 @@ class World(Ledger):
             keys.process_data,
             {},
             replace(said, bundle=bundle, prediction_set=picture.codes),
-            Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+            TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
             area_mm2=picture.area_mm2,
             unassigned=keys.conflict,
             landmarks=picture.landmarks(),

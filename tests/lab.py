@@ -18,7 +18,7 @@ from agent.nightly import NightSettings
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.orders.specification import Specification
 from agent.store import Finding, Store
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from agent.web import Desk
 from model import OodResult, Prediction, default_taxonomy
@@ -169,7 +169,7 @@ class Lab:
                 "strangeness": prediction.strangeness.heat,
             }
             self.archive.keep_maps(sha256, 0, prediction.bundle, maps)
-        verdict = Verdict(
+        verdict = TriageVerdict(
             Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
         )
         facts = facts_of(crop)

@@ -26,7 +26,7 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders import Specifications
-from agent.orders.assessed import Lab
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
@@ -254,8 +254,8 @@ class Shift:
                 self._ids.setdefault(name.partition(".")[0], []).append(view.id)
         return self._ids[f"{order}_01_{field_name}"]
 
-    def lab(self) -> Lab:
-        return Lab(
+    def lab(self) -> OrderPolicy:
+        return OrderPolicy(
             specifications=Specifications(self.file),
             taxonomy=default_taxonomy(),
             sources=SOURCES,

@@ -14,7 +14,7 @@ from agent.orders.judgement_rules import Rules
 from agent.orders.specimen_facts import (
     Allowance,
     Conformity,
-    Decided,
+    FieldDecision,
     FieldFacts,
     SpecimenFacts,
     Statement,
@@ -70,7 +70,7 @@ def judge(fields, rules=RULES, **given):
 
 
 def said_by(code, criterion="unrecorded", kind="code"):
-    return Decided(kind, code, "R. Stahl", criterion)
+    return FieldDecision(kind, code, "R. Stahl", criterion)
 
 
 def demanding(**given):
@@ -352,14 +352,14 @@ CODES = ("G5", "G6", "G7", "G8", "G9-10", "B8", "M9-10")
 DECISIONS = (
     st.none()
     | st.builds(
-        Decided,
+        FieldDecision,
         st.just("code"),
         st.sampled_from(CODES),
         st.just("R. Stahl"),
         st.sampled_from(("mean", "max", "unrecorded")),
     )
     | st.builds(
-        Decided,
+        FieldDecision,
         st.sampled_from(("strange", "unusable", "cannot_tell")),
         st.sampled_from(("over_etched", "other")),
         st.just("R. Stahl"),

@@ -13,7 +13,7 @@ from agent.orders.decision_rule import (
 )
 from agent.orders.specimen_facts import (
     ONE_PLACE,
-    Decided,
+    FieldDecision,
     LabelFacts,
     SamePlace,
     SpecimenFacts,
@@ -27,7 +27,7 @@ def labelled(*labels, number=3, **given):
     """Return a field whose last standing label holds."""
     standing = [label for label in labels if not label.withdrawn]
     last = standing[-1] if standing else None
-    decided = Decided(last.kind, last.said, last.by, unsure=last.unsure) if last else None
+    decided = FieldDecision(last.kind, last.said, last.by, unsure=last.unsure) if last else None
     return field(number, decided=decided, labels=labels, **given)
 
 

@@ -21,7 +21,7 @@ from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from model import Finding as GateFinding
 from model import default_taxonomy
 
@@ -58,7 +58,7 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
     """Let the candidate answer about a field."""
     prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
     handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
-    verdict = Verdict(handling, tuple(Reason(one) for one in reasons))
+    verdict = TriageVerdict(handling, tuple(Reason(one) for one in reasons))
     finding = Finding({}, {}, {}, prediction, verdict)
     assert desk.store.add_result(public_id, finding, role=role, at=AT)
 

@@ -17,7 +17,7 @@ from agent.orders.order_policy import lab_of
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, Finding
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 from model import default_taxonomy
 
 LEAD = "R. Stahl"
@@ -569,7 +569,7 @@ def test_a_field_counts_only_after_it_was_compared(desk):
     three(desk)
     claim = desk.lab.arrive("4711_01_4.tif", at=AT)
     crop = lab.crop_of("ab" * 32, steel(4))
-    verdict = Verdict(Handling.AUTOMATIC, ())
+    verdict = TriageVerdict(Handling.AUTOMATIC, ())
     keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
     finding = Finding(
         lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
@@ -592,7 +592,7 @@ def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
     claim = desk.lab.arrive("4712_01_1.tif", at=AT)
     crop = lab.crop_of("cd" * 32, TRICKS["mirrored"](steel(2)))
     keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
-    verdict = Verdict(Handling.AUTOMATIC, ())
+    verdict = TriageVerdict(Handling.AUTOMATIC, ())
     finding = Finding(
         lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
     )
@@ -612,7 +612,7 @@ def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
         keys,
         {},
         lab.prediction_of("G8"),
-        Verdict(Handling.AUTOMATIC, ()),
+        TriageVerdict(Handling.AUTOMATIC, ()),
         landmarks=landmarks_of(crop),
         origin=origin,
         unassigned="it claims two orders" if claims else "",

@@ -16,7 +16,7 @@ from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
 from agent.orders import Specifications
-from agent.orders.assessed import Lab as Laid
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault
@@ -222,7 +222,7 @@ def test_what_a_program_sent_is_waited_for_until_it_is_read(bench, tmp_path):
     inbox.take("a.png", bench.export("a.png", seed=1).read_bytes(), PLACED)
     bench.pipeline.process_batch(4)
     inbox.take("b.png", bench.export("b.png", seed=2).read_bytes(), {**PLACED, "field": "2"})
-    laid = Laid(Specifications((lab.RING_A,)), default_taxonomy())
+    laid = OrderPolicy(Specifications((lab.RING_A,)), default_taxonomy())
 
     waiting = assess(bench.store, "4711", laid).specimens[0].facts.waiting
     bench.pipeline.process_batch(4)

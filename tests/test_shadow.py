@@ -20,7 +20,7 @@ from agent.service.jobs.shadow import candidate_of, has_news
 from agent.service.problems import Problems
 from agent.service.retrain_scheduler import Candidates
 from agent.store import Finding
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 
 CURRENT, NEW = "20261101-0badcafe", "20261125-beefbeef"
 NIGHT = DAY.date()
@@ -42,7 +42,7 @@ def tried(lab, *codes):
     ids = [lab.take("G8", order="4711", specimen="1") for _ in codes]
     for one, code in zip(ids, codes, strict=True):
         prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
-        finding = Finding({}, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
+        finding = Finding({}, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
         assert lab.store.add_result(one, finding, role="shadow", at=DAY)
     job = lab.store.begin_job("shadow", at=DAY)
     lab.store.end_job(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})

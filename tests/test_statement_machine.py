@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from agent.errors import AgentError
 from agent.orders import Specifications
-from agent.orders.assessed import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.examination import Position, list_touched
 from agent.orders.freezing import freeze_orders
@@ -66,8 +66,8 @@ class Orders(RuleBasedStateMachine):
             self.store.close()
             shutil.rmtree(self.folder)
 
-    def laws(self) -> Rules:
-        return Rules(
+    def laws(self) -> OrderPolicy:
+        return OrderPolicy(
             Specifications((RING_A,)),
             TAXONOMY,
             held=Holds(self.store.records.all(CONTROL), {}, releases_of(self.store)),

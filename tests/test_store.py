@@ -29,7 +29,7 @@ from agent.store import (
     store_url,
 )
 from agent.store.tables import MicrographRow
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -78,7 +78,7 @@ def finding(
         process_data=process or {},
         process_extra={},
         prediction=replace(prediction, bundle=bundle),
-        verdict=Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+        verdict=TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
         origin=origin,
     )
 

@@ -6,7 +6,7 @@ import pytest
 from small_lab import past, write_labelled
 
 from agent.orders.limit import find_bound, read_limit
-from agent.orders.method_validation import Case, limit_states, limits_of, record_of
+from agent.orders.method_validation import ValidationCase, limit_states, limits_of, record_of
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -14,7 +14,7 @@ TAXONOMY = default_taxonomy()
 
 def case(true, said, *, automatic=True, specimen=None, um_per_px=0.1, **process_data):
     own = f"{true}{said}{automatic}"
-    return Case(specimen or own, true, tuple(said), automatic, process_data, um_per_px)
+    return ValidationCase(specimen or own, true, tuple(said), automatic, process_data, um_per_px)
 
 
 def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_fine():
@@ -115,8 +115,8 @@ def test_a_subtype_alone_is_a_limit_too():
 
 
 def test_images_that_name_no_specimen_are_one_together():
-    cases = [Case("", "G7", ("G7",), automatic=True, um_per_px=0.1) for _ in range(200)]
-    cases += [Case("1/1", "G7", ("G8",), automatic=True, process_data={"specimen": "1"})]
+    cases = [ValidationCase("", "G7", ("G7",), automatic=True, um_per_px=0.1) for _ in range(200)]
+    cases += [ValidationCase("1/1", "G7", ("G8",), automatic=True, process_data={"specimen": "1"})]
 
     record = record_of(cases, TAXONOMY)
 

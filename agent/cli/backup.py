@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from agent.cli.console import Advance
     from agent.maintenance import Pruning
-    from agent.orders.instrument_checks import Finding as ControlFinding
-    from agent.orders.order_list import Taken
+    from agent.orders.instrument_checks import ReferenceCheck
+    from agent.orders.order_list import OrderListResult
     from agent.orders.resumption import Beyond
     from agent.settings import Settings
     from agent.store import Store
@@ -169,7 +169,7 @@ def restore(
         console.print(f"the settings of that time: {restored.settings}", markup=False)
 
 
-def say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
+def say_resumed(beyond: list[Beyond], lists: list[OrderListResult], waits: list[str]) -> None:
     """Print what is outside the database and not in the back-up."""
     for one in beyond:
         console.print(one.sentence, markup=False)
@@ -349,7 +349,7 @@ def check(
     _answer(faults, good, as_json=as_json, more=more)
 
 
-def _judged_references(settings: Settings, store: Store) -> list[ControlFinding]:
+def _judged_references(settings: Settings, store: Store) -> list[ReferenceCheck]:
     from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.cli.train import quiet  # noqa: PLC0415
     from agent.service.composition import load_bundle  # noqa: PLC0415

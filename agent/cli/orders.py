@@ -17,7 +17,7 @@ from agent.errors import FileError, WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.specification import Specification
     from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.settings import Settings
@@ -58,7 +58,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
+def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> OrderPolicy:
     """Read what the lab has laid down.
 
     Args:

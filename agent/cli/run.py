@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.cli.console import Advance
-    from agent.service import Outcome
+    from agent.service import RunOutcome
     from agent.settings import Settings
 
 
@@ -115,7 +115,7 @@ def _seldom(advance: Advance) -> Callable[[int, int], None]:
     return step
 
 
-def _say_outcome(outcome: Outcome) -> None:
+def _say_outcome(outcome: RunOutcome) -> None:
     taken = outcome.taken
     parts = [
         (taken.stored, "stored"),

@@ -15,7 +15,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.statement import Made
     from agent.orders.trace import Trace
     from agent.settings import Settings
@@ -58,7 +58,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.orders.order_json import trace_document_of  # noqa: PLC0415
     from agent.orders.reproduce import Sameness  # noqa: PLC0415
     from agent.orders.statement import plain  # noqa: PLC0415
-    from agent.orders.trace_folder import PAGE, Signature, fresh, write  # noqa: PLC0415
+    from agent.orders.trace_folder import PAGE, TraceSignature, fresh, write  # noqa: PLC0415
     from agent.service.data_folder import bundles_folder, clock  # noqa: PLC0415
 
     quiet()
@@ -72,7 +72,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
             target,
             archive=Archive(settings.store.folder),
             bundles=bundles_folder(settings),
-            signature=Signature(
+            signature=TraceSignature(
                 by=signed,
                 site=settings.site.name,
                 zone=settings.site.time_zone,
@@ -122,7 +122,7 @@ def _fields(assessed: Assessed) -> int:
     return sum(len(one.fields) for one in prepared) + len(assessed.unassigned)
 
 
-def _stated(store: Store, number: str, lab: Lab) -> tuple[Assessed, list[Made]]:
+def _stated(store: Store, number: str, lab: OrderPolicy) -> tuple[Assessed, list[Made]]:
     """Return an order as it stands, and every statement that was made of it."""
     from agent.orders.assessment import assess  # noqa: PLC0415
     from agent.orders.statement import list_made  # noqa: PLC0415

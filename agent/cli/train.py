@@ -24,7 +24,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.labelled_import import ImportOutcome, Unusable
+    from agent.labelled_import import ImportOutcome, UnusableFile
     from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
@@ -260,7 +260,7 @@ def say_imported(imported: ImportOutcome, *, updated: bool = False) -> None:
         )
 
 
-def say_unusable(unusable: Sequence[Unusable]) -> None:
+def say_unusable(unusable: Sequence[UnusableFile]) -> None:
     """Name every file that could not be used, and why."""
     for file, sentence in unusable:
         console.aside.print(f"not used: {file}: {sentence}", markup=False)

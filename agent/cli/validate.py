@@ -22,8 +22,8 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.labelled_import import Labelled, Listing, Unusable
-    from agent.orders.method_validation import Case
+    from agent.labelled_import import Labelled, LabelledFolder, UnusableFile
+    from agent.orders.method_validation import ValidationCase
     from agent.settings import Settings
     from agent.triage import Policy
     from model import Classifier, Example
@@ -76,9 +76,9 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
 
 
 def _cases(
-    settings: Settings, classifier: Classifier, listing: Listing, policy: Policy, title: str
-) -> tuple[list[Case], list[Unusable], int]:
-    cases: list[Case] = []
+    settings: Settings, classifier: Classifier, listing: LabelledFolder, policy: Policy, title: str
+) -> tuple[list[ValidationCase], list[UnusableFile], int]:
+    cases: list[ValidationCase] = []
     unusable = list(listing.unusable)
     waiting: list[tuple[Labelled, Example]] = []
     seen = 0
@@ -97,10 +97,10 @@ def _cases(
 
 def _judged(
     classifier: Classifier, some: Sequence[tuple[Labelled, Example]], policy: Policy
-) -> list[Case]:
+) -> list[ValidationCase]:
     from dataclasses import replace  # noqa: PLC0415
 
-    from agent.orders.method_validation import Case  # noqa: PLC0415
+    from agent.orders.method_validation import ValidationCase  # noqa: PLC0415
     from agent.triage import Handling, Scope, triage  # noqa: PLC0415
 
     # What a validation is to find out must not count against it: neither scope nor control share.
@@ -117,7 +117,7 @@ def _judged(
             policy=held,
         )
         cases.append(
-            Case(
+            ValidationCase(
                 specimen=example.group if file.process_data.get("specimen") else "",
                 true=example.code,
                 said=(*said.prediction_set, said.structure_code),

@@ -15,11 +15,16 @@ from agent.labelled_import.examples import (
     iter_cropped,
     make_loader,
 )
-from agent.labelled_import.importer import ImportOutcome, ManifestProvenance, Step, import_folder
+from agent.labelled_import.importer import (
+    ImportOutcome,
+    ImportProgress,
+    ManifestProvenance,
+    import_folder,
+)
 from agent.labelled_import.manifest import (
     Labelled,
-    Listing,
-    Unusable,
+    LabelledFolder,
+    UnusableFile,
     iter_rows,
     list_labelled,
     list_unusual,
@@ -28,11 +33,11 @@ from agent.labelled_import.manifest import (
 __all__ = [
     "Cropped",
     "ImportOutcome",
+    "ImportProgress",
     "Labelled",
-    "Listing",
+    "LabelledFolder",
     "ManifestProvenance",
-    "Step",
-    "Unusable",
+    "UnusableFile",
     "get_group",
     "get_key",
     "get_slices",

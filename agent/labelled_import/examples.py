@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import BadStore, FileError
-from agent.labelled_import.manifest import SCALE, Labelled, Unusable
+from agent.labelled_import.manifest import SCALE, Labelled, UnusableFile
 from agent.watch import locate
 from model import Example
 
@@ -54,7 +54,7 @@ class Cropped(NamedTuple):
 
     file: Labelled
     examples: tuple[Example, ...]
-    unusable: Unusable | None
+    unusable: UnusableFile | None
 
 
 def iter_cropped(
@@ -94,7 +94,7 @@ def iter_cropped(
             sentence = (
                 f"{outcome.code}: {outcome}" if isinstance(outcome, FileError) else f"{outcome}"
             )
-            yield Cropped(file, (), Unusable(file.relative, sentence))
+            yield Cropped(file, (), UnusableFile(file.relative, sentence))
         else:
             yield Cropped(
                 file, tuple(_example(file, crop, archive, group_by) for crop in outcome), None

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.labelled_import.manifest import SCALE, Labelled, Listing, Unusable
+from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, UnusableFile
 from agent.store import Decision, State
 from agent.watch import ListedFile, Provenance
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FILES_AT_ONCE = 16
 
 
-class Step(NamedTuple):
+class ImportProgress(NamedTuple):
     """Progress of an import."""
 
     done: int
@@ -43,8 +43,8 @@ class ImportOutcome:
     labelled: int
     unchanged: int
     codes: Mapping[str, int]
-    unusable: tuple[Unusable, ...]
-    changed: tuple[Unusable, ...] = ()
+    unusable: tuple[UnusableFile, ...]
+    changed: tuple[UnusableFile, ...] = ()
 
 
 class ManifestProvenance(Provenance):
@@ -64,14 +64,14 @@ class ManifestProvenance(Provenance):
 
 
 def import_folder(
-    listing: Listing,
+    listing: LabelledFolder,
     *,
     store: Store,
     pipeline: Pipeline,
     now: Callable[[], datetime],
     by: str,
     update: bool = False,
-) -> Iterator[Step | ImportOutcome]:
+) -> Iterator[ImportProgress | ImportOutcome]:
     """Import a labelled folder: crop its files by the pipeline, then store the labels.
 
     Args:
@@ -83,7 +83,7 @@ def import_folder(
         update: Whether process data of known micrographs are replaced by those of the manifest.
 
     Yields:
-        A `Step` after each round; last an `ImportOutcome`.
+        A `ImportProgress` after each round; last an `ImportOutcome`.
 
     Raises:
         Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
@@ -102,13 +102,13 @@ def import_folder(
     done = 0
     while count := pipeline.process_batch(FILES_AT_ONCE, only=[listing.source]).files:
         done = min(done + count, len(files))
-        yield Step(done, len(files), "read and cropped")
+        yield ImportProgress(done, len(files), "read and cropped")
     yield from _label(listing, store, now, by, update=update)
 
 
 def _label(
-    listing: Listing, store: Store, now: Callable[[], datetime], by: str, *, update: bool
-) -> Iterator[Step | ImportOutcome]:
+    listing: LabelledFolder, store: Store, now: Callable[[], datetime], by: str, *, update: bool
+) -> Iterator[ImportProgress | ImportOutcome]:
     fates = _fates(listing, store)
     unusable, changed = [*listing.unusable], []
     codes: dict[str, int] = {}
@@ -118,12 +118,12 @@ def _label(
         fate = fates.get(file.relative)
         sentence = _why_not(fate) or conflicts.get(file.relative, "")
         if sentence or fate is None or fate.sha256 is None:
-            unusable.append(Unusable(file.relative, sentence))
+            unusable.append(UnusableFile(file.relative, sentence))
             continue
         for view in _micrographs(store, fate.sha256):
             codes[file.code] = codes.get(file.code, 0) + 1
             if differs := _find_differences(view, file):
-                changed.append(Unusable(file.relative, _describe_differences(view, differs)))
+                changed.append(UnusableFile(file.relative, _describe_differences(view, differs)))
                 if update:
                     store.describe(view.id, differs, by=by, at=now())
             if _has_same_label(view.label, file):
@@ -132,8 +132,8 @@ def _label(
             store.decide(view.id, _decision(file, by), at=now())
             labelled += 1
         if number % FILES_AT_ONCE == 0:
-            yield Step(number, len(listing.files), "labelled")
-    yield Step(len(listing.files), len(listing.files), "labelled")
+            yield ImportProgress(number, len(listing.files), "labelled")
+    yield ImportProgress(len(listing.files), len(listing.files), "labelled")
     yield ImportOutcome(labelled, unchanged, codes, tuple(unusable), tuple(changed))
 
 
@@ -155,7 +155,7 @@ def _describe_differences(view: MicrographView, differs: Mapping[str, str]) -> s
     )
 
 
-def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:
+def _fates(listing: LabelledFolder, store: Store) -> dict[str, FileFate]:
     prefix = f"{listing.folder}{os.sep}"
     wanted = {file.relative for file in listing.files}
 
@@ -181,7 +181,7 @@ def _why_not(fate: FileFate | None) -> str:
     return fate.said or f"is {fate.state}; import the folder again."
 
 
-def _conflicts(listing: Listing, fates: Mapping[str, FileFate]) -> dict[str, str]:
+def _conflicts(listing: LabelledFolder, fates: Mapping[str, FileFate]) -> dict[str, str]:
     """Return the files whose content has two codes: neither label can be trusted."""
     by_content: dict[str, list[Labelled]] = {}
     for file in listing.files:

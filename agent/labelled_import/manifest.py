@@ -29,7 +29,7 @@ OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criter
 SCALE = "um_per_px"
 
 
-class Unusable(NamedTuple):
+class UnusableFile(NamedTuple):
     """A file, or a row, that could not be used, and the reason."""
 
     file: str
@@ -58,7 +58,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class LabelledFolder:
     """Contents of a labelled folder.
 
     Args:
@@ -69,7 +69,7 @@ class Listing:
 
     folder: Path
     files: tuple[Labelled, ...]
-    unusable: tuple[Unusable, ...]
+    unusable: tuple[UnusableFile, ...]
 
     @property
     def source(self) -> str:
@@ -77,7 +77,7 @@ class Listing:
         return f"import {self.folder}"
 
 
-def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
+def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> LabelledFolder:
     """Return the labelled files of a folder, without opening one.
 
     Args:
@@ -93,21 +93,21 @@ def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None
         raise WrongUse(f"{folder}: there is no such folder.")
     entries = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
     files = [entry for entry in entries if isinstance(entry, Labelled)]
-    unusable = [entry for entry in entries if isinstance(entry, Unusable)]
+    unusable = [entry for entry in entries if isinstance(entry, UnusableFile)]
     if not files and not unusable:
         raise WrongUse(
             f"{folder}: no labelled micrograph in it; make a folder per structure code, such as "
             "G8, or name a CSV with --manifest."
         )
-    return Listing(folder, tuple(files), tuple(unusable))
+    return LabelledFolder(folder, tuple(files), tuple(unusable))
 
 
-def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
+def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | UnusableFile]:
     try:
         listed = list_folder(folder)
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
-    entries: list[Labelled | Unusable] = []
+    entries: list[Labelled | UnusableFile] = []
     unknown: dict[str, list[str]] = {}
     for relative, facts in sorted(listed.pictures.items()):
         first = relative.split("/")[0] if "/" in relative else ""
@@ -117,32 +117,32 @@ def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
             unknown.setdefault(first, []).append(str(error))
     for name, sentences in unknown.items():
         entries.append(_report_unknown_folder(name, sentences))
-    entries += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
+    entries += [UnusableFile(name, sentence) for name, sentence in listed.troubles.items()]
     return entries
 
 
-def _report_unknown_folder(name: str, sentences: Sequence[str]) -> Unusable:
+def _report_unknown_folder(name: str, sentences: Sequence[str]) -> UnusableFile:
     count = f"{len(sentences)} picture{'s' if len(sentences) > 1 else ''}"
     if not name:
-        return Unusable(".", f"{count} in no folder of a structure code: not labelled.")
-    return Unusable(f"{name}/", f"{sentences[0].rstrip('.')}; {count} left out.")
+        return UnusableFile(".", f"{count} in no folder of a structure code: not labelled.")
+    return UnusableFile(f"{name}/", f"{sentences[0].rstrip('.')}; {count} left out.")
 
 
 def _code(taxonomy: Taxonomy, written: str) -> str:
     return taxonomy.code(*taxonomy.parse(written))
 
 
-def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
-    entries: dict[str, Labelled | Unusable] = {}
+def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | UnusableFile]:
+    entries: dict[str, Labelled | UnusableFile] = {}
     for number, row in iter_rows(manifest, _refuse_columns):
         entry = _row(folder, row, f"line {number}", taxonomy)
-        if isinstance(entry, Unusable):
+        if isinstance(entry, UnusableFile):
             entries[f"{number} {entry.file}"] = entry
             continue
         before = entries.get(entry.relative)
         if isinstance(before, Labelled) and before.code != entry.code:
             sentence = f"is {before.code} in one line and {entry.code} in line {number}."
-            entries[entry.relative] = Unusable(entry.relative, sentence)
+            entries[entry.relative] = UnusableFile(entry.relative, sentence)
         else:
             entries.setdefault(entry.relative, entry)
     return list(entries.values())
@@ -212,16 +212,16 @@ class _LeftOutError(Exception):
 
 def _row(
     folder: Path, row: Mapping[str, str], where: str, taxonomy: Taxonomy
-) -> Labelled | Unusable:
+) -> Labelled | UnusableFile:
     relative = _relative(row.get("file", ""))
     if relative is None:
-        return Unusable(where, f"{row.get('file', '')!r} is no path below the folder.")
+        return UnusableFile(where, f"{row.get('file', '')!r} is no path below the folder.")
     try:
         facts = _get_facts(folder, relative)
         code = _code(taxonomy, row.get("code") or row.get("subtype", "") + row.get("size", ""))
         return Labelled(relative, code, facts, *_parse_columns(row))
     except (TaxonomyError, _LeftOutError) as error:
-        return Unusable(relative, f"{where}: {error}")
+        return UnusableFile(relative, f"{where}: {error}")
 
 
 def _get_facts(folder: Path, relative: str) -> Facts:

@@ -20,7 +20,7 @@ from agent.orders.specimen_facts import Conformity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.instrument_checks import ControlPoint
     from agent.store import Record, Store
 
@@ -110,7 +110,7 @@ class OrderStatus:
     conforming: int = 0
 
 
-def collect_order_status(store: Store, lab: Lab, *, now: datetime) -> OrderStatus:
+def collect_order_status(store: Store, lab: OrderPolicy, *, now: datetime) -> OrderStatus:
     """Return the open orders, and how many conform; one without a specification is neither."""
     orders: list[OpenOrder] = []
     conforming = 0
@@ -138,7 +138,7 @@ def _weight(order: OpenOrder) -> tuple[bool, int]:
     return not order.urgent, PRESSING.index(get_order_status(order))
 
 
-def _build_open_order(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
+def _build_open_order(assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bool) -> OpenOrder:
     views = {
         field.view.id: field.view
         for specimen in assessed.view.specimens

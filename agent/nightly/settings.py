@@ -18,7 +18,7 @@ from agent.orders.order_policy import lab_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.orders.assessed import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
     from model import Taxonomy
@@ -65,7 +65,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
 
 def _lab(
     settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
-) -> tuple[Lab | None, str]:
+) -> tuple[OrderPolicy | None, str]:
     holds = holds_of(settings, store)
     try:
         return lab_of(settings, store, taxonomy, now=now, held=holds), ""

@@ -15,8 +15,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.assessed import Lab
-    from agent.orders.specification import Choice
+    from agent.orders.assessed import OrderPolicy
+    from agent.orders.specification import SpecificationChoice
     from agent.store import OrderView, Record
     from model import Taxonomy
 
@@ -33,7 +33,7 @@ class AppliedSpecification:
         last: Number of the newest record at that time, None where it was not kept.
     """
 
-    choice: Choice
+    choice: SpecificationChoice
     material: str
     since: datetime | None
     reopened: Record | None
@@ -41,7 +41,7 @@ class AppliedSpecification:
 
 
 def apply_specification(
-    view: OrderView, lab: Lab, *, material: str, reopened: Record | None
+    view: OrderView, lab: OrderPolicy, *, material: str, reopened: Record | None
 ) -> AppliedSpecification:
     """Return what an order is judged by.
 
@@ -71,13 +71,13 @@ def _material_without(view: OrderView, material: str, late: Sequence[str]) -> st
 
 def choice_of(
     view: OrderView,
-    lab: Lab,
+    lab: OrderPolicy,
     *,
     material: str,
     since: datetime | None,
     last: int | None = None,
     without: Sequence[str] = (),
-) -> Choice:
+) -> SpecificationChoice:
     """Return the specification that applies to an order.
 
     Args:
@@ -105,7 +105,7 @@ def choice_of(
     )
 
 
-def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecification) -> str:
+def describe_late_change(view: OrderView, lab: OrderPolicy, applied: AppliedSpecification) -> str:
     """Return that a list which came late changes what is demanded, "" if not."""
     first = applied.choice.specification
     if first is None or not _late(view):
@@ -123,7 +123,7 @@ def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecificatio
 
 
 def describe_version(
-    view: OrderView, lab: Lab, applied: AppliedSpecification, versions: Mapping[str, int]
+    view: OrderView, lab: OrderPolicy, applied: AppliedSpecification, versions: Mapping[str, int]
 ) -> Iterator[str]:
     """Yield which version applies, where another one is in force now or a lead reopened it."""
     wanted, reopened = applied.choice.specification, applied.reopened
@@ -143,14 +143,14 @@ def describe_version(
         ).format(n=number, name=wanted.name, newer=newer)
 
 
-def apply_taxonomy(lab: Lab, applied: AppliedSpecification) -> OrderTaxonomy:
+def apply_taxonomy(lab: OrderPolicy, applied: AppliedSpecification) -> OrderTaxonomy:
     """Return the taxonomy that an order is judged by: of its release, or of its reopening."""
     chosen = _choose_taxonomy(lab, applied, applied.since, applied.last)
     return OrderTaxonomy(chosen, lab.taxonomies, applied.reopened)
 
 
 def describe_applied_taxonomy(
-    view: OrderView, lab: Lab, applied: AppliedSpecification, own: OrderTaxonomy
+    view: OrderView, lab: OrderPolicy, applied: AppliedSpecification, own: OrderTaxonomy
 ) -> Iterator[str]:
     """Yield which sizes apply, where others are in force now or a lead reopened the order."""
     wanted = applied.choice.specification
@@ -164,7 +164,7 @@ def describe_applied_taxonomy(
 
 
 def _choose_taxonomy(
-    lab: Lab, applied: AppliedSpecification, since: datetime | None, last: int | None
+    lab: OrderPolicy, applied: AppliedSpecification, since: datetime | None, last: int | None
 ) -> Taxonomy:
     wanted = applied.choice.specification
     return lab.taxonomies.choose(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class OrderPolicy:
     """What a lab has laid down, beside the rows.
 
     Args:
@@ -119,7 +119,7 @@ class Assessed:
     needs_lead: bool = False
     lacks_specimens: bool = False
 
-    def rules(self, lab: Lab) -> Rules:
+    def rules(self, lab: OrderPolicy) -> Rules:
         """Return what its specimens are held against. Raises `WrongUse` without a specification."""
         if self.specification is None:
             raise WrongUse(f"No specification applies to order {self.view.number}.")
@@ -127,7 +127,7 @@ class Assessed:
 
 
 def build_rules(
-    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: Lab
+    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: OrderPolicy
 ) -> Rules:
     """Build what the specimens of an order are held against."""
     return Rules(

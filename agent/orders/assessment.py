@@ -23,7 +23,7 @@ from agent.orders.applicable_specification import (
     describe_late_change,
     describe_version,
 )
-from agent.orders.assessed import Assessed, AssessedSpecimen, Lab, build_rules
+from agent.orders.assessed import Assessed, AssessedSpecimen, OrderPolicy, build_rules
 from agent.orders.claims import describe_claims, describe_settled
 from agent.orders.decision_rule import build_decision_rule
 from agent.orders.field_facts import FieldContext, build_specimen_facts
@@ -33,7 +33,7 @@ from agent.orders.lost_files import (
     describe_lost,
     describe_renamed,
 )
-from agent.orders.open_items import Beside, is_renamed, iter_lost, iter_named_files
+from agent.orders.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
 from agent.orders.order_notes import gather_notes
 from agent.orders.places import describe_same_places
 from agent.orders.preparation_notes import describe_preparations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agent.orders.judgement_rules import Rules
-    from agent.orders.specification import Choice
+    from agent.orders.specification import SpecificationChoice
     from agent.store import (
         FileFate,
         OrderView,
@@ -61,10 +61,10 @@ HEARD_WITHIN = timedelta(days=60)
 """An order that was first heard of longer ago is in no report; the outbox examines it in turn."""
 
 
-def assess_recent(store: Store, lab: Lab, *, now: datetime) -> Iterator[Assessed]:
+def assess_recent(store: Store, lab: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
     """Say what can be said of every order heard of lately: urgent ones first, then the newest."""
     lines = [one for one in store.orders.all() if is_recent(one.first_seen_at, now)]
-    beside = Beside.of(store) if lines else Beside()
+    beside = OpenItems.of(store) if lines else OpenItems()
     for line in lines:
         if assessed := assess(store, line.number, lab, beside=beside):
             yield assessed
@@ -75,18 +75,20 @@ def is_recent(heard_at: datetime | None, now: datetime) -> bool:
     return heard_at is None or now - heard_at <= HEARD_WITHIN
 
 
-def assess(store: Store, number: str, lab: Lab, *, beside: Beside | None = None) -> Assessed | None:
+def assess(
+    store: Store, number: str, lab: OrderPolicy, *, beside: OpenItems | None = None
+) -> Assessed | None:
     """Say what can be said of one order, or None if nobody has heard of it."""
     view = store.orders.order(number)
     return assess_view(store, view, lab, beside=beside) if view else None
 
 
 def assess_view(
-    store: Store, view: OrderView, lab: Lab, *, beside: Beside | None = None
+    store: Store, view: OrderView, lab: OrderPolicy, *, beside: OpenItems | None = None
 ) -> Assessed:
     """Say what can be said of an order's rows, as they are or as they might be."""
     number = view.number
-    beside = beside or Beside.of(store)
+    beside = beside or OpenItems.of(store)
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(iter_named_files(beside.waiting, number, lab.sources, key))
     unread = tuple(iter_lost(beside, number, lab.sources, key))
@@ -167,7 +169,7 @@ def assess_view(
 
 
 def describe_open(
-    assessed: Assessed, lab: Lab, *, exact_numbers: bool
+    assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what an undecided order lacks, and apart from it why the model alone proves nothing.
 
@@ -219,7 +221,9 @@ def _with_waiting(
 # --- one specimen -------------------------------------------------------------------------------
 
 
-def _not_assessed(view: SpecimenView, choice: Choice, context: FieldContext) -> AssessedSpecimen:
+def _not_assessed(
+    view: SpecimenView, choice: SpecificationChoice, context: FieldContext
+) -> AssessedSpecimen:
     word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
     facts = build_specimen_facts(view, context, waiting=0)
     return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), ())

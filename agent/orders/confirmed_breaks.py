@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.orders.judgement_rules import Rules
-    from agent.orders.places import Place
+    from agent.orders.places import SpecimenPlace
     from agent.orders.specimen_facts import (
-        Decided,
+        FieldDecision,
         FieldFacts,
         SpecimenFacts,
     )
@@ -52,7 +52,7 @@ def describe_breaks(
         yield from _describe_broken_mean(distinct_places(counted, facts.same_places), rules)
 
 
-def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
+def _is_measured(field: FieldFacts, decided: FieldDecision, rules: Rules) -> bool:
     """Say whether a person's size stands: a scale without doubt, and the criterion demanded."""
     if list(describe_acquisition(field, rules)) or field.held or field.other_taxonomy:
         return False
@@ -60,7 +60,7 @@ def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
     return decided.criterion not in wrong
 
 
-def _describe_broken_mean(places: Sequence[Place], rules: Rules) -> Iterator[str]:
+def _describe_broken_mean(places: Sequence[SpecimenPlace], rules: Rules) -> Iterator[str]:
     """The mean over distinct places in its most favourable reading, all decided by reviewers."""
     wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if bound is None or len(places) < wanted.fields:

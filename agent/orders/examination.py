@@ -16,14 +16,14 @@ from agent.orders.affected_orders import orders_in_doubt
 from agent.orders.assessment import is_recent
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE
-from agent.orders.open_items import Beside, numbers_named
+from agent.orders.open_items import OpenItems, numbers_named
 from agent.store import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from agent.orders.assessed import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import OrderAge, Store
 
 SWEPT_PER_ROUND = 200
@@ -86,7 +86,7 @@ def begin(store: Store) -> Position:
 
 
 def list_touched(
-    store: Store, lab: Callable[[], Lab], *, position: Position, now: datetime
+    store: Store, lab: Callable[[], OrderPolicy], *, position: Position, now: datetime
 ) -> tuple[list[str], Position]:
     """Return the orders that something touched since a position, and the position after it.
 
@@ -104,20 +104,20 @@ def list_touched(
         return [one.number for one in store.order_changes.ages()], after
     numbers = _changed(store, position, now)
     if content != position.content:
-        numbers |= set(numbers_named(_arrived(Beside.of(store), position.content), lab()))
+        numbers |= set(numbers_named(_arrived(OpenItems.of(store), position.content), lab()))
     known = [one.number for one in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
 
 
-def _arrived(beside: Beside, after: int) -> Beside:
-    return Beside(
+def _arrived(beside: OpenItems, after: int) -> OpenItems:
+    return OpenItems(
         tuple(one for one in beside.waiting if one.id > after),
         tuple(one for one in beside.lost if one.id > after),
     )
 
 
 def list_due(
-    store: Store, lab: Lab, beside: Beside, *, position: Position | None, now: datetime
+    store: Store, lab: OrderPolicy, beside: OpenItems, *, position: Position | None, now: datetime
 ) -> tuple[list[str], Position]:
     """Return the orders to examine now, and the position of the next round.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.orders.same_places import list_elsewhere, list_same_places
 from agent.orders.specimen_facts import (
     SLIP,
-    Decided,
+    FieldDecision,
     FieldFacts,
     LabelFacts,
     SpecimenFacts,
@@ -119,8 +119,8 @@ def build_field_facts(
     )
 
 
-def _decided(label: LabelView) -> Decided:
-    return Decided(label.kind, _answer(label), label.by, label.criterion, label.unsure)
+def _decided(label: LabelView) -> FieldDecision:
+    return FieldDecision(label.kind, _answer(label), label.by, label.criterion, label.unsure)
 
 
 def _answer(label: LabelView) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import (
-        Decided,
+        FieldDecision,
         FieldFacts,
     )
 
@@ -133,7 +133,7 @@ def _reason(word: str) -> str:
     return word.replace("_", " ") if language() == "en" else reason(word)[0]
 
 
-def _describe_decision(field: FieldFacts, decided: Decided, rules: Rules) -> Iterator[str]:
+def _describe_decision(field: FieldFacts, decided: FieldDecision, rules: Rules) -> Iterator[str]:
     wanted = rules.specification
     if said := rules.unexpected(decided.said):
         yield f"{field.called}: {said}"

@@ -13,12 +13,12 @@ import reports
 from agent.orders.assessment import assess
 from agent.orders.class_texts import describe_codes, name_scale
 from agent.orders.examination import EVERY_ORDER
-from agent.orders.open_items import Beside
+from agent.orders.open_items import OpenItems
 from agent.orders.resumption import read_floors
 from agent.orders.statement import FINAL, basis_state_of, describe_changes
 from agent.orders.statement_document import (
     Evidence,
-    Place,
+    StatementPosition,
     build_basis,
     build_circumstances,
     build_words,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.statement_document import Issuer
     from agent.store import FrozenStatement, Store, TrailEntry
 
@@ -41,7 +41,7 @@ SPOKEN: reports.Language = "en"
 
 
 def freeze_orders(
-    store: Store, lab: Lab, issuer: Issuer, numbers: Iterable[str], *, now: datetime
+    store: Store, lab: OrderPolicy, issuer: Issuer, numbers: Iterable[str], *, now: datetime
 ) -> list[str]:
     """Freeze a statement of each order that needs a new one.
 
@@ -58,7 +58,7 @@ def freeze_orders(
     due = list(numbers)
     if not due:
         return []
-    freezer = Freezer(store, lab, issuer, beside=Beside.of(store))
+    freezer = Freezer(store, lab, issuer, beside=OpenItems.of(store))
     newest = store.statements.newest(due)
     frozen = (freezer.freeze(number, newest, now=now) for number in due)
     return [sha256 for sha256 in frozen if sha256]
@@ -72,7 +72,9 @@ class Freezer:
         beside: Files that wait or are lost.
     """
 
-    def __init__(self, store: Store, lab: Lab, issuer: Issuer, *, beside: Beside) -> None:
+    def __init__(
+        self, store: Store, lab: OrderPolicy, issuer: Issuer, *, beside: OpenItems
+    ) -> None:
         self._store, self._lab, self._issuer = store, lab, issuer
         self._beside, self._evidence = beside, Evidence(store)
         self._floors = read_floors(store)
@@ -144,13 +146,13 @@ class Freezer:
         assessed: Assessed,
         last: FrozenStatement | None,
         now: datetime,
-    ) -> Place:
+    ) -> StatementPosition:
         before = self._store.statements.document(last.sha256) if last else None
         after = before["trail"]["number"] if before else 0
         key = number_key(assessed.view.number, exact=self._store.exact_numbers)
         floor = self._floors.get(key)
         used = max(last.number if last else 0, floor.statement_number if floor else 0)
-        return Place(
+        return StatementPosition(
             number=used + 1,
             previous=last.sha256 if last else "",
             at=max(now, last.at) if last else now,

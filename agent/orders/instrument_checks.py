@@ -48,7 +48,7 @@ LEARNT_FROM = 3  # control micrographs of a source before its own median is held
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 
-class Doubt(StrEnum):
+class Suspicion(StrEnum):
     """What a failed check puts in doubt; part of a control record, as `doubts`.
 
     A reference image is a file, so an answer on it that changed is the model's. A wrong scale, and
@@ -61,7 +61,7 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReferenceCheck:
     """One reference image, and what was found.
 
     Args:
@@ -72,7 +72,7 @@ class Finding:
     name: str
     sentence: str
     is_good: bool
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[Suspicion, ...] = ()
 
 
 # --- reference images ---------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def check_references(
     sources: Sequence[str],
     by: str,
     at: datetime,
-) -> list[Finding]:
+) -> list[ReferenceCheck]:
     """Read, crop and judge every reference image, hold the answers against the stored ones.
 
     Args:
@@ -112,7 +112,7 @@ def check_references(
     subject = classifier.name if classifier else ""
     stored = store.records.latest(REFERENCE, subject)
     before: Mapping[str, Any] = stored.facts["answers"] if stored else {}
-    found: list[Finding] = []
+    found: list[ReferenceCheck] = []
     answers: dict[str, Any] = {}
     with as_file(files("agent.orders") / SHIPPED) as shipped:
         expected = json.loads((shipped / "expected.json").read_text("utf-8"))
@@ -122,11 +122,11 @@ def check_references(
                 raise OutOfResources(f"{path.name}: {outcome}")
             if isinstance(outcome, BaseException):
                 found.append(
-                    Finding(
+                    ReferenceCheck(
                         path.name,
                         f"cannot be read: {outcome}",
                         is_good=False,
-                        doubts=(Doubt.INSTRUMENT,),
+                        doubts=(Suspicion.INSTRUMENT,),
                     )
                 )
                 continue
@@ -141,9 +141,11 @@ def check_references(
                 faults = [*of_scale, *of_model]
                 news = "" if crop.id in before else "; answers kept for later checks"
                 words = "; ".join(faults) or f"{said.get('code') or 'read and cropped'}{news}"
-                doubts = [Doubt.INSTRUMENT] if of_scale else []
-                doubts += [Doubt.MODEL] if of_model else []
-                found.append(Finding(path.name, words, is_good=not faults, doubts=tuple(doubts)))
+                doubts = [Suspicion.INSTRUMENT] if of_scale else []
+                doubts += [Suspicion.MODEL] if of_model else []
+                found.append(
+                    ReferenceCheck(path.name, words, is_good=not faults, doubts=tuple(doubts))
+                )
     passed = bool(found) and all(one.is_good for one in found)
     if passed and answers.keys() - before.keys():
         store.records.add(
@@ -213,7 +215,7 @@ def _against_before(said: Mapping[str, Any], before: Mapping[str, Any] | None) -
             yield f"{name} {said[name]:.3f}, {before[name]:.3f} was stored"
 
 
-def failure_of(found: Sequence[Finding]) -> str:
+def failure_of(found: Sequence[ReferenceCheck]) -> str:
     """Say in one sentence what failed, "" where nothing did."""
     bad = [one for one in found if not one.is_good]
     return f"reference image {bad[0].name}: {bad[0].sentence}" if bad else ""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.instrument_checks import GOOD_FOR, Doubt
+from agent.orders.instrument_checks import GOOD_FOR, Suspicion
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckResult:
     """One check: of a PC with reference images, or a control specimen's micrograph.
 
     Args:
@@ -41,7 +41,7 @@ class Failure:
         after: Time of the last good check before, None where there was none.
         until: Time of the next good check, None where there is none yet.
         first_at, last_at: Times of the first and the last failed check.
-        doubts: What is in doubt. fault: see `Check`.
+        doubts: What is in doubt. fault: see `CheckResult`.
     """
 
     source: str
@@ -61,7 +61,7 @@ class Failure:
     @property
     def is_about_the_model(self) -> bool:
         """Only the model's answer is in doubt, so that a reviewer's code is not."""
-        return self.doubts == {Doubt.MODEL}
+        return self.doubts == {Suspicion.MODEL}
 
     @property
     def sentence(self) -> str:
@@ -96,11 +96,11 @@ class Failure:
 
 def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failure]:
     """Yield the failures of the PCs that read a source, by their checks, oldest first."""
-    by_pc: dict[str, list[Check]] = defaultdict(list)
+    by_pc: dict[str, list[CheckResult]] = defaultdict(list)
     for one in checks:
         # Records of earlier versions do not say what is in doubt: then it is the instrument.
-        doubts = one.facts.get("doubts") or [Doubt.INSTRUMENT]
-        check = Check(one.at, bool(one.facts.get("passed")), frozenset(doubts))
+        doubts = one.facts.get("doubts") or [Suspicion.INSTRUMENT]
+        check = CheckResult(one.at, bool(one.facts.get("passed")), frozenset(doubts))
         by_pc[one.subject].append(check)
     for pc, some in by_pc.items():
         yield from find_failures(some, source, pc)
@@ -109,10 +109,10 @@ def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failur
 def failures_of_points(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
     """Yield the failures of a source's control specimens, oldest first."""
     checks = [
-        Check(
+        CheckResult(
             at=one.at,
             passed=not one.faults,
-            doubts=frozenset({Doubt.INSTRUMENT}),
+            doubts=frozenset({Suspicion.INSTRUMENT}),
             fault=one.faults[0] if one.faults else "",
         )
         for one in points
@@ -120,7 +120,7 @@ def failures_of_points(points: Sequence[ControlPoint], source: str) -> Iterator[
     return find_failures(checks, source, "")
 
 
-def find_failures(checks: Sequence[Check], source: str, pc: str) -> Iterator[Failure]:
+def find_failures(checks: Sequence[CheckResult], source: str, pc: str) -> Iterator[Failure]:
     """Yield each run of failed checks.
 
     Args:
@@ -129,7 +129,7 @@ def find_failures(checks: Sequence[Check], source: str, pc: str) -> Iterator[Fai
         pc: Whose checks they are, "" for control specimens.
     """
     good: datetime | None = None
-    run: list[Check] = []
+    run: list[CheckResult] = []
 
     def end(until: datetime | None) -> Iterator[Failure]:
         if run:

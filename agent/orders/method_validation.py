@@ -36,7 +36,7 @@ SCOPE = WAYS
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ValidationCase:
     """One labelled micrograph and what the bundle said of it.
 
     Args:
@@ -56,7 +56,7 @@ class Case:
     um_per_px: float | None = None
 
 
-def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
+def record_of(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, Any]:
     """Count what a lead has to know before the model alone may say "conforms".
 
     Args:
@@ -103,7 +103,7 @@ def limits_of(subtype: Subtype) -> Iterator[Limit]:
 
 
 def _false_conform(
-    cases: Sequence[Case], subtype: Subtype, limit: Limit | None, taxonomy: Taxonomy
+    cases: Sequence[ValidationCase], subtype: Subtype, limit: Limit | None, taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """Count the false "conforms" of one limit; None demands the subtype and no size."""
     sizes = {size.name: size for size in subtype.sizes}
@@ -116,7 +116,7 @@ def _false_conform(
     breaking = [case for case in own if not keeps(taxonomy.parse(case.true)[1])]
     others = [case for case in cases if taxonomy.parse(case.true)[0] != subtype.name]
 
-    def conforms(case: Case) -> bool:
+    def conforms(case: ValidationCase) -> bool:
         found = [taxonomy.parse(code) for code in case.said]
         return case.automatic and all(name == subtype.name and keeps(size) for name, size in found)
 
@@ -137,7 +137,7 @@ def _false_conform(
     }
 
 
-def _scale_range(cases: Sequence[Case]) -> list[float] | None:
+def _scale_range(cases: Sequence[ValidationCase]) -> list[float] | None:
     scales = [case.um_per_px for case in cases if case.um_per_px is not None]
     return [min(scales), max(scales)] if scales else None
 
@@ -151,7 +151,7 @@ def _common(ranges: Sequence[list[float] | None]) -> list[float] | None:
     return [low, high] if low <= high else None
 
 
-def _share(some: Sequence[Case], of: Sequence[Case]) -> dict[str, Any]:
+def _share(some: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
     """Say how many specimens have a case among some, of those that have one at all."""
     wrong, n = (len({case.specimen for case in cases}) for cases in (some, of))
     return {
@@ -169,9 +169,9 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def _scope(cases: Sequence[Case], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
+def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
     """Say each way in which the validated micrographs were taken, with its counts."""
-    ways: dict[tuple[str, ...], list[Case]] = {}
+    ways: dict[tuple[str, ...], list[ValidationCase]] = {}
     for case in cases:
         subtype = taxonomy.parse(case.true)[0]
         way = (subtype, *(case.process_data.get(column, "") for column in SCOPE[1:]))

@@ -10,7 +10,7 @@ from agent.orders.specimen_facts import Conformity
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
 
@@ -34,7 +34,7 @@ class NextStep(StrEnum):
         }[self]
 
 
-def find_next_step(assessed: Assessed, lab: Lab) -> NextStep | None:
+def find_next_step(assessed: Assessed, lab: OrderPolicy) -> NextStep | None:
     """Return what an order needs next, None where it is not undecided.
 
     An order waits for images only where nothing of what is there needs a reviewer or a lead;

@@ -15,7 +15,7 @@ from agent.store import VANISHED, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from agent.orders.assessed import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import (
         FileFate,
         Store,
@@ -30,7 +30,7 @@ LOST = (State.SET_ASIDE,)
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class OpenItems:
     """What stands beside the rows of orders; read once where many are assessed.
 
     Args:
@@ -47,7 +47,7 @@ class Beside:
     alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def of(cls, store: Store) -> Beside:
+    def of(cls, store: Store) -> OpenItems:
         """Read it."""
         fates = tuple(store.files((*WAITING, *LOST)))
         lost = (one for one in fates if one.state in LOST)
@@ -75,7 +75,7 @@ def iter_named_files(
 
 
 def iter_lost(
-    beside: Beside, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
+    beside: OpenItems, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
 ) -> Iterator[FileFate]:
     """Yield the files that could not be used and that a path, a note or a sender names."""
     by_name = {fate.id for fate, _specimen in iter_named_files(beside.lost, number, sources, key)}
@@ -89,7 +89,7 @@ def iter_lost(
 
 
 def is_renamed(
-    fate: FileFate, beside: Beside, sources: Mapping[str, Provenance], key: Callable[[str], str]
+    fate: FileFate, beside: OpenItems, sources: Mapping[str, Provenance], key: Callable[[str], str]
 ) -> bool:
     """Return whether a file that vanished unread came again under a name for the same specimen.
 
@@ -107,7 +107,7 @@ def is_renamed(
     return bool(later) and len(places) == 1
 
 
-def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
+def numbers_named(beside: OpenItems, lab: OrderPolicy) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
         for told in _named_places(fate, lab.sources):

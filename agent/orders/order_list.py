@@ -215,7 +215,7 @@ def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class OrderListResult:
     """What became of one list.
 
     Args:
@@ -238,7 +238,7 @@ class Taken:
 
 def take_list(
     store: Store, path: Path, *, subtypes: Collection[str], by: str, at: datetime
-) -> Taken:
+) -> OrderListResult:
     """Take one list in and keep the record of it.
 
     Raises:
@@ -248,9 +248,9 @@ def take_list(
     try:
         found = read_list(held, subtypes=subtypes)
     except WrongUse as error:
-        return Taken(path.name, refusal=str(error))
+        return OrderListResult(path.name, refusal=str(error))
     changed = store.orders.take_list(found.entries, path.name, by=by, at=at)
-    taken = Taken(path.name, tuple(changed), found.broken)
+    taken = OrderListResult(path.name, tuple(changed), found.broken)
     facts = {
         "orders": [entry.number for entry in found.entries],
         "changed": changed,
@@ -262,7 +262,7 @@ def take_list(
 
 def take_folder(
     store: Store, folder: Path, *, subtypes: Collection[str], at: datetime, rest_s: float = 2.0
-) -> list[Taken]:
+) -> list[OrderListResult]:
     """Take every list that lies in the drop folder and is at rest.
 
     Each is moved to `taken/`, or to `refused/` where any of it could not be used: a person sees

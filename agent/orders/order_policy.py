@@ -1,6 +1,6 @@
 """Say what a lab has laid down for its orders: specifications, permissions, who is a lead.
 
-In:  `Settings`, the store. Out: a `Lab`. Next: `assessment`, and the commands.
+In:  `Settings`, the store. Out: a `OrderPolicy`. Next: `assessment`, and the commands.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from agent.orders.assessed import Lab
+from agent.orders.assessed import OrderPolicy
 from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
 from agent.orders.method_validation import allowances_of
@@ -42,7 +42,7 @@ def lab_of(
     now: datetime,
     held: Callable[[MicrographView], str] = lambda _: "",
     is_noted: bool = True,
-) -> Lab:
+) -> OrderPolicy:
     """Read what the lab has laid down; a changed specification or taxonomy is noted.
 
     Args:
@@ -64,7 +64,7 @@ def lab_of(
     specifications = (
         note_specifications(file, store, now=now) if is_noted else read_specifications(file)
     )
-    return Lab(
+    return OrderPolicy(
         specifications=specifications,
         taxonomy=taxonomy,
         sources={source.name: provenance_of(source) for source in settings.sources},

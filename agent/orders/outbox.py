@@ -18,7 +18,7 @@ from agent.archive import write_whole
 from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
-from agent.orders.open_items import Beside
+from agent.orders.open_items import OpenItems
 from agent.orders.order_json import document_of
 from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.resumption import find_resumption, read_floors
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.assessed import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.orders.examination import Position
     from agent.store import FrozenStatement, Record, Store
 
@@ -42,7 +42,7 @@ that they were written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class OutboxResult:
     """What became of the revisions that were not written yet.
 
     Args:
@@ -57,7 +57,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class OutboxFormat:
     """What is the same in every file of a lab.
 
     Args:
@@ -73,8 +73,8 @@ class Site:
 
 def record_revisions(
     store: Store,
-    lab: Lab,
-    site: Site,
+    lab: OrderPolicy,
+    site: OutboxFormat,
     *,
     now: datetime,
     position: Position | None = None,
@@ -95,13 +95,13 @@ def record_revisions(
     Returns:
         Where this round ended; to be kept only now, so that a kill loses no change.
     """
-    due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
+    due, position = list_due(store, lab, OpenItems.of(store), position=position, now=now)
     freeze_orders(store, lab, issuer or Issuer(site.name, lab.zone), due, now=now)
     record_statements(store, site, now=now)
     return position
 
 
-def record_statements(store: Store, site: Site, *, now: datetime) -> None:
+def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> None:
     """Keep a revision of each statement, from an order's first final one on, that has none yet.
 
     Args:
@@ -144,7 +144,7 @@ class _Above:
 
 def _record(
     store: Store,
-    site: Site,
+    site: OutboxFormat,
     statement: FrozenStatement,
     last: Record | None,
     above: _Above,
@@ -201,13 +201,13 @@ def _hash(text: str) -> str:
 
 def write_pending(
     store: Store,
-    lab: Lab,
-    site: Site,
+    lab: OrderPolicy,
+    site: OutboxFormat,
     folder: Path,
     *,
     now: datetime,
     data: Path | None = None,
-) -> Written:
+) -> OutboxResult:
     """Write every revision on record that is not written yet, per order the oldest first.
 
     Where one cannot be written, the later ones of its order wait; other orders do not. A revision
@@ -235,13 +235,15 @@ def write_pending(
         for revision in _pending(store, number, done):
             if not writer.write(number, revision, now=now):
                 break
-    return Written(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
+    return OutboxResult(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
 
 
 class _Writer:
     """Writes revisions into the outbox, and remembers what became of them."""
 
-    def __init__(self, store: Store, lab: Lab, site: Site, folder: Path, data: Path | None) -> None:
+    def __init__(
+        self, store: Store, lab: OrderPolicy, site: OutboxFormat, folder: Path, data: Path | None
+    ) -> None:
         self._store, self._lab, self._site, self._folder = store, lab, site, folder
         exact = store.exact_numbers
         self._notes = SentRevisions(site.name, data=data, outbox=folder, exact_numbers=exact)
@@ -324,7 +326,9 @@ def _pending(store: Store, number: str, done: Record | None) -> list[Record]:
     return revisions[start:]
 
 
-def _texts_of(store: Store, lab: Lab, site: Site, revision: Record) -> dict[str, str]:
+def _texts_of(
+    store: Store, lab: OrderPolicy, site: OutboxFormat, revision: Record
+) -> dict[str, str]:
     """Return the content of a revision's files by format, {} where nothing holds it any more."""
     kept = store.records.latest(FILES, revision.facts["id"])
     if kept:
@@ -343,7 +347,7 @@ def _texts_of(store: Store, lab: Lab, site: Site, revision: Record) -> dict[str,
     )
 
 
-def _document_of_old(store: Store, lab: Lab, revision: Record) -> dict[str, Any] | None:
+def _document_of_old(store: Store, lab: OrderPolicy, revision: Record) -> dict[str, Any] | None:
     """Return the document of a revision that was recorded without it.
 
     Earlier versions of the program kept only its hash; the order or a statement may still have it.

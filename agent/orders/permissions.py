@@ -18,7 +18,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from agent.orders.assessed import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import Store
 
 HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
@@ -26,7 +26,7 @@ HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
 
 def require_may_replace(
     store: Store,
-    lab: Lab,
+    lab: OrderPolicy,
     number: str,
     ids: Collection[str],
     *,
@@ -77,7 +77,7 @@ def require_may_replace(
 
 
 def require_may_assign(
-    store: Store, lab: Lab, public_id: str, keys: Mapping[str, str], *, by: str
+    store: Store, lab: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
 ) -> None:
     """Refuse that somebody who is no lead assigns a field that another specimen is named for.
 
@@ -104,7 +104,7 @@ def require_may_assign(
         )
 
 
-def require_lead(lab: Lab, by: str) -> None:
+def require_lead(lab: OrderPolicy, by: str) -> None:
     """Refuse an act of somebody who is no lead. Raises `WrongUse`."""
     if not lab.is_lead(by):
         raise WrongUse(

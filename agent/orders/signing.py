@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.statement_files import Signer
-    from agent.settings import Statements
+    from agent.settings import StatementsSection
 
 EXTRA = "martensight[signatures]"
 FIELD = "Statement"
@@ -85,7 +85,7 @@ class CertificateSigner:
         return bytes(signed.getvalue())
 
 
-def find_signer(settings: Statements, *, now: datetime) -> Signer:
+def find_signer(settings: StatementsSection, *, now: datetime) -> Signer:
     """Return what signs, or `Unsigned` with the reason where a certificate cannot be used."""
     if not settings.certificate:
         return Unsigned()
@@ -96,7 +96,7 @@ def find_signer(settings: Statements, *, now: datetime) -> Signer:
     return CertificateSigner(subject, signer)
 
 
-def read_certificate(settings: Statements, *, now: datetime) -> CertificateState:
+def read_certificate(settings: StatementsSection, *, now: datetime) -> CertificateState:
     """Return whom the certificate names, until when it holds, or why it cannot sign."""
     try:
         ends, subject, _ = _load(settings, now)
@@ -105,7 +105,7 @@ def read_certificate(settings: Statements, *, now: datetime) -> CertificateState
     return CertificateState(subject, ends)
 
 
-def _load(settings: Statements, now: datetime) -> tuple[datetime, str, Any]:
+def _load(settings: StatementsSection, now: datetime) -> tuple[datetime, str, Any]:
     """Return end of validity, subject and signer.
 
     Raises:
@@ -136,7 +136,7 @@ def _load(settings: Statements, now: datetime) -> tuple[datetime, str, Any]:
     return ends, certificate.subject.rfc4514_string(), signer
 
 
-def _read(settings: Statements) -> tuple[bytes, bytes | None]:
+def _read(settings: StatementsSection) -> tuple[bytes, bytes | None]:
     """Return the certificate's bytes and its passphrase. Raises `SetupError`."""
     try:
         passphrase = (

@@ -160,7 +160,7 @@ def same(one: str, other: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SpecificationChoice:
     """What applies to one order.
 
     Args:
@@ -180,7 +180,7 @@ class Specifications:
 
     entries: tuple[Specification, ...] = ()
 
-    def for_order(self, order: Mapping[str, str], *, on: date) -> Choice:
+    def for_order(self, order: Mapping[str, str], *, on: date) -> SpecificationChoice:
         """Say which specification applies to an order.
 
         Args:
@@ -192,7 +192,7 @@ class Specifications:
             one for one in self.entries if one.name == named or (not named and one.is_for(order))
         ]
         if not known:
-            return Choice(None, _nobody(named, order))
+            return SpecificationChoice(None, _nobody(named, order))
         in_force = _newest([one for one in self.entries if one.is_valid(on)])
         valid = [one for one in in_force if one in known]
         if not valid:
@@ -201,12 +201,12 @@ class Specifications:
             if newer := [one for one in in_force if one.name == first.name]:
                 said = _("{name} speaks of other orders since {day}")
                 said = said.format(name=first.name, day=newer[0].valid_from)
-            return Choice(None, said)
+            return SpecificationChoice(None, said)
         if len(valid) > 1:
             names = _(" and ").join(sorted(one.name for one in valid))
             said = _("{names} both apply; make one of them narrower (agent spec check)")
-            return Choice(None, said.format(names=names), is_torn=True)
-        return Choice(valid[0])
+            return SpecificationChoice(None, said.format(names=names), is_torn=True)
+        return SpecificationChoice(valid[0])
 
 
 def limits_in_use(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.specification import Choice, Specification, Specifications
+from agent.orders.specification import Specification, SpecificationChoice, Specifications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class SpecificationHistory:
         since: datetime | None,
         current: Specifications,
         last: int | None = None,
-    ) -> Choice:
+    ) -> SpecificationChoice:
         """Return the specification that applies to an order.
 
         Args:

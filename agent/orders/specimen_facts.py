@@ -47,7 +47,7 @@ class Conformity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class FieldDecision:
     """What a person said of a field.
 
     Args:
@@ -157,7 +157,7 @@ class FieldFacts:
     name: str = ""
     code: str | None = None
     codes: tuple[str, ...] = ()
-    decided: Decided | None = None
+    decided: FieldDecision | None = None
     awaits: bool = False
     reasons: tuple[str, ...] = ()
     um_per_px: float | None = None

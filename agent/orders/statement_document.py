@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.assessed import Assessed, AssessedSpecimen, Lab
+    from agent.orders.assessed import Assessed, AssessedSpecimen, OrderPolicy
     from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
 
@@ -52,7 +52,7 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StatementPosition:
     """The place of a statement among those of its order.
 
     Attributes:
@@ -99,7 +99,7 @@ class Evidence:
 
 
 def build_basis(
-    store: Store, assessed: Assessed, *, lab: Lab, evidence: Evidence
+    store: Store, assessed: Assessed, *, lab: OrderPolicy, evidence: Evidence
 ) -> dict[str, Any]:
     """Build what a statement states and rests on: another basis is another statement.
 
@@ -129,7 +129,7 @@ def build_basis(
 
 
 def build_circumstances(
-    assessed: Assessed, *, lab: Lab, evidence: Evidence, issuer: Issuer
+    assessed: Assessed, *, lab: OrderPolicy, evidence: Evidence, issuer: Issuer
 ) -> dict[str, Any]:
     """Build what a statement holds next to its basis: method, fields, checks, people."""
     fields = list(iter_fields(assessed))
@@ -149,7 +149,7 @@ def build_circumstances(
     }
 
 
-def place_content(content: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def place_content(content: Mapping[str, Any], place: StatementPosition) -> dict[str, Any]:
     """Return the whole document: the content in its place among the statements of its order."""
     return {
         **content,
@@ -295,7 +295,9 @@ def _checks(
 # --- who and by which right ---------------------------------------------------------------------
 
 
-def _permissions(assessed: Assessed, lab: Lab, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _permissions(
+    assessed: Assessed, lab: OrderPolicy, evidence: Evidence
+) -> Iterator[dict[str, Any]]:
     """Yield the lead's permissions behind the fields that rest on the model alone."""
     if assessed.specification is None:
         return
@@ -349,7 +351,7 @@ def _covers(allowance: Allowance, one: FieldFacts, material: str) -> bool:
 
 
 def _people(
-    fields: Sequence[tuple[FieldFacts, MicrographView, str]], lab: Lab
+    fields: Sequence[tuple[FieldFacts, MicrographView, str]], lab: OrderPolicy
 ) -> Iterator[dict[str, Any]]:
     """Yield who decided, by name, and how many labels each of them gave."""
     labels = [label for _, view, _ in fields for label in view.labels]

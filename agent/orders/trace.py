@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.archive import Archive
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.instrument_checks import ControlPoint
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from model import Classifier
 
 
-class Kind(StrEnum):
+class TraceKind(StrEnum):
     """What a word can name."""
 
     ORDER = "order"
@@ -38,11 +38,11 @@ class Kind(StrEnum):
     ID = "id"
 
 
-WORDS = {Kind.ORDER: "an order", Kind.HEAT: "a heat", Kind.ID: "a micrograph"}
+WORDS = {TraceKind.ORDER: "an order", TraceKind.HEAT: "a heat", TraceKind.ID: "a micrograph"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TraceMatch:
     """What was asked about.
 
     Args:
@@ -51,7 +51,7 @@ class Found:
     """
 
     asked: str
-    kind: Kind
+    kind: TraceKind
     orders: tuple[str, ...]
     only: str = ""
 
@@ -100,7 +100,7 @@ class Trace:
         found: What was asked. orders: by number. loose: the field, where it belongs to no order.
     """
 
-    found: Found
+    found: TraceMatch
     orders: tuple[TracedOrder, ...]
     loose: tuple[TracedField, ...] = ()
 
@@ -110,25 +110,25 @@ class Trace:
         return (*(field for order in self.orders for field in order.fields), *self.loose)
 
 
-def find(store: Store, asked: str, kind: str = "") -> Found:
+def find(store: Store, asked: str, kind: str = "") -> TraceMatch:
     """Say what a word names.
 
     Args:
         store: Open.
         asked: An order's number, a heat, or a micrograph's id.
-        kind: One of `Kind`, "" where that is to be found out.
+        kind: One of `TraceKind`, "" where that is to be found out.
 
     Raises:
         WrongUse: It names nothing, or several things: nothing is guessed.
     """
-    asks: Mapping[Kind, Callable[[], Found | None]] = {
-        Kind.ORDER: lambda: _order(store, asked),
-        Kind.HEAT: lambda: _heat(store, asked),
-        Kind.ID: lambda: _micrograph(store, asked),
+    asks: Mapping[TraceKind, Callable[[], TraceMatch | None]] = {
+        TraceKind.ORDER: lambda: _order(store, asked),
+        TraceKind.HEAT: lambda: _heat(store, asked),
+        TraceKind.ID: lambda: _micrograph(store, asked),
     }
-    if kind not in ("", *Kind):
-        raise WrongUse(f"--as: one of {', '.join(Kind)}, found {kind!r}.")
-    kinds = [Kind(kind)] if kind else list(Kind)
+    if kind not in ("", *TraceKind):
+        raise WrongUse(f"--as: one of {', '.join(TraceKind)}, found {kind!r}.")
+    kinds = [TraceKind(kind)] if kind else list(TraceKind)
     named = [found for one in kinds if (found := asks[one]())]
     if not named:
         raise WrongUse(
@@ -141,20 +141,20 @@ def find(store: Store, asked: str, kind: str = "") -> Found:
     return named[0]
 
 
-def _order(store: Store, asked: str) -> Found | None:
-    return Found(asked, Kind.ORDER, (asked,)) if store.orders.order(asked) else None
+def _order(store: Store, asked: str) -> TraceMatch | None:
+    return TraceMatch(asked, TraceKind.ORDER, (asked,)) if store.orders.order(asked) else None
 
 
-def _heat(store: Store, asked: str) -> Found | None:
+def _heat(store: Store, asked: str) -> TraceMatch | None:
     numbers = store.orders.by("heat", asked)
-    return Found(asked, Kind.HEAT, tuple(numbers)) if numbers else None
+    return TraceMatch(asked, TraceKind.HEAT, tuple(numbers)) if numbers else None
 
 
-def _micrograph(store: Store, asked: str) -> Found | None:
+def _micrograph(store: Store, asked: str) -> TraceMatch | None:
     if store.micrograph(asked) is None:
         return None
     number = store.orders.of_micrograph(asked)
-    return Found(asked, Kind.ID, (number,) if number else (), only=asked)
+    return TraceMatch(asked, TraceKind.ID, (number,) if number else (), only=asked)
 
 
 class Tracer:
@@ -171,7 +171,7 @@ class Tracer:
         self,
         store: Store,
         archive: Archive,
-        lab: Lab,
+        lab: OrderPolicy,
         *,
         control: Sequence[str],
         bundle: Callable[[str], Classifier | None],

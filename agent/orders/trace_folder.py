@@ -51,7 +51,7 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class TraceSignature:
     """Who wrote a trace, where, with what and when."""
 
     by: str
@@ -69,7 +69,7 @@ def fresh(folder: Path) -> Path:
 
 
 def write(
-    trace: Trace, folder: Path, *, archive: Archive, bundles: Path, signature: Signature
+    trace: Trace, folder: Path, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
     """Write a trace into a folder that is not there yet.
 
@@ -96,7 +96,7 @@ def write(
 
 
 def _fill(
-    folder: Path, trace: Trace, *, archive: Archive, bundles: Path, signature: Signature
+    folder: Path, trace: Trace, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
     kept = {one.view.id: _keep(folder, one.view, archive) for one in trace.fields}
     for name, document in _documents(trace, bundles):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.settings import PROCESS_COLUMNS
-from agent.triage import Policy, Reason, Verdict, triage
+from agent.triage import Policy, Reason, TriageVerdict, triage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ class TriagedCrop(NamedTuple):
     process_data: dict[str, str]
     extra: dict[str, str]
     prediction: Prediction | None
-    verdict: Verdict
+    verdict: TriageVerdict
     expected: dict[str, object]
 
 
@@ -93,7 +93,7 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
 def _compare_with_order(
     crop: Crop,
     prediction: Prediction | None,
-    verdict: Verdict,
+    verdict: TriageVerdict,
     wanted: Sequence[str],
     classifier: Classifier | None,
 ) -> dict[str, object]:

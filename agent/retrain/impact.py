@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.assessed import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.store import FieldView, MicrographView, OrderView, Store
 
 
@@ -96,7 +96,7 @@ class Impact:
 
 def compute_impact(
     store: Store,
-    lab: Lab,
+    lab: OrderPolicy,
     bundle: str,
     *,
     since: datetime,
@@ -199,7 +199,7 @@ def _build_changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -
     )
 
 
-def _notes(lab: Lab, bundle: str) -> Iterator[str]:
+def _notes(lab: OrderPolicy, bundle: str) -> Iterator[str]:
     on = {allowance.material for allowance in lab.allowances if allowance.on}
     for material in sorted(
         on - {allowance.material for allowance in lab.allowances if allowance.bundle == bundle}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from agent.orders.limit import Limit
     from agent.roundrobin.msa_page import Thresholds
-    from agent.roundrobin.plan import Run
+    from agent.roundrobin.plan import StudyRun
     from agent.store import MicrographView, Store
     from model import Taxonomy
 
@@ -113,7 +113,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
 # --- gathering ----------------------------------------------------------------------------------
 
 
-def get_plan(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
+def get_plan(store: Store, name: str) -> tuple[list[StudyRun], dict[str, str]]:
     """Return a plan's runs and the true code of each specimen.
 
     Raises:
@@ -158,7 +158,7 @@ def gather_results(store: Store, name: str) -> Gathered:
     )
 
 
-def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
+def _fault(view: MicrographView, runs: Mapping[int, StudyRun]) -> str:
     field, specimen = (view.process_data.get(key, "") for key in ("field", "specimen"))
     if not field.isdecimal() or int(field) not in runs:
         return f"its field {field!r} is no run of the plan"

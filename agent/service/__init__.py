@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
     from agent.service.daemon import Agent
-    from agent.service.single_run import Outcome, run_once
+    from agent.service.single_run import RunOutcome, run_once
     from agent.service.status import status_of
     from agent.service.web_server import Pages
 
 __all__ = [
     "Agent",
     "CurrentBundle",
-    "Outcome",
     "Pages",
+    "RunOutcome",
     "make_pipeline",
     "make_pool",
     "open_store",
@@ -33,7 +33,7 @@ __all__ = [
 _WHERE = {
     "Agent": "daemon",
     "CurrentBundle": "composition",
-    "Outcome": "single_run",
+    "RunOutcome": "single_run",
     "Pages": "web_server",
     "make_pipeline": "composition",
     "make_pool": "composition",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from agent.orders.order_list import Taken
+    from agent.orders.order_list import OrderListResult
     from agent.orders.resumption import Beyond
     from agent.orders.sent_revisions import SentRevision
     from agent.settings import Settings
@@ -57,7 +57,7 @@ def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevisio
 
 def resume(
     settings: Settings, store: Store, *, since: datetime | None, at: datetime
-) -> tuple[list[Beyond], list[Taken], list[str]]:
+) -> tuple[list[Beyond], list[OrderListResult], list[str]]:
     """Compare a database that was put back with what is outside it.
 
     Args:
@@ -85,7 +85,7 @@ def resume(
             f"[orders] outbox: {error}; no revision is sent before it was compared with the "
             "database, which the service does by itself"
         )
-    lists: list[Taken] = []
+    lists: list[OrderListResult] = []
     try:
         lists = settle_lists(settings, store, at=at)
     except OSError as error:
@@ -113,7 +113,7 @@ def _meant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]
     return iter_own(sent, store) if is_restored else sent
 
 
-def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Taken]:
+def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[OrderListResult]:
     """Read the order lists again that were taken after the back-up was made.
 
     Raises:

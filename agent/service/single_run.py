@@ -1,6 +1,6 @@
 """Take what lies in the sources now, and end.
 
-In:  the sources. Out: an `Outcome`, and files with fates. Next: a person or a script that called.
+In:  the sources. Out: a `RunOutcome`, and files with fates.
 The same listing, the same quiet time and the same pipeline as the daemon's; only nobody listens,
 and nobody stays.
 """
@@ -51,7 +51,7 @@ FILES = 32
 
 
 @dataclass(slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     Args:
@@ -77,7 +77,7 @@ def run_once(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     now: Callable[[], datetime] = clock,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> RunOutcome:
     """List every source, wait for its files to be at rest, and work until nothing is queued.
 
     Args:
@@ -123,9 +123,9 @@ class _Run:
         self._began_s = time.monotonic()
         self._stalled_at_s: float | None = None
         self._done = self._total = 0
-        self._outcome = Outcome()
+        self._outcome = RunOutcome()
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         listed = take_lists(self._settings, self._store, at=self._now(), rest_s=0.0)
         self._outcome.problems += [f"order list {said}" for said in listed]
         self._check_instrument()
@@ -216,7 +216,7 @@ class _Run:
         self._done += 1
         self._on_progress(self._done, max(self._total, self._done))
 
-    def _ended(self, watches: Sequence[SourceWatcher]) -> Outcome:
+    def _ended(self, watches: Sequence[SourceWatcher]) -> RunOutcome:
         outcome = self._outcome
         for watched in watches:
             state = watched.state

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agent.orders.assessed import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.orders.examination import Position
     from agent.orders.statement_files import Signer
     from agent.settings import Settings
@@ -51,7 +51,7 @@ LOOKED_AT_AGAIN = timedelta(minutes=1)
 """So often the certificate is opened where nothing is to be signed."""
 
 
-def make_lab(settings: Settings, store: Store, *, now: datetime) -> Lab:
+def make_lab(settings: Settings, store: Store, *, now: datetime) -> OrderPolicy:
     """Read what the lab has laid down for its orders. Raises `BadSpecification`."""
     taxonomy = taxonomy_in_force(settings, store)
     return lab_of(settings, store, taxonomy, now=now, held=holds_of(settings, store))
@@ -188,9 +188,9 @@ class StatementKeeper:
 
     def _freeze(self, most: int | None) -> list[str]:
         now = self._now()
-        lab: list[Lab] = []
+        lab: list[OrderPolicy] = []
 
-        def get_lab() -> Lab:
+        def get_lab() -> OrderPolicy:
             if not lab:
                 lab.append(make_lab(self._settings, self._store, now=now))
             return lab[0]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from agent.settings import Web
+    from agent.settings import WebSection
 
 WAITING = 128
 """Connections that the system holds until they are let in."""
@@ -43,7 +43,7 @@ class Pages(threading.Thread):
     def __init__(
         self,
         app: Any,
-        web: Web,
+        web: WebSection,
         *,
         listener: socket.socket | None = None,
         on_beat: Callable[[], Awaitable[None]] | None = None,
@@ -91,7 +91,7 @@ class Pages(threading.Thread):
         self._server.should_exit = True
 
 
-def refuse_bad_certificate(web: Web) -> None:
+def refuse_bad_certificate(web: WebSection) -> None:
     """Refuse a certificate or key that would let no browser in.
 
     Raises:
@@ -110,14 +110,14 @@ def refuse_bad_certificate(web: Web) -> None:
         ) from error
 
 
-def url_of(web: Web, listener: socket.socket) -> str:
+def url_of(web: WebSection, listener: socket.socket) -> str:
     """Return the address under which a browser finds a listening socket."""
     number = listener.getsockname()[1]
     shown = f"[{web.host}]" if ":" in web.host else web.host
     return f"{'https' if web.certificate else 'http'}://{shown}:{number}"
 
 
-def listen(web: Web) -> socket.socket:
+def listen(web: WebSection) -> socket.socket:
     """Open the socket that the page listens at.
 
     Raises:

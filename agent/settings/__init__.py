@@ -9,7 +9,7 @@ from __future__ import annotations
 from agent.settings.loading import FILE_NAME, find_file, platform_folder, read
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.section import WEEKDAYS
-from agent.settings.sections import Statements, Web
+from agent.settings.sections import StatementsSection, WebSection
 from agent.settings.sources import PROCESS_COLUMNS, Objective, Source, objective_key
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "Objective",
     "Settings",
     "Source",
-    "Statements",
-    "Web",
+    "StatementsSection",
+    "WebSection",
     "find_file",
     "objective_key",
     "platform_folder",

@@ -17,25 +17,25 @@ from pydantic_settings import (
 
 from agent.settings.sections import (
     ArchiveSection,
-    Backup,
-    Imaging,
-    Log,
+    BackupSection,
+    ImagingSection,
+    LogSection,
     ModelSection,
-    Msa,
-    Night,
-    Notify,
-    Orders,
+    MsaSection,
+    NightSection,
+    NotifySection,
+    OrdersSection,
     ReportSection,
-    Retention,
-    Retrain,
-    Service,
-    Site,
-    Statements,
+    RetentionSection,
+    RetrainSection,
+    ServiceSection,
+    SiteSection,
+    StatementsSection,
     StoreSection,
     StrangenessSection,
     TrailSection,
-    Triage,
-    Web,
+    TriageSection,
+    WebSection,
 )
 from agent.settings.sources import Source, require_unique_names
 
@@ -49,27 +49,27 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    site: Site = Site()
+    site: SiteSection = SiteSection()
     store: StoreSection = StoreSection()
     sources: Annotated[tuple[Source, ...], AfterValidator(require_unique_names)] = ()
-    imaging: Imaging = Imaging()
+    imaging: ImagingSection = ImagingSection()
     model: ModelSection = ModelSection()
     strangeness: StrangenessSection = StrangenessSection()
-    triage: Triage = Triage()
-    night: Night = Night()
+    triage: TriageSection = TriageSection()
+    night: NightSection = NightSection()
     report: ReportSection = ReportSection()
-    web: Web = Web()
+    web: WebSection = WebSection()
     archive: ArchiveSection = ArchiveSection()
-    retention: Retention = Retention()
-    retrain: Retrain = Retrain()
-    notify: Notify = Notify()
-    log: Log = Log()
-    orders: Orders = Orders()
-    backup: Backup = Backup()
+    retention: RetentionSection = RetentionSection()
+    retrain: RetrainSection = RetrainSection()
+    notify: NotifySection = NotifySection()
+    log: LogSection = LogSection()
+    orders: OrdersSection = OrdersSection()
+    backup: BackupSection = BackupSection()
     trail: TrailSection = TrailSection()
-    service: Service = Service()
-    msa: Msa = Msa()
-    statements: Statements = Statements()
+    service: ServiceSection = ServiceSection()
+    msa: MsaSection = MsaSection()
+    statements: StatementsSection = StatementsSection()
     _file: Path | None = PrivateAttr(None)
 
     @property

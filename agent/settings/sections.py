@@ -29,7 +29,7 @@ def _zone(name: str) -> str:
     return name
 
 
-class Site(Section):
+class SiteSection(Section):
     """[site]."""
 
     name: str = Field("Plant 1", description="Name of the site, on every page.")
@@ -55,7 +55,7 @@ class StoreSection(Section):
     )
 
 
-class Imaging(Section):
+class ImagingSection(Section):
     """[imaging]."""
 
     max_megapixels: float = Field(
@@ -101,7 +101,7 @@ class StrangenessSection(Section):
     )
 
 
-class Triage(Section):
+class TriageSection(Section):
     """[triage]."""
 
     min_probability: float = Field(
@@ -142,7 +142,7 @@ def _free_day(value: str) -> str:
         raise ValueError(f'{value!r} is no weekday such as "sunday", nor a date') from None
 
 
-class Night(Section):
+class NightSection(Section):
     """[night]."""
 
     at: Annotated[time, BeforeValidator(_local_time)] = Field(
@@ -162,7 +162,7 @@ class ReportSection(Section):
     )
 
 
-class Web(Section):
+class WebSection(Section):
     """[web]."""
 
     host: str = Field(
@@ -206,7 +206,7 @@ class ArchiveSection(Section):
     )
 
 
-class Retention(Section):
+class RetentionSection(Section):
     """[retention]: after how many days `agent prune` may delete; 0 is never."""
 
     crops_days: int = Field(
@@ -226,7 +226,7 @@ def _weekly(value: str) -> str:
     return said
 
 
-class Retrain(Section):
+class RetrainSection(Section):
     """[retrain]: when a candidate is taught; only a person puts one to work."""
 
     schedule: Annotated[str, AfterValidator(_weekly)] = Field(
@@ -271,7 +271,7 @@ class Retrain(Section):
     )
 
 
-class Notify(Section):
+class NotifySection(Section):
     """[notify]: needs the `notify` extra."""
 
     urls: tuple[str, ...] = Field((), description="Apprise addresses; empty: nobody is told.")
@@ -281,13 +281,13 @@ class Notify(Section):
     )
 
 
-class Log(Section):
+class LogSection(Section):
     """[log]."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
 
 
-class Backup(Section):
+class BackupSection(Section):
     """[backup]: each night one file with database, bundles and settings."""
 
     folder: str = Field(
@@ -319,7 +319,7 @@ class TrailSection(Section):
     )
 
 
-class Service(Section):
+class ServiceSection(Section):
     """[service]."""
 
     cores: int = Field(
@@ -330,7 +330,7 @@ class Service(Section):
 OLD_NAME = "most_false"
 
 
-class Orders(Section):
+class OrdersSection(Section):
     """[orders]."""
 
     specifications: Path = Field(
@@ -392,7 +392,7 @@ class Orders(Section):
         return others
 
 
-class Statements(Section):
+class StatementsSection(Section):
     """[statements]."""
 
     certificate: str = Field(
@@ -403,7 +403,7 @@ class Statements(Section):
     )
 
 
-class Msa(Section):
+class MsaSection(Section):
     """[msa]."""
 
     effectiveness_min: float = Field(

@@ -75,7 +75,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
             account, wrong = _checked(desk, door, name, password, browser)
-        except auth.Busy:
+        except auth.PasswordCheckBusy:
             door.tries.give_back(address)
             page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
             return HTMLResponse(page, 503, {"Retry-After": "5"})

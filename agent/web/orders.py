@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.orders.assessed import Assessed, AssessedSpecimen
-    from agent.orders.specimen_facts import Decided, FieldFacts
+    from agent.orders.specimen_facts import FieldDecision, FieldFacts
     from agent.store import FileFate, OrderLine, Unassigned
     from agent.web.context import Desk
 
@@ -295,7 +295,7 @@ def _state(field: FieldFacts) -> str:
     return _("the model's answer")
 
 
-def _of_a_person(decided: Decided) -> str:
+def _of_a_person(decided: FieldDecision) -> str:
     if decided.kind == "strange":
         kind = reports.strange_kind(decided.said)
         return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)

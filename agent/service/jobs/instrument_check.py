@@ -16,7 +16,7 @@ import structlog
 from agent.errors import OutOfResources
 from agent.orders.instrument_checks import (
     CONTROL,
-    Finding,
+    ReferenceCheck,
     check_references,
     crops_at_this_desk,
     failure_of,
@@ -44,7 +44,7 @@ AT_LATEST_S = 3600.0  # however much there is to do
 
 def check_instrument(
     settings: Settings, store: Store, classifier: Classifier | None, *, by: str, at: datetime
-) -> list[Finding]:
+) -> list[ReferenceCheck]:
     """Check now; the record is kept."""
     return check_references(
         store,

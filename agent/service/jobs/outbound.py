@@ -20,7 +20,7 @@ from agent.notify import tell
 from agent.orders import outbox
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders
-from agent.orders.open_items import Beside
+from agent.orders.open_items import OpenItems
 from agent.service.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
 
@@ -52,7 +52,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
         A sentence where something cannot be written, else "".
     """
     lab = make_lab(settings, store, now=now)
-    site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
+    site = outbox.OutboxFormat(settings.site.name, settings.orders.outbox_formats)
     position = find_position(settings, store)
     issuer = make_issuer(settings)
     away = _settle(settings, store, now=now) if settings.orders.outbox else ""
@@ -61,7 +61,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
             store, lab, site, now=now, position=position, issuer=issuer
         )
     else:
-        due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
+        due, position = list_due(store, lab, OpenItems.of(store), position=position, now=now)
         freeze_orders(store, lab, issuer, due, now=now)
     _keep_position(settings.store.folder / OUTBOX_MEMO, position)
     if away or not settings.orders.outbox:

@@ -64,7 +64,7 @@ class Verifier(threading.Thread):
         """Read one part; a loss is said until a whole round does not find it any more."""
         ends_s = time.monotonic() + slice_s
         try:
-            said = _Said.of(self._store.last_job(JOB))
+            said = _Round.of(self._store.last_job(JOB))
             job = self._store.begin_job(JOB, at=self._now())
             after, found = maintenance.verify_some(
                 self._store,
@@ -86,18 +86,18 @@ class Verifier(threading.Thread):
 
     def _say_again(self) -> None:
         try:
-            self._say(_Said.of(self._store.last_job(JOB)))
+            self._say(_Round.of(self._store.last_job(JOB)))
         except (StoreFault, BadStore):
             return
 
-    def _say(self, said: _Said) -> None:
+    def _say(self, said: _Round) -> None:
         more = len(said.all) - 1
         and_more = f" (and {more} more; agent verify names them all)" if more > 0 else ""
         self._problems.say("archive", f"archive: {said.all[0]}{and_more}" if said.all else "")
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Round:
     """How far a round has come, what it found, and what the whole round before found."""
 
     after: int = 0
@@ -105,13 +105,13 @@ class _Said:
     before: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> _Said:
+    def of(cls, facts: dict[str, Any]) -> _Round:
         return cls(facts.get("after", 0), facts.get("found", []), facts.get("before", []))
 
     @property
     def all(self) -> list[str]:
         return list(dict.fromkeys([*self.found, *self.before]))
 
-    def and_then(self, after: int, found: list[str]) -> _Said:
+    def and_then(self, after: int, found: list[str]) -> _Round:
         now = [*self.found, *found][:MOST]
-        return _Said(after, now, self.before) if after else _Said(0, [], now)
+        return _Round(after, now, self.before) if after else _Round(0, [], now)
