@@ -47,7 +47,9 @@ class Anchor:
     """Where the audit log ended.
 
     Args:
-        number: Of the newest act. count: how many acts there were. sha256: of the newest act.
+        number: Of the newest act.
+        count: How many acts there were.
+        sha256: Of the newest act.
         at: When that was written down, aware UTC.
         actor, act, subject: Of the newest act, "" where they were not kept.
         place: Where it was found, such as a file's name.

@@ -344,7 +344,9 @@ class Pruning:
     """What may be deleted.
 
     Args:
-        kind: "crops" or "originals". ids: of the micrographs. files: what would go.
+        kind: "crops" or "originals".
+        ids: Of the micrographs.
+        files: What would go.
         size_bytes: How much that is.
         kept: Reason → how many that are old enough stay for it.
     """

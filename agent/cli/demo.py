@@ -194,7 +194,7 @@ def _nights_before(places: DemoFolders) -> int:
 
 
 class _Microscope(threading.Thread):
-    """The pretend microscope at work, while the agent watches."""
+    """The simulated microscope, which exports while the agent watches."""
 
     def __init__(
         self,

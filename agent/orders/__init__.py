@@ -1,7 +1,7 @@
-"""Gather fields into specimens and orders, and say whether they keep what is demanded.
+"""Judge specimens and orders against their specifications.
 
-`limit`, `specification`, `facts`, `rules` and `conformity` decide and are pure; `assessment`
-fetches what they decide on and says it as JSON.
+`limit`, `specification`, `specimen_facts`, `judgement_rules` and `conformity` are pure;
+`assessment` loads the rows that they judge.
 """
 
 from __future__ import annotations

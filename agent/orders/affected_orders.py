@@ -22,7 +22,8 @@ class Affected:
     """Orders with results that a failure holds.
 
     Args:
-        failure: The failure. orders: their numbers.
+        failure: The failure.
+        orders: Their numbers.
     """
 
     failure: Failure
@@ -89,17 +90,17 @@ def release(
     reason: str,
     at: datetime,
 ) -> list[str]:
-    """Let held results of a source count again; a lead's act.
+    """Release held results of a source, so that they count again; a lead's act.
 
     Args:
         store: Open.
         affected: What is held now.
-        source: Of which results.
+        source: Name of the source.
         start: Results from this time on are released, aware UTC.
         end: Up to this time.
         by: The lead.
-        reason: Why they are sound all the same.
-        at: Now.
+        reason: Why the results are sound.
+        at: Now, aware UTC.
 
     Returns:
         Numbers of the orders with such results.

@@ -1,4 +1,4 @@
-"""Name orders whose numbers differ only in hyphens, slashes or dots: they may be one by a slip."""
+"""Find orders whose numbers differ only in hyphens, slashes or dots: one of them may be a slip."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[
 def describe_specimens(
     listed: Iterable[str], named: Iterable[str], *, exact: bool
 ) -> Iterator[str]:
-    """Yield which specimens an order list spells otherwise than the files.
+    """Yield which specimens an order list spells differently from the files.
 
     Args:
         listed: Specimens of the order list.
         named: Specimens of the files.
-        exact: The lab takes every spelling for a specimen of its own.
+        exact: Whether the lab counts every spelling as a separate specimen.
     """
     there = sorted(named)
     for one in listed:

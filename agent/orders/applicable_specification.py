@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AppliedSpecification:
-    """What an order is judged by.
+    """Specification and time by which an order is judged.
 
     Attributes:
         choice: The specification, or why there is none.
@@ -106,7 +106,7 @@ def choice_of(
 
 
 def describe_late_change(view: OrderView, lab: OrderPolicy, applied: AppliedSpecification) -> str:
-    """Return that a list which came late changes what is demanded, "" if not."""
+    """Return that a list which was imported late changes what is demanded, "" if not."""
     first = applied.choice.specification
     if first is None or not _late(view):
         return ""
@@ -125,7 +125,7 @@ def describe_late_change(view: OrderView, lab: OrderPolicy, applied: AppliedSpec
 def describe_version(
     view: OrderView, lab: OrderPolicy, applied: AppliedSpecification, versions: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield which version applies, where another one is in force now or a lead reopened it."""
+    """Yield which version applies, where another one is valid now or a lead reopened the order."""
     wanted, reopened = applied.choice.specification, applied.reopened
     if wanted is None:
         return
@@ -152,7 +152,7 @@ def apply_taxonomy(lab: OrderPolicy, applied: AppliedSpecification) -> OrderTaxo
 def describe_applied_taxonomy(
     view: OrderView, lab: OrderPolicy, applied: AppliedSpecification, own: OrderTaxonomy
 ) -> Iterator[str]:
-    """Yield which sizes apply, where others are in force now or a lead reopened the order."""
+    """Yield which sizes apply, where others are valid now or a lead reopened the order."""
     wanted = applied.choice.specification
     if wanted is None:
         return

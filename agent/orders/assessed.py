@@ -33,20 +33,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OrderPolicy:
-    """What a lab has laid down, beside the rows.
+    """What a lab demands of its orders, apart from their rows.
 
     Args:
-        specifications: What is demanded. taxonomy: what a micrograph can be.
+        specifications: What is demanded.
+        taxonomy: What a micrograph can be.
         sources: Source → what its paths say, to know the order of a file not yet read.
-        allowances: What the leads have switched on.
-        zone: Time zone of the site. max_false_conform: see `Rules`.
-        held: Says why a field's result is held, "" where it is not.
-        remarks: Says what a statement has to mention of a field.
+        allowances: The leads' permissions.
+        zone: Time zone of the site.
+        max_false_conform: See `Rules`.
+        held: Returns why a field's result is held, "" where it is not.
+        remarks: Returns what a statement has to mention of a field.
         traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
-        is_lead: Says whether somebody may do what only a lead may.
+        is_lead: Returns whether a name is that of a lead.
         second_look: A label at the limit counts only where a second reviewer confirms it.
-        double_reviews: Returns the codes that two people gave to one micrograph.
-        history: The specifications as they were. taxonomies: the taxonomy as it was.
+        double_reviews: Returns the codes that two reviewers gave to one micrograph.
+        history: Earlier specifications.
+        taxonomies: Earlier taxonomies.
     """
 
     specifications: Specifications
@@ -67,17 +70,19 @@ class OrderPolicy:
 
     @property
     def context(self) -> FieldContext:
-        """What is known of a field outside its own row; its place is not."""
+        """Facts of a field outside its own row, except its place."""
         return FieldContext(self.held, self.is_lead, traced=self.traced)
 
 
 @dataclass(frozen=True, slots=True)
 class AssessedSpecimen:
-    """One specimen and what is said of it.
+    """A specimen and its conformity.
 
     Args:
-        view: Its rows. facts: what was decided on. statement: what was decided.
-        notes: What a reader should know besides, such as an earlier preparation's result.
+        view: Its rows.
+        facts: What was judged.
+        statement: Its conformity.
+        notes: Further facts for the reader, such as the result of an earlier preparation.
     """
 
     view: SpecimenView
@@ -88,18 +93,23 @@ class AssessedSpecimen:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """One order and what is said of it.
+    """An order and its conformity.
 
     Args:
-        view: Its rows. statement: of the whole order. material: of the order.
-        specification: What is demanded, or None. version: of it, 0 where it was never seen.
-        specimens: By name. unassigned: fields that name the order and belong to no specimen.
-        lost: Files of it that could not be used. taxonomy: by which it is judged.
+        view: Its rows.
+        statement: Conformity of the whole order.
+        material: Of the order.
+        specification: What is demanded, or None.
+        version: Of the specification, 0 where none is stored.
+        specimens: In the order of their names.
+        unassigned: Fields that name the order and belong to no specimen.
+        lost: Files of the order that could not be used.
+        taxonomy: By which it is judged.
         notes: What leads decided about it, and which version of the specification applies.
         decision_rule: By which rule it is decided, None without a specification.
-        order_doubts: What is open about the order as a whole, besides its specimens.
-        material_doubt: Why its material is not known for sure, "" where it is.
-        needs_lead: Some of the doubts are settled by a lead alone; the others by more images.
+        order_doubts: What is open about the order as a whole, apart from its specimens.
+        material_doubt: Why its material is uncertain, "" where it is not.
+        needs_lead: Only a lead can settle at least one of the doubts.
         lacks_specimens: Specimens that the order names have no image yet.
     """
 
@@ -120,7 +130,11 @@ class Assessed:
     lacks_specimens: bool = False
 
     def rules(self, lab: OrderPolicy) -> Rules:
-        """Return what its specimens are held against. Raises `WrongUse` without a specification."""
+        """Return the rules that its specimens are judged by.
+
+        Raises:
+            WrongUse: No specification applies.
+        """
         if self.specification is None:
             raise WrongUse(f"No specification applies to order {self.view.number}.")
         return build_rules(self.view, self.specification, self.material, self.taxonomy, lab)
@@ -129,7 +143,7 @@ class Assessed:
 def build_rules(
     view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: OrderPolicy
 ) -> Rules:
-    """Build what the specimens of an order are held against."""
+    """Build the rules that the specimens of an order are judged by."""
     return Rules(
         specification=wanted,
         taxonomy=taxonomy,

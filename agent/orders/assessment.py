@@ -1,8 +1,7 @@
-"""Say of an order what the pure rules make of its rows, as `agent order --json` and pages say it.
+"""Assess orders: load their rows, judge every specimen, and gather what is open.
 
-In:  `OrderView`s, the specifications, what the leads allow. Out: an `Assessed` order. Next: the
-command, the page, the API. The same rows give the same answer, whoever asks and however often the
-agent was killed in between: nothing is remembered beside them.
+The same rows give the same answer, however often the agent was killed: nothing is remembered apart
+from them.
 """
 
 from __future__ import annotations
@@ -58,11 +57,11 @@ if TYPE_CHECKING:
 
 
 HEARD_WITHIN = timedelta(days=60)
-"""An order that was first heard of longer ago is in no report; the outbox examines it in turn."""
+"""An order that was first seen longer ago is in no report; the outbox examines it in turn."""
 
 
 def assess_recent(store: Store, lab: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
-    """Say what can be said of every order heard of lately: urgent ones first, then the newest."""
+    """Yield the orders first seen within `HEARD_WITHIN`: urgent ones first, then the newest."""
     lines = [one for one in store.orders.all() if is_recent(one.first_seen_at, now)]
     beside = OpenItems.of(store) if lines else OpenItems()
     for line in lines:
@@ -71,14 +70,14 @@ def assess_recent(store: Store, lab: OrderPolicy, *, now: datetime) -> Iterator[
 
 
 def is_recent(heard_at: datetime | None, now: datetime) -> bool:
-    """Return whether an order was first heard of within `HEARD_WITHIN`."""
+    """Return whether an order was first seen within `HEARD_WITHIN`."""
     return heard_at is None or now - heard_at <= HEARD_WITHIN
 
 
 def assess(
     store: Store, number: str, lab: OrderPolicy, *, beside: OpenItems | None = None
 ) -> Assessed | None:
-    """Say what can be said of one order, or None if nobody has heard of it."""
+    """Return an assessed order, None for an unknown number."""
     view = store.orders.order(number)
     return assess_view(store, view, lab, beside=beside) if view else None
 
@@ -86,7 +85,7 @@ def assess(
 def assess_view(
     store: Store, view: OrderView, lab: OrderPolicy, *, beside: OpenItems | None = None
 ) -> Assessed:
-    """Say what can be said of an order's rows, as they are or as they might be."""
+    """Assess an order's rows, as stored or as they might be."""
     number = view.number
     beside = beside or OpenItems.of(store)
     key = partial(number_key, exact=store.exact_numbers)
@@ -171,9 +170,9 @@ def assess_view(
 def describe_open(
     assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what an undecided order lacks, and apart from it why the model alone proves nothing.
+    """Return what an undecided order lacks, and separately why the model alone proves nothing.
 
-    The second is most often the same for every order, so that a list of orders says it once.
+    The second is most often the same for every order, so a list of orders prints it once.
     """
     rules, key = assessed.rules(lab), partial(number_key, exact=exact_numbers)
     refusals: dict[str, None] = {}
@@ -189,9 +188,9 @@ def describe_open(
 
 
 def material_of(view: OrderView) -> tuple[str, str]:
-    """Say an order's material, and why it is not sure, "" where it is.
+    """Return an order's material, and why it is uncertain, "" where it is not.
 
-    The order list stands above; else all specimens have to say the same.
+    The order list comes first; without one all specimens have to name the same material.
     """
     if view.material:
         return view.material, ""

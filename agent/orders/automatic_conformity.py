@@ -1,7 +1,7 @@
-"""Decide whether the model's answer on a field may prove "conforms" without a person.
+"""Decide whether the model's answer on a field may prove "conforms" without a reviewer.
 
 A permission covers a field where all of this holds: material and bundle are the validated ones, the
-result was made while the permission was in force, the scale is within the validated range, and the
+result was made while the permission was valid, the scale is within the validated range, and the
 upper 95 % bound of a false "conforms" is at most `[orders] max_false_conform`.
 """
 

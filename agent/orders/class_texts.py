@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassTexts:
-    """What pages say of classes beyond their names.
+    """Texts of the classes, apart from their names.
 
     Attributes:
         clues: Subtype, and structure code with a size → what in the picture carries it.

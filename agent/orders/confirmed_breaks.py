@@ -1,4 +1,4 @@
-"""What reviewers confirmed to break a specification."""
+"""Fields that break a specification by a reviewer's label."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def describe_breaks(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
-    """Say which fields a person confirmed to break what is demanded."""
+    """Yield which fields break the specification by a reviewer's label."""
     wanted = rules.specification
     for one in counted:
         if not one.decided or one.decided.kind != "code" or one.awaits or one.other_taxonomy:
@@ -53,7 +53,7 @@ def describe_breaks(
 
 
 def _is_measured(field: FieldFacts, decided: FieldDecision, rules: Rules) -> bool:
-    """Say whether a person's size stands: a scale without doubt, and the criterion demanded."""
+    """Return whether a reviewer's size counts: its scale is certain, its criterion as demanded."""
     if list(describe_acquisition(field, rules)) or field.held or field.other_taxonomy:
         return False
     wrong = {"max": ("mean", "unrecorded"), "mean": ("max",)}[rules.specification.criterion]

@@ -1,8 +1,7 @@
-"""Say whether specimens keep what is demanded of them: pure, and never "conforms" by accident.
+"""Judge whether specimens and orders conform: pure, and never "conforms" by accident.
 
-In:  what is known of a specimen's fields, the specification, what the lab allows. Out: a
-`Statement`, with everything that is missing. Next: `assessment`, which fetches and writes.
-`conforms` needs a proof of every part; `does_not_conform` needs a person; all else is `undecided`.
+`conforms` needs a proof of every part; `does_not_conform` needs a reviewer; all else is
+`undecided`, with everything that is missing.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ AREA_ROUNDING = 1e-9
 
 
 def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
-    """Say whether one specimen keeps its specification."""
+    """Judge one specimen against its specification."""
     if fault := rules.fault:
         return Statement(Conformity.UNDECIDED, (fault,))
     counted = list_counted(facts)
@@ -86,7 +85,7 @@ def list_counted(facts: SpecimenFacts) -> list[FieldFacts]:
 
 
 def has_question(facts: SpecimenFacts, rules: Rules) -> bool:
-    """Return whether what is there of a specimen needs a reviewer or a lead before it conforms.
+    """Return whether the fields of a specimen need a reviewer or a lead before it conforms.
 
     Missing images are no such question, nor are answers that rest on the model alone.
     """
@@ -102,7 +101,7 @@ def has_question(facts: SpecimenFacts, rules: Rules) -> bool:
 
 
 def lacks_images(facts: SpecimenFacts, rules: Rules) -> bool:
-    """Return whether fields, area or a result that is still to come are missing."""
+    """Return whether fields, area or a pending result are missing."""
     wanted = rules.specification
     places = distinct_places(list_counted(facts), facts.same_places)
     area = sum_area_mm2(places, facts.same_places)
@@ -129,7 +128,7 @@ def _is_unusable(field: FieldFacts) -> bool:
 def _describe_missing(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], wanted: Specification
 ) -> Iterator[str]:
-    """Say what has not come: distinct places, and the area that they show together."""
+    """Yield what is missing: distinct places, and the area that they show together."""
     places = distinct_places(counted, facts.same_places)
     if len(places) < wanted.fields:
         yield _("{n} of {of} fields").format(n=len(places), of=wanted.fields)
@@ -156,12 +155,12 @@ def _describe_missing(
 
 
 def still_to_be_read(n: int) -> str:
-    """Say that files have come and have no result yet."""
+    """Return that n files have no result yet."""
     return ngettext("{n} file still to be read", "{n} files still to be read", n).format(n=n)
 
 
 def _held(counted: Sequence[FieldFacts]) -> Iterator[str]:
-    """Say once why results are held: most often it is the same for every field."""
+    """Yield each reason to hold results once, with its fields: most often it is the same for all."""
     for why in dict.fromkeys(one.held for one in counted if one.held):
         names = ", ".join(one.called for one in counted if one.held == why)
         yield f"{names}: {why}"
@@ -186,7 +185,7 @@ def _describe_unusable(facts: SpecimenFacts, there: Collection[str]) -> Iterator
 def _describe_replaced(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
-    """A field that could break the limit leaves the count by a lead's word alone."""
+    """Yield fields that could break the limit and left the count by a lead's decision alone."""
     here = {one.id for one in counted}
     for one in (*facts.earlier, *facts.fields):
         if one.id in here:
@@ -197,7 +196,7 @@ def _describe_replaced(
 
 
 def _describe_model_refusals(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
-    """What rests on the model alone needs a lead's permission, with the record behind it."""
+    """Yield why fields that rest on the model alone lack a lead's permission."""
     alone = [one for one in counted if one.decided is None]
     refusals = [(one.called, refuse_field(one, rules)) for one in alone]
     for why, n in Counter(why for _name, why in refusals if why).items():
@@ -224,12 +223,12 @@ def _drop_repeats(sentences: Sequence[str]) -> tuple[str, ...]:
 def order(
     statements: Mapping[str, Statement], required: Sequence[str], count: int | None
 ) -> Statement:
-    """Say whether an order keeps its specification: every required specimen has to.
+    """Judge an order: it conforms if every required specimen does.
 
     Args:
-        statements: Specimen → what is said of it.
+        statements: Specimen → its statement.
         required: Specimens the order names.
-        count: How many it demands, None where it does not say.
+        count: How many it demands, None where it does not specify.
     """
     lacking = [
         _("specimen {name}: nothing has come").format(name=name)

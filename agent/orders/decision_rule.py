@@ -1,4 +1,4 @@
-"""Name the rule by which an order is decided, and how often it could say "conforms" falsely."""
+"""Describe the rule by which an order is decided, and how often it could conform falsely."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def build_decision_rule(
     rules: Rules,
     double_reviews: Iterable[tuple[str, str]],
 ) -> DecisionRule:
-    """Build the rule for an order as it stands.
+    """Build the rule for an order with its current fields.
 
     A double review counts as a fault where one code keeps the limit and the other does not. The
     bound of one field is raised to that of all reviewed fields; each specimen with fields that rest
@@ -97,8 +97,9 @@ def build_decision_rule(
 
     Args:
         specimens: Of the order.
-        rules: What they are held against.
-        double_reviews: The codes that two people gave to one micrograph without seeing the other's.
+        rules: That they are judged by.
+        double_reviews: The codes that two reviewers gave to one micrograph, each unseen by the
+            other.
     """
     counted = [field for one in specimens for field in one.fields if not field.superseded]
     reviewed = [field for field in counted if field.decided and field.decided.kind == "code"]
@@ -163,7 +164,7 @@ def recommend_second_look(
     """Return the limits at which double reviews show that one reviewer is not enough.
 
     Args:
-        double_reviews: The codes that two people gave to one micrograph.
+        double_reviews: The codes that two reviewers gave to one micrograph.
         limits: Limit → whether a code keeps it.
         most: The largest upper bound of the share of faults that is allowed.
     """
@@ -212,7 +213,7 @@ def _model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
 
 
 def iter_double_reviews(store: Store) -> Iterator[tuple[str, str]]:
-    """Yield the codes that two people gave to one micrograph, each without the other's.
+    """Yield the codes that two reviewers gave to one micrograph, each unseen by the other.
 
     From double reviews, and from closed round robins: there the first two raters of an image.
     """

@@ -1,8 +1,8 @@
 """Choose the orders that are examined for a new statement, so that none is forgotten.
 
-Between rounds the orders that an act, a new result or a new file touched are examined at once. In a
-round recent orders are examined too, and the rest comes in turn, `SWEPT_PER_ROUND` a round: nothing
-depends on the touched ones being complete. With n old orders each is examined at the latest after
+Between rounds the orders that an act, a new result or a new file touched are examined at once. A
+round also examines recent orders, and `SWEPT_PER_ROUND` of the others in turn: nothing depends on
+the touched ones being complete. With n old orders each is examined at the latest after
 ceil(n / 200) + 1 rounds. An act of `EVERY_ORDER` names no order and may change any: all are
 examined.
 """
@@ -123,7 +123,7 @@ def list_due(
 
     Args:
         store: Open.
-        lab: What is laid down.
+        lab: The policy of the lab.
         beside: Files that wait or are lost; the orders that their paths name are due.
         position: Where the last round ended, None: every order is due.
         now: Aware UTC.

@@ -36,15 +36,15 @@ MM2_PER_UM2 = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class FieldContext:
-    """What is known of a field outside its own row.
+    """Facts of a field outside its own row.
 
     Attributes:
         held: Returns why the result of a micrograph is held, "" where it is not.
         is_lead: Returns whether a name is that of a lead.
         traced: Returns the stage-micrometer measurement that proves its scale, or None.
-        places: What is known of the places of the order's micrographs.
+        places: Places of the order's micrographs.
         own: Public ids of all fields of its specimen.
-        taxonomy: By which its order is judged, None where that is not asked.
+        taxonomy: By which its order is judged, None where that does not matter.
     """
 
     held: Callable[[MicrographView], str] = field(default=lambda _view: "")
@@ -128,7 +128,7 @@ def _answer(label: LabelView) -> str:
 
 
 def _other_taxonomy(view: MicrographView, own: OrderTaxonomy | None) -> str:
-    """Return why what holds was not said in the taxonomy of the order, "" where it was."""
+    """Return why the valid code is of another taxonomy than the order's, "" where it is not."""
     if own is None:
         return ""
     label = view.label

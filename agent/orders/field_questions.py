@@ -1,4 +1,4 @@
-"""What keeps one field from proving that its specimen conforms."""
+"""Questions that keep one field from proving that its specimen conforms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TWO = 2
 
 
 def describe_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
-    """Say what keeps one field from proving anything."""
+    """Yield what keeps one field from proving anything."""
     yield from describe_elsewhere(field)
     yield from describe_acquisition(field, rules)
     if field.other_taxonomy:
@@ -61,7 +61,7 @@ def describe_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
 
 
 def _describe_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
-    """Yield what the labels of a field leave open, although the one that holds keeps the limit."""
+    """Yield what the labels of a field leave open, although the valid one keeps the limit."""
     if why := find_contradiction(field, rules):
         yield _("{field} {why}: a lead or two other reviewers decide").format(
             field=field.called, why=why
@@ -166,7 +166,7 @@ def _describe_answer(field: FieldFacts, rules: Rules) -> Iterator[str]:
 
 
 def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
-    """By the criterion max: the share of the field on the wrong side of the limit."""
+    """Yield, for the criterion max, that too much of the field is beyond the limit."""
     wanted = rules.specification
     if wanted.criterion != "max" or wanted.area_threshold is None or not wanted.bound:
         return
@@ -190,7 +190,7 @@ def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
 
 
 def _coarse_share(field: FieldFacts, rules: Rules) -> float | None:
-    """Share of a field coarser than the limit, or for "or coarser" as coarse as that or more."""
+    """Return the share of a field coarser than the limit; for "or coarser", as coarse or more."""
     shares, found = field.coarser_share, rules.parsed(field.code) if field.code else None
     bound = rules.bound_in(found[0]) if found else None
     if not shares or bound is None:

@@ -1,8 +1,9 @@
-"""Freeze a statement of each order whose conformity, or what it rests on, is another one.
+"""Freeze a new statement of each order whose conformity, or the basis of it, has changed.
 
-An order is stated when it is first known, at each change of its conformity and, once it conformed
-or did not, at each change of what the statement holds. What a state rests on is compared by a hash
-without times, so that examining an order again, also after a kill, freezes nothing twice.
+The first statement is frozen when an order is first seen, later ones at each change of its
+conformity and, once it conformed or did not, at each change of what the statement holds. The basis
+is compared by a hash without times, so that examining an order again, also after a kill, freezes
+nothing twice.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def freeze_orders(
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
-        issuer: Who states.
+        lab: The policy of the lab.
+        issuer: The site and software that issue it.
         numbers: Of the orders to examine.
         now: Aware UTC.
 
@@ -68,7 +69,9 @@ class Freezer:
     """Freezes statements.
 
     Args:
-        store: Open. lab: what is laid down for orders. issuer: who states.
+        store: Open.
+        lab: The policy of the lab.
+        issuer: The site and software that issue them.
         beside: Files that wait or are lost.
     """
 

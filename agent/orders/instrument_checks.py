@@ -1,9 +1,7 @@
-"""Check the instrument before its numbers are believed: reference images and control specimens.
+"""Check the instrument with reference images and control specimens.
 
-In:  shipped and lab reference images, micrographs of control orders. Out: records, and charts.
-Next: `instrument_holds`, which holds the results that no good check proves.
-The first check of a bundle keeps its answers; every later one has to give them again, on this PC,
-with this driver and version: so it is the installation check as well.
+The first check of a bundle stores its answers; every later one has to repeat them, on this PC, with
+this driver and version: so it checks the installation as well.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 CONTROL, REFERENCE = "control", "reference"
 SHIPPED = "reference"
 LAB_FOLDER = "reference"
-"""Folder below the data folder into which a lab lays reference images of its own."""
+"""Folder below the data folder with reference images of the lab."""
 SCALE_TOLERANCE = 0.02
 PROBABILITY_TOLERANCE = 0.05
 P_TOLERANCE = 0.1
@@ -49,11 +47,11 @@ PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Suspicion(StrEnum):
-    """What a failed check puts in doubt; part of a control record, as `doubts`.
+    """Part of the system that a failed check puts in doubt; part of a control record, as `doubts`.
 
     A reference image is a file, so an answer on it that changed is the model's. A wrong scale, and
-    every fault of a control specimen, which is imaged anew, is the instrument's: what a reviewer
-    sees comes from it too.
+    every fault of a control specimen, which is imaged again, is the instrument's: it affects what a
+    reviewer sees as well.
     """
 
     MODEL = "model"
@@ -62,10 +60,12 @@ class Suspicion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReferenceCheck:
-    """One reference image, and what was found.
+    """Result of the check of one reference image.
 
     Args:
-        name: Of the image. sentence: what was found. is_good: it is as it was.
+        name: Of the image.
+        sentence: The result in words.
+        is_good: The answer is the stored one.
         doubts: What is in doubt where it is not.
     """
 
@@ -90,24 +90,24 @@ def check_references(
     by: str,
     at: datetime,
 ) -> list[ReferenceCheck]:
-    """Read, crop and judge every reference image, hold the answers against the stored ones.
+    """Read, crop and judge every reference image, and compare the answers with the stored ones.
 
     Args:
-        store: Where answers and records are kept.
+        store: Where answers and records are stored.
         folder: The data folder; its `reference/` holds the lab's own images.
         crops: Reads and crops one file.
-        classifier: The bundle at work, or None.
+        classifier: The bundle in use, or None.
         software: Version of the program.
         where: Name of the PC.
         sources: Names of the sources that this PC reads; a failed check holds their results.
-        by: Who asked.
-        at: Now.
+        by: Who started the check.
+        at: Now, aware UTC.
 
     Returns:
-        A finding per image; a record of kind "control" is kept either way.
+        A result per image; a record of kind "control" is stored either way.
 
     Raises:
-        OutOfResources: An image cannot be read for want of files or memory; nothing is kept.
+        OutOfResources: An image cannot be read for want of files or memory; nothing is stored.
     """
     subject = classifier.name if classifier else ""
     stored = store.records.latest(REFERENCE, subject)
@@ -216,7 +216,7 @@ def _against_before(said: Mapping[str, Any], before: Mapping[str, Any] | None) -
 
 
 def failure_of(found: Sequence[ReferenceCheck]) -> str:
-    """Say in one sentence what failed, "" where nothing did."""
+    """Return what failed in one sentence, "" where nothing did."""
     bad = [one for one in found if not one.is_good]
     return f"reference image {bad[0].name}: {bad[0].sentence}" if bad else ""
 
@@ -225,7 +225,7 @@ def failure_of(found: Sequence[ReferenceCheck]) -> str:
 
 
 def measured(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[str, float]:
-    """Measure what tells a changed lamp or a lost focus on the same specimen.
+    """Measure brightness and focus, which change with the lamp and the stage.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
@@ -248,10 +248,14 @@ class ControlPoint:
     """One micrograph of a control specimen.
 
     Args:
-        id: Public id. source: of which microscope. at: when it was taken in, aware UTC.
+        id: Public id.
+        source: Of which microscope.
+        at: When it was discovered, aware UTC.
         number: As in `MicrographView`: an order that no clock can change.
-        code: The model's. p_value: of its strangeness. brightness, focus: see `measured`.
-        faults: What is not as it was, () where all is.
+        code: The model's.
+        p_value: Of its out-of-distribution score.
+        brightness, focus: See `measured`.
+        faults: Differences from the first ones, () where there are none.
     """
 
     id: str
@@ -266,10 +270,10 @@ class ControlPoint:
 
 
 def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
-    """Return source → its control specimen's micrographs, as they came, held against the first.
+    """Return source → its control specimen's micrographs, compared with the first ones.
 
-    The code has to be the one a person gave the specimen, else the first one seen; brightness and
-    focus have to stay near the median of the first three.
+    The code has to be the one a reviewer gave the specimen, or the first one without a reviewer's;
+    brightness and focus have to stay near the median of the first three.
     """
     views = sorted(
         (
@@ -343,7 +347,7 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
 
 
 def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo) -> list[Record]:
-    """Say the checks that speak of a result: those of its day, and the last one before it."""
+    """Return the checks that concern a result: those of its day, and the last one before it."""
     mine = checks_of(checks, view.source)
     before = [record for record in mine if record.at <= view.done_at][-1:]
     day = view.done_at.astimezone(zone).date()

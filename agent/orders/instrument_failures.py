@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check: of a PC with reference images, or a control specimen's micrograph.
+    """Result of one check: of a PC with reference images, or of a control specimen's micrograph.
 
     Args:
-        at: When, aware UTC. passed: it is as it was. doubts: what is in doubt where it is not.
+        at: When, aware UTC.
+        passed: It is as it was.
+        doubts: What is in doubt where it is not.
         fault: What a control specimen's fault is, "" for a check with reference images.
     """
 
@@ -37,11 +39,13 @@ class Failure:
     """Failed checks with no good one between them, and the time that they leave unproved.
 
     Args:
-        source: Whose results. pc: whose checks, "" for control specimens.
+        source: Name of the source whose results are in doubt.
+        pc: Name of the PC that was checked, "" for control specimens.
         after: Time of the last good check before, None where there was none.
         until: Time of the next good check, None where there is none yet.
         first_at, last_at: Times of the first and the last failed check.
-        doubts: What is in doubt. fault: see `CheckResult`.
+        doubts: What is in doubt.
+        fault: See `CheckResult`.
     """
 
     source: str
@@ -125,8 +129,8 @@ def find_failures(checks: Sequence[CheckResult], source: str, pc: str) -> Iterat
 
     Args:
         checks: Of one PC or of the control specimens, oldest first.
-        source: Whose results they speak of.
-        pc: Whose checks they are, "" for control specimens.
+        source: Name of the source whose results they concern.
+        pc: Name of the PC that was checked, "" for control specimens.
     """
     good: datetime | None = None
     run: list[CheckResult] = []
@@ -149,7 +153,7 @@ def find_failures(checks: Sequence[CheckResult], source: str, pc: str) -> Iterat
 def is_retired(checks: Sequence[Record], failure: Failure, at: datetime) -> bool:
     """Return whether a PC did not read the source at a time, and another one was checked.
 
-    Then its checks hold nothing: it was replaced, or it came later.
+    Its checks then hold nothing: it was replaced, or it was added later.
     """
     if not failure.pc:
         return False

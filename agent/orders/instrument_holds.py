@@ -31,11 +31,14 @@ RELEASE = "hold_release"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A lead's act that lets held results of a source count again.
+    """A lead's act that makes held results of a source count again.
 
     Args:
-        source: Which. start, end: times of the results, inclusive, aware UTC.
-        by: The lead. reason: why. at: when; failures that began later are not released.
+        source: Name of the source.
+        start, end: Times of the results, inclusive, aware UTC.
+        by: The lead.
+        reason: Given by the lead.
+        at: Time of the act; failures that began later are not released.
     """
 
     source: str
@@ -75,7 +78,7 @@ class Holds:
         points: Source → its control specimens' micrographs.
         releases: By leads.
         control: Numbers of the control orders, which are never held.
-        every: A control specimen of the source may be so old; zero: none is asked for.
+        every: Greatest age of a control specimen's micrograph; zero: none is required.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Holds:
         return self._no_specimen(view)
 
     def notes(self, view: MicrographView) -> Iterator[str]:
-        """Yield each release that lets a result count."""
+        """Yield each release that makes a result count."""
         for failure, at in self._holding(view, self._made_at(view)):
             if release := self._release(failure, at):
                 yield release.note

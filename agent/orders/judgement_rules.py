@@ -1,8 +1,7 @@
-"""Say what a specimen is held against, and whether one structure code surely keeps or breaks it.
+"""Rules that a specimen is judged by, and whether one structure code surely keeps or breaks them.
 
-In:  a specification, a taxonomy, what the leads allow. Out: `Rules`. Next: `conformity`.
-"Surely" is the point: a code that is not known, or that stands for two numbers of which one
-breaks the limit, neither keeps nor breaks it.
+"Surely" is the point: a code that is not known, or that stands for two numbers of which one breaks
+the limit, neither keeps nor breaks it.
 """
 
 from __future__ import annotations
@@ -23,17 +22,19 @@ if TYPE_CHECKING:
     from model import Size, Taxonomy
 
 MAX_FALSE_CONFORM = 0.02
-"""Largest upper 95 % bound of a false "conforms" per specimen that lets the model alone say so."""
+"""Largest upper 95 % bound of a false "conforms" per specimen by the model alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Everything a specimen is held against.
+    """Rules that a specimen is judged by.
 
     Args:
-        specification: What is demanded. taxonomy: what a micrograph can be.
-        material: Of the order. expected: subtypes that the order says were made, () for unknown.
-        allowances: What the leads have switched on.
+        specification: What is demanded.
+        taxonomy: What a micrograph can be.
+        material: Of the order.
+        expected: Subtypes that the order says were made, () for unknown.
+        allowances: The leads' permissions.
         max_false_conform: Largest upper 95 % bound of a false "conforms" by the model alone.
         second_look: A label at the limit counts only where a second reviewer confirms it.
     """
@@ -53,7 +54,7 @@ class Rules:
 
     @property
     def fault(self) -> str:
-        """Why the specification cannot be judged in the taxonomy, in one sentence; "" if it can."""
+        """Reason why the taxonomy cannot judge the specification, in one sentence; "" if it can."""
         wanted = self.specification
         fault = fault_of(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
         if fault or self.by_worst:
@@ -105,7 +106,7 @@ class Rules:
         return _(" or ").join(self.specification.subtype)
 
     def parsed(self, code: str) -> tuple[str, Size] | None:
-        """Say a code's subtype and size, or None if the taxonomy does not know it."""
+        """Return a code's subtype and size, or None if the taxonomy does not know it."""
         try:
             subtype, name = self.taxonomy.parse(code)
         except TaxonomyError:
@@ -113,12 +114,12 @@ class Rules:
         return subtype, next(s for s in self.taxonomy.subtype(subtype).sizes if s.name == name)
 
     def is_of(self, code: str) -> bool:
-        """Say whether a code surely has an allowed subtype."""
+        """Return whether a code surely has an allowed subtype."""
         found = self.parsed(code)
         return found is not None and found[0] in self.specification.subtype
 
     def keeps(self, code: str) -> bool:
-        """Say whether a code surely keeps subtype and limit."""
+        """Return whether a code surely keeps subtype and limit."""
         found = self.parsed(code)
         if found is None or found[0] not in self.specification.subtype:
             return False
@@ -126,7 +127,7 @@ class Rules:
         return self.bound is None or (bound is not None and bound.keeps(found[1]))
 
     def breaks(self, code: str) -> bool:
-        """Say whether a code surely breaks subtype or limit."""
+        """Return whether a code surely breaks subtype or limit."""
         found = self.parsed(code)
         if found is None:
             return False
@@ -148,7 +149,7 @@ class Rules:
         )
 
     def unexpected(self, code: str | None) -> str:
-        """Say that a code's subtype is not what was ordered, "" where it is or is not known."""
+        """Return that a code's subtype is not what was ordered, "" where it is or is not known."""
         found = self.parsed(code) if code else None
         wanted = self.expected or self.specification.subtype
         if found is None or found[0] in wanted:

@@ -1,7 +1,7 @@
 """Compare structure codes with a limit such as "7 or finer", by the listed order of sizes.
 
-A limit names a size of the taxonomy, or a number inside one. What is finer is what a subtype lists
-later; digits in a name decide nothing. A size that stands for several numbers ("9-10") keeps a
+A limit names a size of the taxonomy, or a number inside one. A finer size is listed later in its
+subtype; digits in a name decide nothing. A size that stands for several numbers ("9-10") keeps a
 limit only if all of them do: half a size conforms to nothing.
 """
 

@@ -52,10 +52,11 @@ def find_extreme(
 def describe_mean(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
-    """By the rule `mean_of_fields`: the mean over distinct places, least favourable reading.
+    """Yield that the mean of the fields may break the limit, by the rule `mean_of_fields`.
 
-    All places count, also more than the specification asks for. Of several shots of one place the
-    worst one stands for it, so that shots of one fine place cannot dilute a coarse one.
+    The mean is over distinct places, in its least favourable reading. All places count, also more
+    than the specification demands. Of several shots of one place the worst one represents it, so
+    that shots of one fine place cannot dilute a coarse one.
     """
     wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if rules.by_worst or bound is None or not counted:

@@ -1,12 +1,10 @@
-"""Keep the record behind an automatic "conforms": how often the model would have been wrong.
+"""Validate an automatic "conforms": how often the model would have been wrong.
 
-In:  labelled micrographs of one material with what a bundle said of them. Out: a validation record,
-the lead's permission that names it, and the scope a bundle is validated for. Next: `conformity`,
-`triage`. The bound is exact and one-sided. The fields of one specimen are no independent trials, so
-it rests on specimens. Two kinds of specimens must not be called conforming: those that break the
-limit and those of another subtype. How often each will come is not known, so the bound is the
-larger of the two: it holds for any mixture, where a pooled rate would let many easy specimens hide
-few hard ones. With no specimen of either kind there is no bound.
+The bound is exact and one-sided. The fields of one specimen are no independent trials, so it counts
+specimens. Two kinds of specimens must not be called conforming: those that break the limit and
+those of another subtype. How often each will occur is not known, so the bound is the larger of the
+two: it holds for any mixture, where a pooled rate would let many easy specimens hide few hard ones.
+With no specimen of either kind there is no bound.
 """
 
 from __future__ import annotations
@@ -32,18 +30,18 @@ if TYPE_CHECKING:
 
 VALIDATION, AUTOMATIC = "validation", "automatic"
 SCOPE = WAYS
-"""What a validated scope tells apart, beside the material; the subtype is the true one."""
+"""Columns that a validated scope distinguishes, apart from the material; the subtype is the true one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationCase:
-    """One labelled micrograph and what the bundle said of it.
+    """One labelled micrograph and the bundle's answer on it.
 
     Args:
-        specimen: What must be counted once, such as order and specimen; "" where none is named.
-        true: The structure code people gave it.
+        specimen: What is counted once, such as order and specimen; "" where none is named.
+        true: The reviewers' structure code.
         said: Everything the model could not exclude: prediction set and structure code.
-        automatic: The model's answer would have stood without a person.
+        automatic: The model's answer would have counted without a reviewer.
         process_data: Column → value.
         um_per_px: Its scale, µm per pixel, or None.
     """
@@ -60,7 +58,7 @@ def record_of(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, 
     """Count what a lead has to know before the model alone may say "conforms".
 
     Args:
-        cases: Of one material, none of which the bundle learned from.
+        cases: Of one material; none is in the training set of the bundle.
         taxonomy: Of the bundle.
 
     Returns:
@@ -70,7 +68,7 @@ def record_of(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, 
         the subtype, coarse to fine: the scale that was compared), `n` (specimens of which a field
         truly breaks it), `wrong` (of those, with any such field called conforming), `value`,
         `upper95`, and `images` with `n` and `wrong` of those fields; the specimens of other
-        subtypes of which a field was called conforming stand beside them as `other_subtype`.
+        subtypes of which a field was called conforming are given as `other_subtype`.
         `bound95` is the larger `upper95` of the two, `um_per_px` the scales that both kinds of
         specimens cover, µm per pixel; null where one kind is missing. A limit "G" alone is that
         of a specification which demands the subtype and no size.
@@ -95,7 +93,7 @@ def record_of(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, 
 
 
 def limits_of(subtype: Subtype) -> Iterator[Limit]:
-    """Say every limit that a specification can set inside a subtype."""
+    """Yield every limit that a specification can set inside a subtype."""
     for size in subtype.sizes[1:]:
         yield limit_at(subtype, size, Direction.FINER)
     for size in subtype.sizes[:-1]:
@@ -152,7 +150,7 @@ def _common(ranges: Sequence[list[float] | None]) -> list[float] | None:
 
 
 def _share(some: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
-    """Say how many specimens have a case among some, of those that have one at all."""
+    """Return how many specimens have a case in the first list, of those that have one at all."""
     wrong, n = (len({case.specimen for case in cases}) for cases in (some, of))
     return {
         "n": n,
@@ -170,7 +168,7 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 
 def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
-    """Say each way in which the validated micrographs were taken, with its counts."""
+    """Yield each way in which the validated micrographs were taken, with its counts."""
     ways: dict[tuple[str, ...], list[ValidationCase]] = {}
     for case in cases:
         subtype = taxonomy.parse(case.true)[0]
@@ -189,7 +187,7 @@ def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict
 def keep(
     store: Store, material: str, bundle: str, facts: Mapping[str, Any], *, by: str, at: datetime
 ) -> int:
-    """Keep a validation record; its number comes back."""
+    """Store a validation record and return its number."""
     return store.records.add(VALIDATION, material, by=by, at=at, facts={"bundle": bundle, **facts})
 
 
@@ -204,20 +202,20 @@ def switch(
     reason: str,
     at: datetime,
 ) -> Record | None:
-    """Let the model alone say "conforms" for a material, or no longer; a lead's act.
+    """Permit, or no longer permit, the model alone to say "conforms" for a material; a lead's act.
 
     Args:
         store: Open.
-        material: Which.
+        material: Name of the material.
         on: Whether it may, for results made from now on.
-        bundle: The one at work; its newest validation record is the one that is named.
+        bundle: The one in use; its newest validation record is the basis.
         most: Largest bound of a false "conforms" that is allowed.
         by: The lead.
-        reason: Why.
-        at: Now.
+        reason: Given by the lead.
+        at: Now, aware UTC.
 
     Returns:
-        The validation record the permission stands on; None where it is switched off.
+        The validation record that supports the permission; None where it is switched off.
 
     Raises:
         WrongUse: There is no such record, none of its limits reaches the bound, or no reason is
@@ -257,7 +255,9 @@ class LimitState:
     """Whether one limit of a validation record supports automatic conformity.
 
     Args:
-        limit: "G 8 or finer". reaches: it does. sentence: the figures, and what is missing.
+        limit: "G 8 or finer".
+        reaches: Whether it does.
+        sentence: The figures, and what is missing.
     """
 
     limit: str
@@ -359,7 +359,7 @@ def _allowances(
 
 
 def scopes_of(store: Store, bundle: str) -> list[dict[str, Any]]:
-    """Say the ways, each with its material, for which validation records name a bundle."""
+    """Return the ways, each with its material, for which validation records name a bundle."""
     return [
         {"material": record.subject, **way}
         for record in store.records.all(VALIDATION)

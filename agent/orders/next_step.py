@@ -1,4 +1,4 @@
-"""Find what an undecided order needs next, so that it is in somebody's queue."""
+"""Find what an undecided order needs next, so that it is in a queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NextStep(StrEnum):
-    """What an undecided order needs next, most pressing first; stored with the night."""
+    """Next step of an undecided order, most pressing first; stored with the night."""
 
     PROBABLY_OUT = "probably_out"
     HELD = "held"
@@ -25,7 +25,7 @@ class NextStep(StrEnum):
 
     @property
     def words(self) -> str:
-        """As people read it: "probably out of specification"."""
+        """The word on pages: "probably out of specification"."""
         return {
             NextStep.PROBABLY_OUT: _("probably out of specification"),
             NextStep.HELD: _("held"),
@@ -37,8 +37,8 @@ class NextStep(StrEnum):
 def find_next_step(assessed: Assessed, lab: OrderPolicy) -> NextStep | None:
     """Return what an order needs next, None where it is not undecided.
 
-    An order waits for images only where nothing of what is there needs a reviewer or a lead;
-    answers that rest on the model alone are confirmed once all images are there.
+    An order waits for images only where no field needs a reviewer or a lead; answers that rest on
+    the model alone are confirmed once all images are there.
     """
     if assessed.statement.conformity is not Conformity.UNDECIDED:
         return None

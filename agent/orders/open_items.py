@@ -31,10 +31,11 @@ LOST = (State.SET_ASIDE,)
 
 @dataclass(frozen=True, slots=True)
 class OpenItems:
-    """What stands beside the rows of orders; read once where many are assessed.
+    """Files and fields outside the rows of orders; read once where many orders are assessed.
 
     Args:
-        waiting: Files that may still become a field. lost: files that could not be used.
+        waiting: Files that may still become a field.
+        lost: Files that could not be used.
         unassigned: Fields that belong to no specimen.
         named_lost: Order → contents of lost files that a note or a sender named it for.
         alike: Orders whose numbers are alike, see `list_alike`.
@@ -48,7 +49,7 @@ class OpenItems:
 
     @classmethod
     def of(cls, store: Store) -> OpenItems:
-        """Read it."""
+        """Read them from the database."""
         fates = tuple(store.files((*WAITING, *LOST)))
         lost = (one for one in fates if one.state in LOST)
         return cls(
@@ -91,9 +92,9 @@ def iter_lost(
 def is_renamed(
     fate: FileFate, beside: OpenItems, sources: Mapping[str, Provenance], key: Callable[[str], str]
 ) -> bool:
-    """Return whether a file that vanished unread came again under a name for the same specimen.
+    """Return whether a file that vanished unread was found again, named for the same specimen.
 
-    One that a note or a sender names is not: the note may not have come along.
+    One that a note or a sender names is not: the note may not have been moved with it.
     """
     is_named = any(fate.id in contents for contents in beside.named_lost.values())
     if fate.renamed_to is None or is_named:

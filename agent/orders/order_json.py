@@ -1,6 +1,6 @@
-"""Say an assessed order as JSON: `agent order --json`, the API, a statement kept for later.
+"""Convert an assessed order to JSON: `agent order --json`, the API, a frozen statement.
 
-In:  an `Assessed`. Out: one plain document, whose keys DESIGN.md lays down. Next: programs.
+The keys are a contract (DESIGN.md).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def document_of(assessed: Assessed) -> dict[str, Any]:
-    """Say one order."""
+    """Return an assessed order as a JSON document."""
     view, wanted = assessed.view, assessed.specification
     return {
         "order": view.number,
@@ -108,10 +108,10 @@ def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
 
 
 def trace_document_of(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Say a trace: `trace.json`, and `agent trace --json`.
+    """Return a trace as a JSON document: `trace.json`, and `agent trace --json`.
 
     Args:
-        trace: What was gathered.
+        trace: The trace.
         files: Public id → names of the files that hold its pixels.
     """
     return {

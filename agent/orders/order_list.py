@@ -1,8 +1,7 @@
-"""Read what was ordered from a CSV that somebody dropped into a folder.
+"""Read order lists: CSV files dropped into a folder.
 
-In:  a CSV as spreadsheets write it. Out: `Entry`s, and the rows that cannot be used, each with its
-line and the reason. Next: `store.orders`. A broken row is named and left out, nothing is guessed;
-rows of one order that disagree leave the whole order out.
+A broken row is reported with its line and left out, nothing is guessed; rows of one order that
+disagree leave the whole order out.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class OrderList:
 
 
 class _BrokenRowError(Exception):
-    """The message says why."""
+    """A row that cannot be used; the message states why."""
 
 
 def read_list(held: bytes, *, subtypes: Collection[str]) -> OrderList:
@@ -216,11 +215,13 @@ def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class OrderListResult:
-    """What became of one list.
+    """Result of importing one list.
 
     Args:
-        name: Of the file. changed: numbers of orders that are new or changed.
-        broken: Rows left out. refusal: why the whole file was, "" where it was not.
+        name: Of the file.
+        changed: Numbers of orders that are new or changed.
+        broken: Rows left out.
+        refusal: Why the whole file was, "" where it was not.
     """
 
     name: str
@@ -230,7 +231,7 @@ class OrderListResult:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What a person has to mend, one sentence each."""
+        """What the sender has to mend, one sentence each."""
         if self.refusal:
             return (f"{self.name}: {self.refusal}",)
         return tuple(f"{self.name}, line {one.line}: {one.sentence}" for one in self.broken)
@@ -239,7 +240,7 @@ class OrderListResult:
 def take_list(
     store: Store, path: Path, *, subtypes: Collection[str], by: str, at: datetime
 ) -> OrderListResult:
-    """Take one list in and keep the record of it.
+    """Import one list and record it in the audit log.
 
     Raises:
         OSError: It cannot be read now.
@@ -263,10 +264,10 @@ def take_list(
 def take_folder(
     store: Store, folder: Path, *, subtypes: Collection[str], at: datetime, rest_s: float = 2.0
 ) -> list[OrderListResult]:
-    """Take every list that lies in the drop folder and is at rest.
+    """Import every list in the drop folder that has not changed for a while.
 
-    Each is moved to `taken/`, or to `refused/` where any of it could not be used: a person sees
-    there what is to be mended and drops it again.
+    Each is moved to `taken/`, or to `refused/` where any of it could not be used: the operator
+    mends it there and drops it again.
     """
     found = []
     for path in _lists(folder):
@@ -294,7 +295,7 @@ def list_taken_since(folder: Path, since: datetime | None) -> list[Path]:
 
 
 def _lists(folder: Path) -> list[Path]:
-    """Say which lists lie in a folder, also LIST.CSV; none where it cannot be listed now."""
+    """Return the lists in a folder, also LIST.CSV; none where it cannot be listed now."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".csv")
     except OSError:

@@ -20,7 +20,7 @@ LEFT_OUT = {
     "sharpest_plane": marked("of several planes the sharpest one alone was judged"),
     "first_channel_only": marked("of several channels the first one alone was judged"),
 }
-"""Warnings of a crop that a part of its file was not looked at → in words."""
+"""Warnings of a crop that a part of its file was not inspected → in words."""
 
 
 def gather_notes(

@@ -1,7 +1,4 @@
-"""Say what a lab has laid down for its orders: specifications, permissions, who is a lead.
-
-In:  `Settings`, the store. Out: a `OrderPolicy`. Next: `assessment`, and the commands.
-"""
+"""Load the policy of a lab for its orders: specifications, permissions, leads."""
 
 from __future__ import annotations
 
@@ -43,15 +40,15 @@ def lab_of(
     held: Callable[[MicrographView], str] = lambda _: "",
     is_noted: bool = True,
 ) -> OrderPolicy:
-    """Read what the lab has laid down; a changed specification or taxonomy is noted.
+    """Load the policy of the lab, and record a changed specification or taxonomy.
 
     Args:
         settings: Of the lab.
         store: Open.
         taxonomy: What a micrograph can be called.
         now: Aware UTC.
-        held: Says why a field's result is held, "" where it is not.
-        is_noted: Whether a changed specification is written down; else nothing is written.
+        held: Returns why a field's result is held, "" where it is not.
+        is_noted: Whether a changed specification is recorded; False writes nothing.
 
     Raises:
         BadSpecification: The file cannot be used.
@@ -91,9 +88,10 @@ def _remarks(
 
 
 def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifications:
-    """Read the specifications, and write down from when on they are in force as they are.
+    """Read the specifications, and record from when on they are valid.
 
-    An order keeps what was noted when it was released, so this comes before an order is heard of.
+    An order is judged by what was recorded when it was released, so call this before an order is
+    imported.
 
     Args:
         file: The lab's specifications.toml.
@@ -113,7 +111,7 @@ def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifica
 
 
 def provenance_of(source: Source) -> Provenance:
-    """Say what a source's settings tell of its files."""
+    """Return what a source's settings say of its files."""
     return Provenance(
         fixed=source.fixed_process_data(),
         pattern=source.pattern,
@@ -125,7 +123,7 @@ def provenance_of(source: Source) -> Provenance:
 
 
 def is_lead(settings: Settings, store: Store, name: str) -> bool:
-    """Say whether somebody may do what only a lead may: by his account, or by `[orders] leads`."""
+    """Return whether a name is that of a lead, by its account or by `[orders] leads`."""
     if name.strip() in settings.orders.leads:
         return True
     return any(

@@ -1,10 +1,10 @@
-"""Write every revision of an order into a folder from which a LIMS takes it, in order.
+"""Write every revision of an order into the outbox folder of the LIMS, in order.
 
 A round first freezes what changed and finds the statements that are new: a record keeps the
 revision, the hash of its statement, its document and the content of its files, whether or not the
-folder can be seen. Then everything on record that was not written is
-written, per order the oldest revision first, and a record says so. Killed anywhere in between, the
-next round writes the same bytes under the same name, and a LIMS that knows the id has them already.
+folder is available. Then it writes every recorded revision that was not written, per order the
+oldest first, and records that. Killed anywhere in between, the next round writes the same bytes
+under the same name, and a LIMS that knows the id has them already.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ that they were written."""
 
 @dataclass(frozen=True, slots=True)
 class OutboxResult:
-    """What became of the revisions that were not written yet.
+    """Result of writing the pending revisions.
 
     Args:
         names: Of the files that were written.
         faults: A sentence per order whose files could not be written; they are tried again.
-        lost: Revisions of an earlier version of the program whose content was never kept.
+        lost: Revisions of an earlier version of the program whose content was not stored.
     """
 
     names: tuple[str, ...] = ()
@@ -58,10 +58,11 @@ class OutboxResult:
 
 @dataclass(frozen=True, slots=True)
 class OutboxFormat:
-    """What is the same in every file of a lab.
+    """Facts that are the same in every file of a lab.
 
     Args:
-        name: Of the site. formats: of `FORMATS`.
+        name: Of the site.
+        formats: Of `FORMATS`.
     """
 
     name: str
@@ -80,20 +81,20 @@ def record_revisions(
     position: Position | None = None,
     issuer: Issuer | None = None,
 ) -> Position:
-    """Freeze what changed, and keep a revision of each statement with another state than the last.
+    """Freeze what changed, and record a revision of each statement with a new state.
 
-    An order that was never final has none. One that was, and is not any more, has a new one.
+    An order that was never final has none. One that was, and is no longer, has a new one.
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
+        lab: The policy of the lab.
         site: What is the same in every file.
         now: Aware UTC.
         position: Where the last round ended, None: every order is examined.
-        issuer: Who states, None: the site alone.
+        issuer: The site and software that issue statements, None: the site alone.
 
     Returns:
-        Where this round ended; to be kept only now, so that a kill loses no change.
+        Where this round ended; to be stored only now, so that a kill loses no change.
     """
     due, position = list_due(store, lab, OpenItems.of(store), position=position, now=now)
     freeze_orders(store, lab, issuer or Issuer(site.name, lab.zone), due, now=now)
@@ -102,7 +103,7 @@ def record_revisions(
 
 
 def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> None:
-    """Keep a revision of each statement, from an order's first final one on, that has none yet.
+    """Record a revision of each statement, from an order's first final one on, that has none yet.
 
     Args:
         store: Open.
@@ -131,11 +132,11 @@ def _revision(record: Record | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Above:
-    """Above what the next revision of an order has to be.
+    """Lower bound of the next revision of an order.
 
     Attributes:
         floor: The highest revision that is used outside the database.
-        epoch: Of the restore after which it comes, "" where there was none.
+        epoch: Of the restore after which it is made, "" where there was none.
     """
 
     floor: SentRevision

@@ -1,7 +1,7 @@
 """Refuse acts on fields that only a lead may do, before anything is written.
 
-Without a lead an act can only make an order more doubtful. What is refused here would leave a doubt
-at the order anyway; refusing it says so at once.
+Without a lead an act can only make an order less certain. An act refused here would leave the
+order undecided anyway; refusing it reports that at once.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def require_may_replace(
     defect: str,
     picture: str,
 ) -> None:
-    """Refuse that fields leave the count although one of them could break the limit.
+    """Refuse to replace fields although one of them could break the limit.
 
     Args:
         store: Open.
-        lab: What is laid down.
+        lab: The policy of the lab.
         number: Of the order.
         ids: Public ids of the fields.
         by: Who replaces them.
@@ -79,11 +79,11 @@ def require_may_replace(
 def require_may_assign(
     store: Store, lab: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
 ) -> None:
-    """Refuse that somebody who is no lead assigns a field that another specimen is named for.
+    """Refuse to assign a field for which another specimen is named, unless by a lead.
 
     Args:
         store: Open.
-        lab: What is laid down.
+        lab: The policy of the lab.
         public_id: Of the micrograph.
         keys: Its new `order` and `specimen`.
         by: Who assigns it.
@@ -105,7 +105,7 @@ def require_may_assign(
 
 
 def require_lead(lab: OrderPolicy, by: str) -> None:
-    """Refuse an act of somebody who is no lead. Raises `WrongUse`."""
+    """Refuse an act by anyone but a lead. Raises `WrongUse`."""
     if not lab.is_lead(by):
         raise WrongUse(
             _("{who} is not a lead: a lead alone may do this ({how}).").format(

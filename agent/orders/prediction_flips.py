@@ -1,9 +1,7 @@
-"""Say how another bundle answers a field otherwise, in facts and as a card with its picture.
+"""Compare the answers of two bundles on a field, as facts and as a card with its picture.
 
-In:  two answers about one micrograph. Out: `Flip`s, `reports.FlipCard`s. Next: the list that
-whoever signs for a bundle has to see, and the gallery of the nightly report.
-The other bundle is asked as if it were validated as widely as the one at work: how widely it is
-validated is said apart, and would hide every other difference.
+The other bundle is triaged as if it were validated as widely as the one in use: the width of its
+validation is reported separately, and would hide every other difference.
 """
 
 from __future__ import annotations
@@ -29,14 +27,18 @@ QUALITY = 66
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One field that another bundle answers otherwise.
+    """One field that another bundle answers differently.
 
     Args:
-        id: Public id. sha256, page: which pixels. name: the file's. order, specimen: of it, or "".
-        before, after: Structure codes, "" for none. could_be, could_be_after: prediction sets.
+        id: Public id.
+        sha256, page: Which pixels.
+        name: Of the file.
+        order, specimen: Of the field, or "".
+        before, after: Structure codes, "" for none.
+        could_be, could_be_after: Prediction sets.
         handling, handling_after: "automatic" or "review".
         strange, strange_after: Flagged as not comparable with the reference images.
-        decided: What a person said of it, "" where nobody did.
+        decided: A reviewer's label, "" where there is none.
     """
 
     id: str
@@ -57,9 +59,9 @@ class Flip:
 
 
 def flip_of(before: MicrographView, after: MicrographView) -> Flip | None:
-    """Say how another bundle answers a field otherwise; None where it says the same.
+    """Return how another bundle answers a field differently; None where it answers the same.
 
-    What a person decided counts whoever is at work; it is said beside.
+    A reviewer's label counts for either bundle; it is given in addition.
     """
     other = as_validated(before, after)
     if _answer(before) == _answer(other):
@@ -90,7 +92,7 @@ def _answer(view: MicrographView) -> tuple[object, ...]:
 
 
 def as_validated(before: MicrographView, after: MicrographView) -> MicrographView:
-    """Take an answer as if its bundle were validated as widely as the one at work."""
+    """Return an answer as if its bundle were validated as widely as the one in use."""
     others = [word for word in after.reasons if word != Reason.OUT_OF_SCOPE]
     own = [word for word in before.reasons if word == Reason.OUT_OF_SCOPE]
     handling = Handling.REVIEW if others or own else Handling.AUTOMATIC
@@ -101,7 +103,7 @@ def as_validated(before: MicrographView, after: MicrographView) -> MicrographVie
 
 
 def flip_card(one: Flip, archive: Archive) -> FlipCard:
-    """Say a flip as a page does, with its picture."""
+    """Build the card of a flip, with its picture."""
     order = _("order {number}").format(number=one.order) if one.order else ""
     specimen = _("specimen {name}").format(name=one.specimen) if one.specimen else ""
     said = one.decided.replace("_", " ")

@@ -34,7 +34,7 @@ def _ordinal(n: int) -> str:
 
 
 def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
-    """Say what earlier preparations showed: "third preparation, first result: coarser"."""
+    """Yield the results of earlier preparations: "third preparation, first result: coarser"."""
     if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
         return
     *before, last = view.preparations

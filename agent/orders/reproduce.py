@@ -1,7 +1,6 @@
-"""Judge an archived crop once more with the bundle that judged it, and say whether it is the same.
+"""Judge an archived crop again with the bundle that judged it, and compare the answers.
 
-In:  a micrograph's row, its archived crop, the loaded bundle. Out: `Rerun`. Next: `trace`.
-Another PC, driver or engine rounds otherwise, so the numbers may differ within the tolerances of
+Another PC, driver or engine rounds differently, so the numbers may differ within the tolerances of
 the control check; code and prediction set may not.
 """
 
@@ -31,10 +30,11 @@ class Sameness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """What a second judgement found.
+    """Result of a second judgement.
 
     Args:
-        outcome: See `Sameness`. sentence: the numbers side by side, or why there are none.
+        outcome: See `Sameness`.
+        sentence: The numbers side by side, or why there are none.
     """
 
     outcome: Sameness

@@ -1,7 +1,7 @@
-"""What is to be settled once an older database was put back: revisions, statements, order lists.
+"""What has to be settled after an older database was restored: revisions, statements, order lists.
 
-The LIMS, customers and the drop folder know more than the database then. What they know is noted
-in the database, so that numbers go on above it, and whoever restored it gets a list.
+The LIMS, customers and the drop folder know more than the database then. What they know is recorded
+in the database, so that numbers continue above it, and the operator gets a list.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Beyond:
 
     @property
     def sentence(self) -> str:
-        """What was given out, for the operator."""
+        """What was issued, for the operator."""
         sent, given = self.sent, []
         if self.is_sent:
             given.append(f"the LIMS holds revision {sent.revision}, the database {self.revision}")
@@ -182,7 +182,7 @@ def adopt(store: Store, beyond: Iterable[Beyond], *, at: datetime) -> None:
 def list_unfollowed(store: Store) -> list[str]:
     """Return the orders whose newest revision outside states something else than their own.
 
-    An order that was given out and is not known at all any more is one of them.
+    An order that was issued and is no longer known is one of them.
     """
     return [
         sent.order

@@ -34,9 +34,14 @@ class ScaleMeasurement:
     """A measured stage micrometer.
 
     Args:
-        record: Number of its record. at: when it was recorded, aware UTC. by: who measured.
-        microscope, source: Of the picture, "" where not named. objective: as it was written.
-        um_per_px: µm per pixel. uncertainty: relative, k = 2. size: width and height in pixels.
+        record: Number of its record.
+        at: When it was recorded, aware UTC.
+        by: Who measured.
+        microscope, source: Of the picture, "" where not named.
+        objective: As it was written.
+        um_per_px: µm per pixel.
+        uncertainty: Relative, k = 2.
+        size: Width and height in pixels.
         certificate: Of the stage micrometer, "" for none.
     """
 

@@ -1,8 +1,8 @@
-"""The highest revision of each order that may have reached a LIMS, kept outside the database.
+"""The highest revision of each order that may have reached a LIMS, stored outside the database.
 
-A database that is put back from a back-up does not know what was sent after it. So each revision is
-noted in the data folder and in a hidden folder of the outbox before its files are written there:
-whichever of the two is left says which numbers are used.
+A restored database does not know what was sent after its back-up. So each revision is noted in the
+data folder and in a hidden folder of the outbox before its files are written there: each of the
+two is enough to know which numbers are used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sign the PDF of a statement with the lab's certificate, as PAdES (ETSI EN 319 142).
 
 The library is an extra of the package, `martensight[signatures]`. Without a usable certificate a
-PDF stays unsigned and says so; nothing waits for it.
+PDF stays unsigned and states that; nothing waits for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIELD = "Statement"
 
 @dataclass(frozen=True, slots=True)
 class CertificateState:
-    """What is known of the lab's certificate.
+    """State of the lab's certificate.
 
     Attributes:
         subject: Whom it names.

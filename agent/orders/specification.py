@@ -1,7 +1,6 @@
-"""Read what a customer or a standard demands: `specifications.toml`, checked to the last key.
+"""Read and check `specifications.toml`, and choose the specification of an order.
 
-In:  the file, a taxonomy. Out: `Specification`s, and for one order the one that applies. Next:
-`conformity`. Two that apply, or a limit nobody can judge, are said and never chosen between.
+Two that apply, or a limit that cannot be judged, are reported and never chosen between.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ class Specification(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """What tells one version of the entry from another."""
+        """Hash that distinguishes the versions of an entry."""
         said = json.dumps(self.entry, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(said.encode()).hexdigest()
 
@@ -145,28 +144,28 @@ class Specification(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def is_valid(self, on: date) -> bool:
-        """Say whether it is in force on a day."""
+        """Return whether it is valid on a day."""
         return self.valid_from <= on <= (self.valid_until or FAR_AWAY)
 
     def is_for(self, order: Mapping[str, str]) -> bool:
-        """Say whether an order is one of those it speaks of, whatever the day."""
+        """Return whether it applies to an order, on any day."""
         wanted = {key: getattr(self, key) for key in KEYS}
         return all(same(value, order.get(key, "")) for key, value in wanted.items() if value)
 
 
 def same(one: str, other: str) -> bool:
-    """Say whether two names of a material, product or customer are the same, whatever the case."""
+    """Return whether two names of a material, product or customer are the same, ignoring case."""
     return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
 class SpecificationChoice:
-    """What applies to one order.
+    """The specification that applies to one order.
 
     Args:
         specification: The one that applies, or None.
         sentence: Why none does, "" where one does.
-        is_torn: Several apply: nothing is chosen, and that is a fault somebody has to mend.
+        is_torn: Several apply: nothing is chosen, and the lead has to mend the file.
     """
 
     specification: Specification | None
@@ -181,7 +180,7 @@ class Specifications:
     entries: tuple[Specification, ...] = ()
 
     def for_order(self, order: Mapping[str, str], *, on: date) -> SpecificationChoice:
-        """Say which specification applies to an order.
+        """Return which specification applies to an order.
 
         Args:
             order: Its material, product and customer; `specification` names one outright.
@@ -212,7 +211,7 @@ class Specifications:
 def limits_in_use(
     specifications: Specifications, taxonomy: Taxonomy, *, on: date
 ) -> dict[str, Callable[[str], bool]]:
-    """Say which limits are in force on a day, each with what tells whether a code keeps it.
+    """Return the limits that are valid on a day, each with a function: whether a code keeps it.
 
     A limit that names no size of the taxonomy is left out: no order can conform to it.
 
@@ -241,7 +240,7 @@ def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
 
 
 def _newest(valid: Sequence[Specification]) -> list[Specification]:
-    """Keep the newest of each name, whomever it speaks of; of two from the same day, both."""
+    """Return the newest of each name; of two from the same day, both."""
     since: dict[str, date] = {}
     for one in valid:
         since[one.name] = max(one.valid_from, since.get(one.name, one.valid_from))
@@ -320,7 +319,7 @@ def _fault(error: ValidationError) -> str:
 
 
 def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
-    """Say everything that would keep an order from being judged, a sentence each.
+    """Yield everything that would prevent the judgement of an order, a sentence each.
 
     Args:
         specifications: As read.
@@ -349,7 +348,7 @@ def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
 
 
 def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
-    """Say of each entry on which of the days that change anything it is in force."""
+    """Return, for each entry, on which of the days that change anything it is valid."""
     ends = [one.valid_until for one in entries if one.valid_until and one.valid_until < FAR_AWAY]
     days = {one.valid_from for one in entries} | {end + timedelta(days=1) for end in ends}
     found: list[set[date]] = [set() for _ in entries]

@@ -26,11 +26,12 @@ STATEMENT = "statement"
 """Kind of the records that earlier versions of the program kept statements in."""
 FORMAT = "martensight.statement/1"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
-"""What is stated at last; before it an order is only on its way."""
+"""Conformities that end an order; with any other it is open."""
 PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule")
-"""What may change without the statement being another one; so may the path of a field's file.
+"""Keys that may change without a new statement; so may the path of a field's file.
 
-What is known of the rule's errors grows with every double review."""
+The known errors of the rule grow with every double review.
+"""
 ADDED_LATER = ("scale_traced_to",)
 """Keys of a field that statements of earlier versions do not have."""
 OF_THE_ORDER = {
@@ -128,10 +129,10 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lasts(key: str, value: object) -> bool:
-    """Return whether a key of a field makes the statement.
+    """Return whether a key of a field is part of the statement.
 
-    A key that came in a later version states nothing new where it is empty, so that no statement
-    and no revision follows from a new version alone.
+    A key that a later version added states nothing new where it is empty, so that no statement and
+    no revision follows from a new version alone.
     """
     return key != "file" and not (key in ADDED_LATER and value is None)
 
@@ -161,7 +162,7 @@ def basis_state_of(basis: Mapping[str, Any]) -> str:
 
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what one order's document states otherwise than another, a few words each.
+    """Yield what one order's document states differently from another, a few words each.
 
     Args:
         before: As it was stated.

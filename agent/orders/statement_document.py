@@ -36,13 +36,13 @@ CHECK_KEYS = ("passed", "bundle", "software")
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who states, in which place, with what.
+    """The site and software that issue a statement.
 
     Attributes:
         site: Name of the site.
         zone: Its time zone.
         software: Name and version of the program.
-        bundle: Returns what is known of a bundle by its name, such as the hash of its manifest.
+        bundle: Returns facts of a bundle by its name, such as the hash of its manifest.
     """
 
     site: str
@@ -53,14 +53,14 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class StatementPosition:
-    """The place of a statement among those of its order.
+    """The position of a statement among those of its order.
 
     Attributes:
         number: From 1.
         previous: Hash of the one before it, "" for the first.
         at: When it is made, aware UTC.
         trail: Number and hash of the newest row of the audit log.
-        changed: What it states otherwise than the one before it.
+        changed: What it states differently from the one before it.
         cause: Acts since the one before it.
     """
 
@@ -73,7 +73,7 @@ class StatementPosition:
 
 
 class Evidence:
-    """Records that statements name, each kind read once and only where one is asked for.
+    """Records that statements name, each kind read once and only where one is needed.
 
     Args:
         store: Open.
@@ -131,7 +131,7 @@ def build_basis(
 def build_circumstances(
     assessed: Assessed, *, lab: OrderPolicy, evidence: Evidence, issuer: Issuer
 ) -> dict[str, Any]:
-    """Build what a statement holds next to its basis: method, fields, checks, people."""
+    """Build what a statement holds next to its basis: method, fields, checks, reviewers."""
     fields = list(iter_fields(assessed))
     bundles = sorted({view.bundle for _, view, _ in fields if view.bundle})
     return {

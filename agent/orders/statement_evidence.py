@@ -1,4 +1,4 @@
-"""Build the parts of a statement's page that prove it: scales, people, models, checks."""
+"""Build the parts of a statement's page that prove it: scales, reviewers, models, checks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Statements against the rows they rest on: what a statement names has to be in the database.
+"""Compare statements with the rows they rest on: what a statement names has to be in the database.
 
-Nothing is lost there: a result that no longer counts and a label that was taken back stay readable,
-so a later act never makes an earlier statement differ.
+No row is deleted there: a result that no longer counts and a withdrawn label stay readable, so a
+later act never makes an earlier statement differ.
 """
 
 from __future__ import annotations

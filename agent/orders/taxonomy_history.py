@@ -1,10 +1,10 @@
-"""Choose the taxonomy that was in force when an order was released.
+"""Choose the taxonomy that was valid when an order was released.
 
-Each taxonomy that the agent reads is noted; a change is a new state. An order keeps the first state
-from its release on by which its specification can be judged, so that sizes which are listed in
-another order, renamed or removed change no order that was released before, unless a lead reopens
-it. What came first is known by the numbers of the records, as a clock may be set back. The answers
-of a bundle are given in its own taxonomy, and labels in the one in force at that time.
+Each taxonomy that the agent reads is recorded; a change is a new state. An order is judged by the
+first state from its release on by which its specification can be judged, so that sizes which are
+listed in another order, renamed or removed change no order that was released before, unless a lead
+reopens it. The sequence is that of the record numbers, as a clock may be set back. The answers of a
+bundle are given in its own taxonomy, and labels in the one valid at that time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TAXONOMY, OF_BUNDLE = "taxonomy", "bundle_taxonomy"
 """Kinds of records: the taxonomy in force as it was read, and that of a bundle, by its name."""
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, TaxonomyError)
-"""What reading the taxonomy of a bundle raises where it is not there or does not hold together."""
+"""Errors of reading a bundle's taxonomy that is missing or inconsistent."""
 
 Scale = tuple[tuple[str, tuple[object, object] | None], ...]
 """The sizes of a subtype, coarse to fine, each with the numbers that it stands for."""
@@ -105,11 +105,11 @@ class TaxonomyHistory:
 
 @dataclass(frozen=True, slots=True)
 class OrderTaxonomy:
-    """The taxonomy of one order, held against those of its labels and of the model's answers.
+    """The taxonomy of one order, compared with those of its labels and of the model's answers.
 
     Attributes:
         taxonomy: That applies.
-        history: What is known of earlier ones.
+        history: Earlier ones.
         reopened: A lead's act, or None; labels given before it count by their names.
     """
 
@@ -248,7 +248,7 @@ def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
 
 
 def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
-    """Write down from when on a taxonomy is in force, where it is not the one noted last."""
+    """Record from when on a taxonomy is valid, unless it is the one recorded last."""
     entry = taxonomy.without_texts().as_json()  # what pages say of a class decides nothing
     newest = store.records.newest(TAXONOMY).get("")
     if newest is None or newest.facts["taxonomy"] != entry:
@@ -257,7 +257,7 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
 
 
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:
-    """Keep the taxonomy of every bundle that was ever in use and can be read."""
+    """Record the taxonomy of every bundle that was ever in use and can be read."""
     known = store.records.newest(OF_BUNDLE)
     for name in dict.fromkeys(one.bundle for one in store.promotions()):
         if name in known:

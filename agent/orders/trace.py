@@ -1,8 +1,6 @@
-"""Gather everything that stands behind what was said of an order, a heat or one micrograph.
+"""Gather the evidence behind the result of an order, a heat or one micrograph.
 
-In:  a number, a heat or an id; the store and the archive. Out: a `Trace`. Next: `paper` makes a
-page of it, `folder` writes it down. Nothing is decided here that `assessment` did not decide, and
-nothing is written to the database.
+Nothing is decided here that `assessment` did not decide, and nothing is written to the database.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TraceKind(StrEnum):
-    """What a word can name."""
+    """Kinds of things that a search word can name."""
 
     ORDER = "order"
     HEAT = "heat"
@@ -43,10 +41,12 @@ WORDS = {TraceKind.ORDER: "an order", TraceKind.HEAT: "a heat", TraceKind.ID: "a
 
 @dataclass(frozen=True, slots=True)
 class TraceMatch:
-    """What was asked about.
+    """What a search word names.
 
     Args:
-        asked: The word. kind: what it names. orders: numbers of the orders it leads to.
+        asked: The word.
+        kind: What it names.
+        orders: Numbers of the orders it leads to.
         only: The one micrograph it names, "" where it names more.
     """
 
@@ -58,13 +58,17 @@ class TraceMatch:
 
 @dataclass(frozen=True, slots=True)
 class TracedField:
-    """One field and all that stands behind its result.
+    """One field and the evidence behind its result.
 
     Args:
-        facts: What was decided on. view: its row. place: specimen and preparation, in words.
-        answers: Every bundle's answer. acts: what was done to it, oldest first.
-        checks: The control checks of its day. control: control specimens of its source that day.
-        rerun: What judging the archived crop again gave.
+        facts: What was judged.
+        view: Its row.
+        place: Specimen and preparation, in words.
+        answers: Every bundle's answer.
+        acts: Its audit log, oldest first.
+        checks: The control checks of its day.
+        control: Control specimens of its source that day.
+        rerun: The result of judging the archived crop again.
     """
 
     facts: FieldFacts
@@ -79,11 +83,13 @@ class TracedField:
 
 @dataclass(frozen=True, slots=True)
 class TracedOrder:
-    """One order, as it stands and as it was stated before.
+    """One order, as it is and as it was stated before.
 
     Args:
-        assessed: As it stands. statements: every statement made of it, the first one first.
-        acts: What was done to it and its specimens. fields: its fields, superseded ones too.
+        assessed: As it is.
+        statements: Every statement made of it, the first one first.
+        acts: Audit log of the order and its specimens.
+        fields: Its fields, superseded ones too.
     """
 
     assessed: Assessed
@@ -94,10 +100,12 @@ class TracedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What was asked about, and all that stands behind it.
+    """The match of a search word, with all evidence.
 
     Args:
-        found: What was asked. orders: by number. loose: the field, where it belongs to no order.
+        found: The match.
+        orders: By number.
+        loose: The field, where it belongs to no order.
     """
 
     found: TraceMatch
@@ -111,7 +119,7 @@ class Trace:
 
 
 def find(store: Store, asked: str, kind: str = "") -> TraceMatch:
-    """Say what a word names.
+    """Return what a search word names.
 
     Args:
         store: Open.
@@ -161,7 +169,9 @@ class Tracer:
     """Gathers a trace.
 
     Args:
-        store: Open. archive: the pixels. lab: what the lab has laid down.
+        store: Open.
+        archive: The pixels.
+        lab: What the lab has laid down.
         control: Numbers of the control orders.
         bundle: Loads a bundle by its name, None where it cannot be had.
         on_field: Called before each field that is judged again.
@@ -190,7 +200,7 @@ class Tracer:
         """Gather one order.
 
         Args:
-            assessed: As it stands.
+            assessed: As it is.
             statements: Made of it.
             only: Id of the one micrograph that is wanted, "" for all.
         """
@@ -231,7 +241,7 @@ class Tracer:
         )
 
     def _judge(self, name: str) -> Classifier | None:
-        """Load a bundle; the last one stays at hand, since a specimen has only one."""
+        """Load a bundle; the last one is cached, since a specimen has only one."""
         if name and self._loaded[0] != name:
             self._loaded = (name, self._bundle(name))
         return self._loaded[1] if name else None

@@ -1,7 +1,7 @@
 """Write a trace into a folder: pixels, a page to print, one JSON, and a hash of every file.
 
-In:  a `Trace`. Out: a new folder, whole or not there at all. Next: a person, an auditor.
-Originals are copied and never written to; a copy of other bytes than were judged is left out.
+The folder is written whole or not at all. Originals are copied and never written to; a copy of
+other bytes than were judged is left out.
 
     trace.html  trace.json  SHA256SUMS
     pixels/<id>/original.tif crop.png valid.png preview.jpg
@@ -38,10 +38,11 @@ PIXELS, SPECIFICATIONS, STATEMENTS, BUNDLES = "pixels", "specifications", "state
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What was kept of one field.
+    """Files of one field in the folder.
 
     Args:
-        files: Names below the folder. original: that of the original bytes, "" for none.
+        files: Names below the folder.
+        original: That of the original bytes, "" for none.
         said: Where they come from, in words.
     """
 
@@ -52,7 +53,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class TraceSignature:
-    """Who wrote a trace, where, with what and when."""
+    """Author, site, software and time of a trace."""
 
     by: str
     site: str
@@ -62,7 +63,7 @@ class TraceSignature:
 
 
 def fresh(folder: Path) -> Path:
-    """Say a folder that is not there yet. Raises `WrongUse`: nothing is written over."""
+    """Return a folder that does not exist yet. Raises `WrongUse`: nothing is overwritten."""
     if folder.exists():
         raise WrongUse(f"{folder}: already there, and is left as it is; name another folder.")
     return folder
@@ -71,14 +72,14 @@ def fresh(folder: Path) -> Path:
 def write(
     trace: Trace, folder: Path, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
-    """Write a trace into a folder that is not there yet.
+    """Write a trace into a folder that does not exist yet.
 
     Args:
-        trace: What is written.
+        trace: The trace.
         folder: From `fresh`; it is made, its parent too.
         archive: The pixels.
         bundles: Folder of the bundles; their manifests are copied.
-        signature: Who writes it.
+        signature: Author, site, software and time.
 
     Raises:
         WrongUse: The folder cannot be written.
@@ -123,7 +124,7 @@ def _fill(
 
 
 def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
-    """Say what a trace refers to, each in a file of its own."""
+    """Yield the documents that a trace refers to, each with the name of its file."""
     for order in trace.orders:
         wanted, version = order.assessed.specification, order.assessed.version
         if wanted:

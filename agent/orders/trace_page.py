@@ -1,7 +1,4 @@
-"""Say a trace as its printable page does: every number that stands behind a statement, in words.
-
-In:  a `Trace`, and what of each field's pixels was kept. Out: `reports.TracePage`. Next: `folder`.
-"""
+"""Build the printable page of a trace: every number behind a statement, in words."""
 
 from __future__ import annotations
 
@@ -50,15 +47,17 @@ RERUN_TONES = {
 SHOWN_PX = 900
 JPEG_QUALITY = 82  # on paper, at about 8 cm, more is not seen
 OWN_ACTS = ("label.", "statement.")
-"""Acts that stand on the page already, as decisions and statements."""
+"""Acts that are on the page already, as decisions and statements."""
 
 
 class Paper:
-    """Writes a trace in words.
+    """Builds the page of a trace.
 
     Args:
-        archive: Where the pictures come from. pixels: public id → what of it was kept beside.
-        site: Name of the site. zone: its time zone.
+        archive: Source of the pictures.
+        pixels: Public id → its files in the folder.
+        site: Name of the site.
+        zone: Its time zone.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Paper:
         self._site, self._zone = site, ZoneInfo(zone)
 
     def page(self, trace: Trace, *, by: str, software: str, at: datetime) -> TracePage:
-        """Say the whole trace."""
+        """Build the whole page."""
         found = trace.found
         return TracePage(
             site=self._site,
@@ -271,7 +270,7 @@ def _strangeness(said: Mapping[str, object]) -> str:
 
 
 def _scale(traced: TracedField) -> Iterator[str]:
-    """Say the scale, each witness of it, and the micron bar as it was read."""
+    """Yield the scale, each evidence of it, and the scale bar as it was read."""
     view = traced.view
     if traced.facts.scale_in_doubt:
         yield "in doubt: its witnesses disagree by more than 5 %"

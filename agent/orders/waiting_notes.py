@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 EVERY = timedelta(seconds=5)
 AT_MOST = 200
 """Files in a round. On a slow share a round takes about a second; a backlog is read in turn, and
-again from its beginning, as a note may come after its picture."""
+again from its beginning, as a note may be written after its picture.
+"""
 
 
 class WaitingNotes:
-    """Reads the notes of waiting files, some in each round.
+    """Reads the notes of waiting files, a few in each round.
 
     Args:
-        store: Where what they name is kept.
-        sources: Source name → what it and its paths say of a file.
+        store: Where the names in them are stored.
+        sources: Source → what it and its paths say of a file.
     """
 
     def __init__(self, store: Store, sources: Mapping[str, Provenance]) -> None:

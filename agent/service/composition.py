@@ -312,7 +312,8 @@ class CurrentBundle:
     Where that one cannot be loaded the one that was at work before it serves, and it is said.
 
     Args:
-        settings: Of the lab. store: says which bundle is current.
+        settings: Of the lab.
+        store: Says which bundle is current.
     """
 
     settings: Settings

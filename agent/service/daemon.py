@@ -91,7 +91,8 @@ class Agent:
         settings: Of the lab.
         serve: Whether the review page is served.
         now: Says the time, aware UTC.
-        on_ready: Called once everything runs. on_beat: called with each heartbeat.
+        on_ready: Called once everything runs.
+        on_beat: Called with each heartbeat.
         on_stopping: Called when it begins to stop.
         on_upgrade: Called while the database gets another schema, every few seconds.
     """

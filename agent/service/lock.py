@@ -84,7 +84,8 @@ class RunLock(Lock):
     """The right to run as this agent on this data folder.
 
     Args:
-        folder: The data folder. agent: this agent's name.
+        folder: The data folder.
+        agent: This agent's name.
     """
 
     def __init__(self, folder: Path, agent: str) -> None:

@@ -44,7 +44,8 @@ class Nights:
     """The schedule of reports.
 
     Args:
-        settings: Of the lab. store, archive: what is reported.
+        settings: Of the lab.
+        store, archive: What is reported.
         now: Says the time, aware UTC.
         problems: Where troubles are said.
     """

@@ -47,7 +47,8 @@ class Candidates:
     """The schedule of teaching.
 
     Args:
-        settings: Of the lab. store: open.
+        settings: Of the lab.
+        store: Open.
         now: Says the time, aware UTC.
         problems: Where troubles are said.
     """

@@ -55,7 +55,8 @@ class RunOutcome:
     """How a run ended.
 
     Args:
-        taken: Fates by kind. waiting: files that were not at rest, or are tried again later.
+        taken: Fates by kind.
+        waiting: Files that were not at rest, or are tried again later.
         problems: What a person should know, one sentence each.
     """
 

@@ -150,7 +150,8 @@ class SourceWatch(threading.Thread):
     """The thread that watches one source.
 
     Args:
-        source: Its settings. store: the journal.
+        source: Its settings.
+        store: The journal.
         now: Says the time, aware UTC.
         on_work: Called when something is new in the queue.
         problems: Where troubles are said.

@@ -88,7 +88,9 @@ class InstrumentCheck:
     """Finds the moment for the check between two rounds of work.
 
     Args:
-        settings: Of the lab. store: open. now: says the time, aware UTC.
+        settings: Of the lab.
+        store: Open.
+        now: Says the time, aware UTC.
         problems: Where a failed check is said.
     """
 

@@ -50,8 +50,10 @@ class Lesson:
     """What would be learned from, and how.
 
     Args:
-        current: Folder of the bundle at work. manifest: what it says of itself.
-        plan: How the next one is taught. collected: from what.
+        current: Folder of the bundle at work.
+        manifest: What it says of itself.
+        plan: How the next one is taught.
+        collected: From what.
     """
 
     current: Path
