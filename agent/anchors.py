@@ -1,7 +1,7 @@
-"""Where the audit log ended at a time, kept outside the database.
+"""Ends of the audit log, kept outside the database.
 
-Reports, back-ups, the log and a file on a share hold it: whoever rewrites the audit log whole, with
-all its hashes, cannot rewrite those.
+Reports, back-ups, the log and a file on a share hold them: rewriting the whole audit log, with all
+its hashes, does not rewrite those.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _find_backup_fault(file: Path, *, thorough: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnchorChecks:
-    """What the anchors say of the audit log.
+    """Comparison of the audit log with its anchors.
 
     Args:
         faults: One sentence per stretch that was rewritten or deleted.
@@ -216,7 +216,7 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
 
 
 def _find_beginning(store: Store) -> datetime | None:
-    """Return when a lab was begun anew whose first act that is, or None: what went before is lost.
+    """Return when a lab was begun anew if that is its first act, else None: earlier acts are lost.
 
     As a later act it explains nothing: the acts before it are there.
     """

@@ -1,7 +1,6 @@
-"""Say what each role may do, and make passwords and tokens that a stolen database gives away not.
+"""Roles and their rights, and hashes of passwords and tokens.
 
-In:  names, passwords, roles. Out: hashes, and yes or no. Next: `store.accounts` keeps them, `web`
-and `agent users` ask. Nothing here touches the database.
+A stolen database reveals none of them. Nothing here touches the database.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ROLES = ("viewer", "reviewer", "lead", "admin")
-"""Each may do what those before it may: look; decide; release; let people in."""
+"""Each has the rights of those before it: read; decide; release; manage accounts."""
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 LONGEST_NAME = 80
@@ -41,12 +40,12 @@ _NOBODYS = _HASHER.hash(secrets.token_hex())
 
 
 def may(role: str, needed: str) -> bool:
-    """Say whether a role may do what needs another one; an unknown role may do nothing."""
+    """Return whether a role includes the rights of another; an unknown role has none."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
 
 
 def checked_name(name: str) -> str:
-    """Give a name as it is kept.
+    """Return a name as it is stored.
 
     Raises:
         WrongUse: It is empty, too long, or cannot be shown.
@@ -63,7 +62,7 @@ def spelled(name: str) -> str:
 
 
 def checked_role(role: str) -> str:
-    """Give a role back. Raises `WrongUse` where there is none of that name."""
+    """Return the role. Raises `WrongUse` where there is none of that name."""
     if role not in ROLES:
         raise WrongUse(f"no role is called {role!r}; there are {', '.join(ROLES)}.")
     return role
@@ -95,11 +94,11 @@ def _guesses(password: str, name: str) -> float:
 
 
 def is_password(hashed: str | None, password: str) -> bool:
-    """Say whether a password is the right one.
+    """Return whether a password is the right one.
 
     Args:
         hashed: Of the account; None where there is none. It takes as long, so that the time
-            does not tell who has an account.
+            does not reveal which accounts exist.
         password: As it was typed.
     """
     try:
@@ -110,7 +109,7 @@ def is_password(hashed: str | None, password: str) -> bool:
 
 
 def new_token() -> str:
-    """Make a token: 256 bits that nobody can guess."""
+    """Return a new token of 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
@@ -120,7 +119,7 @@ def hash_token(token: str) -> str:
 
 
 class PasswordCheckBusy(AgentError):  # noqa: N818 - a state
-    """As many passwords are being checked, and wait for it, as may be."""
+    """The limit of password checks at once, and of those that wait, is reached."""
 
 
 class PasswordCheck:
@@ -152,10 +151,10 @@ class PasswordCheck:
 
 @dataclass(frozen=True, slots=True)
 class AttemptCounter:
-    """How many passwords in a row were wrong, and until when no further one is tried.
+    """Count of wrong passwords in a row, and the end of the lock that follows from it.
 
     Five are free; then a minute, doubled with every two further ones, an hour at most. Every
-    quarter of an hour without a try forgives half: a wrong password an hour locks nobody out.
+    quarter of an hour without a try forgives half: a wrong password an hour locks no account.
 
     Args:
         failures: Tries since the last right one, less those forgiven.

@@ -1,6 +1,6 @@
 """Unpack a back-up file: a zip whose manifest names the hash of everything in it.
 
-The file may come from anywhere, so whatever is odd about it is one sentence.
+The file is not trusted, so each fault of it is one sentence.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unpack_database(backup: Path, scratch: Path) -> Path:
 
 
 def made_at_of(backup: Path) -> datetime | None:
-    """Return when a back-up was made, aware UTC, or None where it does not say."""
+    """Return when a back-up was made, aware UTC, or None where its manifest names no time."""
     try:
         with zipfile.ZipFile(backup) as packed:
             made_at = datetime.fromisoformat(json.loads(packed.read(MANIFEST))["made_at"])
@@ -71,11 +71,11 @@ def unpack(
     """Unpack a back-up and compare every hash.
 
     Args:
-        backup: What `safekeeping.back_up` wrote.
+        backup: What `maintenance.back_up` wrote.
         scratch: An empty folder.
         url: Address of the database it is for, None: any.
         progress: Called with (done, total, what).
-        wanted: Says of a name whether it is unpacked.
+        wanted: Returns whether a name is unpacked.
 
     Returns:
         The names.
@@ -111,7 +111,7 @@ _NOT_WHOLE = (
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """What a backup says of itself: its kind of database, and name → hash of each member."""
+    """Manifest of a back-up: its kind of database, and name → hash of each member."""
 
     kind: str
     sha256: dict[str, str]

@@ -1,9 +1,8 @@
-"""Write tables as CSV that a spreadsheet opens without running anything in it.
+"""Write tables as CSV that a spreadsheet opens without running anything in it (RFC 4180).
 
-In:  columns and rows. Out: text (RFC 4180). This is the only CSV writer of the house.
-A spreadsheet runs a cell that begins like a formula, and names of files and people and comments
-are typed by anybody, so an apostrophe goes before such a text; `plain` takes it away again where a
-program reads what `agent` has written.
+This is the only CSV writer of the program. A spreadsheet runs a cell that begins like a formula,
+and names of files, accounts and comments are free text, so an apostrophe goes before such a text;
+`plain` removes it where a program reads what `agent` has written.
 """
 
 from __future__ import annotations
@@ -82,5 +81,5 @@ def _cell(value: object, *, decimal_comma: bool) -> object:
 
 
 def _runs(text: str) -> bool:
-    """Return whether a spreadsheet may run a text, or take an apostrophe of its own for ours."""
+    """Return whether a spreadsheet may run a text, or take its own apostrophe for ours."""
     return text.lstrip("'").startswith(FORMULA_STARTS)

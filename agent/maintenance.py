@@ -1,8 +1,7 @@
-"""Back a lab's data up, put it back, check that it is whole, and delete what nobody needs.
+"""Back up a lab's data, restore it, verify the archive, and prune what is no longer needed.
 
-In:  store, archive and data folder. Out: one backup file; sentences; deleted files, written down.
 A backup is a zip file that names the hash of everything in it; it is made while the agent runs.
-Pixels are only in it when asked for: they are content-addressed, so any copying tool keeps them.
+Pixels are only in it when requested: they are content-addressed, so any copying tool keeps them.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
 ALWAYS = ("bundles", "reference", "inbox", "timestamps")
 PIXELS = ("crops", "originals", "reports", "statements")
-"""Folders of the data folder: what every backup holds, and what it holds when asked for."""
+"""Folders of the data folder that a backup holds on request."""
 MAY_CHANGE = ("reference", "inbox")
-"""Folders whose files have names that may be used again: a restore keeps what is there."""
+"""Folders whose files have names that may be used again: a restore keeps existing ones."""
 
 KINDS = ("crops", "originals")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,11 +60,11 @@ def back_up(
         store: The database, which may be in use.
         folder: The data folder.
         target: The zip file to write; whole or not there at all.
-        settings_files: Written beside the rest, where they exist.
-        pixels: Put crops, originals, reports and files of statements in too.
-        at: Now.
-        progress: Told (done, total, what).
-        is_automatic: Nobody asked for it; the newest few of these are kept.
+        settings_files: Are included where they exist.
+        pixels: Include crops, originals, reports and files of statements.
+        at: Now, aware UTC.
+        progress: Called with (done, total, what).
+        is_automatic: The service made it; the newest few of these are kept.
 
     Returns:
         How many files are in it.
@@ -146,7 +145,7 @@ def _add(packed: zipfile.ZipFile, file: Path, name: str) -> str:
 
 
 def examine(backup: Path) -> None:
-    """Try a back-up as a restore would, in a scratch folder beside it; nothing is put back.
+    """Unpack a back-up in a scratch folder next to it, as a restore would; nothing is restored.
 
     Raises:
         BadStore: A hash in it is wrong, or its database is not sound.
@@ -165,12 +164,12 @@ def examine(backup: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did.
+    """Result of a restore.
 
     Args:
-        files: How many files were put back.
-        before: Where the database that was there is now, or None.
-        settings: Where the settings of that time were put, for a person to compare, or None.
+        files: How many files were restored.
+        before: Where the previous database is now, or None.
+        settings: Where the settings of that time were put, for the operator to compare, or None.
         made_at: When the back-up was made, aware UTC, None where it does not say.
     """
 
@@ -189,21 +188,21 @@ def restore(
     progress: Callable[[int, int, str], None],
     site: str = "",
 ) -> Restored:
-    """Put a backup in the place of what is there; nobody may be using it.
+    """Restore a backup. Existing data is kept; no process may use it during this time.
 
-    The whole file is unpacked and its hashes are compared before anything is touched. The
-    database that was there is kept beside; settings are never put back over those in force.
+    The whole file is unpacked and its hashes are compared before anything is touched. The previous
+    database is kept next to it; the current settings are never replaced.
 
     Args:
         backup: What `back_up` wrote.
         url: Address of the database.
         folder: The data folder.
-        at: Now; names what is kept.
-        progress: Told (done, total, what).
-        site: The lab's own; a back-up without it is refused, since nobody would see what it holds.
+        at: Now, aware UTC; names what is kept.
+        progress: Called with (done, total, what).
+        site: The lab's own; a back-up without it is refused, since no page would show its content.
 
     Raises:
-        BadStore: It is no backup, is damaged, or cannot be put back.
+        BadStore: It is no backup, is damaged, or cannot be restored.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -268,7 +267,7 @@ def verify(
     Args:
         store: Names what is archived.
         archive: Holds it.
-        progress: Told (micrographs done, what).
+        progress: Called with (micrographs done, what).
 
     Yields:
         One sentence per fault.
@@ -298,11 +297,11 @@ def verify_some(
     Args:
         store: Names what is archived.
         archive: Holds it.
-        after: What this gave back the last time; 0 begins anew.
-        is_enough: Asked after each micrograph.
+        after: What this returned the last time; 0 begins again.
+        is_enough: Called after each micrograph.
 
     Returns:
-        Where to go on, 0 where the end was reached; and a sentence per fault.
+        Where to continue, 0 where the end was reached; and a sentence per fault.
     """
     faults: list[str] = []
     for one in store.kept(after=after):
@@ -346,8 +345,8 @@ class Pruning:
     Args:
         kind: "crops" or "originals".
         ids: Of the micrographs.
-        files: What would go.
-        size_bytes: How much that is.
+        files: What would be deleted.
+        size_bytes: Of these files.
         kept: Reason → how many that are old enough stay for it.
     """
 
@@ -405,9 +404,9 @@ def prune(
     at: datetime,
     progress: Callable[[int, int, str], None],
 ) -> None:
-    """Delete what was planned and write it down.
+    """Delete what was planned and record it.
 
-    Files go before the row says so: after a kill in between, the next run finds them again.
+    Files are deleted before the row records that: after a kill in between, the next run finds them.
     """
     total = sum(len(one.files) for one in plans)
     done = 0

@@ -1,8 +1,7 @@
-"""Say where a field belongs: what its path, the note beside it and its sender say of it.
+"""Collect a field's process data from its path, the notes next to it and its sender.
 
-In:  a source's words, a path, a sidecar, what came with the file. Out: `Keys`. Next: `pipeline`.
-Two that name different specimens are both named and neither is believed: the field then belongs
-to none, until a person assigns it.
+Two that name different specimens are both stored and neither is believed: the field then belongs
+to none, until a lead assigns it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from agent.watch import Provenance
 
 PLACE = ("order", "specimen", "preparation", "field")
-"""What says where a field belongs; the other process data only describe it."""
+"""Columns that name where a field belongs; the other process data only describe it."""
 SIDECARS = ("{stem}.json", "{name}.json", "{stem}.txt", "{name}.txt", "{stem}.ini")
 SIDECAR_BYTES = 64_000
 NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR})
@@ -76,13 +75,13 @@ def keys_of(
     exact_numbers: bool = False,
     notes: Sequence[Mapping[str, str]] = (),
 ) -> Keys:
-    """Say where a file's micrographs belong.
+    """Collect the process data of a file's micrographs.
 
     Args:
         source: What its source says: fixed values, and a pattern of its path.
         relative: Its path below the source.
-        beside: What the note beside it says.
-        given: What came with it, from a program or a manifest.
+        beside: Process data of the notes next to it.
+        given: What was sent with it, by a program or a manifest.
         exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
         notes: The notes that `beside` was made of, where one may contradict another.
     """
@@ -120,7 +119,7 @@ ORIGINS = {
     "the note beside it": "note",
     "its sender": "sender",
 }
-"""What names a place, as a claim keeps it."""
+"""Names of origins in sentences → origin of a claim, as it is stored."""
 
 
 def _belongs(told: Mapping[str, str]) -> dict[str, str]:
@@ -136,13 +135,12 @@ def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) 
 
 
 def notes_beside(path: Path) -> list[dict[str, str]]:
-    """Read the process data in the notes beside a picture, JSON or `key = value`; [] without one.
+    """Read the process data in the notes next to a picture, JSON or `key = value`; [] without one.
 
-    Every note counts: one that says nothing of the picture does not hide another that does.
+    Every note counts: one without process data does not hide another one.
 
     Raises:
-        OSError: The share would not give one for now; without it nobody knows where the field
-            belongs.
+        OSError: The share did not give one for now; without it the specimen is not known.
     """
     notes: list[dict[str, str]] = []
     for name in dict.fromkeys(one.format(stem=path.stem, name=path.name) for one in SIDECARS):
@@ -159,12 +157,12 @@ def notes_beside(path: Path) -> list[dict[str, str]]:
 
 
 def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return what notes say together; of two values the first one."""
+    """Return the process data of all notes; of two values the first one."""
     return {column: value for note in reversed(notes) for column, value in note.items()}
 
 
 def read_note(held: bytes) -> dict[str, str]:
-    """Read process data from a note's bytes; what it says besides is left alone."""
+    """Read process data from a note's bytes; other keys are ignored."""
     return merge_notes(read_notes(held))
 
 

@@ -1,4 +1,4 @@
-"""Restore a back-up on trial, in a scratch folder, and compare what comes out with what went in.
+"""Restore a back-up on trial, in a scratch folder, and compare the result with its manifest.
 
 The lab's own database and folders are never touched.
 """
@@ -43,7 +43,7 @@ AT_LEAST = 2.5
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What a restore on trial found.
+    """Result of a restore on trial.
 
     Attributes:
         file: The back-up.
@@ -61,7 +61,7 @@ class DrillResult:
 
     @property
     def sentence(self) -> str:
-        """What was found, for the operator."""
+        """The result in words, for the operator."""
         if self.faults:
             more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
             return f"{self.file.name}: {self.faults[0]}{more}"

@@ -60,7 +60,7 @@ class Timestamped:
 
 
 def request_timestamp(url: str, anchor: Anchor, folder: Path, certificates: Path | None) -> Path:
-    """Have an anchor time-stamped and keep both files; return that of the authority's answer.
+    """Request a time stamp of an anchor, store both files, and return that of the answer.
 
     Args:
         url: Of the time-stamp authority, http or https.

@@ -1,6 +1,6 @@
-"""Describe a fault of a TOML file in words of the file: its line, and what to write instead.
+"""Describe a fault of a TOML file by its line, and what to write instead.
 
-The parser names a place and no remedy; most faults are a date or a time as people write it, or a
+The parser names a line and no remedy; most faults are a date or a time in everyday notation, or a
 text without quotes.
 """
 

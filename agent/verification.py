@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What is kept outside the database and says where the trail ended.
+    """Evidence outside the database of where the audit log ended.
 
     Args:
         reports: The folder of the nights' reports.
@@ -73,7 +73,7 @@ class Outside:
 def list_own_backups(folder: Path, site: str) -> list[Path]:
     """Return the back-ups in a folder that are not of another site, the oldest first; "": all.
 
-    The site alone decides: whoever computed the trail again has changed the lab's first act too.
+    Only the site counts: rewriting the audit log changes the lab's first act as well.
     """
     facts = {file: read_facts(file) for file in folder.glob("*.zip")}
     meant = {"", site} if site else {one.site for one in facts.values() if one}
@@ -106,7 +106,7 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
 
 
 def _changed_stamps(store: Store, outside: Outside) -> list[str]:
-    """Name the time stamps that are there otherwise than the trail holds them."""
+    """Return the time stamps that differ from the audit log."""
     if outside.timestamps is None:
         return []
     found = []
@@ -118,7 +118,7 @@ def _changed_stamps(store: Store, outside: Outside) -> list[str]:
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:
-    """Name the acts that the newest back-up from before the change holds otherwise, or alone."""
+    """Return the acts that differ in the newest back-up from before the change, or are missing."""
     for file in reversed(list_own_backups(backups, store.site)):
         anchor = anchors.find_in_backup(file)
         if anchor and store.trail_hashes([anchor.number]).get(anchor.number) == anchor.sha256:

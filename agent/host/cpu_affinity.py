@@ -1,7 +1,4 @@
-"""Leave the PC's other half to the people who work at it.
-
-In:  how many cores the lab allows. Out: this process, and all it starts, kept to them.
-"""
+"""Restrict the agent to a part of the PC's processor cores."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ AT_LEAST = 2
 
 
 def cores_for(wished: int, there: int) -> int:
-    """Say how many cores the agent takes.
+    """Return how many cores the agent uses.
 
     Args:
-        wished: The setting; 0 asks for half of them.
-        there: How many this PC has, or lets us have.
+        wished: The setting; 0 means half of them.
+        there: How many this PC has, or allows.
     """
     return min(there, wished or max(AT_LEAST, there // 2))
 
 
 def keep_to_share(wished: int) -> int:
-    """Keep this process to its share of the cores; say how many those are.
+    """Restrict this process to its share of the cores and return their number.
 
     Processes it starts inherit it, and libraries that count cores count these. Where the system
     cannot do that, nothing is done.

@@ -1,9 +1,8 @@
-"""Pack what a helper far away needs, and nothing that is the lab's own business.
+"""Pack logs, settings and status for support, without secrets and names.
 
-In:  logs, settings, what the agent says of itself. Out: a zip file without secrets and names, and
-beside it a list for the lab alone that says which pseudonym stands for what.
-A name is replaced wherever it stands, also inside sentences: file names by their parts, orders,
-heats, specimens, operators and whatever else the process data says of a customer's part.
+A second file, for the lab alone, lists the pseudonyms. A name is replaced everywhere, also inside
+sentences: file names by their parts, orders, heats, specimens, operators and other process data
+that identify a customer's part.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ NEWEST_BYTES = 5_000_000
 SECRET_KEYS = re.compile(r"(password|token|secret|urls?|key)$", re.IGNORECASE)
 NAME_KEYS = frozenset({"file", "path", "paths", "relative", "subject"})
 OWN_KEYS = frozenset({"order", "heat", "batch", "specimen", "preparation", "operator", "customer"})
-"""Process data that says whose part it is; microscope, objective and material say nothing of it."""
+"""Process data that identify a part; microscope, objective and material do not."""
 
 _NAMES_A_VALUE = re.compile(
     rf"\b({'|'.join(sorted(OWN_KEYS))})s?\b\W{{0,3}}$|[/\\]$", re.IGNORECASE
@@ -53,7 +52,7 @@ _USER_HOME = re.compile(r"((?:/home/|[A-Za-z]:\\+Users\\+))[^/\\\s\"']+")
 
 
 class Pseudonyms:
-    """The same word is the same pseudonym all through one bundle, and another in the next.
+    """Pseudonyms of words: the same throughout one bundle, and another in the next.
 
     Args:
         words: What must not be seen: orders, customers, file names.
@@ -67,7 +66,7 @@ class Pseudonyms:
         """Pseudonym → what it stands for; for the lab alone."""
 
     def of(self, word: str) -> str:
-        """Say a word's pseudonym."""
+        """Return a word's pseudonym."""
         digest = hashlib.blake2b(word.encode(), key=self._salt, digest_size=4).hexdigest()
         self.said[f"x{digest}"] = word
         return f"x{digest}"
@@ -106,7 +105,7 @@ class Pseudonyms:
         return word in self._words and (is_value or not _is_everyday(word))
 
     def document(self, value: Any, key: str = "") -> Any:
-        """Replace everything that tells in a JSON value; keys and numbers stay."""
+        """Replace identifying words in a JSON value; keys and numbers stay."""
         if isinstance(value, dict):
             return {name: self.document(one, str(name)) for name, one in value.items()}
         if isinstance(value, list | tuple):
@@ -121,12 +120,12 @@ class Pseudonyms:
 
 
 def _is_everyday(word: str) -> bool:
-    """Return whether a word stands for many other things: specimen "11" is in half of all times."""
+    """Return whether a word has many other meanings: specimen "11" is in half of all times."""
     return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as said above
 
 
 def _telling(given: str) -> Iterable[str]:
-    """Say which words of a name tell something: all with a digit, and all of four letters on."""
+    """Yield the identifying words of a name: all with a digit, and all of four letters on."""
     for word in _WORD.findall(given):
         yield word
         yield from (
@@ -137,7 +136,7 @@ def _telling(given: str) -> Iterable[str]:
 
 
 def log_lines(file: Path, names: Pseudonyms) -> str:
-    """Give the end of a log, each line without what tells."""
+    """Return the end of a log, each line without identifying words."""
     with file.open("rb") as held:
         held.seek(0, 2)
         start = max(0, held.tell() - NEWEST_BYTES)
@@ -167,15 +166,15 @@ def write(
     pictures: Iterable[Path],
     names: Pseudonyms,
 ) -> list[str]:
-    """Write the bundle, and beside it the list for the lab.
+    """Write the bundle, and next to it the list for the lab.
 
     Args:
         target: The zip file.
-        documents: Name → JSON value, written without what tells.
+        documents: Name → JSON value, written without identifying words.
         logs: Log files.
-        journal: What the system's journal keeps of the service; its end is put in.
-        pictures: Put in as they are, because somebody asked for it.
-        names: Says the pseudonyms.
+        journal: The system journal of the service; its end is included.
+        pictures: Included as they are, on request.
+        names: The pseudonyms.
 
     Returns:
         What is in it.

@@ -1,7 +1,6 @@
-"""Speak with systemd: ready, alive, stopping; and keep the agent as its service.
+"""Notify systemd (ready, alive, stopping), and install the agent as its service.
 
-In:  the running agent's words. Out: messages on systemd's socket. Next: systemd.
-What the unit says is written in `unit`; here it is put in its place, with the account it needs.
+`systemd_unit` writes the unit; here it is installed, with its account.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ if TYPE_CHECKING:
 FOLDER = Path("/etc/systemd/system")
 JOURNAL_LINES = 20_000
 EXTENDED_S = 120
-"""What an upgrade asks for each time; it asks every ten seconds."""
+"""Time (s) that an upgrade requests each time; it requests it every ten seconds."""
 
 
 def has_journal() -> bool:
-    """Say whether our stderr goes to systemd's journal, which keeps the log itself."""
+    """Return whether our stderr goes to systemd's journal, which keeps the log itself."""
     return "JOURNAL_STREAM" in os.environ
 
 
 class Manager:
-    """The line to systemd, or to nobody where it did not start us."""
+    """Connection to systemd; does nothing where systemd did not start this process."""
 
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
@@ -65,7 +64,7 @@ class Manager:
 
 
 class Systemd:
-    """The service as systemd keeps it. Needs root, but for `status`."""
+    """The service in systemd. Needs root, except for `status`."""
 
     def install(
         self, config: Path | None, settings: Settings, *, account: str = ""
@@ -108,18 +107,18 @@ class Systemd:
         yield "it runs; its log: journalctl -u martensight -f"
 
     def stop(self) -> Iterator[str]:
-        """Stop it; the file in hand is finished."""
+        """Stop it; the current file is finished."""
         _refuse_others()
         yield from _systemctl("stop", UNIT)
         yield "it is stopped."
 
     def status(self) -> Iterator[str]:
-        """Say what systemd knows of it."""
+        """Yield systemd's state of it."""
         yield from _systemctl("status", "--no-pager", "--lines=5", UNIT, may_fail=True)
 
 
 def journal() -> str:
-    """Say the end of the service's log as the journal keeps it; "" where it has or gives none."""
+    """Return the end of the service's log in the journal; "" where there is none."""
     found = shutil.which("journalctl")
     if found is None:
         return ""
@@ -131,7 +130,7 @@ def journal() -> str:
 
 
 def account_of_service() -> str | None:
-    """Say as whom the installed service runs; None where none is installed."""
+    """Return the account of the installed service; None where none is installed."""
     try:
         lines = (FOLDER / UNIT).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -160,7 +159,7 @@ def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
 
 
 def _let_read(config: Path, name: str) -> Iterator[str]:
-    """Let the account's group read the settings, and nobody else: they may hold a password."""
+    """Permit the account's group alone to read the settings: they may hold a password."""
     import pwd  # noqa: PLC0415 - POSIX alone
 
     status, user = config.stat(), pwd.getpwnam(name)

@@ -1,9 +1,8 @@
-"""Write the systemd unit of one settings file: an own user that sees the sources and little else.
+"""Write the systemd unit of one settings file: its account sees the sources and little else.
 
-In:  settings, mount points, devices. Out: the text of a unit. Next: `systemd`.
-Homes and shares are hidden behind empty file systems, and what is needed is laid into them. A
-share that may be unmounted and mounted again is shown through the folder its mount point lies in:
-laid in alone it would stay the mount that it was when the service started.
+Homes and shares are hidden behind empty file systems, and what is needed is bind-mounted into them.
+A share that may be unmounted and mounted again is shown through the folder of its mount point:
+bound alone it would stay the mount that it was when the service started.
 """
 
 from __future__ import annotations
@@ -23,15 +22,16 @@ if TYPE_CHECKING:
 UNIT = "martensight.service"
 ACCOUNT = "martensight"
 HIDDEN = ("/home", "/root", "/run/user", "/mnt", "/media", "/srv")
-"""Where people's files and shares lie. Not ProtectHome: it would leave /root closed to the account,
-and with it a program or an export that was laid into it."""
+"""Places of users' files and shares. Not ProtectHome: it would leave /root closed to the account,
+and with it a program or an export below it.
+"""
 
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp hides them too
 HOMES = (Path("/home"), Path("/root"))
 """Never shown whole."""
 
 WATCHDOG_S = 120
-"""Heartbeats come every 5 s, and only while the work moves on; this leaves a slow disk its time."""
+"""Heartbeats are sent every 5 s, and only while the work moves on; a slow disk has time enough."""
 
 START_S, STOP_S = 300, 20
 """A large database is migrated at the start; the agent itself ends within 10 s."""
@@ -39,13 +39,13 @@ START_S, STOP_S = 300, 20
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What of this PC the unit depends on.
+    """Facts of this PC that the unit depends on.
 
     Args:
         command: What starts the agent, as words.
         program: Folders the program is read from.
         mount_points: Where file systems are, or may be, mounted.
-        neighbours: Of a folder: what else lies in it.
+        neighbours: Returns what else is in the folder of a path.
         has_gpu: Whether NVIDIA's devices are there.
     """
 
@@ -57,7 +57,7 @@ class Machine:
 
 
 def this_machine(settings: Settings) -> Machine:
-    """Look at this PC."""
+    """Return the facts of this PC."""
     folders = [*(source.folder for source in settings.sources), *shared_folders(settings).values()]
     away = (_first_missing(folder) for folder in folders if not folder.is_dir())
     mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
@@ -92,7 +92,7 @@ def _mounted(table: str) -> Iterator[Path]:
 
 
 def _first_missing(folder: Path) -> Path:
-    """Say where something will have to be mounted, or made, for a folder to be there."""
+    """Return what has to be mounted, or made, before a folder exists."""
     return next(one for one in (*reversed(folder.parents), folder) if not one.is_dir())
 
 
@@ -111,7 +111,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _mount_of(folder: Path, mounts: frozenset[Path]) -> Iterator[Path]:
-    """Say on which share a hidden folder lies, if one is or may be mounted above it."""
+    """Yield the share of a hidden folder, if one is or may be mounted above it."""
     tops = {Path(top) for top in (*HIDDEN, *PRIVATE)}
     above = (one for one in (*reversed(folder.parents), folder) if one in mounts)
     hidden = [one for one in above if _is_hidden(one) and one not in tops]
@@ -119,7 +119,7 @@ def _mount_of(folder: Path, mounts: frozenset[Path]) -> Iterator[Path]:
 
 
 def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
-    """Say which folders are laid into the hidden places, so that each source is seen for good."""
+    """Return which folders are bound into the hidden places, so that each source is always seen."""
     needed: dict[Path, None] = {}
     for folder in folders:
         mounts = list(_mount_of(folder, machine.mount_points))
@@ -131,7 +131,7 @@ def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
 
 
 def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path]) -> list[Path]:
-    """Say what of the neighbours, shown with a share's parent, is nobody's business here."""
+    """Return which neighbours, shown with a share's parent, have to be hidden again."""
     return [
         one
         for folder in folders
@@ -185,7 +185,7 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
 
 
 def shared_folders(settings: Settings) -> dict[str, Path]:
-    """Say where the agent writes besides its data folder, and others do too: setting → folder."""
+    """Return the shared folders that the agent writes to, by setting; not the data folder."""
     wished = {
         "[backup] folder": settings.backup.folder,
         "[orders] lists": settings.orders.lists,
@@ -195,7 +195,7 @@ def shared_folders(settings: Settings) -> dict[str, Path]:
 
 
 def speaks_to_others(settings: Settings) -> bool:
-    """Say whether the lab's own settings make it speak with another PC."""
+    """Return whether the lab's settings need a connection to another PC."""
     here = settings.web.host in {"127.0.0.1", "localhost", "::1"}
     return bool(settings.store.url or settings.notify.urls or not here)
 

@@ -160,7 +160,7 @@ def still_to_be_read(n: int) -> str:
 
 
 def _held(counted: Sequence[FieldFacts]) -> Iterator[str]:
-    """Yield each reason to hold results once, with its fields: most often it is the same for all."""
+    """Yield each reason to hold results once, with its fields; most often all have the same."""
     for why in dict.fromkeys(one.held for one in counted if one.held):
         names = ", ".join(one.called for one in counted if one.held == why)
         yield f"{names}: {why}"

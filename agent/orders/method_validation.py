@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 VALIDATION, AUTOMATIC = "validation", "automatic"
 SCOPE = WAYS
-"""Columns that a validated scope distinguishes, apart from the material; the subtype is the true one."""
+"""Columns of a validated scope, in addition to the material; the subtype is the true one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Put the files of urgent orders first, also those queued before the order became urgent."""
+"""Queue the files of urgent orders first, also those queued before the order became urgent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]
 
 
 def put_first(store: Store, settings: Settings) -> int:
-    """Put every queued file of an urgent order into the urgent lane and return their number."""
+    """Move every queued file of an urgent order into the urgent lane and return their number."""
     numbers = store.orders.urgent_numbers()
     if not numbers:
         return 0

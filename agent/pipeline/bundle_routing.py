@@ -1,4 +1,4 @@
-"""Which bundle judges a file: one specimen is judged by one bundle to its end."""
+"""Choose the bundle that judges a file: one specimen is judged by one bundle to its end."""
 
 from __future__ import annotations
 

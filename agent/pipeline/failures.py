@@ -1,4 +1,4 @@
-"""What becomes of a file that could not be read, judged or stored, by whose fault it is."""
+"""Handle a file that could not be read, judged or stored, by the cause of the failure."""
 
 from __future__ import annotations
 

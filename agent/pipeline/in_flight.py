@@ -1,4 +1,4 @@
-"""Files in the hands of one batch, and whether they still are what was listed."""
+"""Files of one batch, and whether they still are what was listed."""
 
 from __future__ import annotations
 

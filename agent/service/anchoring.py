@@ -1,7 +1,7 @@
-"""Keep where the audit log ends outside the database: in the log, in the file of [trail] anchor.
+"""Write the ends of the audit log outside the database: to the log and the file of [trail] anchor.
 
-A file on a share that is unavailable gets the end of the next quarter of an hour: each holds all
-that came before it.
+A file on a share that is unavailable gets the end of the next quarter of an hour: each includes all
+acts before it.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Anchoring:
 
 
 def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | None:
-    """Have the end of the trail time-stamped, once a night; a fault is logged and tried again.
+    """Time-stamp the end of the audit log, once a night; a fault is logged and tried again.
 
-    It runs beside the anchoring, so that an authority that hangs holds up nothing.
+    It runs next to the anchoring, so that an authority that hangs delays nothing.
 
     Args:
         settings: Of the lab.

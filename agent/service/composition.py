@@ -1,8 +1,4 @@
-"""Set a lab's workplace up from its settings: books, shelf, tools.
-
-In:  `Settings`. Out: store, archive, pool, pipeline, each given plain values. Next: `daemon`,
-`once`, and the commands that work on the same files.
-"""
+"""Build store, archive, pool and pipeline of a lab from its settings, each from plain values."""
 
 from __future__ import annotations
 
@@ -100,7 +96,7 @@ def make_pool(settings: Settings) -> CropPool:
 def policy_of(
     settings: Settings, classifier: Classifier | None = None, store: Store | None = None
 ) -> Policy:
-    """Say the lab's triage policy, within what the bundle was validated for."""
+    """Return the lab's triage policy, within what the bundle was validated for."""
     scope = classifier.manifest.validated.get("um_per_px") if classifier else None
     low, high = scope or (0.0, 0.0)
     return Policy(
@@ -112,7 +108,7 @@ def policy_of(
 
 
 def scope_of(classifier: Classifier, store: Store | None) -> Scope:
-    """Say on what a bundle was validated: what it wrote down itself, and the lab's records."""
+    """Return the scope a bundle was validated for, by its manifest and the lab's records."""
     said = classifier.manifest.validated
     own = said.get("scope")
     ways = own if isinstance(own, list) else [{"material": one} for one in said.get("material", {})]
@@ -122,7 +118,7 @@ def scope_of(classifier: Classifier, store: Store | None) -> Scope:
 
 
 def thresholds_of(settings: Settings) -> dict[str, float]:
-    """Say what is written beside every result: what the lab had set."""
+    """Return the settings that are stored with every result."""
     return {
         "alpha": settings.strangeness.alpha,
         "min_probability": settings.triage.min_probability,
@@ -147,10 +143,10 @@ def cases_of(
 
 
 def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
-    """Say what the lab asks of a candidate, at the limits that are in use today.
+    """Return what the lab demands of a candidate, at the limits that are valid today.
 
     Raises:
-        BadSpecification: The limits cannot be read, so that nobody can say what is risked.
+        BadSpecification: The limits cannot be read, so that the risk is not known.
     """
     from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
     from model import GateThresholds  # noqa: PLC0415 - PyTorch takes seconds
@@ -173,7 +169,7 @@ def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Dema
 def limits_of(
     settings: Settings, specifications: Specifications, taxonomy: Taxonomy, *, now: datetime
 ) -> dict[str, Callable[[str], bool]]:
-    """Say which limits are in use today, on the lab's own calendar."""
+    """Return which limits are valid today, on the lab's own calendar."""
     on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
     return limits_in_use(specifications, taxonomy, on=on)
 
@@ -189,7 +185,7 @@ def make_pipeline(
     on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
     on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
 ) -> Pipeline:
-    """Put a pipeline together; `sources` stands in for the settings' own."""
+    """Build a pipeline; `sources` replaces the settings' own."""
     own = {source.name: provenance_of(source) for source in settings.sources}
     return Pipeline(
         store=store,
@@ -229,15 +225,16 @@ def _earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None
 
 
 class Demanded:
-    """Says which subtypes were ordered: by the order list, else by the specification.
+    """Finds which subtypes were ordered: by the order list, else by the specification.
 
-    A changed file, or another taxonomy, is noted before the order of the next micrograph is heard
-    of: an order is judged by what was in force then, whether or not anybody opened a page.
+    A changed file, or another taxonomy, is recorded before the order of the next micrograph is
+    first
+    seen: an order is judged by what was valid then, whether or not a page was opened.
 
     Args:
         settings: Of the lab; its specifications are read again when the file changes.
-        store: Where a changed file is noted.
-        now: Says the time, aware UTC.
+        store: Where a changed file is recorded.
+        now: Returns the time, aware UTC.
     """
 
     def __init__(self, settings: Settings, store: Store, *, now: Callable[[], datetime]) -> None:
@@ -249,7 +246,7 @@ class Demanded:
         self._known = Specifications()
 
     def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
-        """Say them, () where nobody said."""
+        """Return the subtypes, () where none are named."""
         known = self._read()
         self._note_taxonomy()
         if order.subtypes or not told.get("order"):
@@ -272,7 +269,7 @@ class Demanded:
         return self._known
 
     def _note_taxonomy(self) -> None:
-        """Note the taxonomy in force, where its file or the current bundle is another one."""
+        """Record the taxonomy, where its file or the current bundle is another one."""
         file = self._settings.model.taxonomy
         try:
             found = Path(file).read_bytes() if file else self._store.current_bundle()
@@ -302,18 +299,18 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
 SOON_S = 5.0
 """How soon a bundle is tried again that could not be read for want of files or memory."""
 TRY_AGAIN_S = 300.0
-"""How soon a bundle that could not be loaded is tried again: somebody may put it back."""
+"""How soon a bundle that could not be loaded is tried again: the operator may restore it."""
 
 
 @dataclass
 class CurrentBundle:
-    """The bundle that a person promoted last, loaded, and taken up anew when another is.
+    """The bundle that was promoted last, loaded, and loaded again when another is promoted.
 
-    Where that one cannot be loaded the one that was at work before it serves, and it is said.
+    Where it cannot be loaded the previous one is used, and a problem is reported.
 
     Args:
         settings: Of the lab.
-        store: Says which bundle is current.
+        store: Names the current bundle.
     """
 
     settings: Settings
@@ -328,7 +325,7 @@ class CurrentBundle:
     _again_s: float = field(default=0.0, repr=False)
 
     def refresh(self) -> bool:
-        """Ask which bundle is current, and load it if it is another.
+        """Find which bundle is current, and load it if it is another.
 
         Returns:
             Whether there is another classifier now.
@@ -340,11 +337,11 @@ class CurrentBundle:
 
     @property
     def trouble(self) -> str:
-        """Say what its classifier makes shift with, or ""."""
+        """Why its classifier runs degraded, or ""."""
         return self.classifier.degraded_reason if self.classifier else ""
 
     def policy(self) -> Policy:
-        """Say the triage policy that goes with it."""
+        """Return the triage policy that goes with it."""
         return policy_of(self.settings, self.classifier, self.store)
 
     def _follow(self, current: str | None) -> None:
@@ -371,7 +368,7 @@ class CurrentBundle:
             self.problem, self._refused = "", None
 
     def _put_off(self, name: str, reason: str) -> None:
-        """Note that a bundle cannot be read for now, which says nothing about the bundle."""
+        """Record that a bundle cannot be read for now, which proves nothing about the bundle."""
         self.problem = f"bundle {name} cannot be read for now and is tried again: {reason}"
         self._refused, self._again_s = name, time.monotonic() + SOON_S
         if self.classifier is None:
@@ -383,7 +380,7 @@ class CurrentBundle:
         log.info("bundle.taken_up", bundle=name)
 
     def _serve_one_before(self, name: str) -> None:
-        """Serve the newest bundle that was at work before and can be loaded, if there is one."""
+        """Use the newest bundle that was in use before and can be loaded, if there is one."""
         for earlier in list_previous_bundles(self.store.promotions()):
             if earlier == name:
                 continue

@@ -1,9 +1,9 @@
 """Find out whether a database is the newest and the only one of its lab, before work begins.
 
 A copy of a data folder that is started on a second PC, or a disk that was set back to a snapshot,
-would send revisions again. What is kept outside the database tells: the ends of the trail in
-reports, back-ups and the file of anchors, the notes of sent revisions, and a presence that each
-running agent writes into the folders that it shares with others.
+would send revisions again. Evidence is outside the database: the ends of the audit log in reports,
+back-ups and the file of anchors, the notes of sent revisions, and a presence that each running
+agent writes into the folders that it shares with others.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class StartCheck:
-    """What was found before work begins.
+    """Result of the check before work begins.
 
     Attributes:
         refusal: Why work must not begin, "" where it may.
-        warnings: What a person should look at, a sentence each.
+        warnings: What the operator should check, a sentence each.
     """
 
     refusal: str = ""
@@ -125,7 +125,7 @@ def find_overtaken(settings: Settings, store: Store) -> str:
 
 
 def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[str, ...]:
-    """Return what a person should look at.
+    """Return what the operator should check.
 
     Raises:
         BadStore: Work must not begin: a revision would be sent again.

@@ -1,8 +1,7 @@
-"""Run the agent: watches, worker, schedule, pages and heartbeat, until somebody says stop.
+"""Run the agent until it is stopped: watches, worker, schedule, pages and heartbeat.
 
-In:  `Settings`. Out: everything else. Next: nothing; this is the top.
-The first signal lets the file in hand come to its fate and stops within ten seconds; a second one
-stops at once. Either way the journal knows what was in hand.
+The first signal finishes the current file and stops within ten seconds; a second one stops at once.
+Either way the database knows what was claimed.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class Agent:
     Args:
         settings: Of the lab.
         serve: Whether the review page is served.
-        now: Says the time, aware UTC.
+        now: Returns the time, aware UTC.
         on_ready: Called once everything runs.
         on_beat: Called with each heartbeat.
         on_stopping: Called when it begins to stop.
@@ -121,7 +120,7 @@ class Agent:
         """Where the review page answers, once it does."""
 
     def stop(self) -> None:
-        """Ask it to stop."""
+        """Request that it stops."""
         self._stop.set()
 
     def run(self) -> None:
@@ -294,7 +293,7 @@ class Agent:
         remember(self._settings.store.folder, document)
 
     def _held_orders(self, store: Store) -> list[Affected]:
-        """Return the orders with held results, looked up once a minute only."""
+        """Return the orders with held results, queried at most once a minute."""
         now_s = time.monotonic()
         if now_s >= self._affected_at_s:
             holds = holds_of(self._settings, store)
@@ -355,7 +354,7 @@ class Agent:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Take the first signal as a request and the second as an order; give them back after."""
+        """Stop gently at the first signal and at once at the second; restore the handlers after."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

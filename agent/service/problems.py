@@ -1,7 +1,4 @@
-"""Keep what a person should know right now: one sentence per trouble, gone when it is over.
-
-In:  what threads run into. Out: sentences. Next: `status` and the heartbeat.
-"""
+"""Current problems: one sentence each, removed when it is over."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Problems:
-    """Sentences by subject; may be used from any thread.
+    """Sentences by subject; thread-safe.
 
     Args:
-        on_begun: Called with the subject of a trouble that begins.
+        on_begun: Called with the subject of a problem that begins.
     """
 
     def __init__(self, on_begun: Callable[[str], None] = lambda _: None) -> None:
@@ -25,7 +22,7 @@ class Problems:
         self._said: dict[str, str] = {}
 
     def say(self, subject: str, sentence: str) -> bool:
-        """Note a trouble, "" when it is over; say whether that is news."""
+        """Record a problem, "" when it is over; return whether that is new."""
         with self._lock:
             before = self._said.pop(subject, "")
             if sentence:

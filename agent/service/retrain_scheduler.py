@@ -1,8 +1,7 @@
-"""Have candidates taught and tried when it is time, behind the work; never put one to work.
+"""Train and evaluate candidates when due, at low priority; nothing here promotes one.
 
-In:  the clock (APScheduler), the labels. Out: candidates, and sentences. Next: a person.
-What is due is asked of the store, never remembered: a PC that slept, or an agent that was stopped
-in the middle, begins again where that left off.
+What is due is queried from the database, never remembered: a PC that slept, or an agent that was
+stopped in the middle, resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ LOOK_AGAIN_S, SHADOW_AGAIN_S = 600, 3600
 AFTER_A_FAILURE = timedelta(days=1)
 BY = "agent"
 SCHEDULED = "retrain schedule"
-"""Name of the row that says since when a schedule is set."""
+"""Name of the row that records since when a schedule is set."""
 
 
 class Candidates:
-    """The schedule of teaching.
+    """The schedule of training.
 
     Args:
         settings: Of the lab.
         store: Open.
-        now: Says the time, aware UTC.
-        problems: Where troubles are said.
+        now: Returns the time, aware UTC.
+        problems: Where problems are reported.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Candidates:
         self._scheduler = BackgroundScheduler(timezone=settings.site.time_zone)
 
     def start(self) -> None:
-        """Begin to look, unless nothing is ever to be taught by itself."""
+        """Start the schedule, unless no training is ever automatic."""
         wanted = self._settings.retrain
         if wanted.schedule or wanted.start_at_new_labels:
             self._every(LOOK_AGAIN_S, self.look, "retrain")
@@ -81,13 +80,13 @@ class Candidates:
         self._scheduler.add_job(act, again, id=name, next_run_time=self._now(), **ALWAYS)
 
     def stop(self) -> None:
-        """Stop; a child ends within seconds, and what it learned is taken up by the next."""
+        """Stop; a child ends within seconds, and the next one resumes its checkpoint."""
         self._stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def look(self) -> None:
-        """Teach a candidate if one is due; a fault is said, and the thread lives on."""
+        """Train a candidate if one is due; a fault is reported, and the thread continues."""
         with self._guarded("retrain"):
             if not self._is_due():
                 return
@@ -98,7 +97,7 @@ class Candidates:
                     self._tell(news)
 
     def shadow(self) -> None:
-        """Have a recommended candidate judge the last days too, beside what counts."""
+        """Judge the last days with a recommended candidate as well; no result changes."""
         days, now = self._settings.retrain.shadow_days, self._now()
         with self._guarded("shadow"):
             bundle = candidate_of(self._store)
@@ -151,7 +150,7 @@ class Candidates:
         return has_enough_new(wanted.start_at_new_labels, lesson.new, lesson.manifest.name, ended)
 
     def _set_at(self, schedule: str) -> datetime:
-        """Say when this schedule was first seen to be set, whatever was restarted since."""
+        """Return when this schedule was first seen, whatever was restarted since."""
         seen = self._store.ended_jobs(SCHEDULED)
         if seen and seen[-1].facts.get("schedule") == schedule and seen[-1].started_at:
             return seen[-1].started_at
@@ -171,11 +170,11 @@ class Candidates:
 
 
 def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: datetime) -> bool:
-    """Say whether a candidate is due by the calendar.
+    """Return whether a candidate is due by the calendar.
 
     Args:
         schedule: As set: "sunday 02:00", "daily 02:00".
-        ended: Teachings that have ended, oldest first; one that was interrupted does not count.
+        ended: Trainings that have ended, oldest first; one that was interrupted does not count.
         set_at: When the schedule was set: nothing was due before.
         now: Aware, in the lab's own zone.
     """
@@ -184,7 +183,7 @@ def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: dateti
 
 
 def last_due(schedule: str, now: datetime) -> datetime:
-    """Say when a schedule was last due, in the zone of `now`."""
+    """Return when a schedule was last due, in the zone of `now`."""
     day, _, at = schedule.partition(" ")
     hour, minute = map(int, at.split(":"))
     last = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
@@ -194,19 +193,19 @@ def last_due(schedule: str, now: datetime) -> datetime:
 
 
 def is_too_soon(last: Job, now: datetime) -> bool:
-    """Say whether one that failed, or that somebody cancelled, ended less than a day ago."""
+    """Return whether a training that failed, or was cancelled, ended less than a day ago."""
     went_wrong = last.outcome in ("failed", "cancelled")
     return went_wrong and last.ended_at is not None and now - last.ended_at < AFTER_A_FAILURE
 
 
 def has_enough_new(wanted: int, new: int, current: str, ended: Sequence[Job]) -> bool:
-    """Say whether enough was labelled since a candidate was last taught beside this bundle.
+    """Return whether enough was labelled since a candidate was last trained next to this bundle.
 
     Args:
         wanted: As set.
-        new: Labels the bundle at work has never seen.
-        current: The bundle at work.
-        ended: Teachings that have ended, oldest first.
+        new: Labels that are not in the training set of the bundle in use.
+        current: The bundle in use.
+        ended: Trainings that have ended, oldest first.
     """
     tried = [
         one.facts.get("new_labels") or 0

@@ -1,8 +1,6 @@
-"""Take what lies in the sources now, and end.
+"""Process the files that are in the sources now, and end.
 
-In:  the sources. Out: a `RunOutcome`, and files with fates.
-The same listing, the same quiet time and the same pipeline as the daemon's; only nobody listens,
-and nobody stays.
+Listing, quiet time and pipeline are the daemon's.
 """
 
 from __future__ import annotations
@@ -52,12 +50,12 @@ FILES = 32
 
 @dataclass(slots=True)
 class RunOutcome:
-    """How a run ended.
+    """Result of a run.
 
     Args:
-        taken: Fates by kind.
-        waiting: Files that were not at rest, or are tried again later.
-        problems: What a person should know, one sentence each.
+        taken: Counts of files by what became of them.
+        waiting: Files that were not complete, or are tried again later.
+        problems: What the operator should know, one sentence each.
     """
 
     taken: BatchOutcome = field(default_factory=BatchOutcome)
@@ -79,14 +77,14 @@ def run_once(
     now: Callable[[], datetime] = clock,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> RunOutcome:
-    """List every source, wait for its files to be at rest, and work until nothing is queued.
+    """List every source, wait until its files are complete, and work until nothing is queued.
 
     Args:
         settings: Of the lab.
         store: Open.
         on_progress: Called with files done and files known of.
-        now: Says the time, aware UTC.
-        should_stop: Asked between files.
+        now: Returns the time, aware UTC.
+        should_stop: Called between files.
 
     Raises:
         WrongUse: An agent is running here already.
@@ -161,7 +159,7 @@ class _Run:
             self._wait_for_store(fault)
 
     def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
-        """Look at every source that is due."""
+        """List every source that is due."""
         for watched in watches:
             name, now_s = watched.state.name, time.monotonic()
             if now_s < looks_at_s[name]:
@@ -174,7 +172,7 @@ class _Run:
             looks_at_s[name] = watched.next_look_at_s(time.monotonic())
 
     def _work(self) -> int:
-        """Take a round; say how many files were in hand."""
+        """Process a batch and return how many files were in it."""
         try:
             self._take_up_bundle()
             counts = self._store.counts()
@@ -235,5 +233,5 @@ class _Run:
 
 
 def _is_waited_for(state: SourceState, early: bool) -> bool:
-    """Say whether a source may still bring files; not for ever."""
+    """Return whether a source may still bring files; not for ever."""
     return early and (bool(state.pending) or not state.online)

@@ -1,7 +1,4 @@
-"""Watch one source in a thread of its own: a share that hangs holds up nobody else.
-
-In:  looks at a folder. Out: rows in the journal, and a word to the worker. Next: `working`.
-"""
+"""Watch one source in a separate thread: a share that hangs delays no other."""
 
 from __future__ import annotations
 
@@ -70,20 +67,20 @@ def write_down(
     at: datetime,
     source: Provenance | None = None,
 ) -> int:
-    """Write one look into the journal; only then does the watch count a file as taken.
+    """Store one listing; only then does the watcher count a file as queued.
 
     Args:
-        look: What was seen.
-        watched: Who saw it.
-        store: The journal.
-        at: Now.
+        look: The listing.
+        watched: The watcher.
+        store: The database.
+        at: Now, aware UTC.
         source: What its paths say; files of urgent orders go first.
 
     Returns:
         How many files are new in the queue.
 
     Raises:
-        StoreFault: The journal cannot be written now; nothing is lost, it is offered again.
+        StoreFault: The database cannot be written now; nothing is lost, it is offered again.
     """
     for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
         pass
@@ -151,13 +148,13 @@ class SourceWatch(threading.Thread):
 
     Args:
         source: Its settings.
-        store: The journal.
-        now: Says the time, aware UTC.
+        store: The database.
+        now: Returns the time, aware UTC.
         on_work: Called when something is new in the queue.
-        problems: Where troubles are said.
+        problems: Where problems are reported.
         on_rest: Called with the source and the relative paths that are queued now.
-        steady: A clock that nobody sets, in seconds.
-        listen: Listens to a folder's events; `EventListener`, or what stands in for it.
+        steady: A clock that cannot be set, in seconds.
+        listen: Listens to a folder's events; `EventListener`, or a replacement.
     """
 
     def __init__(
@@ -188,7 +185,7 @@ class SourceWatch(threading.Thread):
         """Set after the first look, whatever it showed."""
 
     def run(self) -> None:
-        """Look and write down, until told to stop; a fault costs time, never the thread."""
+        """List and store until stopped; a fault costs time, never the thread."""
         while not self._stopping.is_set():
             pause_s = self.run_round()
             self.ready.set()
@@ -199,7 +196,7 @@ class SourceWatch(threading.Thread):
             self._watched.close()
 
     def run_round(self) -> float:
-        """Look once and write it down; return how long (s) to wait before the next round."""
+        """List once and store it; return how long (s) to wait before the next round."""
         try:
             pause_s = self._round()
         except (StoreFault, BadStore) as fault:
@@ -212,16 +209,16 @@ class SourceWatch(threading.Thread):
         return pause_s
 
     def stop(self) -> None:
-        """Ask it to stop; it does so after the look in hand."""
+        """Request that it stops after the current listing."""
         self._stopping.set()
         self._rung.set()
 
     def is_reachable(self) -> bool:
-        """Say whether its files can be read now, as far as the last look showed."""
+        """Return whether its files can be read now, by the last listing."""
         return self._watched is not None and self._watched.state.online
 
     def health(self) -> SourceHealth:
-        """Say how the source does, as the store keeps it."""
+        """Return the state of the source, as it is stored."""
         state = self._watched.state if self._watched else None
         return SourceHealth(
             name=self._source.name,

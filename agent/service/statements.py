@@ -1,8 +1,9 @@
 """Freeze statements where an order changes: after each act at once, and in rounds.
 
-Whoever writes into the audit log (service, page, command) freezes afterwards what the act changed.
-Results and files write none, so the service looks for them every few seconds; a round of `errands`
-finds what is left. A fault here never undoes the act: the next round freezes what is missing.
+A writer into the audit log (service, page, command) freezes afterwards what the act changed.
+Results and files write none, so the service searches for them every few seconds; a round of
+`jobs.outbound` finds what is left. A fault here never undoes the act: the next round freezes what
+is missing.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def make_lab(settings: Settings, store: Store, *, now: datetime) -> OrderPolicy:
 
 
 def make_issuer(settings: Settings) -> Issuer:
-    """Return who states."""
+    """Return the site and software that issue statements."""
     folder = bundles_folder(settings)
 
     def describe(name: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class StatementKeeper:
         settings: Of the lab.
         store: Open.
         now: Returns the time, aware UTC.
-        position: Where the last round ended, None: what comes from now on.
+        position: Where the last round ended, None: changes from now on.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class StatementKeeper:
         return frozen
 
     def after_act(self) -> None:
-        """Freeze what an act touched, so that no later act comes before its statement."""
+        """Freeze what an act touched, so that no later act precedes its statement."""
         try:
             self.freeze_touched(most=MOST_AFTER_AN_ACT, patience_s=PATIENCE_S)
         except (AgentError, ModelError, StoreFault, OSError) as fault:

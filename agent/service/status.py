@@ -1,8 +1,4 @@
-"""Say how the agent does, also when it, its folders or its database do not.
-
-In:  settings, and whatever can be asked. Out: the document of `agent status --json`.
-Next: the command, the API, and a person in front of either.
-"""
+"""Report the state of the agent, also when it, its folders or its database are unavailable."""
 
 from __future__ import annotations
 
@@ -37,13 +33,13 @@ SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
 QUIET_AFTER_S = 15.0  # three of them missed
 LOW_DISK_BYTES = 1_000_000_000
 MEMO = "status.json"
-"""What the running agent last said of itself, for when the database cannot be asked."""
+"""The last status of the running agent, for when the database cannot be queried."""
 
 
 def status_of(
     settings: Settings, *, now: datetime, open_store: Callable[[], Store]
 ) -> dict[str, Any]:
-    """Say everything, with one sentence per problem; never raises for what it reports.
+    """Return the whole status, with one sentence per problem; never raises for what it reports.
 
     Args:
         settings: Of the lab.
@@ -69,14 +65,14 @@ def status_in(
     running: bool,
     affected: Sequence[Affected] | None = None,
 ) -> dict[str, Any]:
-    """Say everything, asking an open database.
+    """Return the whole status from an open database.
 
     Args:
         settings: Of the lab.
         store: Open.
         now: Aware UTC.
         running: The agent runs here.
-        affected: Orders with held results where they are known; None: they are looked up.
+        affected: Orders with held results where they are known; None: they are queried.
     """
     if affected is None:
         affected = affected_orders(store, holds_of(settings, store), now=now)
@@ -153,7 +149,7 @@ def _of_limits(settings: Settings) -> Iterator[str]:
 
 
 def next_report_at(settings: Settings, now: datetime) -> datetime:
-    """Say when the night that runs is over, aware."""
+    """Return when the current night is over, aware."""
     at, zone = settings.night.at, settings.site.time_zone
     end = compute_night_end(night_of(now, at, zone), at, zone)
     return (
@@ -164,7 +160,7 @@ def next_report_at(settings: Settings, now: datetime) -> datetime:
 
 
 def remember(folder: Path, document: dict[str, Any]) -> None:
-    """Lay the document beside the database, for when that is gone; a full disk is no matter."""
+    """Write the document next to the database, for when that is unavailable; ignore a full disk."""
     part = folder / f".{MEMO}.part"
     try:
         part.write_text(json.dumps(document, default=str), encoding="utf-8")
@@ -221,7 +217,7 @@ def _source(name: str, folder: Path, mode: str, said: SourceHealth | None) -> di
 
 
 def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
-    """Say that the agent that runs here is not heard of: the database lets it write nothing."""
+    """Yield that the agent that runs here cannot write into the database."""
     if mine is None or mine.seen_at is None or mine.facts.get("stopped"):
         return
     if (now - mine.seen_at).total_seconds() > QUIET_AFTER_S:

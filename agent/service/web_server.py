@@ -1,7 +1,4 @@
-"""Serve the pages: the web server in a thread, on one address, with or without TLS.
-
-In:  the application and `[web]`. Out: an address that answers. Next: a browser.
-"""
+"""Serve the pages: the web server in a thread, on one address, with or without TLS."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from agent.settings import WebSection
 
 WAITING = 128
-"""Connections that the system holds until they are let in."""
+"""Connections that the system holds until they are accepted."""
 BEAT_EVERY_S = 5
 
 
@@ -36,7 +33,7 @@ class Pages(threading.Thread):
         on_beat: Awaited every few seconds, as long as the server answers.
 
     Raises:
-        WrongUse: Somebody else has the port.
+        WrongUse: Another process has the port.
         BadSettings: Certificate and key cannot be used.
     """
 
@@ -82,20 +79,20 @@ class Pages(threading.Thread):
         self._server: uvicorn.Server = uvicorn.Server(config)
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until stopped."""
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._server.serve(sockets=[self._socket]))
 
     def stop(self) -> None:
-        """Ask it to stop."""
+        """Request that it stops."""
         self._server.should_exit = True
 
 
 def refuse_bad_certificate(web: WebSection) -> None:
-    """Refuse a certificate or key that would let no browser in.
+    """Refuse a certificate or key that no browser would accept.
 
     Raises:
-        BadSettings: Says which, and why.
+        BadSettings: Names which, and why.
     """
     if not web.certificate and not web.key:
         return
@@ -121,7 +118,7 @@ def listen(web: WebSection) -> socket.socket:
     """Open the socket that the page listens at.
 
     Raises:
-        WrongUse: Somebody else has the port.
+        WrongUse: Another process has the port.
     """
     family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)

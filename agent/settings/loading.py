@@ -34,10 +34,10 @@ NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
 
 
 def find_file(given: str | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Say which settings file holds: given, AGENT_CONFIG, ./agent.toml, the platform's folder.
+    """Return the settings file: given, AGENT_CONFIG, ./agent.toml, or in the platform's folder.
 
     Raises:
-        BadSettings: A file was named and is not there.
+        BadSettings: A file was named and does not exist.
     """
     for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
         if named:
@@ -54,18 +54,18 @@ def find_file(given: str | None, environment: Mapping[str, str] = os.environ) ->
 
 
 def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Say where this platform keeps the settings of a service."""
+    """Return where this platform keeps the settings of a service."""
     if sys.platform == "win32":
         return Path(environment.get("PROGRAMDATA", r"C:\ProgramData")) / "Martensight"
     return Path("/etc/martensight")
 
 
 def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; paths in it come back absolute, relative to the file's folder.
+    """Read the settings; their paths are returned absolute, relative to the file's folder.
 
     Args:
         file: `agent.toml`, or None for defaults and environment alone.
-        environment: Its `AGENT_…` variables stand above the file.
+        environment: Its `AGENT_…` variables override the file.
 
     Raises:
         BadSettings: Names the file, the key, what was found and what is expected.
@@ -96,7 +96,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
 
 
 def _refuse_own_data(settings: Settings, file: Path | None) -> None:
-    """Refuse a source that holds the data folder: each crop would be taken for a micrograph."""
+    """Refuse a source that holds the data folder: each crop would count as a micrograph."""
     for source in settings.sources:
         if settings.store.folder.is_relative_to(source.folder):
             raise BadSettings(
@@ -107,7 +107,7 @@ def _refuse_own_data(settings: Settings, file: Path | None) -> None:
 
 
 def _refuse_overlap(settings: Settings, file: Path | None) -> None:
-    """Refuse a source inside another: whose a micrograph is would depend on who sees it first."""
+    """Refuse a source inside another: a micrograph would belong to the one that lists it first."""
     for inner, outer in permutations(settings.sources, 2):
         if inner.folder.is_relative_to(outer.folder):
             raise BadSettings(

@@ -33,7 +33,7 @@ _WANTED = {
 
 
 def describe_bad_json(error: SettingsError, environment: Mapping[str, str]) -> str:
-    """Say which variable is no JSON: it holds a list or a table, not one value."""
+    """Return which variable is no JSON, where it needs a list or a table."""
     section = next(iter(re.findall(r'field "(\w+)"', str(error))), "")
     names = [n for n in environment if n.upper().startswith(f"{ENV_PREFIX}{section}".upper())]
     example = '[{"name": "LOM-07", "folder": "/mnt/lom07/export"}]'
@@ -72,7 +72,7 @@ def _beside(one: ErrorDetails, other: ErrorDetails) -> bool:
 
 
 def _wanted(kind: str, said: str, where: str) -> str:
-    """Say what a setting has to be, in words of the file and not of the program that reads it."""
+    """Return what a setting has to be, in the terms of the file, not of the parser."""
     if where == "sources" and kind == "tuple_type":
         return "write [[sources]] with two brackets, one block for each export folder"
     if kind.startswith("model_"):
@@ -101,7 +101,7 @@ def _nearest(where: tuple[int | str, ...]) -> str:
 
 
 def _short(value: object) -> str:
-    """Say what was found; of a table not what is in it, and of an address not where it leads."""
+    """Return what was found, without the content of a table or the target of an address."""
     if isinstance(value, dict):
         return "a table"
     text = json.dumps(value, ensure_ascii=False, default=str)

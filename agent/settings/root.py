@@ -43,7 +43,7 @@ ENV_PREFIX = "AGENT_"
 
 
 class Settings(BaseSettings):
-    """Everything a lab can set. Read with `read`, never built by hand in a room."""
+    """All settings of a lab. Read with `read`; only `cli` and `service` see it."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -92,5 +92,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment stand above the file."""
+        """Order the sources: the environment before the file."""
         return env_settings, init_settings

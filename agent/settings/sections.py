@@ -227,7 +227,7 @@ def _weekly(value: str) -> str:
 
 
 class RetrainSection(Section):
-    """[retrain]: when a candidate is taught; only a person puts one to work."""
+    """[retrain]: when a candidate is trained; only a lead promotes one."""
 
     schedule: Annotated[str, AfterValidator(_weekly)] = Field(
         "", description='When one is taught by itself: "sunday 02:00", "daily 02:00"; "" never.'
@@ -300,7 +300,7 @@ class BackupSection(Section):
 
 
 class TrailSection(Section):
-    """[trail]: who did what, chained by hash."""
+    """[trail]: the audit log, chained by hash."""
 
     anchor: str = Field(
         "",

@@ -45,7 +45,7 @@ def _pattern(text: str) -> str:
 
 
 class Objective(Section):
-    """[[sources.objectives]]: the independent witness for the scale."""
+    """[[sources.objectives]]: an independent scale, measured with a stage micrometer."""
 
     name: str = Field(min_length=1, description="As it appears in the process data, such as 50x.")
     um_per_px: float = Field(gt=0, description="Measured with a stage micrometer, µm per pixel.")
@@ -56,7 +56,7 @@ class Objective(Section):
     valid_from: date | None = Field(None, description="First day it holds.")
 
     def contradicts(self, other: Objective) -> bool:
-        """Say whether both hold for one picture and one day, with another scale."""
+        """Return whether both are valid for one picture and one day, with another scale."""
         sizes = ((self.width, other.width), (self.height, other.height))
         return (
             objective_key(self.name) == objective_key(other.name)
@@ -67,7 +67,7 @@ class Objective(Section):
 
 
 def objective_key(name: str) -> str:
-    """Write "50 X", "50×", "50.0" and "50x" alike."""
+    """Return one spelling for "50 X", "50×", "50.0" and "50x"."""
     plain = re.sub(r"\s+", "", name).casefold().replace("×", "x")
     number = re.fullmatch(r"(\d+(?:[.,]\d+)?)x?", plain)
     return f"{float(number[1].replace(',', '.')):g}x" if number else plain
@@ -118,7 +118,7 @@ class Source(Section):
         return value
 
     def fixed_process_data(self) -> dict[str, str]:
-        """Say the process data that holds for every file of this source."""
+        """Return the process data that is the same for every file of this source."""
         return {column: value for column in PROCESS_COLUMNS if (value := getattr(self, column))}
 
 

@@ -1,7 +1,7 @@
 """Back the lab up each night, try the back-up at once, and restore one on trial each month.
 
-What is there is asked of the folder, never remembered: a back-up that somebody deleted is no
-back-up, and a PC that slept makes up for it when it wakes. Other labs may use the same folder.
+Existing back-ups are those in the folder, never remembered: a deleted back-up is none, and a PC
+that slept catches up when it wakes. Other labs may use the same folder.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def overdue(settings: Settings, now: datetime) -> Iterator[str]:
 
 
 def _last_of_earlier_version(folder: Path) -> datetime | None:
-    """Return when the newest back-up was made that does not say whose it is, or None."""
+    """Return when the newest back-up was made that names no lab, or None."""
     made = [one.facts.made_at for one in list_backups(folder) if not one.facts.site]
     return max(made, default=None)
 
@@ -121,7 +121,7 @@ def tend_backups(settings: Settings, store: Store, *, at: datetime) -> str | Non
     """Back up, and restore on trial, where either is due.
 
     Returns:
-        A sentence where something needs a person, "" where all is well, None where nothing is due.
+        A sentence where the operator has to act, "" where all is well, None where nothing is due.
     """
     made = back_up_when_due(settings, store, at=at)
     if made:
@@ -134,7 +134,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
     """Back up if the night's is not there yet; a fault is logged and tried again.
 
     Args:
-        settings: Of the lab; an empty `backup.folder` asks for nothing.
+        settings: Of the lab; an empty `backup.folder` makes none.
         store: What is backed up.
         at: Now, aware UTC.
 

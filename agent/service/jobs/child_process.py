@@ -1,7 +1,6 @@
-"""Do a long piece of work in a process of its own, behind everybody else, and hear how far it is.
+"""Run a long job in a low-priority process, and yield its progress.
 
-In:  a function that yields. Out: what it yields, in this process. Next: `jobs`.
-The child ends with its parent, however that ends; and whoever stops listening ends the child.
+The child ends with its parent, however that ends; and it ends when its generator is closed.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ NICE = 10
 
 
 class ChildEnded(AgentError):  # noqa: N818 - it says what happened
-    """The process that worked ended before its work did; the message says how."""
+    """The process ended before its job did; the message states how."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """The work ended with a sentence for a person, and where it was a bug, with its traceback."""
+    """The job ended with a sentence for the operator and, for a bug, its traceback."""
 
     sentence: str
     traceback: str = ""
@@ -49,18 +48,18 @@ class _Refused:
 def in_child(
     work: Work, settings: Settings, *, look_every_s: float
 ) -> Generator[object, None, None]:
-    """Do a piece of work in a process of low priority.
+    """Run a job in a process of low priority.
 
     Args:
-        work: A function of a module, called with the settings; what it yields crosses over.
+        work: A function of a module, called with the settings; what it yields is sent back.
         settings: Of the lab.
-        look_every_s: At least so often (s) something is yielded: None where there is no news.
+        look_every_s: At least so often (s) something is yielded: None where there is nothing new.
 
     Yields:
-        What the work yields, and None.
+        What the job yields, and None.
 
     Raises:
-        ChildEnded: It was killed, or went wrong; the message says how.
+        ChildEnded: It was killed, or failed; the message states how.
     """
     context = get_context("spawn")
     heard, said = context.Pipe(duplex=False)

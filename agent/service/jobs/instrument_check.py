@@ -1,8 +1,4 @@
-"""Check the instrument at the start and every day: reference images have to give their answers.
-
-In:  the settings, the bundle at work. Out: a control record, and a sentence where it fails. Next:
-`orders.control`, which holds results after a failed check.
-"""
+"""Check the instrument at the start and every day: reference images must repeat their answers."""
 
 from __future__ import annotations
 
@@ -60,7 +56,7 @@ def check_instrument(
 
 
 def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool:
-    """Say whether the last check is too old, or of another bundle or version."""
+    """Return whether the last check is too old, or of another bundle or version."""
     last = store.records.latest(CONTROL, agent_name())
     now = (classifier.name if classifier else "", version("martensight"))
     if last is None or (last.facts.get("bundle"), last.facts.get("software")) != now:
@@ -85,13 +81,13 @@ def check_when_due(
 
 
 class InstrumentCheck:
-    """Finds the moment for the check between two rounds of work.
+    """Runs the check when due, between two batches.
 
     Args:
         settings: Of the lab.
         store: Open.
-        now: Says the time, aware UTC.
-        problems: Where a failed check is said.
+        now: Returns the time, aware UTC.
+        problems: Where a failed check is reported.
     """
 
     def __init__(
@@ -107,7 +103,7 @@ class InstrumentCheck:
         self._looks_s = 0.0
 
     def after_round(self, files: int, classifier: Classifier | None) -> None:
-        """Check if it is due and nobody waits; called by the worker after each round."""
+        """Check if it is due and no file waits; called by the worker after each batch."""
         now_s = monotonic()
         if files:
             self._busy_s = now_s

@@ -1,7 +1,4 @@
-"""Take order lists out of their drop folder: an errand of the service.
-
-In:  CSV files. Out: orders, and a sentence for what a person has to mend. Next: `status`, pages.
-"""
+"""Import order lists from their drop folder: a periodic job of the service."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ REST_S = 2.0
 def take_lists(
     settings: Settings, store: Store, *, at: datetime, rest_s: float = REST_S
 ) -> list[str]:
-    """Take every list that lies there and is at rest; a sentence for each thing to be mended."""
+    """Import every list that is complete; return a sentence for each fault."""
     if not settings.orders.lists:
         return []
     folder = Path(settings.orders.lists)
@@ -53,7 +50,7 @@ def take_lists(
 
 
 def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> None:
-    """Note what is in force before a list releases orders; a broken file leaves what was."""
+    """Record the valid specifications before a list releases orders; skip a broken file."""
     try:
         note_specifications(settings.orders.specifications, store, now=at)
     except BadSpecification as error:
@@ -61,9 +58,9 @@ def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> N
 
 
 def tend_lists(settings: Settings, store: Store, *, at: datetime) -> str | None:
-    """Take what lies there; the first thing to be mended in a sentence, "" where there is none.
+    """Import the lists and return the first fault in a sentence, "" where there is none.
 
-    None where no list was taken and a broken one still lies in `refused/`.
+    None where no list was imported and a broken one is still in `refused/`.
     """
     if said := take_lists(settings, store, at=at):
         more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""

@@ -1,8 +1,7 @@
-"""Tell others what was found: a LIMS through its outbox, people through notices.
+"""Send results: to a LIMS through its outbox, and as notices.
 
-In:  the settings, the store. Out: files in a folder, notices. Next: another system, a person.
-Both are asked of the store and written down when done, so that nothing is forgotten when the PC
-is switched off, and nothing is told twice where the other side has taken it.
+What is pending is queried from the database and recorded when done, so that nothing is forgotten
+when the PC is switched off, and nothing is sent twice that was accepted.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ OUTBOX_EVERY_S = 120.0
 NOTICES_EVERY_S = 60.0
 NOTICE, SENT = "notice", "notice_sent"
 GIVEN_UP = timedelta(days=3)
-"""A notice that nobody took for so long is old news."""
+"""A notice that was not accepted for so long is dropped."""
 MOST_PICTURES = 5
 OUTBOX_MEMO = "outbox.json"
-"""File beside the database: where the last round of examining orders ended."""
+"""File next to the database: where the last round of examining orders ended."""
 
 
 def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
@@ -117,7 +116,7 @@ def _keep_position(memo: Path, position: Position) -> None:
 def plan_notice(
     settings: Settings, store: Store, archive: Archive, written: Written, *, now: datetime
 ) -> None:
-    """Put on record that people are to be told of a night; `send_notices` does it."""
+    """Record that a notice of a night is due; `send_notices` sends it."""
     if not settings.notify.urls or written.summary.planned:
         return
     lines = [written.summary.headline, *written.lines, str(written.path)]
@@ -132,7 +131,7 @@ def plan_notice(
 
 
 def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Send what was not taken yet, the oldest first; a sentence where somebody did not take it."""
+    """Send the notices that are due, oldest first; return a sentence where one was not accepted."""
     if not settings.notify.urls:
         return ""
     failed = ""

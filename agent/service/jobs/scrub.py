@@ -1,8 +1,4 @@
-"""Read again what is archived, a little at a time, so that a loss is found before it is needed.
-
-In:  store and archive. Out: sentences in `agent status`, a job row, and the trail for what is new.
-Next: a person, who has a back-up or still has the microscope's own file.
-"""
+"""Verify the archive a little at a time, so that a loss is found before it is needed."""
 
 from __future__ import annotations
 
@@ -34,13 +30,13 @@ MOST = 100  # faults that are kept by name; more of them are one fault of the di
 
 
 class Verifier(threading.Thread):
-    """The thread that reads again.
+    """The thread that verifies the archive.
 
     Args:
-        store: Names what is archived, and remembers how far this has come.
+        store: Names what is archived, and stores the progress.
         archive: Holds it.
-        now: Says the time, aware UTC.
-        problems: Where losses are said.
+        now: Returns the time, aware UTC.
+        problems: Where losses are reported.
     """
 
     def __init__(
@@ -51,17 +47,17 @@ class Verifier(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Read a part, rest, and read the next, until told to stop."""
+        """Verify a part, rest, and verify the next, until stopped."""
         self._say_again()
         while not self._stopping.wait(EVERY_S):
             self.look()
 
     def stop(self) -> None:
-        """Ask it to stop, after the micrograph in hand."""
+        """Request that it stops, after the current micrograph."""
         self._stopping.set()
 
     def look(self, *, slice_s: float = SLICE_S) -> None:
-        """Read one part; a loss is said until a whole round does not find it any more."""
+        """Verify one part; a loss is reported until a whole round does not find it any more."""
         ends_s = time.monotonic() + slice_s
         try:
             said = _Round.of(self._store.last_job(JOB))
@@ -98,7 +94,7 @@ class Verifier(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """How far a round has come, what it found, and what the whole round before found."""
+    """Progress of a round, its faults, and those of the whole round before."""
 
     after: int = 0
     found: list[str] = field(default_factory=list)

@@ -1,8 +1,4 @@
-"""Judge what is archived with another bundle, in a child of low priority, beside what counts.
-
-In:  a bundle's name, how far back. Out: `Step`s, last an `Again`; result rows beside those that
-count. Next: the gallery of flips in the report, and the list that whoever signs has to see.
-"""
+"""Judge archived micrographs with another bundle, in a child of low priority; no result changes."""
 
 from __future__ import annotations
 
@@ -62,21 +58,21 @@ def judging_again(
     Args:
         settings: Of the lab.
         store: Open.
-        bundle: Which.
+        bundle: Name of the bundle.
         role: Of the results.
         days: How many days back; None: everything.
-        by: Who wants it.
-        now: Says the time, aware UTC.
+        by: Who started it.
+        now: Returns the time, aware UTC.
         should_stop: As in `supervised`.
 
     Yields:
-        `Step`s, last an `Again`, which stands in the trail.
+        `Step`s, last an `Again`, which is in the audit log.
 
     Raises:
         BadBundle: There is none of this name.
-        WrongUse: Another bundle is being asked.
-        ChildEnded: It went wrong.
-        Cancelled: Somebody asked for the end.
+        WrongUse: Another bundle is judging.
+        ChildEnded: It failed.
+        Cancelled: Its end was requested.
     """
     get_bundle(settings.store.folder, bundle)
     lock = Lock(
@@ -106,9 +102,9 @@ def _facts(again: Again, bundle: str, days: int | None) -> dict[str, Any]:
 
 
 def candidate_of(store: Store) -> str | None:
-    """Say which recommended candidate waits for a person; None where none does.
+    """Return which recommended candidate waits for a promotion; None where none does.
 
-    A promotion of any bundle ends the waiting: the next candidate is held against that one.
+    A promotion of any bundle ends the waiting: the next candidate is compared with that one.
     """
     ended, promotions = store.ended_jobs(JOB), store.promotions()
     if not ended or not promotions:
@@ -122,6 +118,6 @@ def candidate_of(store: Store) -> str | None:
 
 
 def has_news(store: Store, bundle: str, *, since: datetime, now: datetime) -> bool:
-    """Say whether the watch brought something since that a bundle has not answered."""
+    """Return whether micrographs were stored since that a bundle has not judged."""
     answered = {view.id for view in store.answers_of(bundle, since=since)}
     return any(view.id not in answered for view in store.between(since, now))
