@@ -100,8 +100,8 @@ class Anchor:
 def append(file: Path, anchor: Anchor) -> None:
     """Append an anchor to a file, one JSON line. Raises `OSError`."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as held:
-        held.write(json.dumps(anchor.to_json(), ensure_ascii=False) + "\n")
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(json.dumps(anchor.to_json(), ensure_ascii=False) + "\n")
 
 
 def iter_lines(file: Path) -> Iterator[Anchor]:
@@ -111,8 +111,8 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
         BadStore: It cannot be read.
     """
     try:
-        with file.open(encoding="utf-8", errors="replace") as held:
-            for line in held:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            for line in opened:
                 with suppress(ValueError):
                     document = json.loads(line)
                     if anchor := Anchor.from_json(document, place=file.name):

@@ -54,10 +54,10 @@ def _is_database(name: str) -> bool:
 
 def database_in(backup: Path, names: Sequence[str]) -> str:
     """Return the name of the copy of the database. Raises `BadStore` where there is none."""
-    found = [name for name in names if _is_database(name)]
-    if len(found) != 1:
+    databases = [name for name in names if _is_database(name)]
+    if len(databases) != 1:
         raise BadStore(f"{backup}: not a whole backup of this program (no database in it).")
-    return found[0]
+    return databases[0]
 
 
 def unpack(
@@ -88,7 +88,7 @@ def unpack(
             manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
             if url is not None:
                 _refuse_another_kind(backup, manifest.kind, url)
-            members = [one for one in manifest.sha256.items() if wanted(one[0])]
+            members = [member for member in manifest.sha256.items() if wanted(member[0])]
             for number, (name, expected) in enumerate(members, start=1):
                 _take_out(packed, name, expected, scratch, backup)
                 progress(number, len(members), name)

@@ -58,9 +58,9 @@ def write_csv(
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Return a table as CSV text; see `write_csv`."""
-    held = io.StringIO(newline="")
-    write_csv(held, columns, rows)
-    return held.getvalue()
+    buffer = io.StringIO(newline="")
+    write_csv(buffer, columns, rows)
+    return buffer.getvalue()
 
 
 def plain(cell: str) -> str:

@@ -51,15 +51,15 @@ _PASSING_TEXT = re.compile(r"\(os error (11|12|23|24|105)\)|can't allocate memor
 
 def is_out_of_resources(error: BaseException) -> bool:
     """Return whether an error, or what caused it, is that files or memory ran out for now."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError | OutOfResources):
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError | OutOfResources):
             return True
-        if isinstance(seen, OSError) and seen.errno in PASSING:
+        if isinstance(cause, OSError) and cause.errno in PASSING:
             return True
-        if _PASSING_TEXT.search(str(seen)):
+        if _PASSING_TEXT.search(str(cause)):
             return True
-        seen = seen.__cause__ or seen.__context__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 

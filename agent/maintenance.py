@@ -137,8 +137,8 @@ def _zip(
 
 def _add(packed: zipfile.ZipFile, file: Path, name: str) -> str:
     digest = hashlib.sha256()
-    with file.open("rb") as held, packed.open(name, "w", force_zip64=True) as member:
-        while piece := held.read(PIECE_BYTES):
+    with file.open("rb") as opened, packed.open(name, "w", force_zip64=True) as member:
+        while piece := opened.read(PIECE_BYTES):
             digest.update(piece)
             member.write(piece)
     return digest.hexdigest()
@@ -273,9 +273,9 @@ def verify(
         One sentence per fault.
     """
     yield from verify_statements(store, archive)
-    for number, one in enumerate(store.kept(), start=1):
-        yield from _damage(archive, one)
-        progress(number, one.id)
+    for number, row in enumerate(store.kept(), start=1):
+        yield from _damage(archive, row)
+        progress(number, row.id)
 
 
 def verify_statements(store: Store, archive: Archive) -> Iterator[str]:
@@ -304,22 +304,22 @@ def verify_some(
         Where to continue, 0 where the end was reached; and a sentence per fault.
     """
     faults: list[str] = []
-    for one in store.kept(after=after):
-        faults += _damage(archive, one)
+    for row in store.kept(after=after):
+        faults += _damage(archive, row)
         if is_enough():
-            return one.number, faults
+            return row.number, faults
     return 0, faults
 
 
-def _damage(archive: Archive, one: Kept) -> Iterator[str]:
-    if one.pruned_at is None:
-        yield from archive.damage(one.sha256, one.page, _hashes(one))
-    if one.has_original and one.page == 0:
-        yield from archive.damage_of_original(one.sha256)
+def _damage(archive: Archive, row: Kept) -> Iterator[str]:
+    if row.pruned_at is None:
+        yield from archive.damage(row.sha256, row.page, _hashes(row))
+    if row.has_original and row.page == 0:
+        yield from archive.damage_of_original(row.sha256)
 
 
-def _hashes(one: Kept) -> dict[str, str]:
-    return {kind: value for kind, value in one.artefacts.items() if isinstance(value, str)}
+def _hashes(row: Kept) -> dict[str, str]:
+    return {kind: value for kind, value in row.artefacts.items() if isinstance(value, str)}
 
 
 def check(store: Store, archive: Archive) -> Iterator[str]:
@@ -329,10 +329,10 @@ def check(store: Store, archive: Archive) -> Iterator[str]:
         One sentence per fault.
     """
     yield from store.problems(thorough=True)
-    for one in store.kept():
-        path = archive.crop_path(one.sha256, one.page)
-        if one.pruned_at is None and not path.is_file():
-            yield f"{path}: missing, though micrograph {one.id} names it"
+    for row in store.kept():
+        path = archive.crop_path(row.sha256, row.page)
+        if row.pruned_at is None and not path.is_file():
+            yield f"{path}: missing, though micrograph {row.id} names it"
 
 
 # --- prune --------------------------------------------------------------------------------------
@@ -375,24 +375,26 @@ def plan(
     plans = []
     for kind in KINDS:
         if kind in befores:
-            found = store.plan_retention(
+            retention = store.plan_retention(
                 kind, before=befores[kind], statements_since=statements_since
             )
             files = tuple(
-                dict.fromkeys(file for one in found.prunable for file in _files(archive, one, kind))
+                dict.fromkeys(
+                    file for row in retention.prunable for file in _files(archive, row, kind)
+                )
             )
             size = sum(file.stat().st_size for file in files)
-            ids = tuple(one.id for one in found.prunable)
-            plans.append(Pruning(kind, ids, files, size, found.kept))
+            ids = tuple(row.id for row in retention.prunable)
+            plans.append(Pruning(kind, ids, files, size, retention.kept))
     return plans
 
 
-def _files(archive: Archive, one: Kept, kind: str) -> Iterator[Path]:
+def _files(archive: Archive, row: Kept, kind: str) -> Iterator[Path]:
     if kind == "originals":
-        if path := archive.original_path(one.sha256):
+        if path := archive.original_path(row.sha256):
             yield path
         return
-    for path in archive.of(one.sha256, one.page):
+    for path in archive.of(row.sha256, row.page):
         if not path.name.endswith((".preview.jpg", ".thumb.jpg")):  # a page still shows those
             yield path
 
@@ -408,12 +410,12 @@ def prune(
 
     Files are deleted before the row records that: after a kill in between, the next run finds them.
     """
-    total = sum(len(one.files) for one in plans)
+    total = sum(len(pruning.files) for pruning in plans)
     done = 0
-    for one in plans:
-        for file in one.files:
+    for pruning in plans:
+        for file in pruning.files:
             file.unlink(missing_ok=True)
             done += 1
-            progress(done, total, one.kind)
-        if one.ids:
-            store.pruned(one.ids, one.kind, at=at)
+            progress(done, total, pruning.kind)
+        if pruning.ids:
+            store.pruned(pruning.ids, pruning.kind, at=at)

@@ -86,7 +86,7 @@ def keys_of(
         notes: The notes that `beside` was made of, where one may contradict another.
     """
     path = source.process_data(relative)
-    told = {**path, **beside, **given}
+    merged = {**path, **beside, **given}
     matches = not source.pattern or re.search(source.pattern, relative) is not None
     by_path = {} if not matches else {k: v for k, v in path.items() if source.fixed.get(k) != v}
     by_name = _belongs(list(source.named_places(relative))[-1]) if matches else {}
@@ -98,19 +98,19 @@ def keys_of(
         **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
     }
     conflict = "; ".join(_conflicts(sources, exact_numbers=exact_numbers))
-    if not conflict and not matches and not (told.get("order") and told.get("specimen")):
+    if not conflict and not matches and not (merged.get("order") and merged.get("specimen")):
         conflict = "the path pattern of its source does not match its name"
     claims = tuple(
         ClaimedPlace(
             order=named["order"],
-            specimen=named.get("specimen") or told.get("specimen", ""),
-            origin=ORIGINS.get(who, "note"),
+            specimen=named.get("specimen") or merged.get("specimen", ""),
+            origin=ORIGINS.get(origin, "note"),
             file=relative,
         )
-        for who, named in sources.items()
+        for origin, named in sources.items()
         if named.get("order")
     )
-    return Keys(told, conflict, claims)
+    return Keys(merged, conflict, claims)
 
 
 ORIGINS = {
@@ -122,15 +122,15 @@ ORIGINS = {
 """Names of origins in sentences → origin of a claim, as it is stored."""
 
 
-def _belongs(told: Mapping[str, str]) -> dict[str, str]:
-    return {key: told[key] for key in ("order", "specimen") if told.get(key)}
+def _belongs(keys: Mapping[str, str]) -> dict[str, str]:
+    return {key: keys[key] for key in ("order", "specimen") if keys.get(key)}
 
 
 def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) -> Iterator[str]:
     for column in PLACE:
-        said = {who: told[column] for who, told in claims.items() if told.get(column)}
-        if len({number_key(one, exact=exact_numbers) for one in said.values()}) > 1:
-            words = ", ".join(f"{who} says {value!r}" for who, value in said.items())
+        values = {origin: named[column] for origin, named in claims.items() if named.get(column)}
+        if len({number_key(value, exact=exact_numbers) for value in values.values()}) > 1:
+            words = ", ".join(f"{origin} says {value!r}" for origin, value in values.items())
             yield f"it claims two {column}s: {words}"
 
 
@@ -143,7 +143,7 @@ def notes_beside(path: Path) -> list[dict[str, str]]:
         OSError: The share did not give one for now; without it the specimen is not known.
     """
     notes: list[dict[str, str]] = []
-    for name in dict.fromkeys(one.format(stem=path.stem, name=path.name) for one in SIDECARS):
+    for name in dict.fromkeys(suffix.format(stem=path.stem, name=path.name) for suffix in SIDECARS):
         try:
             note = path.with_name(name)
             if note != path and note.is_file() and note.stat().st_size <= SIDECAR_BYTES:
@@ -166,11 +166,11 @@ def read_note(held: bytes) -> dict[str, str]:
     return merge_notes(read_notes(held))
 
 
-def read_notes(held: bytes) -> list[dict[str, str]]:
+def read_notes(content: bytes) -> list[dict[str, str]]:
     """Read process data from a note's bytes; a second value of a column makes a second note."""
     notes: list[dict[str, str]] = []
-    for name, said in _pairs(_text_of(held)):
-        column, value = GERMAN.get(name, name), said.strip().strip('"')
+    for name, text in _pairs(_text_of(content)):
+        column, value = GERMAN.get(name, name), text.strip().strip('"')
         if column not in PROCESS_COLUMNS or not value or len(value) > LONGEST_VALUE:
             continue
         if value.isprintable() and value not in (note.get(column) for note in notes):
@@ -181,13 +181,15 @@ def read_notes(held: bytes) -> list[dict[str, str]]:
     return notes
 
 
-def _text_of(held: bytes) -> str:
-    if held.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # "Unicode" in Windows Notepad
-        return held.decode("utf-16", "replace")
+def _text_of(content: bytes) -> str:
+    if content.startswith(
+        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ):  # "Unicode" in Windows Notepad
+        return content.decode("utf-16", "replace")
     try:
-        return held.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return held.decode("cp1252", "replace")
+        return content.decode("cp1252", "replace")
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -201,5 +203,5 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
                 yield key.strip().casefold(), str(value)
         return
     for line in text.splitlines():
-        if found := _LINE.fullmatch(line):
-            yield found[1].strip().casefold(), found[2]
+        if match := _LINE.fullmatch(line):
+            yield match[1].strip().casefold(), match[2]

@@ -120,7 +120,7 @@ def _require_room(backup: Path, scratch: Path) -> None:
     import zipfile  # noqa: PLC0415 - only for the sizes
 
     with suppress(zipfile.BadZipFile), zipfile.ZipFile(backup) as packed:
-        needed = AT_LEAST * sum(one.file_size for one in packed.infolist())
+        needed = AT_LEAST * sum(member.file_size for member in packed.infolist())
         free = shutil.disk_usage(scratch).free
         if free < needed:
             raise BadStore(
@@ -176,6 +176,6 @@ def _other_counts(facts: BackupFacts, counts: dict[str, int]) -> Iterator[str]:
 def _anchor_fault(backup: Path, store: Store) -> Iterator[str]:
     anchor = anchors.find_in_backup(backup)
     if anchor and anchor.number:
-        found = store.trail_hashes([anchor.number]).get(anchor.number)
-        if found != anchor.sha256:
+        sha256 = store.trail_hashes([anchor.number]).get(anchor.number)
+        if sha256 != anchor.sha256:
             yield f"trail: number {anchor.number} is not what it was when the back-up was made"

@@ -13,5 +13,5 @@ def visible(text: str) -> str:
     return STEERING.sub(_written_out, text)
 
 
-def _written_out(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode()
+def _written_out(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()

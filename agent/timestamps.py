@@ -241,5 +241,9 @@ def _load(file: Path) -> tuple[Sequence[Certificate], Sequence[Certificate]]:
     from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415 - an extra brings it
 
     every = load_pem_x509_certificates(file.read_bytes())
-    roots = [one for one in every if one.issuer == one.subject]
-    return (roots, [one for one in every if one not in roots]) if roots else (every, [])
+    roots = [certificate for certificate in every if certificate.issuer == certificate.subject]
+    return (
+        (roots, [certificate for certificate in every if certificate not in roots])
+        if roots
+        else (every, [])
+    )

@@ -44,15 +44,15 @@ def describe_toml_fault(text: str, error: tomllib.TOMLDecodeError) -> str:
     return f"line {number}: {remedy}"
 
 
-def _with_hint(said: str) -> str:
-    is_path = "\\" in said.replace("'\\n'", "") or "hex value" in said
-    return f"{said}. {IN_SINGLE_QUOTES}" if is_path else f"{said}."
+def _with_hint(sentence: str) -> str:
+    is_path = "\\" in sentence.replace("'\\n'", "") or "hex value" in sentence
+    return f"{sentence}. {IN_SINGLE_QUOTES}" if is_path else f"{sentence}."
 
 
 def _remedy(key: str, value: str) -> str:
     """Return what to write in place of a value, "" where that is not known."""
-    if found := _GERMAN_DATE.fullmatch(value):
-        day, month, year = (int(part) for part in found.groups())
+    if match := _GERMAN_DATE.fullmatch(value):
+        day, month, year = (int(part) for part in match.groups())
         return f"{key} = {value}: write the date as {year:04d}-{month:02d}-{day:02d}."
     if _TIME.fullmatch(value):
         return f'{key} = {value}: write the time in quotes, {key} = "{value}".'

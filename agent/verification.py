@@ -57,9 +57,9 @@ class Outside:
                 yield anchor
         for file in self.files:
             yield from anchors.iter_lines(file)
-        for one in self.list_timestamped():
-            if not one.fault:
-                yield one.anchor
+        for stamp in self.list_timestamped():
+            if not stamp.fault:
+                yield stamp.anchor
 
     def list_useless(self) -> list[str]:
         """Return a sentence per file in which something is, and no end of the trail."""
@@ -76,8 +76,12 @@ def list_own_backups(folder: Path, site: str) -> list[Path]:
     Only the site counts: rewriting the audit log changes the lab's first act as well.
     """
     facts = {file: read_facts(file) for file in folder.glob("*.zip")}
-    meant = {"", site} if site else {one.site for one in facts.values() if one}
-    own = [(one.made_at, file) for file, one in facts.items() if one and one.site in meant]
+    meant = {"", site} if site else {manifest.site for manifest in facts.values() if manifest}
+    own = [
+        (manifest.made_at, file)
+        for file, manifest in facts.items()
+        if manifest and manifest.site in meant
+    ]
     return [file for _, file in sorted(own)]
 
 
@@ -87,9 +91,9 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     Returns:
         A sentence per fault, and one per stretch that is not covered.
     """
-    held = anchors.check(store, outside.iter_anchors())
+    anchor_checks = anchors.check(store, outside.iter_anchors())
     rows = store.examine_rows()
-    chain = [*store.trail_problems(), *held.faults]
+    chain = [*store.trail_problems(), *anchor_checks.faults]
     broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
     guards += [
@@ -99,22 +103,24 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = list(name_odd("statements", find_differences(store, list_stated(store))))
     stamped = outside.list_timestamped()
-    stamps = [one.fault for one in stamped if one.fault] + _changed_stamps(store, outside)
+    stamps = [stamp.fault for stamp in stamped if stamp.fault] + _changed_stamps(store, outside)
     faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
-    stamp_notes = [one.note for one in stamped if one.note]
-    return faults, [*held.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
+    stamp_notes = [stamp.note for stamp in stamped if stamp.note]
+    return faults, [*anchor_checks.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
 
 
 def _changed_stamps(store: Store, outside: Outside) -> list[str]:
     """Return the time stamps that differ from the audit log."""
     if outside.timestamps is None:
         return []
-    found = []
+    changed = []
     for entry in store.trail(timestamps.STAMPED):
         file = outside.timestamps / Path(entry.subject).name
         if file.is_file() and timestamps.hash_file(file) != entry.facts.get("sha256"):
-            found.append(f"{file.name}: it was changed after it was made (trail number {entry.id})")
-    return found
+            changed.append(
+                f"{file.name}: it was changed after it was made (trail number {entry.id})"
+            )
+    return changed
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:

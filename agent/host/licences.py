@@ -81,18 +81,18 @@ def parts(bundles: Iterable[str] = ()) -> list[Part]:
     Args:
         bundles: Names of the bundles in the data folder.
     """
-    found: dict[str, Part] = {}
+    by_name: dict[str, Part] = {}
     waiting = [ROOT]
     while waiting:
         name = canonical(waiting.pop())
-        if name in found:
+        if name in by_name:
             continue
         part = _package(name)
         if part is None:
             continue  # an extra that this lab did not install
-        found[name] = part
+        by_name[name] = part
         waiting += part.needs
-    libraries = [found.pop(ROOT), *(found[name] for name in sorted(found))]
+    libraries = [by_name.pop(ROOT), *(by_name[name] for name in sorted(by_name))]
     return [*libraries, *_weights(libraries), *(_bundle(name) for name in bundles)]
 
 
@@ -110,7 +110,7 @@ def _package(name: str) -> Part | None:
         name=name,
         version=about["Version"] or "",
         licence=licence_of(about, _licence_file(name)),
-        needs=tuple(sorted({canonical(one) for one in _needs(name)})),
+        needs=tuple(sorted({canonical(needed) for needed in _needs(name)})),
         text=(about["Summary"] or "").strip(),
     )
 

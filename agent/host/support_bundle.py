@@ -89,10 +89,10 @@ class Pseudonyms:
         text = _PICTURE.sub(lambda found: self._part(found.group()), text)
         return _TOKEN.sub(self._token, text)
 
-    def _token(self, found: re.Match[str]) -> str:
-        token, text = found.group(), found.string
-        is_value = _NAMES_A_VALUE.search(text, 0, found.start()) is not None or (
-            text[found.start() - 1 : found.start()] in QUOTES and text[found.end() :][:1] in QUOTES
+    def _token(self, match: re.Match[str]) -> str:
+        token, text = match.group(), match.string
+        is_value = _NAMES_A_VALUE.search(text, 0, match.start()) is not None or (
+            text[match.start() - 1 : match.start()] in QUOTES and text[match.end() :][:1] in QUOTES
         )
         if self._hides(token, is_value=is_value):
             return self.of(token)
@@ -107,9 +107,9 @@ class Pseudonyms:
     def document(self, value: Any, key: str = "") -> Any:
         """Replace identifying words in a JSON value; keys and numbers stay."""
         if isinstance(value, dict):
-            return {name: self.document(one, str(name)) for name, one in value.items()}
+            return {name: self.document(part, str(name)) for name, part in value.items()}
         if isinstance(value, list | tuple):
-            return [self.document(one, key) for one in value]
+            return [self.document(part, key) for part in value]
         if SECRET_KEYS.search(key):
             return "…" if value else value
         if not isinstance(value, str) or not value:
@@ -137,11 +137,11 @@ def _telling(given: str) -> Iterable[str]:
 
 def log_lines(file: Path, names: Pseudonyms) -> str:
     """Return the end of a log, each line without identifying words."""
-    with file.open("rb") as held:
-        held.seek(0, 2)
-        start = max(0, held.tell() - NEWEST_BYTES)
-        held.seek(start)
-        lines = held.read().decode("utf-8", errors="replace").splitlines()
+    with file.open("rb") as opened:
+        opened.seek(0, 2)
+        start = max(0, opened.tell() - NEWEST_BYTES)
+        opened.seek(start)
+        lines = opened.read().decode("utf-8", errors="replace").splitlines()
     return _hidden(lines[1 if start else 0 :], names)
 
 

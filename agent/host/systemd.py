@@ -119,10 +119,10 @@ class Systemd:
 
 def journal() -> str:
     """Return the end of the service's log in the journal; "" where there is none."""
-    found = shutil.which("journalctl")
-    if found is None:
+    program = shutil.which("journalctl")
+    if program is None:
         return ""
-    command = [found, "--unit", UNIT, "--lines", str(JOURNAL_LINES), "--output", "cat", "--quiet"]
+    command = [program, "--unit", UNIT, "--lines", str(JOURNAL_LINES), "--output", "cat", "--quiet"]
     done = subprocess.run(  # noqa: S603 - our own words
         [*command, "--no-pager"], capture_output=True, check=False
     )
@@ -187,13 +187,13 @@ def _systemctl(*arguments: str, may_fail: bool = False) -> Iterator[str]:
 
 
 def _run(program: str, *arguments: str, may_fail: bool = False) -> list[str]:
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         raise WrongUse(f"{program}: not found on this PC.")
     done = subprocess.run(  # noqa: S603 - our own words
-        [found, *arguments], capture_output=True, text=True, check=False
+        [path, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode and not may_fail:
-        said = (done.stderr or done.stdout).strip()
-        raise WrongUse(f"{program} {' '.join(arguments)}: {said}")
+        output = (done.stderr or done.stdout).strip()
+        raise WrongUse(f"{program} {' '.join(arguments)}: {output}")
     return [*done.stdout.splitlines(), *(done.stderr.splitlines() if may_fail else ())]

@@ -93,7 +93,7 @@ def _mounted(table: str) -> Iterator[Path]:
 
 def _first_missing(folder: Path) -> Path:
     """Return what has to be mounted, or made, before a folder exists."""
-    return next(one for one in (*reversed(folder.parents), folder) if not one.is_dir())
+    return next(parent for parent in (*reversed(folder.parents), folder) if not parent.is_dir())
 
 
 def _inside(folder: Path) -> tuple[Path, ...]:
@@ -113,9 +113,9 @@ def _is_hidden(path: Path) -> bool:
 def _mount_of(folder: Path, mounts: frozenset[Path]) -> Iterator[Path]:
     """Yield the share of a hidden folder, if one is or may be mounted above it."""
     tops = {Path(top) for top in (*HIDDEN, *PRIVATE)}
-    above = (one for one in (*reversed(folder.parents), folder) if one in mounts)
-    hidden = [one for one in above if _is_hidden(one) and one not in tops]
-    yield from (one for one in hidden[:1] if one.parent not in HOMES)
+    above = (parent for parent in (*reversed(folder.parents), folder) if parent in mounts)
+    hidden = [mount for mount in above if _is_hidden(mount) and mount not in tops]
+    yield from (place for place in hidden[:1] if place.parent not in HOMES)
 
 
 def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
@@ -133,10 +133,12 @@ def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
 def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path]) -> list[Path]:
     """Return which neighbours, shown with a share's parent, have to be hidden again."""
     return [
-        one
+        neighbour
         for folder in folders
-        for one in machine.neighbours.get(folder, ())
-        if not any(kept.is_relative_to(one) or one.is_relative_to(kept) for kept in keep)
+        for neighbour in machine.neighbours.get(folder, ())
+        if not any(
+            kept.is_relative_to(neighbour) or neighbour.is_relative_to(kept) for kept in keep
+        )
     ]
 
 
@@ -154,10 +156,10 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
     }
     alone = [folder for folder in shared if _is_hidden(folder) and folder not in mounted]
     writable = [str(data), *(f"-{mounted.get(folder, folder)}" for folder in shared)]
-    seen = shown([*sources, *mounted], machine)
-    beside = hidden_beside(seen, machine, keep=[*sources, data, *shared, config.parent])
+    visible = shown([*sources, *mounted], machine)
+    beside = hidden_beside(visible, machine, keep=[*sources, data, *shared, config.parent])
     program = [folder for folder in machine.program if _is_hidden(folder)]
-    readable = [*seen, *program, *(f for f in (config.parent,) if _is_hidden(f))]
+    readable = [*visible, *program, *(f for f in (config.parent,) if _is_hidden(f))]
     return _TEMPLATE.format(
         command=" ".join(_word(word) for word in (*machine.command, "--config", str(config))),
         account=account,
@@ -178,7 +180,7 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
             )
             if paths
         ),
-        hidden=" ".join(f"{top}:ro,mode=755" for top in HIDDEN if Path(top) not in seen),
+        hidden=" ".join(f"{top}:ro,mode=755" for top in HIDDEN if Path(top) not in visible),
         devices=_GPU if machine.has_gpu and settings.model.device != "cpu" else _NO_DEVICES,
         network="" if speaks_to_others(settings) else _ALONE,
     )

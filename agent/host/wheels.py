@@ -42,10 +42,10 @@ def read_lock(lock: Path = LOCK) -> dict[tuple[str, str], frozenset[str]]:
     hashes: dict[tuple[str, str], frozenset[str]] = {}
     for entry in re.split(r"\n(?=[A-Za-z0-9])", text):
         if pin := _PIN.match(entry):
-            found = frozenset(_HASH.findall(entry))
-            if not found:
+            digests = frozenset(_HASH.findall(entry))
+            if not digests:
                 raise WrongUse(f"{lock}: {pin[0]} has no hash; a locked version needs one.")
-            hashes[normalise(pin["name"]), pin["version"]] = found
+            hashes[normalise(pin["name"]), pin["version"]] = digests
     return hashes
 
 

@@ -38,20 +38,20 @@ def affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affect
         holds: What holds results.
         now: Aware UTC.
     """
-    found = []
+    groups = []
     for source in holds.sources:
         for failure in holds.failures(source):
             fields = store.order_changes.judged_between(source, failure.after, failure.until or now)
             orders = {
-                one.order
-                for one in fields
-                if one.order not in holds.control
-                and holds.is_held(failure, one.done_at)
-                and not (failure.is_about_the_model and _is_coded(store, one.id))
+                field.order
+                for field in fields
+                if field.order not in holds.control
+                and holds.is_held(failure, field.done_at)
+                and not (failure.is_about_the_model and _is_coded(store, field.id))
             }
             if orders:
-                found.append(Affected(failure, tuple(sorted(orders))))
-    return found
+                groups.append(Affected(failure, tuple(sorted(orders))))
+    return groups
 
 
 def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
@@ -64,7 +64,7 @@ def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]
     """
     releases = releases_of(store)
     holds = Holds(store.records.all(CONTROL), {}, releases)
-    released = {one.source for one in releases if one.at >= since}
+    released = {earlier.source for earlier in releases if earlier.at >= since}
     return {
         field.order
         for source in holds.sources
@@ -112,9 +112,9 @@ def release(
         raise WrongUse("give the reason with --reason TEXT: it is kept in every statement.")
     if end > at or end < start:
         raise WrongUse("--to: a time after --from and not after now; later results are not known.")
-    mine = [one for one in affected if one.failure.source == source]
+    mine = [group for group in affected if group.failure.source == source]
     if not mine:
         raise WrongUse(f"no result of {source} is held by a failed check; see: agent status")
     facts = {"from": start.isoformat(), "to": end.isoformat(), "reason": reason}
     store.records.add(RELEASE, source, by=by, at=at, facts=facts)
-    return sorted({number for one in mine for number in one.orders})
+    return sorted({number for group in mine for number in group.orders})

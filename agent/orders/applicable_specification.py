@@ -66,7 +66,7 @@ def _material_without(view: OrderView, material: str, late: Sequence[str]) -> st
     """Return an order's material without what a list named late."""
     if "material" not in late:
         return material
-    return next((one.material for one in view.specimens if one.material), "")
+    return next((specimen.material for specimen in view.specimens if specimen.material), "")
 
 
 def choice_of(

@@ -62,7 +62,7 @@ HEARD_WITHIN = timedelta(days=60)
 
 def assess_recent(store: Store, lab: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
     """Yield the orders first seen within `HEARD_WITHIN`: urgent ones first, then the newest."""
-    lines = [one for one in store.orders.all() if is_recent(one.first_seen_at, now)]
+    lines = [order for order in store.orders.all() if is_recent(order.first_seen_at, now)]
     beside = OpenItems.of(store) if lines else OpenItems()
     for line in lines:
         if assessed := assess(store, line.number, lab, beside=beside):
@@ -91,14 +91,14 @@ def assess_view(
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(iter_named_files(beside.waiting, number, lab.sources, key))
     unread = tuple(iter_lost(beside, number, lab.sources, key))
-    renamed = [one for one in unread if is_renamed(one, beside, lab.sources, key)]
-    lost = tuple(one for one in unread if one not in renamed)
+    renamed = [fate for fate in unread if is_renamed(fate, beside, lab.sources, key)]
+    lost = tuple(fate for fate in unread if fate not in renamed)
     torn = tuple(
-        one
-        for one in beside.unassigned
-        if key(one.view.process_data.get("order", "")) == key(number)
+        stray
+        for stray in beside.unassigned
+        if key(stray.view.process_data.get("order", "")) == key(number)
     )
-    material, said = material_of(view)
+    material, material_doubt = material_of(view)
     reopened = store.records.latest(REOPENED, number)
     dismissed = store.records.all(DISMISSED, number)
     applied = apply_specification(view, lab, material=material, reopened=reopened)
@@ -112,8 +112,8 @@ def assess_view(
         *describe_renamed(renamed),
         *describe_alike(number, beside.alike),
         *describe_specimens(
-            [str(one) for one in view.facts.get("specimens") or ()],
-            [one.name for one in view.specimens],
+            [str(name) for name in view.facts.get("specimens") or ()],
+            [specimen.name for specimen in view.specimens],
             exact=store.exact_numbers,
         ),
         *describe_version(view, lab, applied, versions),
@@ -122,21 +122,23 @@ def assess_view(
     places = store.places.known(_public_ids(view))
     context = replace(lab.context, places=places, taxonomy=own)
     if choice.specification is None:
-        specimens = tuple(_not_assessed(one, choice, context) for one in view.specimens)
+        specimens = tuple(_not_assessed(specimen, choice, context) for specimen in view.specimens)
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
         return Assessed(
             view, statement, material, None, 0, specimens, torn, lost, own.taxonomy, notes
         )
     rules = build_rules(view, choice.specification, material, own.taxonomy, lab)
-    there = _with_waiting(view, waiting, key)
-    assessed = tuple(_specimen(one, count, rules, said, context) for one, count in there)
-    known = {key(one.view.name) for one in assessed}
+    counted = _with_waiting(view, waiting, key)
+    assessed = tuple(
+        _specimen(specimen, count, rules, material_doubt, context) for specimen, count in counted
+    )
+    known = {key(specimen.view.name) for specimen in assessed}
     loose = len([name for _, name in waiting if key(name) not in known])
     late = describe_late_change(view, lab, applied)
     settled_by_leads = (
         *_torn(torn),
-        *describe_claims(view.claims, {one.view.id for one in torn}),
+        *describe_claims(view.claims, {stray.view.id for stray in torn}),
         *describe_pending(view.facts),
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
@@ -155,14 +157,14 @@ def assess_view(
         taxonomy=own.taxonomy,
         notes=(
             *notes,
-            *gather_notes([(one.view, one.facts) for one in assessed], lab.remarks),
+            *gather_notes([(specimen.view, specimen.facts) for specimen in assessed], lab.remarks),
         ),
         decision_rule=build_decision_rule(
-            [one.facts for one in assessed], rules, lab.double_reviews()
+            [specimen.facts for specimen in assessed], rules, lab.double_reviews()
         ),
         order_doubts=doubts,
-        material_doubt=said,
-        needs_lead=bool(settled_by_leads or said),
+        material_doubt=material_doubt,
+        needs_lead=bool(settled_by_leads or material_doubt),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
     )
 
@@ -177,12 +179,12 @@ def describe_open(
     rules, key = assessed.rules(lab), partial(number_key, exact=exact_numbers)
     refusals: dict[str, None] = {}
     shorter: list[AssessedSpecimen] = []
-    for one in assessed.specimens:
-        missing = one.statement.missing
-        if one.statement.conformity is Conformity.UNDECIDED and not assessed.material_doubt:
-            missing = conformity.describe_without_model(missing, one.facts, rules)
-            refusals |= dict.fromkeys(conformity.list_model_refusals(one.facts, rules))
-        shorter.append(replace(one, statement=replace(one.statement, missing=missing)))
+    for specimen in assessed.specimens:
+        missing = specimen.statement.missing
+        if specimen.statement.conformity is Conformity.UNDECIDED and not assessed.material_doubt:
+            missing = conformity.describe_without_model(missing, specimen.facts, rules)
+            refusals |= dict.fromkeys(conformity.list_model_refusals(specimen.facts, rules))
+        shorter.append(replace(specimen, statement=replace(specimen.statement, missing=missing)))
     statement = _order(assessed.view, shorter, rules, assessed.order_doubts, key)
     return statement.missing, tuple(refusals)
 
@@ -194,19 +196,19 @@ def material_of(view: OrderView) -> tuple[str, str]:
     """
     if view.material:
         return view.material, ""
-    found = sorted({one.material for one in view.specimens if one.material})
-    if len(found) > 1:
-        said = _("its specimens name several materials: {materials}")
-        return "", said.format(materials=", ".join(found))
-    return (found[0] if found else ""), ""
+    materials = sorted({specimen.material for specimen in view.specimens if specimen.material})
+    if len(materials) > 1:
+        sentence = _("its specimens name several materials: {materials}")
+        return "", sentence.format(materials=", ".join(materials))
+    return (materials[0] if materials else ""), ""
 
 
 def _public_ids(view: OrderView) -> set[str]:
     return {
-        one.view.id
+        field.view.id
         for specimen in view.specimens
         for prepared in specimen.preparations
-        for one in prepared.fields
+        for field in prepared.fields
     }
 
 
@@ -214,7 +216,7 @@ def _with_waiting(
     view: OrderView, waiting: Sequence[tuple[FileFate, str]], key: Callable[[str], str]
 ) -> list[tuple[SpecimenView, int]]:
     names = [key(specimen) for _, specimen in waiting]
-    return [(one, names.count(key(one.name))) for one in view.specimens]
+    return [(row, names.count(key(row.name))) for row in view.specimens]
 
 
 # --- one specimen -------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def _specimen(
     statement = (
         Statement(Conformity.UNDECIDED, (doubt,)) if doubt else conformity.specimen(facts, rules)
     )
-    counted = [one for one in facts.fields if not one.superseded]
+    counted = [member for member in facts.fields if not member.superseded]
     own = {field.id for field in (*facts.fields, *facts.earlier)}
     notes = (
         *describe_same_places(facts, counted),
@@ -249,9 +251,9 @@ def _specimen(
 
 
 def _torn(torn: Sequence[Unassigned]) -> Iterator[str]:
-    for one in torn:
+    for stray in torn:
         yield _("{id} names the order and belongs to no specimen: {why}").format(
-            id=one.view.id, why=reports.retold(one.reason)
+            id=stray.view.id, why=reports.retold(stray.reason)
         )
 
 
@@ -264,7 +266,7 @@ def _order(
 ) -> Statement:
     required, count = _required_specimens(view, assessed, rules, key)
     statement = conformity.order(
-        {one.view.name: one.statement for one in assessed}, required, count or None
+        {specimen.view.name: specimen.statement for specimen in assessed}, required, count or None
     )
     if not doubts:
         return statement
@@ -281,7 +283,7 @@ def _required_specimens(
     key: Callable[[str], str],
 ) -> tuple[list[str], int]:
     """Return the names that an order demands, and how many specimens it demands in all."""
-    names = {key(one.view.name): one.view.name for one in assessed}
+    names = {key(specimen.view.name): specimen.view.name for specimen in assessed}
     required = [names.get(key(str(n)), str(n)) for n in view.facts.get("specimens") or ()]
     # A list may ask for more specimens than the specification, never for fewer.
     return required, max(int(view.facts.get("count") or 0), rules.specification.specimens or 0)
@@ -294,5 +296,5 @@ def _lacks_specimens(
     key: Callable[[str], str],
 ) -> bool:
     required, count = _required_specimens(view, assessed, rules, key)
-    there = {one.view.name for one in assessed}
+    there = {specimen.view.name for specimen in assessed}
     return not there or not set(required) <= there or len(there | set(required)) < count

@@ -88,8 +88,8 @@ def fill_texts(taxonomy: Taxonomy) -> Taxonomy:
     Bundles of earlier versions keep no texts; a class with another title is another class.
     """
     own = default_taxonomy()
-    subtypes = {(one.name, one.title): one for one in own.subtypes}
-    sizes = {(one.name, one.title): one for one in own.sizes}
+    subtypes = {(listed.name, listed.title): listed for listed in own.subtypes}
+    sizes = {(listed_size.name, listed_size.title): listed_size for listed_size in own.sizes}
 
     def fill_size(size: Size) -> Size:
         known = sizes.get((size.name, size.title))

@@ -32,21 +32,26 @@ def describe_breaks(
 ) -> Iterator[str]:
     """Yield which fields break the specification by a reviewer's label."""
     wanted = rules.specification
-    for one in counted:
-        if not one.decided or one.decided.kind != "code" or one.awaits or one.other_taxonomy:
+    for field in counted:
+        if (
+            not field.decided
+            or field.decided.kind != "code"
+            or field.awaits
+            or field.other_taxonomy
+        ):
             continue
-        if one.decided.unsure and not is_confirmed(one):
+        if field.decided.unsure and not is_confirmed(field):
             continue
-        code, by = one.decided.said, one.decided.by
+        code, by = field.decided.said, field.decided.by
         if not rules.breaks(code):
             continue
         if not rules.is_of(code):
             yield _("{field} is {code}, confirmed by {who}: {wanted} was ordered").format(
-                field=one.called, code=code, who=by, wanted=rules.ordered
+                field=field.called, code=code, who=by, wanted=rules.ordered
             )
-        elif rules.by_worst and _is_measured(one, one.decided, rules):
+        elif rules.by_worst and _is_measured(field, field.decided, rules):
             yield _("{field} is {code}, confirmed by {who}: {limit} is demanded").format(
-                field=one.called, code=code, who=by, limit=retold(wanted.limit)
+                field=field.called, code=code, who=by, limit=retold(wanted.limit)
             )
     if not rules.by_worst:
         yield from _describe_broken_mean(distinct_places(counted, facts.same_places), rules)
@@ -65,18 +70,19 @@ def _describe_broken_mean(places: Sequence[SpecimenPlace], rules: Rules) -> Iter
     wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if bound is None or len(places) < wanted.fields:
         return
-    counted = [one for place in places for one in place.fields]
-    if not all(_is_settled(one, rules) for one in counted):
+    counted = [field for place in places for field in place.fields]
+    if not all(_is_settled(field, rules) for field in counted):
         return
     numbers = [
-        [find_size_number(one, rules, bound.favourable) for one in place.fields] for place in places
+        [find_size_number(field, rules, bound.favourable) for field in place.fields]
+        for place in places
     ]
-    best = [find_extreme(some, bound, is_favourable=True) for some in numbers]
-    if any(one is None for one in best):
+    best = [find_extreme(of_place, bound, is_favourable=True) for of_place in numbers]
+    if any(number is None for number in best):
         return
-    mean = sum(one for one in best if one is not None) / len(best)
+    mean = sum(number for number in best if number is not None) / len(best)
     if not bound.admits(mean):
-        names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
+        names = ", ".join(sorted({field.decided.by for field in counted if field.decided}))
         yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
             n=len(best), mean=format_mean(mean, bound), who=names, limit=retold(wanted.limit)
         )

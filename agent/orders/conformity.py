@@ -81,7 +81,7 @@ def list_model_refusals(facts: SpecimenFacts, rules: Rules) -> tuple[str, ...]:
 
 def list_counted(facts: SpecimenFacts) -> list[FieldFacts]:
     """Return the fields of a specimen that count: neither superseded nor unusable."""
-    return [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
+    return [field for field in facts.fields if not field.superseded and not _is_unusable(field)]
 
 
 def has_question(facts: SpecimenFacts, rules: Rules) -> bool:
@@ -134,7 +134,7 @@ def _describe_missing(
         yield _("{n} of {of} fields").format(n=len(places), of=wanted.fields)
         yield from describe_same_places(facts, counted)
         yield from describe_same_numbers(counted)
-        yield from _describe_unusable(facts, {number_key(one.name) for one in counted})
+        yield from _describe_unusable(facts, {number_key(field.name) for field in counted})
     area = sum_area_mm2(places, facts.same_places)
     if area < wanted.area_mm2 - AREA_ROUNDING:
         yield _("{area} of {of} mm²").format(
@@ -147,7 +147,7 @@ def _describe_missing(
         )
     if facts.waiting:
         yield still_to_be_read(facts.waiting)
-    bundles = {one.bundle for one in counted if one.bundle}
+    bundles = {field.bundle for field in counted if field.bundle}
     if len(bundles) > 1:
         yield _("its fields were judged by {n} bundles ({bundles})").format(
             n=len(bundles), bundles=", ".join(sorted(bundles))
@@ -161,22 +161,22 @@ def still_to_be_read(n: int) -> str:
 
 def _held(counted: Sequence[FieldFacts]) -> Iterator[str]:
     """Yield each reason to hold results once, with its fields; most often all have the same."""
-    for why in dict.fromkeys(one.held for one in counted if one.held):
-        names = ", ".join(one.called for one in counted if one.held == why)
+    for why in dict.fromkeys(field.held for field in counted if field.held):
+        names = ", ".join(field.called for field in counted if field.held == why)
         yield f"{names}: {why}"
 
 
-def _describe_unusable(facts: SpecimenFacts, there: Collection[str]) -> Iterator[str]:
-    for one in facts.fields:
-        is_there = number_key(one.name) in there
-        if one.decided and _is_unusable(one) and not one.superseded and not is_there:
-            said = (
+def _describe_unusable(facts: SpecimenFacts, used_numbers: Collection[str]) -> Iterator[str]:
+    for field in facts.fields:
+        is_there = number_key(field.name) in used_numbers
+        if field.decided and _is_unusable(field) and not field.superseded and not is_there:
+            sentence = (
                 _("{field} is unusable ({why}): prepare the specimen again")
-                if one.decided.said in PREPARATION_DEFECTS
+                if field.decided.said in PREPARATION_DEFECTS
                 else _("{field} is unusable ({why}): shoot it again")
             )
-            why = describe_label(one.decided.kind, one.decided.said)
-            yield said.format(field=one.called, why=why)
+            why = describe_label(field.decided.kind, field.decided.said)
+            yield sentence.format(field=field.called, why=why)
 
 
 # --- what was replaced, and what rests on the model alone ---------------------------------------
@@ -186,21 +186,21 @@ def _describe_replaced(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
     """Yield fields that could break the limit and left the count by a lead's decision alone."""
-    here = {one.id for one in counted}
-    for one in (*facts.earlier, *facts.fields):
-        if one.id in here:
+    here = {field.id for field in counted}
+    for field in (*facts.earlier, *facts.fields):
+        if field.id in here:
             continue
-        where = _("an earlier preparation") if one in facts.earlier else _("a replaced shot")
-        if said := describe_replaced(one, where, rules, is_covered=is_covered(one, rules)):
-            yield said
+        where = _("an earlier preparation") if field in facts.earlier else _("a replaced shot")
+        if sentence := describe_replaced(field, where, rules, is_covered=is_covered(field, rules)):
+            yield sentence
 
 
 def _describe_model_refusals(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     """Yield why fields that rest on the model alone lack a lead's permission."""
-    alone = [one for one in counted if one.decided is None]
-    refusals = [(one.called, refuse_field(one, rules)) for one in alone]
+    alone = [field for field in counted if field.decided is None]
+    refusals = [(field.called, refuse_field(field, rules)) for field in alone]
     for why, n in Counter(why for _name, why in refusals if why).items():
-        names = [name for name, said in refusals if said == why]
+        names = [name for name, refusal in refusals if refusal == why]
         yield ngettext(
             "{field} rests on the model alone, and {why}",
             "{n} fields rest on the model alone, and {why}",
@@ -240,22 +240,22 @@ def order(
         lacking.append(_("{n} of {of} specimens").format(n=len(statements), of=count))
     if not statements and not lacking:
         lacking.append(_("nothing has come"))
-    found = {one.conformity for one in statements.values()}
+    conformities = {statement.conformity for statement in statements.values()}
     missing = (
         *lacking,
         *(
-            _("specimen {name}: {said}").format(name=name, said="; ".join(one.missing))
-            for name, one in sorted(statements.items())
-            if one.missing
+            _("specimen {name}: {said}").format(name=name, said="; ".join(statement.missing))
+            for name, statement in sorted(statements.items())
+            if statement.missing
         ),
     )
     because = tuple(
-        _("specimen {name}: {said}").format(name=name, said="; ".join(one.because))
-        for name, one in sorted(statements.items())
-        if one.because
+        _("specimen {name}: {said}").format(name=name, said="; ".join(statement.because))
+        for name, statement in sorted(statements.items())
+        if statement.because
     )
-    if Conformity.DOES_NOT_CONFORM in found:
+    if Conformity.DOES_NOT_CONFORM in conformities:
         return Statement(Conformity.DOES_NOT_CONFORM, missing, because)
-    if missing or found != {Conformity.CONFORMS}:
+    if missing or conformities != {Conformity.CONFORMS}:
         return Statement(Conformity.UNDECIDED, missing)
     return Statement(Conformity.CONFORMS)

@@ -101,11 +101,13 @@ def build_decision_rule(
         double_reviews: The codes that two reviewers gave to one micrograph, each unseen by the
             other.
     """
-    counted = [field for one in specimens for field in one.fields if not field.superseded]
+    counted = [field for specimen in specimens for field in specimen.fields if not field.superseded]
     reviewed = [field for field in counted if field.decided and field.decided.kind == "code"]
-    alone = [[f for f in one.fields if not f.superseded and not f.decided] for one in specimens]
+    alone = [
+        [f for f in specimen.fields if not f.superseded and not f.decided] for specimen in specimens
+    ]
     pairs = [pair for pair in double_reviews if all(rules.parsed(code) for code in pair)]
-    faults = sum(rules.keeps(one) != rules.keeps(other) for one, other in pairs)
+    faults = sum(rules.keeps(code) != rules.keeps(other) for code, other in pairs)
     needed = reviews_needed(rules.max_false_conform)
     reviewers = sorted({field.decided.by for field in reviewed if field.decided})
     upper95: float | None = None
@@ -168,14 +170,14 @@ def recommend_second_look(
         limits: Limit → whether a code keeps it.
         most: The largest upper bound of the share of faults that is allowed.
     """
-    found = []
+    second_looks = []
     for name, keeps in limits.items():
         pairs = [pair for pair in double_reviews if all(_is_known(code, keeps) for code in pair)]
-        faults = sum(keeps(one) != keeps(other) for one, other in pairs)
+        faults = sum(keeps(code) != keeps(other) for code, other in pairs)
         upper95 = upper_bound(faults, len(pairs))
         if faults and upper95 is not None and upper95 > most:
-            found.append(SecondLook(name, faults, len(pairs), upper95, most))
-    return tuple(found)
+            second_looks.append(SecondLook(name, faults, len(pairs), upper95, most))
+    return tuple(second_looks)
 
 
 def _is_known(code: str, keeps: Callable[[str], bool]) -> bool:
@@ -217,8 +219,8 @@ def iter_double_reviews(store: Store) -> Iterator[tuple[str, str]]:
 
     From double reviews, and from closed round robins: there the first two raters of an image.
     """
-    for one, other, _at in store.pairs():
-        yield one, other
+    for code, other, _at in store.pairs():
+        yield code, other
     for campaign in store.campaigns.all():
         if campaign.closed_at is None:
             continue

@@ -111,9 +111,11 @@ def breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
 
 def is_confirmed(field: FieldFacts) -> bool:
     """Return whether a reviewer who was sure gave the code that holds."""
-    held = field.decided
-    return held is not None and any(
-        label.kind == "code" and label.said == held.said and not (label.unsure or label.withdrawn)
+    decision = field.decided
+    return decision is not None and any(
+        label.kind == "code"
+        and label.said == decision.said
+        and not (label.unsure or label.withdrawn)
         for label in field.labels
     )
 

@@ -66,14 +66,14 @@ class Position:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, held: Any) -> Self | None:
+    def from_json(cls, document: Any) -> Self | None:
         """Parse it; None where it is not one, so that the sweep begins again."""
         try:
             return cls(
-                trail=int(held["trail"]),
-                result=int(held["result"]),
-                swept=int(held["swept"]),
-                content=int(held.get("content", 0)),
+                trail=int(document["trail"]),
+                result=int(document["result"]),
+                swept=int(document["swept"]),
+                content=int(document.get("content", 0)),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -101,18 +101,18 @@ def list_touched(
     if after == position:
         return [], position
     if heads.trail < position.trail:  # an older backup was restored
-        return [one.number for one in store.order_changes.ages()], after
+        return [age.number for age in store.order_changes.ages()], after
     numbers = _changed(store, position, now)
     if content != position.content:
         numbers |= set(numbers_named(_arrived(OpenItems.of(store), position.content), lab()))
-    known = [one.number for one in store.order_changes.ages()] if numbers else []
+    known = [age.number for age in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
 
 
 def _arrived(beside: OpenItems, after: int) -> OpenItems:
     return OpenItems(
-        tuple(one for one in beside.waiting if one.id > after),
-        tuple(one for one in beside.lost if one.id > after),
+        tuple(fate for fate in beside.waiting if fate.id > after),
+        tuple(fate for fate in beside.lost if fate.id > after),
     )
 
 
@@ -134,14 +134,14 @@ def list_due(
     begun = begin(store)  # first: what comes during this round is of the next one
     ages = store.order_changes.ages()
     if position is None:
-        return [one.number for one in ages], begun
+        return [age.number for age in ages], begun
     if begun.trail < position.trail:  # an older backup was restored
         position = begun
     touched = _changed(store, position, now) | set(numbers_named(beside, lab))
-    old = sorted((one for one in ages if not is_recent(one.first_seen_at, now)), key=_by_id)
+    old = sorted((age for age in ages if not is_recent(age.first_seen_at, now)), key=_by_id)
     swept, end = _next_of(old, position.swept)
-    due = [one.number for one in ages if is_recent(one.first_seen_at, now)]
-    due += [one.number for one in old if one.number in touched]
+    due = [age.number for age in ages if is_recent(age.first_seen_at, now)]
+    due += [number.number for number in old if number.number in touched]
     due += swept
     return list(dict.fromkeys(due)), replace(begun, swept=end)
 
@@ -150,18 +150,18 @@ def _changed(store: Store, position: Position, now: datetime) -> set[str]:
     """Return the orders that acts and results since a position may have changed."""
     changes = store.order_changes.since(Heads(position.trail, position.result), without=OWN_ACTS)
     if not changes.acts.keys().isdisjoint(EVERY_ORDER):
-        return {one.number for one in store.order_changes.ages()}
+        return {age.number for age in store.order_changes.ages()}
     times = [at for act, at in changes.acts.items() if act in CHECK_ACTS]
-    held = orders_in_doubt(store, since=min(times), now=now) if times else ()
-    return {*changes.numbers, *held}
+    doubtful = orders_in_doubt(store, since=min(times), now=now) if times else ()
+    return {*changes.numbers, *doubtful}
 
 
 def _next_of(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:
     """Return the next orders of the sweep and the last one's row id, 0 where it is through."""
-    some = [one for one in old if one.id > after][:SWEPT_PER_ROUND]
-    end = some[-1].id if len(some) == SWEPT_PER_ROUND else 0
-    return [one.number for one in some], end
+    swept = [number for number in old if number.id > after][:SWEPT_PER_ROUND]
+    end = swept[-1].id if len(swept) == SWEPT_PER_ROUND else 0
+    return [number.number for number in swept], end
 
 
-def _by_id(one: OrderAge) -> int:
-    return one.id
+def _by_id(order: OrderAge) -> int:
+    return order.id

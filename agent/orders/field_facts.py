@@ -60,17 +60,17 @@ def build_specimen_facts(
 ) -> SpecimenFacts:
     """Build the facts of a specimen; the last of its preparations counts."""
     *before, last = view.preparations or (None,)
-    own = {one.view.id for prepared in view.preparations for one in prepared.fields}
+    own = {row.view.id for prepared in view.preparations for row in prepared.fields}
     context = replace(context, own=own)
     return SpecimenFacts(
         name=view.name,
         preparation=last.name if last else "",
-        fields=tuple(build_field_facts(one, context) for one in (last.fields if last else ())),
+        fields=tuple(build_field_facts(row, context) for row in (last.fields if last else ())),
         earlier=tuple(
-            build_field_facts(one, context, gone=_superseded(prepared))
+            build_field_facts(row, context, gone=_superseded(prepared))
             for prepared in before
             if prepared
-            for one in prepared.fields
+            for row in prepared.fields
         ),
         waiting=waiting,
         preparations=len(view.preparations),
@@ -110,7 +110,7 @@ def build_field_facts(
         held=context.held(view),
         outside=str(view.expected.get("outside") or ""),
         done_at=view.done_at,
-        scale_traced_to=found.to_json() if (found := context.traced(view)) else None,
+        scale_traced_to=measurement.to_json() if (measurement := context.traced(view)) else None,
         labels=tuple(_labels(view, context)),
         other_taxonomy=_other_taxonomy(view, context.taxonomy),
         planes_differ="planes_differ" in view.warnings,

@@ -66,16 +66,20 @@ def _describe_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
         yield _("{field} {why}: a lead or two other reviewers decide").format(
             field=field.called, why=why
         )
-    held = field.decided
-    if held is None or held.kind != "code":
+    decision = field.decided
+    if decision is None or decision.kind != "code":
         return
-    if held.unsure and not is_confirmed(field):
+    if decision.unsure and not is_confirmed(field):
         yield _("{field}: {who} was not sure of {code}").format(
-            field=field.called, who=held.by, code=held.said
+            field=field.called, who=decision.by, code=decision.said
         )
-    if rules.second_look and rules.is_at_limit(held.said) and len(confirming(field, rules)) < TWO:
+    if (
+        rules.second_look
+        and rules.is_at_limit(decision.said)
+        and len(confirming(field, rules)) < TWO
+    ):
         yield _("{field} is {code}, at the limit: a second reviewer is needed").format(
-            field=field.called, code=held.said
+            field=field.called, code=decision.said
         )
 
 
@@ -100,18 +104,18 @@ def describe_acquisition(field: FieldFacts, rules: Rules) -> Iterator[str]:
         yield _("{field} says material {found}, the order says {wanted}").format(
             field=field.called, found=field.material, wanted=rules.material
         )
-    for what, found, allowed in (
+    for what, actual, allowed in (
         (_("magnification"), field.magnification, wanted.magnification),
         (_("etchant"), field.etchant, wanted.etchant),
     ):
-        if allowed and not any(_plain(found) == _plain(one) for one in allowed):
-            said = (
+        if allowed and not any(_plain(actual) == _plain(value) for value in allowed):
+            sentence = (
                 _("{field} was taken with {what} {found}, {wanted} is demanded")
-                if found
+                if actual
                 else _("{field} says no {what}, {wanted} is demanded")
             )
-            yield said.format(
-                field=field.called, what=what, found=found, wanted=_(" or ").join(allowed)
+            yield sentence.format(
+                field=field.called, what=what, found=actual, wanted=_(" or ").join(allowed)
             )
 
 
@@ -120,8 +124,8 @@ def _plain(name: str) -> str:
 
 
 def _why(field: FieldFacts, rules: Rules) -> str:
-    if said := rules.unexpected(field.code):
-        return f": {said}"
+    if sentence := rules.unexpected(field.code):
+        return f": {sentence}"
     words = [
         retold(field.outside) if word == Reason.OUT_OF_SCOPE and field.outside else _reason(word)
         for word in field.reasons
@@ -135,8 +139,8 @@ def _reason(word: str) -> str:
 
 def _describe_decision(field: FieldFacts, decided: FieldDecision, rules: Rules) -> Iterator[str]:
     wanted = rules.specification
-    if said := rules.unexpected(decided.said):
-        yield f"{field.called}: {said}"
+    if sentence := rules.unexpected(decided.said):
+        yield f"{field.called}: {sentence}"
     elif not (rules.keeps if rules.by_worst else rules.is_of)(decided.said):
         yield _("{field} is {code}, decided by {who}: {demand} is demanded").format(
             field=field.called, code=decided.said, who=decided.by, demand=wanted.demand
@@ -155,8 +159,8 @@ def _describe_answer(field: FieldFacts, rules: Rules) -> Iterator[str]:
     if not field.code or not field.codes:
         yield _("{field} has no answer yet").format(field=field.called)
         return
-    if said := rules.unexpected(field.code):
-        yield f"{field.called}: {said}"
+    if sentence := rules.unexpected(field.code):
+        yield f"{field.called}: {sentence}"
         return
     codes = dict.fromkeys((*field.codes, field.code))
     keeps = rules.keeps if rules.by_worst else rules.is_of
@@ -191,8 +195,8 @@ def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
 
 def _coarse_share(field: FieldFacts, rules: Rules) -> float | None:
     """Return the share of a field coarser than the limit; for "or coarser", as coarse or more."""
-    shares, found = field.coarser_share, rules.parsed(field.code) if field.code else None
-    bound = rules.bound_in(found[0]) if found else None
+    shares, parsed = field.coarser_share, rules.parsed(field.code) if field.code else None
+    bound = rules.bound_in(parsed[0]) if parsed else None
     if not shares or bound is None:
         return None
     sizes = bound.subtype.sizes

@@ -170,16 +170,16 @@ class Freezer:
         number = assessed.view.number
         subjects: Collection[str] = {
             number,
-            *(f"{number}/{one.view.name}" for one in assessed.specimens),
+            *(f"{number}/{specimen.view.name}" for specimen in assessed.specimens),
             *(
                 field.id
-                for one in assessed.specimens
-                for field in (*one.facts.fields, *one.facts.earlier)
+                for specimen in assessed.specimens
+                for field in (*specimen.facts.fields, *specimen.facts.earlier)
             ),
         }
         acts = () if is_first else WITHOUT_ORDER
-        found = self._store.statements.acts_after(after, subjects=subjects, acts=acts)
-        return [one for one in found if not one.act.startswith("statement.")]
+        entries = self._store.statements.acts_after(after, subjects=subjects, acts=acts)
+        return [statement for statement in entries if not statement.act.startswith("statement.")]
 
 
 def _is_new(assessed: Assessed, last: FrozenStatement, state: str) -> bool:

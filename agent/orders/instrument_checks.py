@@ -112,7 +112,7 @@ def check_references(
     subject = classifier.name if classifier else ""
     stored = store.records.latest(REFERENCE, subject)
     before: Mapping[str, Any] = stored.facts["answers"] if stored else {}
-    found: list[ReferenceCheck] = []
+    results: list[ReferenceCheck] = []
     answers: dict[str, Any] = {}
     with as_file(files("agent.orders") / SHIPPED) as shipped:
         expected = json.loads((shipped / "expected.json").read_text("utf-8"))
@@ -121,7 +121,7 @@ def check_references(
             if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
                 raise OutOfResources(f"{path.name}: {outcome}")
             if isinstance(outcome, BaseException):
-                found.append(
+                results.append(
                     ReferenceCheck(
                         path.name,
                         f"cannot be read: {outcome}",
@@ -131,22 +131,22 @@ def check_references(
                 )
                 continue
             for crop in outcome:
-                said = _answer(crop, classifier)
-                answers[crop.id] = said
+                answer = _answer(crop, classifier)
+                answers[crop.id] = answer
                 of_scale = [
                     *_against_truth(crop, expected.get(path.name)),
-                    *_scale_against_before(said, before.get(crop.id)),
+                    *_scale_against_before(answer, before.get(crop.id)),
                 ]
-                of_model = list(_against_before(said, before.get(crop.id)))
+                of_model = list(_against_before(answer, before.get(crop.id)))
                 faults = [*of_scale, *of_model]
                 news = "" if crop.id in before else "; answers kept for later checks"
-                words = "; ".join(faults) or f"{said.get('code') or 'read and cropped'}{news}"
+                words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
                 doubts = [Suspicion.INSTRUMENT] if of_scale else []
                 doubts += [Suspicion.MODEL] if of_model else []
-                found.append(
+                results.append(
                     ReferenceCheck(path.name, words, is_good=not faults, doubts=tuple(doubts))
                 )
-    passed = bool(found) and all(one.is_good for one in found)
+    passed = bool(results) and all(result.is_good for result in results)
     if passed and answers.keys() - before.keys():
         store.records.add(
             REFERENCE, subject, by=by, at=at, facts={"answers": {**before, **answers}}
@@ -156,11 +156,11 @@ def check_references(
         "bundle": subject,
         "software": software,
         "sources": list(sources),
-        "findings": [[one.name, one.sentence, one.is_good] for one in found],
-        "doubts": sorted({doubt for one in found for doubt in one.doubts}),
+        "findings": [[result.name, result.sentence, result.is_good] for result in results],
+        "doubts": sorted({doubt for result in results for doubt in result.doubts}),
     }
     store.records.add(CONTROL, where, by=by, at=at, facts=facts)
-    return found
+    return results
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -169,13 +169,13 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 def _answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"um_per_px": crop.um_per_px}
+    answer: dict[str, Any] = {"um_per_px": crop.um_per_px}
     if classifier is None:
-        return said
+        return answer
     from model import Field  # noqa: PLC0415 - PyTorch takes seconds
 
     (prediction,) = classifier.classify([Field(crop.pixels, crop.valid, crop.um_per_px)])
-    return said | {
+    return answer | {
         "code": prediction.structure_code,
         "probability": float(prediction.probability),
         "p_value": float(prediction.strangeness.p_value),
@@ -192,32 +192,32 @@ def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[st
     elif abs(crop.um_per_px / truth["um_per_px"] - 1) > SCALE_TOLERANCE:
         yield f"scale {crop.um_per_px:.4g} µm per pixel, {truth['um_per_px']:g} is right"
     if crop.micron_bar is None or crop.micron_bar.um != truth["bar_um"]:
-        seen = crop.micron_bar.label if crop.micron_bar else "none"
-        yield f"micron bar read as {seen}, {truth['bar_um']:g} µm is right"
+        label = crop.micron_bar.label if crop.micron_bar else "none"
+        yield f"micron bar read as {label}, {truth['bar_um']:g} µm is right"
 
 
 def _scale_against_before(
-    said: Mapping[str, Any], before: Mapping[str, Any] | None
+    answer: Mapping[str, Any], before: Mapping[str, Any] | None
 ) -> Iterator[str]:
-    known, new = (before or {}).get("um_per_px"), said["um_per_px"]
+    known, new = (before or {}).get("um_per_px"), answer["um_per_px"]
     if known and (not new or abs(new / known - 1) > SCALE_TOLERANCE):
         yield f"scale {new or 'none'} µm per pixel, {known:.4g} was stored"
 
 
-def _against_before(said: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
+def _against_before(answer: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
     if before is None:
         return
-    if said.get("code") != before.get("code"):
-        yield f"structure code {said.get('code')}, {before.get('code')} was stored"
+    if answer.get("code") != before.get("code"):
+        yield f"structure code {answer.get('code')}, {before.get('code')} was stored"
         return
     for name, tolerance in (("probability", PROBABILITY_TOLERANCE), ("p_value", P_TOLERANCE)):
-        if name in before and abs(said[name] - before[name]) > tolerance:
-            yield f"{name} {said[name]:.3f}, {before[name]:.3f} was stored"
+        if name in before and abs(answer[name] - before[name]) > tolerance:
+            yield f"{name} {answer[name]:.3f}, {before[name]:.3f} was stored"
 
 
-def failure_of(found: Sequence[ReferenceCheck]) -> str:
+def failure_of(results: Sequence[ReferenceCheck]) -> str:
     """Return what failed in one sentence, "" where nothing did."""
-    bad = [one for one in found if not one.is_good]
+    bad = [result for result in results if not result.is_good]
     return f"reference image {bad[0].name}: {bad[0].sentence}" if bad else ""
 
 
@@ -289,7 +289,7 @@ def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
     by_source: dict[str, list[MicrographView]] = {}
     for view in views:
         by_source.setdefault(view.source, []).append(view)
-    return {source: _points(some) for source, some in sorted(by_source.items())}
+    return {source: _points(shown) for source, shown in sorted(by_source.items())}
 
 
 def _points(views: Sequence[MicrographView]) -> list[ControlPoint]:
@@ -305,8 +305,8 @@ def _points(views: Sequence[MicrographView]) -> list[ControlPoint]:
 
 
 def _number(view: MicrographView, name: str) -> float | None:
-    said = view.process_extra.get(CONTROL)
-    value = said.get(name) if isinstance(said, dict) else None
+    measured_values = view.process_extra.get(CONTROL)
+    value = measured_values.get(name) if isinstance(measured_values, dict) else None
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -351,7 +351,9 @@ def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo
     mine = checks_of(checks, view.source)
     before = [record for record in mine if record.at <= view.done_at][-1:]
     day = view.done_at.astimezone(zone).date()
-    return [one for one in mine if one in before or one.at.astimezone(zone).date() == day]
+    return [
+        record for record in mine if record in before or record.at.astimezone(zone).date() == day
+    ]
 
 
 def checks_of(checks: Sequence[Record], source: str) -> list[Record]:
@@ -364,6 +366,6 @@ def crops_at_this_desk(path: Path, um_per_px_range: tuple[float, float]) -> Any:
     from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
 
     try:
-        return [crop(one, um_per_px_range=um_per_px_range) for one in read(path)]
+        return [crop(image, um_per_px_range=um_per_px_range) for image in read(path)]
     except (FileError, OSError) as error:
         return error

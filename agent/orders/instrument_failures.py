@@ -78,13 +78,13 @@ class Failure:
             "fault": self.fault,
         }
         if self.pc:
-            said = (
+            template = (
                 _("the control check of {bad} UTC on {pc} failed, the last good one is of {good}")
                 if self.after
                 else _("the control check of {bad} UTC on {pc} failed, and none before it was good")
             )
         else:
-            said = (
+            template = (
                 _(
                     "the control specimen of {source} of {bad} UTC failed ({fault}), the last good "
                     "one is of {good}"
@@ -95,31 +95,31 @@ class Failure:
                     "before it was good"
                 )
             )
-        return said.format(**words)
+        return template.format(**words)
 
 
 def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failure]:
     """Yield the failures of the PCs that read a source, by their checks, oldest first."""
     by_pc: dict[str, list[CheckResult]] = defaultdict(list)
-    for one in checks:
+    for result in checks:
         # Records of earlier versions do not say what is in doubt: then it is the instrument.
-        doubts = one.facts.get("doubts") or [Suspicion.INSTRUMENT]
-        check = CheckResult(one.at, bool(one.facts.get("passed")), frozenset(doubts))
-        by_pc[one.subject].append(check)
-    for pc, some in by_pc.items():
-        yield from find_failures(some, source, pc)
+        doubts = result.facts.get("doubts") or [Suspicion.INSTRUMENT]
+        check = CheckResult(result.at, bool(result.facts.get("passed")), frozenset(doubts))
+        by_pc[result.subject].append(check)
+    for pc, results in by_pc.items():
+        yield from find_failures(results, source, pc)
 
 
 def failures_of_points(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
     """Yield the failures of a source's control specimens, oldest first."""
     checks = [
         CheckResult(
-            at=one.at,
-            passed=not one.faults,
+            at=point.at,
+            passed=not point.faults,
             doubts=frozenset({Suspicion.INSTRUMENT}),
-            fault=one.faults[0] if one.faults else "",
+            fault=point.faults[0] if point.faults else "",
         )
-        for one in points
+        for point in points
     ]
     return find_failures(checks, source, "")
 
@@ -137,16 +137,16 @@ def find_failures(checks: Sequence[CheckResult], source: str, pc: str) -> Iterat
 
     def end(until: datetime | None) -> Iterator[Failure]:
         if run:
-            doubts = frozenset[str]().union(*(one.doubts for one in run))
+            doubts = frozenset[str]().union(*(result.doubts for result in run))
             first, last = run[0], run[-1]
             yield Failure(source, pc, good, until, first.at, last.at, doubts, first.fault)
 
-    for one in checks:
-        if not one.passed:
-            run.append(one)
+    for result in checks:
+        if not result.passed:
+            run.append(result)
             continue
-        yield from end(one.at)
-        good, run = one.at, []
+        yield from end(result.at)
+        good, run = result.at, []
     yield from end(None)
 
 
@@ -157,10 +157,10 @@ def is_retired(checks: Sequence[Record], failure: Failure, at: datetime) -> bool
     """
     if not failure.pc:
         return False
-    before = [one for one in checks if one.at <= at]
+    before = [result for result in checks if result.at <= at]
     if not before or before[-1].subject == failure.pc:
         return False
-    own = [one for one in before if one.subject == failure.pc]
+    own = [result for result in before if result.subject == failure.pc]
     if own:
         return at - own[-1].at > GOOD_FOR
     return at - before[-1].at <= GOOD_FOR

@@ -106,8 +106,8 @@ class Holds:
             if self._release(failure, at) is None:
                 return self._sentence(failure, view, at)
         checks = self._checks_of(view.source)
-        if view.label is None and (said := _no_check(checks, view.source, made_at)):
-            return said
+        if view.label is None and (reason := _no_check(checks, view.source, made_at)):
+            return reason
         return self._no_specimen(view)
 
     def notes(self, view: MicrographView) -> Iterator[str]:
@@ -136,7 +136,7 @@ class Holds:
     @property
     def sources(self) -> list[str]:
         """Every source that a check or a control specimen speaks of."""
-        named = {name for one in self._all for name in one.facts.get("sources", ())}
+        named = {name for check in self._all for name in check.facts.get("sources", ())}
         return sorted(named | self._points.keys())
 
     @property
@@ -171,29 +171,33 @@ class Holds:
         if after is None:
             return at
         checks = self._checks_of(view.source)
-        at = max([at, *(one.at + INSTANT for one in checks if one.id <= after)])
-        return min([at, *(one.at - INSTANT for one in checks if one.id > after)])
+        at = max([at, *(check.at + INSTANT for check in checks if check.id <= after)])
+        return min([at, *(check.at - INSTANT for check in checks if check.id > after)])
 
     def _taken_at(self, view: MicrographView) -> datetime:
         """Return when a micrograph was taken in; where a clock was set, its number holds."""
         at, points = view.taken_at or view.done_at, self._points.get(view.source, ())
-        at = max([at, *(one.at + INSTANT for one in points if one.number < view.number)])
-        return min([at, *(one.at - INSTANT for one in points if one.number > view.number)])
+        at = max([at, *(point.at + INSTANT for point in points if point.number < view.number)])
+        return min([at, *(point.at - INSTANT for point in points if point.number > view.number)])
 
     def _release(self, failure: Failure, at: datetime) -> Release | None:
-        mine = (one for one in self._releases if one.source == failure.source)
-        return next((one for one in mine if one.covers(failure, at)), None)
+        mine = (release for release in self._releases if release.source == failure.source)
+        return next((check for check in mine if check.covers(failure, at)), None)
 
     def _sentence(self, failure: Failure, view: MicrographView, at: datetime) -> str:
         if at < failure.first_at:
             return failure.sentence
         if not failure.pc:
-            point = [one for one in self._points[view.source] if one.at <= at][-1]
+            point = [
+                control_point
+                for control_point in self._points[view.source]
+                if control_point.at <= at
+            ][-1]
             return _("the control specimen of {source} failed: {fault}").format(
                 source=view.source, fault=point.faults[0]
             )
-        own = [one for one in self._checks_of(view.source) if one.subject == failure.pc]
-        newest = [one for one in own if one.at <= at][-1]
+        own = [check for check in self._checks_of(view.source) if check.subject == failure.pc]
+        newest = [check for check in own if check.at <= at][-1]
         return _("the control check of {at} UTC on {pc} failed").format(
             at=f"{newest.at:%Y-%m-%d %H:%M}", pc=failure.pc
         )
@@ -201,8 +205,8 @@ class Holds:
     def _no_specimen(self, view: MicrographView) -> str:
         at = self._taken_at(view)
         points = self._points.get(view.source, ())
-        near = [one for one in points if abs(one.at - at) <= self._every]
-        proved = any(one.at <= at or not one.faults for one in near)
+        near = [point for point in points if abs(point.at - at) <= self._every]
+        proved = any(check.at <= at or not check.faults for check in near)
         if self._every and not proved:
             hours = self._every.total_seconds() / 3600
             return _("no control specimen of {source} within {hours} h").format(
@@ -232,14 +236,14 @@ def releases_of(store: Store) -> list[Release]:
     """Return every release, oldest first."""
     return [
         Release(
-            source=one.subject,
-            start=datetime.fromisoformat(one.facts["from"]),
-            end=datetime.fromisoformat(one.facts["to"]),
-            by=one.by,
-            reason=one.facts["reason"],
-            at=one.at,
+            source=record.subject,
+            start=datetime.fromisoformat(record.facts["from"]),
+            end=datetime.fromisoformat(record.facts["to"]),
+            by=record.by,
+            reason=record.facts["reason"],
+            at=record.at,
         )
-        for one in store.records.all(RELEASE)
+        for record in store.records.all(RELEASE)
     ]
 
 
@@ -264,11 +268,11 @@ def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
 
 def _points_in_sequence(points: Sequence[ControlPoint]) -> list[ControlPoint]:
     """Return control specimens as they were taken in, as `_in_sequence` does with checks."""
-    found: list[ControlPoint] = []
-    for point in sorted(points, key=lambda one: one.number):
-        at = max(point.at, found[-1].at + 2 * INSTANT) if found else point.at
-        found.append(replace(point, at=at))
-    return found
+    sequence: list[ControlPoint] = []
+    for point in sorted(points, key=lambda point: point.number):
+        at = max(point.at, sequence[-1].at + 2 * INSTANT) if sequence else point.at
+        sequence.append(replace(point, at=at))
+    return sequence
 
 
 def _in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
@@ -278,7 +282,7 @@ def _in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
     before, so that a result fits between any two.
     """
     last: datetime | None = None
-    for check in sorted(checks, key=lambda one: one.id):
+    for check in sorted(checks, key=lambda check: check.id):
         at = check.at if last is None else max(check.at, last + 2 * INSTANT)
         last = at
         yield replace(check, at=at)

@@ -115,54 +115,54 @@ class Rules:
 
     def is_of(self, code: str) -> bool:
         """Return whether a code surely has an allowed subtype."""
-        found = self.parsed(code)
-        return found is not None and found[0] in self.specification.subtype
+        parsed = self.parsed(code)
+        return parsed is not None and parsed[0] in self.specification.subtype
 
     def keeps(self, code: str) -> bool:
         """Return whether a code surely keeps subtype and limit."""
-        found = self.parsed(code)
-        if found is None or found[0] not in self.specification.subtype:
+        parsed = self.parsed(code)
+        if parsed is None or parsed[0] not in self.specification.subtype:
             return False
-        bound = self.bound_in(found[0])
-        return self.bound is None or (bound is not None and bound.keeps(found[1]))
+        bound = self.bound_in(parsed[0])
+        return self.bound is None or (bound is not None and bound.keeps(parsed[1]))
 
     def breaks(self, code: str) -> bool:
         """Return whether a code surely breaks subtype or limit."""
-        found = self.parsed(code)
-        if found is None:
+        parsed = self.parsed(code)
+        if parsed is None:
             return False
-        if found[0] not in self.specification.subtype:
+        if parsed[0] not in self.specification.subtype:
             return True
-        bound = self.bound_in(found[0])
-        return bound is not None and bound.breaks(found[1])
+        bound = self.bound_in(parsed[0])
+        return bound is not None and bound.breaks(parsed[1])
 
     def is_at_limit(self, code: str) -> bool:
         """Return whether a code keeps the limit and a neighbouring size does not."""
-        found = self.parsed(code)
-        if found is None or self.bound is None or not self.keeps(code):
+        parsed = self.parsed(code)
+        if parsed is None or self.bound is None or not self.keeps(code):
             return False
-        sizes = self.taxonomy.subtype(found[0]).sizes
-        place = sizes.index(found[1])
+        sizes = self.taxonomy.subtype(parsed[0]).sizes
+        place = sizes.index(parsed[1])
         return not all(
-            self.keeps(self.taxonomy.code(found[0], size.name))
+            self.keeps(self.taxonomy.code(parsed[0], size.name))
             for size in sizes[max(place - 1, 0) : place + 2]
         )
 
     def unexpected(self, code: str | None) -> str:
         """Return that a code's subtype is not what was ordered, "" where it is or is not known."""
-        found = self.parsed(code) if code else None
+        parsed = self.parsed(code) if code else None
         wanted = self.expected or self.specification.subtype
-        if found is None or found[0] in wanted:
+        if parsed is None or parsed[0] in wanted:
             return ""
         return _("ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
-            wanted=_(" or ").join(wanted), subtype=found[0]
+            wanted=_(" or ").join(wanted), subtype=parsed[0]
         )
 
     def either(self, codes: Iterable[str]) -> str:
         """Return codes as alternatives: "6 or 7" inside the subtype demanded, else "G7 or B7"."""
         several = tuple(dict.fromkeys(codes))
-        found = [self.parsed(code) for code in several]
-        subtypes = {one[0] if one else "" for one in found}
+        parsed = [self.parsed(code) for code in several]
+        subtypes = {size[0] if size else "" for size in parsed}
         if len(subtypes) == 1 and subtypes <= set(self.specification.subtype):
-            return _(" or ").join(one[1].name or one[0] for one in found if one)
+            return _(" or ").join(size[1].name or size[0] for size in parsed if size)
         return _(" or ").join(several)

@@ -108,10 +108,10 @@ def read_limit(text: str) -> Limit:
     Raises:
         ValueError: It is none; the message shows how one is written.
     """
-    found = _WRITTEN.fullmatch(" ".join(text.split()))
-    if found is None:
+    match = _WRITTEN.fullmatch(" ".join(text.split()))
+    if match is None:
         raise ValueError(f'a limit is written "7 or finer" or "8 or coarser", found {text!r}')
-    return Limit(found.group(1), Direction(found.group(2).casefold()))
+    return Limit(match.group(1), Direction(match.group(2).casefold()))
 
 
 def limit_at(subtype: Subtype, size: Size, direction: Direction) -> Limit:
@@ -144,7 +144,7 @@ def find_bound(limit: Limit, subtype: Subtype) -> Bound | None:
         number = _end(subtype, named, finer=inside)
         return Bound(subtype, subtype.rank(named.name), limit.direction, number=number)
     numbers = parse_numbers(limit.size)
-    if numbers is None or not all(len(_sizes_with(subtype, one)) == 1 for one in numbers):
+    if numbers is None or not all(len(_sizes_with(subtype, value)) == 1 for value in numbers):
         return None
     number = numbers.upper if inside != subtype.falls else numbers.lower
     (size,) = _sizes_with(subtype, number)
@@ -193,18 +193,18 @@ def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
 def _fault_in(limit: Limit, subtype: Subtype) -> str:
     known = ", ".join(size.name for size in subtype.sizes)
     if not known:
-        said = _("subtype {name} has no sizes, so no limit applies to it")
-        return said.format(name=subtype.name)
+        sentence = _("subtype {name} has no sizes, so no limit applies to it")
+        return sentence.format(name=subtype.name)
     bound = find_bound(limit, subtype)
     if bound is None:
         numbers = parse_numbers(limit.size)
         for number in numbers or ():
             if len(sharing := _sizes_with(subtype, number)) > 1:
-                said = _("{number} belongs to the sizes {sizes} of subtype {name}; name one")
+                sentence = _("{number} belongs to the sizes {sizes} of subtype {name}; name one")
                 names = _(" and ").join(size.name for size in sharing)
-                return said.format(number=number, sizes=names, name=subtype.name)
-        said = _("subtype {name} has no size {number}; known are {known}")
-        return said.format(name=subtype.name, number=limit.size, known=known)
+                return sentence.format(number=number, sizes=names, name=subtype.name)
+        sentence = _("subtype {name} has no size {number}; known are {known}")
+        return sentence.format(name=subtype.name, number=limit.size, known=known)
     if bound.is_cut:
         return _(
             '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can tell '

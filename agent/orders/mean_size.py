@@ -33,17 +33,17 @@ def find_size_number(
         read: Size → number, such as the favourable end of its range.
     """
     code = field.decided.said if field.decided else field.code
-    found = rules.parsed(code) if code else None
-    if found is None or found[0] not in rules.specification.subtype:
+    parsed = rules.parsed(code) if code else None
+    if parsed is None or parsed[0] not in rules.specification.subtype:
         return None
-    return read(found[1])
+    return read(parsed[1])
 
 
 def find_extreme(
     numbers: Sequence[float | None], bound: Bound, *, is_favourable: bool
 ) -> float | None:
     """Return the number that keeps the limit best or worst, None where one is not known."""
-    known = [one for one in numbers if one is not None]
+    known = [number for number in numbers if number is not None]
     if len(known) < len(numbers):
         return None
     return max(known) if bound.wants_large == is_favourable else min(known)
@@ -63,11 +63,11 @@ def describe_mean(
         return
     worst = [
         find_extreme(
-            [_find_worst(one, bound, rules) for one in place.fields], bound, is_favourable=False
+            [_find_worst(field, bound, rules) for field in place.fields], bound, is_favourable=False
         )
         for place in distinct_places(counted, facts.same_places)
     ]
-    numbers = [one for one in worst if one is not None]
+    numbers = [number for number in worst if number is not None]
     if len(numbers) < len(worst):
         return  # the field itself says what is missing
     mean = sum(numbers) / len(numbers)
@@ -87,11 +87,13 @@ def _find_worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
         codes = [field.decided.said] if field.decided.kind == "code" else []
     else:
         codes = [*field.codes, *([field.code] if field.code else [])]
-    found = [rules.parsed(code) for code in codes]
+    parsed = [rules.parsed(code) for code in codes]
     worst = [
-        bound.unfavourable(one[1]) for one in found if one and one[0] in rules.specification.subtype
+        bound.unfavourable(pair[1])
+        for pair in parsed
+        if pair and pair[0] in rules.specification.subtype
     ]
-    numbers = [one for one in worst if one is not None]
-    if not numbers or len(numbers) < len(found):
+    numbers = [number for number in worst if number is not None]
+    if not numbers or len(numbers) < len(parsed):
         return None
     return min(numbers) if bound.wants_large else max(numbers)

@@ -123,7 +123,7 @@ def _false_conform(
     if len(taxonomy.subtypes) > 1:
         kinds.append(([case for case in others if conforms(case)], others))
     bounds = [_share(*kind)["upper95"] for kind in kinds]
-    ranges = [_scale_range(some) for _wrong, some in kinds]
+    ranges = [_scale_range(members) for _wrong, members in kinds]
     return _share(wrong, breaking) | {
         "subtype": subtype.name,
         "limit": str(limit or ""),
@@ -142,16 +142,16 @@ def _scale_range(cases: Sequence[ValidationCase]) -> list[float] | None:
 
 def _common(ranges: Sequence[list[float] | None]) -> list[float] | None:
     """Return what all ranges have in common, None for nothing."""
-    known = [one for one in ranges if one]
+    known = [scale for scale in ranges if scale]
     if not known or len(known) < len(ranges):
         return None
-    low, high = max(one[0] for one in known), min(one[1] for one in known)
+    low, high = max(case[0] for case in known), min(case[1] for case in known)
     return [low, high] if low <= high else None
 
 
-def _share(some: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
+def _share(bad: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
     """Return how many specimens have a case in the first list, of those that have one at all."""
-    wrong, n = (len({case.specimen for case in cases}) for cases in (some, of))
+    wrong, n = (len({case.specimen for case in cases}) for cases in (bad, of))
     return {
         "n": n,
         "wrong": wrong,
@@ -161,10 +161,10 @@ def _share(some: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for word in sorted(words):
-        found[word] = found.get(word, 0) + 1
-    return found
+        counts[word] = counts.get(word, 0) + 1
+    return counts
 
 
 def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
@@ -174,10 +174,10 @@ def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict
         subtype = taxonomy.parse(case.true)[0]
         way = (subtype, *(case.process_data.get(column, "") for column in SCOPE[1:]))
         ways.setdefault(way, []).append(case)
-    for way, some in sorted(ways.items()):
+    for way, members in sorted(ways.items()):
         yield dict(zip(SCOPE, way, strict=True)) | {
-            "images": len(some),
-            "specimens": len({case.specimen for case in some}),
+            "images": len(members),
+            "specimens": len({case.specimen for case in members}),
         }
 
 
@@ -230,18 +230,20 @@ def switch(
 
 
 def _record_for(store: Store, material: str, bundle: str | None, *, most: float) -> Record:
-    found = [
-        one for one in store.records.all(VALIDATION, material) if one.facts.get("bundle") == bundle
+    candidates = [
+        entry
+        for entry in store.records.all(VALIDATION, material)
+        if entry.facts.get("bundle") == bundle
     ]
-    if not found:
+    if not candidates:
         raise WrongUse(
             f"{material}: no validation record names the bundle at work ({bundle or 'none'}); "
             f"make one: agent validate {material} FOLDER"
         )
-    record = found[-1]
+    record = candidates[-1]
     states = limit_states(record.facts, most=most)
-    if not any(one.reaches for one in states):
-        sentences = "; ".join(one.sentence for one in states) or "it holds no limit"
+    if not any(state.reaches for state in states):
+        sentences = "; ".join(state.sentence for state in states) or "it holds no limit"
         raise WrongUse(
             f"{material}: validation record {record.id} supports no automatic conformity, at most "
             f'{most:.1%} false "conforms" per specimen is allowed ([orders] max_false_conform): '
@@ -299,9 +301,9 @@ def _limit_state(
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")
     other = counted["other_subtype"]
     counts = [
-        f"{one['wrong']} wrong of {one['n']} {name} (needed: {_needed(one['wrong'], most)})"
-        for name, one in (("that break it", counted), ("of other subtypes", other))
-        if one["n"] or name != "that break it" or " " in limit
+        f"{kind['wrong']} wrong of {kind['n']} {name} (needed: {_needed(kind['wrong'], most)})"
+        for name, kind in (("that break it", counted), ("of other subtypes", other))
+        if kind["n"] or name != "that break it" or " " in limit
     ]
     bound = counted["bound95"]
     known = f"at most {bound:.2%}" if bound is not None else "no bound"
@@ -322,11 +324,11 @@ def allowances_of(store: Store) -> tuple[Allowance, ...]:
     acts: dict[str, list[Record]] = {}
     for act in store.records.all(AUTOMATIC):
         acts[act.subject] = [*acts.get(act.subject, []), act] if act.facts.get("on") else []
-    records = {one.id: one for one in store.records.all(VALIDATION)} if acts else {}
+    records = {entry.id: entry for entry in store.records.all(VALIDATION)} if acts else {}
     return tuple(
         allowance
-        for material, some in acts.items()
-        for act, following in zip_longest(some, some[1:])
+        for material, members in acts.items()
+        for act, following in zip_longest(members, members[1:])
         if (record := records.get(act.facts.get("validation") or 0))
         for allowance in _allowances(material, act, record, following.at if following else None)
     )

@@ -71,7 +71,7 @@ def _looks_broken(field: FieldFacts, rules: Rules) -> bool:
 
 
 def _has_question(assessed: Assessed, rules: Rules) -> bool:
-    return any(conformity.has_question(one.facts, rules) for one in assessed.specimens)
+    return any(conformity.has_question(specimen.facts, rules) for specimen in assessed.specimens)
 
 
 def _lacks_images(assessed: Assessed, rules: Rules) -> bool:

@@ -51,9 +51,9 @@ class OpenItems:
     def of(cls, store: Store) -> OpenItems:
         """Read them from the database."""
         fates = tuple(store.files((*WAITING, *LOST)))
-        lost = (one for one in fates if one.state in LOST)
+        lost = (fate for fate in fates if fate.state in LOST)
         return cls(
-            tuple(one for one in fates if one.state in WAITING),
+            tuple(fate for fate in fates if fate.state in WAITING),
             (*lost, *store.files(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
             load_named(store),
@@ -69,9 +69,9 @@ def iter_named_files(
 ) -> Iterator[tuple[FileFate, str]]:
     """Yield the files of which any name, also an earlier one, names an order, and its specimen."""
     for fate in fates:
-        for told in _named_places(fate, sources):
-            if key(told.get("order", "")) == key(number):
-                yield fate, told.get("specimen", "")
+        for keys in _named_places(fate, sources):
+            if key(keys.get("order", "")) == key(number):
+                yield fate, keys.get("specimen", "")
                 break
 
 
@@ -111,8 +111,8 @@ def is_renamed(
 def numbers_named(beside: OpenItems, lab: OrderPolicy) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
-        for told in _named_places(fate, lab.sources):
-            yield told.get("order", "")
+        for keys in _named_places(fate, lab.sources):
+            yield keys.get("order", "")
     yield from beside.named_lost
 
 

@@ -35,7 +35,9 @@ def gather_notes(
     where: dict[str, list[str]] = {}
     n = 0
     for view, facts in specimens:
-        rows = {field.view.id: field.view for one in view.preparations for field in one.fields}
+        rows = {
+            field.view.id: field.view for prepared in view.preparations for field in prepared.fields
+        }
         for field in facts.fields:
             if field.superseded or field.id not in rows:
                 continue

@@ -103,8 +103,8 @@ def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifica
     """
     specifications = read_specifications(file)
     entries = [
-        (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
-        for one in specifications.entries
+        (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
+        for entry in specifications.entries
     ]
     store.orders.note_specifications(entries, at=now)
     return specifications

@@ -322,7 +322,7 @@ def _describe_older(number: str, revision: Record, sent: SentRevision) -> str:
 def _pending(store: Store, number: str, done: Record | None) -> list[Record]:
     """Return the revisions of an order after the last one that was written, oldest first."""
     revisions = store.records.all(OUTBOX, number)
-    ids = [one.facts["id"] for one in revisions]
+    ids = [revision.facts["id"] for revision in revisions]
     start = ids.index(done.facts["id"]) + 1 if done and done.facts["id"] in ids else 0
     return revisions[start:]
 
@@ -356,7 +356,9 @@ def _document_of_old(store: Store, lab: OrderPolicy, revision: Record) -> dict[s
     assessed = assess(store, revision.subject, lab)
     documents = [document_of(assessed)] if assessed else []
     documents += [made.document for made in list_made(store, revision.subject)]
-    return next((one for one in documents if state_of(one) == revision.facts["state"]), None)
+    return next(
+        (document for document in documents if state_of(document) == revision.facts["state"]), None
+    )
 
 
 def _name(number: str, revision: Record) -> str:

@@ -91,8 +91,8 @@ def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str,
             "specimen": specimen["specimen"],
             "specimen_conformity": specimen["conformity"],
         }
-        fields = [(one, "") for one in specimen["fields"]]
-        fields += [(one, one["superseded"]["reason"]) for one in specimen["superseded"]]
+        fields = [(field, "") for field in specimen["fields"]]
+        fields += [(field, field["superseded"]["reason"]) for field in specimen["superseded"]]
         for field, gone in fields:
             decided = field["decided"] or {}
             code = decided["said"] if decided.get("kind") == "code" else field["structure_code"]

@@ -31,9 +31,9 @@ def landmarks_of(crop: Crop) -> bytes:
     return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
 
 
-def compare_places(one: Landmarks, other: Landmarks) -> Overlap | None:
+def compare_places(landmarks: Landmarks, other: Landmarks) -> Overlap | None:
     """Return what two micrographs show together, also where one has black and white exchanged."""
-    return register(one, other, inverted=True)
+    return register(landmarks, other, inverted=True)
 
 
 class PlaceCheck:

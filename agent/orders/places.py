@@ -84,8 +84,8 @@ def sum_area_mm2(places: Sequence[SpecimenPlace], same: Sequence[SamePlace]) -> 
     return max(sum(place.area_mm2 for place in places) - common, 0.0)
 
 
-def _unite(group: dict[str, set[str]], one: str, other: str) -> None:
-    both = group[one] | group[other]
+def _unite(group: dict[str, set[str]], first: str, other: str) -> None:
+    both = group[first] | group[other]
     for member in both:
         group[member] = both
 
@@ -103,10 +103,10 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
             largest[key] = field
     areas = {field.id: field.area_mm2 or 0.0 for field in largest.values()}
     common = 0.0
-    for one, other in combinations(areas, 2):
+    for area, other in combinations(areas, 2):
         for pair in same:
-            if pair.ids == {one, other}:
-                smaller = min(areas[one], areas[other])
+            if pair.ids == {area, other}:
+                smaller = min(areas[area], areas[other])
                 common += smaller if pair.area_mm2 is None else min(pair.area_mm2, smaller)
                 break
     return max(sum(areas.values()) - common, *areas.values())

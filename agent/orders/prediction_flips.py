@@ -66,14 +66,14 @@ def flip_of(before: MicrographView, after: MicrographView) -> Flip | None:
     other = as_validated(before, after)
     if _answer(before) == _answer(other):
         return None
-    told, label = before.process_data, before.label
+    process_data, label = before.process_data, before.label
     return Flip(
         id=before.id,
         sha256=before.sha256,
         page=before.page,
         name=before.path.replace("\\", "/").rsplit("/", 1)[-1],
-        order=told.get("order", ""),
-        specimen=told.get("specimen", ""),
+        order=process_data.get("order", ""),
+        specimen=process_data.get("specimen", ""),
         before=before.structure_code or "",
         after=after.structure_code or "",
         could_be=before.prediction_set,
@@ -102,23 +102,23 @@ def as_validated(before: MicrographView, after: MicrographView) -> MicrographVie
 # --- the card -----------------------------------------------------------------------------------
 
 
-def flip_card(one: Flip, archive: Archive) -> FlipCard:
+def flip_card(flip: Flip, archive: Archive) -> FlipCard:
     """Build the card of a flip, with its picture."""
-    order = _("order {number}").format(number=one.order) if one.order else ""
-    specimen = _("specimen {name}").format(name=one.specimen) if one.specimen else ""
-    said = one.decided.replace("_", " ")
-    before = _more(one.before, one.could_be, one.handling, strange=one.strange)
-    after = _more(one.after, one.could_be_after, one.handling_after, strange=one.strange_after)
+    order = _("order {number}").format(number=flip.order) if flip.order else ""
+    specimen = _("specimen {name}").format(name=flip.specimen) if flip.specimen else ""
+    decided = flip.decided.replace("_", " ")
+    before = _more(flip.before, flip.could_be, flip.handling, strange=flip.strange)
+    after = _more(flip.after, flip.could_be_after, flip.handling_after, strange=flip.strange_after)
     return FlipCard(
-        id=one.id,
-        name=one.name,
+        id=flip.id,
+        name=flip.name,
         place=", ".join(filter(None, (order, specimen))),
-        picture=_picture(one, archive),
-        before=one.before,
-        after=one.after,
+        picture=_picture(flip, archive),
+        before=flip.before,
+        after=flip.after,
         before_more=before if before != after else "",
         after_more=after if before != after else "",
-        decided=_("a person said {what}").format(what=said) if said else "",
+        decided=_("a person said {what}").format(what=decided) if decided else "",
     )
 
 
@@ -129,13 +129,13 @@ def _more(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -
     return ", ".join(filter(None, (could, _("strange") if strange else "", handled)))
 
 
-def _picture(one: Flip, archive: Archive) -> Picture | None:
+def _picture(flip: Flip, archive: Archive) -> Picture | None:
     try:
-        held = archive.thumbnail_path(one.sha256, one.page).read_bytes()
-        pixels = pictures.fit_within(pictures.decode(held), SHOWN_PX)
+        content = archive.thumbnail_path(flip.sha256, flip.page).read_bytes()
+        pixels = pictures.fit_within(pictures.decode(content), SHOWN_PX)
     except (OSError, ValueError):
         return None
     encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=QUALITY)).decode()
     height, width = pixels.shape[:2]
-    alt = _("Crop of {name}").format(name=one.name)
+    alt = _("Crop of {name}").format(name=flip.name)
     return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)

@@ -43,11 +43,11 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
     for number, prepared in enumerate(before, start=1):
         old = _coarsest(prepared, rules)
         if old is None:
-            said = _("{which} preparation; the {earlier} gave no result")
-            yield said.format(which=which, earlier=_ordinal(number))
+            sentence = _("{which} preparation; the {earlier} gave no result")
+            yield sentence.format(which=which, earlier=_ordinal(number))
         elif new is None:
-            said = _("{which} preparation, {earlier} result: {code}")
-            yield said.format(which=which, earlier=_ordinal(number), code=old[1])
+            sentence = _("{which} preparation, {earlier} result: {code}")
+            yield sentence.format(which=which, earlier=_ordinal(number), code=old[1])
         else:
             how = (
                 _("coarser")
@@ -56,19 +56,19 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
                 if old[0] > new[0]
                 else _("the same")
             )
-            said = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
-            yield said.format(
+            sentence = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
+            yield sentence.format(
                 which=which, earlier=_ordinal(number), how=how, old=old[1], new=new[1]
             )
 
 
 def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
     codes = [
-        (one.view.label.code if one.view.label else None) or one.view.structure_code
-        for one in prepared.fields
+        (field.view.label.code if field.view.label else None) or field.view.structure_code
+        for field in prepared.fields
     ]
     order = rules.taxonomy.sizes
-    found = [
+    ranked = [
         (order.index(parsed[1]), code) for code in codes if code and (parsed := rules.parsed(code))
     ]
-    return min(found, default=None)
+    return min(ranked, default=None)

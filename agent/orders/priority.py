@@ -19,7 +19,7 @@ def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]
     """Return whether a file's path names an urgent order."""
     if source is None or not numbers:
         return False
-    return any(told.get("order") in numbers for told in source.named_places(relative))
+    return any(keys.get("order") in numbers for keys in source.named_places(relative))
 
 
 def put_first(store: Store, settings: Settings) -> int:

@@ -79,7 +79,7 @@ def _differences(view: MicrographView, now: Prediction) -> Iterator[str]:
         yield f"structure code {view.structure_code} then, {now.structure_code} now"
     if sorted(view.prediction_set) != sorted(now.prediction_set):
         were, are = (
-            ", ".join(some) or "empty" for some in (view.prediction_set, now.prediction_set)
+            ", ".join(codes) or "empty" for codes in (view.prediction_set, now.prediction_set)
         )
         yield f"prediction set {were} then, {are} now"
     pairs = (

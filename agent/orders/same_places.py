@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def list_same_places(view: SpecimenView, places: KnownPlaces) -> Iterator[SamePlace]:
     """Yield the pairs of a specimen's own fields that show one place."""
-    own = {one.view.id for prepared in view.preparations for one in prepared.fields}
+    own = {field.view.id for prepared in view.preparations for field in prepared.fields}
     for pair in places.pairs:
         if pair.verdict != DIFFERENT and {pair.one.id, pair.other.id} <= own:
             first, second = sorted((pair.one, pair.other), key=lambda side: (side.field, side.id))

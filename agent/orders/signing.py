@@ -119,14 +119,14 @@ def _load(settings: StatementsSection, now: datetime) -> tuple[datetime, str, An
     where = f"[statements] certificate {settings.certificate}"
     content, passphrase = _read(settings)
     try:
-        held = pkcs12.load_pkcs12(content, passphrase)
+        key_store = pkcs12.load_pkcs12(content, passphrase)
     except ValueError as error:
         raise SetupError(
             f"{where}: no PKCS #12 file, or another passphrase; check passphrase_file."
         ) from error
-    if held.cert is None or held.key is None:
+    if key_store.cert is None or key_store.key is None:
         raise SetupError(f"{where}: it holds no certificate with its private key.")
-    certificate = held.cert.certificate
+    certificate = key_store.cert.certificate
     starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now > ends:
         raise SetupError(f"{where}: it expired on {ends:%Y-%m-%d}; put a new one there.")

@@ -135,8 +135,8 @@ class Specification(BaseModel):
     @property
     def sha256(self) -> str:
         """Hash that distinguishes the versions of an entry."""
-        said = json.dumps(self.entry, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(said.encode()).hexdigest()
+        text = json.dumps(self.entry, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -153,9 +153,9 @@ class Specification(BaseModel):
         return all(same(value, order.get(key, "")) for key, value in wanted.items() if value)
 
 
-def same(one: str, other: str) -> bool:
+def same(name: str, other: str) -> bool:
     """Return whether two names of a material, product or customer are the same, ignoring case."""
-    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+    return " ".join(name.casefold().split()) == " ".join(other.casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,23 +188,25 @@ class Specifications:
         """
         named = order.get("specification", "")
         known = [
-            one for one in self.entries if one.name == named or (not named and one.is_for(order))
+            entry
+            for entry in self.entries
+            if entry.name == named or (not named and entry.is_for(order))
         ]
         if not known:
             return SpecificationChoice(None, _nobody(named, order))
-        in_force = _newest([one for one in self.entries if one.is_valid(on)])
-        valid = [one for one in in_force if one in known]
+        in_force = _newest([entry for entry in self.entries if entry.is_valid(on)])
+        valid = [days for days in in_force if days in known]
         if not valid:
-            first = min(known, key=lambda one: one.valid_from)
-            said = _("{name} is not in force on {day}").format(name=first.name, day=on)
-            if newer := [one for one in in_force if one.name == first.name]:
-                said = _("{name} speaks of other orders since {day}")
-                said = said.format(name=first.name, day=newer[0].valid_from)
-            return SpecificationChoice(None, said)
+            first = min(known, key=lambda entry: entry.valid_from)
+            sentence = _("{name} is not in force on {day}").format(name=first.name, day=on)
+            if newer := [days for days in in_force if days.name == first.name]:
+                sentence = _("{name} speaks of other orders since {day}")
+                sentence = sentence.format(name=first.name, day=newer[0].valid_from)
+            return SpecificationChoice(None, sentence)
         if len(valid) > 1:
-            names = _(" and ").join(sorted(one.name for one in valid))
-            said = _("{names} both apply; make one of them narrower (agent spec check)")
-            return SpecificationChoice(None, said.format(names=names), is_torn=True)
+            names = _(" and ").join(sorted(entry.name for entry in valid))
+            sentence = _("{names} both apply; make one of them narrower (agent spec check)")
+            return SpecificationChoice(None, sentence.format(names=names), is_torn=True)
         return SpecificationChoice(valid[0])
 
 
@@ -220,11 +222,11 @@ def limits_in_use(
         taxonomy: What a micrograph can be called.
         on: The day.
     """
-    in_force = _newest([one for one in specifications.entries if one.is_valid(on)])
+    in_force = _newest([entry for entry in specifications.entries if entry.is_valid(on)])
     return {
-        f"{' or '.join(one.subtype)} {one.limit}": partial(_keeps, one, taxonomy)
-        for one in in_force
-        if one.bound and not fault_of(one.bound, one.subtype, taxonomy)
+        f"{' or '.join(days.subtype)} {days.limit}": partial(_keeps, days, taxonomy)
+        for days in in_force
+        if days.bound and not fault_of(days.bound, days.subtype, taxonomy)
     }
 
 
@@ -242,22 +244,22 @@ def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
 def _newest(valid: Sequence[Specification]) -> list[Specification]:
     """Return the newest of each name; of two from the same day, both."""
     since: dict[str, date] = {}
-    for one in valid:
-        since[one.name] = max(one.valid_from, since.get(one.name, one.valid_from))
-    return [one for one in valid if one.valid_from == since[one.name]]
+    for entry in valid:
+        since[entry.name] = max(entry.valid_from, since.get(entry.name, entry.valid_from))
+    return [entry for entry in valid if entry.valid_from == since[entry.name]]
 
 
 def _nobody(named: str, order: Mapping[str, str]) -> str:
     if named:
-        said = _("the order names the specification {name}, which is not in the file")
-        return said.format(name=repr(named))
+        sentence = _("the order names the specification {name}, which is not in the file")
+        return sentence.format(name=repr(named))
     called = {"material": _("material"), "product": _("product"), "customer": _("customer")}
-    told = [f"{called[key]} {order[key]}" for key in KEYS if order.get(key)]
-    if not told:
+    keys_named = [f"{called[key]} {order[key]}" for key in KEYS if order.get(key)]
+    if not keys_named:
         return _(
             "no material, product or customer is known of it, so no specification limit applies"
         )
-    return _("no specification limit is set for {what}").format(what=", ".join(told))
+    return _("no specification limit is set for {what}").format(what=", ".join(keys_named))
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -284,8 +286,8 @@ def read_specifications(file: Path) -> Specifications:
     strangers = sorted(document.keys() - {"specification"})
     entries = document.get("specification", [])
     if strangers or not isinstance(entries, list):
-        found = strangers[0] if strangers else "specification"
-        raise BadSpecification(f"{file}: expected [[specification]] entries, found {found!r}.")
+        unknown = strangers[0] if strangers else "specification"
+        raise BadSpecification(f"{file}: expected [[specification]] entries, found {unknown!r}.")
     return Specifications(
         tuple(_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
     )
@@ -302,9 +304,9 @@ def _entry(file: Path, number: int, entry: object) -> Specification:
 
 
 def _fault(error: ValidationError) -> str:
-    found = error.errors()
-    strangers = [one for one in found if one["type"] == "extra_forbidden"]
-    first = (strangers or found)[0]  # a misspelt key is why another one is missing
+    errors = error.errors()
+    strangers = [entry for entry in errors if entry["type"] == "extra_forbidden"]
+    first = (strangers or errors)[0]  # a misspelt key is why another one is missing
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, Specification.model_fields, 1, cutoff=0.0)[0]
@@ -325,57 +327,61 @@ def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
         specifications: As read.
         taxonomy: What a micrograph can be called.
     """
-    for one in specifications.entries:
-        fault = fault_of(one.bound, one.subtype, taxonomy) if one.bound else ""
+    for entry in specifications.entries:
+        fault = fault_of(entry.bound, entry.subtype, taxonomy) if entry.bound else ""
         if fault:
-            yield f"[[specification]] {one.name}: limit: {fault}."
-        elif one.specimen_rule == "mean_of_fields" and (
-            fault := find_mean_fault(one.subtype, taxonomy)
+            yield f"[[specification]] {entry.name}: limit: {fault}."
+        elif entry.specimen_rule == "mean_of_fields" and (
+            fault := find_mean_fault(entry.subtype, taxonomy)
         ):
-            yield f"[[specification]] {one.name}: specimen_rule: {fault}."
+            yield f"[[specification]] {entry.name}: specimen_rule: {fault}."
         known = [subtype.name for subtype in taxonomy.subtypes]
-        if strangers := [name for name in one.subtype if name not in known]:
+        if strangers := [name for name in entry.subtype if name not in known]:
             yield (
-                f"[[specification]] {one.name}: there is no subtype {strangers[0]!r}; "
+                f"[[specification]] {entry.name}: there is no subtype {strangers[0]!r}; "
                 f"known are {', '.join(known)}."
             )
     in_force = _days_in_force(specifications.entries)
-    for (one, days), (other, others) in combinations(
+    for (entry, days), (other, others) in combinations(
         zip(specifications.entries, in_force, strict=True), 2
     ):
-        if said := _clash(one, other, together=bool(days & others)):
-            yield said
+        if sentence := _clash(entry, other, together=bool(days & others)):
+            yield sentence
 
 
 def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
     """Return, for each entry, on which of the days that change anything it is valid."""
-    ends = [one.valid_until for one in entries if one.valid_until and one.valid_until < FAR_AWAY]
-    days = {one.valid_from for one in entries} | {end + timedelta(days=1) for end in ends}
-    found: list[set[date]] = [set() for _ in entries]
+    ends = [
+        entry.valid_until for entry in entries if entry.valid_until and entry.valid_until < FAR_AWAY
+    ]
+    days = {entry.valid_from for entry in entries} | {end + timedelta(days=1) for end in ends}
+    days_of: list[set[date]] = [set() for _ in entries]
     for day in days:
-        newest = {id(one) for one in _newest([one for one in entries if one.is_valid(day)])}
-        for one, held in zip(entries, found, strict=True):
-            if id(one) in newest:
-                held.add(day)
-    return found
+        newest = {
+            id(entry) for entry in _newest([entry for entry in entries if entry.is_valid(day)])
+        }
+        for entry, days_of_entry in zip(entries, days_of, strict=True):
+            if id(entry) in newest:
+                days_of_entry.add(day)
+    return days_of
 
 
-def _clash(one: Specification, other: Specification, *, together: bool) -> str:
-    if one.name == other.name:
-        if one.valid_from == other.valid_from:
-            return f"[[specification]] {one.name}: twice, both valid from {one.valid_from}."
+def _clash(entry: Specification, other: Specification, *, together: bool) -> str:
+    if entry.name == other.name:
+        if entry.valid_from == other.valid_from:
+            return f"[[specification]] {entry.name}: twice, both valid from {entry.valid_from}."
         return ""
     apart = any(
-        getattr(one, key)
+        getattr(entry, key)
         and getattr(other, key)
-        and not same(getattr(one, key), getattr(other, key))
+        and not same(getattr(entry, key), getattr(other, key))
         for key in KEYS
     )
     if not together or apart:
         return ""
-    said = {key: getattr(one, key) or getattr(other, key) for key in KEYS}
-    order = ", ".join(f"{key} {value}" for key, value in said.items() if value)
+    keys = {key: getattr(entry, key) or getattr(other, key) for key in KEYS}
+    order = ", ".join(f"{key} {value}" for key, value in keys.items() if value)
     return (
-        f"[[specification]] {one.name} and {other.name} both apply to an order of {order}; "
+        f"[[specification]] {entry.name} and {other.name} both apply to an order of {order}; "
         "make one of them narrower."
     )

@@ -88,16 +88,22 @@ def list_made(store: Store, number: str) -> list[Made]:
     """Return every statement of an order, the first one first."""
     kept = [
         Made(
-            record=one.id,
-            at=one.at,
-            by=one.by,
-            reason=one.facts["reason"],
-            changed=tuple(one.facts["changed"]),
-            document=one.facts["document"],
+            record=record.id,
+            at=record.at,
+            by=record.by,
+            reason=record.facts["reason"],
+            changed=tuple(record.facts["changed"]),
+            document=record.facts["document"],
         )
-        for one in store.records.all(STATEMENT, number)
+        for record in store.records.all(STATEMENT, number)
     ]
-    return [*kept, *(_made(store, one.sha256, one.at) for one in store.statements.all(number))]
+    return [
+        *kept,
+        *(
+            _made(store, statement.sha256, statement.at)
+            for statement in store.statements.all(number)
+        ),
+    ]
 
 
 def _made(store: Store, sha256: str, at: datetime) -> Made:
@@ -118,12 +124,14 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order's document makes the statement: without what passes or moves."""
 
     def without_file(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in one.items() if _lasts(key, value)} for one in fields]
+        return [
+            {key: value for key, value in field.items() if _lasts(key, value)} for field in fields
+        ]
 
     kept = {key: value for key, value in document.items() if key not in PASSING}
     kept["specimens"] = [
-        one | {key: without_file(one[key]) for key in ("fields", "superseded")}
-        for one in document["specimens"]
+        specimen | {key: without_file(specimen[key]) for key in ("fields", "superseded")}
+        for specimen in document["specimens"]
     ]
     return kept
 
@@ -143,8 +151,8 @@ def state_of(document: Mapping[str, Any]) -> str:
     Args:
         document: As `agent order --json` writes it.
     """
-    said = json.dumps(lasting(document), sort_keys=True, ensure_ascii=False)
-    return recompute_statement(said)[:16]
+    text = json.dumps(lasting(document), sort_keys=True, ensure_ascii=False)
+    return recompute_statement(text)[:16]
 
 
 def basis_state_of(basis: Mapping[str, Any]) -> str:
@@ -177,9 +185,15 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
                 before=before[key] or _("not known"),
                 now=now[key] or _("not known"),
             )
-    were, are = ({one["specimen"]: one for one in said["specimens"]} for said in (before, now))
+    were, are = (
+        {specimen["specimen"]: specimen for specimen in document["specimens"]}
+        for document in (before, now)
+    )
     for name in sorted(were.keys() | are.keys()):
-        old, new = (_word(said[name]) if name in said else _("not there") for said in (were, are))
+        old, new = (
+            _word(document[name]) if name in document else _("not there")
+            for document in (were, are)
+        )
         if old != new:
             yield _("specimen {name}: {before}, now {now}").format(name=name, before=old, now=new)
     fields, known = _fields(now), _fields(before)
@@ -191,8 +205,8 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         yield _("what is missing is another thing now")
 
 
-def _word(said: Mapping[str, Any]) -> str:
-    return Conformity(said["conformity"]).words
+def _word(field: Mapping[str, Any]) -> str:
+    return Conformity(field["conformity"]).words
 
 
 def _fields(document: Mapping[str, Any]) -> dict[str, str]:
@@ -206,8 +220,8 @@ def _fields(document: Mapping[str, Any]) -> dict[str, str]:
 def _said(field: Mapping[str, Any]) -> str:
     decided, gone = field["decided"], field["superseded"]
     code = field["structure_code"] or _("no code")
-    said = code
+    words = code
     if decided:
         what = (decided["said"] or decided["kind"]).replace("_", " ")
-        said = _("{what} by {who}").format(what=what, who=decided["by"])
-    return _("{what}, superseded").format(what=said) if gone else said
+        words = _("{what} by {who}").format(what=what, who=decided["by"])
+    return _("{what}, superseded").format(what=words) if gone else words

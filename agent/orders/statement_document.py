@@ -90,12 +90,12 @@ class Evidence:
     @cached_property
     def scales(self) -> dict[int, Record]:
         """Measurements of stage micrometers, by number."""
-        return {one.id: one for one in self._store.records.all(SCALE_CHECK)}
+        return {record.id: record for record in self._store.records.all(SCALE_CHECK)}
 
     @cached_property
     def validations(self) -> dict[int, Record]:
         """Validation records, by number."""
-        return {one.id: one for one in self._store.records.all(VALIDATION)}
+        return {record.id: record for record in self._store.records.all(VALIDATION)}
 
 
 def build_basis(
@@ -121,7 +121,7 @@ def build_basis(
             "sha256": wanted.sha256,
             "entry": wanted.entry,
         },
-        "labels": {view.id: [_basis_of(one) for one in view.labels] for _, view, _ in fields},
+        "labels": {view.id: [_basis_of(label) for label in view.labels] for _, view, _ in fields},
         "crops": {view.id: [view.recipe, view.artefacts.get("crop")] for _, view, _ in fields},
         "permissions": list(_permissions(assessed, lab, evidence)),
         "set_aside": list(_set_aside(store, assessed)),
@@ -143,7 +143,7 @@ def build_circumstances(
         "released_at": _iso(assessed.view.first_seen_at),
         "method": _method(assessed),
         "bundles": {name: dict(issuer.bundle(name)) for name in bundles},
-        "fields": [_field(*one, evidence=evidence) for one in fields],
+        "fields": [_field(*member, evidence=evidence) for member in fields],
         "control_checks": list(_checks([view for _, view, _ in fields], evidence, issuer.zone)),
         "people": list(_people(fields, lab)),
     }
@@ -160,13 +160,13 @@ def place_content(content: Mapping[str, Any], place: StatementPosition) -> dict[
         "changed": list(place.changed),
         "cause": [
             {
-                "at": one.at.isoformat(),
-                "by": one.actor,
-                "act": one.act,
-                "subject": one.subject,
-                "reason": str(one.facts.get("reason") or one.facts.get("comment") or "") or None,
+                "at": act.at.isoformat(),
+                "by": act.actor,
+                "act": act.act,
+                "subject": act.subject,
+                "reason": str(act.facts.get("reason") or act.facts.get("comment") or "") or None,
             }
-            for one in place.cause
+            for act in place.cause
         ],
     }
 
@@ -185,12 +185,12 @@ def build_words(assessed: Assessed) -> dict[str, Any]:
         "demand": assessed.specification.demand if assessed.specification else None,
         "decision_rule": list(rule.lines) if rule else [],
         "specimens": {
-            one.view.name: {
-                "missing": list(one.statement.missing),
-                "because": list(one.statement.because),
-                "notes": list(one.notes),
+            specimen.view.name: {
+                "missing": list(specimen.statement.missing),
+                "because": list(specimen.statement.because),
+                "notes": list(specimen.notes),
             }
-            for one in assessed.specimens
+            for specimen in assessed.specimens
         },
     }
 
@@ -225,7 +225,9 @@ def _field(
         "size_px": [view.width, view.height],
         "crop": list(view.crop) if view.crop else None,
         "recipe": view.recipe,
-        "files": {name: said for name, said in view.artefacts.items() if isinstance(said, str)},
+        "files": {
+            name: digest for name, digest in view.artefacts.items() if isinstance(digest, str)
+        },
         "warnings": list(view.warnings),
         "um_per_px_source": view.um_per_px_source,
         "scale_in_doubt": facts.scale_in_doubt,
@@ -247,7 +249,7 @@ def _field(
             }
             for label in view.labels
         ],
-        "same_place_as": [f"{one.other} ({one.share:.0%})" for one in facts.elsewhere],
+        "same_place_as": [f"{shared.other} ({shared.share:.0%})" for shared in facts.elsewhere],
     }
 
 
@@ -288,7 +290,7 @@ def _checks(
             "by": check.by,
             **{name: check.facts.get(name) for name in CHECK_KEYS},
             "sources": list(check.facts.get("sources", ())),
-            "findings": [list(one) for one in check.facts.get("findings", ())],
+            "findings": [list(finding) for finding in check.facts.get("findings", ())],
         }
 
 
@@ -303,13 +305,13 @@ def _permissions(
         return
     rules = assessed.rules(lab)
     alone = [
-        one
+        member
         for specimen in assessed.specimens
-        for one in specimen.facts.fields
-        if not one.superseded and one.decided is None
+        for member in specimen.facts.fields
+        if not member.superseded and member.decided is None
     ]
     for allowance in lab.allowances:
-        covered = [one.id for one in alone if _covers(allowance, one, rules.material)]
+        covered = [member.id for member in alone if _covers(allowance, member, rules.material)]
         of_limit = any(
             rules.is_validated_by(allowance, name) for name in assessed.specification.subtype
         )
@@ -341,12 +343,12 @@ def _permissions(
         }
 
 
-def _covers(allowance: Allowance, one: FieldFacts, material: str) -> bool:
+def _covers(allowance: Allowance, facts: FieldFacts, material: str) -> bool:
     return (
         allowance.on
         and same(allowance.material, material)
-        and allowance.bundle == one.bundle
-        and allowance.covers_time(one.done_at)
+        and allowance.bundle == facts.bundle
+        and allowance.covers_time(facts.done_at)
     )
 
 
@@ -391,16 +393,16 @@ def _set_aside(store: Store, assessed: Assessed) -> Iterator[dict[str, Any]]:
 
 
 def _set_aside_fields(specimen: AssessedSpecimen) -> Iterator[dict[str, Any]]:
-    for one in (*specimen.facts.fields, *specimen.facts.earlier):
-        gone, decided = one.superseded, one.decided
+    for member in (*specimen.facts.fields, *specimen.facts.earlier):
+        gone, decided = member.superseded, member.decided
         if gone is None and (decided is None or decided.kind != "unusable"):
             continue
         yield {
             "what": "field",
-            "name": one.id,
-            "field": one.name,
+            "name": member.id,
+            "field": member.name,
             "specimen": specimen.view.name,
-            "code": decided.said if decided and decided.kind == "code" else one.code,
+            "code": decided.said if decided and decided.kind == "code" else member.code,
             "by": gone.by if gone else decided.by if decided else "",
             "reason": gone.reason if gone else decided.said if decided else "",
             "defect": (gone.defect or None) if gone else None,

@@ -149,17 +149,17 @@ def render_files(
         return {JSON: text, PAGE: reports.render_statement(page).encode(), PDF: pdf}
 
 
-def thumbnail(archive: Archive, one: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
+def thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
     """Return JPEG, width and height of the archived thumbnail of a field.
 
     Returns:
         None where it was pruned or holds other bytes than those that the statement names.
     """
     try:
-        jpeg = archive.thumbnail_path(one["sha256"], one["page"]).read_bytes()
+        jpeg = archive.thumbnail_path(field["sha256"], field["page"]).read_bytes()
     except OSError:
         return None
-    named = one["files"].get("thumb")
+    named = field["files"].get("thumb")
     if named and hashlib.sha256(jpeg).hexdigest() != named:
         return None
     height, width = pictures.decode(jpeg).shape[:2]

@@ -63,7 +63,9 @@ def _fields(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _differences(store: Store, view: MicrographView, field: Mapping[str, Any]) -> Iterator[str]:
     code, bundle = field.get("structure_code"), field.get("bundle")
-    answers = {(one.bundle or None, one.structure_code) for one in store.orders.answers(view.id)}
+    answers = {
+        (answer.bundle or None, answer.structure_code) for answer in store.orders.answers(view.id)
+    }
     if (bundle, code) not in answers:
         now = ", ".join(f"{was} by {by}" for by, was in sorted(answers, key=str)) or "nothing"
         yield f"the result was {code} by {bundle}, the rows hold {now}"

@@ -81,7 +81,7 @@ class TaxonomyHistory:
         if since is None or not self.states:
             return current
         begin = self._find(since, last)
-        usable = (one.taxonomy for one in self.states[begin:] if can_judge(one.taxonomy))
+        usable = (state.taxonomy for state in self.states[begin:] if can_judge(state.taxonomy))
         return next(usable, current)
 
     def at(self, when: datetime, after: int | None) -> Taxonomy | None:
@@ -172,7 +172,7 @@ def scale_of(taxonomy: Taxonomy, subtype: str) -> Scale | None:
 
     Titles and which sizes are trained change nothing that an order is judged by.
     """
-    own = next((one for one in taxonomy.subtypes if one.name == subtype), None)
+    own = next((listed for listed in taxonomy.subtypes if listed.name == subtype), None)
     if own is None:
         return None
     return tuple(
@@ -186,7 +186,7 @@ def list_sizes(taxonomy: Taxonomy, subtype: str) -> str:
     scale = scale_of(taxonomy, subtype)
     if scale is None:
         return _("none")
-    own = next(one for one in taxonomy.subtypes if one.name == subtype)
+    own = next(listed for listed in taxonomy.subtypes if listed.name == subtype)
     return ", ".join(
         f"{size.name} ({size.numbers.lower:g}-{size.numbers.upper:g})"
         if size.stated and size.numbers
@@ -219,7 +219,7 @@ def describe_taxonomy(
                 before=list_sizes(released, subtype),
             )
         if scale_of(current, subtype) != scale_of(own.taxonomy, subtype):
-            said = (
+            sentence = (
                 _(
                     "the sizes of {subtype} apply as {sizes}, as they were in force when the order "
                     "was reopened; now in force: {current}"
@@ -230,7 +230,9 @@ def describe_taxonomy(
                     "was released; now in force: {current}"
                 )
             )
-            yield said.format(subtype=subtype, sizes=sizes, current=list_sizes(current, subtype))
+            yield sentence.format(
+                subtype=subtype, sizes=sizes, current=list_sizes(current, subtype)
+            )
 
 
 def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
@@ -259,7 +261,7 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:
     """Record the taxonomy of every bundle that was ever in use and can be read."""
     known = store.records.newest(OF_BUNDLE)
-    for name in dict.fromkeys(one.bundle for one in store.promotions()):
+    for name in dict.fromkeys(promotion.bundle for promotion in store.promotions()):
         if name in known:
             continue
         try:

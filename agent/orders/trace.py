@@ -137,14 +137,14 @@ def find(store: Store, asked: str, kind: str = "") -> TraceMatch:
     if kind not in ("", *TraceKind):
         raise WrongUse(f"--as: one of {', '.join(TraceKind)}, found {kind!r}.")
     kinds = [TraceKind(kind)] if kind else list(TraceKind)
-    named = [found for one in kinds if (found := asks[one]())]
+    named = [candidate_match for candidate in kinds if (candidate_match := asks[candidate]())]
     if not named:
         raise WrongUse(
-            f"{asked!r} is {' or '.join(WORDS[one] for one in kinds)} nobody has heard of; "
+            f"{asked!r} is {' or '.join(WORDS[word] for word in kinds)} nobody has heard of; "
             "see: agent orders list, agent review list"
         )
     if len(named) > 1:
-        both = " and ".join(WORDS[one.kind] for one in named)
+        both = " and ".join(WORDS[match.kind] for match in named)
         raise WrongUse(f"{asked!r} names {both}; say which with --as {named[0].kind}.")
     return named[0]
 
@@ -205,7 +205,7 @@ class Tracer:
             only: Id of the one micrograph that is wanted, "" for all.
         """
         number = assessed.view.number
-        subjects = {number, *(f"{number}/{one.view.name}" for one in assessed.specimens)}
+        subjects = {number, *(f"{number}/{specimen.view.name}" for specimen in assessed.specimens)}
         return TracedOrder(
             assessed=assessed,
             statements=tuple(statements),
@@ -236,7 +236,9 @@ class Tracer:
             answers=tuple(self._store.orders.answers(view.id)),
             acts=tuple(self._store.orders.acts({view.id})),
             checks=tuple(checks_of_day(self._checks, view, self._zone)),
-            control=tuple(one for one in points if one.at.astimezone(self._zone).date() == day),
+            control=tuple(
+                point for point in points if point.at.astimezone(self._zone).date() == day
+            ),
             rerun=rerun(view, self._archive, self._judge(view.bundle)),
         )
 
@@ -249,17 +251,19 @@ class Tracer:
 
 def iter_fields(assessed: Assessed) -> Iterator[tuple[FieldFacts, MicrographView, str]]:
     """Yield every field of an order with its row and its place, those that count first."""
-    for one in assessed.specimens:
+    for specimen in assessed.specimens:
         rows = {
             field.view.id: (field.view, prepared.name)
-            for prepared in one.view.preparations
+            for prepared in specimen.view.preparations
             for field in prepared.fields
         }
-        counted = [field for field in one.facts.fields if not field.superseded]
-        old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
+        counted = [field for field in specimen.facts.fields if not field.superseded]
+        old = [
+            field for field in (*specimen.facts.fields, *specimen.facts.earlier) if field.superseded
+        ]
         for facts in (*counted, *old):
             view, preparation = rows[facts.id]
-            yield facts, view, f"specimen {one.view.name}, preparation {preparation}"
+            yield facts, view, f"specimen {specimen.view.name}, preparation {preparation}"
     for loose in assessed.unassigned:
         facts = build_field_facts(FieldView(loose.view, {}, None), FieldContext())
         yield facts, loose.view, f"belongs to no specimen: {loose.reason}"

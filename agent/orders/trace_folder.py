@@ -99,7 +99,7 @@ def write(
 def _fill(
     folder: Path, trace: Trace, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
-    kept = {one.view.id: _keep(folder, one.view, archive) for one in trace.fields}
+    kept = {field.view.id: _keep(folder, field.view, archive) for field in trace.fields}
     for name, document in _documents(trace, bundles):
         _write_json(folder / name, document)
     for order in trace.orders:
@@ -132,7 +132,7 @@ def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
         for made in order.statements:
             if made.whole is None:
                 yield f"{STATEMENTS}/{made.file}", made.document
-    for name in sorted({one.view.bundle for one in trace.fields if one.view.bundle}):
+    for name in sorted({field.view.bundle for field in trace.fields if field.view.bundle}):
         try:
             manifest = json.loads((bundles / name / "bundle.json").read_text("utf-8"))
         except (OSError, ValueError):
@@ -142,8 +142,8 @@ def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
 
 def _write_json(path: Path, document: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = json.dumps(document, ensure_ascii=False, indent=1, default=str)
-    path.write_text(said + "\n", encoding="utf-8")
+    text = json.dumps(document, ensure_ascii=False, indent=1, default=str)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 # --- pixels -------------------------------------------------------------------------------------
@@ -158,15 +158,15 @@ def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
         "valid.png": archive.valid_path(view.sha256, view.page),
         "preview.jpg": archive.preview_path(view.sha256, view.page),
     }
-    found = {name: path for name, path in archived.items() if path.is_file()}
-    for name, path in found.items():
+    files = {name: path for name, path in archived.items() if path.is_file()}
+    for name, path in files.items():
         shutil.copyfile(path, target / name)
-    original, said = _original(target, view, archive)
+    original, origin = _original(target, view, archive)
     if not original:
-        said = f"{'the archived crop' if 'crop.png' in found else 'none'}; {said}"
-    names = (*([original] if original else ()), *found)
+        origin = f"{'the archived crop' if 'crop.png' in files else 'none'}; {origin}"
+    names = (*([original] if original else ()), *files)
     below = f"{PIXELS}/{view.id}"
-    return Pixels(tuple(f"{below}/{name}" for name in names), original, said)
+    return Pixels(tuple(f"{below}/{name}" for name in names), original, origin)
 
 
 def _original(target: Path, view: MicrographView, archive: Archive) -> tuple[str, str]:
@@ -185,7 +185,7 @@ def _original(target: Path, view: MicrographView, archive: Archive) -> tuple[str
 
 
 def _sums(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         yield _sha256(path), path.relative_to(folder).as_posix()
 
 

@@ -68,13 +68,13 @@ class Paper:
 
     def page(self, trace: Trace, *, by: str, software: str, at: datetime) -> TracePage:
         """Build the whole page."""
-        found = trace.found
+        match = trace.found
         return TracePage(
             site=self._site,
-            title=f"Trace of {found.kind} {found.asked}",
+            title=f"Trace of {match.kind} {match.asked}",
             zone=str(self._zone),
-            orders=tuple(self._order(one) for one in trace.orders),
-            loose=tuple(self._field(one) for one in trace.loose),
+            orders=tuple(self._order(order) for order in trace.orders),
+            loose=tuple(self._field(field) for field in trace.loose),
             generated=f"{self._at(at)} by {by} with {software}",
         )
 
@@ -94,11 +94,11 @@ class Paper:
             sentences=(*statement.because, *statement.missing),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
-                self._statement(one, number)
-                for number, one in enumerate(traced.statements, start=1)
+                self._statement(made, number)
+                for number, made in enumerate(traced.statements, start=1)
             ),
             acts=tuple(map(self._act, _others(traced.acts))),
-            fields=tuple(self._field(one) for one in traced.fields),
+            fields=tuple(self._field(field) for field in traced.fields),
         )
 
     def _statement(self, made: Made, number: int) -> TraceStatement:
@@ -133,7 +133,7 @@ class Paper:
             again_tone=RERUN_TONES[again.outcome],
             picture=self._picture(traced),
             facts=tuple(self._facts(traced)),
-            lists=tuple(one for one in self._lists(traced) if one.lines),
+            lists=tuple(traced_list for traced_list in self._lists(traced) if traced_list.lines),
         )
 
     def _picture(self, traced: TracedField) -> Picture | None:
@@ -142,15 +142,15 @@ class Paper:
         except (OSError, ValueError):
             return None
         shown = pictures.fit_within(pixels, SHOWN_PX)
-        held = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
+        encoded = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
         height, width = shown.shape[:2]
         alt = f"Crop of {traced.facts.called}, {traced.place}"
-        return Picture(f"data:image/jpeg;base64,{held}", alt, width, height)
+        return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)
 
     def _facts(self, traced: TracedField) -> Iterator[Fact]:
         view, facts = traced.view, traced.facts
         kept = self._pixels.get(view.id)
-        said = {
+        values = {
             "File": view.path,
             "SHA-256": view.sha256,
             "Page": str(view.page + 1) if view.page else "",
@@ -170,10 +170,10 @@ class Paper:
             "Outside": str(view.expected.get("outside") or ""),
             **{name.capitalize(): value for name, value in view.process_data.items()},
         }
-        yield from (Fact(name, value) for name, value in said.items() if value)
+        yield from (Fact(name, value) for name, value in values.items() if value)
 
     def _lists(self, traced: TracedField) -> Iterator[TraceList]:
-        others = [one for one in traced.answers if not one.current]
+        others = [answer for answer in traced.answers if not answer.current]
         yield TraceList("Scale and its checks", tuple(_scale(traced)))
         checks = (*map(self._check, traced.checks), *map(self._point, traced.control))
         yield TraceList("Control check of that day", checks or ("none is on record",))
@@ -182,22 +182,22 @@ class Paper:
         yield TraceList("What was done to it", tuple(map(self._act, _others(traced.acts))))
 
     def _check(self, record: Record) -> str:
-        found = record.facts.get("findings", ())
-        bad = [f"{name}: {sentence}" for name, sentence, is_good in found if not is_good]
+        findings = record.facts.get("findings", ())
+        bad = [f"{name}: {sentence}" for name, sentence, is_good in findings if not is_good]
         word = "good" if record.facts.get("passed") else f"failed ({'; '.join(bad)})"
         using = record.facts.get("bundle") or "no bundle"
         return (
-            f"{self._at(record.at)} on {record.subject}: {word}; {len(found)} reference images, "
+            f"{self._at(record.at)} on {record.subject}: {word}; {len(findings)} reference images, "
             f"{using}, Martensight {record.facts.get('software', '')}"
         )
 
     def _point(self, point: ControlPoint) -> str:
-        said = "; ".join(point.faults) or "as usual"
-        return f"{self._at(point.at)}, control specimen {point.id}: {point.code or '–'}, {said}"
+        words = "; ".join(point.faults) or "as usual"
+        return f"{self._at(point.at)}, control specimen {point.id}: {point.code or '–'}, {words}"
 
     def _decision(self, label: LabelView) -> str:
-        said = label.code or label.strange_kind or label.why or ""
-        what = f"{label.kind.replace('_', ' ')} {said.replace('_', ' ')}".strip()
+        words = label.code or label.strange_kind or label.why or ""
+        what = f"{label.kind.replace('_', ' ')} {words.replace('_', ' ')}".strip()
         more = (
             f"criterion {label.criterion}" if label.criterion != "unrecorded" else "",
             "without having seen the answer" if label.blind else "",
@@ -216,7 +216,7 @@ class Paper:
 
 def _order_facts(assessed: Assessed) -> Iterator[Fact]:
     view, wanted = assessed.view, assessed.specification
-    said = {
+    values = {
         "Customer": view.customer,
         "Product": view.product,
         "Material": assessed.material,
@@ -228,13 +228,17 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
         "Specimen rule": wanted.specimen_rule.replace("_", " ") if wanted else "",
         "Decision rule": assessed.decision_rule.text if assessed.decision_rule else "",
     }
-    for one in assessed.specimens:
-        named = (("heat", one.view.heat), ("batch", one.view.batch), ("bundle", one.view.bundle))
+    for specimen in assessed.specimens:
+        named = (
+            ("heat", specimen.view.heat),
+            ("batch", specimen.view.batch),
+            ("bundle", specimen.view.bundle),
+        )
         more = ", ".join(f"{name} {value}" for name, value in named if value)
-        word = one.statement.conformity.words
-        said[f"Specimen {one.view.name}"] = f"{word}{f' ({more})' if more else ''}"
-    said["Notes"] = "; ".join(assessed.notes)
-    yield from (Fact(name, value) for name, value in said.items() if value)
+        word = specimen.statement.conformity.words
+        values[f"Specimen {specimen.view.name}"] = f"{word}{f' ({more})' if more else ''}"
+    values["Notes"] = "; ".join(assessed.notes)
+    yield from (Fact(name, value) for name, value in values.items() if value)
 
 
 def _others(acts: tuple[TrailEntry, ...]) -> tuple[TrailEntry, ...]:
@@ -245,8 +249,8 @@ def _code(facts: FieldFacts) -> str:
     decided = facts.decided
     if decided is None:
         return facts.code or "–"
-    said = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
-    return f"{said}, decided by {decided.by}"
+    words = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
+    return f"{words}, decided by {decided.by}"
 
 
 def _gone(facts: FieldFacts) -> str:
@@ -262,11 +266,11 @@ def _box(box: tuple[int, int, int, int] | None) -> str:
     return "({}, {}) to ({}, {})".format(*box) if box else "not recorded"
 
 
-def _strangeness(said: Mapping[str, object]) -> str:
-    p_value = said.get("p_value")
+def _strangeness(facts: Mapping[str, object]) -> str:
+    p_value = facts.get("p_value")
     if not isinstance(p_value, int | float):
         return ""
-    return f"p = {p_value:.3f}{', flagged' if said.get('flagged') else ''}"
+    return f"p = {p_value:.3f}{', flagged' if facts.get('flagged') else ''}"
 
 
 def _scale(traced: TracedField) -> Iterator[str]:
@@ -279,9 +283,11 @@ def _scale(traced: TracedField) -> Iterator[str]:
     else:
         yield f"{view.um_per_px:.5g} µm per pixel, by {_plain(view.um_per_px_source)}"
     if traced.facts.scale_traced_to:
-        said = traced.facts.scale_traced_to
-        certificate = f", certificate {said['certificate']}" if said["certificate"] else ""
-        measurement = f"{said['at'][:10]}, record {said['record']}"
+        traced_to = traced.facts.scale_traced_to
+        certificate = (
+            f", certificate {traced_to['certificate']}" if traced_to["certificate"] else ""
+        )
+        measurement = f"{traced_to['at'][:10]}, record {traced_to['record']}"
         yield f"traced to the stage micrometer of {measurement}{certificate}"
     else:
         yield "not traced to a stage micrometer"

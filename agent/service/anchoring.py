@@ -93,10 +93,10 @@ def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | N
     head = store.trail_head()
     if not head.number:
         return None
-    held = settings.trail.timestamp_certificates
+    certificates = settings.trail.timestamp_certificates
     try:
         file = timestamps.request_timestamp(
-            url, Anchor.of(head, at=at), folder, Path(held) if held else None
+            url, Anchor.of(head, at=at), folder, Path(certificates) if certificates else None
         )
         facts = {"number": head.number, "sha256": timestamps.hash_file(file)}
     except (timestamps.TimestampError, OSError) as fault:

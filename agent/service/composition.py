@@ -109,9 +109,13 @@ def policy_of(
 
 def scope_of(classifier: Classifier, store: Store | None) -> Scope:
     """Return the scope a bundle was validated for, by its manifest and the lab's records."""
-    said = classifier.manifest.validated
-    own = said.get("scope")
-    ways = own if isinstance(own, list) else [{"material": one} for one in said.get("material", {})]
+    validated = classifier.manifest.validated
+    own = validated.get("scope")
+    ways = (
+        own
+        if isinstance(own, list)
+        else [{"material": subtype} for subtype in validated.get("material", {})]
+    )
     known = [*ways, *(scopes_of(store, classifier.name) if store else ())]
     keys = ("material", *WAYS)
     return Scope(tuple({key: str(way.get(key) or "") for key in keys} for way in known))
@@ -151,15 +155,15 @@ def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Dema
     from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
     from model import GateThresholds  # noqa: PLC0415 - PyTorch takes seconds
 
-    told = settings.retrain
+    retrain = settings.retrain
     specifications = read_specifications(settings.orders.specifications)
     return Demands(
         rules=GateThresholds(
-            may_lose=told.max_loss_points / 100,
-            min_accuracy=told.min_accuracy,
-            min_recall=told.min_recall,
-            may_flip_back=told.may_flip_back,
-            max_slowdown=told.max_slowdown,
+            may_lose=retrain.max_loss_points / 100,
+            min_accuracy=retrain.min_accuracy,
+            min_recall=retrain.min_recall,
+            may_flip_back=retrain.may_flip_back,
+            max_slowdown=retrain.max_slowdown,
         ),
         limits=limits_of(settings, specifications, taxonomy, now=now),
         alpha=settings.strangeness.alpha,
@@ -245,15 +249,15 @@ class Demanded:
         self._classes: object = _UNREAD
         self._known = Specifications()
 
-    def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
+    def __call__(self, process_data: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
         """Return the subtypes, () where none are named."""
         known = self._read()
         self._note_taxonomy()
-        if order.subtypes or not told.get("order"):
+        if order.subtypes or not process_data.get("order"):
             return order.subtypes
         on = (order.day or self._now()).astimezone(ZoneInfo(self._zone)).date()
-        found = known.for_order(told, on=on).specification
-        return found.subtype if found else ()
+        specification = known.for_order(process_data, on=on).specification
+        return specification.subtype if specification else ()
 
     def _read(self) -> Specifications:
         try:
@@ -272,14 +276,14 @@ class Demanded:
         """Record the taxonomy, where its file or the current bundle is another one."""
         file = self._settings.model.taxonomy
         try:
-            found = Path(file).read_bytes() if file else self._store.current_bundle()
-            if found == self._classes:
+            current = Path(file).read_bytes() if file else self._store.current_bundle()
+            if current == self._classes:
                 return
             read_taxonomy(self._settings, self._store, now=self._now())
         except (OSError, AgentError, TaxonomyError) as error:
             log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - said
             return
-        self._classes = found
+        self._classes = current
 
 
 def load_bundle(settings: Settings, name: str) -> Classifier:

@@ -242,9 +242,9 @@ class Agent:
 
     def _examine(self, store: Store) -> None:
         # Beside the work: a damaged database is said soon, and a large one delays no start.
-        if found := store.problems():
-            self.problems.say("soundness", f"{found[0]}; see agent check")
-            log.error("database.damaged", faults=len(found), first=found[0])
+        if faults := store.problems():
+            self.problems.say("soundness", f"{faults[0]}; see agent check")
+            log.error("database.damaged", faults=len(faults), first=faults[0])
 
     def _keep_watch(
         self, store: Store, worker: Worker, watches: list[SourceWatch], nights: Nights

@@ -56,8 +56,8 @@ class Voice:
         said: The pipe's end.
     """
 
-    def __init__(self, said: Connection) -> None:
-        self._said, self._lock = said, threading.Lock()
+    def __init__(self, pipe: Connection) -> None:
+        self._said, self._lock = pipe, threading.Lock()
 
     def say(self, news: object) -> None:
         """Send a message; where the pipe is closed this process is about to end."""

@@ -80,22 +80,22 @@ class PageProcess(threading.Thread):
     def _run_once(self) -> str:
         """Run the process to its end and return how it ended."""
         context = get_context("spawn")
-        heard, said = context.Pipe(duplex=False)
+        heard, child_end = context.Pipe(duplex=False)
         lives, life = context.Pipe(duplex=False)
         process = context.Process(
             target=serve_pages,
-            args=(self._settings, self._socket, said, lives, logs.for_child("page")),
+            args=(self._settings, self._socket, child_end, lives, logs.for_child("page")),
             name="page",
         )
         try:
             process.start()
-            said.close()
+            child_end.close()
             lives.close()
             return self._hear(heard) or f"its process {_how_ended(process)}"
         except OSError as error:  # no file or memory left to start it with
             return f"its process cannot be started ({error})"
         finally:
-            for end in (said, lives, life):
+            for end in (child_end, lives, life):
                 end.close()
             _end(process)
             heard.close()

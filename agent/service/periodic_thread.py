@@ -48,16 +48,16 @@ class Rounds(threading.Thread):
 
     def run_round(self) -> None:
         """Run the job once, and report its problem."""
-        said: str | None
+        problem: str | None
         try:
-            said = self._errand()
+            problem = self._errand()
         except (AgentError, ModelError, StoreFault, OSError) as fault:
-            said = f"{self.name}: {fault}"
+            problem = f"{self.name}: {fault}"
         except Exception as error:
             log.exception("errand.crashed", errand=self.name)
-            said = f"{self.name}: {type(error).__name__}: {error}"
-        if said is not None:
-            self._problems.say(self.name, said)
+            problem = f"{self.name}: {type(error).__name__}: {error}"
+        if problem is not None:
+            self._problems.say(self.name, problem)
 
     def stop(self) -> None:
         """Request that it stops."""

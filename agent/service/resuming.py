@@ -52,7 +52,7 @@ def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False
 def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevision]:
     """Yield what this lab sent: two labs of one name may share an outbox."""
     lab = store.first_act()
-    return (one for one in sent if one.lab in {"", lab})
+    return (revision for revision in sent if revision.lab in {"", lab})
 
 
 def resume(
@@ -127,10 +127,10 @@ def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Orde
         folder = Path(settings.orders.lists)
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is no folder that can be seen")
-        known = [one.name for one in read_taxonomy(settings, store, now=at).subtypes]
+        known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
         for path in list_taken_since(folder, resumption.since):
-            one = take_list(store, path, subtypes=known, by="order list", at=at)
-            taken.append(one)
+            result = take_list(store, path, subtypes=known, by="order list", at=at)
+            taken.append(result)
     settle(store, LISTS, at=at)
     return taken
 

@@ -151,9 +151,9 @@ class Candidates:
 
     def _set_at(self, schedule: str) -> datetime:
         """Return when this schedule was first seen, whatever was restarted since."""
-        seen = self._store.ended_jobs(SCHEDULED)
-        if seen and seen[-1].facts.get("schedule") == schedule and seen[-1].started_at:
-            return seen[-1].started_at
+        recorded = self._store.ended_jobs(SCHEDULED)
+        if recorded and recorded[-1].facts.get("schedule") == schedule and recorded[-1].started_at:
+            return recorded[-1].started_at
         job = self._store.begin_job(SCHEDULED, at=self._now())
         self._store.end_job(job, "set", at=self._now(), facts={"schedule": schedule})
         return self._now()
@@ -178,7 +178,7 @@ def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: dateti
         set_at: When the schedule was set: nothing was due before.
         now: Aware, in the lab's own zone.
     """
-    done = [one.started_at for one in ended if one.started_at and one.outcome != "interrupted"]
+    done = [job.started_at for job in ended if job.started_at and job.outcome != "interrupted"]
     return last_due(schedule, now) > max(done, default=set_at)
 
 
@@ -208,8 +208,8 @@ def has_enough_new(wanted: int, new: int, current: str, ended: Sequence[Job]) ->
         ended: Trainings that have ended, oldest first.
     """
     tried = [
-        one.facts.get("new_labels") or 0
-        for one in ended
-        if one.facts.get("current") == current and one.outcome != "interrupted"
+        job.facts.get("new_labels") or 0
+        for job in ended
+        if job.facts.get("current") == current and job.outcome != "interrupted"
     ]
     return new - max(tried, default=0) >= wanted

@@ -126,7 +126,7 @@ class _Run:
 
     def run(self) -> RunOutcome:
         listed = take_lists(self._settings, self._store, at=self._now(), rest_s=0.0)
-        self._outcome.problems += [f"order list {said}" for said in listed]
+        self._outcome.problems += [f"order list {sentence}" for sentence in listed]
         self._check_instrument()
         self._began_s = time.monotonic()  # files are given their time from here on
         watches = [

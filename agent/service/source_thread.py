@@ -244,9 +244,9 @@ class SourceWatch(threading.Thread):
         if self._watched is None:
             self._before = next(
                 (
-                    (said.found_by_scan, said.found_by_event)
-                    for said in self._store.sources()
-                    if said.name == self._source.name
+                    (health.found_by_scan, health.found_by_event)
+                    for health in self._store.sources()
+                    if health.name == self._source.name
                 ),
                 (0, 0),
             )
@@ -265,8 +265,8 @@ class SourceWatch(threading.Thread):
         if online and self.offline_since:
             self._store.hasten(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
-        told = provenance_of(self._source)
-        if write_down(look, watched, self._store, at=self._now(), source=told):
+        provenance = provenance_of(self._source)
+        if write_down(look, watched, self._store, at=self._now(), source=provenance):
             self._on_rest(self.source, [file.relative for file in look.at_rest])
             self._on_work()
         now_s = self._steady()

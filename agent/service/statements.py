@@ -133,16 +133,18 @@ class StatementKeeper:
         """
         most = PER_ROUND + len(self._broken)
         lacking = self._store.statements.lacking(PDF, most)
-        for one in lacking:
-            if one.sha256 in self._broken:
+        for statement in lacking:
+            if statement.sha256 in self._broken:
                 continue
             try:
-                self._write(one, signer)
+                self._write(statement, signer)
             except (StoreFault, OSError):
                 raise  # database or disk: the next round writes it
             except Exception:
-                self._broken.add(one.sha256)
-                log.exception("statement.unwritable", order=one.order, sha256=one.sha256)
+                self._broken.add(statement.sha256)
+                log.exception(
+                    "statement.unwritable", order=statement.order, sha256=statement.sha256
+                )
         return len(lacking) < most
 
     def _write(self, statement: FrozenStatement, signer: Signer) -> None:

@@ -79,16 +79,16 @@ def status_in(
     own = store.agents()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
-    said = {health.name: health for health in store.sources()}
+    by_source = {health.name: health for health in store.sources()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
-    sources = [_source(s.name, s.folder, s.mode, said.get(s.name)) for s in settings.sources]
+    sources = [_source(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources]
     counts = store.counts()
     bundle = store.current_bundle()
     problems = [
         *(_of_silence(mine, now) if here else ()),
         *heard,
-        *_of_sources(sources, said, running=running),
+        *_of_sources(sources, by_source, running=running),
         *_of_bundle(settings, bundle),
         *_of_limits(settings),
         *_of_files(counts),
@@ -111,14 +111,14 @@ def status_in(
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
-        "affected_orders": sorted({number for one in affected for number in one.orders}),
+        "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
     }
 
 
 def _of_holds(affected: Sequence[Affected]) -> Iterator[str]:
-    for one in affected:
-        n, failure = len(one.orders), one.failure
+    for group in affected:
+        n, failure = len(group.orders), group.failure
         what = f"the control check on {failure.pc}" if failure.pc else "the control specimen"
         since = f"{failure.after:%Y-%m-%d %H:%M} UTC" if failure.after else "the beginning"
         until = f"{failure.until:%Y-%m-%d %H:%M} UTC" if failure.until else "now"
@@ -204,15 +204,15 @@ def _is_alive(agent: AgentSeen, now: datetime) -> bool:
     return (now - agent.seen_at).total_seconds() < SILENT_AFTER_S
 
 
-def _source(name: str, folder: Path, mode: str, said: SourceHealth | None) -> dict[str, Any]:
+def _source(name: str, folder: Path, mode: str, health: SourceHealth | None) -> dict[str, Any]:
     return {
         "name": name,
         "folder": str(folder),
-        "mode": said.mode if said and said.mode else mode,
-        "online": said.online if said and said.last_scan_at else folder.is_dir(),
-        "last_scan_at": said.last_scan_at.isoformat() if said and said.last_scan_at else None,
-        "found_by_scan": said.found_by_scan if said else 0,
-        "found_by_event": said.found_by_event if said else 0,
+        "mode": health.mode if health and health.mode else mode,
+        "online": health.online if health and health.last_scan_at else folder.is_dir(),
+        "last_scan_at": health.last_scan_at.isoformat() if health and health.last_scan_at else None,
+        "found_by_scan": health.found_by_scan if health else 0,
+        "found_by_event": health.found_by_event if health else 0,
     }
 
 
@@ -229,12 +229,12 @@ def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
 
 
 def _of_sources(
-    sources: list[dict[str, Any]], said: dict[str, SourceHealth], *, running: bool
+    sources: list[dict[str, Any]], by_source: dict[str, SourceHealth], *, running: bool
 ) -> Iterator[str]:
     if not sources:
         yield "no source is set: add a [[sources]] entry to agent.toml."
     for source in sources:
-        health = said.get(source["name"])
+        health = by_source.get(source["name"])
         if running and health and health.problem:
             yield f"{source['name']}: {health.problem}"
         elif not source["online"]:

@@ -59,19 +59,19 @@ def describe_fault(
     if first["type"] == "extra_forbidden":
         return f"{place}: no setting is called {where}{_nearest(first['loc'])}."
     wanted = _wanted(first["type"], first["msg"], where)
-    found = (
+    actual = (
         ""
         if first["type"] == "missing" or where.endswith(".objectives")
         else f", found {_short(first['input'])}"
     )
-    return f"{place}: {where}: {wanted}{found}."
+    return f"{place}: {where}: {wanted}{actual}."
 
 
-def _beside(one: ErrorDetails, other: ErrorDetails) -> bool:
-    return one["loc"][:-1] == other["loc"][:-1]
+def _beside(error: ErrorDetails, other: ErrorDetails) -> bool:
+    return error["loc"][:-1] == other["loc"][:-1]
 
 
-def _wanted(kind: str, said: str, where: str) -> str:
+def _wanted(kind: str, message: str, where: str) -> str:
     """Return what a setting has to be, in the terms of the file, not of the parser."""
     if where == "sources" and kind == "tuple_type":
         return "write [[sources]] with two brackets, one block for each export folder"
@@ -83,7 +83,7 @@ def _wanted(kind: str, said: str, where: str) -> str:
         return "write a number"
     if kind.startswith("date_"):
         return "write a date like 2026-11-24"
-    plain = said.removeprefix("Value error, ").replace("Input should be", "must be")
+    plain = message.removeprefix("Value error, ").replace("Input should be", "must be")
     return _WANTED.get(kind, plain.replace("Tuple should", "the list should"))
 
 

@@ -219,11 +219,11 @@ class RetentionSection(Section):
 
 
 def _weekly(value: str) -> str:
-    said = value.strip().lower()
-    day, _, at = said.partition(" ")
-    if said and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
+    schedule = value.strip().lower()
+    day, _, at = schedule.partition(" ")
+    if schedule and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
         raise ValueError('write a weekday or "daily" and a time of day, like "sunday 02:00"')
-    return said
+    return schedule
 
 
 class RetrainSection(Section):

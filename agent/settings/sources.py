@@ -35,10 +35,10 @@ PROCESS_COLUMNS = (
 
 def _pattern(text: str) -> str:
     try:
-        found = set(re.compile(text).groupindex)
+        groups = set(re.compile(text).groupindex)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
-    if strangers := found - set(PROCESS_COLUMNS):
+    if strangers := groups - set(PROCESS_COLUMNS):
         known = ", ".join(PROCESS_COLUMNS)
         raise ValueError(f"unknown group {min(strangers)!r}; the groups may be {known}")
     return text
@@ -108,10 +108,10 @@ class Source(Section):
     @field_validator("objectives")
     @classmethod
     def _agree(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
-        for one, other in combinations(value, 2):
-            if one.contradicts(other):
+        for objective, other in combinations(value, 2):
+            if objective.contradicts(other):
                 raise ValueError(
-                    f"{one.name} stands there twice, with {one.um_per_px} and "
+                    f"{objective.name} stands there twice, with {objective.um_per_px} and "
                     f"{other.um_per_px} µm per pixel, for the same day and image size; "
                     "give each its width and height or its valid_from"
                 )

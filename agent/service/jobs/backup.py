@@ -51,16 +51,16 @@ def list_own(settings: Settings, *, lab: str = "") -> list[KnownBackup]:
         return []
     lab = lab or find_mark(settings.store.folder)
     known = list_backups(Path(settings.backup.folder))
-    return [one for one in known if is_own(one.facts, site=settings.site.name, lab=lab)]
+    return [backup for backup in known if is_own(backup.facts, site=settings.site.name, lab=lab)]
 
 
 def list_of_others(settings: Settings) -> list[KnownBackup]:
     """Return the newest back-up of each other lab in the folder; of earlier versions none."""
-    own = {one.file for one in list_own(settings)}
+    own = {backup.file for backup in list_own(settings)}
     newest = {
-        (one.facts.site, one.facts.lab): one
-        for one in list_backups(Path(settings.backup.folder))
-        if one.file not in own and one.facts.site
+        (backup.facts.site, backup.facts.lab): backup
+        for backup in list_backups(Path(settings.backup.folder))
+        if backup.file not in own and backup.facts.site
     }
     return list(newest.values())
 
@@ -93,7 +93,7 @@ def overdue(settings: Settings, now: datetime) -> Iterator[str]:
 
 def _last_of_earlier_version(folder: Path) -> datetime | None:
     """Return when the newest back-up was made that names no lab, or None."""
-    made = [one.facts.made_at for one in list_backups(folder) if not one.facts.site]
+    made = [backup.facts.made_at for backup in list_backups(folder) if not backup.facts.site]
     return max(made, default=None)
 
 
@@ -190,9 +190,9 @@ def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
 
 def _thin_out(settings: Settings, lab: str) -> None:
     """Delete the oldest of the lab's own nightly back-ups; every other one stays."""
-    own = [one for one in list_own(settings, lab=lab) if one.facts.is_automatic]
-    for one in own[: -settings.backup.keep]:
-        one.file.unlink(missing_ok=True)
+    own = [backup for backup in list_own(settings, lab=lab) if backup.facts.is_automatic]
+    for backup in own[: -settings.backup.keep]:
+        backup.file.unlink(missing_ok=True)
 
 
 # --- on trial -----------------------------------------------------------------------------------

@@ -62,11 +62,11 @@ def in_child(
         ChildEnded: It was killed, or failed; the message states how.
     """
     context = get_context("spawn")
-    heard, said = context.Pipe(duplex=False)
+    heard, child_end = context.Pipe(duplex=False)
     lives, life = context.Pipe(duplex=False)
-    process = context.Process(target=_begin, args=(work, settings, said, lives), name="work")
+    process = context.Process(target=_begin, args=(work, settings, child_end, lives), name="work")
     process.start()
-    said.close()
+    child_end.close()
     lives.close()
     try:
         while True:
@@ -102,7 +102,7 @@ def _how(code: int | None) -> str:
     return f"ended unexpectedly (exit code {code})"
 
 
-def _begin(work: Work, settings: Settings, said: Connection, lives: Connection) -> None:
+def _begin(work: Work, settings: Settings, pipe: Connection, lives: Connection) -> None:
     """Work, in the child."""
     from agent import log  # noqa: PLC0415 - only the child needs it
     from model import ModelError  # noqa: PLC0415
@@ -113,13 +113,13 @@ def _begin(work: Work, settings: Settings, said: Connection, lives: Connection) 
     _behind_everybody()
     try:
         for news in work(settings):
-            said.send(news)
+            pipe.send(news)
     except (AgentError, ModelError) as error:
-        said.send(_Refused(str(error)))
+        pipe.send(_Refused(str(error)))
     except MemoryError:
-        said.send(_Refused("memory ran out."))
+        pipe.send(_Refused("memory ran out."))
     except Exception as error:  # noqa: BLE001 - it ends here either way, and the parent says it
-        said.send(_Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        pipe.send(_Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 def _end_with_parent(lives: Connection) -> None:

@@ -71,11 +71,11 @@ def check_when_due(
     if not is_due(store, classifier, at=at):
         return None
     try:
-        found = check_instrument(settings, store, classifier, by="agent", at=at)
+        results = check_instrument(settings, store, classifier, by="agent", at=at)
     except OutOfResources as short:
         log.warning("instrument.waits", reason=str(short))
         return None
-    failure = failure_of(found)
+    failure = failure_of(results)
     log.info("instrument.checked", passed=not failure, reason=failure or None)
     return failure
 
@@ -115,5 +115,5 @@ class InstrumentCheck:
         if failure is None:
             return
         self._began_s = monotonic()
-        said = f"control check: {failure}; results are held (agent check)" if failure else ""
-        self._problems.say("control check", said)
+        problem = f"control check: {failure}; results are held (agent check)" if failure else ""
+        self._problems.say("control check", problem)

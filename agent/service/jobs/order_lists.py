@@ -35,18 +35,23 @@ def take_lists(
     folder = Path(settings.orders.lists)
     if not folder.is_dir():
         return [f"[orders] lists: {folder} is no folder that can be seen."]
-    for one in settle_lists(settings, store, at=at):
-        log.info("orders.listed_again", list=one.name, changed=len(one.changed))
+    for result in settle_lists(settings, store, at=at):
+        log.info("orders.listed_again", list=result.name, changed=len(result.changed))
     if not any(folder.glob("*.csv")):
         return []
     known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
     _note_specifications(settings, store, at=at)
     taken = take_folder(store, folder, subtypes=known, at=at, rest_s=rest_s)
-    for one in taken:
-        log.info("orders.listed", list=one.name, changed=len(one.changed), broken=len(one.broken))
-    if any(one.changed for one in taken):
+    for result in taken:
+        log.info(
+            "orders.listed",
+            list=result.name,
+            changed=len(result.changed),
+            broken=len(result.broken),
+        )
+    if any(result.changed for result in taken):
         put_first(store, settings)
-    return [said for one in taken for said in one.sentences]
+    return [sentence for result in taken for sentence in result.sentences]
 
 
 def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> None:
@@ -62,8 +67,8 @@ def tend_lists(settings: Settings, store: Store, *, at: datetime) -> str | None:
 
     None where no list was imported and a broken one is still in `refused/`.
     """
-    if said := take_lists(settings, store, at=at):
-        more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-        return f"order list {said[0]}{more}"
+    if sentences := take_lists(settings, store, at=at):
+        more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
+        return f"order list {sentences[0]}{more}"
     folder = Path(settings.orders.lists) / REFUSED
     return None if settings.orders.lists and any(folder.glob("*.csv")) else ""

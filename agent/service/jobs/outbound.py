@@ -85,8 +85,8 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
 def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
     """Compare a database that was put back with the outbox; why it cannot be seen, or ""."""
     try:
-        for one in settle_outbox(settings, store, at=now):
-            log.warning("outbox.is_beyond", order=one.sent.order, sentence=one.sentence)
+        for gap in settle_outbox(settings, store, at=now):
+            log.warning("outbox.is_beyond", order=gap.sent.order, sentence=gap.sentence)
     except OSError as error:
         return (
             f"[orders] outbox: {error}; since a back-up was restored, no revision is sent before "
@@ -120,7 +120,7 @@ def plan_notice(
     if not settings.notify.urls or written.summary.planned:
         return
     lines = [written.summary.headline, *written.lines, str(written.path)]
-    thumbnails = [archive.thumbnail_path(*one) for one in written.flagged[:MOST_PICTURES]]
+    thumbnails = [archive.thumbnail_path(*key) for key in written.flagged[:MOST_PICTURES]]
     facts = {
         "title": f"{settings.site.name}, night of {written.summary.night}",
         "text": "\n".join(lines),
@@ -135,16 +135,16 @@ def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
     if not settings.notify.urls:
         return ""
     failed = ""
-    for one in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
-        pictures = [path for path in map(Path, one.facts["pictures"]) if path.is_file()]
-        said = one.facts
-        if tell(settings.notify.urls, title=said["title"], text=said["text"], pictures=pictures):
-            store.records.add(SENT, one.subject, by="agent", at=now, facts={"notice": one.id})
+    for notice in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
+        pictures = [path for path in map(Path, notice.facts["pictures"]) if path.is_file()]
+        facts = notice.facts
+        if tell(settings.notify.urls, title=facts["title"], text=facts["text"], pictures=pictures):
+            store.records.add(SENT, notice.subject, by="agent", at=now, facts={"notice": notice.id})
         else:
-            failed = f"the notice of {one.subject} was not taken; it is tried again by itself."
+            failed = f"the notice of {notice.subject} was not taken; it is tried again by itself."
     return failed
 
 
 def _due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
-    done = {one.facts["notice"] for one in sent}
-    return [one for one in planned if one.id not in done and now - one.at <= GIVEN_UP]
+    done = {record.facts["notice"] for record in sent}
+    return [record for record in planned if record.id not in done and now - record.at <= GIVEN_UP]

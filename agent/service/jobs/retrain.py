@@ -148,7 +148,7 @@ def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
     from agent.retrain import send_back  # noqa: PLC0415
     from model import LabelIssue  # noqa: PLC0415
 
-    doubted = [LabelIssue(**one) for one in outcome.numbers.get("doubted", ())]
+    doubted = [LabelIssue(**issue) for issue in outcome.numbers.get("doubted", ())]
     send_back(store, collected, doubted, by="agent retrain", at=clock())
 
 
@@ -239,14 +239,14 @@ def refuse_without_room(
     """
     size = sum(path.stat().st_size for path in current.glob("*.safetensors"))
     disk, memory = _needed(size, is_frozen=_is_frozen(current))
-    if (there := disk_free(current)) < disk:
+    if (free := disk_free(current)) < disk:
         raise NoRoom(
-            f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(there)} are "
+            f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(free)} are "
             "free; make room and try again."
         )
-    if (there := memory_free()) < memory:
+    if (free := memory_free()) < memory:
         raise NoRoom(
-            f"teaching a bundle needs {_gb(memory)} of memory, {_gb(there)} are free; close "
+            f"teaching a bundle needs {_gb(memory)} of memory, {_gb(free)} are free; close "
             "other programs, or teach on another PC and take the bundle in: agent models add."
         )
 

@@ -60,25 +60,25 @@ class Verifier(threading.Thread):
         """Verify one part; a loss is reported until a whole round does not find it any more."""
         ends_s = time.monotonic() + slice_s
         try:
-            said = _Round.of(self._store.last_job(JOB))
+            round_ = _Round.of(self._store.last_job(JOB))
             job = self._store.begin_job(JOB, at=self._now())
-            after, found = maintenance.verify_some(
+            after, faults = maintenance.verify_some(
                 self._store,
                 self._archive,
-                after=said.after,
+                after=round_.after,
                 is_enough=lambda: self._stopping.is_set() or time.monotonic() > ends_s,
             )
-            for fault in found:
-                if fault not in said.all:
+            for fault in faults:
+                if fault not in round_.all:
                     log.error("archive.damaged", fault=fault)
                     at = self._now()
                     self._store.remember(at=at, actor="agent", act="pixels.damaged", subject=fault)
-            said = said.and_then(after, found)
-            outcome = "faults" if said.all else "sound"
-            self._store.end_job(job, outcome, at=self._now(), facts=asdict(said))
+            round_ = round_.and_then(after, faults)
+            outcome = "faults" if round_.all else "sound"
+            self._store.end_job(job, outcome, at=self._now(), facts=asdict(round_))
         except (StoreFault, BadStore):
             return  # others say so; the next part is read when the store is back
-        self._say(said)
+        self._say(round_)
 
     def _say_again(self) -> None:
         try:
@@ -86,10 +86,10 @@ class Verifier(threading.Thread):
         except (StoreFault, BadStore):
             return
 
-    def _say(self, said: _Round) -> None:
-        more = len(said.all) - 1
+    def _say(self, round_: _Round) -> None:
+        more = len(round_.all) - 1
         and_more = f" (and {more} more; agent verify names them all)" if more > 0 else ""
-        self._problems.say("archive", f"archive: {said.all[0]}{and_more}" if said.all else "")
+        self._problems.say("archive", f"archive: {round_.all[0]}{and_more}" if round_.all else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,6 @@ class _Round:
     def all(self) -> list[str]:
         return list(dict.fromkeys([*self.found, *self.before]))
 
-    def and_then(self, after: int, found: list[str]) -> _Round:
-        now = [*self.found, *found][:MOST]
+    def and_then(self, after: int, faults: list[str]) -> _Round:
+        now = [*self.found, *faults][:MOST]
         return _Round(after, now, self.before) if after else _Round(0, [], now)

@@ -109,7 +109,7 @@ def candidate_of(store: Store) -> str | None:
     ended, promotions = store.ended_jobs(JOB), store.promotions()
     if not ended or not promotions:
         return None
-    last = next((one for one in reversed(ended) if one.facts.get("candidate")), None)
+    last = next((job for job in reversed(ended) if job.facts.get("candidate")), None)
     if last is None or last.outcome != Gate.RECOMMENDED:
         return None
     if last.ended_at is None or last.ended_at < promotions[0].promoted_at:

@@ -73,8 +73,8 @@ def supervised(
         outcome, facts = "interrupted", dict[str, Any]()
         row = _Row(store, job, now)
         try:
-            with closing(in_child(work, settings, look_every_s=NOTE_EVERY_S)) as said:
-                for news in said:
+            with closing(in_child(work, settings, look_every_s=NOTE_EVERY_S)) as messages:
+                for news in messages:
                     if should_stop():
                         return
                     if isinstance(news, Step):
