@@ -44,7 +44,7 @@ def may(role: str, needed: str) -> bool:
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
 
 
-def checked_name(name: str) -> str:
+def require_name(name: str) -> str:
     """Return a name as it is stored.
 
     Raises:
@@ -61,7 +61,7 @@ def spelled(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
-def checked_role(role: str) -> str:
+def require_role(role: str) -> str:
     """Return the role. Raises `WrongUse` where there is none of that name."""
     if role not in ROLES:
         raise WrongUse(f"no role is called {role!r}; there are {', '.join(ROLES)}.")
@@ -108,7 +108,7 @@ def is_password(hashed: str | None, password: str) -> bool:
     return fits and hashed is not None
 
 
-def new_token() -> str:
+def make_token() -> str:
     """Return a new token of 256 random bits."""
     return secrets.token_urlsafe(32)
 

@@ -35,10 +35,10 @@ def unpack_database(backup: Path, scratch: Path) -> Path:
         BadStore: It is no backup, or is damaged.
     """
     unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
-    return scratch / database_in(backup, [file.name for file in scratch.iterdir()])
+    return scratch / find_database(backup, [file.name for file in scratch.iterdir()])
 
 
-def made_at_of(backup: Path) -> datetime | None:
+def read_time(backup: Path) -> datetime | None:
     """Return when a back-up was made, aware UTC, or None where its manifest names no time."""
     try:
         with zipfile.ZipFile(backup) as packed:
@@ -52,7 +52,7 @@ def _is_database(name: str) -> bool:
     return name in DATABASES
 
 
-def database_in(backup: Path, names: Sequence[str]) -> str:
+def find_database(backup: Path, names: Sequence[str]) -> str:
     """Return the name of the copy of the database. Raises `BadStore` where there is none."""
     databases = [name for name in names if _is_database(name)]
     if len(databases) != 1:

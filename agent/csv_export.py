@@ -56,7 +56,7 @@ def write_csv(
     return count
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+def format_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Return a table as CSV text; see `write_csv`."""
     buffer = io.StringIO(newline="")
     write_csv(buffer, columns, rows)

@@ -17,7 +17,7 @@ _PASSWORD_BEHIND = re.compile(
 )
 
 
-def without_passwords(text: str) -> str:
+def hide_passwords(text: str) -> str:
     """Return a text without the passwords of the addresses in it."""
     return _PASSWORD_BEHIND.sub(r"\1…", _PASSWORD.sub(r"\1:…@", text))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agent.errors import without_passwords
+from agent.errors import hide_passwords
 from agent.terminal import visible
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Removes the passwords of addresses from every line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_passwords(super().format(record))
+        return hide_passwords(super().format(record))
 
 
 class _JournalFormatter(_Formatter):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
-from agent.backup_file import PIECE_BYTES, database_in, made_at_of, unpack
+from agent.backup_file import PIECE_BYTES, find_database, read_time, unpack
 from agent.errors import BadStore
 from agent.store import examine_copy, mark_restored, put_back, sites_in
 
@@ -153,7 +153,7 @@ def examine(backup: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".examine-") as scratch:
             names = unpack(backup, Path(scratch), None, lambda _done, _of, _what: None)
-            database = database_in(backup, names)
+            database = find_database(backup, names)
             examine_copy(Path(scratch) / database)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be tried ({error.strerror or error}).") from error
@@ -209,7 +209,7 @@ def restore(
         stamp = _free_stamp(folder, at)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = unpack(backup, Path(scratch), url, progress)
-            database = database_in(backup, names)
+            database = find_database(backup, names)
             if site:
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
@@ -218,7 +218,7 @@ def restore(
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error
-    return Restored(len(names), before, settings, made_at_of(backup))
+    return Restored(len(names), before, settings, read_time(backup))
 
 
 def _free_stamp(folder: Path, at: datetime) -> str:

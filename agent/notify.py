@@ -37,7 +37,9 @@ def check(urls: Sequence[str]) -> None:
             raise BadSettings(f"notify.urls: address {number} is of no kind that Apprise knows.")
 
 
-def tell(urls: Sequence[str], *, title: str, text: str, pictures: Sequence[Path] = ()) -> bool:
+def send_notice(
+    urls: Sequence[str], *, title: str, text: str, pictures: Sequence[Path] = ()
+) -> bool:
     """Send one notice to every address and return whether all of them accepted it.
 
     Args:

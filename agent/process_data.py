@@ -66,7 +66,7 @@ class Keys:
     claims: tuple[ClaimedPlace, ...] = ()
 
 
-def keys_of(
+def collect_keys(
     source: Provenance,
     relative: str,
     *,
@@ -134,7 +134,7 @@ def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) 
             yield f"it claims two {column}s: {words}"
 
 
-def notes_beside(path: Path) -> list[dict[str, str]]:
+def find_notes(path: Path) -> list[dict[str, str]]:
     """Read the process data in the notes next to a picture, JSON or `key = value`; [] without one.
 
     Every note counts: one without process data does not hide another one.

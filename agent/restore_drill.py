@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.backup_facts import read_facts
-from agent.backup_file import database_in, unpack
+from agent.backup_file import find_database, unpack
 from agent.errors import AgentError, BadStore
 from agent.store import (
     Store,
@@ -108,7 +108,7 @@ def rehearse_restore(
         _require_room(backup, scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".drill-") as folder:
             names = unpack(backup, Path(folder), None, progress)
-            copied = Path(folder) / database_in(backup, names)
+            copied = Path(folder) / find_database(backup, names)
             return _compare(backup, facts, copied, url, at)
     except AgentError as error:
         return DrillResult(backup, (str(error).removeprefix(f"{backup}: "),))

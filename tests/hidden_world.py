@@ -34,7 +34,7 @@ from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
-from agent.process_data import keys_of
+from agent.process_data import collect_keys
 from agent.store import Decision, Entry, Finding
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance
@@ -181,7 +181,7 @@ class World(Ledger):
             self.store.set_aside(claim, "not_an_image", "no image", at=self.now)
             return
         picture, note = self._pictures[claim.relative]
-        keys = keys_of(SOURCE, claim.relative, beside=note, given=claim.process_data)
+        keys = collect_keys(SOURCE, claim.relative, beside=note, given=claim.process_data)
         named = {Name(plain(one.order), one.specimen) for one in keys.claims}
         known = self.store.identify(claim, picture.sha256, at=self.now)
         micrograph_id = public_id(picture.sha256, 0)
@@ -224,7 +224,7 @@ class World(Ledger):
     def compare_bundles(self, micrograph_id: str, role: str) -> None:
         """Let another bundle answer in the shadow; it calls everything fine."""
         picture = self.shown[micrograph_id].picture
-        keys = keys_of(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
+        keys = collect_keys(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
         another = replace(picture, code="G8", codes=("G8",), strange=False)
         finding = self._finding(another, keys, "20260303-00000000")
         self.store.add_result(micrograph_id, finding, role=role, at=self.now)

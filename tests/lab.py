@@ -15,7 +15,7 @@ import numpy as np
 from agent.archive import Archive
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.nightly import NightSettings
-from agent.orders.place_check import PlaceCheck, landmarks_of
+from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.orders.specification import Specification
 from agent.store import Finding, Store
 from agent.triage import Handling, Reason, TriageVerdict
@@ -180,7 +180,7 @@ class Lab:
             prediction,
             verdict,
             thresholds or {},
-            landmarks=landmarks_of(crop),
+            landmarks=encode_landmarks(crop),
         )
         self.store.finish(claim, [finding], at=at)
         if self.compares_places:

@@ -30,7 +30,7 @@ from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
 from agent.pipeline import Pipeline
@@ -274,7 +274,7 @@ class Shift:
     def said(self, order: str) -> dict[str, Any]:
         """Say an order as its page would now."""
         assessed = assess(self.store, order, self.lab())
-        return document_of(assessed) if assessed else {"conformity": "unknown"}
+        return order_to_json(assessed) if assessed else {"conformity": "unknown"}
 
     # --- the day ---
 

@@ -467,7 +467,7 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
 
 def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
@@ -486,7 +486,7 @@ def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_o
 @pytest.fixture
 def program(lab, browser_of):
     """A browser that shows the token of the program Fiji-3."""
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT

@@ -14,7 +14,7 @@ from test_ordering import AT, DEMAND, SETTINGS, Desk
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
-from agent.process_data import keys_of, read_note
+from agent.process_data import collect_keys, read_note
 from agent.service.composition import make_pipeline
 from agent.service.jobs.order_lists import take_lists
 from agent.settings import read as read_settings
@@ -555,7 +555,7 @@ def test_a_file_in_a_folder_of_another_order_holds_both(bench):
 def test_a_folder_of_the_same_order_is_no_conflict():
     source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
 
-    keys = keys_of(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
+    keys = collect_keys(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
 
     assert keys.conflict == ""
     assert keys.process_data["order"] == "4711"

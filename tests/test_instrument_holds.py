@@ -13,11 +13,11 @@ from agent.nightly.order_status import instruments
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.instrument_checks import CONTROL, Suspicion
 from agent.orders.instrument_failures import CheckResult, find_failures
-from agent.orders.instrument_holds import holds_of
+from agent.orders.instrument_holds import load_holds
 from agent.orders.open_items import OpenItems
-from agent.orders.order_policy import lab_of
+from agent.orders.order_policy import load_policy
 from agent.orders.outbox import OutboxFormat, record_revisions, write_pending
-from agent.service.status import status_in
+from agent.service.status import build_status_from_store
 from agent.settings import read
 from model import default_taxonomy
 
@@ -201,12 +201,12 @@ def test_status_and_report_name_the_affected_orders(desk):
     order_of(desk)
     order_of(desk, number="4712")
     now = AT + 5 * HOUR
-    sound = status_in(settings, desk.store, now=now, running=False)
+    sound = build_status_from_store(settings, desk.store, now=now, running=False)
     fail(desk, at=AT + HOUR)
-    document = status_in(settings, desk.store, now=now, running=False)
+    document = build_status_from_store(settings, desk.store, now=now, running=False)
     (instrument,) = instruments(desk.store, ["LOM-07"], {}, control=(), every=timedelta(0), now=now)
     assert release(desk) == 0
-    released = status_in(settings, desk.store, now=now, running=False)
+    released = build_status_from_store(settings, desk.store, now=now, running=False)
 
     assert (sound["affected_orders"], released["affected_orders"]) == ([], [])
     assert document["affected_orders"] == ["4711", "4712"]
@@ -233,7 +233,7 @@ def test_a_failed_check_lets_the_outbox_examine_old_orders_it_holds(desk):
     order_of(desk)
     order_of(desk, at=AT - 3 * HOUR, number="4712")
     settings, now = read(desk.folder / "agent.toml"), AT + timedelta(days=100)
-    lab = lab_of(settings, desk.store, default_taxonomy(), now=now)
+    lab = load_policy(settings, desk.store, default_taxonomy(), now=now)
     at = begin(desk.store)
     fail(desk, at=AT + HOUR)
 
@@ -273,12 +273,12 @@ def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
     site = OutboxFormat("Plant 1", ("json",))
 
     def fill():
-        lab = lab_of(
+        lab = load_policy(
             settings,
             desk.store,
             default_taxonomy(),
             now=AT,
-            held=holds_of(settings, desk.store),
+            held=load_holds(settings, desk.store),
         )
         record_revisions(desk.store, lab, site, now=AT)
         write_pending(desk.store, lab, site, box, now=AT)

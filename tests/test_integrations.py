@@ -46,7 +46,7 @@ def run_line(number, **variables):
 
 
 def token_of(lab):
-    token = auth.new_token()
+    token = auth.make_token()
     lab.store.accounts.add(
         "Fiji", kind="program", role="reviewer", hashed=auth.hash_token(token), by="x", at=NOW
     )

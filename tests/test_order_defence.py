@@ -13,8 +13,8 @@ from test_ordering import AT, DEMAND, Desk
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.orders import order_list
 from agent.orders.assessment import assess
-from agent.orders.order_policy import lab_of
-from agent.orders.place_check import PlaceCheck, landmarks_of
+from agent.orders.order_policy import load_policy
+from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, Finding
 from agent.triage import Handling, TriageVerdict
@@ -342,12 +342,12 @@ def test_a_later_order_is_judged_by_the_later_version(desk):
 
 def read_at(desk, at):
     """Assess the order as an agent whose clock shows a time."""
-    rules = lab_of(read(desk.folder / "agent.toml"), desk.store, default_taxonomy(), now=at)
+    rules = load_policy(read(desk.folder / "agent.toml"), desk.store, default_taxonomy(), now=at)
     return str(assess(desk.store, "4711", rules).statement.conformity)
 
 
 def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(desk):
-    read_at_first = lab_of(
+    read_at_first = load_policy(
         read(desk.folder / "agent.toml"),
         desk.store,
         default_taxonomy(),
@@ -461,7 +461,7 @@ def test_order_lists_of_the_folder_wait_in_the_same_way(desk):
     again.write_text("order,specimen\n4711,01\n", encoding="utf-8")
 
     for path in (first, again):
-        order_list.take_list(desk.store, path, subtypes=["G"], by="order list", at=AT)
+        order_list.import_list(desk.store, path, subtypes=["G"], by="order list", at=AT)
     three(desk)
 
     assert "list again.csv changes specimens" in missing(desk)
@@ -572,7 +572,12 @@ def test_a_field_counts_only_after_it_was_compared(desk):
     verdict = TriageVerdict(Handling.AUTOMATIC, ())
     keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
     finding = Finding(
-        lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        verdict,
+        landmarks=encode_landmarks(crop),
     )
     desk.store.finish(claim, [finding], at=AT)
     desk.confirm(crop.id)
@@ -594,7 +599,12 @@ def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
     keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
     verdict = TriageVerdict(Handling.AUTOMATIC, ())
     finding = Finding(
-        lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        verdict,
+        landmarks=encode_landmarks(crop),
     )
     desk.store.finish(claim, [finding], at=AT)
 
@@ -613,7 +623,7 @@ def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
         {},
         lab.prediction_of("G8"),
         TriageVerdict(Handling.AUTOMATIC, ()),
-        landmarks=landmarks_of(crop),
+        landmarks=encode_landmarks(crop),
         origin=origin,
         unassigned="it claims two orders" if claims else "",
         claims=claims,

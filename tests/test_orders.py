@@ -10,9 +10,9 @@ from test_pipeline import Bench, Parrot
 from agent.archive import Archive
 from agent.nightly import build_reported_micrograph
 from agent.nightly.micrograph_cards import iter_causes
-from agent.orders.order_list import take_folder
+from agent.orders.order_list import import_lists
 from agent.pipeline import Pipeline
-from agent.process_data import keys_of, read_note
+from agent.process_data import collect_keys, read_note
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
@@ -349,9 +349,9 @@ def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(be
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["order", "urgent"], *rows])
     at = _later(good, 1.0)
-    early = take_folder(bench.store, folder, subtypes=("G",), at=at)
+    early = import_lists(bench.store, folder, subtypes=("G",), at=at)
 
-    taken = take_folder(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
+    taken = import_lists(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
 
     assert early == []
     assert {one.name: one.changed for one in taken} == {"bad.csv": ("4713",), "GOOD.CSV": ("4711",)}
@@ -378,7 +378,7 @@ def test_a_note_of_another_program_says_nothing():
 def test_fixed_values_of_a_source_are_no_claim():
     source = Provenance(fixed={"order": "0"}, pattern=r"(?P<specimen>\d+)_")
 
-    keys = keys_of(source, "7_a.png", beside={"order": "4711"}, given={})
+    keys = collect_keys(source, "7_a.png", beside={"order": "4711"}, given={})
 
     assert keys.conflict == ""
     assert keys.process_data == {"order": "4711", "specimen": "7"}

@@ -17,11 +17,11 @@ from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
 from agent.orders.open_items import OpenItems
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
-from agent.orders.statement import state_of
+from agent.orders.statement import hash_state
 from agent.service.jobs import outbound
-from agent.service.periodic_thread import Rounds
+from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
 from agent.settings import read
 from agent.store import Decision, Entry
@@ -190,8 +190,8 @@ def test_a_field_that_was_moved_away_lets_both_old_orders_be_examined(lab):
 def test_a_revision_on_record_without_its_content_is_written_from_what_the_order_says(lab, box):
     public_id = take(lab)
     confirm(lab, public_id)
-    document = document_of(assess(lab.store, "4711", RULES))
-    old = {"id": "0123456789abcdef", "revision": 1, "state": state_of(document)}
+    document = order_to_json(assess(lab.store, "4711", RULES))
+    old = {"id": "0123456789abcdef", "revision": 1, "state": hash_state(document)}
     lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
 
     names = fill(lab, box, now=DAY + timedelta(days=1))
@@ -344,7 +344,7 @@ def test_an_errand_that_crashes_is_said_and_done_again():
         thread.stop()
         return ""
 
-    thread = Rounds("outbox", errand, every_s=0, problems=problems)
+    thread = PeriodicThread("outbox", errand, every_s=0, problems=problems)
     thread.start()
     thread.join(60)
 
@@ -361,7 +361,7 @@ def test_an_errand_without_news_leaves_standing_what_it_said_before():
             thread.stop()
         return said
 
-    thread = Rounds("order lists", errand, every_s=0, problems=problems)
+    thread = PeriodicThread("order lists", errand, every_s=0, problems=problems)
     thread.start()
     thread.join(60)
 

@@ -24,7 +24,7 @@ from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.outbox import OutboxFormat, record_revisions, write_pending
 from agent.orders.specimen_facts import Conformity
 from agent.orders.statement import lasting
@@ -167,7 +167,7 @@ class Lims(RuleBasedStateMachine):
             )
             assert [a for a, b in pairwise(frozen) if a.state == b.state] == []
             assessed = assess(self.lab.store, number, RULES)
-            now = lasting(document_of(assessed))
+            now = lasting(order_to_json(assessed))
             told = sorted(self._told(number), key=lambda one: one["revision"])
             states = [json.dumps(_state(one), sort_keys=True) for one in told]
             assert [a for a, b in pairwise(states) if a == b] == []

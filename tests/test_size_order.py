@@ -16,8 +16,14 @@ from agent.orders import Specifications, conformity, outbox
 from agent.orders.assessed import OrderPolicy
 from agent.orders.judgement_rules import Rules
 from agent.orders.limit import read_limit
-from agent.orders.method_validation import ValidationCase, allowances_of, keep, record_of, switch
-from agent.orders.specification import limits_in_use
+from agent.orders.method_validation import (
+    ValidationCase,
+    build_record,
+    load_allowances,
+    save_record,
+    set_permission,
+)
+from agent.orders.specification import list_valid_limits
 from agent.orders.specimen_facts import Allowance, FieldDecision, FieldFacts, SpecimenFacts
 from agent.pictures import encode_png
 from agent.roundrobin.capability import Measured, at_limit, scatter
@@ -53,7 +59,7 @@ def judge(rules, *codes):
         )
         for number, code in enumerate(codes, start=1)
     ]
-    return conformity.specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
+    return conformity.judge_specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,7 @@ def alone(rules, *sets, **more):
         )
         for number, codes in enumerate(sets, start=1)
     ]
-    return conformity.specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
+    return conformity.judge_specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
 
 
 def allowing(limit, taxonomy, validated, sizes=(), **more):
@@ -271,7 +277,7 @@ def test_a_validation_record_counts_by_the_listed_order_and_names_it():
         ValidationCase("2", "G5", ("G5",), automatic=True),
     ]
 
-    limits = record_of(cases, taxonomy)["limits"]
+    limits = build_record(cases, taxonomy)["limits"]
 
     finer, coarser = ["G 10 or finer", "G 5 or finer"], ["G 20 or coarser", "G 10 or coarser"]
     assert list(limits) == ["G", *finer, *coarser]
@@ -298,9 +304,9 @@ def test_a_subtype_of_two_words_keeps_its_validated_limit(tmp_path):
         ),
         *(ValidationCase(f"f{n}", code, (code,), automatic=True, um_per_px=0.1) for n in range(3)),
     ]
-    facts = record_of(cases, taxonomy)
-    keep(lab.store, MATERIAL, BUNDLE, facts, by="Ada", at=DAY)
-    switch(
+    facts = build_record(cases, taxonomy)
+    save_record(lab.store, MATERIAL, BUNDLE, facts, by="Ada", at=DAY)
+    set_permission(
         lab.store,
         MATERIAL,
         on=True,
@@ -311,7 +317,7 @@ def test_a_subtype_of_two_words_keeps_its_validated_limit(tmp_path):
         at=DAY,
     )
 
-    found = [(one.subtype, one.limit) for one in allowances_of(lab.store) if one.limit]
+    found = [(one.subtype, one.limit) for one in load_allowances(lab.store) if one.limit]
     lab.store.close()
 
     assert found == [("fine pearlite", "fine or finer"), ("fine pearlite", "coarse or coarser")]
@@ -338,7 +344,7 @@ def test_by_the_extreme_regions_the_share_before_the_limit_in_the_list_counts(li
 def test_a_limit_that_names_no_size_is_no_limit_in_use():
     known = [RING_A.model_copy(update={"limit": one}) for one in ("10 or finer", "7 or finer")]
 
-    in_use = limits_in_use(Specifications(tuple(known)), steels("20", "10", "5"), on=DAY.date())
+    in_use = list_valid_limits(Specifications(tuple(known)), steels("20", "10", "5"), on=DAY.date())
 
     assert list(in_use) == ["G 10 or finer"]
     assert [in_use["G 10 or finer"](code) for code in ("G20", "G10", "G5")] == [False, True, True]

@@ -18,11 +18,11 @@ from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin, list_due, list_touched
 from agent.orders.freezing import Freezer, freeze_orders
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import Holds, releases_of
-from agent.orders.method_validation import AUTOMATIC, VALIDATION, allowances_of
+from agent.orders.instrument_holds import Holds, load_releases
+from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
 from agent.orders.open_items import OpenItems
 from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
-from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, measurements_of
+from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_rows import find_differences, list_stated
@@ -189,8 +189,8 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
     )
     rules = replace(
         RULES,
-        allowances=allowances_of(store),
-        traced=ScaleTracing(measurements_of(store)).find,
+        allowances=load_allowances(store),
+        traced=ScaleTracing(load_measurements(store)).find,
         is_lead=lambda name: name == "R. Stahl",
     )
 
@@ -380,8 +380,8 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
     def laws():
         return replace(
             rules,
-            held=Holds(store.records.all(CONTROL), {}, releases_of(store)),
-            allowances=allowances_of(store),
+            held=Holds(store.records.all(CONTROL), {}, load_releases(store)),
+            allowances=load_allowances(store),
             history=load_history(store),
             is_lead=lambda name: name == "R. Stahl",
         )

@@ -58,7 +58,7 @@ def backup(
 ) -> None:
     """Write database, bundles, settings, reference images and inbox to one file, while running."""
     from agent import maintenance  # noqa: PLC0415
-    from agent.service.anchoring import seal  # noqa: PLC0415
+    from agent.service.anchoring import seal_results  # noqa: PLC0415
     from agent.service.jobs.backup import settings_files  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
@@ -66,7 +66,7 @@ def backup(
         _verify_backup(settings, target, at, as_json=as_json)
         return
     with store_of(settings) as store, progress("back up", 100) as advance:
-        seal(store, at=at)
+        seal_results(store, at=at)
         file = _backup_file(settings, store, target or Path.cwd(), at)
         count = maintenance.back_up(
             store,

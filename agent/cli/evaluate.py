@@ -65,7 +65,7 @@ def evaluate(
         show_left_out(settings, folder, manifest, leave_out, json=json)
         return
     from agent.orders import read_specifications  # noqa: PLC0415
-    from agent.service.composition import limits_of  # noqa: PLC0415
+    from agent.service.composition import list_limits  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
 
     specifications = read_specifications(settings.orders.specifications)
@@ -73,7 +73,7 @@ def evaluate(
         evaluation, unusable = look_at(
             settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
         )
-    limits = limits_of(settings, specifications, evaluation.taxonomy, now=clock())
+    limits = list_limits(settings, specifications, evaluation.taxonomy, now=clock())
     document = evaluation.as_json(limits)
     if json:
         console.print_json(document)

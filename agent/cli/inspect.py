@@ -75,13 +75,13 @@ def classify(
 ) -> None:
     """Give micrographs their structure code; writes nothing to the database."""
     from agent.imaging.crop_json import crop_to_json  # noqa: PLC0415
-    from agent.service.composition import policy_of  # noqa: PLC0415
+    from agent.service.composition import build_policy  # noqa: PLC0415
     from model import Field  # noqa: PLC0415
 
     settings = settings_of(context)
     _make(saliency, "--saliency")
     classifier = _classifier(settings, bundle)
-    policy = policy_of(settings, classifier)
+    policy = build_policy(settings, classifier)
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
     for path, outcome in _cropped(files, settings, but=saliency):

@@ -47,7 +47,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     """
     from agent import labelled_import  # noqa: PLC0415
     from agent.orders import method_validation  # noqa: PLC0415
-    from agent.service.composition import load_bundle, policy_of  # noqa: PLC0415
+    from agent.service.composition import build_policy, load_bundle  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
@@ -58,13 +58,13 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
         classifier = load_bundle(settings, name)
         listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
         cases, unusable, seen = _cases(
-            settings, classifier, listing, policy_of(settings, classifier), folder.name
+            settings, classifier, listing, build_policy(settings, classifier), folder.name
         )
         if not cases:
             raise WrongUse(f"{folder}: nothing in it that {name} has not learned from.")
-        facts = method_validation.record_of(cases, classifier.taxonomy)
+        facts = method_validation.build_record(cases, classifier.taxonomy)
         facts |= {"folder": str(folder.absolute()), "seen_in_training": seen}
-        number = method_validation.keep(
+        number = method_validation.save_record(
             store, material, name, facts, by=signer or os_user(), at=datetime.now(UTC)
         )
     if as_json:

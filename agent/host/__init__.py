@@ -33,7 +33,7 @@ class ServiceManager(Protocol):
         """Yield the state of the service."""
 
 
-def manager() -> ServiceManager:
+def get_manager() -> ServiceManager:
     """Return the service manager of this PC."""
     if sys.platform == "win32":
         from agent.host.windows import WindowsServices  # noqa: PLC0415

@@ -9,7 +9,7 @@ AT_LEAST = 2
 """With fewer, a micrograph that is read would wait for one that is judged."""
 
 
-def cores_for(wished: int, there: int) -> int:
+def count_cores(wished: int, there: int) -> int:
     """Return how many cores the agent uses.
 
     Args:
@@ -27,7 +27,7 @@ def keep_to_share(wished: int) -> int:
     """
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
-        ours = allowed[-cores_for(wished, len(allowed)) :]  # the first ones serve the devices
+        ours = allowed[-count_cores(wished, len(allowed)) :]  # the first ones serve the devices
         os.sched_setaffinity(0, ours)
         return len(ours)
     if sys.platform == "win32":
@@ -40,7 +40,7 @@ def _keep_on_windows(wished: int) -> int:
 
     process = psutil.Process()
     allowed = process.cpu_affinity()
-    ours = allowed[-cores_for(wished, len(allowed)) :]
+    ours = allowed[-count_cores(wished, len(allowed)) :]
     process.cpu_affinity(ours)
     process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     return len(ours)

@@ -40,7 +40,7 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
         yield f"{folder} belongs to {name} now"
 
 
-def offer(setting: str, folder: Path, name: str) -> Iterator[str]:
+def permit_account(setting: str, folder: Path, name: str) -> Iterator[str]:
     """Permit the account to write into a folder that others may use; its content is unchanged.
 
     Only an empty folder of root's own changes its owner, or a new one: on a share, or among other
@@ -71,7 +71,7 @@ def offer(setting: str, folder: Path, name: str) -> Iterator[str]:
     )
 
 
-def leave_to_owner(folders: Iterable[Path], *, since_s: float) -> None:
+def restore_owner(folders: Iterable[Path], *, since_s: float) -> None:
     """Change files that root made in a folder to the folder's owner.
 
     Args:

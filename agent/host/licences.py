@@ -75,7 +75,7 @@ class Part:
         return f"weights:{self.name.lower().replace(' ', '-')}"
 
 
-def parts(bundles: Iterable[str] = ()) -> list[Part]:
+def list_parts(bundles: Iterable[str] = ()) -> list[Part]:
     """List everything this installation is made of, itself first.
 
     Args:
@@ -109,7 +109,7 @@ def _package(name: str) -> Part | None:
     return Part(
         name=name,
         version=about["Version"] or "",
-        licence=licence_of(about, _licence_file(name)),
+        licence=find_licence(about, _licence_file(name)),
         needs=tuple(sorted({canonical(needed) for needed in _needs(name)})),
         text=(about["Summary"] or "").strip(),
     )
@@ -131,7 +131,7 @@ def _licence_file(name: str) -> str:
     return ""
 
 
-def licence_of(about: metadata.PackageMetadata, file: str = "") -> str:
+def find_licence(about: metadata.PackageMetadata, file: str = "") -> str:
     """Return a package's licence: its SPDX expression, else what its other words mean.
 
     Args:
@@ -171,11 +171,11 @@ def _bundle(name: str) -> Part:
     return Part(f"bundle {name}", name, "the lab's own", (ROOT,), "machine-learning-model", text)
 
 
-def bill(listed: list[Part], *, at: datetime, serial: UUID) -> dict[str, Any]:
+def build_bill(listed: list[Part], *, at: datetime, serial: UUID) -> dict[str, Any]:
     """Return the parts as a CycloneDX 1.6 document.
 
     Args:
-        listed: From `parts`; the first one is the program itself.
+        listed: From `list_parts`; the first one is the program itself.
         at: When it was made.
         serial: A unique number.
     """

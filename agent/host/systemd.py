@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.host.file_ownership import hand_over, offer
-from agent.host.systemd_unit import ACCOUNT, UNIT, shared_folders, this_machine, unit_for
+from agent.host.file_ownership import hand_over, permit_account
+from agent.host.systemd_unit import ACCOUNT, UNIT, inspect_machine, list_shared_folders, render_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,10 +80,10 @@ class Systemd:
         name = account or ACCOUNT
         yield from _make_account(name, settings.store.folder, make=not account)
         yield from hand_over(settings.store.folder, name)
-        for setting, folder in shared_folders(settings).items():
-            yield from offer(setting, folder, name)
+        for setting, folder in list_shared_folders(settings).items():
+            yield from permit_account(setting, folder, name)
         yield from _let_read(config, name)
-        text = unit_for(config, settings, this_machine(settings), account=name)
+        text = render_unit(config, settings, inspect_machine(settings), account=name)
         _write(FOLDER / UNIT, text)
         yield f"wrote {FOLDER / UNIT}"
         yield from _systemctl("daemon-reload")
@@ -117,7 +117,7 @@ class Systemd:
         yield from _systemctl("status", "--no-pager", "--lines=5", UNIT, may_fail=True)
 
 
-def journal() -> str:
+def read_journal() -> str:
     """Return the end of the service's log in the journal; "" where there is none."""
     program = shutil.which("journalctl")
     if program is None:
@@ -129,7 +129,7 @@ def journal() -> str:
     return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else ""
 
 
-def account_of_service() -> str | None:
+def find_service_account() -> str | None:
     """Return the account of the installed service; None where none is installed."""
     try:
         lines = (FOLDER / UNIT).read_text(encoding="utf-8").splitlines()

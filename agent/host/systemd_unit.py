@@ -56,9 +56,12 @@ class Machine:
     has_gpu: bool = False
 
 
-def this_machine(settings: Settings) -> Machine:
+def inspect_machine(settings: Settings) -> Machine:
     """Return the facts of this PC."""
-    folders = [*(source.folder for source in settings.sources), *shared_folders(settings).values()]
+    folders = [
+        *(source.folder for source in settings.sources),
+        *list_shared_folders(settings).values(),
+    ]
     away = (_first_missing(folder) for folder in folders if not folder.is_dir())
     mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
     parents = {mount.parent for folder in folders for mount in _mount_of(folder, mounts)}
@@ -118,7 +121,7 @@ def _mount_of(folder: Path, mounts: frozenset[Path]) -> Iterator[Path]:
     yield from (place for place in hidden[:1] if place.parent not in HOMES)
 
 
-def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
+def list_bound_folders(folders: Iterable[Path], machine: Machine) -> list[Path]:
     """Return which folders are bound into the hidden places, so that each source is always seen."""
     needed: dict[Path, None] = {}
     for folder in folders:
@@ -130,7 +133,9 @@ def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
     return list(needed)
 
 
-def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path]) -> list[Path]:
+def list_hidden_neighbours(
+    folders: Sequence[Path], machine: Machine, keep: Sequence[Path]
+) -> list[Path]:
     """Return which neighbours, shown with a share's parent, have to be hidden again."""
     return [
         neighbour
@@ -145,9 +150,11 @@ def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path
 # --- the text -----------------------------------------------------------------------------------
 
 
-def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT) -> str:
+def render_unit(
+    config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT
+) -> str:
     """Write the unit for one settings file; writable are the data folder and what is shared."""
-    data, shared = settings.store.folder, list(shared_folders(settings).values())
+    data, shared = settings.store.folder, list(list_shared_folders(settings).values())
     sources = [source.folder for source in settings.sources]
     # A share that is away must not keep the service from starting, so its folders may be missing;
     # one that comes back is seen and written through its mount point.
@@ -156,8 +163,8 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
     }
     alone = [folder for folder in shared if _is_hidden(folder) and folder not in mounted]
     writable = [str(data), *(f"-{mounted.get(folder, folder)}" for folder in shared)]
-    visible = shown([*sources, *mounted], machine)
-    beside = hidden_beside(visible, machine, keep=[*sources, data, *shared, config.parent])
+    visible = list_bound_folders([*sources, *mounted], machine)
+    beside = list_hidden_neighbours(visible, machine, keep=[*sources, data, *shared, config.parent])
     program = [folder for folder in machine.program if _is_hidden(folder)]
     readable = [*visible, *program, *(f for f in (config.parent,) if _is_hidden(f))]
     return _TEMPLATE.format(
@@ -182,11 +189,11 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
         ),
         hidden=" ".join(f"{top}:ro,mode=755" for top in HIDDEN if Path(top) not in visible),
         devices=_GPU if machine.has_gpu and settings.model.device != "cpu" else _NO_DEVICES,
-        network="" if speaks_to_others(settings) else _ALONE,
+        network="" if needs_network(settings) else _ALONE,
     )
 
 
-def shared_folders(settings: Settings) -> dict[str, Path]:
+def list_shared_folders(settings: Settings) -> dict[str, Path]:
     """Return the shared folders that the agent writes to, by setting; not the data folder."""
     wished = {
         "[backup] folder": settings.backup.folder,
@@ -196,7 +203,7 @@ def shared_folders(settings: Settings) -> dict[str, Path]:
     return {setting: Path(folder) for setting, folder in wished.items() if folder}
 
 
-def speaks_to_others(settings: Settings) -> bool:
+def needs_network(settings: Settings) -> bool:
     """Return whether the lab's settings need a connection to another PC."""
     here = settings.web.host in {"127.0.0.1", "localhost", "::1"}
     return bool(settings.store.url or settings.notify.urls or not here)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.host.systemd_unit import shared_folders
+from agent.host.systemd_unit import list_shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ class WindowsServices:
         """
         if config is None:
             raise WrongUse("a service needs a settings file: write one with agent init DIR.")
-        for what, folder in folders_of(settings):
+        for what, folder in iter_folders(settings):
             refuse_mapped_drive(what, folder)
         settings.store.folder.mkdir(parents=True, exist_ok=True)
         password = _password(account)
@@ -76,7 +76,7 @@ class WindowsServices:
                 unknown = _configure(service, handle)
             finally:
                 service.CloseServiceHandle(handle)
-        remember(config)
+        save_config_path(config)
         yield f"{word} the service {NAME} for {config}"
         if unknown:
             yield f"this Windows knows no {', no '.join(unknown)}: set them in services.msc."
@@ -139,10 +139,10 @@ class WindowsServices:
             }
             state = _state(service, handle)
             account = service.QueryServiceConfig(handle)[7]
-        yield f"{NAME}: {names.get(state, state)}, as {account}, for {remembered()}"
+        yield f"{NAME}: {names.get(state, state)}, as {account}, for {find_config()}"
 
 
-def account_of_service() -> str | None:
+def find_service_account() -> str | None:
     """Return the account of the installed service; None where none is found or it is refused."""
     try:
         with _opened() as (service, handle):
@@ -154,10 +154,10 @@ def account_of_service() -> str | None:
 # --- drives and accounts ------------------------------------------------------------------------
 
 
-def folders_of(settings: Settings) -> Iterator[tuple[str, Path]]:
+def iter_folders(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Yield every folder that the service must reach, with its name."""
     yield "store.folder", settings.store.folder
-    yield from shared_folders(settings).items()
+    yield from list_shared_folders(settings).items()
     for source in settings.sources:
         yield f"source {source.name}", source.folder
 
@@ -198,7 +198,7 @@ def _password(account: str) -> str | None:
 def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
     """Grant an account what it needs here: to log on as a service, its settings and its folders."""
     yield _let_log_on(account)
-    for may, folder, rule in rights(account, config, settings):
+    for may, folder, rule in iter_rights(account, config, settings):
         done = subprocess.run(  # noqa: S603 - our own words
             ["icacls", str(folder), *rule],  # noqa: S607 - part of Windows
             capture_output=True, text=True, check=False,
@@ -211,7 +211,7 @@ def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
     yield f"{account} must be able to read the sources: ask whoever keeps the shares."
 
 
-def rights(
+def iter_rights(
     account: str, config: Path, settings: Settings
 ) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
     """Yield what the account may do where, with the arguments of icacls.
@@ -220,7 +220,7 @@ def rights(
     a right to it: to the files in it, now and later, and to nothing below.
     """
     yield "read", config.parent, ("/grant", f"{account}:(OI)(NP)RX", "/Q")
-    for folder in (settings.store.folder, *shared_folders(settings).values()):
+    for folder in (settings.store.folder, *list_shared_folders(settings).values()):
         yield "write", folder, ("/grant", f"{account}:(OI)(CI)M", "/T", "/Q")
 
 
@@ -305,7 +305,7 @@ def _exit(service: Any, handle: Any) -> str:
     return f"exit code {status[4] if status[3] == _OWN_CODE else status[3]}"
 
 
-def remember(config: Path) -> None:
+def save_config_path(config: Path) -> None:
     """Store the settings file's path where the service reads it."""
     import winreg  # noqa: PLC0415 - Windows alone
 
@@ -313,7 +313,7 @@ def remember(config: Path) -> None:
         winreg.SetValueEx(key, "Config", 0, winreg.REG_SZ, str(config))  # type: ignore[attr-defined, unused-ignore]
 
 
-def remembered() -> Path:
+def find_config() -> Path:
     """Return which settings file the service was installed for."""
     import winreg  # noqa: PLC0415
 
@@ -324,7 +324,7 @@ def remembered() -> Path:
 def _log_file() -> Path:
     from agent import settings  # noqa: PLC0415
 
-    return settings.read(remembered()).store.folder / "logs" / "agent.log"
+    return settings.read(find_config()).store.folder / "logs" / "agent.log"
 
 
 class _manager:  # noqa: N801 - reads as a verb phrase: with _manager() as …

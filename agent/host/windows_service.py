@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from agent.host.windows import NAME, TITLE, remembered
+from agent.host.windows import NAME, TITLE, find_config
 
 START_HINT_MS = 120_000
 STOP_HINT_MS = 20_000
@@ -115,7 +115,7 @@ def _service_class() -> Any:  # noqa: C901 - a class that only Windows can have
         def _ready(self) -> None:
             self.ReportServiceStatus(service.SERVICE_RUNNING)
             self._watchdog.start()
-            _say(servicemanager.LogInfoMsg, f"{TITLE} runs, with {remembered()}")
+            _say(servicemanager.LogInfoMsg, f"{TITLE} runs, with {find_config()}")
 
     return Service
 
@@ -130,7 +130,7 @@ def _made(ready: Any, watchdog: Watchdog) -> Any:
     from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
     from agent.host import cpu_affinity  # noqa: PLC0415
 
-    read = settings.read(remembered())
+    read = settings.read(find_config())
     log.set_up(level=read.log.level, file=read.store.folder / "logs" / "agent.log")
     cpu_affinity.keep_to_share(read.service.cores)  # before libraries count the cores
     from agent.service import Agent  # noqa: PLC0415

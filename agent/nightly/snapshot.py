@@ -39,7 +39,7 @@ from agent.nightly.spc.p_chart import (
     tally,
     trends,
 )
-from agent.orders import limits_in_use
+from agent.orders import list_valid_limits
 from agent.orders.class_texts import ClassTexts
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.next_step import NextStep
@@ -477,7 +477,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
 
 
 def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:
-    return limits_in_use(lab.specifications, lab.taxonomy, on=night)
+    return list_valid_limits(lab.specifications, lab.taxonomy, on=night)
 
 
 def _results(

@@ -10,8 +10,8 @@ from agent.orders.specification import (
     BadSpecification,
     Specification,
     Specifications,
-    faults,
-    limits_in_use,
+    iter_faults,
+    list_valid_limits,
     read_specifications,
 )
 from agent.orders.specimen_facts import Conformity
@@ -21,7 +21,7 @@ __all__ = [
     "Conformity",
     "Specification",
     "Specifications",
-    "faults",
-    "limits_in_use",
+    "iter_faults",
+    "list_valid_limits",
     "read_specifications",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import RELEASE, Holds, has_code, releases_of
+from agent.orders.instrument_holds import RELEASE, Holds, has_code, load_releases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Affected:
     orders: tuple[str, ...]
 
 
-def affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affected]:
+def list_affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affected]:
     """Return the failures that hold results of orders, and those orders.
 
     Args:
@@ -54,7 +54,7 @@ def affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affect
     return groups
 
 
-def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
+def list_orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
     """Return the orders of failed checks with reference images that a new act may hold or release.
 
     Args:
@@ -62,7 +62,7 @@ def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]
         since: Failures with a check, and releases, from this time on.
         now: Aware UTC.
     """
-    releases = releases_of(store)
+    releases = load_releases(store)
     holds = Holds(store.records.all(CONTROL), {}, releases)
     released = {earlier.source for earlier in releases if earlier.at >= since}
     return {
@@ -79,7 +79,7 @@ def _is_coded(store: Store, public_id: str) -> bool:
     return view is not None and has_code(view)
 
 
-def release(
+def release_results(
     store: Store,
     affected: Sequence[Affected],
     source: str,

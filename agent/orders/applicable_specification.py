@@ -49,10 +49,10 @@ def apply_specification(
     """
     since = reopened.at if reopened else view.first_seen_at
     last = reopened.id if reopened else view.facts.get(RELEASED_AFTER)
-    choice = choice_of(view, lab, material=material, since=since, last=last)
+    choice = choose_specification(view, lab, material=material, since=since, last=last)
     if late := _late(view):
         own = _material_without(view, material, late)
-        first = choice_of(view, lab, material=own, since=since, last=last, without=late)
+        first = choose_specification(view, lab, material=own, since=since, last=last, without=late)
         choice = first if first.specification else choice
     return AppliedSpecification(choice, material, since, reopened, last)
 
@@ -69,7 +69,7 @@ def _material_without(view: OrderView, material: str, late: Sequence[str]) -> st
     return next((specimen.material for specimen in view.specimens if specimen.material), "")
 
 
-def choice_of(
+def choose_specification(
     view: OrderView,
     lab: OrderPolicy,
     *,
@@ -110,7 +110,9 @@ def describe_late_change(view: OrderView, lab: OrderPolicy, applied: AppliedSpec
     first = applied.choice.specification
     if first is None or not _late(view):
         return ""
-    choice = choice_of(view, lab, material=applied.material, since=applied.since, last=applied.last)
+    choice = choose_specification(
+        view, lab, material=applied.material, since=applied.since, last=applied.last
+    )
     wanted = choice.specification
     if wanted is None:
         return choice.sentence
@@ -134,7 +136,7 @@ def describe_version(
         yield _("reopened by {who}: {reason}; version {n} of {name} applies").format(
             who=reopened.by, reason=reopened.facts["reason"], n=number, name=wanted.name
         )
-    now = choice_of(view, lab, material=applied.material, since=None).specification
+    now = choose_specification(view, lab, material=applied.material, since=None).specification
     if now != wanted:
         newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")
         yield _(

@@ -98,7 +98,7 @@ def assess_view(
         for stray in beside.unassigned
         if key(stray.view.process_data.get("order", "")) == key(number)
     )
-    material, material_doubt = material_of(view)
+    material, material_doubt = find_material(view)
     reopened = store.records.latest(REOPENED, number)
     dismissed = store.records.all(DISMISSED, number)
     applied = apply_specification(view, lab, material=material, reopened=reopened)
@@ -143,7 +143,7 @@ def assess_view(
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
     )
-    doubts = (*([conformity.still_to_be_read(loose)] if loose else ()), *settled_by_leads)
+    doubts = (*([conformity.describe_waiting(loose)] if loose else ()), *settled_by_leads)
     statement = _order(view, assessed, rules, doubts, key)
     return Assessed(
         view=view,
@@ -189,7 +189,7 @@ def describe_open(
     return statement.missing, tuple(refusals)
 
 
-def material_of(view: OrderView) -> tuple[str, str]:
+def find_material(view: OrderView) -> tuple[str, str]:
     """Return an order's material, and why it is uncertain, "" where it is not.
 
     The order list comes first; without one all specimens have to name the same material.
@@ -235,7 +235,9 @@ def _specimen(
 ) -> AssessedSpecimen:
     facts = build_specimen_facts(view, context, waiting=waiting)
     statement = (
-        Statement(Conformity.UNDECIDED, (doubt,)) if doubt else conformity.specimen(facts, rules)
+        Statement(Conformity.UNDECIDED, (doubt,))
+        if doubt
+        else conformity.judge_specimen(facts, rules)
     )
     counted = [member for member in facts.fields if not member.superseded]
     own = {field.id for field in (*facts.fields, *facts.earlier)}
@@ -265,7 +267,7 @@ def _order(
     key: Callable[[str], str],
 ) -> Statement:
     required, count = _required_specimens(view, assessed, rules, key)
-    statement = conformity.order(
+    statement = conformity.judge_order(
         {specimen.view.name: specimen.statement for specimen in assessed}, required, count or None
     )
     if not doubts:

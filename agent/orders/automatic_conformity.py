@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from model import upper_bound
 from reports import decimal, retold
 from reports import gettext as _
@@ -53,7 +53,7 @@ def refuse_field(field: FieldFacts, rules: Rules) -> str:
     on = [
         allowance
         for allowance in rules.allowances
-        if allowance.on and same(allowance.material, material)
+        if allowance.on and is_same_name(allowance.material, material)
     ]
     if not on:
         return _("automatic conformity is off for {material}").format(material=material)

@@ -61,21 +61,21 @@ def name_scale(taxonomy: Taxonomy) -> str:
     return _("Size numbers: {scale}.").format(scale=scale) if scale else ""
 
 
-def title_of(entry: Subtype | Size) -> str:
+def choose_title(entry: Subtype | Size) -> str:
     """Return the title of a subtype or size in the language that is spoken."""
     return entry.titles.choose(reports.language())
 
 
 def label_of(size: Size) -> str:
     """Return what is written on a size's button: its number, else its title."""
-    return size.name if size.numbers or not size.name else title_of(size)
+    return size.name if size.numbers or not size.name else choose_title(size)
 
 
 def describe_codes(taxonomy: Taxonomy) -> dict[str, str]:
     """Return structure code → titles of subtype and size, in the taxonomy's order."""
     return {
         subtype.code(size.name): ", ".join(
-            title for title in (title_of(subtype), title_of(size)) if title
+            title for title in (choose_title(subtype), choose_title(size)) if title
         )
         for subtype in taxonomy.subtypes
         for size in subtype.sizes

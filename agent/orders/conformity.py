@@ -46,7 +46,7 @@ AREA_ROUNDING = 1e-9
 # --- the specimen -------------------------------------------------------------------------------
 
 
-def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
+def judge_specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
     """Judge one specimen against its specification."""
     if fault := rules.fault:
         return Statement(Conformity.UNDECIDED, (fault,))
@@ -114,7 +114,7 @@ def _describe_questions(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
     """Yield what a reviewer or a lead has to settle of the fields that are there."""
-    yield from _held(counted)
+    yield from _describe_holds(counted)
     for field in counted:
         yield from describe_field(field, rules)
     yield from describe_mean(facts, counted, rules)
@@ -146,7 +146,7 @@ def _describe_missing(
             n=facts.preparations, most=wanted.max_preparations
         )
     if facts.waiting:
-        yield still_to_be_read(facts.waiting)
+        yield describe_waiting(facts.waiting)
     bundles = {field.bundle for field in counted if field.bundle}
     if len(bundles) > 1:
         yield _("its fields were judged by {n} bundles ({bundles})").format(
@@ -154,12 +154,12 @@ def _describe_missing(
         )
 
 
-def still_to_be_read(n: int) -> str:
+def describe_waiting(n: int) -> str:
     """Return that n files have no result yet."""
     return ngettext("{n} file still to be read", "{n} files still to be read", n).format(n=n)
 
 
-def _held(counted: Sequence[FieldFacts]) -> Iterator[str]:
+def _describe_holds(counted: Sequence[FieldFacts]) -> Iterator[str]:
     """Yield each reason to hold results once, with its fields; most often all have the same."""
     for why in dict.fromkeys(field.held for field in counted if field.held):
         names = ", ".join(field.called for field in counted if field.held == why)
@@ -220,7 +220,7 @@ def _drop_repeats(sentences: Sequence[str]) -> tuple[str, ...]:
 # --- the order ----------------------------------------------------------------------------------
 
 
-def order(
+def judge_order(
     statements: Mapping[str, Statement], required: Sequence[str], count: int | None
 ) -> Statement:
     """Judge an order: it conforms if every required specimen does.

@@ -75,7 +75,7 @@ class DecisionRule:
         return " ".join(f"{line[:1].upper()}{line[1:]}." for line in self.lines)
 
 
-def reviews_needed(most: float) -> int:
+def compute_needed_reviews(most: float) -> int:
     """Return how many reviews without a fault bound the error rate at `most`, with 95 %.
 
     Source:
@@ -108,7 +108,7 @@ def build_decision_rule(
     ]
     pairs = [pair for pair in double_reviews if all(rules.parsed(code) for code in pair)]
     faults = sum(rules.keeps(code) != rules.keeps(other) for code, other in pairs)
-    needed = reviews_needed(rules.max_false_conform)
+    needed = compute_needed_reviews(rules.max_false_conform)
     reviewers = sorted({field.decided.by for field in reviewed if field.decided})
     upper95: float | None = None
     if reviewed and len(pairs) < needed:

@@ -84,7 +84,7 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     Two other reviewers who are sure outweigh a label, or one lead. The author of a label cannot
     outweigh it, whatever the role.
     """
-    against = list(breaking_labels(field, rules))
+    against = list(iter_breaking_labels(field, rules))
     if not against or (field.decided and field.decided.said == against[-1].said):
         return ""
     authors = {voter_of(label.by) for label in against}
@@ -102,7 +102,7 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     return _("was {code}, labelled by {who}").format(code=against[-1].said, who=against[-1].by)
 
 
-def breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
+def iter_breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
     """Yield the labels, also withdrawn ones, whose code does not surely keep the limit."""
     for label in field.labels:
         if label.kind == "code" and (label.other_taxonomy or not rules.keeps(label.said)):
@@ -120,7 +120,7 @@ def is_confirmed(field: FieldFacts) -> bool:
     )
 
 
-def confirming(field: FieldFacts, rules: Rules) -> set[str]:
+def list_confirming(field: FieldFacts, rules: Rules) -> set[str]:
     """Return the reviewers whose sure labels keep the limit, each by `person_key`."""
     return {
         voter_of(label.by)
@@ -145,7 +145,9 @@ def describe_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered
     why = could_break(field, rules, is_covered=is_covered)
     if not why:
         return ""
-    against = {voter_of(label.by) for label in breaking_labels(field, rules) if not label.unsure}
+    against = {
+        voter_of(label.by) for label in iter_breaking_labels(field, rules) if not label.unsure
+    }
     if against and _is_led(field):
         if _is_shown(field, against):
             return ""

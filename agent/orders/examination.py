@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.orders.affected_orders import orders_in_doubt
+from agent.orders.affected_orders import list_orders_in_doubt
 from agent.orders.assessment import is_recent
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE
-from agent.orders.open_items import OpenItems, numbers_named
+from agent.orders.open_items import OpenItems, iter_named_orders
 from agent.store import Heads
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def list_touched(
         return [age.number for age in store.order_changes.ages()], after
     numbers = _changed(store, position, now)
     if content != position.content:
-        numbers |= set(numbers_named(_arrived(OpenItems.of(store), position.content), lab()))
+        numbers |= set(iter_named_orders(_arrived(OpenItems.of(store), position.content), lab()))
     known = [age.number for age in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
 
@@ -137,7 +137,7 @@ def list_due(
         return [age.number for age in ages], begun
     if begun.trail < position.trail:  # an older backup was restored
         position = begun
-    touched = _changed(store, position, now) | set(numbers_named(beside, lab))
+    touched = _changed(store, position, now) | set(iter_named_orders(beside, lab))
     old = sorted((age for age in ages if not is_recent(age.first_seen_at, now)), key=_by_id)
     swept, end = _next_of(old, position.swept)
     due = [age.number for age in ages if is_recent(age.first_seen_at, now)]
@@ -152,7 +152,7 @@ def _changed(store: Store, position: Position, now: datetime) -> set[str]:
     if not changes.acts.keys().isdisjoint(EVERY_ORDER):
         return {age.number for age in store.order_changes.ages()}
     times = [at for act, at in changes.acts.items() if act in CHECK_ACTS]
-    doubtful = orders_in_doubt(store, since=min(times), now=now) if times else ()
+    doubtful = list_orders_in_doubt(store, since=min(times), now=now) if times else ()
     return {*changes.numbers, *doubtful}
 
 

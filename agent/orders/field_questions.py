@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.orders.evidence import (
-    confirming,
     describe_label,
     find_contradiction,
     is_confirmed,
+    list_confirming,
 )
 from agent.orders.limit import Direction
 from agent.orders.places import (
     describe_elsewhere,
 )
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from agent.triage import Reason
 from reports import decimal, language, reason, retold
 from reports import gettext as _
@@ -43,7 +43,7 @@ def describe_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
             "save each place as a file and let a lead replace it (agent orders supersede)"
         ).format(field=field.called)
     if field.awaits:
-        yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
+        yield _("{field} awaits review").format(field=field.called) + _explain_review(field, rules)
         return
     if field.decided and field.decided.kind == "strange":
         yield _("{field} was called strange ({kind}) by {who}").format(
@@ -76,7 +76,7 @@ def _describe_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
     if (
         rules.second_look
         and rules.is_at_limit(decision.said)
-        and len(confirming(field, rules)) < TWO
+        and len(list_confirming(field, rules)) < TWO
     ):
         yield _("{field} is {code}, at the limit: a second reviewer is needed").format(
             field=field.called, code=decision.said
@@ -100,7 +100,7 @@ def describe_acquisition(field: FieldFacts, rules: Rules) -> Iterator[str]:
             low=decimal(low, "g"),
             high=decimal(high, "g"),
         )
-    if field.material and rules.material and not same(field.material, rules.material):
+    if field.material and rules.material and not is_same_name(field.material, rules.material):
         yield _("{field} says material {found}, the order says {wanted}").format(
             field=field.called, found=field.material, wanted=rules.material
         )
@@ -123,17 +123,19 @@ def _plain(name: str) -> str:
     return "".join(name.split()).casefold().replace("×", "x").removesuffix(":1").removesuffix("x")
 
 
-def _why(field: FieldFacts, rules: Rules) -> str:
+def _explain_review(field: FieldFacts, rules: Rules) -> str:
     if sentence := rules.unexpected(field.code):
         return f": {sentence}"
     words = [
-        retold(field.outside) if word == Reason.OUT_OF_SCOPE and field.outside else _reason(word)
+        retold(field.outside)
+        if word == Reason.OUT_OF_SCOPE and field.outside
+        else _translate_reason(word)
         for word in field.reasons
     ]
     return f" ({', '.join(words)})" if words else ""
 
 
-def _reason(word: str) -> str:
+def _translate_reason(word: str) -> str:
     return word.replace("_", " ") if language() == "en" else reason(word)[0]
 
 
@@ -174,7 +176,7 @@ def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
     wanted = rules.specification
     if wanted.criterion != "max" or wanted.area_threshold is None or not wanted.bound:
         return
-    share = _coarse_share(field, rules)
+    share = _find_coarse_share(field, rules)
     if share is None:
         yield _("{field}: the share of its coarse regions is not known").format(field=field.called)
     elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
@@ -193,7 +195,7 @@ def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
         )
 
 
-def _coarse_share(field: FieldFacts, rules: Rules) -> float | None:
+def _find_coarse_share(field: FieldFacts, rules: Rules) -> float | None:
     """Return the share of a field coarser than the limit; for "or coarser", as coarse or more."""
     shares, parsed = field.coarser_share, rules.parsed(field.code) if field.code else None
     bound = rules.bound_in(parsed[0]) if parsed else None

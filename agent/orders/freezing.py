@@ -16,7 +16,7 @@ from agent.orders.class_texts import describe_codes, name_scale
 from agent.orders.examination import EVERY_ORDER
 from agent.orders.open_items import OpenItems
 from agent.orders.resumption import read_floors
-from agent.orders.statement import FINAL, basis_state_of, describe_changes
+from agent.orders.statement import FINAL, describe_changes, hash_basis
 from agent.orders.statement_document import (
     Evidence,
     StatementPosition,
@@ -96,7 +96,7 @@ class Freezer:
                 return ""
             last = newest.get(assessed.view.number)
             basis = build_basis(self._store, assessed, lab=self._lab, evidence=self._evidence)
-            state = basis_state_of(basis)
+            state = hash_basis(basis)
             if last and not _is_new(assessed, last, state):
                 return ""
             circumstances = build_circumstances(

@@ -215,7 +215,7 @@ def _against_before(answer: Mapping[str, Any], before: Mapping[str, Any] | None)
             yield f"{name} {answer[name]:.3f}, {before[name]:.3f} was stored"
 
 
-def failure_of(results: Sequence[ReferenceCheck]) -> str:
+def describe_failure(results: Sequence[ReferenceCheck]) -> str:
     """Return what failed in one sentence, "" where nothing did."""
     bad = [result for result in results if not result.is_good]
     return f"reference image {bad[0].name}: {bad[0].sentence}" if bad else ""
@@ -224,7 +224,7 @@ def failure_of(results: Sequence[ReferenceCheck]) -> str:
 # --- control specimens --------------------------------------------------------------------------
 
 
-def measured(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[str, float]:
+def measure_image(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[str, float]:
     """Measure brightness and focus, which change with the lamp and the stage.
 
     Args:
@@ -254,7 +254,7 @@ class ControlPoint:
         number: As in `MicrographView`: an order that no clock can change.
         code: The model's.
         p_value: Of its out-of-distribution score.
-        brightness, focus: See `measured`.
+        brightness, focus: See `measure_image`.
         faults: Differences from the first ones, () where there are none.
     """
 
@@ -269,7 +269,7 @@ class ControlPoint:
     number: int = 0
 
 
-def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
+def list_control_points(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
     """Return source → its control specimen's micrographs, compared with the first ones.
 
     The code has to be the one a reviewer gave the specimen, or the first one without a reviewer's;
@@ -346,9 +346,11 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
 # --- which checks speak of a result -------------------------------------------------------------
 
 
-def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo) -> list[Record]:
+def list_checks_of_day(
+    checks: Sequence[Record], view: MicrographView, zone: ZoneInfo
+) -> list[Record]:
     """Return the checks that concern a result: those of its day, and the last one before it."""
-    mine = checks_of(checks, view.source)
+    mine = list_checks(checks, view.source)
     before = [record for record in mine if record.at <= view.done_at][-1:]
     day = view.done_at.astimezone(zone).date()
     return [
@@ -356,12 +358,12 @@ def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo
     ]
 
 
-def checks_of(checks: Sequence[Record], source: str) -> list[Record]:
+def list_checks(checks: Sequence[Record], source: str) -> list[Record]:
     """Return the checks of PCs that read a source."""
     return [record for record in checks if source in record.facts.get("sources", ())]
 
 
-def crops_at_this_desk(path: Path, um_per_px_range: tuple[float, float]) -> Any:
+def crop_in_this_process(path: Path, um_per_px_range: tuple[float, float]) -> Any:
     """Read and crop one file in this process: a handful of images that are ours."""
     from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
 

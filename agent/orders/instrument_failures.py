@@ -98,7 +98,7 @@ class Failure:
         return template.format(**words)
 
 
-def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failure]:
+def iter_check_failures(checks: Sequence[Record], source: str) -> Iterator[Failure]:
     """Yield the failures of the PCs that read a source, by their checks, oldest first."""
     by_pc: dict[str, list[CheckResult]] = defaultdict(list)
     for result in checks:
@@ -110,7 +110,7 @@ def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failur
         yield from find_failures(results, source, pc)
 
 
-def failures_of_points(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
+def iter_point_failures(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
     """Yield the failures of a source's control specimens, oldest first."""
     checks = [
         CheckResult(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.instrument_checks import CONTROL, GOOD_FOR, chart, checks_of
-from agent.orders.instrument_failures import failures_of_checks, failures_of_points, is_retired
+from agent.orders.instrument_checks import CONTROL, GOOD_FOR, list_checks, list_control_points
+from agent.orders.instrument_failures import is_retired, iter_check_failures, iter_point_failures
 from reports import decimal
 from reports import gettext as _
 
@@ -120,8 +120,8 @@ class Holds:
         """Return every failure of a source, those of control specimens last."""
         if source not in self._failures:
             self._failures[source] = [
-                *failures_of_checks(self._checks_of(source), source),
-                *failures_of_points(self._points.get(source, ()), source),
+                *iter_check_failures(self._checks_of(source), source),
+                *iter_point_failures(self._points.get(source, ()), source),
             ]
         return self._failures[source]
 
@@ -216,23 +216,23 @@ class Holds:
 
     def _checks_of(self, source: str) -> list[Record]:
         if source not in self._checks:
-            self._checks[source] = checks_of(self._all, source)
+            self._checks[source] = list_checks(self._all, source)
         return self._checks[source]
 
 
-def holds_of(settings: Settings, store: Store) -> Holds:
+def load_holds(settings: Settings, store: Store) -> Holds:
     """Return what holds the results of a lab, by all its checks and releases."""
     orders = settings.orders
     return Holds(
         store.records.all(CONTROL),
-        chart(store, orders.control) if orders.control else {},
-        releases_of(store),
+        list_control_points(store, orders.control) if orders.control else {},
+        load_releases(store),
         control=orders.control,
         every=timedelta(hours=orders.control_every_h),
     )
 
 
-def releases_of(store: Store) -> list[Release]:
+def load_releases(store: Store) -> list[Release]:
     """Return every release, oldest first."""
     return [
         Release(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import fault_of, find_bound, find_mean_fault, read_limit
+from agent.orders.limit import find_bound, find_limit_fault, find_mean_fault, read_limit
 from model import TaxonomyError
 from reports import gettext as _
 
@@ -56,7 +56,7 @@ class Rules:
     def fault(self) -> str:
         """Reason why the taxonomy cannot judge the specification, in one sentence; "" if it can."""
         wanted = self.specification
-        fault = fault_of(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
+        fault = find_limit_fault(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
         if fault or self.by_worst:
             return fault
         return find_mean_fault(wanted.subtype, self.taxonomy)

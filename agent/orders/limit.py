@@ -172,7 +172,7 @@ def _end(subtype: Subtype, size: Size, *, finer: bool) -> float | None:
     return size.numbers.upper if finer != subtype.falls else size.numbers.lower
 
 
-def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
+def find_limit_fault(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
     """Return why a limit cannot be judged in a taxonomy, in one sentence; "" if it can.
 
     Args:

@@ -73,7 +73,7 @@ def describe_renamed(renamed: Sequence[FileFate]) -> Iterator[str]:
             )
 
 
-def dismiss(
+def dismiss_file(
     store: Store,
     number: str,
     file: str,

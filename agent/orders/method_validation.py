@@ -54,7 +54,7 @@ class ValidationCase:
     um_per_px: float | None = None
 
 
-def record_of(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, Any]:
+def build_record(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, Any]:
     """Count what a lead has to know before the model alone may say "conforms".
 
     Args:
@@ -87,12 +87,12 @@ def record_of(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, 
                 cases, subtype, limit, taxonomy
             )
             for subtype in taxonomy.subtypes
-            for limit in (None, *limits_of(subtype))
+            for limit in (None, *iter_limits(subtype))
         },
     }
 
 
-def limits_of(subtype: Subtype) -> Iterator[Limit]:
+def iter_limits(subtype: Subtype) -> Iterator[Limit]:
     """Yield every limit that a specification can set inside a subtype."""
     for size in subtype.sizes[1:]:
         yield limit_at(subtype, size, Direction.FINER)
@@ -184,14 +184,14 @@ def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict
 # --- records and permissions --------------------------------------------------------------------
 
 
-def keep(
+def save_record(
     store: Store, material: str, bundle: str, facts: Mapping[str, Any], *, by: str, at: datetime
 ) -> int:
     """Store a validation record and return its number."""
     return store.records.add(VALIDATION, material, by=by, at=at, facts={"bundle": bundle, **facts})
 
 
-def switch(
+def set_permission(
     store: Store,
     material: str,
     *,
@@ -315,7 +315,7 @@ def _needed(wrong: int, most: float) -> str:
     return f"{wrong} of {count_needed(most, wrong)}"
 
 
-def allowances_of(store: Store) -> tuple[Allowance, ...]:
+def load_allowances(store: Store) -> tuple[Allowance, ...]:
     """Return what is switched on, one permission per act, material and limit of its record.
 
     An act covers the results that were made after it and before the next one; switching off
@@ -360,7 +360,7 @@ def _allowances(
         )
 
 
-def scopes_of(store: Store, bundle: str) -> list[dict[str, Any]]:
+def load_scopes(store: Store, bundle: str) -> list[dict[str, Any]]:
     """Return the ways, each with its material, for which validation records name a bundle."""
     return [
         {"material": record.subject, **way}

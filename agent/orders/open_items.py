@@ -108,7 +108,7 @@ def is_renamed(
     return bool(later) and len(places) == 1
 
 
-def numbers_named(beside: OpenItems, lab: OrderPolicy) -> Iterator[str]:
+def iter_named_orders(beside: OpenItems, lab: OrderPolicy) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
         for keys in _named_places(fate, lab.sources):

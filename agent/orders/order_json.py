@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.store import LabelView, MicrographView, TrailEntry
 
 
-def document_of(assessed: Assessed) -> dict[str, Any]:
+def order_to_json(assessed: Assessed) -> dict[str, Any]:
     """Return an assessed order as a JSON document."""
     view, wanted = assessed.view, assessed.specification
     return {
@@ -109,7 +109,7 @@ def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
 # --- a trace ------------------------------------------------------------------------------------
 
 
-def trace_document_of(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def trace_to_json(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return a trace as a JSON document: `trace.json`, and `agent trace --json`.
 
     Args:
@@ -126,7 +126,7 @@ def trace_document_of(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[
 
 def _traced_order(traced: TracedOrder) -> dict[str, Any]:
     wanted = traced.assessed.specification
-    return document_of(traced.assessed) | {
+    return order_to_json(traced.assessed) | {
         "specification_entry": wanted.entry if wanted else None,
         "statements": [
             {

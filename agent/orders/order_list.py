@@ -245,7 +245,7 @@ class OrderListResult:
         return tuple(f"{self.name}, line {row.line}: {row.sentence}" for row in self.broken)
 
 
-def take_list(
+def import_list(
     store: Store, path: Path, *, subtypes: Collection[str], by: str, at: datetime
 ) -> OrderListResult:
     """Import one list and record it in the audit log.
@@ -269,7 +269,7 @@ def take_list(
     return taken
 
 
-def take_folder(
+def import_lists(
     store: Store, folder: Path, *, subtypes: Collection[str], at: datetime, rest_s: float = 2.0
 ) -> list[OrderListResult]:
     """Import every list in the drop folder that has not changed for a while.
@@ -282,7 +282,7 @@ def take_folder(
         try:
             if at.timestamp() - path.stat().st_mtime < rest_s:
                 continue
-            taken = take_list(store, path, subtypes=subtypes, by="order list", at=at)
+            taken = import_list(store, path, subtypes=subtypes, by="order list", at=at)
             _move(path, REFUSED if taken.sentences else TAKEN, at)
         except OSError:
             continue  # held by the program that writes it: next time

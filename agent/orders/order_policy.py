@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from agent.orders.assessed import OrderPolicy
 from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
-from agent.orders.method_validation import allowances_of
-from agent.orders.scale_tracing import ScaleTracing, measurements_of
+from agent.orders.method_validation import load_allowances
+from agent.orders.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
 from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
@@ -31,7 +31,7 @@ BUNDLES = "bundles"
 """Folder of the bundles below the data folder."""
 
 
-def lab_of(
+def load_policy(
     settings: Settings,
     store: Store,
     taxonomy: Taxonomy,
@@ -53,7 +53,7 @@ def lab_of(
     Raises:
         BadSpecification: The file cannot be used.
     """
-    scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
+    scales = ScaleTracing(load_measurements(store), settings.orders.scale_valid_months)
     file, bundles = settings.orders.specifications, settings.store.folder / BUNDLES
     if is_noted:
         note_taxonomy(store, taxonomy, now=now)
@@ -64,8 +64,8 @@ def lab_of(
     return OrderPolicy(
         specifications=specifications,
         taxonomy=taxonomy,
-        sources={source.name: provenance_of(source) for source in settings.sources},
-        allowances=allowances_of(store),
+        sources={source.name: build_provenance(source) for source in settings.sources},
+        allowances=load_allowances(store),
         zone=settings.site.time_zone,
         max_false_conform=settings.orders.max_false_conform,
         held=lambda view: held(view) or scales.hold(view),
@@ -110,7 +110,7 @@ def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifica
     return specifications
 
 
-def provenance_of(source: Source) -> Provenance:
+def build_provenance(source: Source) -> Provenance:
     """Return what a source's settings say of its files."""
     return Provenance(
         fixed=source.fixed_process_data(),

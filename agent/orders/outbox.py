@@ -19,11 +19,11 @@ from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
 from agent.orders.open_items import OpenItems
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.resumption import find_resumption, read_floors
 from agent.orders.sent_revisions import SentRevision, SentRevisions
-from agent.orders.statement import list_made, state_of
+from agent.orders.statement import hash_state, list_made
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord, number_key
 from model import taxonomy_from
@@ -354,10 +354,11 @@ def _document_of_old(store: Store, lab: OrderPolicy, revision: Record) -> dict[s
     Earlier versions of the program kept only its hash; the order or a statement may still have it.
     """
     assessed = assess(store, revision.subject, lab)
-    documents = [document_of(assessed)] if assessed else []
+    documents = [order_to_json(assessed)] if assessed else []
     documents += [made.document for made in list_made(store, revision.subject)]
     return next(
-        (document for document in documents if state_of(document) == revision.facts["state"]), None
+        (document for document in documents if hash_state(document) == revision.facts["state"]),
+        None,
     )
 
 

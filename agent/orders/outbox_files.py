@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 from model import TaxonomyError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonom
         "conformity": document["conformity"],
     }
     rows = list(_rows(document, taxonomy)) or [{}]
-    return csv_text(COLUMNS, (every_row | row for row in rows))
+    return format_csv(COLUMNS, (every_row | row for row in rows))
 
 
 def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:

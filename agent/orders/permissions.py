@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
 from agent.orders.conformity import is_covered
-from agent.orders.evidence import breaking_labels, could_break
+from agent.orders.evidence import could_break, iter_breaking_labels
 from agent.store.spelling import person_key
 from reports import gettext as _
 
@@ -65,7 +65,7 @@ def require_may_replace(
                         "replace it ({how})."
                     ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
                 )
-            against = {label.by for label in breaking_labels(field, rules) if not label.unsure}
+            against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
             is_second = person_key(by) not in map(person_key, against)
             if against and not (is_second and defect and picture):
                 raise WrongUse(

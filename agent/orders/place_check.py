@@ -26,7 +26,7 @@ CLOSELY = 200
 BATCH = 64
 
 
-def landmarks_of(crop: Crop) -> bytes:
+def encode_landmarks(crop: Crop) -> bytes:
     """Return the landmarks by which a crop's place is recognised, as the database stores them."""
     return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
 

@@ -58,12 +58,12 @@ class Flip:
     decided: str
 
 
-def flip_of(before: MicrographView, after: MicrographView) -> Flip | None:
+def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
     """Return how another bundle answers a field differently; None where it answers the same.
 
     A reviewer's label counts for either bundle; it is given in addition.
     """
-    other = as_validated(before, after)
+    other = assume_validated(before, after)
     if _answer(before) == _answer(other):
         return None
     process_data, label = before.process_data, before.label
@@ -91,7 +91,7 @@ def _answer(view: MicrographView) -> tuple[object, ...]:
     return view.structure_code, frozenset(view.prediction_set), view.handling, flagged
 
 
-def as_validated(before: MicrographView, after: MicrographView) -> MicrographView:
+def assume_validated(before: MicrographView, after: MicrographView) -> MicrographView:
     """Return an answer as if its bundle were validated as widely as the one in use."""
     others = [word for word in after.reasons if word != Reason.OUT_OF_SCOPE]
     own = [word for word in before.reasons if word == Reason.OUT_OF_SCOPE]
@@ -102,7 +102,7 @@ def as_validated(before: MicrographView, after: MicrographView) -> MicrographVie
 # --- the card -----------------------------------------------------------------------------------
 
 
-def flip_card(flip: Flip, archive: Archive) -> FlipCard:
+def build_flip_card(flip: Flip, archive: Archive) -> FlipCard:
     """Build the card of a flip, with its picture."""
     order = _("order {number}").format(number=flip.order) if flip.order else ""
     specimen = _("specimen {name}").format(name=flip.specimen) if flip.specimen else ""

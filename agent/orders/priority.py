@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.store import State
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]
     return any(keys.get("order") in numbers for keys in source.named_places(relative))
 
 
-def put_first(store: Store, settings: Settings) -> int:
+def prioritise_urgent(store: Store, settings: Settings) -> int:
     """Move every queued file of an urgent order into the urgent lane and return their number."""
     numbers = store.orders.urgent_numbers()
     if not numbers:
         return 0
     sources: Mapping[str, Provenance] = {
-        source.name: provenance_of(source) for source in settings.sources
+        source.name: build_provenance(source) for source in settings.sources
     }
     waiting = [
         fate.id

@@ -41,7 +41,7 @@ class Rerun:
     sentence: str
 
 
-def rerun(view: MicrographView, archive: Archive, classifier: Classifier | None) -> Rerun:
+def judge_again(view: MicrographView, archive: Archive, classifier: Classifier | None) -> Rerun:
     """Judge one archived crop again; nothing is written.
 
     Args:

@@ -12,7 +12,7 @@ import calendar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from agent.settings import objective_key
 from reports import decimal
 from reports import gettext as _
@@ -86,7 +86,9 @@ class ScaleMeasurement:
         keys = view.process_data
         objective = keys.get("objective") or keys.get("magnification") or ""
         microscope = keys.get("microscope", "")
-        here = same(self.microscope, microscope) if self.microscope and microscope else False
+        here = (
+            is_same_name(self.microscope, microscope) if self.microscope and microscope else False
+        )
         here = here or (bool(self.source) and self.source == view.source)
         return here and objective_key(objective) == objective_key(self.objective)
 
@@ -149,7 +151,7 @@ class ScaleTracing:
         return ""
 
 
-def measurements_of(store: Store) -> list[ScaleMeasurement]:
+def load_measurements(store: Store) -> list[ScaleMeasurement]:
     """Return every recorded measurement, oldest first."""
     return [ScaleMeasurement.from_record(record) for record in store.records.all(SCALE_CHECK)]
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import reports
 from agent.errors import SetupError
-from agent.orders.limit import Limit, fault_of, find_bound, find_mean_fault, read_limit
+from agent.orders.limit import Limit, find_bound, find_limit_fault, find_mean_fault, read_limit
 from agent.toml_faults import describe_toml_fault
 from reports import gettext as _
 from reports import marked
@@ -150,10 +150,12 @@ class Specification(BaseModel):
     def is_for(self, order: Mapping[str, str]) -> bool:
         """Return whether it applies to an order, on any day."""
         wanted = {key: getattr(self, key) for key in KEYS}
-        return all(same(value, order.get(key, "")) for key, value in wanted.items() if value)
+        return all(
+            is_same_name(value, order.get(key, "")) for key, value in wanted.items() if value
+        )
 
 
-def same(name: str, other: str) -> bool:
+def is_same_name(name: str, other: str) -> bool:
     """Return whether two names of a material, product or customer are the same, ignoring case."""
     return " ".join(name.casefold().split()) == " ".join(other.casefold().split())
 
@@ -193,7 +195,7 @@ class Specifications:
             if entry.name == named or (not named and entry.is_for(order))
         ]
         if not known:
-            return SpecificationChoice(None, _nobody(named, order))
+            return SpecificationChoice(None, _explain_no_choice(named, order))
         in_force = _newest([entry for entry in self.entries if entry.is_valid(on)])
         valid = [days for days in in_force if days in known]
         if not valid:
@@ -210,7 +212,7 @@ class Specifications:
         return SpecificationChoice(valid[0])
 
 
-def limits_in_use(
+def list_valid_limits(
     specifications: Specifications, taxonomy: Taxonomy, *, on: date
 ) -> dict[str, Callable[[str], bool]]:
     """Return the limits that are valid on a day, each with a function: whether a code keeps it.
@@ -226,7 +228,7 @@ def limits_in_use(
     return {
         f"{' or '.join(days.subtype)} {days.limit}": partial(_keeps, days, taxonomy)
         for days in in_force
-        if days.bound and not fault_of(days.bound, days.subtype, taxonomy)
+        if days.bound and not find_limit_fault(days.bound, days.subtype, taxonomy)
     }
 
 
@@ -249,7 +251,7 @@ def _newest(valid: Sequence[Specification]) -> list[Specification]:
     return [entry for entry in valid if entry.valid_from == since[entry.name]]
 
 
-def _nobody(named: str, order: Mapping[str, str]) -> str:
+def _explain_no_choice(named: str, order: Mapping[str, str]) -> str:
     if named:
         sentence = _("the order names the specification {name}, which is not in the file")
         return sentence.format(name=repr(named))
@@ -320,7 +322,7 @@ def _fault(error: ValidationError) -> str:
     return f"{key}: {message}{value}" if key else message
 
 
-def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
+def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
     """Yield everything that would prevent the judgement of an order, a sentence each.
 
     Args:
@@ -328,7 +330,7 @@ def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
         taxonomy: What a micrograph can be called.
     """
     for entry in specifications.entries:
-        fault = fault_of(entry.bound, entry.subtype, taxonomy) if entry.bound else ""
+        fault = find_limit_fault(entry.bound, entry.subtype, taxonomy) if entry.bound else ""
         if fault:
             yield f"[[specification]] {entry.name}: limit: {fault}."
         elif entry.specimen_rule == "mean_of_fields" and (
@@ -374,7 +376,7 @@ def _clash(entry: Specification, other: Specification, *, together: bool) -> str
     apart = any(
         getattr(entry, key)
         and getattr(other, key)
-        and not same(getattr(entry, key), getattr(other, key))
+        and not is_same_name(getattr(entry, key), getattr(other, key))
         for key in KEYS
     )
     if not together or apart:

@@ -145,7 +145,7 @@ def _lasts(key: str, value: object) -> bool:
     return key != "file" and not (key in ADDED_LATER and value is None)
 
 
-def state_of(document: Mapping[str, Any]) -> str:
+def hash_state(document: Mapping[str, Any]) -> str:
     """Return a hash of what an order's document states, 16 hex digits.
 
     Args:
@@ -155,18 +155,18 @@ def state_of(document: Mapping[str, Any]) -> str:
     return recompute_statement(text)[:16]
 
 
-def basis_state_of(basis: Mapping[str, Any]) -> str:
+def hash_basis(basis: Mapping[str, Any]) -> str:
     """Return hashes of what a statement states and of what it rests on, without times.
 
     Args:
         basis: As `statement_document.build_basis` builds it.
 
     Returns:
-        `state_of` of the order's document, a dot, and 32 hex digits of all of it.
+        `hash_state` of the order's document, a dot, and 32 hex digits of all of it.
     """
     rests_on = {key: basis[key] for key in RESTS_ON}
     whole = to_canonical(rests_on | {"document": lasting(basis["document"])})
-    return f"{state_of(basis['document'])}.{recompute_statement(whole)[:32]}"
+    return f"{hash_state(basis['document'])}.{recompute_statement(whole)[:32]}"
 
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -211,13 +211,13 @@ def _word(field: Mapping[str, Any]) -> str:
 
 def _fields(document: Mapping[str, Any]) -> dict[str, str]:
     return {
-        field["id"]: _said(field)
+        field["id"]: _describe_decision(field)
         for specimen in document["specimens"]
         for field in (*specimen["fields"], *specimen["superseded"])
     }
 
 
-def _said(field: Mapping[str, Any]) -> str:
+def _describe_decision(field: Mapping[str, Any]) -> str:
     decided, gone = field["decided"], field["superseded"]
     code = field["structure_code"] or _("no code")
     words = code

@@ -13,12 +13,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from agent.orders.instrument_checks import CONTROL, checks_of_day
+from agent.orders.instrument_checks import CONTROL, list_checks_of_day
 from agent.orders.lost_files import DISMISSED
 from agent.orders.method_validation import VALIDATION
-from agent.orders.order_json import document_of, field_to_json, label_to_json
+from agent.orders.order_json import field_to_json, label_to_json, order_to_json
 from agent.orders.scale_tracing import SCALE_CHECK
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from agent.orders.specimen_facts import LONG_AGO
 from agent.orders.statement import FORMAT
 from agent.orders.trace import iter_fields
@@ -113,7 +113,7 @@ def build_basis(
     fields = list(iter_fields(assessed))
     return {
         "conformity": str(assessed.statement.conformity),
-        "document": document_of(assessed),
+        "document": order_to_json(assessed),
         "specification": wanted
         and {
             "name": wanted.name,
@@ -280,7 +280,7 @@ def _checks(
     """Yield the control checks of the days on which the fields were judged, each once."""
     named: dict[int, Record] = {}
     for view in views:
-        for check in checks_of_day(evidence.checks, view, ZoneInfo(zone)):
+        for check in list_checks_of_day(evidence.checks, view, ZoneInfo(zone)):
             named[check.id] = check
     for check in (named[key] for key in sorted(named)):
         yield {
@@ -346,7 +346,7 @@ def _permissions(
 def _covers(allowance: Allowance, facts: FieldFacts, material: str) -> bool:
     return (
         allowance.on
-        and same(allowance.material, material)
+        and is_same_name(allowance.material, material)
         and allowance.bundle == facts.bundle
         and allowance.covers_time(facts.done_at)
     )

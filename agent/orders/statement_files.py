@@ -144,12 +144,14 @@ def render_files(
     text = store.statements.text(statement.sha256).encode()
     whole = store.statements.document(statement.sha256)
     with reports.speaking(language):
-        page = build_statement_page(whole, statement.sha256, lambda one: thumbnail(archive, one))
+        page = build_statement_page(
+            whole, statement.sha256, lambda one: load_thumbnail(archive, one)
+        )
         pdf = reports.render_statement_pdf(page, text, at=datetime.fromisoformat(whole["at"]))
         return {JSON: text, PAGE: reports.render_statement(page).encode(), PDF: pdf}
 
 
-def thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
+def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
     """Return JPEG, width and height of the archived thumbnail of a field.
 
     Returns:

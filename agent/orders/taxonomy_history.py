@@ -125,7 +125,7 @@ class OrderTaxonomy:
         if theirs is None:
             return ""
         for subtype in _subtypes_of([label.code], theirs):
-            if scale_of(theirs, subtype) != scale_of(self.taxonomy, subtype):
+            if find_scale(theirs, subtype) != find_scale(self.taxonomy, subtype):
                 return _(
                     "{who}'s label {code} was given when the sizes of {subtype} were listed as "
                     "{theirs}; the order is judged by {own}: a lead reopens it"
@@ -145,7 +145,7 @@ class OrderTaxonomy:
             return ""
         codes = [*view.prediction_set, *([view.structure_code] if view.structure_code else [])]
         for subtype in _subtypes_of(codes, theirs):
-            if scale_of(theirs, subtype) != scale_of(self.taxonomy, subtype):
+            if find_scale(theirs, subtype) != find_scale(self.taxonomy, subtype):
                 return _(
                     "{bundle} answered by a taxonomy that lists the sizes of {subtype} as "
                     "{theirs}; the order is judged by {own}: a reviewer decides"
@@ -167,7 +167,7 @@ class OrderTaxonomy:
         return label.after_record < reopened.id
 
 
-def scale_of(taxonomy: Taxonomy, subtype: str) -> Scale | None:
+def find_scale(taxonomy: Taxonomy, subtype: str) -> Scale | None:
     """Return the sizes of a subtype with their numbers, None where there is no such subtype.
 
     Titles and which sizes are trained change nothing that an order is judged by.
@@ -183,7 +183,7 @@ def scale_of(taxonomy: Taxonomy, subtype: str) -> Scale | None:
 
 def list_sizes(taxonomy: Taxonomy, subtype: str) -> str:
     """Return the sizes of a subtype in words, coarse to fine."""
-    scale = scale_of(taxonomy, subtype)
+    scale = find_scale(taxonomy, subtype)
     if scale is None:
         return _("none")
     own = next(listed for listed in taxonomy.subtypes if listed.name == subtype)
@@ -208,7 +208,7 @@ def describe_taxonomy(
     """
     for subtype in subtypes:
         sizes = list_sizes(own.taxonomy, subtype)
-        if own.reopened and scale_of(released, subtype) != scale_of(own.taxonomy, subtype):
+        if own.reopened and find_scale(released, subtype) != find_scale(own.taxonomy, subtype):
             yield _(
                 "the sizes of {subtype} apply as {sizes}, since {who} reopened the order; it was "
                 "released by {before}; labels given before count by their names"
@@ -218,7 +218,7 @@ def describe_taxonomy(
                 who=own.reopened.by,
                 before=list_sizes(released, subtype),
             )
-        if scale_of(current, subtype) != scale_of(own.taxonomy, subtype):
+        if find_scale(current, subtype) != find_scale(own.taxonomy, subtype):
             sentence = (
                 _(
                     "the sizes of {subtype} apply as {sizes}, as they were in force when the order "

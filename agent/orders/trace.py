@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from agent.errors import WrongUse
 from agent.orders.field_facts import FieldContext, build_field_facts
-from agent.orders.instrument_checks import CONTROL, chart, checks_of_day
-from agent.orders.reproduce import Rerun, rerun
+from agent.orders.instrument_checks import CONTROL, list_checks_of_day, list_control_points
+from agent.orders.reproduce import Rerun, judge_again
 from agent.store import FieldView
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Trace:
         return (*(field for order in self.orders for field in order.fields), *self.loose)
 
 
-def find(store: Store, asked: str, kind: str = "") -> TraceMatch:
+def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
     """Return what a search word names.
 
     Args:
@@ -190,7 +190,7 @@ class Tracer:
         self._store, self._archive, self._lab = store, archive, lab
         self._zone = ZoneInfo(lab.zone)
         self._checks = store.records.all(CONTROL)
-        self._points = chart(store, control) if control else {}
+        self._points = list_control_points(store, control) if control else {}
         self._bundle, self._on_field = bundle, on_field
         self._loaded: tuple[str, Classifier | None] = ("", None)
 
@@ -235,11 +235,11 @@ class Tracer:
             place=place,
             answers=tuple(self._store.orders.answers(view.id)),
             acts=tuple(self._store.orders.acts({view.id})),
-            checks=tuple(checks_of_day(self._checks, view, self._zone)),
+            checks=tuple(list_checks_of_day(self._checks, view, self._zone)),
             control=tuple(
                 point for point in points if point.at.astimezone(self._zone).date() == day
             ),
-            rerun=rerun(view, self._archive, self._judge(view.bundle)),
+            rerun=judge_again(view, self._archive, self._judge(view.bundle)),
         )
 
     def _judge(self, name: str) -> Classifier | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.orders.order_json import trace_document_of
+from agent.orders.order_json import trace_to_json
 from agent.orders.statement import plain
 from agent.orders.trace_page import Paper
 from agent.store import to_canonical
@@ -62,21 +62,21 @@ class TraceSignature:
     at: datetime
 
 
-def fresh(folder: Path) -> Path:
+def require_new_folder(folder: Path) -> Path:
     """Return a folder that does not exist yet. Raises `WrongUse`: nothing is overwritten."""
     if folder.exists():
         raise WrongUse(f"{folder}: already there, and is left as it is; name another folder.")
     return folder
 
 
-def write(
+def write_trace(
     trace: Trace, folder: Path, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
     """Write a trace into a folder that does not exist yet.
 
     Args:
         trace: The trace.
-        folder: From `fresh`; it is made, its parent too.
+        folder: From `require_new_folder`; it is made, its parent too.
         archive: The pixels.
         bundles: Folder of the bundles; their manifests are copied.
         signature: Author, site, software and time.
@@ -115,7 +115,7 @@ def _fill(
         "written_by": signature.by,
         "software": signature.software,
     }
-    _write_json(folder / DOCUMENT, head | trace_document_of(trace, files))
+    _write_json(folder / DOCUMENT, head | trace_to_json(trace, files))
     paper = Paper(archive, kept, site=signature.site, zone=signature.zone)
     page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
     (folder / PAGE).write_text(render_trace(page), encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.process_data import keys_of, merge_notes, notes_beside
+from agent.process_data import collect_keys, find_notes, merge_notes
 from agent.watch import Provenance
 from agent.watch.file_types import locate
 
@@ -54,12 +54,12 @@ class WaitingNotes:
     def _find_orders(self, file: WaitingFile) -> dict[str, str]:
         """Return the orders that notes next to a file name, with the specimen."""
         try:
-            notes = notes_beside(locate(file.folder, file.relative))
+            notes = find_notes(locate(file.folder, file.relative))
         except OSError:  # the share does not give it for now; a later round reads it
             return {}
         if not any(note.get("order") for note in notes):
             return {}
-        keys = keys_of(
+        keys = collect_keys(
             self._sources.get(file.source, Provenance()),
             file.relative,
             beside=merge_notes(notes),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.orders.waiting_notes import list_missing_notes
 from agent.pipeline.crop_triage import merge_metadata
 from agent.pipeline.in_flight import InFlightFile
-from agent.process_data import keys_of, merge_notes, notes_beside
+from agent.process_data import collect_keys, find_notes, merge_notes
 from agent.watch import Provenance, locate
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class FileReader:
     def _open(self, claim: Claim) -> InFlightFile:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
-        notes = notes_beside(path) if self._has_sidecars and claim.origin == "watch" else []
+        notes = find_notes(path) if self._has_sidecars and claim.origin == "watch" else []
         notes += list_missing_notes(claim.noted, notes)
-        keys = keys_of(
+        keys = collect_keys(
             source,
             claim.relative,
             beside=merge_notes(notes),

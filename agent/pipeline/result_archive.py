@@ -6,8 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from agent.imaging.crop_json import crop_to_json
-from agent.orders.instrument_checks import CONTROL, measured
-from agent.orders.place_check import landmarks_of
+from agent.orders.instrument_checks import CONTROL, measure_image
+from agent.orders.place_check import encode_landmarks
 from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
 from agent.store import Finding
@@ -81,7 +81,7 @@ class ResultArchive:
             area_mm2=_compute_area_mm2(crop),
             unassigned=file.conflict,
             expected=triaged.expected,
-            landmarks=landmarks_of(crop),
+            landmarks=encode_landmarks(crop),
             claims=file.claims if file.conflict else (),
         )
 
@@ -89,7 +89,7 @@ class ResultArchive:
         """Measure focus and brightness of a control specimen."""
         if triaged.process_data.get("order") not in self._control_orders:
             return {}
-        return {CONTROL: measured(triaged.crop.pixels, triaged.crop.valid)}
+        return {CONTROL: measure_image(triaged.crop.pixels, triaged.crop.valid)}
 
     def _store_original(self, file: InFlightFile, crop: Crop) -> bool:
         try:

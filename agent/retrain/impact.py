@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.orders.assessment import assess, assess_view
-from agent.orders.prediction_flips import Flip, as_validated, flip_of
+from agent.orders.prediction_flips import Flip, assume_validated, find_flip
 from agent.triage import Handling
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def compute_impact(
         unknown = [field for field in counted if field.id not in answers]
         unasked += sum(has_crop(field) for field in unknown)
         lost += sum(not has_crop(field) for field in unknown)
-        flips = tuple(flip for field in answered if (flip := flip_of(field, answers[field.id])))
+        flips = tuple(flip for field in answered if (flip := find_flip(field, answers[field.id])))
         if not flips:
             continue
         before, after = (
@@ -168,7 +168,7 @@ def _replace_answers(view: OrderView, answers: Mapping[str, MicrographView]) -> 
         after = answers.get(current.view.id)
         if after is None or current.superseded:
             return current
-        validated = as_validated(current.view, after)
+        validated = assume_validated(current.view, after)
         awaits = validated.handling == Handling.REVIEW and current.view.label is None
         # Keeps the active bundle's name, since the lab's permissions are per bundle name.
         return replace(current, view=replace(validated, bundle=current.view.bundle, awaits=awaits))

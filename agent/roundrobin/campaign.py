@@ -177,7 +177,7 @@ def links(
     """
     made = {}
     for rater in raters:
-        token = auth.new_token()
+        token = auth.make_token()
         hashed = auth.hash_token(token)
         store.campaigns.give_link(campaign.name, rater.pseudonym, hashed, by=by, at=at)
         made[rater.pseudonym] = token

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.archive import write_whole
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 from agent.errors import WrongUse
 from agent.orders.class_texts import name_scale
 from agent.orders.limit import Direction, limit_at
@@ -102,7 +102,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     write_whole(
         {
             path: page.encode(),
-            path.with_suffix(".csv"): csv_text(PLAN_COLUMNS, rows).encode("utf-8-sig"),
+            path.with_suffix(".csv"): format_csv(PLAN_COLUMNS, rows).encode("utf-8-sig"),
         }
     )
     facts = {"seed": seed, "codes": dict(codes), "runs": [run.as_json() for run in runs]}

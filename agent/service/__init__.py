@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
     from agent.service.daemon import Agent
     from agent.service.single_run import RunOutcome, run_once
-    from agent.service.status import status_of
+    from agent.service.status import build_status
     from agent.service.web_server import Pages
 
 __all__ = [
@@ -23,11 +23,11 @@ __all__ = [
     "CurrentBundle",
     "Pages",
     "RunOutcome",
+    "build_status",
     "make_pipeline",
     "make_pool",
     "open_store",
     "run_once",
-    "status_of",
 ]
 
 _WHERE = {
@@ -39,7 +39,7 @@ _WHERE = {
     "make_pool": "composition",
     "open_store": "composition",
     "run_once": "single_run",
-    "status_of": "status",
+    "build_status": "status",
 }
 
 

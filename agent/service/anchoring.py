@@ -28,7 +28,7 @@ SEALS_AT_ONCE = 10
 """Each covers up to 2000 results, and 250 of an earlier version."""
 
 
-def seal(store: Store, *, at: datetime) -> None:
+def seal_results(store: Store, *, at: datetime) -> None:
     """Seal what was filed since the last time into the audit log, before its end is kept."""
     for _ in range(SEALS_AT_ONCE):
         if not store.seal_results(at=at):
@@ -52,7 +52,7 @@ class Anchoring:
 
         What was filed since the last time is sealed first, so that the end holds it.
         """
-        seal(self._store, at=at)
+        seal_results(self._store, at=at)
         head = self._store.trail_head()
         if head.number == self._written:
             return ""

@@ -16,9 +16,9 @@ from agent.bundle_registry import list_previous_bundles
 from agent.errors import AgentError, is_out_of_resources
 from agent.imaging import CropPool
 from agent.lab_context import read_taxonomy
-from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
-from agent.orders.method_validation import scopes_of
-from agent.orders.order_policy import note_specifications, provenance_of
+from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
+from agent.orders.method_validation import load_scopes
+from agent.orders.order_policy import build_provenance, note_specifications
 from agent.pipeline import LEASE_S, Pipeline, Stalled
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
@@ -93,7 +93,7 @@ def make_pool(settings: Settings) -> CropPool:
     )
 
 
-def policy_of(
+def build_policy(
     settings: Settings, classifier: Classifier | None = None, store: Store | None = None
 ) -> Policy:
     """Return the lab's triage policy, within what the bundle was validated for."""
@@ -103,11 +103,11 @@ def policy_of(
         min_probability=settings.triage.min_probability,
         control_share=settings.triage.control_share,
         um_per_px_range=(low * (1 - SCOPE_MARGIN), high * (1 + SCOPE_MARGIN)) if scope else None,
-        scope=scope_of(classifier, store) if classifier else Scope(),
+        scope=build_scope(classifier, store) if classifier else Scope(),
     )
 
 
-def scope_of(classifier: Classifier, store: Store | None) -> Scope:
+def build_scope(classifier: Classifier, store: Store | None) -> Scope:
     """Return the scope a bundle was validated for, by its manifest and the lab's records."""
     validated = classifier.manifest.validated
     own = validated.get("scope")
@@ -116,12 +116,12 @@ def scope_of(classifier: Classifier, store: Store | None) -> Scope:
         if isinstance(own, list)
         else [{"material": subtype} for subtype in validated.get("material", {})]
     )
-    known = [*ways, *(scopes_of(store, classifier.name) if store else ())]
+    known = [*ways, *(load_scopes(store, classifier.name) if store else ())]
     keys = ("material", *WAYS)
     return Scope(tuple({key: str(way.get(key) or "") for key in keys} for way in known))
 
 
-def thresholds_of(settings: Settings) -> dict[str, float]:
+def collect_thresholds(settings: Settings) -> dict[str, float]:
     """Return the settings that are stored with every result."""
     return {
         "alpha": settings.strangeness.alpha,
@@ -131,7 +131,7 @@ def thresholds_of(settings: Settings) -> dict[str, float]:
     }
 
 
-def cases_of(
+def collect_labels(
     settings: Settings, store: Store, taxonomy: Taxonomy, *, group_by: str = ""
 ) -> Collected:
     """Gather the labels that the lab has allowed to count, with their archived crops."""
@@ -146,7 +146,7 @@ def cases_of(
     )
 
 
-def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
+def build_demands(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
     """Return what the lab demands of a candidate, at the limits that are valid today.
 
     Raises:
@@ -165,17 +165,17 @@ def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Dema
             may_flip_back=retrain.may_flip_back,
             max_slowdown=retrain.max_slowdown,
         ),
-        limits=limits_of(settings, specifications, taxonomy, now=now),
+        limits=list_limits(settings, specifications, taxonomy, now=now),
         alpha=settings.strangeness.alpha,
     )
 
 
-def limits_of(
+def list_limits(
     settings: Settings, specifications: Specifications, taxonomy: Taxonomy, *, now: datetime
 ) -> dict[str, Callable[[str], bool]]:
     """Return which limits are valid today, on the lab's own calendar."""
     on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
-    return limits_in_use(specifications, taxonomy, on=on)
+    return list_valid_limits(specifications, taxonomy, on=on)
 
 
 def make_pipeline(
@@ -190,18 +190,18 @@ def make_pipeline(
     on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
 ) -> Pipeline:
     """Build a pipeline; `sources` replaces the settings' own."""
-    own = {source.name: provenance_of(source) for source in settings.sources}
+    own = {source.name: build_provenance(source) for source in settings.sources}
     return Pipeline(
         store=store,
         archive=Archive(settings.store.folder),
         pool=pool,
         classifier=classifier,
-        policy=policy_of(settings, classifier, store),
+        policy=build_policy(settings, classifier, store),
         now=now,
         sources=own if sources is None else sources,
         batch=settings.model.batch,
         keep_originals=settings.archive.originals == "all",
-        thresholds=thresholds_of(settings),
+        thresholds=collect_thresholds(settings),
         lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
         earlier=lambda name: _earlier(settings, store, name),
         ordered=Demanded(settings, store, now=now),
@@ -225,7 +225,7 @@ def _earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None
             raise Stalled(f"bundle {name} cannot be read for now: {error}") from error
         log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
         return None
-    return classifier, policy_of(settings, classifier, store)
+    return classifier, build_policy(settings, classifier, store)
 
 
 class Demanded:
@@ -346,7 +346,7 @@ class CurrentBundle:
 
     def policy(self) -> Policy:
         """Return the triage policy that goes with it."""
-        return policy_of(self.settings, self.classifier, self.store)
+        return build_policy(self.settings, self.classifier, self.store)
 
     def _follow(self, current: str | None) -> None:
         if current == self.name:

@@ -24,7 +24,7 @@ from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
 from agent.orders.sent_revisions import IN_OUTBOX
 from agent.service.data_folder import agent_name
 from agent.service.jobs.backup import list_own
-from agent.service.resuming import iter_own, sent_revisions
+from agent.service.resuming import iter_own, open_sent_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> s
     if not settings.orders.outbox or not find_resumption(store, OUTBOX).is_settled:
         return ""
     try:
-        notes = sent_revisions(settings, store, data_alone=data_alone).iter_all()
+        notes = open_sent_revisions(settings, store, data_alone=data_alone).iter_all()
         beyond = [gap for gap in list_beyond(store, iter_own(notes, store)) if gap.is_sent]
     except OSError:
         return ""  # it is compared when it is back, before anything is sent

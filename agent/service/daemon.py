@@ -19,8 +19,8 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
-from agent.orders.affected_orders import affected_orders
-from agent.orders.instrument_holds import holds_of
+from agent.orders.affected_orders import list_affected_orders
+from agent.orders.instrument_holds import load_holds
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.composition import (
     CurrentBundle,
@@ -30,7 +30,7 @@ from agent.service.composition import (
 )
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.data_folder import agent_name, clock
-from agent.service.host_monitor import Vitals
+from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
@@ -45,13 +45,13 @@ from agent.service.jobs.scrub import Verifier
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
 from agent.service.page_process import PageProcess
-from agent.service.periodic_thread import Rounds
+from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
-from agent.service.retrain_scheduler import Candidates
+from agent.service.report_scheduler import ReportScheduler
+from agent.service.retrain_scheduler import RetrainScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
-from agent.service.status import remember, status_in
+from agent.service.status import build_status_from_store, save_status
 from agent.service.worker import Worker
 from agent.store import StoreFault
 from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
@@ -167,8 +167,8 @@ class Agent:
             )
             for source in settings.sources
         ]
-        nights = Nights(settings, store, archive, now=now, problems=self.problems)
-        candidates = Candidates(settings, store, now=now, problems=self.problems)
+        nights = ReportScheduler(settings, store, archive, now=now, problems=self.problems)
+        candidates = RetrainScheduler(settings, store, now=now, problems=self.problems)
         verifier = Verifier(store, archive, now=now, problems=self.problems)
         keeper = StatementKeeper(settings, store, now=now, position=find_position(settings, store))
         keeper.listen()
@@ -201,7 +201,7 @@ class Agent:
             self._say_stopped(store)
             log.info("service.stopped")
 
-    def _errands(self, store: Store, keeper: StatementKeeper) -> list[Rounds]:
+    def _errands(self, store: Store, keeper: StatementKeeper) -> list[PeriodicThread]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         written: dict[Path, str] = {}
@@ -220,7 +220,7 @@ class Agent:
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
         return [
-            Rounds(name, errand, every_s=every_s, problems=self.problems)
+            PeriodicThread(name, errand, every_s=every_s, problems=self.problems)
             for name, errand, every_s in errands
         ]
 
@@ -247,10 +247,10 @@ class Agent:
             log.error("database.damaged", faults=len(faults), first=faults[0])
 
     def _keep_watch(
-        self, store: Store, worker: Worker, watches: list[SourceWatch], nights: Nights
+        self, store: Store, worker: Worker, watches: list[SourceWatch], nights: ReportScheduler
     ) -> None:
         beat_at_s = 0.0
-        vitals = Vitals(self._settings.store.folder, now=self._now)
+        vitals = HostMonitor(self._settings.store.folder, now=self._now)
         while not self._stop.wait(TICK_S):
             if time.monotonic() < beat_at_s:
                 continue
@@ -270,13 +270,13 @@ class Agent:
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
-    def _beat(self, store: Store, watches: list[SourceWatch], nights: Nights) -> None:
+    def _beat(self, store: Store, watches: list[SourceWatch], nights: ReportScheduler) -> None:
         try:
             self._follow_clock(store)
             store.sources_seen([watch.health() for watch in watches])
             store.heartbeat(self._facts(nights), at=self._now())
             affected = self._held_orders(store)
-            document = status_in(
+            document = build_status_from_store(
                 self._settings, store, now=self._now(), running=True, affected=affected
             )
         except (StoreFault, AgentError) as fault:
@@ -290,14 +290,14 @@ class Agent:
         self.problems.say("heartbeat", "")
         if self.problems.say("database", ""):
             log.info("store.back")
-        remember(self._settings.store.folder, document)
+        save_status(self._settings.store.folder, document)
 
     def _held_orders(self, store: Store) -> list[Affected]:
         """Return the orders with held results, queried at most once a minute."""
         now_s = time.monotonic()
         if now_s >= self._affected_at_s:
-            holds = holds_of(self._settings, store)
-            self._affected = affected_orders(store, holds, now=self._now())
+            holds = load_holds(self._settings, store)
+            self._affected = list_affected_orders(store, holds, now=self._now())
             self._affected_at_s = now_s + HOLDS_EVERY_S
         return self._affected
 
@@ -306,7 +306,7 @@ class Agent:
             store.clock_set_back(timedelta(seconds=self._set_back_s), at=self._now())
             self._set_back_s = 0.0
 
-    def _facts(self, nights: Nights) -> dict[str, Any]:
+    def _facts(self, nights: ReportScheduler) -> dict[str, Any]:
         next_at = nights.next_at()
         return {
             "pid": os.getpid(),

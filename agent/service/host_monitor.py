@@ -27,7 +27,7 @@ JUMP_S = 60.0
 """The wall clock set by more than this; the clock that cannot be set tells. Sleep is no jump."""
 
 
-class Vitals:
+class HostMonitor:
     """State of the PC: its clocks and its disk.
 
     Args:

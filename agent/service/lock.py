@@ -96,7 +96,7 @@ class RunLock(Lock):
         )
 
 
-class TeachLock(Lock):
+class TrainingLock(Lock):
     """Lock for training on this data folder: one bundle is trained at a time.
 
     Args:

@@ -162,10 +162,10 @@ class PageStatus:
         """Return the document."""
         from agent.service.data_folder import agent_name, clock  # noqa: PLC0415
         from agent.service.lock import RunLock  # noqa: PLC0415
-        from agent.service.status import status_in  # noqa: PLC0415
+        from agent.service.status import build_status_from_store  # noqa: PLC0415
 
         running = RunLock(self._settings.store.folder, agent_name()).is_held()
-        return status_in(
+        return build_status_from_store(
             self._settings,
             self._store,
             now=clock(),
@@ -174,14 +174,14 @@ class PageStatus:
         )
 
     def _affected_now(self) -> Sequence[Affected]:
-        from agent.orders.affected_orders import affected_orders  # noqa: PLC0415
-        from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
+        from agent.orders.affected_orders import list_affected_orders  # noqa: PLC0415
+        from agent.orders.instrument_holds import load_holds  # noqa: PLC0415
         from agent.service.data_folder import clock  # noqa: PLC0415
 
         with self._lock:
             if time.monotonic() >= self._again_s:
-                holds = holds_of(self._settings, self._store)
-                self._affected = affected_orders(self._store, holds, now=clock())
+                holds = load_holds(self._settings, self._store)
+                self._affected = list_affected_orders(self._store, holds, now=clock())
                 self._again_s = time.monotonic() + AFFECTED_EVERY_S
             return self._affected
 

@@ -15,7 +15,7 @@ import structlog
 
 from agent import log as logs
 from agent.service.page_child import ALIVE, WORK, Refused, serve_pages
-from agent.service.web_server import listen, refuse_bad_certificate, url_of
+from agent.service.web_server import build_url, listen, refuse_bad_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ class PageProcess(threading.Thread):
         refuse_bad_certificate(settings.web)
         self._settings, self._on_work, self._problems = settings, on_work, problems
         self._socket = listen(settings.web)
-        self.url = url_of(settings.web, self._socket)
+        self.url = build_url(settings.web, self._socket)
         self._stopping = threading.Event()
 
     def run(self) -> None:

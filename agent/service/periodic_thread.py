@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class Rounds(threading.Thread):
+class PeriodicThread(threading.Thread):
     """The thread of one periodic job.
 
     Args:

@@ -39,7 +39,7 @@ ALWAYS: dict[str, Any] = {"misfire_grace_time": None, "coalesce": True, "max_ins
 LOOK_AGAIN_S = 1800
 
 
-class Nights:
+class ReportScheduler:
     """The schedule of reports.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.lab_context import read_taxonomy
-from agent.orders.order_list import list_taken_since, take_list
+from agent.orders.order_list import import_list, list_taken_since
 from agent.orders.resumption import (
     LISTS,
     OUTBOX,
@@ -38,7 +38,9 @@ NAMED = 5
 """Orders that a sentence names."""
 
 
-def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False) -> SentRevisions:
+def open_sent_revisions(
+    settings: Settings, store: Store, *, data_alone: bool = False
+) -> SentRevisions:
     """Return the notes of what was sent, of this lab."""
     outbox = settings.orders.outbox
     return SentRevisions(
@@ -72,7 +74,7 @@ def resume(
     """
     begin_resumption(store, since=since, at=at)
     local = [
-        *sent_revisions(settings, store, data_alone=True).iter_all(),
+        *open_sent_revisions(settings, store, data_alone=True).iter_all(),
         *iter_statement_files(settings.store.folder),
     ]
     beyond = list_beyond(store, _meant(local, store))
@@ -101,7 +103,7 @@ def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Bey
     """
     if find_resumption(store, OUTBOX).is_settled:
         return []
-    beyond = list_beyond(store, _meant(sent_revisions(settings, store).iter_all(), store))
+    beyond = list_beyond(store, _meant(open_sent_revisions(settings, store).iter_all(), store))
     adopt(store, beyond, at=at)
     settle(store, OUTBOX, at=at)
     return beyond
@@ -129,7 +131,7 @@ def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Orde
             raise FileNotFoundError(f"{folder} is no folder that can be seen")
         known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
         for path in list_taken_since(folder, resumption.since):
-            result = take_list(store, path, subtypes=known, by="order list", at=at)
+            result = import_list(store, path, subtypes=known, by="order list", at=at)
             taken.append(result)
     settle(store, LISTS, at=at)
     return taken

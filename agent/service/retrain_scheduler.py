@@ -17,10 +17,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError, WrongUse
-from agent.notify import tell
+from agent.notify import send_notice
 from agent.retrain import Gate, Outcome
-from agent.service.jobs.retrain import JOB, learning, lesson_of
-from agent.service.jobs.shadow import candidate_of, has_news, judging_again
+from agent.service.jobs.retrain import JOB, find_training_task, train_in_child
+from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.report_scheduler import ALWAYS
 from agent.settings import WEEKDAYS
 from agent.store import StoreFault
@@ -42,7 +42,7 @@ SCHEDULED = "retrain schedule"
 """Name of the row that records since when a schedule is set."""
 
 
-class Candidates:
+class RetrainScheduler:
     """The schedule of training.
 
     Args:
@@ -90,7 +90,7 @@ class Candidates:
         with self._guarded("retrain"):
             if not self._is_due():
                 return
-            for news in learning(
+            for news in train_in_child(
                 self._settings, self._store, by=BY, now=self._now, should_stop=self._stopping.is_set
             ):
                 if isinstance(news, Outcome):
@@ -100,11 +100,11 @@ class Candidates:
         """Judge the last days with a recommended candidate as well; no result changes."""
         days, now = self._settings.retrain.shadow_days, self._now()
         with self._guarded("shadow"):
-            bundle = candidate_of(self._store)
+            bundle = find_waiting_candidate(self._store)
             since = now - timedelta(days=days)
             if bundle is None or not has_news(self._store, bundle, since=since, now=now):
                 return
-            steps = judging_again(
+            steps = judge_in_child(
                 self._settings,
                 self._store,
                 bundle=bundle,
@@ -146,7 +146,7 @@ class Candidates:
             return False
         if ended and is_too_soon(ended[-1], self._now()):
             return False
-        lesson = lesson_of(self._settings, self._store)
+        lesson = find_training_task(self._settings, self._store)
         return has_enough_new(wanted.start_at_new_labels, lesson.new, lesson.manifest.name, ended)
 
     def _set_at(self, schedule: str) -> datetime:
@@ -162,7 +162,7 @@ class Candidates:
         log.info("retrain.ended", gate=str(outcome.gate), candidate=outcome.candidate or None)
         if outcome.gate is Gate.NOT_ENOUGH_EVIDENCE:
             return
-        tell(
+        send_notice(
             self._settings.notify.urls,
             title=f"{self._settings.site.name}: a candidate was taught",
             text=f"{outcome.sentence} It is not at work; agent models says more.",

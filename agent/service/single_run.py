@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.pipeline import BatchOutcome, Stalled
-from agent.service.anchoring import seal
+from agent.service.anchoring import seal_results
 from agent.service.composition import (
     CurrentBundle,
     make_pipeline,
@@ -25,7 +25,7 @@ from agent.service.jobs.instrument_check import check_when_due
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import find_position
 from agent.service.lock import RunLock
-from agent.service.source_thread import watched_of, write_down
+from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
 from agent.store import StoreFault
 
@@ -118,7 +118,7 @@ class _Run:
             settings, store=store, pool=pool, classifier=self._bundle.classifier, now=now
         )
         self._names = [source.name for source in settings.sources]
-        self._told = {source.name: provenance_of(source) for source in settings.sources}
+        self._told = {source.name: build_provenance(source) for source in settings.sources}
         self._began_s = time.monotonic()
         self._stalled_at_s: float | None = None
         self._done = self._total = 0
@@ -130,7 +130,7 @@ class _Run:
         self._check_instrument()
         self._began_s = time.monotonic()  # files are given their time from here on
         watches = [
-            watched_of(source, store=self._store, ring=lambda: None, hear=False)
+            build_watcher(source, store=self._store, ring=lambda: None, hear=False)
             for source in self._settings.sources
         ]
         ends_s = {
@@ -226,7 +226,7 @@ class _Run:
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
         outcome.waiting += self._store.counts()["queued"]
-        seal(self._store, at=self._now())
+        seal_results(self._store, at=self._now())
         if unsigned := self._keeper.finish():
             outcome.problems.append(unsigned)
         return outcome

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.orders.priority import is_urgent
 from agent.store import SourceHealth, StoreFault
 from agent.watch import EventListener, SourceWatcher
@@ -33,7 +33,7 @@ FRESH_AT_MOST = 64  # more files of a source that wait are a backlog; a fresh on
 NOT_A_PICTURE = "not_a_picture"
 
 
-def watched_of(
+def build_watcher(
     source: Source,
     *,
     store: Store,
@@ -250,7 +250,7 @@ class SourceWatch(threading.Thread):
                 ),
                 (0, 0),
             )
-            self._watched = watched_of(
+            self._watched = build_watcher(
                 self._source,
                 store=self._store,
                 ring=self._rung.set,
@@ -265,7 +265,7 @@ class SourceWatch(threading.Thread):
         if online and self.offline_since:
             self._store.hasten(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
-        provenance = provenance_of(self._source)
+        provenance = build_provenance(self._source)
         if write_down(look, watched, self._store, at=self._now(), source=provenance):
             self._on_rest(self.source, [file.relative for file in look.at_rest])
             self._on_work()

@@ -21,8 +21,8 @@ from agent.errors import AgentError
 from agent.lab_context import taxonomy_in_force
 from agent.orders.examination import begin, list_touched
 from agent.orders.freezing import freeze_orders
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy
 from agent.orders.signing import find_signer
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_files import PDF, write_files
@@ -55,7 +55,7 @@ LOOKED_AT_AGAIN = timedelta(minutes=1)
 def make_lab(settings: Settings, store: Store, *, now: datetime) -> OrderPolicy:
     """Read what the lab has laid down for its orders. Raises `BadSpecification`."""
     taxonomy = taxonomy_in_force(settings, store)
-    return lab_of(settings, store, taxonomy, now=now, held=holds_of(settings, store))
+    return load_policy(settings, store, taxonomy, now=now, held=load_holds(settings, store))
 
 
 def make_issuer(settings: Settings) -> Issuer:

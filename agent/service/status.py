@@ -8,12 +8,12 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadStore, without_passwords
+from agent.errors import BadStore, hide_passwords
 from agent.orders import BadSpecification, read_specifications
-from agent.orders.affected_orders import affected_orders
-from agent.orders.instrument_holds import holds_of
+from agent.orders.affected_orders import list_affected_orders
+from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name, bundles_folder
-from agent.service.jobs.backup import overdue
+from agent.service.jobs.backup import describe_overdue
 from agent.service.lock import RunLock
 from agent.service.resuming import describe_unfollowed
 from agent.site_time import compute_night_end, night_of
@@ -36,7 +36,7 @@ MEMO = "status.json"
 """The last status of the running agent, for when the database cannot be queried."""
 
 
-def status_of(
+def build_status(
     settings: Settings, *, now: datetime, open_store: Callable[[], Store]
 ) -> dict[str, Any]:
     """Return the whole status, with one sentence per problem; never raises for what it reports.
@@ -52,12 +52,12 @@ def status_of(
     except (BadStore, StoreFault) as error:
         return _without_store(settings, running=running, sentence=str(error), now=now)
     try:
-        return status_in(settings, store, now=now, running=running)
+        return build_status_from_store(settings, store, now=now, running=running)
     except (BadStore, StoreFault) as error:
         return _without_store(settings, running=running, sentence=str(error), now=now)
 
 
-def status_in(
+def build_status_from_store(
     settings: Settings,
     store: Store,
     *,
@@ -75,7 +75,7 @@ def status_in(
         affected: Orders with held results where they are known; None: they are queried.
     """
     if affected is None:
-        affected = affected_orders(store, holds_of(settings, store), now=now)
+        affected = list_affected_orders(store, load_holds(settings, store), now=now)
     own = store.agents()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
@@ -94,7 +94,7 @@ def status_in(
         *_of_files(counts),
         *_of_holds(affected),
         *_of_disk(settings.store.folder),
-        *overdue(settings, now),
+        *describe_overdue(settings, now),
         *filter(None, [describe_unfollowed(settings, store)]),
     ]
     return {
@@ -159,7 +159,7 @@ def next_report_at(settings: Settings, now: datetime) -> datetime:
     )
 
 
-def remember(folder: Path, document: dict[str, Any]) -> None:
+def save_status(folder: Path, document: dict[str, Any]) -> None:
     """Write the document next to the database, for when that is unavailable; ignore a full disk."""
     part = folder / f".{MEMO}.part"
     try:
@@ -180,7 +180,7 @@ def _without_store(
         "sources": remembered.get("sources") or sources,
         "states": {},
         "bundle": remembered.get("bundle"),
-        "database": without_passwords(
+        "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),
         "next_report_at": next_report_at(settings, now).isoformat(),

@@ -56,7 +56,7 @@ class Pages(threading.Thread):
         super().__init__(name="pages", daemon=True)
         refuse_bad_certificate(web)
         self._socket = listener or listen(web)
-        self.url = url_of(web, self._socket)
+        self.url = build_url(web, self._socket)
         limits = ConnectionLimits(web.connections, web.header_s, web.idle_s)
         self._loop_factory = loop_factory(limits)
         config = uvicorn.Config(
@@ -107,7 +107,7 @@ def refuse_bad_certificate(web: WebSection) -> None:
         ) from error
 
 
-def url_of(web: WebSection, listener: socket.socket) -> str:
+def build_url(web: WebSection, listener: socket.socket) -> str:
     """Return the address under which a browser finds a listening socket."""
     number = listener.getsockname()[1]
     shown = f"[{web.host}]" if ":" in web.host else web.host

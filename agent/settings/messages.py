@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import without_passwords
+from agent.errors import hide_passwords
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.sources import Objective, Source
 
@@ -105,5 +105,5 @@ def _short(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    text = re.sub(r"(://)[^\s\"]+", r"\1…", without_passwords(text))
+    text = re.sub(r"(://)[^\s\"]+", r"\1…", hide_passwords(text))
     return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth

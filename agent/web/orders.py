@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.permissions import require_may_assign
 from agent.orders.trace_page import TONES
 from agent.site_time import local
@@ -63,7 +63,7 @@ def assessed_of(desk: Desk, number: str) -> Assessed:
 
 def document(desk: Desk, number: str) -> dict[str, Any]:
     """Say an order as `agent order --json` does. Raises `HTTPException` 404."""
-    return document_of(assessed_of(desk, number))
+    return order_to_json(assessed_of(desk, number))
 
 
 def router(desk: Desk) -> APIRouter:

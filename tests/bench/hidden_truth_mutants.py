@@ -70,7 +70,7 @@ def without_earlier(facts_: Any, counted: Any, rules: Any) -> Any:
 
 def by_one_other(field: Any, rules: Any) -> str:
     """Let one other reviewer outweigh a label that breaks the limit."""
-    against = list(evidence.breaking_labels(field, rules))
+    against = list(evidence.iter_breaking_labels(field, rules))
     others = [x for x in field.labels if x.by not in {y.by for y in against}]
     keeps = [x for x in others if x.kind == "code" and not x.unsure and rules.keeps(x.said)]
     return "" if keeps else CONTRADICTED(field, rules)
@@ -142,7 +142,7 @@ def sum_of_all(session: Any, row: Any, claim: Any, *_: Any, **__: Any) -> None:
 
 OF_THE_REPLACED = conformity._of_the_replaced
 CONTRADICTED, LABELS = evidence.contradicted, field_facts._labels
-SPANS, KEYS_OF = instrument_failures.Failure.spans, process_data.keys_of
+SPANS, KEYS_OF = instrument_failures.Failure.spans, process_data.collect_keys
 WITH_WAITING = assessment._with_waiting
 BUILD_FIELD = field_facts.build_field_facts
 

@@ -16,7 +16,7 @@ from agent import maintenance
 from agent.backup_facts import is_own, list_backups, name_backup
 from agent.errors import AgentError
 from agent.restore_drill import rehearse_restore
-from agent.service.anchoring import seal
+from agent.service.anchoring import seal_results
 from agent.site_time import compute_night_period, night_of
 from agent.store import StoreFault, find_mark, store_url
 
@@ -71,7 +71,7 @@ def last_backup_at(settings: Settings, *, lab: str = "") -> datetime | None:
     return own[-1].facts.made_at if own else None
 
 
-def overdue(settings: Settings, now: datetime) -> Iterator[str]:
+def describe_overdue(settings: Settings, now: datetime) -> Iterator[str]:
     """Yield that the last back-up is too old; nothing where none are wanted.
 
     A lab that has just set its folder has the same 48 hours: they count from the data folder's
@@ -149,7 +149,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
     folder = Path(settings.backup.folder)
     file = folder / name_backup(settings.site.name, lab, at, is_automatic=True)
     try:
-        seal(store, at=at)
+        seal_results(store, at=at)
         count = maintenance.back_up(
             store,
             settings.store.folder,

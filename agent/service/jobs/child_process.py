@@ -45,7 +45,7 @@ class _Refused:
     traceback: str = ""
 
 
-def in_child(
+def run_in_child(
     work: Work, settings: Settings, *, look_every_s: float
 ) -> Generator[object, None, None]:
     """Run a job in a process of low priority.

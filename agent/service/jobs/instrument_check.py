@@ -14,8 +14,8 @@ from agent.orders.instrument_checks import (
     CONTROL,
     ReferenceCheck,
     check_references,
-    crops_at_this_desk,
-    failure_of,
+    crop_in_this_process,
+    describe_failure,
 )
 from agent.service.data_folder import agent_name
 from agent.web import INBOX_SOURCE
@@ -45,7 +45,7 @@ def check_instrument(
     return check_references(
         store,
         settings.store.folder,
-        crops=lambda path: crops_at_this_desk(path, settings.imaging.um_per_px_range),
+        crops=lambda path: crop_in_this_process(path, settings.imaging.um_per_px_range),
         classifier=classifier,
         software=version("martensight"),
         where=agent_name(),
@@ -75,7 +75,7 @@ def check_when_due(
     except OutOfResources as short:
         log.warning("instrument.waits", reason=str(short))
         return None
-    failure = failure_of(results)
+    failure = describe_failure(results)
     log.info("instrument.checked", passed=not failure, reason=failure or None)
     return failure
 

@@ -9,9 +9,9 @@ import structlog
 
 from agent.lab_context import read_taxonomy
 from agent.orders import BadSpecification
-from agent.orders.order_list import REFUSED, take_folder
+from agent.orders.order_list import REFUSED, import_lists
 from agent.orders.order_policy import note_specifications
-from agent.orders.priority import put_first
+from agent.orders.priority import prioritise_urgent
 from agent.service.resuming import settle_lists
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def take_lists(
         return []
     known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
     _note_specifications(settings, store, at=at)
-    taken = take_folder(store, folder, subtypes=known, at=at, rest_s=rest_s)
+    taken = import_lists(store, folder, subtypes=known, at=at, rest_s=rest_s)
     for result in taken:
         log.info(
             "orders.listed",
@@ -50,7 +50,7 @@ def take_lists(
             broken=len(result.broken),
         )
     if any(result.changed for result in taken):
-        put_first(store, settings)
+        prioritise_urgent(store, settings)
     return [sentence for result in taken for sentence in result.sentences]
 
 

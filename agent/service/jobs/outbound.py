@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import write_whole
-from agent.notify import tell
+from agent.notify import send_notice
 from agent.orders import outbox
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders
@@ -138,7 +138,9 @@ def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
     for notice in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
         pictures = [path for path in map(Path, notice.facts["pictures"]) if path.is_file()]
         facts = notice.facts
-        if tell(settings.notify.urls, title=facts["title"], text=facts["text"], pictures=pictures):
+        if send_notice(
+            settings.notify.urls, title=facts["title"], text=facts["text"], pictures=pictures
+        ):
             store.records.add(SENT, notice.subject, by="agent", at=now, facts={"notice": notice.id})
         else:
             failed = f"the notice of {notice.subject} was not taken; it is tried again by itself."

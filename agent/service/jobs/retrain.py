@@ -14,10 +14,10 @@ from agent.bundle_registry import delete_leftovers, get_bundle, get_bundles_fold
 from agent.errors import AgentError, WrongUse
 from agent.lab_context import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled
-from agent.service.composition import cases_of, demands_of, load_bundle, open_store
+from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
 from agent.service.data_folder import clock
-from agent.service.jobs.supervisor import supervised
-from agent.service.lock import TeachLock
+from agent.service.jobs.supervisor import run_supervised
+from agent.service.lock import TrainingLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ class NoRoom(AgentError):  # noqa: N818 - it says what is missing
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingTask:
     """A training that is due.
 
     Args:
@@ -66,21 +66,21 @@ class Lesson:
         return len(self.collected.news_to(self.manifest, read_training_labels(self.current)))
 
 
-def lesson_of(settings: Settings, store: Store) -> Lesson:
+def find_training_task(settings: Settings, store: Store) -> TrainingTask:
     """Return the training that is due. Raises `WrongUse` where there is no bundle yet."""
     from agent.retrain import get_training_config  # noqa: PLC0415 - brings PyTorch; a lab may start without
     from model import read_manifest  # noqa: PLC0415
 
-    current = bundle_at_work(settings, store)
+    current = get_bundle_in_use(settings, store)
     manifest = read_manifest(current)
     plan = get_training_config(manifest, epochs=settings.retrain.epochs)
     own = taxonomy_in_force(settings, store)  # what a specimen may have is the lab's to say
     plan = replace(plan, taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes))
-    collected = cases_of(settings, store, manifest.taxonomy, group_by=plan.group_by)
-    return Lesson(current, manifest, plan, collected)
+    collected = collect_labels(settings, store, manifest.taxonomy, group_by=plan.group_by)
+    return TrainingTask(current, manifest, plan, collected)
 
 
-def bundle_at_work(settings: Settings, store: Store) -> Path:
+def get_bundle_in_use(settings: Settings, store: Store) -> Path:
     """Return the folder of the bundle in use. Raises `WrongUse` where there is none yet."""
     name = store.current_bundle()
     if name is None:
@@ -88,7 +88,7 @@ def bundle_at_work(settings: Settings, store: Store) -> Path:
     return get_bundle(settings.store.folder, name)
 
 
-def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
+def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
     """Train a candidate and compare it with the bundle in use: the job of the child.
 
     Args:
@@ -103,7 +103,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
     bundles = get_bundles_folder(settings.store.folder)
     delete_leftovers(settings.store.folder)
     with open_store(settings) as store:
-        lesson = lesson_of(settings, store)
+        lesson = find_training_task(settings, store)
         views = list(store.micrographs()) if pseudo_labels else []
     pseudo: PseudoLabelled | None = None
     for step in _pseudo_labelled(settings, lesson, views) if pseudo_labels else ():
@@ -119,7 +119,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
         bundles=bundles,
         min_new=settings.retrain.min_new_labels,
         now=now,
-        demands=demands_of(settings, lesson.plan.taxonomy, now=now),
+        demands=build_demands(settings, lesson.plan.taxonomy, now=now),
         leave_out_doubted=settings.retrain.leave_out_doubted,
         pseudo=pseudo,
     ):
@@ -133,7 +133,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
 
 
 def _pseudo_labelled(
-    settings: Settings, lesson: Lesson, views: Sequence[MicrographView]
+    settings: Settings, lesson: TrainingTask, views: Sequence[MicrographView]
 ) -> Iterator[Step | PseudoLabelled]:
     from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
@@ -162,13 +162,13 @@ def write_card(settings: Settings, store: Store, name: str) -> Path:
     return page
 
 
-def learning(
+def train_in_child(
     settings: Settings,
     store: Store,
     *,
     by: str,
     now: Callable[[], datetime] = clock,
-    work: Callable[[Settings], Iterator[object]] = learn,
+    work: Callable[[Settings], Iterator[object]] = train_candidate,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
     """Train in a child; it changes neither the bundle in use nor the running agent.
@@ -179,7 +179,7 @@ def learning(
         by: Who started it.
         now: Returns the time, aware UTC.
         work: The job of the child.
-        should_stop: As in `supervised`.
+        should_stop: As in `run_supervised`.
 
     Yields:
         `Step`s, last an `Outcome`, which is in the audit log.
@@ -190,10 +190,10 @@ def learning(
         ChildEnded: It failed.
         Cancelled: Its end was requested.
     """
-    current = bundle_at_work(settings, store)
+    current = get_bundle_in_use(settings, store)
     refuse_without_room(current)
-    lock = TeachLock(settings.store.folder)
-    for news in supervised(
+    lock = TrainingLock(settings.store.folder)
+    for news in run_supervised(
         work,
         settings,
         store,

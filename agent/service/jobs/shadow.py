@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from agent.archive import Archive
 from agent.bundle_registry import get_bundle
 from agent.retrain import Again, Gate, reprocess
-from agent.service.composition import load_bundle, open_store, policy_of, thresholds_of
+from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.retrain import JOB
-from agent.service.jobs.supervisor import supervised
+from agent.service.jobs.supervisor import run_supervised
 from agent.service.lock import Lock
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ def judge_again(
             store,
             Archive(settings.store.folder),
             classifier,
-            policy=policy_of(settings, classifier),
-            thresholds=thresholds_of(settings),
+            policy=build_policy(settings, classifier),
+            thresholds=collect_thresholds(settings),
             now=clock,
             role=role,
             since=clock() - timedelta(days=days) if days is not None else None,
         )
 
 
-def judging_again(
+def judge_in_child(
     settings: Settings,
     store: Store,
     *,
@@ -63,7 +63,7 @@ def judging_again(
         days: How many days back; None: everything.
         by: Who started it.
         now: Returns the time, aware UTC.
-        should_stop: As in `supervised`.
+        should_stop: As in `run_supervised`.
 
     Yields:
         `Step`s, last an `Again`, which is in the audit log.
@@ -79,7 +79,7 @@ def judging_again(
         settings.store.folder / "judge.lock",
         "micrographs are being judged again already{who}; agent status says how far that is.",
     )
-    for news in supervised(
+    for news in run_supervised(
         partial(judge_again, bundle=bundle, role=role, days=days),
         settings,
         store,
@@ -101,7 +101,7 @@ def _facts(again: Again, bundle: str, days: int | None) -> dict[str, Any]:
     return {"bundle": bundle, "days": days, "judged": again.judged, "flips": flips}
 
 
-def candidate_of(store: Store) -> str | None:
+def find_waiting_candidate(store: Store) -> str | None:
     """Return which recommended candidate waits for a promotion; None where none does.
 
     A promotion of any bundle ends the waiting: the next candidate is compared with that one.

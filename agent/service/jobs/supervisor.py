@@ -13,7 +13,7 @@ import structlog
 
 from agent.errors import AgentError
 from agent.retrain import Step
-from agent.service.jobs.child_process import ChildEnded, in_child
+from agent.service.jobs.child_process import ChildEnded, run_in_child
 from agent.store import StoreFault
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Cancelled(AgentError):  # noqa: N818 - it is an act, not a fault
     """The end of the job was requested."""
 
 
-def supervised(
+def run_supervised(
     work: Work,
     settings: Settings,
     store: Store,
@@ -49,7 +49,7 @@ def supervised(
     """Run a job in a child, with a row of its progress.
 
     Args:
-        work: As in `in_child`: it yields `Step`s, last its result.
+        work: As in `run_in_child`: it yields `Step`s, last its result.
         settings: Of the lab.
         store: Holds the row.
         name: Of the job, such as "retrain".
@@ -73,7 +73,7 @@ def supervised(
         outcome, facts = "interrupted", dict[str, Any]()
         row = _Row(store, job, now)
         try:
-            with closing(in_child(work, settings, look_every_s=NOTE_EVERY_S)) as messages:
+            with closing(run_in_child(work, settings, look_every_s=NOTE_EVERY_S)) as messages:
                 for news in messages:
                     if should_stop():
                         return
