@@ -37,7 +37,6 @@ class BackupFacts:
         is_automatic: The service made it; only such a one is thinned out.
         counts: Table → rows in the copy of the database.
         names: Of the files in it.
-        trail_number: Of the newest act that it holds at least, 0 where it names none.
     """
 
     made_at: datetime
@@ -46,7 +45,6 @@ class BackupFacts:
     is_automatic: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
-    trail_number: int = 0
 
     @classmethod
     def from_json(cls, document: Any) -> BackupFacts:
@@ -60,7 +58,6 @@ class BackupFacts:
             is_automatic=document.get("automatic") is True,
             counts={str(name): int(count) for name, count in counts.items()},
             names=tuple(document["sha256"]),
-            trail_number=int((document.get("trail") or {}).get("number") or 0),
         )
 
 

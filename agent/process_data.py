@@ -161,11 +161,6 @@ def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {column: value for note in reversed(notes) for column, value in note.items()}
 
 
-def read_note(held: bytes) -> dict[str, str]:
-    """Read process data from a note's bytes; other keys are ignored."""
-    return merge_notes(read_notes(held))
-
-
 def read_notes(content: bytes) -> list[dict[str, str]]:
     """Read process data from a note's bytes; a second value of a column makes a second note."""
     notes: list[dict[str, str]] = []

@@ -14,7 +14,7 @@ from test_ordering import AT, DEMAND, SETTINGS, Desk
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
-from agent.process_data import collect_keys, read_note
+from agent.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
 from agent.service.jobs.order_lists import take_lists
 from agent.settings import read as read_settings
@@ -590,10 +590,9 @@ def test_a_note_that_names_two_orders_holds_both(bench):
 
 
 def test_a_note_in_the_unicode_of_windows_notepad_is_read():
-    assert read_note("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == {
-        "order": "4711",
-        "specimen": "01",
-    }
+    assert read_notes("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == [
+        {"order": "4711", "specimen": "01"}
+    ]
 
 
 @pytest.mark.parametrize("name", ["9999_01_4.tif", "trial.tif"])

@@ -12,7 +12,7 @@ from agent.nightly import build_reported_micrograph
 from agent.nightly.micrograph_cards import iter_causes
 from agent.orders.order_list import import_lists
 from agent.pipeline import Pipeline
-from agent.process_data import collect_keys, read_note
+from agent.process_data import collect_keys, read_notes
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
@@ -370,9 +370,9 @@ def _later(path: Path, seconds: float):
 
 
 def test_a_note_of_another_program_says_nothing():
-    assert read_note(b"<xml><order>1</order></xml>") == {}
-    assert read_note(b"\x00\xff\xfe") == {}
-    assert read_note(b"[1, 2]") == {}
+    assert read_notes(b"<xml><order>1</order></xml>") == []
+    assert read_notes(b"\x00\xff\xfe") == []
+    assert read_notes(b"[1, 2]") == []
 
 
 def test_fixed_values_of_a_source_are_no_claim():
