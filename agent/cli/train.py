@@ -645,10 +645,10 @@ def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcom
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
     from agent.retrain import Cleaned, clean_labels  # noqa: PLC0415
-    from agent.service.jobs.retrain import find_training_task  # noqa: PLC0415
+    from agent.service.jobs.retrain import find_training_job  # noqa: PLC0415
     from model import read_training_labels  # noqa: PLC0415
 
-    lesson, wanted = find_training_task(settings, store), settings.retrain.min_new_labels
+    lesson, wanted = find_training_job(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
     clean = end_of(
         clean_labels(

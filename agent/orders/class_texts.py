@@ -62,7 +62,7 @@ def name_scale(taxonomy: Taxonomy) -> str:
 
 
 def choose_title(entry: Subtype | Size) -> str:
-    """Return the title of a subtype or size in the language that is spoken."""
+    """Return the title of a subtype or size in the current language."""
     return entry.titles.choose(reports.language())
 
 

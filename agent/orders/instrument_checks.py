@@ -364,7 +364,7 @@ def list_checks(checks: Sequence[Record], source: str) -> list[Record]:
 
 
 def crop_in_this_process(path: Path, um_per_px_range: tuple[float, float]) -> Any:
-    """Read and crop one file in this process: a handful of images that are ours."""
+    """Read and crop one file in this process: reference images are few and trusted."""
     from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
 
     try:

@@ -1,10 +1,9 @@
 """The running agent: watches, worker, schedule, pages, heartbeat and signals.
 
-workplace    what everything is made of, from the settings
-watching     a thread per source      working      the thread that takes files
-scheduling   the nights               status       how it all does, in one document
-serving      the pages                daemon      all of it, until stopped
-once         the same work, without staying
+composition       everything from the settings    worker            processes files
+source_thread     a thread per source             report_scheduler  the nights
+web_server        the pages                       status            the state in one document
+daemon            all of it, until stopped        single_run        the same work, once
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def collect_thresholds(settings: Settings) -> dict[str, float]:
 def collect_labels(
     settings: Settings, store: Store, taxonomy: Taxonomy, *, group_by: str = ""
 ) -> Collected:
-    """Gather the labels that the lab has allowed to count, with their archived crops."""
+    """Collect the labels that the lab has allowed to count, with their archived crops."""
     from agent.retrain import collect  # noqa: PLC0415 - PyTorch takes seconds
 
     return collect(

@@ -19,7 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from agent.errors import AgentError, WrongUse
 from agent.notify import send_notice
 from agent.retrain import Gate, Outcome
-from agent.service.jobs.retrain import JOB, find_training_task, train_in_child
+from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.report_scheduler import ALWAYS
 from agent.settings import WEEKDAYS
@@ -146,7 +146,7 @@ class RetrainScheduler:
             return False
         if ended and is_too_soon(ended[-1], self._now()):
             return False
-        lesson = find_training_task(self._settings, self._store)
+        lesson = find_training_job(self._settings, self._store)
         return has_enough_new(wanted.start_at_new_labels, lesson.new, lesson.manifest.name, ended)
 
     def _set_at(self, schedule: str) -> datetime:

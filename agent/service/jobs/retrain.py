@@ -43,7 +43,7 @@ class NoRoom(AgentError):  # noqa: N818 - it says what is missing
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingTask:
+class TrainingJob:
     """A training that is due.
 
     Args:
@@ -66,7 +66,7 @@ class TrainingTask:
         return len(self.collected.news_to(self.manifest, read_training_labels(self.current)))
 
 
-def find_training_task(settings: Settings, store: Store) -> TrainingTask:
+def find_training_job(settings: Settings, store: Store) -> TrainingJob:
     """Return the training that is due. Raises `WrongUse` where there is no bundle yet."""
     from agent.retrain import get_training_config  # noqa: PLC0415 - brings PyTorch; a lab may start without
     from model import read_manifest  # noqa: PLC0415
@@ -77,7 +77,7 @@ def find_training_task(settings: Settings, store: Store) -> TrainingTask:
     own = taxonomy_in_force(settings, store)  # what a specimen may have is the lab's to say
     plan = replace(plan, taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes))
     collected = collect_labels(settings, store, manifest.taxonomy, group_by=plan.group_by)
-    return TrainingTask(current, manifest, plan, collected)
+    return TrainingJob(current, manifest, plan, collected)
 
 
 def get_bundle_in_use(settings: Settings, store: Store) -> Path:
@@ -103,7 +103,7 @@ def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Itera
     bundles = get_bundles_folder(settings.store.folder)
     delete_leftovers(settings.store.folder)
     with open_store(settings) as store:
-        lesson = find_training_task(settings, store)
+        lesson = find_training_job(settings, store)
         views = list(store.micrographs()) if pseudo_labels else []
     pseudo: PseudoLabelled | None = None
     for step in _pseudo_labelled(settings, lesson, views) if pseudo_labels else ():
@@ -133,7 +133,7 @@ def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Itera
 
 
 def _pseudo_labelled(
-    settings: Settings, lesson: TrainingTask, views: Sequence[MicrographView]
+    settings: Settings, lesson: TrainingJob, views: Sequence[MicrographView]
 ) -> Iterator[Step | PseudoLabelled]:
     from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
