@@ -89,15 +89,15 @@ def collect_keys(
     merged = {**path, **beside, **given}
     matches = not source.pattern or re.search(source.pattern, relative) is not None
     by_path = {} if not matches else {k: v for k, v in path.items() if source.fixed.get(k) != v}
-    by_name = _belongs(list(source.named_places(relative))[-1]) if matches else {}
+    by_name = _select_place(list(source.named_places(relative))[-1]) if matches else {}
     sources = {
         "its path": by_path,
-        "its name": {} if by_name == _belongs(path) else by_name,
+        "its name": {} if by_name == _select_place(path) else by_name,
         "the note beside it": beside,
         "its sender": given,
         **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
     }
-    conflict = "; ".join(_conflicts(sources, exact_numbers=exact_numbers))
+    conflict = "; ".join(_iter_conflicts(sources, exact_numbers=exact_numbers))
     if not conflict and not matches and not (merged.get("order") and merged.get("specimen")):
         conflict = "the path pattern of its source does not match its name"
     claims = tuple(
@@ -122,11 +122,13 @@ ORIGINS = {
 """Names of origins in sentences → origin of a claim, as it is stored."""
 
 
-def _belongs(keys: Mapping[str, str]) -> dict[str, str]:
+def _select_place(keys: Mapping[str, str]) -> dict[str, str]:
     return {key: keys[key] for key in ("order", "specimen") if keys.get(key)}
 
 
-def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) -> Iterator[str]:
+def _iter_conflicts(
+    claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool
+) -> Iterator[str]:
     for column in PLACE:
         values = {origin: named[column] for origin, named in claims.items() if named.get(column)}
         if len({number_key(value, exact=exact_numbers) for value in values.values()}) > 1:
@@ -164,7 +166,7 @@ def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
 def read_notes(content: bytes) -> list[dict[str, str]]:
     """Read process data from a note's bytes; a second value of a column makes a second note."""
     notes: list[dict[str, str]] = []
-    for name, text in _pairs(_text_of(content)):
+    for name, text in _iter_pairs(_decode(content)):
         column, value = GERMAN.get(name, name), text.strip().strip('"')
         if column not in PROCESS_COLUMNS or not value or len(value) > LONGEST_VALUE:
             continue
@@ -176,7 +178,7 @@ def read_notes(content: bytes) -> list[dict[str, str]]:
     return notes
 
 
-def _text_of(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     if content.startswith(
         (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     ):  # "Unicode" in Windows Notepad
@@ -187,7 +189,7 @@ def _text_of(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
+def _iter_pairs(text: str) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(text)
     except ValueError:

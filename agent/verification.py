@@ -100,16 +100,18 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
         f"database: the trigger {name} is not this program's; it may change what is written"
         for name in store.foreign_triggers()
     ]
-    named = _changed_acts(store, outside.backups) if chain and outside.backups else []
+    named = _list_changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = list(name_odd("statements", find_differences(store, list_stated(store))))
     stamped = outside.list_timestamped()
-    stamps = [stamp.fault for stamp in stamped if stamp.fault] + _changed_stamps(store, outside)
+    stamps = [stamp.fault for stamp in stamped if stamp.fault] + _list_changed_stamps(
+        store, outside
+    )
     faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
     stamp_notes = [stamp.note for stamp in stamped if stamp.note]
     return faults, [*anchor_checks.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
 
 
-def _changed_stamps(store: Store, outside: Outside) -> list[str]:
+def _list_changed_stamps(store: Store, outside: Outside) -> list[str]:
     """Return the time stamps that differ from the audit log."""
     if outside.timestamps is None:
         return []
@@ -123,7 +125,7 @@ def _changed_stamps(store: Store, outside: Outside) -> list[str]:
     return changed
 
 
-def _changed_acts(store: Store, backups: Path) -> list[str]:
+def _list_changed_acts(store: Store, backups: Path) -> list[str]:
     """Return the acts that differ in the newest back-up from before the change, or are missing."""
     for file in reversed(list_own_backups(backups, store.site)):
         anchor = anchors.find_in_backup(file)
@@ -132,13 +134,13 @@ def _changed_acts(store: Store, backups: Path) -> list[str]:
         try:
             with tempfile.TemporaryDirectory(prefix="martensight-verify-") as scratch:
                 copied = unpack_database(file, Path(scratch))
-                return list(_differences(store, acts_in(copied), file.name))
+                return list(_iter_differences(store, acts_in(copied), file.name))
         except (BadStore, OSError, ValueError):
             continue
     return []
 
 
-def _differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
+def _iter_differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
     now = {entry.id: entry for entry in store.trail()}
     for copy in copies:
         entry = now.get(copy.number)

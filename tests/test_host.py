@@ -15,7 +15,7 @@ import pytest
 from agent import settings
 from agent.host import cpu_affinity
 from agent.host.file_ownership import hand_over, permit_account
-from agent.host.systemd import Manager, _let_read
+from agent.host.systemd import Manager, _permit_reading
 from agent.host.systemd_unit import (
     Machine,
     inspect_machine,
@@ -286,11 +286,11 @@ def test_settings_and_data_are_the_accounts_and_not_every_users(tmp_path) -> Non
     config.write_text("[store]\n", encoding="utf-8")
     config.chmod(0o644)
 
-    said = [*_let_read(config, "nobody"), *hand_over(data, "nobody")]
+    said = [*_permit_reading(config, "nobody"), *hand_over(data, "nobody")]
 
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     assert config.owner() == "root"
     assert config.stat().st_gid == data.stat().st_gid
     assert (data.owner(), data.stat().st_mode & stat.S_IRWXO) == ("nobody", 0)
     assert "it may hold a password" in said[0]
-    assert list(_let_read(config, "nobody")) == []
+    assert list(_permit_reading(config, "nobody")) == []

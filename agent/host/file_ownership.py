@@ -33,7 +33,9 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~stat.S_IRWXO)  # accounts, customers
-        given = _give(folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid)
+        given = _change_owner(
+            folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid
+        )
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
     if given:
@@ -86,12 +88,12 @@ def restore_owner(folders: Iterable[Path], *, since_s: float) -> None:
         with suppress(OSError):  # no such folder, or a share where root may do nothing
             owner = folder.stat()
             if owner.st_uid != ROOT:
-                _give(
+                _change_owner(
                     folder, owner.st_uid, owner.st_gid, of=lambda uid: uid == ROOT, since_s=since_s
                 )
 
 
-def _give(
+def _change_owner(
     folder: Path, user: int, group: int, *, of: Callable[[int], bool], since_s: float = 0.0
 ) -> int:
     """Change the owner of a folder and its content where it is another; return how many changed.

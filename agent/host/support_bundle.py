@@ -61,7 +61,7 @@ class Pseudonyms:
 
     def __init__(self, words: Iterable[str], salt: bytes | None = None) -> None:
         self._salt = salt or secrets.token_bytes(16)
-        self._words = {word for given in words for word in _telling(given)}
+        self._words = {word for given in words for word in _iter_identifying_words(given)}
         self.said: dict[str, str] = {}
         """Pseudonym → what it stands for; for the lab alone."""
 
@@ -124,7 +124,7 @@ def _is_everyday(word: str) -> bool:
     return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as said above
 
 
-def _telling(given: str) -> Iterable[str]:
+def _iter_identifying_words(given: str) -> Iterable[str]:
     """Yield the identifying words of a name: all with a digit, and all of four letters on."""
     for word in _WORD.findall(given):
         yield word
@@ -142,10 +142,10 @@ def log_lines(file: Path, names: Pseudonyms) -> str:
         start = max(0, opened.tell() - NEWEST_BYTES)
         opened.seek(start)
         lines = opened.read().decode("utf-8", errors="replace").splitlines()
-    return _hidden(lines[1 if start else 0 :], names)
+    return _hide(lines[1 if start else 0 :], names)
 
 
-def _hidden(lines: Iterable[str], names: Pseudonyms) -> str:
+def _hide(lines: Iterable[str], names: Pseudonyms) -> str:
     return "\n".join(_line(line, names) for line in lines) + "\n"
 
 
@@ -189,9 +189,7 @@ def write(
         for file in logs:
             packed.writestr(f"logs/{file.name}", log_lines(file, names))
         if journal:
-            packed.writestr(
-                "logs/journal.log", _hidden(journal[-NEWEST_BYTES:].splitlines(), names)
-            )
+            packed.writestr("logs/journal.log", _hide(journal[-NEWEST_BYTES:].splitlines(), names))
         for file in pictures:
             packed.write(file, f"pictures/{names.name(file.name)}")
         listed = packed.namelist()

@@ -82,7 +82,7 @@ class Systemd:
         yield from hand_over(settings.store.folder, name)
         for setting, folder in list_shared_folders(settings).items():
             yield from permit_account(setting, folder, name)
-        yield from _let_read(config, name)
+        yield from _permit_reading(config, name)
         text = render_unit(config, settings, inspect_machine(settings), account=name)
         _write(FOLDER / UNIT, text)
         yield f"wrote {FOLDER / UNIT}"
@@ -158,7 +158,7 @@ def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
         yield f"made the user {name}, who cannot log in"
 
 
-def _let_read(config: Path, name: str) -> Iterator[str]:
+def _permit_reading(config: Path, name: str) -> Iterator[str]:
     """Permit the account's group alone to read the settings: they may hold a password."""
     import pwd  # noqa: PLC0415 - POSIX alone
 

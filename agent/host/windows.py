@@ -81,7 +81,7 @@ class WindowsServices:
         if unknown:
             yield f"this Windows knows no {', no '.join(unknown)}: set them in services.msc."
         if account:
-            yield from _let(account, config, settings)
+            yield from _grant_rights(account, config, settings)
         else:
             yield LOCAL_SYSTEM
         yield "it starts some minutes after the PC does; now: agent service start"
@@ -195,9 +195,9 @@ def _password(account: str) -> str | None:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
+def _grant_rights(account: str, config: Path, settings: Settings) -> Iterator[str]:
     """Grant an account what it needs here: to log on as a service, its settings and its folders."""
-    yield _let_log_on(account)
+    yield _grant_logon(account)
     for may, folder, rule in iter_rights(account, config, settings):
         done = subprocess.run(  # noqa: S603 - our own words
             ["icacls", str(folder), *rule],  # noqa: S607 - part of Windows
@@ -224,7 +224,7 @@ def iter_rights(
         yield "write", folder, ("/grant", f"{account}:(OI)(CI)M", "/T", "/Q")
 
 
-def _let_log_on(account: str) -> str:
+def _grant_logon(account: str) -> str:
     if account.lower().startswith(_BUILT_IN):
         return f"it runs as {account}, which reaches shares as this computer's account."
     try:

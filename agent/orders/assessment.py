@@ -122,7 +122,9 @@ def assess_view(
     places = store.places.known(_public_ids(view))
     context = replace(lab.context, places=places, taxonomy=own)
     if choice.specification is None:
-        specimens = tuple(_not_assessed(specimen, choice, context) for specimen in view.specimens)
+        specimens = tuple(
+            _build_unassessed(specimen, choice, context) for specimen in view.specimens
+        )
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
         return Assessed(
@@ -131,20 +133,21 @@ def assess_view(
     rules = build_rules(view, choice.specification, material, own.taxonomy, lab)
     counted = _with_waiting(view, waiting, key)
     assessed = tuple(
-        _specimen(specimen, count, rules, material_doubt, context) for specimen, count in counted
+        _assess_specimen(specimen, count, rules, material_doubt, context)
+        for specimen, count in counted
     )
     known = {key(specimen.view.name) for specimen in assessed}
     loose = len([name for _, name in waiting if key(name) not in known])
     late = describe_late_change(view, lab, applied)
     settled_by_leads = (
-        *_torn(torn),
+        *_describe_strays(torn),
         *describe_claims(view.claims, {stray.view.id for stray in torn}),
         *describe_pending(view.facts),
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
     )
     doubts = (*([conformity.describe_waiting(loose)] if loose else ()), *settled_by_leads)
-    statement = _order(view, assessed, rules, doubts, key)
+    statement = _judge_order(view, assessed, rules, doubts, key)
     return Assessed(
         view=view,
         statement=statement,
@@ -185,7 +188,7 @@ def describe_open(
             missing = conformity.describe_without_model(missing, specimen.facts, rules)
             refusals |= dict.fromkeys(conformity.list_model_refusals(specimen.facts, rules))
         shorter.append(replace(specimen, statement=replace(specimen.statement, missing=missing)))
-    statement = _order(assessed.view, shorter, rules, assessed.order_doubts, key)
+    statement = _judge_order(assessed.view, shorter, rules, assessed.order_doubts, key)
     return statement.missing, tuple(refusals)
 
 
@@ -222,7 +225,7 @@ def _with_waiting(
 # --- one specimen -------------------------------------------------------------------------------
 
 
-def _not_assessed(
+def _build_unassessed(
     view: SpecimenView, choice: SpecificationChoice, context: FieldContext
 ) -> AssessedSpecimen:
     word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
@@ -230,7 +233,7 @@ def _not_assessed(
     return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), ())
 
 
-def _specimen(
+def _assess_specimen(
     view: SpecimenView, waiting: int, rules: Rules, doubt: str, context: FieldContext
 ) -> AssessedSpecimen:
     facts = build_specimen_facts(view, context, waiting=waiting)
@@ -252,14 +255,14 @@ def _specimen(
 # --- the order ----------------------------------------------------------------------------------
 
 
-def _torn(torn: Sequence[Unassigned]) -> Iterator[str]:
+def _describe_strays(torn: Sequence[Unassigned]) -> Iterator[str]:
     for stray in torn:
         yield _("{id} names the order and belongs to no specimen: {why}").format(
             id=stray.view.id, why=reports.retold(stray.reason)
         )
 
 
-def _order(
+def _judge_order(
     view: OrderView,
     assessed: Sequence[AssessedSpecimen],
     rules: Rules,

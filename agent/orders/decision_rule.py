@@ -120,7 +120,7 @@ def build_decision_rule(
         kept = (1 - (MISSING if people is None else people)) ** len(reviewed)
         for fields in alone:
             if fields:
-                kept *= 1 - _model_bound(fields, rules)
+                kept *= 1 - _compute_model_bound(fields, rules)
         upper95 = 1 - kept
         sentence = _(
             'upper 95 % bound of a false "conforms" for these {fields} fields: {bound} '
@@ -128,8 +128,8 @@ def build_decision_rule(
         ).format(fields=len(counted), bound=decimal(upper95, ".1%"), faults=faults, n=len(pairs))
     return DecisionRule(
         limit=rules.specification.demand,
-        guard=_guard(rules),
-        mean="" if rules.by_worst else _mean(rules),
+        guard=_describe_guard(rules),
+        mean="" if rules.by_worst else _describe_mean(rules),
         reviewers=tuple(reviewers),
         reviewed=len(reviewed),
         automatic=sum(map(len, alone)),
@@ -188,21 +188,21 @@ def _is_known(code: str, keeps: Callable[[str], bool]) -> bool:
     return True
 
 
-def _guard(rules: Rules) -> str:
+def _describe_guard(rules: Rules) -> str:
     return _(
         "a field keeps {limit} where a reviewer who was sure says so, or where every code that the "
         "model's prediction set holds keeps it"
     ).format(limit=retold(rules.specification.limit) or rules.ordered)
 
 
-def _mean(rules: Rules) -> str:
+def _describe_mean(rules: Rules) -> str:
     return _(
         "the mean over all distinct places has to keep {limit}; of several shots of one place the "
         "worst one counts"
     ).format(limit=retold(rules.specification.limit))
 
 
-def _model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
+def _compute_model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
     bounds = [
         allowance.bound
         for allowance in rules.allowances

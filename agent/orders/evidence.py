@@ -31,14 +31,14 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
         rules: What is demanded.
         is_covered: The model's answer alone would prove it, by a lead's permission.
     """
-    why = _evidence_against(field, rules, is_covered=is_covered)
+    why = _describe_evidence(field, rules, is_covered=is_covered)
     if not why and field.held:  # what keeps the limit was seen through an instrument in doubt
         return _("is held ({why})").format(why=field.held)
     return why
 
 
-def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
-    if why := find_contradiction(field, rules) or _judged_in_part(field):
+def _describe_evidence(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
+    if why := find_contradiction(field, rules) or _describe_partial_judgement(field):
         return why
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
@@ -54,10 +54,10 @@ def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> s
         return _("was labelled {what} by {who}").format(
             what=describe_label(field.decided.kind, field.decided.said), who=field.decided.by
         )
-    return _answer_could_break(field, rules, is_covered=is_covered)
+    return _describe_answer_risk(field, rules, is_covered=is_covered)
 
 
-def _judged_in_part(field: FieldFacts) -> str:
+def _describe_partial_judgement(field: FieldFacts) -> str:
     if field.planes_differ:
         return _("has planes or channels of another place")
     if not field.other_taxonomy:
@@ -65,7 +65,7 @@ def _judged_in_part(field: FieldFacts) -> str:
     return _("was judged by another list of sizes ({why})").format(why=field.other_taxonomy)
 
 
-def _answer_could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
+def _describe_answer_risk(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
     if not field.code or not field.codes:
         return _("has no answer of a model")
     codes = dict.fromkeys((*field.codes, field.code))

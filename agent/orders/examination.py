@@ -102,14 +102,16 @@ def list_touched(
         return [], position
     if heads.trail < position.trail:  # an older backup was restored
         return [age.number for age in store.order_changes.ages()], after
-    numbers = _changed(store, position, now)
+    numbers = _list_changed(store, position, now)
     if content != position.content:
-        numbers |= set(iter_named_orders(_arrived(OpenItems.of(store), position.content), lab()))
+        numbers |= set(
+            iter_named_orders(_select_new_files(OpenItems.of(store), position.content), lab())
+        )
     known = [age.number for age in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
 
 
-def _arrived(beside: OpenItems, after: int) -> OpenItems:
+def _select_new_files(beside: OpenItems, after: int) -> OpenItems:
     return OpenItems(
         tuple(fate for fate in beside.waiting if fate.id > after),
         tuple(fate for fate in beside.lost if fate.id > after),
@@ -137,16 +139,16 @@ def list_due(
         return [age.number for age in ages], begun
     if begun.trail < position.trail:  # an older backup was restored
         position = begun
-    touched = _changed(store, position, now) | set(iter_named_orders(beside, lab))
+    touched = _list_changed(store, position, now) | set(iter_named_orders(beside, lab))
     old = sorted((age for age in ages if not is_recent(age.first_seen_at, now)), key=_by_id)
-    swept, end = _next_of(old, position.swept)
+    swept, end = _select_next(old, position.swept)
     due = [age.number for age in ages if is_recent(age.first_seen_at, now)]
     due += [number.number for number in old if number.number in touched]
     due += swept
     return list(dict.fromkeys(due)), replace(begun, swept=end)
 
 
-def _changed(store: Store, position: Position, now: datetime) -> set[str]:
+def _list_changed(store: Store, position: Position, now: datetime) -> set[str]:
     """Return the orders that acts and results since a position may have changed."""
     changes = store.order_changes.since(Heads(position.trail, position.result), without=OWN_ACTS)
     if not changes.acts.keys().isdisjoint(EVERY_ORDER):
@@ -156,7 +158,7 @@ def _changed(store: Store, position: Position, now: datetime) -> set[str]:
     return {*changes.numbers, *doubtful}
 
 
-def _next_of(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:
+def _select_next(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:
     """Return the next orders of the sweep and the last one's row id, 0 where it is through."""
     swept = [number for number in old if number.id > after][:SWEPT_PER_ROUND]
     end = swept[-1].id if len(swept) == SWEPT_PER_ROUND else 0

@@ -108,7 +108,7 @@ def describe_acquisition(field: FieldFacts, rules: Rules) -> Iterator[str]:
         (_("magnification"), field.magnification, wanted.magnification),
         (_("etchant"), field.etchant, wanted.etchant),
     ):
-        if allowed and not any(_plain(actual) == _plain(value) for value in allowed):
+        if allowed and not any(_normalise(actual) == _normalise(value) for value in allowed):
             sentence = (
                 _("{field} was taken with {what} {found}, {wanted} is demanded")
                 if actual
@@ -119,7 +119,7 @@ def describe_acquisition(field: FieldFacts, rules: Rules) -> Iterator[str]:
             )
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     return "".join(name.split()).casefold().replace("×", "x").removesuffix(":1").removesuffix("x")
 
 

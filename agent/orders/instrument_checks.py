@@ -131,13 +131,13 @@ def check_references(
                 )
                 continue
             for crop in outcome:
-                answer = _answer(crop, classifier)
+                answer = _build_answer(crop, classifier)
                 answers[crop.id] = answer
                 of_scale = [
-                    *_against_truth(crop, expected.get(path.name)),
-                    *_scale_against_before(answer, before.get(crop.id)),
+                    *_compare_with_truth(crop, expected.get(path.name)),
+                    *_compare_scale(answer, before.get(crop.id)),
                 ]
-                of_model = list(_against_before(answer, before.get(crop.id)))
+                of_model = list(_compare_with_before(answer, before.get(crop.id)))
                 faults = [*of_scale, *of_model]
                 news = "" if crop.id in before else "; answers kept for later checks"
                 words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
@@ -168,7 +168,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
         yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
 
 
-def _answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
+def _build_answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"um_per_px": crop.um_per_px}
     if classifier is None:
         return answer
@@ -183,7 +183,7 @@ def _answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
     }
 
 
-def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:
+def _compare_with_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:
     """A shipped image has a known scale, in its metadata and burnt in as a micron bar."""
     if truth is None:
         return
@@ -196,15 +196,15 @@ def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[st
         yield f"micron bar read as {label}, {truth['bar_um']:g} µm is right"
 
 
-def _scale_against_before(
-    answer: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> Iterator[str]:
+def _compare_scale(answer: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
     known, new = (before or {}).get("um_per_px"), answer["um_per_px"]
     if known and (not new or abs(new / known - 1) > SCALE_TOLERANCE):
         yield f"scale {new or 'none'} µm per pixel, {known:.4g} was stored"
 
 
-def _against_before(answer: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
+def _compare_with_before(
+    answer: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> Iterator[str]:
     if before is None:
         return
     if answer.get("code") != before.get("code"):
@@ -289,28 +289,28 @@ def list_control_points(store: Store, orders: Sequence[str]) -> dict[str, list[C
     by_source: dict[str, list[MicrographView]] = {}
     for view in views:
         by_source.setdefault(view.source, []).append(view)
-    return {source: _points(shown) for source, shown in sorted(by_source.items())}
+    return {source: _build_points(shown) for source, shown in sorted(by_source.items())}
 
 
-def _points(views: Sequence[MicrographView]) -> list[ControlPoint]:
+def _build_points(views: Sequence[MicrographView]) -> list[ControlPoint]:
     labelled = [view.label.code for view in views if view.label and view.label.code]
     wanted = labelled[0] if labelled else (views[0].structure_code or "")
     usual = {
         name: median(values)
         for name in ("brightness", "focus")
-        if len(values := [v for view in views[:LEARNT_FROM] if (v := _number(view, name))])
+        if len(values := [v for view in views[:LEARNT_FROM] if (v := _get_number(view, name))])
         == LEARNT_FROM
     }
-    return [_point(view, wanted, usual) for view in views]
+    return [_build_point(view, wanted, usual) for view in views]
 
 
-def _number(view: MicrographView, name: str) -> float | None:
+def _get_number(view: MicrographView, name: str) -> float | None:
     measured_values = view.process_extra.get(CONTROL)
     value = measured_values.get(name) if isinstance(measured_values, dict) else None
     return float(value) if isinstance(value, int | float) else None
 
 
-def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
+def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
     faults = []
     if view.structure_code and wanted and view.structure_code != wanted:
         faults.append(
@@ -321,7 +321,7 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
     if view.strangeness.get("flagged"):
         faults.append(_("strange"))
     for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
-        value = _number(view, name)
+        value = _get_number(view, name)
         if value is not None and name in usual and abs(value / usual[name] - 1) > tolerance:
             called = {"brightness": _("brightness"), "focus": _("focus")}[name]
             faults.append(
@@ -336,8 +336,8 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
         at=view.taken_at or view.done_at,
         code=view.structure_code or "",
         p_value=float(p_value) if p_value is not None else None,
-        brightness=_number(view, "brightness"),
-        focus=_number(view, "focus"),
+        brightness=_get_number(view, "brightness"),
+        focus=_get_number(view, "focus"),
         faults=tuple(faults),
         number=view.number,
     )

@@ -90,8 +90,8 @@ class Holds:
         control: Sequence[str] = (),
         every: timedelta = timedelta(0),
     ) -> None:
-        self._all = list(_in_sequence(checks))
-        self._points = {source: _points_in_sequence(own) for source, own in points.items()}
+        self._all = list(_iter_in_sequence(checks))
+        self._points = {source: _sort_points(own) for source, own in points.items()}
         self._releases = releases
         self._control, self._every = frozenset(control), every
         self._checks: dict[str, list[Record]] = {}
@@ -106,7 +106,7 @@ class Holds:
             if self._release(failure, at) is None:
                 return self._sentence(failure, view, at)
         checks = self._checks_of(view.source)
-        if view.label is None and (reason := _no_check(checks, view.source, made_at)):
+        if view.label is None and (reason := _describe_missing_check(checks, view.source, made_at)):
             return reason
         return self._no_specimen(view)
 
@@ -252,7 +252,7 @@ def has_code(view: MicrographView) -> bool:
     return view.label is not None and view.label.kind == "code"
 
 
-def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
+def _describe_missing_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     """Return that no check proves the instrument; a good one after the result does."""
     before = [record for record in checks if record.at <= at]
     if before and at - before[-1].at <= GOOD_FOR:
@@ -266,8 +266,8 @@ def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     )
 
 
-def _points_in_sequence(points: Sequence[ControlPoint]) -> list[ControlPoint]:
-    """Return control specimens as they were taken in, as `_in_sequence` does with checks."""
+def _sort_points(points: Sequence[ControlPoint]) -> list[ControlPoint]:
+    """Return control specimens as they were taken in, as `_iter_in_sequence` does with checks."""
     sequence: list[ControlPoint] = []
     for point in sorted(points, key=lambda point: point.number):
         at = max(point.at, sequence[-1].at + 2 * INSTANT) if sequence else point.at
@@ -275,7 +275,7 @@ def _points_in_sequence(points: Sequence[ControlPoint]) -> list[ControlPoint]:
     return sequence
 
 
-def _in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
+def _iter_in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
     """Yield checks as they were recorded, each later than the one before.
 
     Where a clock was set back, or two came at one instant, a check gets the time just after the one

@@ -144,10 +144,10 @@ def find_bound(limit: Limit, subtype: Subtype) -> Bound | None:
         number = _end(subtype, named, finer=inside)
         return Bound(subtype, subtype.rank(named.name), limit.direction, number=number)
     numbers = parse_numbers(limit.size)
-    if numbers is None or not all(len(_sizes_with(subtype, value)) == 1 for value in numbers):
+    if numbers is None or not all(len(_list_sizes_with(subtype, value)) == 1 for value in numbers):
         return None
     number = numbers.upper if inside != subtype.falls else numbers.lower
-    (size,) = _sizes_with(subtype, number)
+    (size,) = _list_sizes_with(subtype, number)
     return Bound(
         subtype,
         subtype.rank(size.name),
@@ -157,7 +157,7 @@ def find_bound(limit: Limit, subtype: Subtype) -> Bound | None:
     )
 
 
-def _sizes_with(subtype: Subtype, number: float) -> list[Size]:
+def _list_sizes_with(subtype: Subtype, number: float) -> list[Size]:
     return [
         size
         for size in subtype.sizes
@@ -185,12 +185,12 @@ def find_limit_fault(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) 
             subtype = taxonomy.subtype(name)
         except TaxonomyError as error:
             return str(error).rstrip(".")
-        if fault := _fault_in(limit, subtype):
+        if fault := _find_fault(limit, subtype):
             return fault
     return ""
 
 
-def _fault_in(limit: Limit, subtype: Subtype) -> str:
+def _find_fault(limit: Limit, subtype: Subtype) -> str:
     known = ", ".join(size.name for size in subtype.sizes)
     if not known:
         sentence = _("subtype {name} has no sizes, so no limit applies to it")
@@ -199,7 +199,7 @@ def _fault_in(limit: Limit, subtype: Subtype) -> str:
     if bound is None:
         numbers = parse_numbers(limit.size)
         for number in numbers or ():
-            if len(sharing := _sizes_with(subtype, number)) > 1:
+            if len(sharing := _list_sizes_with(subtype, number)) > 1:
                 sentence = _("{number} belongs to the sizes {sizes} of subtype {name}; name one")
                 names = _(" and ").join(size.name for size in sharing)
                 return sentence.format(number=number, sizes=names, name=subtype.name)

@@ -79,11 +79,11 @@ def build_record(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[st
         "alone": sum(not case.specimen for case in cases),
         "alone_as_one": True,
         "automatic": sum(case.automatic for case in cases),
-        "codes": _counted(case.true for case in cases),
-        "scope": list(_scope(cases, taxonomy)),
-        "um_per_px": _scale_range(cases),
+        "codes": _count(case.true for case in cases),
+        "scope": list(_iter_scope(cases, taxonomy)),
+        "um_per_px": _find_scale_range(cases),
         "limits": {
-            f"{subtype.name} {limit or ''}".rstrip(): _false_conform(
+            f"{subtype.name} {limit or ''}".rstrip(): _bound_false_conform(
                 cases, subtype, limit, taxonomy
             )
             for subtype in taxonomy.subtypes
@@ -100,7 +100,7 @@ def iter_limits(subtype: Subtype) -> Iterator[Limit]:
         yield limit_at(subtype, size, Direction.COARSER)
 
 
-def _false_conform(
+def _bound_false_conform(
     cases: Sequence[ValidationCase], subtype: Subtype, limit: Limit | None, taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """Count the false "conforms" of one limit; None demands the subtype and no size."""
@@ -115,27 +115,27 @@ def _false_conform(
     others = [case for case in cases if taxonomy.parse(case.true)[0] != subtype.name]
 
     def conforms(case: ValidationCase) -> bool:
-        found = [taxonomy.parse(code) for code in case.said]
-        return case.automatic and all(name == subtype.name and keeps(size) for name, size in found)
+        parsed = [taxonomy.parse(code) for code in case.said]
+        return case.automatic and all(name == subtype.name and keeps(size) for name, size in parsed)
 
     wrong = [case for case in breaking if conforms(case)]
     kinds = [(wrong, breaking)] if limit else []
     if len(taxonomy.subtypes) > 1:
         kinds.append(([case for case in others if conforms(case)], others))
-    bounds = [_share(*kind)["upper95"] for kind in kinds]
-    ranges = [_scale_range(members) for _wrong, members in kinds]
-    return _share(wrong, breaking) | {
+    bounds = [_compute_share(*kind)["upper95"] for kind in kinds]
+    ranges = [_find_scale_range(members) for _wrong, members in kinds]
+    return _compute_share(wrong, breaking) | {
         "subtype": subtype.name,
         "limit": str(limit or ""),
         "sizes": list(sizes),
         "images": {"n": len(breaking), "wrong": len(wrong)},
-        "other_subtype": _share([case for case in others if conforms(case)], others),
+        "other_subtype": _compute_share([case for case in others if conforms(case)], others),
         "bound95": max(bounds) if bounds and None not in bounds else None,
         "um_per_px": _common(ranges),
     }
 
 
-def _scale_range(cases: Sequence[ValidationCase]) -> list[float] | None:
+def _find_scale_range(cases: Sequence[ValidationCase]) -> list[float] | None:
     scales = [case.um_per_px for case in cases if case.um_per_px is not None]
     return [min(scales), max(scales)] if scales else None
 
@@ -149,7 +149,7 @@ def _common(ranges: Sequence[list[float] | None]) -> list[float] | None:
     return [low, high] if low <= high else None
 
 
-def _share(bad: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
+def _compute_share(bad: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
     """Return how many specimens have a case in the first list, of those that have one at all."""
     wrong, n = (len({case.specimen for case in cases}) for cases in (bad, of))
     return {
@@ -160,14 +160,14 @@ def _share(bad: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[
     }
 
 
-def _counted(words: Iterable[str]) -> dict[str, int]:
+def _count(words: Iterable[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for word in sorted(words):
         counts[word] = counts.get(word, 0) + 1
     return counts
 
 
-def _scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
+def _iter_scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
     """Yield each way in which the validated micrographs were taken, with its counts."""
     ways: dict[tuple[str, ...], list[ValidationCase]] = {}
     for case in cases:
@@ -301,7 +301,7 @@ def _limit_state(
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")
     other = counted["other_subtype"]
     counts = [
-        f"{kind['wrong']} wrong of {kind['n']} {name} (needed: {_needed(kind['wrong'], most)})"
+        f"{kind['wrong']} wrong of {kind['n']} {name} (needed: {_count_needed(kind['wrong'], most)})"
         for name, kind in (("that break it", counted), ("of other subtypes", other))
         if kind["n"] or name != "that break it" or " " in limit
     ]
@@ -311,7 +311,7 @@ def _limit_state(
     return LimitState(limit, reaches, f"{limit}: {known}, {', '.join(counts)}")
 
 
-def _needed(wrong: int, most: float) -> str:
+def _count_needed(wrong: int, most: float) -> str:
     return f"{wrong} of {count_needed(most, wrong)}"
 
 

@@ -69,7 +69,7 @@ def iter_named_files(
 ) -> Iterator[tuple[FileFate, str]]:
     """Yield the files of which any name, also an earlier one, names an order, and its specimen."""
     for fate in fates:
-        for keys in _named_places(fate, sources):
+        for keys in _iter_named_places(fate, sources):
             if key(keys.get("order", "")) == key(number):
                 yield fate, keys.get("specimen", "")
                 break
@@ -101,7 +101,7 @@ def is_renamed(
         return False
     source = sources.get(fate.renamed_to[0])
     later = list(source.named_places(fate.renamed_to[1])) if source else []
-    before = list(_named_places(fate, sources))
+    before = list(_iter_named_places(fate, sources))
     places = {
         (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
     }
@@ -111,12 +111,14 @@ def is_renamed(
 def iter_named_orders(beside: OpenItems, lab: OrderPolicy) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
-        for keys in _named_places(fate, lab.sources):
+        for keys in _iter_named_places(fate, lab.sources):
             yield keys.get("order", "")
     yield from beside.named_lost
 
 
-def _named_places(fate: FileFate, sources: Mapping[str, Provenance]) -> Iterator[Mapping[str, str]]:
+def _iter_named_places(
+    fate: FileFate, sources: Mapping[str, Provenance]
+) -> Iterator[Mapping[str, str]]:
     if fate.sent_with.get("order"):
         yield fate.sent_with
     for order, specimen in fate.noted.items():

@@ -31,7 +31,7 @@ def order_to_json(assessed: Assessed) -> dict[str, Any]:
         "specification": wanted.name if wanted else None,
         "specification_version": assessed.version or None,
         "demand": wanted.demand if wanted else None,
-        "specimens": [_specimen(specimen, assessed) for specimen in assessed.specimens],
+        "specimens": [_specimen_to_json(specimen, assessed) for specimen in assessed.specimens],
         "notes": list(assessed.notes),
         "unassigned": [
             {"id": stray.view.id, "file": stray.view.path, "reason": stray.reason}
@@ -42,7 +42,7 @@ def order_to_json(assessed: Assessed) -> dict[str, Any]:
     }
 
 
-def _specimen(specimen: AssessedSpecimen, assessed: Assessed) -> dict[str, Any]:
+def _specimen_to_json(specimen: AssessedSpecimen, assessed: Assessed) -> dict[str, Any]:
     wanted = assessed.specification
     views = {
         field.view.id: field.view
@@ -119,12 +119,14 @@ def trace_to_json(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str,
     return {
         "asked": trace.found.asked,
         "kind": str(trace.found.kind),
-        "orders": [_traced_order(order) for order in trace.orders],
-        "fields": [_traced_field(field, files.get(field.view.id, ())) for field in trace.fields],
+        "orders": [_traced_order_to_json(order) for order in trace.orders],
+        "fields": [
+            _traced_field_to_json(field, files.get(field.view.id, ())) for field in trace.fields
+        ],
     }
 
 
-def _traced_order(traced: TracedOrder) -> dict[str, Any]:
+def _traced_order_to_json(traced: TracedOrder) -> dict[str, Any]:
     wanted = traced.assessed.specification
     return order_to_json(traced.assessed) | {
         "specification_entry": wanted.entry if wanted else None,
@@ -144,7 +146,7 @@ def _traced_order(traced: TracedOrder) -> dict[str, Any]:
     }
 
 
-def _traced_field(traced: TracedField, files: Sequence[str]) -> dict[str, Any]:
+def _traced_field_to_json(traced: TracedField, files: Sequence[str]) -> dict[str, Any]:
     view, facts = traced.view, traced.facts
     return field_to_json(facts, view) | {
         "place": traced.place,

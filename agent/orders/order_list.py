@@ -88,7 +88,7 @@ def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
     Raises:
         WrongUse: It is no CSV, or its first line names no column `order`.
     """
-    rows = list(_rows(_text(content)))
+    rows = list(_iter_rows(_decode(content)))
     by_order: dict[str, list[tuple[int, dict[str, str]]]] = {}
     broken: list[Broken] = []
     for line, row in rows:
@@ -110,13 +110,13 @@ def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
             )
             continue
         try:
-            entries.append(_entry(number, members))
+            entries.append(_parse_entry(number, members))
         except _BrokenRowError as error:
             broken.append(Broken(members[-1][0], str(error)))
     return OrderList(tuple(entries), tuple(sorted(broken, key=lambda bad: bad.line)))
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     if b"\0" in content:
         raise WrongUse("it is no CSV text; save the table as CSV (UTF-8).")
     try:
@@ -125,7 +125,7 @@ def _text(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = text.splitlines()
     if not lines:
         raise WrongUse("it is empty.")
@@ -133,9 +133,9 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         first = next(reader)
-        columns = [_column(name) for name in first]
+        columns = [_normalise_column(name) for name in first]
         for column in COLUMNS:
-            headings = [repr(name.strip()) for name in first if _column(name) == column]
+            headings = [repr(name.strip()) for name in first if _normalise_column(name) == column]
             if len(headings) > 1:
                 raise WrongUse(
                     f"two columns say {column}: {' and '.join(headings)}; keep one of them."
@@ -155,7 +155,7 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise WrongUse(f"line {reader.line_num} is no CSV ({error}).") from error
 
 
-def _column(name: str) -> str:
+def _normalise_column(name: str) -> str:
     plain = name.strip().casefold()
     column = GERMAN.get(plain, plain)
     near = difflib.get_close_matches(column, (*COLUMNS, *GERMAN), 1, cutoff=A_SLIP)
@@ -175,7 +175,7 @@ def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
     if row.get("urgent", "").casefold() not in (*YES, *NO):
         raise _BrokenRowError(f"urgent: write yes or no, found {row['urgent']!r}")
     if strangers := [
-        subtype for subtype in _several(row.get("subtype", "")) if subtype not in subtypes
+        subtype for subtype in _split(row.get("subtype", "")) if subtype not in subtypes
     ]:
         raise _BrokenRowError(
             f"there is no subtype {strangers[0]!r}; known are {', '.join(subtypes)}"
@@ -184,11 +184,11 @@ def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
         raise _BrokenRowError(f"specimens: how many, found {row['specimens']!r}")
 
 
-def _several(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [part for part in text.replace("/", " ").replace("+", " ").split() if part]
 
 
-def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
+def _parse_entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
     values: dict[str, str] = {}
     specimens: list[str] = []
     for line, row in rows:
@@ -211,7 +211,7 @@ def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
         urgent=values.get("urgent", "").casefold() in YES,
         facts={
             **facts,
-            "subtype": _several(values.get("subtype", "")),
+            "subtype": _split(values.get("subtype", "")),
             "specimens": specimens,
             "count": int(values["specimens"]) if "specimens" in values else None,
         },
@@ -278,7 +278,7 @@ def import_lists(
     mends it there and drops it again.
     """
     results = []
-    for path in _lists(folder):
+    for path in _list_files(folder):
         try:
             if at.timestamp() - path.stat().st_mtime < rest_s:
                 continue
@@ -298,11 +298,11 @@ def list_taken_since(folder: Path, since: datetime | None) -> list[Path]:
         since: Aware UTC, None: every list.
     """
     stamp = f"{since:%Y%m%d-%H%M%S}" if since else ""
-    paths = [path for name in (TAKEN, REFUSED) for path in _lists(folder / name)]
+    paths = [path for name in (TAKEN, REFUSED) for path in _list_files(folder / name)]
     return sorted((path for path in paths if path.name >= stamp), key=lambda path: path.name)
 
 
-def _lists(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     """Return the lists in a folder, also LIST.CSV; none where it cannot be listed now."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".csv")

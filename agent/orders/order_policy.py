@@ -69,7 +69,7 @@ def load_policy(
         zone=settings.site.time_zone,
         max_false_conform=settings.orders.max_false_conform,
         held=lambda view: held(view) or scales.hold(view),
-        remarks=partial(_remarks, held, scales),
+        remarks=partial(_iter_remarks, held, scales),
         traced=scales.find,
         is_lead=partial(is_lead, settings, store),
         second_look=settings.orders.second_look_at_limit,
@@ -79,7 +79,7 @@ def load_policy(
     )
 
 
-def _remarks(
+def _iter_remarks(
     held: Callable[[MicrographView], str], scales: ScaleTracing, view: MicrographView
 ) -> Iterator[str]:
     if isinstance(held, Holds):

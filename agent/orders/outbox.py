@@ -120,13 +120,13 @@ def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> Non
             continue
         above = _Above(floor, resumption.epoch)
         # What the back-up held is older than what the LIMS holds beyond it.
-        old = resumption.newest_statement if _revision(last) < floor.revision else 0
+        old = resumption.newest_statement if _build_revision(last) < floor.revision else 0
         for statement in store.statements.all(number):
             if statement.final and statement.number > done and statement.id > old:
                 last = _record(store, site, statement, last, above, now=now)
 
 
-def _revision(record: Record | None) -> int:
+def _build_revision(record: Record | None) -> int:
     return int(record.facts["revision"]) if record else 0
 
 
@@ -154,7 +154,7 @@ def _record(
 ) -> Record | None:
     """Record a statement as the next revision, unless it states the same; the last record."""
     state = statement.state.partition(".")[0]
-    recorded = _revision(last)
+    recorded = _build_revision(last)
     sent = last.facts["state"] if last and recorded >= above.floor.revision else above.floor.state
     if sent == state:
         return last
@@ -233,7 +233,7 @@ def write_pending(
         done = written.get(number)
         if done and done.facts["id"] == last.facts["id"]:
             continue
-        for revision in _pending(store, number, done):
+        for revision in _list_pending(store, number, done):
             if not writer.write(number, revision, now=now):
                 break
     return OutboxResult(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
@@ -268,7 +268,7 @@ class _Writer:
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
             if texts:
-                self._notes.keep(_sent(number, revision, self._lab_id))
+                self._notes.keep(_open_sent(number, revision, self._lab_id))
             write_whole(files)
         except OSError as error:
             self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
@@ -296,7 +296,7 @@ def _is_above(sent: SentRevision, revision: Record) -> bool:
     )
 
 
-def _sent(number: str, revision: Record, lab: str) -> SentRevision:
+def _open_sent(number: str, revision: Record, lab: str) -> SentRevision:
     facts = revision.facts
     return SentRevision(
         order=number,
@@ -319,7 +319,7 @@ def _describe_older(number: str, revision: Record, sent: SentRevision) -> str:
     )
 
 
-def _pending(store: Store, number: str, done: Record | None) -> list[Record]:
+def _list_pending(store: Store, number: str, done: Record | None) -> list[Record]:
     """Return the revisions of an order after the last one that was written, oldest first."""
     revisions = store.records.all(OUTBOX, number)
     ids = [revision.facts["id"] for revision in revisions]

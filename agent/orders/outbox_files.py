@@ -70,22 +70,22 @@ def render_files(
             json.dumps({**head, **source, **document}, indent=1, ensure_ascii=False) + "\n"
         )
     if CSV in formats:
-        texts[CSV] = _csv(document, head, taxonomy)
+        texts[CSV] = _render_csv(document, head, taxonomy)
     return texts
 
 
-def _csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+def _render_csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:
     every_row = {
         "order": document["order"],
         "revision": head["revision"],
         "id": head["id"],
         "conformity": document["conformity"],
     }
-    rows = list(_rows(document, taxonomy)) or [{}]
+    rows = list(_iter_rows(document, taxonomy)) or [{}]
     return format_csv(COLUMNS, (every_row | row for row in rows))
 
 
-def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:
+def _iter_rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:
     for specimen in document["specimens"]:
         own = {
             "specimen": specimen["specimen"],
@@ -100,13 +100,13 @@ def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str,
                 "field": field["field"],
                 "micrograph": field["id"],
                 "structure_code": code,
-                **_bounds(code, taxonomy),
+                **_find_bounds(code, taxonomy),
                 "decided_by": decided.get("by"),
                 "superseded": gone,
             }
 
 
-def _bounds(code: str | None, taxonomy: Taxonomy) -> dict[str, object]:
+def _find_bounds(code: str | None, taxonomy: Taxonomy) -> dict[str, object]:
     if not code:
         return {}
     try:

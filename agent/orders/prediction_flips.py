@@ -64,7 +64,7 @@ def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
     A reviewer's label counts for either bundle; it is given in addition.
     """
     other = assume_validated(before, after)
-    if _answer(before) == _answer(other):
+    if _build_answer(before) == _build_answer(other):
         return None
     process_data, label = before.process_data, before.label
     return Flip(
@@ -86,7 +86,7 @@ def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
     )
 
 
-def _answer(view: MicrographView) -> tuple[object, ...]:
+def _build_answer(view: MicrographView) -> tuple[object, ...]:
     flagged = bool(view.strangeness.get("flagged"))
     return view.structure_code, frozenset(view.prediction_set), view.handling, flagged
 
@@ -107,13 +107,15 @@ def build_flip_card(flip: Flip, archive: Archive) -> FlipCard:
     order = _("order {number}").format(number=flip.order) if flip.order else ""
     specimen = _("specimen {name}").format(name=flip.specimen) if flip.specimen else ""
     decided = flip.decided.replace("_", " ")
-    before = _more(flip.before, flip.could_be, flip.handling, strange=flip.strange)
-    after = _more(flip.after, flip.could_be_after, flip.handling_after, strange=flip.strange_after)
+    before = _describe_answer(flip.before, flip.could_be, flip.handling, strange=flip.strange)
+    after = _describe_answer(
+        flip.after, flip.could_be_after, flip.handling_after, strange=flip.strange_after
+    )
     return FlipCard(
         id=flip.id,
         name=flip.name,
         place=", ".join(filter(None, (order, specimen))),
-        picture=_picture(flip, archive),
+        picture=_load_picture(flip, archive),
         before=flip.before,
         after=flip.after,
         before_more=before if before != after else "",
@@ -122,14 +124,14 @@ def build_flip_card(flip: Flip, archive: Archive) -> FlipCard:
     )
 
 
-def _more(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
+def _describe_answer(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
     others = _(" or ").join(other for other in could_be if other != code)
     could = _("could be {codes}").format(codes=others) if others else ""
     handled = _("automatic") if handling == Handling.AUTOMATIC else _("review")
     return ", ".join(filter(None, (could, _("strange") if strange else "", handled)))
 
 
-def _picture(flip: Flip, archive: Archive) -> Picture | None:
+def _load_picture(flip: Flip, archive: Archive) -> Picture | None:
     try:
         content = archive.thumbnail_path(flip.sha256, flip.page).read_bytes()
         pixels = pictures.fit_within(pictures.decode(content), SHOWN_PX)

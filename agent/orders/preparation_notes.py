@@ -29,7 +29,7 @@ NUMERALS = (
 )
 
 
-def _ordinal(n: int) -> str:
+def _format_ordinal(n: int) -> str:
     return _(NUMERALS[n - 1]) if n <= len(NUMERALS) else _("{n}th").format(n=n)
 
 
@@ -38,16 +38,16 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
     if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
         return
     *before, last = view.preparations
-    which = _ordinal(len(view.preparations))
-    new = _coarsest(last, rules)
+    which = _format_ordinal(len(view.preparations))
+    new = _find_coarsest(last, rules)
     for number, prepared in enumerate(before, start=1):
-        old = _coarsest(prepared, rules)
+        old = _find_coarsest(prepared, rules)
         if old is None:
             sentence = _("{which} preparation; the {earlier} gave no result")
-            yield sentence.format(which=which, earlier=_ordinal(number))
+            yield sentence.format(which=which, earlier=_format_ordinal(number))
         elif new is None:
             sentence = _("{which} preparation, {earlier} result: {code}")
-            yield sentence.format(which=which, earlier=_ordinal(number), code=old[1])
+            yield sentence.format(which=which, earlier=_format_ordinal(number), code=old[1])
         else:
             how = (
                 _("coarser")
@@ -58,11 +58,11 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
             )
             sentence = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
             yield sentence.format(
-                which=which, earlier=_ordinal(number), how=how, old=old[1], new=new[1]
+                which=which, earlier=_format_ordinal(number), how=how, old=old[1], new=new[1]
             )
 
 
-def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
+def _find_coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
     codes = [
         (field.view.label.code if field.view.label else None) or field.view.structure_code
         for field in prepared.fields

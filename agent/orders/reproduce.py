@@ -64,7 +64,7 @@ def judge_again(view: MicrographView, archive: Archive, classifier: Classifier |
 
     microscope = view.process_data.get("microscope", "")
     (now,) = classifier.classify([Field(pixels, valid, view.um_per_px, microscope)])
-    if faults := list(_differences(view, now)):
+    if faults := list(_iter_differences(view, now)):
         return Rerun(Sameness.DIFFERENT, "; ".join(faults))
     was, is_ = view.probability or 0.0, float(now.probability)
     return Rerun(
@@ -74,7 +74,7 @@ def judge_again(view: MicrographView, archive: Archive, classifier: Classifier |
     )
 
 
-def _differences(view: MicrographView, now: Prediction) -> Iterator[str]:
+def _iter_differences(view: MicrographView, now: Prediction) -> Iterator[str]:
     if view.structure_code != now.structure_code:
         yield f"structure code {view.structure_code} then, {now.structure_code} now"
     if sorted(view.prediction_set) != sorted(now.prediction_set):

@@ -107,7 +107,7 @@ class SentRevisions:
         """Return the highest revision of an order that is noted, by any spelling, or None."""
         name = self._name(order)
         noted = [_read(folder / name) for folder in (self._data, self._outbox) if folder]
-        return _highest(revision for revision in noted if revision)
+        return _find_highest(revision for revision in noted if revision)
 
     def iter_all(self) -> Iterator[SentRevision]:
         """Yield the highest revision of each order that is noted.
@@ -121,7 +121,7 @@ class SentRevisions:
         names = sorted({file.name for folder in folders for file in folder.glob("*.json")})
         for name in names:
             noted = [_read(folder / name) for folder in folders]
-            if highest := _highest(revision for revision in noted if revision):
+            if highest := _find_highest(revision for revision in noted if revision):
                 yield highest
 
     def keep(self, sent: SentRevision) -> None:
@@ -152,7 +152,7 @@ def name_file(text: str) -> str:
     return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _highest(noted: Iterator[SentRevision]) -> SentRevision | None:
+def _find_highest(noted: Iterator[SentRevision]) -> SentRevision | None:
     highest: SentRevision | None = None
     for revision in noted:
         highest = highest.merged_with(revision) if highest else revision

@@ -196,7 +196,7 @@ class Specifications:
         ]
         if not known:
             return SpecificationChoice(None, _explain_no_choice(named, order))
-        in_force = _newest([entry for entry in self.entries if entry.is_valid(on)])
+        in_force = _select_newest([entry for entry in self.entries if entry.is_valid(on)])
         valid = [days for days in in_force if days in known]
         if not valid:
             first = min(known, key=lambda entry: entry.valid_from)
@@ -224,15 +224,15 @@ def list_valid_limits(
         taxonomy: What a micrograph can be called.
         on: The day.
     """
-    in_force = _newest([entry for entry in specifications.entries if entry.is_valid(on)])
+    in_force = _select_newest([entry for entry in specifications.entries if entry.is_valid(on)])
     return {
-        f"{' or '.join(days.subtype)} {days.limit}": partial(_keeps, days, taxonomy)
+        f"{' or '.join(days.subtype)} {days.limit}": partial(_is_kept, days, taxonomy)
         for days in in_force
         if days.bound and not find_limit_fault(days.bound, days.subtype, taxonomy)
     }
 
 
-def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
+def _is_kept(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
     name, size = taxonomy.parse(code)
     limit, subtype = specification.bound, taxonomy.subtype(name)
     bound = find_bound(limit, subtype) if limit else None
@@ -243,7 +243,7 @@ def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
     )
 
 
-def _newest(valid: Sequence[Specification]) -> list[Specification]:
+def _select_newest(valid: Sequence[Specification]) -> list[Specification]:
     """Return the newest of each name; of two from the same day, both."""
     since: dict[str, date] = {}
     for entry in valid:
@@ -291,21 +291,21 @@ def read_specifications(file: Path) -> Specifications:
         unknown = strangers[0] if strangers else "specification"
         raise BadSpecification(f"{file}: expected [[specification]] entries, found {unknown!r}.")
     return Specifications(
-        tuple(_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
+        tuple(_parse_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
     )
 
 
-def _entry(file: Path, number: int, entry: object) -> Specification:
+def _parse_entry(file: Path, number: int, entry: object) -> Specification:
     if not isinstance(entry, dict):
         raise BadSpecification(f"{file}: expected [[specification]] entries, found {entry!r}.")
     where = f"{file}: [[specification]] {entry.get('name') or f'number {number}'}"
     try:
         return Specification(**entry)
     except ValidationError as error:
-        raise BadSpecification(f"{where}: {_fault(error)}.") from error
+        raise BadSpecification(f"{where}: {_describe_fault(error)}.") from error
 
 
-def _fault(error: ValidationError) -> str:
+def _describe_fault(error: ValidationError) -> str:
     errors = error.errors()
     strangers = [entry for entry in errors if entry["type"] == "extra_forbidden"]
     first = (strangers or errors)[0]  # a misspelt key is why another one is missing
@@ -343,15 +343,15 @@ def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[
                 f"[[specification]] {entry.name}: there is no subtype {strangers[0]!r}; "
                 f"known are {', '.join(known)}."
             )
-    in_force = _days_in_force(specifications.entries)
+    in_force = _list_valid_days(specifications.entries)
     for (entry, days), (other, others) in combinations(
         zip(specifications.entries, in_force, strict=True), 2
     ):
-        if sentence := _clash(entry, other, together=bool(days & others)):
+        if sentence := _describe_clash(entry, other, together=bool(days & others)):
             yield sentence
 
 
-def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
+def _list_valid_days(entries: Sequence[Specification]) -> list[set[date]]:
     """Return, for each entry, on which of the days that change anything it is valid."""
     ends = [
         entry.valid_until for entry in entries if entry.valid_until and entry.valid_until < FAR_AWAY
@@ -360,7 +360,8 @@ def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
     days_of: list[set[date]] = [set() for _ in entries]
     for day in days:
         newest = {
-            id(entry) for entry in _newest([entry for entry in entries if entry.is_valid(day)])
+            id(entry)
+            for entry in _select_newest([entry for entry in entries if entry.is_valid(day)])
         }
         for entry, days_of_entry in zip(entries, days_of, strict=True):
             if id(entry) in newest:
@@ -368,7 +369,7 @@ def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
     return days_of
 
 
-def _clash(entry: Specification, other: Specification, *, together: bool) -> str:
+def _describe_clash(entry: Specification, other: Specification, *, together: bool) -> str:
     if entry.name == other.name:
         if entry.valid_from == other.valid_from:
             return f"[[specification]] {entry.name}: twice, both valid from {entry.valid_from}."

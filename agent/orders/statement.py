@@ -125,7 +125,8 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
 
     def without_file(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [
-            {key: value for key, value in field.items() if _lasts(key, value)} for field in fields
+            {key: value for key, value in field.items() if _is_lasting(key, value)}
+            for field in fields
         ]
 
     kept = {key: value for key, value in document.items() if key not in PASSING}
@@ -136,7 +137,7 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _lasts(key: str, value: object) -> bool:
+def _is_lasting(key: str, value: object) -> bool:
     """Return whether a key of a field is part of the statement.
 
     A key that a later version added states nothing new where it is empty, so that no statement and
@@ -177,7 +178,9 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         now: As it is.
     """
     if before["conformity"] != now["conformity"]:
-        yield _("the order: {before}, now {now}").format(before=_word(before), now=_word(now))
+        yield _("the order: {before}, now {now}").format(
+            before=_describe_conformity(before), now=_describe_conformity(now)
+        )
     for key, name in OF_THE_ORDER.items():
         if before[key] != now[key]:
             yield _("{what}: {before}, now {now}").format(
@@ -191,12 +194,12 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
     )
     for name in sorted(were.keys() | are.keys()):
         old, new = (
-            _word(document[name]) if name in document else _("not there")
+            _describe_conformity(document[name]) if name in document else _("not there")
             for document in (were, are)
         )
         if old != new:
             yield _("specimen {name}: {before}, now {now}").format(name=name, before=old, now=new)
-    fields, known = _fields(now), _fields(before)
+    fields, known = _index_fields(now), _index_fields(before)
     for public_id in dict.fromkeys((*known, *fields)):
         old, new = known.get(public_id, _("not there")), fields.get(public_id, _("not there"))
         if old != new:
@@ -205,11 +208,11 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         yield _("what is missing is another thing now")
 
 
-def _word(field: Mapping[str, Any]) -> str:
+def _describe_conformity(field: Mapping[str, Any]) -> str:
     return Conformity(field["conformity"]).words
 
 
-def _fields(document: Mapping[str, Any]) -> dict[str, str]:
+def _index_fields(document: Mapping[str, Any]) -> dict[str, str]:
     return {
         field["id"]: _describe_decision(field)
         for specimen in document["specimens"]

@@ -294,10 +294,10 @@ def load_taxonomies(store: Store, bundles: Path) -> TaxonomyHistory:
                 known[name] = None
         return known[name]
 
-    return TaxonomyHistory(tuple(_states(store.records.all(TAXONOMY))), find)
+    return TaxonomyHistory(tuple(_load_states(store.records.all(TAXONOMY))), find)
 
 
-def _states(records: Sequence[Record]) -> Iterator[TaxonomyState]:
+def _load_states(records: Sequence[Record]) -> Iterator[TaxonomyState]:
     for record in records:
         try:
             yield TaxonomyState(record.id, record.at, taxonomy_from(record.facts["taxonomy"]))

@@ -130,9 +130,9 @@ def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
         WrongUse: It names nothing, or several things: nothing is guessed.
     """
     asks: Mapping[TraceKind, Callable[[], TraceMatch | None]] = {
-        TraceKind.ORDER: lambda: _order(store, asked),
-        TraceKind.HEAT: lambda: _heat(store, asked),
-        TraceKind.ID: lambda: _micrograph(store, asked),
+        TraceKind.ORDER: lambda: _find_order(store, asked),
+        TraceKind.HEAT: lambda: _find_heat(store, asked),
+        TraceKind.ID: lambda: _find_micrograph(store, asked),
     }
     if kind not in ("", *TraceKind):
         raise WrongUse(f"--as: one of {', '.join(TraceKind)}, found {kind!r}.")
@@ -149,16 +149,16 @@ def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
     return named[0]
 
 
-def _order(store: Store, asked: str) -> TraceMatch | None:
+def _find_order(store: Store, asked: str) -> TraceMatch | None:
     return TraceMatch(asked, TraceKind.ORDER, (asked,)) if store.orders.order(asked) else None
 
 
-def _heat(store: Store, asked: str) -> TraceMatch | None:
+def _find_heat(store: Store, asked: str) -> TraceMatch | None:
     numbers = store.orders.by("heat", asked)
     return TraceMatch(asked, TraceKind.HEAT, tuple(numbers)) if numbers else None
 
 
-def _micrograph(store: Store, asked: str) -> TraceMatch | None:
+def _find_micrograph(store: Store, asked: str) -> TraceMatch | None:
     if store.micrograph(asked) is None:
         return None
     number = store.orders.of_micrograph(asked)

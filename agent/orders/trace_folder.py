@@ -100,7 +100,7 @@ def _fill(
     folder: Path, trace: Trace, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
     kept = {field.view.id: _keep(folder, field.view, archive) for field in trace.fields}
-    for name, document in _documents(trace, bundles):
+    for name, document in _iter_documents(trace, bundles):
         _write_json(folder / name, document)
     for order in trace.orders:
         for made in order.statements:
@@ -119,11 +119,11 @@ def _fill(
     paper = Paper(archive, kept, site=signature.site, zone=signature.zone)
     page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
     (folder / PAGE).write_text(render_trace(page), encoding="utf-8")
-    sums = "".join(f"{sum_}  {name}\n" for sum_, name in _sums(folder))
+    sums = "".join(f"{sum_}  {name}\n" for sum_, name in _iter_sums(folder))
     (folder / SUMS).write_text(sums, encoding="utf-8")
 
 
-def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
+def _iter_documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
     """Yield the documents that a trace refers to, each with the name of its file."""
     for order in trace.orders:
         wanted, version = order.assessed.specification, order.assessed.version
@@ -161,7 +161,7 @@ def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
     files = {name: path for name, path in archived.items() if path.is_file()}
     for name, path in files.items():
         shutil.copyfile(path, target / name)
-    original, origin = _original(target, view, archive)
+    original, origin = _copy_original(target, view, archive)
     if not original:
         origin = f"{'the archived crop' if 'crop.png' in files else 'none'}; {origin}"
     names = (*([original] if original else ()), *files)
@@ -169,7 +169,7 @@ def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
     return Pixels(tuple(f"{below}/{name}" for name in names), original, origin)
 
 
-def _original(target: Path, view: MicrographView, archive: Archive) -> tuple[str, str]:
+def _copy_original(target: Path, view: MicrographView, archive: Archive) -> tuple[str, str]:
     kept = archive.original_path(view.sha256)
     path = kept or Path(view.path)
     copy = target / f"original{path.suffix.lower()}"
@@ -177,18 +177,18 @@ def _original(target: Path, view: MicrographView, archive: Archive) -> tuple[str
         shutil.copyfile(path, copy)
     except OSError as error:
         return "", f"the original cannot be read ({error.strerror or error})"
-    if _sha256(copy) != view.sha256:
+    if _compute_sha256(copy) != view.sha256:
         copy.unlink()
         return "", f"{path} holds other bytes than those that were judged"
     where = "from the archive" if kept else f"from {path}"
     return copy.name, f"the original bytes, {where}"
 
 
-def _sums(folder: Path) -> Iterator[tuple[str, str]]:
+def _iter_sums(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield _sha256(path), path.relative_to(folder).as_posix()
+        yield _compute_sha256(path), path.relative_to(folder).as_posix()
 
 
-def _sha256(path: Path) -> str:
+def _compute_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -127,7 +127,7 @@ class Paper:
             id=view.id,
             name=traced.facts.called,
             place=traced.place,
-            code=_code(traced.facts),
+            code=_format_code(traced.facts),
             gone=_gone(traced.facts),
             again=f"{again.outcome.replace('_', ' ')}: {again.sentence}",
             again_tone=RERUN_TONES[again.outcome],
@@ -162,7 +162,7 @@ class Paper:
             "Answer": view.structure_code or "no model answered",
             "Probability": f"{view.probability:.4f}" if view.probability is not None else "",
             "Could be": ", ".join(view.prediction_set),
-            "Strangeness": _strangeness(view.strangeness),
+            "Strangeness": _describe_ood(view.strangeness),
             "Handling": ", ".join((view.handling, *(w.replace("_", " ") for w in view.reasons))),
             "Bundle": view.bundle,
             "Computed by": " ".join(filter(None, (view.engine, view.precision))),
@@ -174,7 +174,7 @@ class Paper:
 
     def _lists(self, traced: TracedField) -> Iterator[TraceList]:
         others = [answer for answer in traced.answers if not answer.current]
-        yield TraceList("Scale and its checks", tuple(_scale(traced)))
+        yield TraceList("Scale and its checks", tuple(_iter_scale_facts(traced)))
         checks = (*map(self._check, traced.checks), *map(self._point, traced.control))
         yield TraceList("Control check of that day", checks or ("none is on record",))
         yield TraceList("Decisions", tuple(map(self._decision, traced.view.labels)))
@@ -245,7 +245,7 @@ def _others(acts: tuple[TrailEntry, ...]) -> tuple[TrailEntry, ...]:
     return tuple(act for act in acts if not act.act.startswith(OWN_ACTS))
 
 
-def _code(facts: FieldFacts) -> str:
+def _format_code(facts: FieldFacts) -> str:
     decided = facts.decided
     if decided is None:
         return facts.code or "–"
@@ -266,14 +266,14 @@ def _box(box: tuple[int, int, int, int] | None) -> str:
     return "({}, {}) to ({}, {})".format(*box) if box else "not recorded"
 
 
-def _strangeness(facts: Mapping[str, object]) -> str:
+def _describe_ood(facts: Mapping[str, object]) -> str:
     p_value = facts.get("p_value")
     if not isinstance(p_value, int | float):
         return ""
     return f"p = {p_value:.3f}{', flagged' if facts.get('flagged') else ''}"
 
 
-def _scale(traced: TracedField) -> Iterator[str]:
+def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
     """Yield the scale, each evidence of it, and the scale bar as it was read."""
     view = traced.view
     if traced.facts.scale_in_doubt:

@@ -203,7 +203,7 @@ def make_pipeline(
         keep_originals=settings.archive.originals == "all",
         thresholds=collect_thresholds(settings),
         lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
-        earlier=lambda name: _earlier(settings, store, name),
+        earlier=lambda name: _load_earlier(settings, store, name),
         ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
@@ -212,7 +212,7 @@ def make_pipeline(
     )
 
 
-def _earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None:
+def _load_earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None:
     """Load the bundle that began a specimen; None where it is gone.
 
     Raises:

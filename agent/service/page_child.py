@@ -57,12 +57,12 @@ class Voice:
     """
 
     def __init__(self, pipe: Connection) -> None:
-        self._said, self._lock = pipe, threading.Lock()
+        self._pipe, self._lock = pipe, threading.Lock()
 
     def say(self, news: object) -> None:
         """Send a message; where the pipe is closed this process is about to end."""
         with self._lock, contextlib.suppress(OSError):
-            self._said.send(news)
+            self._pipe.send(news)
 
     def wake(self) -> None:
         """Send that a file was received."""
@@ -93,7 +93,7 @@ def serve_pages(
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the agent's to answer
     log.set_up(**log_to)
-    _stand_back()
+    _lower_priority()
     voice = Voice(said)
     code = 0
     try:
@@ -186,7 +186,7 @@ class PageStatus:
             return self._affected
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     if os.name == "posix":
         with contextlib.suppress(OSError):
             os.nice(NICER)

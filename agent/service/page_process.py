@@ -91,7 +91,7 @@ class PageProcess(threading.Thread):
             process.start()
             child_end.close()
             lives.close()
-            return self._hear(heard) or f"its process {_how_ended(process)}"
+            return self._hear(heard) or f"its process {_describe_end(process)}"
         except OSError as error:  # no file or memory left to start it with
             return f"its process cannot be started ({error})"
         finally:
@@ -120,7 +120,7 @@ class PageProcess(threading.Thread):
         return ""
 
 
-def _how_ended(process: BaseProcess) -> str:
+def _describe_end(process: BaseProcess) -> str:
     process.join(ENDS_S)
     code = process.exitcode
     if code is not None and code < 0:

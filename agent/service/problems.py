@@ -19,14 +19,14 @@ class Problems:
     def __init__(self, on_begun: Callable[[str], None] = lambda _: None) -> None:
         self._on_begun = on_begun
         self._lock = threading.Lock()
-        self._said: dict[str, str] = {}
+        self._sentences: dict[str, str] = {}
 
     def say(self, subject: str, sentence: str) -> bool:
         """Record a problem, "" when it is over; return whether that is new."""
         with self._lock:
-            before = self._said.pop(subject, "")
+            before = self._sentences.pop(subject, "")
             if sentence:
-                self._said[subject] = sentence
+                self._sentences[subject] = sentence
         if sentence and not before:
             self._on_begun(subject)
         return before != sentence
@@ -34,4 +34,4 @@ class Problems:
     def all(self) -> list[str]:
         """Every sentence that holds now."""
         with self._lock:
-            return list(self._said.values())
+            return list(self._sentences.values())

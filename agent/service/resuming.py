@@ -77,7 +77,7 @@ def resume(
         *open_sent_revisions(settings, store, data_alone=True).iter_all(),
         *iter_statement_files(settings.store.folder),
     ]
-    beyond = list_beyond(store, _meant(local, store))
+    beyond = list_beyond(store, _select_relevant(local, store))
     adopt(store, beyond, at=at)
     waits = []
     try:
@@ -103,13 +103,15 @@ def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Bey
     """
     if find_resumption(store, OUTBOX).is_settled:
         return []
-    beyond = list_beyond(store, _meant(open_sent_revisions(settings, store).iter_all(), store))
+    beyond = list_beyond(
+        store, _select_relevant(open_sent_revisions(settings, store).iter_all(), store)
+    )
     adopt(store, beyond, at=at)
     settle(store, OUTBOX, at=at)
     return beyond
 
 
-def _meant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
+def _select_relevant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
     """Return what is to be compared: after `agent begin-anew` also what another database sent."""
     is_restored = find_resumption(store, OUTBOX).since is not None
     return iter_own(sent, store) if is_restored else sent

@@ -118,7 +118,7 @@ class _Run:
             settings, store=store, pool=pool, classifier=self._bundle.classifier, now=now
         )
         self._names = [source.name for source in settings.sources]
-        self._told = {source.name: build_provenance(source) for source in settings.sources}
+        self._provenances = {source.name: build_provenance(source) for source in settings.sources}
         self._began_s = time.monotonic()
         self._stalled_at_s: float | None = None
         self._done = self._total = 0
@@ -165,8 +165,8 @@ class _Run:
             if now_s < looks_at_s[name]:
                 continue
             try:
-                look, told = watched.look(now_s), self._told.get(name)
-                write_down(look, watched, self._store, at=self._now(), source=told)
+                look, provenance = watched.look(now_s), self._provenances.get(name)
+                write_down(look, watched, self._store, at=self._now(), source=provenance)
             except StoreFault as fault:
                 self._wait_for_store(fault)
             looks_at_s[name] = watched.next_look_at_s(time.monotonic())

@@ -82,30 +82,34 @@ def write_down(
     Raises:
         StoreFault: The database cannot be written now; nothing is lost, it is offered again.
     """
-    for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
+    for _ in _iter_written(look.settling, watched, lambda files: store.settle(files, at=at)):
         pass
-    lane = _lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
+    lane = _choose_lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
     first = store.orders.urgent_numbers() if look.at_rest and source else ()
     urgent = [file for file in look.at_rest if is_urgent(file.relative, source, first)]
     chosen = {file.relative for file in urgent}
     others = [file for file in look.at_rest if file.relative not in chosen]
-    for some in _written(urgent, watched, lambda some: store.arrive(some, at=at, lane="urgent")):
-        watched.taken(some)
-    for some in _written(others, watched, lambda some: store.arrive(some, at=at, lane=lane)):
-        watched.taken(some)
-    for some in _written(
+    for files in _iter_written(
+        urgent, watched, lambda files: store.arrive(files, at=at, lane="urgent")
+    ):
+        watched.taken(files)
+    for files in _iter_written(
+        others, watched, lambda files: store.arrive(files, at=at, lane=lane)
+    ):
+        watched.taken(files)
+    for files in _iter_written(
         look.ignored,
         watched,
-        lambda some: store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at),
+        lambda files: store.ignore(files, NOT_A_PICTURE, "its name is no picture's", at=at),
     ):
-        watched.taken(some)
+        watched.taken(files)
     if look.gone:
         store.gone(watched.state.name, look.gone, at=at)
         watched.let_go(look.gone)
     return len(look.at_rest)
 
 
-def _lane(count: int, source: str, store: Store) -> str:
+def _choose_lane(count: int, source: str, store: Store) -> str:
     if count > FRESH_AT_MOST:
         return "backlog"
     return (
@@ -115,7 +119,7 @@ def _lane(count: int, source: str, store: Store) -> str:
     )
 
 
-def _written(
+def _iter_written(
     files: Sequence[ListedFile],
     watched: SourceWatcher,
     write: Callable[[Sequence[ListedFile]], object],
@@ -127,20 +131,20 @@ def _written(
     """
     waiting = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)][::-1]
     while waiting:
-        some = waiting.pop()
+        group = waiting.pop()
         try:
-            write(some)
+            write(group)
         except (StoreFault, BadStore):
             raise
         except Exception as error:
-            if len(some) > 1:
-                half = len(some) // 2
-                waiting += [some[half:], some[:half]]
+            if len(group) > 1:
+                half = len(group) // 2
+                waiting += [group[half:], group[:half]]
                 continue
-            log.exception("file.unwritable", source=watched.state.name, file=some[0].relative)
-            watched.refuse(some[0], f"it cannot be written down ({type(error).__name__})")
+            log.exception("file.unwritable", source=watched.state.name, file=group[0].relative)
+            watched.refuse(group[0], f"it cannot be written down ({type(error).__name__})")
             continue
-        yield some
+        yield group
 
 
 class SourceWatch(threading.Thread):

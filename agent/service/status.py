@@ -82,18 +82,20 @@ def build_status_from_store(
     by_source = {health.name: health for health in store.sources()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
-    sources = [_source(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources]
+    sources = [
+        _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
+    ]
     counts = store.counts()
     bundle = store.current_bundle()
     problems = [
-        *(_of_silence(mine, now) if here else ()),
+        *(_iter_silence_problems(mine, now) if here else ()),
         *heard,
-        *_of_sources(sources, by_source, running=running),
-        *_of_bundle(settings, bundle),
-        *_of_limits(settings),
-        *_of_files(counts),
-        *_of_holds(affected),
-        *_of_disk(settings.store.folder),
+        *_iter_source_problems(sources, by_source, running=running),
+        *_iter_bundle_problems(settings, bundle),
+        *_iter_limit_problems(settings),
+        *_iter_file_problems(counts),
+        *_iter_hold_problems(affected),
+        *_iter_disk_problems(settings.store.folder),
         *describe_overdue(settings, now),
         *filter(None, [describe_unfollowed(settings, store)]),
     ]
@@ -116,7 +118,7 @@ def build_status_from_store(
     }
 
 
-def _of_holds(affected: Sequence[Affected]) -> Iterator[str]:
+def _iter_hold_problems(affected: Sequence[Affected]) -> Iterator[str]:
     for group in affected:
         n, failure = len(group.orders), group.failure
         what = f"the control check on {failure.pc}" if failure.pc else "the control specimen"
@@ -141,7 +143,7 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-def _of_limits(settings: Settings) -> Iterator[str]:
+def _iter_limit_problems(settings: Settings) -> Iterator[str]:
     try:
         read_specifications(settings.orders.specifications)
     except BadSpecification as error:
@@ -172,8 +174,8 @@ def save_status(folder: Path, document: dict[str, Any]) -> None:
 def _without_store(
     settings: Settings, *, running: bool, sentence: str, now: datetime
 ) -> dict[str, Any]:
-    remembered = _remembered(settings.store.folder) if running else {}
-    sources = [_source(s.name, s.folder, s.mode, None) for s in settings.sources]
+    remembered = _load_status(settings.store.folder) if running else {}
+    sources = [_source_to_json(s.name, s.folder, s.mode, None) for s in settings.sources]
     return {
         "version": version("martensight"),
         "running": running,
@@ -186,11 +188,11 @@ def _without_store(
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
         "affected_orders": [],
-        "problems": list(dict.fromkeys([sentence, *_of_disk(settings.store.folder)])),
+        "problems": list(dict.fromkeys([sentence, *_iter_disk_problems(settings.store.folder)])),
     }
 
 
-def _remembered(folder: Path) -> dict[str, Any]:
+def _load_status(folder: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads((folder / MEMO).read_text("utf-8"))
     except (OSError, ValueError):
@@ -204,7 +206,9 @@ def _is_alive(agent: AgentSeen, now: datetime) -> bool:
     return (now - agent.seen_at).total_seconds() < SILENT_AFTER_S
 
 
-def _source(name: str, folder: Path, mode: str, health: SourceHealth | None) -> dict[str, Any]:
+def _source_to_json(
+    name: str, folder: Path, mode: str, health: SourceHealth | None
+) -> dict[str, Any]:
     return {
         "name": name,
         "folder": str(folder),
@@ -216,7 +220,7 @@ def _source(name: str, folder: Path, mode: str, health: SourceHealth | None) -> 
     }
 
 
-def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
+def _iter_silence_problems(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
     """Yield that the agent that runs here cannot write into the database."""
     if mine is None or mine.seen_at is None or mine.facts.get("stopped"):
         return
@@ -228,7 +232,7 @@ def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
         )
 
 
-def _of_sources(
+def _iter_source_problems(
     sources: list[dict[str, Any]], by_source: dict[str, SourceHealth], *, running: bool
 ) -> Iterator[str]:
     if not sources:
@@ -241,7 +245,7 @@ def _of_sources(
             yield f"{source['name']}: {source['folder']} cannot be reached"
 
 
-def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
+def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]:
     from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
 
     if name is None:
@@ -264,12 +268,12 @@ def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
         yield from alarm_rate_warnings(settings.strangeness.alpha, known)
 
 
-def _of_files(counts: dict[str, int]) -> Iterator[str]:
+def _iter_file_problems(counts: dict[str, int]) -> Iterator[str]:
     if failed := counts.get("failed", 0):
         yield f"{failed} files failed and are tried again by themselves (agent files --failed)."
 
 
-def _of_disk(folder: Path) -> Iterator[str]:
+def _iter_disk_problems(folder: Path) -> Iterator[str]:
     try:
         free = shutil.disk_usage(folder).free
     except OSError:

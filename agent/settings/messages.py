@@ -49,7 +49,7 @@ def describe_fault(
     errors = error.errors()
     first = errors[0]
     if first["type"] == "missing":  # a key misspelt is missing too: the misspelling says more
-        near = (e for e in errors if e["type"] == "extra_forbidden" and _beside(e, first))
+        near = (e for e in errors if e["type"] == "extra_forbidden" and _is_sibling(e, first))
         first = next(near, first)
     where = ".".join(str(part) for part in first["loc"])
     variable = f"{ENV_PREFIX}{'__'.join(str(part) for part in first['loc'][:2])}".upper()
@@ -57,21 +57,21 @@ def describe_fault(
     said_by = next((name for name in (variable, variable.split("__")[0]) if name in given), None)
     place = f"environment {said_by}" if said_by else str(file or "settings")
     if first["type"] == "extra_forbidden":
-        return f"{place}: no setting is called {where}{_nearest(first['loc'])}."
-    wanted = _wanted(first["type"], first["msg"], where)
+        return f"{place}: no setting is called {where}{_describe_nearest(first['loc'])}."
+    wanted = _describe_expected(first["type"], first["msg"], where)
     actual = (
         ""
         if first["type"] == "missing" or where.endswith(".objectives")
-        else f", found {_short(first['input'])}"
+        else f", found {_format_found(first['input'])}"
     )
     return f"{place}: {where}: {wanted}{actual}."
 
 
-def _beside(error: ErrorDetails, other: ErrorDetails) -> bool:
+def _is_sibling(error: ErrorDetails, other: ErrorDetails) -> bool:
     return error["loc"][:-1] == other["loc"][:-1]
 
 
-def _wanted(kind: str, message: str, where: str) -> str:
+def _describe_expected(kind: str, message: str, where: str) -> str:
     """Return what a setting has to be, in the terms of the file, not of the parser."""
     if where == "sources" and kind == "tuple_type":
         return "write [[sources]] with two brackets, one block for each export folder"
@@ -87,7 +87,7 @@ def _wanted(kind: str, message: str, where: str) -> str:
     return _WANTED.get(kind, plain.replace("Tuple should", "the list should"))
 
 
-def _nearest(where: tuple[int | str, ...]) -> str:
+def _describe_nearest(where: tuple[int | str, ...]) -> str:
     names: list[str] = list(Settings.model_fields)
     kinds: dict[str, Any] = {name: f.annotation for name, f in Settings.model_fields.items()}
     kinds["sources"] = Source
@@ -100,7 +100,7 @@ def _nearest(where: tuple[int | str, ...]) -> str:
     return f"; the nearest is {close[0]}" if close else ""
 
 
-def _short(value: object) -> str:
+def _format_found(value: object) -> str:
     """Return what was found, without the content of a table or the target of an address."""
     if isinstance(value, dict):
         return "a table"

@@ -19,7 +19,7 @@ from pydantic import (
 from agent.settings.section import WEEKDAYS, Folder, Section
 
 
-def _zone(name: str) -> str:
+def _require_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -33,7 +33,7 @@ class SiteSection(Section):
     """[site]."""
 
     name: str = Field("Plant 1", description="Name of the site, on every page.")
-    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+    time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
     )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
@@ -126,13 +126,13 @@ class TriageSection(Section):
 TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
-def _local_time(value: object) -> object:
+def _require_local_time(value: object) -> object:
     if isinstance(value, str) and not TIME_OF_DAY.fullmatch(value):
         raise ValueError('write a time of day like "23:30"')
     return value
 
 
-def _free_day(value: str) -> str:
+def _parse_free_day(value: str) -> str:
     day = value.strip().lower()
     if day in WEEKDAYS:
         return day
@@ -145,10 +145,10 @@ def _free_day(value: str) -> str:
 class NightSection(Section):
     """[night]."""
 
-    at: Annotated[time, BeforeValidator(_local_time)] = Field(
+    at: Annotated[time, BeforeValidator(_require_local_time)] = Field(
         time(23, 30), description="When the night's report is written, local time of the site."
     )
-    free_days: tuple[Annotated[str, AfterValidator(_free_day)], ...] = Field(
+    free_days: tuple[Annotated[str, AfterValidator(_parse_free_day)], ...] = Field(
         (),
         description='Days on which nothing comes: weekdays ("sunday") or dates ("2026-12-25").',
     )
@@ -218,7 +218,7 @@ class RetentionSection(Section):
     )
 
 
-def _weekly(value: str) -> str:
+def _parse_weekly(value: str) -> str:
     schedule = value.strip().lower()
     day, _, at = schedule.partition(" ")
     if schedule and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
@@ -229,7 +229,7 @@ def _weekly(value: str) -> str:
 class RetrainSection(Section):
     """[retrain]: when a candidate is trained; only a lead promotes one."""
 
-    schedule: Annotated[str, AfterValidator(_weekly)] = Field(
+    schedule: Annotated[str, AfterValidator(_parse_weekly)] = Field(
         "", description='When one is taught by itself: "sunday 02:00", "daily 02:00"; "" never.'
     )
     start_at_new_labels: int = Field(

@@ -33,7 +33,7 @@ PROCESS_COLUMNS = (
 """Process data that a path pattern, a manifest or a fixed key of a source can give."""
 
 
-def _pattern(text: str) -> str:
+def _require_pattern(text: str) -> str:
     try:
         groups = set(re.compile(text).groupindex)
     except re.error as error:
@@ -87,7 +87,7 @@ class Source(Section):
         "quiet", description="How the microscope says a file is done."
     )
     scan_every_s: float = Field(60.0, gt=0, description="How often (s) the folder is listed.")
-    pattern: Annotated[str, AfterValidator(_pattern)] = Field(
+    pattern: Annotated[str, AfterValidator(_require_pattern)] = Field(
         "", description="Regular expression with named groups: process data from the path."
     )
     objectives: tuple[Objective, ...] = Field((), description="Calibrated objectives.")

@@ -212,7 +212,7 @@ def mutants() -> dict[str, list[Target]]:
         "a copy under another name is no doubt": [(orders.Orders, "_tear", sum_of_all),
                                                   (order_claims, "add", nothing)],
         "claims of orders are forgotten": [(assessment, "describe_claims", nothing),
-                                           (assessment, "_torn", nothing)],
+                                           (assessment, "_describe_strays", nothing)],
         "anybody may move a field": [(orders.Orders, "claimed_elsewhere", nothing),
                                      (assessment, "describe_claims", nothing)],
         "what is unlike the reference images counts": [

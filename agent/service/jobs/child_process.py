@@ -81,7 +81,7 @@ def run_in_child(
             yield news
         process.join(ENDS_S)
         if process.exitcode:
-            raise ChildEnded(f"the process that worked {_how(process.exitcode)}.")
+            raise ChildEnded(f"the process that worked {_describe_end(process.exitcode)}.")
     finally:
         life.close()
         _end(process)
@@ -96,7 +96,7 @@ def _end(process: BaseProcess) -> None:
         process.join(ENDS_S)
 
 
-def _how(code: int | None) -> str:
+def _describe_end(code: int | None) -> str:
     if code is not None and code < 0:
         return f"was killed (signal {-code}; the system does that when memory runs out)"
     return f"ended unexpectedly (exit code {code})"
@@ -110,7 +110,7 @@ def _begin(work: Work, settings: Settings, pipe: Connection, lives: Connection) 
     log.set_up(level="error")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with_parent, args=(lives,), daemon=True).start()
-    _behind_everybody()
+    _lower_priority()
     try:
         for news in work(settings):
             pipe.send(news)
@@ -129,6 +129,6 @@ def _end_with_parent(lives: Connection) -> None:
         os._exit(1)
 
 
-def _behind_everybody() -> None:
+def _lower_priority() -> None:
     me = psutil.Process()
     me.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(me.nice(), NICE))

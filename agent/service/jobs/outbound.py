@@ -135,7 +135,7 @@ def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
     if not settings.notify.urls:
         return ""
     failed = ""
-    for notice in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
+    for notice in _list_due(store.records.all(NOTICE), store.records.all(SENT), now=now):
         pictures = [path for path in map(Path, notice.facts["pictures"]) if path.is_file()]
         facts = notice.facts
         if send_notice(
@@ -147,6 +147,6 @@ def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
     return failed
 
 
-def _due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
+def _list_due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
     done = {record.facts["notice"] for record in sent}
     return [record for record in planned if record.id not in done and now - record.at <= GIVEN_UP]

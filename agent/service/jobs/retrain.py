@@ -238,7 +238,7 @@ def refuse_without_room(
         NoRoom: Names what is there, what is needed, and what to do.
     """
     size = sum(path.stat().st_size for path in current.glob("*.safetensors"))
-    disk, memory = _needed(size, is_frozen=_is_frozen(current))
+    disk, memory = _estimate_need(size, is_frozen=_is_frozen(current))
     if (free := disk_free(current)) < disk:
         raise NoRoom(
             f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(free)} are "
@@ -251,7 +251,7 @@ def refuse_without_room(
         )
 
 
-def _needed(bundle_bytes: int, *, is_frozen: bool) -> tuple[int, int]:
+def _estimate_need(bundle_bytes: int, *, is_frozen: bool) -> tuple[int, int]:
     """Return how much disk and memory a training takes, in bytes.
 
     Networks that are trained whole are checkpointed three times over (the best, the last, and the
