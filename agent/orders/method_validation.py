@@ -301,7 +301,8 @@ def _limit_state(
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")
     other = counted["other_subtype"]
     counts = [
-        f"{kind['wrong']} wrong of {kind['n']} {name} (needed: {_count_needed(kind['wrong'], most)})"
+        f"{kind['wrong']} wrong of {kind['n']} {name} "
+        f"(needed: {_count_needed(kind['wrong'], most)})"
         for name, kind in (("that break it", counted), ("of other subtypes", other))
         if kind["n"] or name != "that break it" or " " in limit
     ]
