@@ -44,13 +44,13 @@ KEY = "trail"
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Where the audit log ended.
+    """An end of the audit log.
 
     Args:
         number: Of the newest act.
         count: How many acts there were.
         sha256: Of the newest act.
-        at: When that was written down, aware UTC.
+        at: When the anchor was written, aware UTC.
         actor, act, subject: Of the newest act, "" where they were not kept.
         place: Where it was found, such as a file's name.
     """

@@ -122,7 +122,7 @@ class _Manifest:
         kind = document.get("kind") if isinstance(document, dict) else None
         hashes = document.get("sha256") if isinstance(document, dict) else None
         if not isinstance(kind, str) or not isinstance(hashes, dict):
-            raise ValueError("its manifest names no database")  # noqa: TRY004 - told as one sentence
+            raise ValueError("its manifest names no database")  # noqa: TRY004 - shown as one sentence
         for name, expected in hashes.items():
             if not isinstance(expected, str) or "\0" in name or not name.strip("/. "):
                 raise ValueError(f"its manifest holds an odd entry: {name!r}")

@@ -40,7 +40,7 @@ class AgentError(Exception):
     """The base of everything the agent raises on purpose."""
 
 
-class OutOfResources(AgentError):  # noqa: N818 - a state, said in the message
+class OutOfResources(AgentError):  # noqa: N818 - a state, named in the message
     """Files or memory ran out; what was read during this time proves nothing about a file."""
 
 

@@ -52,12 +52,11 @@ _LINE = re.compile(r"\s*\W*([\w -]+?)\W*\s*[:=]\s*(.*?)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What is known of a field before anybody has looked at it.
+    """Process data of a field before it is read.
 
     Args:
         process_data: Column → value.
-        conflict: Why it can belong to no specimen, in one sentence, "" where nothing speaks
-            against it.
+        conflict: Why it can belong to no specimen, in one sentence, "" where it can.
         claims: Every order and specimen that its path, note or sender name.
     """
 

@@ -121,7 +121,7 @@ class Pseudonyms:
 
 def _is_everyday(word: str) -> bool:
     """Return whether a word has many other meanings: specimen "11" is in half of all times."""
-    return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as said above
+    return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as described above
 
 
 def _iter_identifying_words(given: str) -> Iterable[str]:
@@ -131,7 +131,7 @@ def _iter_identifying_words(given: str) -> Iterable[str]:
         yield from (
             piece
             for piece in re.split(r"[_.+-]", word)
-            if len(piece) >= 4 or (len(piece) >= 2 and any(c.isdigit() for c in piece))  # noqa: PLR2004 - as said above
+            if len(piece) >= 4 or (len(piece) >= 2 and any(c.isdigit() for c in piece))  # noqa: PLR2004 - as described above
         )
 
 

@@ -343,7 +343,7 @@ def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) 
     )
 
 
-# --- which checks speak of a result -------------------------------------------------------------
+# --- which checks concern a result -------------------------------------------------------------
 
 
 def list_checks_of_day(

@@ -69,7 +69,7 @@ class Failure:
 
     @property
     def sentence(self) -> str:
-        """Why a result made before the failed check is held."""
+        """Reason to hold a result that was made before the failed check."""
         words = {
             "source": self.source,
             "pc": self.pc,

@@ -54,7 +54,7 @@ class Release:
 
     @property
     def note(self) -> str:
-        """What every statement of a released result says."""
+        """Note of the release, on every statement of a released result."""
         return _(
             "results of {source} from {start} to {end} UTC were held after a failed control check "
             "and released by {who}: {reason}"
@@ -165,7 +165,7 @@ class Holds:
         """Return when a result was made; where a clock was set, the order of the records holds.
 
         A check that was recorded before the result was made before it, and one that was recorded
-        later was made later, whatever the clock of that day said.
+        later was made later, whatever the clock of that day showed.
         """
         at, after = view.done_at, view.after_record
         if after is None:

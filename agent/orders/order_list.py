@@ -239,7 +239,7 @@ class OrderListResult:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What the sender has to mend, one sentence each."""
+        """Faults that the sender has to mend, one sentence each."""
         if self.refusal:
             return (f"{self.name}: {self.refusal}",)
         return tuple(f"{self.name}, line {row.line}: {row.sentence}" for row in self.broken)

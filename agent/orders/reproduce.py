@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Sameness(StrEnum):
-    """How a second judgement compares with the first."""
+    """Comparison of a second judgement with the first."""
 
     SAME = "same"
     DIFFERENT = "different"

@@ -128,7 +128,7 @@ class Specification(BaseModel):
 
     @property
     def demand(self) -> str:
-        """What is demanded, in a few words: "G, 7 or finer (mean)"."""
+        """The demand in a few words: "G, 7 or finer (mean)"."""
         size = f", {reports.retold(self.limit)} ({_(self.criterion)})" if self.limit else ""
         return _(" or ").join(self.subtype) + size
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 STATE, REOPENED = "specifications", "reopened"
-"""Kinds of records: the file as it was read, and a lead's act that judges an order anew."""
+"""Kinds of records: the file as it was read, and a lead's act that judges an order again."""
 
 
 @dataclass(frozen=True, slots=True)

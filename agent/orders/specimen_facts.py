@@ -67,7 +67,7 @@ class LabelFacts:
 
     Attributes:
         kind: "code", "strange", "unusable" or "cannot_tell".
-        said: The code, the kind or the why.
+        said: The code, the kind or the reason.
         by: Its author.
         unsure: The author was not sure, so it proves nothing.
         lead: The author is a lead.
@@ -138,7 +138,7 @@ class FieldFacts:
         name: The field's number on the specimen, "" where unknown.
         code: The model's structure code, or None.
         codes: Its prediction set.
-        decided: What a person said, or None.
+        decided: A reviewer's decision, or None.
         awaits: It is in the review queue.
         reasons: Of its review.
         um_per_px: Its scale, or None.
@@ -155,8 +155,8 @@ class FieldFacts:
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
         done_at: When the result that counts was made, aware UTC, or None.
         scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
-        other_taxonomy: Why what holds was said by another taxonomy than the order's, "" where not.
-        planes_differ: Its file has planes or channels of another place, which nobody looked at.
+        other_taxonomy: Why the valid code is of another taxonomy than the order's, "" where not.
+        planes_differ: Its file has planes or channels of another place, which were not inspected.
     """
 
     id: str
@@ -230,7 +230,7 @@ class Allowance:
         on: It is switched on.
         um_per_px: Smallest and largest validated scale, µm per pixel; None in old records.
         since, until: Results made after `since`, and not after `until`, are covered; aware UTC.
-            No `until`: it is in force.
+            No `until`: it is valid.
         sizes: Of the subtype, coarse to fine, as compared; () in records that do not name them.
         record, act: Numbers of the validation record and of the record of the lead's act.
     """

@@ -56,7 +56,7 @@ class Made:
         at: When, aware UTC.
         by: Who: the agent, or a person in earlier versions.
         reason: Why it was amended, in earlier versions.
-        changed: What it states otherwise than the one before it, () for the first.
+        changed: What it states differently from the one before it, () for the first.
         document: Of the order, as `agent order --json` wrote it then.
         sha256: Hash of the frozen text, "" in earlier versions.
         whole: The frozen document, None in earlier versions.

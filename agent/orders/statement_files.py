@@ -121,7 +121,7 @@ def read_files(
     """Return kind → content of the files that were kept of a statement; new, unsigned ones else.
 
     A statement from before the order was first final has no files of its own. A file that was
-    changed on the disk is handed to nobody: `agent verify` names it.
+    changed on the disk is not returned: `agent verify` names it.
     """
     kept = {}
     for file in store.statements.files(statement.sha256):

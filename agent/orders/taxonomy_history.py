@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 TAXONOMY, OF_BUNDLE = "taxonomy", "bundle_taxonomy"
-"""Kinds of records: the taxonomy in force as it was read, and that of a bundle, by its name."""
+"""Kinds of records: the current taxonomy as it was read, and that of a bundle, by its name."""
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, TaxonomyError)
 """Errors of reading a bundle's taxonomy that is missing or inconsistent."""
 
@@ -75,7 +75,7 @@ class TaxonomyHistory:
             since: When it was released or reopened, None where that is not known.
             last: Number of the newest record of its release or reopening, None where none was
                 kept: then `since` decides.
-            current: The one in force now.
+            current: The one valid now.
             can_judge: Returns whether the order's specification can be judged by a taxonomy.
         """
         if since is None or not self.states:
@@ -85,7 +85,7 @@ class TaxonomyHistory:
         return next(usable, current)
 
     def at(self, when: datetime, after: int | None) -> Taxonomy | None:
-        """Return the taxonomy that was in force at a time, None where none is known.
+        """Return the taxonomy that was valid at a time, None where none is known.
 
         Args:
             when: Aware UTC.
@@ -94,7 +94,7 @@ class TaxonomyHistory:
         return self.states[self._find(when, after)].taxonomy if self.states else None
 
     def _find(self, when: datetime, after: int | None) -> int:
-        """Return the place of the state in force; the first one holds for what came before it."""
+        """Return the index of the valid state; the first one holds for what came before it."""
         before = [
             n
             for n, state in enumerate(self.states)
@@ -198,12 +198,12 @@ def list_sizes(taxonomy: Taxonomy, subtype: str) -> str:
 def describe_taxonomy(
     own: OrderTaxonomy, *, released: Taxonomy, current: Taxonomy, subtypes: Sequence[str]
 ) -> Iterator[str]:
-    """Yield which list of sizes applies, where another is in force now or a lead reopened it.
+    """Yield which list of sizes applies, where another is valid now or a lead reopened it.
 
     Args:
         own: That of the order.
         released: The one that applied before a lead reopened it.
-        current: The one in force now.
+        current: The one valid now.
         subtypes: Those that are demanded.
     """
     for subtype in subtypes:

@@ -41,7 +41,7 @@ WORDS = {TraceKind.ORDER: "an order", TraceKind.HEAT: "a heat", TraceKind.ID: "a
 
 @dataclass(frozen=True, slots=True)
 class TraceMatch:
-    """What a search word names.
+    """Match of a search word.
 
     Args:
         asked: The word.

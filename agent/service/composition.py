@@ -223,7 +223,7 @@ def _load_earlier(settings: Settings, store: Store, name: str) -> BundleChoice |
     except (ModelError, OSError, MemoryError) as error:
         if is_out_of_resources(error):
             raise Stalled(f"bundle {name} cannot be read for now: {error}") from error
-        log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
+        log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - one sentence
         return None
     return classifier, build_policy(settings, classifier, store)
 
@@ -269,7 +269,7 @@ class Demanded:
             try:
                 self._known = note_specifications(self._file, self._store, now=self._now())
             except BadSpecification as error:
-                log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
+                log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
         return self._known
 
     def _note_taxonomy(self) -> None:
@@ -281,7 +281,7 @@ class Demanded:
                 return
             read_taxonomy(self._settings, self._store, now=self._now())
         except (OSError, AgentError, TaxonomyError) as error:
-            log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - said
+            log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - one sentence
             return
         self._classes = current
 
@@ -393,7 +393,7 @@ class CurrentBundle:
             except (ModelError, OSError, MemoryError) as error:
                 if is_out_of_resources(error):
                     return self._put_off(earlier, str(error))
-                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - said
+                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - one sentence
         return None
 
     def _refuse(self, name: str, reason: str) -> None:

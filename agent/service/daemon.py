@@ -241,7 +241,7 @@ class Agent:
     # --- while it runs --------------------------------------------------------------------------
 
     def _examine(self, store: Store) -> None:
-        # Beside the work: a damaged database is said soon, and a large one delays no start.
+        # In its own thread: a damaged database is reported soon, and a large one delays no start.
         if faults := store.problems():
             self.problems.say("soundness", f"{faults[0]}; see agent check")
             log.error("database.damaged", faults=len(faults), first=faults[0])
@@ -283,7 +283,7 @@ class Agent:
             if self.problems.say("database", str(fault)):
                 log.warning("store.unreachable", reason=str(fault))
             return
-        except Exception as error:  # what is only said of the work must never end the work
+        except Exception as error:  # reporting must never end the work
             log.exception("beat.crashed")
             self.problems.say("heartbeat", f"heartbeat: {type(error).__name__}: {error}")
             return

@@ -121,11 +121,11 @@ class RetrainScheduler:
     def _guarded(self, what: str) -> Iterator[None]:
         try:
             yield
-        except WrongUse as wrong:  # no bundle yet, or a person is doing the same right now
+        except WrongUse as wrong:  # no bundle yet, or the same is running by hand
             log.info("candidate.waits", job=what, reason=str(wrong))
         except (AgentError, ModelError, StoreFault, OSError) as error:
             self._problems.say(what, f"{what}: {error}")
-            log.error("candidate.failed", job=what, reason=str(error))  # noqa: TRY400 - said
+            log.error("candidate.failed", job=what, reason=str(error))  # noqa: TRY400 - one sentence
         except Exception as error:
             self._problems.say(what, f"{what}: {type(error).__name__}: {error}")
             log.exception("candidate.crashed", job=what)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-QUIET_TIMES = 10  # longer than so many quiet times nobody waits for a file to come to rest
+QUIET_TIMES = 10  # a file that changes for longer is not waited for
 AT_LEAST_S = 2.0
 STALLED_AT_MOST_S = 60.0  # database or disk away for longer than this ends the run
 LATER_S = 45.0  # a file that is tried again within it is waited for

@@ -126,7 +126,7 @@ def listen(web: WebSection) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((web.host, web.port))
-        bound.listen(WAITING)  # whoever asks before the server runs waits, and is not refused
+        bound.listen(WAITING)  # a request before the server runs waits, and is not refused
     except OSError as error:
         bound.close()
         raise WrongUse(

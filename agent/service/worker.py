@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
-IDLE_S = 2.0  # how often the queue is asked when nobody says that there is work
+IDLE_S = 2.0  # how often the queue is queried without a wake-up
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 LEAST, MOST = 2, 64  # of a backlog one is the oldest and one the newest
 
 
 class Pace:
-    """How many files to claim at once: as many as one batch's time allows.
+    """Number of files to claim at once: as many as one batch's time allows.
 
     On a PC where a network takes seconds a file that is less than a batch: a batch saves little
     there, and a fresh file would wait for all of it.

@@ -164,7 +164,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
         store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
         _thin_out(settings, lab)
     except (AgentError, StoreFault, OSError) as error:
-        log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
+        log.error("backup.failed", reason=str(error))  # noqa: TRY400 - one sentence
         return f"back-up: {error}"
     log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)
     return ""

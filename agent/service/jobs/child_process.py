@@ -75,7 +75,7 @@ def run_in_child(
             except (EOFError, OSError):  # it says no more, by whichever name a system calls that
                 break
             if isinstance(news, _Refused):
-                if news.traceback:  # said here: the child has neither the log file nor its form
+                if news.traceback:  # logged here: the child has neither the log file nor its form
                     log.error("job.crashed", reason=news.sentence, traceback=news.traceback)
                 raise ChildEnded(news.sentence)
             yield news

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EVERY = timedelta(hours=24)
-AGAIN = timedelta(minutes=15)  # after a failed one, until somebody has mended what is wrong
+AGAIN = timedelta(minutes=15)  # after a failed one, until the operator has mended it
 LOOKS_EVERY_S = 60.0
-IDLE_S = 20.0  # so long nobody waits for a micrograph before the worker takes time for the check
+IDLE_S = 20.0  # so long no file has waited before the worker checks
 AT_LATEST_S = 3600.0  # however much there is to do
 
 

@@ -59,7 +59,7 @@ def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> N
     try:
         note_specifications(settings.orders.specifications, store, now=at)
     except BadSpecification as error:
-        log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
+        log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
 
 
 def tend_lists(settings: Settings, store: Store, *, at: datetime) -> str | None:
