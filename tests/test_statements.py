@@ -145,7 +145,7 @@ def test_two_agents_that_examine_at_once_freeze_one_statement(lab):
     label(lab, next(iter(lab.store.micrographs())).id, "G7")
     freeze(lab)
 
-    late = Freezer(lab.store, RULES, ISSUER, beside=OpenItems.of(lab.store))
+    late = Freezer(lab.store, RULES, ISSUER, open_items=OpenItems.of(lab.store))
 
     assert late.freeze("4711", known, now=DAY) == ""
     assert stated(lab) == ["conforms", "does_not_conform"]

@@ -129,7 +129,7 @@ class Assessed:
     needs_lead: bool = False
     lacks_specimens: bool = False
 
-    def rules(self, lab: OrderPolicy) -> Rules:
+    def rules(self, policy: OrderPolicy) -> Rules:
         """Return the rules that its specimens are judged by.
 
         Raises:
@@ -137,11 +137,11 @@ class Assessed:
         """
         if self.specification is None:
             raise WrongUse(f"No specification applies to order {self.view.number}.")
-        return build_rules(self.view, self.specification, self.material, self.taxonomy, lab)
+        return build_rules(self.view, self.specification, self.material, self.taxonomy, policy)
 
 
 def build_rules(
-    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: OrderPolicy
+    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, policy: OrderPolicy
 ) -> Rules:
     """Build the rules that the specimens of an order are judged by."""
     return Rules(
@@ -149,7 +149,7 @@ def build_rules(
         taxonomy=taxonomy,
         material=material,
         expected=tuple(view.facts.get("subtype") or ()),
-        allowances=lab.allowances,
-        max_false_conform=lab.max_false_conform,
-        second_look=lab.second_look,
+        allowances=policy.allowances,
+        max_false_conform=policy.max_false_conform,
+        second_look=policy.second_look,
     )

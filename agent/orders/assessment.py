@@ -60,12 +60,12 @@ HEARD_WITHIN = timedelta(days=60)
 """An order that was first seen longer ago is in no report; the outbox examines it in turn."""
 
 
-def assess_recent(store: Store, lab: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
+def assess_recent(store: Store, policy: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
     """Yield the orders first seen within `HEARD_WITHIN`: urgent ones first, then the newest."""
     lines = [order for order in store.orders.all() if is_recent(order.first_seen_at, now)]
-    beside = OpenItems.of(store) if lines else OpenItems()
+    open_items = OpenItems.of(store) if lines else OpenItems()
     for line in lines:
-        if assessed := assess(store, line.number, lab, beside=beside):
+        if assessed := assess(store, line.number, policy, open_items=open_items):
             yield assessed
 
 
@@ -75,52 +75,52 @@ def is_recent(heard_at: datetime | None, now: datetime) -> bool:
 
 
 def assess(
-    store: Store, number: str, lab: OrderPolicy, *, beside: OpenItems | None = None
+    store: Store, number: str, policy: OrderPolicy, *, open_items: OpenItems | None = None
 ) -> Assessed | None:
     """Return an assessed order, None for an unknown number."""
     view = store.orders.order(number)
-    return assess_view(store, view, lab, beside=beside) if view else None
+    return assess_view(store, view, policy, open_items=open_items) if view else None
 
 
 def assess_view(
-    store: Store, view: OrderView, lab: OrderPolicy, *, beside: OpenItems | None = None
+    store: Store, view: OrderView, policy: OrderPolicy, *, open_items: OpenItems | None = None
 ) -> Assessed:
     """Assess an order's rows, as stored or as they might be."""
     number = view.number
-    beside = beside or OpenItems.of(store)
+    open_items = open_items or OpenItems.of(store)
     key = partial(number_key, exact=store.exact_numbers)
-    waiting = list(iter_named_files(beside.waiting, number, lab.sources, key))
-    unread = tuple(iter_lost(beside, number, lab.sources, key))
-    renamed = [fate for fate in unread if is_renamed(fate, beside, lab.sources, key)]
+    waiting = list(iter_named_files(open_items.waiting, number, policy.sources, key))
+    unread = tuple(iter_lost(open_items, number, policy.sources, key))
+    renamed = [fate for fate in unread if is_renamed(fate, open_items, policy.sources, key)]
     lost = tuple(fate for fate in unread if fate not in renamed)
     torn = tuple(
         stray
-        for stray in beside.unassigned
+        for stray in open_items.unassigned
         if key(stray.view.process_data.get("order", "")) == key(number)
     )
     material, material_doubt = find_material(view)
     reopened = store.records.latest(REOPENED, number)
     dismissed = store.records.all(DISMISSED, number)
-    applied = apply_specification(view, lab, material=material, reopened=reopened)
+    applied = apply_specification(view, policy, material=material, reopened=reopened)
     choice = applied.choice
     versions = store.orders.versions()
-    own = apply_taxonomy(lab, applied)
+    own = apply_taxonomy(policy, applied)
     notes = (
         *describe_settled(view.claims),
         *describe_amendments(view.facts),
         *describe_dismissed(dismissed),
         *describe_renamed(renamed),
-        *describe_alike(number, beside.alike),
+        *describe_alike(number, open_items.alike),
         *describe_specimens(
             [str(name) for name in view.facts.get("specimens") or ()],
             [specimen.name for specimen in view.specimens],
             exact=store.exact_numbers,
         ),
-        *describe_version(view, lab, applied, versions),
-        *describe_applied_taxonomy(view, lab, applied, own),
+        *describe_version(view, policy, applied, versions),
+        *describe_applied_taxonomy(view, policy, applied, own),
     )
     places = store.places.known(_public_ids(view))
-    context = replace(lab.context, places=places, taxonomy=own)
+    context = replace(policy.context, places=places, taxonomy=own)
     if choice.specification is None:
         specimens = tuple(
             _build_unassessed(specimen, choice, context) for specimen in view.specimens
@@ -130,7 +130,7 @@ def assess_view(
         return Assessed(
             view, statement, material, None, 0, specimens, torn, lost, own.taxonomy, notes
         )
-    rules = build_rules(view, choice.specification, material, own.taxonomy, lab)
+    rules = build_rules(view, choice.specification, material, own.taxonomy, policy)
     counted = _with_waiting(view, waiting, key)
     assessed = tuple(
         _assess_specimen(specimen, count, rules, material_doubt, context)
@@ -138,7 +138,7 @@ def assess_view(
     )
     known = {key(specimen.view.name) for specimen in assessed}
     loose = len([name for _, name in waiting if key(name) not in known])
-    late = describe_late_change(view, lab, applied)
+    late = describe_late_change(view, policy, applied)
     settled_by_leads = (
         *_describe_strays(torn),
         *describe_claims(view.claims, {stray.view.id for stray in torn}),
@@ -160,10 +160,12 @@ def assess_view(
         taxonomy=own.taxonomy,
         notes=(
             *notes,
-            *gather_notes([(specimen.view, specimen.facts) for specimen in assessed], lab.remarks),
+            *gather_notes(
+                [(specimen.view, specimen.facts) for specimen in assessed], policy.remarks
+            ),
         ),
         decision_rule=build_decision_rule(
-            [specimen.facts for specimen in assessed], rules, lab.double_reviews()
+            [specimen.facts for specimen in assessed], rules, policy.double_reviews()
         ),
         order_doubts=doubts,
         material_doubt=material_doubt,
@@ -173,13 +175,13 @@ def assess_view(
 
 
 def describe_open(
-    assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bool
+    assessed: Assessed, policy: OrderPolicy, *, exact_numbers: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what an undecided order lacks, and separately why the model alone proves nothing.
 
     The second is most often the same for every order, so a list of orders prints it once.
     """
-    rules, key = assessed.rules(lab), partial(number_key, exact=exact_numbers)
+    rules, key = assessed.rules(policy), partial(number_key, exact=exact_numbers)
     refusals: dict[str, None] = {}
     shorter: list[AssessedSpecimen] = []
     for specimen in assessed.specimens:

@@ -86,13 +86,13 @@ def begin(store: Store) -> Position:
 
 
 def list_touched(
-    store: Store, lab: Callable[[], OrderPolicy], *, position: Position, now: datetime
+    store: Store, policy: Callable[[], OrderPolicy], *, position: Position, now: datetime
 ) -> tuple[list[str], Position]:
     """Return the orders that something touched since a position, and the position after it.
 
     Args:
         store: Open.
-        lab: Returns what is laid down; only called where something was touched.
+        policy: Returns what is laid down; only called where something was touched.
         position: Where the last call ended.
         now: Aware UTC.
     """
@@ -105,28 +105,33 @@ def list_touched(
     numbers = _list_changed(store, position, now)
     if content != position.content:
         numbers |= set(
-            iter_named_orders(_select_new_files(OpenItems.of(store), position.content), lab())
+            iter_named_orders(_select_new_files(OpenItems.of(store), position.content), policy())
         )
     known = [age.number for age in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
 
 
-def _select_new_files(beside: OpenItems, after: int) -> OpenItems:
+def _select_new_files(open_items: OpenItems, after: int) -> OpenItems:
     return OpenItems(
-        tuple(fate for fate in beside.waiting if fate.id > after),
-        tuple(fate for fate in beside.lost if fate.id > after),
+        tuple(fate for fate in open_items.waiting if fate.id > after),
+        tuple(fate for fate in open_items.lost if fate.id > after),
     )
 
 
 def list_due(
-    store: Store, lab: OrderPolicy, beside: OpenItems, *, position: Position | None, now: datetime
+    store: Store,
+    policy: OrderPolicy,
+    open_items: OpenItems,
+    *,
+    position: Position | None,
+    now: datetime,
 ) -> tuple[list[str], Position]:
     """Return the orders to examine now, and the position of the next round.
 
     Args:
         store: Open.
-        lab: The policy of the lab.
-        beside: Files that wait or are lost; the orders that their paths name are due.
+        policy: The policy of the lab.
+        open_items: Files that wait or are lost; the orders that their paths name are due.
         position: Where the last round ended, None: every order is due.
         now: Aware UTC.
 
@@ -139,7 +144,7 @@ def list_due(
         return [age.number for age in ages], begun
     if begun.trail < position.trail:  # an older backup was restored
         position = begun
-    touched = _list_changed(store, position, now) | set(iter_named_orders(beside, lab))
+    touched = _list_changed(store, position, now) | set(iter_named_orders(open_items, policy))
     old = sorted((age for age in ages if not is_recent(age.first_seen_at, now)), key=_by_id)
     swept, end = _select_next(old, position.swept)
     due = [age.number for age in ages if is_recent(age.first_seen_at, now)]

@@ -42,13 +42,13 @@ SPOKEN: reports.Language = "en"
 
 
 def freeze_orders(
-    store: Store, lab: OrderPolicy, issuer: Issuer, numbers: Iterable[str], *, now: datetime
+    store: Store, policy: OrderPolicy, issuer: Issuer, numbers: Iterable[str], *, now: datetime
 ) -> list[str]:
     """Freeze a statement of each order that needs a new one.
 
     Args:
         store: Open.
-        lab: The policy of the lab.
+        policy: The policy of the lab.
         issuer: The site and software that issue it.
         numbers: Of the orders to examine.
         now: Aware UTC.
@@ -59,7 +59,7 @@ def freeze_orders(
     due = list(numbers)
     if not due:
         return []
-    freezer = Freezer(store, lab, issuer, beside=OpenItems.of(store))
+    freezer = Freezer(store, policy, issuer, open_items=OpenItems.of(store))
     newest = store.statements.newest(due)
     frozen = (freezer.freeze(number, newest, now=now) for number in due)
     return [sha256 for sha256 in frozen if sha256]
@@ -70,16 +70,16 @@ class Freezer:
 
     Args:
         store: Open.
-        lab: The policy of the lab.
+        policy: The policy of the lab.
         issuer: The site and software that issue them.
-        beside: Files that wait or are lost.
+        open_items: Files that wait or are lost.
     """
 
     def __init__(
-        self, store: Store, lab: OrderPolicy, issuer: Issuer, *, beside: OpenItems
+        self, store: Store, policy: OrderPolicy, issuer: Issuer, *, open_items: OpenItems
     ) -> None:
-        self._store, self._lab, self._issuer = store, lab, issuer
-        self._beside, self._evidence = beside, Evidence(store)
+        self._store, self._policy, self._issuer = store, policy, issuer
+        self._open_items, self._evidence = open_items, Evidence(store)
         self._floors = read_floors(store)
 
     def freeze(self, number: str, newest: Mapping[str, FrozenStatement], *, now: datetime) -> str:
@@ -91,16 +91,16 @@ class Freezer:
             now: Aware UTC.
         """
         with reports.speaking(SPOKEN):
-            assessed = assess(self._store, number, self._lab, beside=self._beside)
+            assessed = assess(self._store, number, self._policy, open_items=self._open_items)
             if assessed is None:
                 return ""
             last = newest.get(assessed.view.number)
-            basis = build_basis(self._store, assessed, lab=self._lab, evidence=self._evidence)
+            basis = build_basis(self._store, assessed, policy=self._policy, evidence=self._evidence)
             state = hash_basis(basis)
             if last and not _is_new(assessed, last, state):
                 return ""
             circumstances = build_circumstances(
-                assessed, lab=self._lab, evidence=self._evidence, issuer=self._issuer
+                assessed, policy=self._policy, evidence=self._evidence, issuer=self._issuer
             )
             place = self._place(basis, assessed, last, now)
         content = basis | circumstances
@@ -125,13 +125,15 @@ class Freezer:
         words: dict[str, Any] = {}
         for language in reports.LANGUAGES:
             with reports.speaking(language):
-                assessed = assess(self._store, document["order"], self._lab, beside=self._beside)
+                assessed = assess(
+                    self._store, document["order"], self._policy, open_items=self._open_items
+                )
                 if assessed is None:  # orders are never deleted
                     continue
                 changed = list(describe_changes(before, document)) if before else []
                 words[language] = build_words(assessed) | {"changed": changed}
                 words[language] |= {
-                    "scale": name_scale(self._lab.taxonomy),
+                    "scale": name_scale(self._policy.taxonomy),
                     "codes": self._describe_used(content["fields"]),
                 }
         return words
@@ -140,7 +142,7 @@ class Freezer:
         """Return the codes that fields of an order were given, with their titles."""
         used = {field["structure_code"] for field in fields}
         used |= {(field["decided"] or {}).get("said") for field in fields}
-        known = describe_codes(self._lab.taxonomy)
+        known = describe_codes(self._policy.taxonomy)
         return {code: title for code, title in known.items() if code in used}
 
     def _place(

@@ -34,7 +34,7 @@ class NextStep(StrEnum):
         }[self]
 
 
-def find_next_step(assessed: Assessed, lab: OrderPolicy) -> NextStep | None:
+def find_next_step(assessed: Assessed, policy: OrderPolicy) -> NextStep | None:
     """Return what an order needs next, None where it is not undecided.
 
     An order waits for images only where no field needs a reviewer or a lead; answers that rest on
@@ -44,7 +44,7 @@ def find_next_step(assessed: Assessed, lab: OrderPolicy) -> NextStep | None:
         return None
     if assessed.specification is None:
         return NextStep.TO_CONFIRM
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     fields = [
         field
         for specimen in assessed.specimens

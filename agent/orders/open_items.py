@@ -76,27 +76,32 @@ def iter_named_files(
 
 
 def iter_lost(
-    beside: OpenItems, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
+    open_items: OpenItems, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
 ) -> Iterator[FileFate]:
     """Yield the files that could not be used and that a path, a note or a sender names."""
-    by_name = {fate.id for fate, _specimen in iter_named_files(beside.lost, number, sources, key)}
+    by_name = {
+        fate.id for fate, _specimen in iter_named_files(open_items.lost, number, sources, key)
+    }
     named = {
         content
-        for order, contents in beside.named_lost.items()
+        for order, contents in open_items.named_lost.items()
         if key(order) == key(number)
         for content in contents
     }
-    yield from (fate for fate in beside.lost if fate.id in by_name | named)
+    yield from (fate for fate in open_items.lost if fate.id in by_name | named)
 
 
 def is_renamed(
-    fate: FileFate, beside: OpenItems, sources: Mapping[str, Provenance], key: Callable[[str], str]
+    fate: FileFate,
+    open_items: OpenItems,
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
 ) -> bool:
     """Return whether a file that vanished unread was found again, named for the same specimen.
 
     One that a note or a sender names is not: the note may not have been moved with it.
     """
-    is_named = any(fate.id in contents for contents in beside.named_lost.values())
+    is_named = any(fate.id in contents for contents in open_items.named_lost.values())
     if fate.renamed_to is None or is_named:
         return False
     source = sources.get(fate.renamed_to[0])
@@ -108,12 +113,12 @@ def is_renamed(
     return bool(later) and len(places) == 1
 
 
-def iter_named_orders(beside: OpenItems, lab: OrderPolicy) -> Iterator[str]:
+def iter_named_orders(open_items: OpenItems, policy: OrderPolicy) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
-    for fate in (*beside.waiting, *beside.lost):
-        for keys in _iter_named_places(fate, lab.sources):
+    for fate in (*open_items.waiting, *open_items.lost):
+        for keys in _iter_named_places(fate, policy.sources):
             yield keys.get("order", "")
-    yield from beside.named_lost
+    yield from open_items.named_lost
 
 
 def _iter_named_places(

@@ -74,7 +74,7 @@ class OutboxFormat:
 
 def record_revisions(
     store: Store,
-    lab: OrderPolicy,
+    policy: OrderPolicy,
     site: OutboxFormat,
     *,
     now: datetime,
@@ -87,7 +87,7 @@ def record_revisions(
 
     Args:
         store: Open.
-        lab: The policy of the lab.
+        policy: The policy of the lab.
         site: What is the same in every file.
         now: Aware UTC.
         position: Where the last round ended, None: every order is examined.
@@ -96,8 +96,8 @@ def record_revisions(
     Returns:
         Where this round ended; to be stored only now, so that a kill loses no change.
     """
-    due, position = list_due(store, lab, OpenItems.of(store), position=position, now=now)
-    freeze_orders(store, lab, issuer or Issuer(site.name, lab.zone), due, now=now)
+    due, position = list_due(store, policy, OpenItems.of(store), position=position, now=now)
+    freeze_orders(store, policy, issuer or Issuer(site.name, policy.zone), due, now=now)
     record_statements(store, site, now=now)
     return position
 
@@ -202,7 +202,7 @@ def _hash(text: str) -> str:
 
 def write_pending(
     store: Store,
-    lab: OrderPolicy,
+    policy: OrderPolicy,
     site: OutboxFormat,
     folder: Path,
     *,
@@ -216,7 +216,7 @@ def write_pending(
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
+        policy: What is laid down for orders.
         site: What is the same in every file.
         folder: The outbox; it has to be there, since a share that is unavailable is none.
         now: Aware UTC.
@@ -228,7 +228,7 @@ def write_pending(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder that can be seen")
     newest, written = store.records.newest(OUTBOX), store.records.newest(WRITTEN)
-    writer = _Writer(store, lab, site, folder, data)
+    writer = _Writer(store, policy, site, folder, data)
     for number, last in newest.items():
         done = written.get(number)
         if done and done.facts["id"] == last.facts["id"]:
@@ -243,9 +243,9 @@ class _Writer:
     """Writes revisions into the outbox, and remembers what became of them."""
 
     def __init__(
-        self, store: Store, lab: OrderPolicy, site: OutboxFormat, folder: Path, data: Path | None
+        self, store: Store, policy: OrderPolicy, site: OutboxFormat, folder: Path, data: Path | None
     ) -> None:
-        self._store, self._lab, self._site, self._folder = store, lab, site, folder
+        self._store, self._lab, self._site, self._folder = store, policy, site, folder
         exact = store.exact_numbers
         self._notes = SentRevisions(site.name, data=data, outbox=folder, exact_numbers=exact)
         self._floors, self._lab_id = read_floors(store), store.first_act()
@@ -328,13 +328,13 @@ def _list_pending(store: Store, number: str, done: Record | None) -> list[Record
 
 
 def _texts_of(
-    store: Store, lab: OrderPolicy, site: OutboxFormat, revision: Record
+    store: Store, policy: OrderPolicy, site: OutboxFormat, revision: Record
 ) -> dict[str, str]:
     """Return the content of a revision's files by format, {} where nothing holds it any more."""
     kept = store.records.latest(FILES, revision.facts["id"])
     if kept:
         return {name: kept.facts["texts"][name] for name in kept.facts["formats"]}
-    document = _document_of_old(store, lab, revision)
+    document = _document_of_old(store, policy, revision)
     if document is None:
         return {}
     return render_files(
@@ -344,16 +344,16 @@ def _texts_of(
         revision=revision.facts["revision"],
         found_at=revision.at,
         site=site.name,
-        taxonomy=lab.taxonomy,
+        taxonomy=policy.taxonomy,
     )
 
 
-def _document_of_old(store: Store, lab: OrderPolicy, revision: Record) -> dict[str, Any] | None:
+def _document_of_old(store: Store, policy: OrderPolicy, revision: Record) -> dict[str, Any] | None:
     """Return the document of a revision that was recorded without it.
 
     Earlier versions of the program kept only its hash; the order or a statement may still have it.
     """
-    assessed = assess(store, revision.subject, lab)
+    assessed = assess(store, revision.subject, policy)
     documents = [order_to_json(assessed)] if assessed else []
     documents += [made.document for made in list_made(store, revision.subject)]
     return next(

@@ -26,7 +26,7 @@ HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
 
 def require_may_replace(
     store: Store,
-    lab: OrderPolicy,
+    policy: OrderPolicy,
     number: str,
     ids: Collection[str],
     *,
@@ -38,7 +38,7 @@ def require_may_replace(
 
     Args:
         store: Open.
-        lab: The policy of the lab.
+        policy: The policy of the lab.
         number: Of the order.
         ids: Public ids of the fields.
         by: Who replaces them.
@@ -49,16 +49,16 @@ def require_may_replace(
         WrongUse: `by` is no lead; or a reviewer confirmed a break, and `by` is that reviewer, or
             defect or picture is missing.
     """
-    assessed = assess(store, number, lab)
+    assessed = assess(store, number, policy)
     if assessed is None or assessed.specification is None:
         return
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     for specimen in assessed.specimens:
         for field in specimen.facts.fields:
             if field.id not in ids or field.superseded:
                 continue
             why = could_break(field, rules, is_covered=is_covered(field, rules))
-            if why and not lab.is_lead(by):
+            if why and not policy.is_lead(by):
                 raise WrongUse(
                     _(
                         "{field} ({id}) {why}, so it could break the limit: a lead alone may "
@@ -77,13 +77,13 @@ def require_may_replace(
 
 
 def require_may_assign(
-    store: Store, lab: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
+    store: Store, policy: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
 ) -> None:
     """Refuse to assign a field for which another specimen is named, unless by a lead.
 
     Args:
         store: Open.
-        lab: The policy of the lab.
+        policy: The policy of the lab.
         public_id: Of the micrograph.
         keys: Its new `order` and `specimen`.
         by: Who assigns it.
@@ -91,7 +91,7 @@ def require_may_assign(
     Raises:
         WrongUse: `by` is no lead, and something names another order or specimen.
     """
-    if lab.is_lead(by):
+    if policy.is_lead(by):
         return
     others = store.orders.claimed_elsewhere(
         public_id, keys.get("order", ""), keys.get("specimen", "")
@@ -104,9 +104,9 @@ def require_may_assign(
         )
 
 
-def require_lead(lab: OrderPolicy, by: str) -> None:
+def require_lead(policy: OrderPolicy, by: str) -> None:
     """Refuse an act by anyone but a lead. Raises `WrongUse`."""
-    if not lab.is_lead(by):
+    if not policy.is_lead(by):
         raise WrongUse(
             _("{who} is not a lead: a lead alone may do this ({how}).").format(
                 who=by or _("nobody"), how=HOW_TO_LEAD

@@ -99,14 +99,14 @@ class Evidence:
 
 
 def build_basis(
-    store: Store, assessed: Assessed, *, lab: OrderPolicy, evidence: Evidence
+    store: Store, assessed: Assessed, *, policy: OrderPolicy, evidence: Evidence
 ) -> dict[str, Any]:
     """Build what a statement states and rests on: another basis is another statement.
 
     Args:
         store: Open.
         assessed: The order, in English.
-        lab: What is laid down.
+        policy: What is laid down.
         evidence: Records that are named.
     """
     wanted = assessed.specification
@@ -123,13 +123,13 @@ def build_basis(
         },
         "labels": {view.id: [_basis_of(label) for label in view.labels] for _, view, _ in fields},
         "crops": {view.id: [view.recipe, view.artefacts.get("crop")] for _, view, _ in fields},
-        "permissions": list(_permissions(assessed, lab, evidence)),
+        "permissions": list(_permissions(assessed, policy, evidence)),
         "set_aside": list(_set_aside(store, assessed)),
     }
 
 
 def build_circumstances(
-    assessed: Assessed, *, lab: OrderPolicy, evidence: Evidence, issuer: Issuer
+    assessed: Assessed, *, policy: OrderPolicy, evidence: Evidence, issuer: Issuer
 ) -> dict[str, Any]:
     """Build what a statement holds next to its basis: method, fields, checks, reviewers."""
     fields = list(iter_fields(assessed))
@@ -145,7 +145,7 @@ def build_circumstances(
         "bundles": {name: dict(issuer.bundle(name)) for name in bundles},
         "fields": [_field(*member, evidence=evidence) for member in fields],
         "control_checks": list(_checks([view for _, view, _ in fields], evidence, issuer.zone)),
-        "people": list(_people(fields, lab)),
+        "people": list(_people(fields, policy)),
     }
 
 
@@ -298,19 +298,19 @@ def _checks(
 
 
 def _permissions(
-    assessed: Assessed, lab: OrderPolicy, evidence: Evidence
+    assessed: Assessed, policy: OrderPolicy, evidence: Evidence
 ) -> Iterator[dict[str, Any]]:
     """Yield the lead's permissions behind the fields that rest on the model alone."""
     if assessed.specification is None:
         return
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     alone = [
         member
         for specimen in assessed.specimens
         for member in specimen.facts.fields
         if not member.superseded and member.decided is None
     ]
-    for allowance in lab.allowances:
+    for allowance in policy.allowances:
         covered = [member.id for member in alone if _covers(allowance, member, rules.material)]
         of_limit = any(
             rules.is_validated_by(allowance, name) for name in assessed.specification.subtype
@@ -353,7 +353,7 @@ def _covers(allowance: Allowance, facts: FieldFacts, material: str) -> bool:
 
 
 def _people(
-    fields: Sequence[tuple[FieldFacts, MicrographView, str]], lab: OrderPolicy
+    fields: Sequence[tuple[FieldFacts, MicrographView, str]], policy: OrderPolicy
 ) -> Iterator[dict[str, Any]]:
     """Yield who decided, by name, and how many labels each of them gave."""
     labels = [label for _, view, _ in fields for label in view.labels]
@@ -361,7 +361,7 @@ def _people(
         own = [label for label in labels if label.by == name]
         yield {
             "name": name,
-            "lead": lab.is_lead(name),
+            "lead": policy.is_lead(name),
             "labels": len(own),
             "taken_back": sum(label.undone for label in own),
         }

@@ -171,7 +171,7 @@ class Tracer:
     Args:
         store: Open.
         archive: The pixels.
-        lab: What the lab has laid down.
+        policy: The policy of the lab.
         control: Numbers of the control orders.
         bundle: Loads a bundle by its name, None where it cannot be had.
         on_field: Called before each field that is judged again.
@@ -181,14 +181,14 @@ class Tracer:
         self,
         store: Store,
         archive: Archive,
-        lab: OrderPolicy,
+        policy: OrderPolicy,
         *,
         control: Sequence[str],
         bundle: Callable[[str], Classifier | None],
         on_field: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._archive, self._lab = store, archive, lab
-        self._zone = ZoneInfo(lab.zone)
+        self._store, self._archive, self._policy = store, archive, policy
+        self._zone = ZoneInfo(policy.zone)
         self._checks = store.records.all(CONTROL)
         self._points = list_control_points(store, control) if control else {}
         self._bundle, self._on_field = bundle, on_field
@@ -222,7 +222,7 @@ class Tracer:
         view = self._store.micrograph(public_id)
         if view is None:
             raise WrongUse(f"no micrograph has the id {public_id!r}.")
-        facts = build_field_facts(FieldView(view, {}, None), self._lab.context)
+        facts = build_field_facts(FieldView(view, {}, None), self._policy.context)
         return self._field(facts, view, "belongs to no specimen")
 
     def _field(self, facts: FieldFacts, view: MicrographView, place: str) -> TracedField:
