@@ -187,10 +187,10 @@ class AnchorChecks:
 def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     """Compare the audit log with what was written down outside."""
     known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
-    hashes = store.trail_hashes([anchor.number for anchor in known])
+    hashes = store.audit_log.get_hashes([anchor.number for anchor in known])
     restores = [
         (number, entry.at)
-        for entry in store.trail("backup.restored")
+        for entry in store.audit_log.iter_acts("backup.restored")
         if isinstance(number := entry.facts.get("trail"), int)
     ]
     begun_at = _find_beginning(store)
@@ -220,7 +220,7 @@ def _find_beginning(store: Store) -> datetime | None:
 
     As a later act it explains nothing: the acts before it are there.
     """
-    first = next(iter(store.trail()), None)
+    first = next(iter(store.audit_log.iter_acts()), None)
     return first.at if first and first.act == BEGUN_ANEW else None
 
 

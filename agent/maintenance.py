@@ -76,9 +76,11 @@ def back_up(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
-            copied = Path(scratch) / store.backup_name
+            copied = Path(scratch) / store.backup.file_name
             about = _about(store, at)  # before the copy, which then reaches at least so far
-            counts = store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            counts = store.backup.write(
+                copied, progress=lambda done, of: progress(done, of, "database")
+            )
             about |= {"counts": counts, "automatic": is_automatic}
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
             part.touch()
@@ -93,12 +95,12 @@ def back_up(
 
 
 def _about(store: Store, at: datetime) -> dict[str, Any]:
-    head = Anchor.of(store.trail_head(), at=at)
+    head = Anchor.of(store.audit_log.get_head(), at=at)
     return {
         "program": "martensight",
         "kind": store.kind,
         "site": store.site,
-        "lab": store.first_act(),
+        "lab": store.audit_log.get_first_hash(),
         "made_at": at.isoformat(),
         anchors.KEY: head.to_json(),
     }
@@ -273,7 +275,7 @@ def verify(
         One sentence per fault.
     """
     yield from verify_statements(store, archive)
-    for number, row in enumerate(store.kept(), start=1):
+    for number, row in enumerate(store.retention.iter_archived(), start=1):
         yield from _damage(archive, row)
         progress(number, row.id)
 
@@ -304,7 +306,7 @@ def verify_some(
         Where to continue, 0 where the end was reached; and a sentence per fault.
     """
     faults: list[str] = []
-    for row in store.kept(after=after):
+    for row in store.retention.iter_archived(after=after):
         faults += _damage(archive, row)
         if is_enough():
             return row.number, faults
@@ -328,8 +330,8 @@ def check(store: Store, archive: Archive) -> Iterator[str]:
     Yields:
         One sentence per fault.
     """
-    yield from store.problems(thorough=True)
-    for row in store.kept():
+    yield from store.checks.find_problems(thorough=True)
+    for row in store.retention.iter_archived():
         path = archive.crop_path(row.sha256, row.page)
         if row.pruned_at is None and not path.is_file():
             yield f"{path}: missing, though micrograph {row.id} names it"
@@ -375,7 +377,7 @@ def plan(
     plans = []
     for kind in KINDS:
         if kind in befores:
-            retention = store.plan_retention(
+            retention = store.retention.plan(
                 kind, before=befores[kind], statements_since=statements_since
             )
             files = tuple(
@@ -418,4 +420,4 @@ def prune(
             done += 1
             progress(done, total, pruning.kind)
         if pruning.ids:
-            store.pruned(pruning.ids, pruning.kind, at=at)
+            store.retention.mark_pruned(pruning.ids, pruning.kind, at=at)

@@ -153,8 +153,8 @@ def _compare(backup: Path, facts: BackupFacts, copied: Path, url: str, at: datet
 
 def _compare_database(backup: Path, facts: BackupFacts, url: str, site: str) -> DrillResult:
     with Store.open(url, site=site, agent="restore drill") as store:
-        counts = store.count_rows()
-        faults = [*store.problems(thorough=True), *store.trail_problems()]
+        counts = store.backup.count_rows()
+        faults = [*store.checks.find_problems(thorough=True), *store.audit_log.find_problems()]
         faults += _other_counts(facts, counts)
         faults += _anchor_fault(backup, store)
         newest = max(store.statements.every(), key=lambda one: one.id, default=None)
@@ -176,6 +176,6 @@ def _other_counts(facts: BackupFacts, counts: dict[str, int]) -> Iterator[str]:
 def _anchor_fault(backup: Path, store: Store) -> Iterator[str]:
     anchor = anchors.find_in_backup(backup)
     if anchor and anchor.number:
-        sha256 = store.trail_hashes([anchor.number]).get(anchor.number)
+        sha256 = store.audit_log.get_hashes([anchor.number]).get(anchor.number)
         if sha256 != anchor.sha256:
             yield f"trail: number {anchor.number} is not what it was when the back-up was made"

@@ -92,13 +92,15 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
         A sentence per fault, and one per stretch that is not covered.
     """
     anchor_checks = anchors.check(store, outside.iter_anchors())
-    rows = store.examine_rows()
-    chain = [*store.trail_problems(), *anchor_checks.faults]
+    rows = store.checks.compare_rows()
+    chain = [*store.audit_log.find_problems(), *anchor_checks.faults]
     broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
-    guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
+    guards = [
+        f"database: the guard {name} is missing" for name in store.checks.find_missing_guards()
+    ]
     guards += [
         f"database: the trigger {name} is not this program's; it may change what is written"
-        for name in store.foreign_triggers()
+        for name in store.checks.find_foreign_triggers()
     ]
     named = _list_changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = list(name_odd("statements", find_differences(store, list_stated(store))))
@@ -116,7 +118,7 @@ def _list_changed_stamps(store: Store, outside: Outside) -> list[str]:
     if outside.timestamps is None:
         return []
     changed = []
-    for entry in store.trail(timestamps.STAMPED):
+    for entry in store.audit_log.iter_acts(timestamps.STAMPED):
         file = outside.timestamps / Path(entry.subject).name
         if file.is_file() and timestamps.hash_file(file) != entry.facts.get("sha256"):
             changed.append(
@@ -129,7 +131,10 @@ def _list_changed_acts(store: Store, backups: Path) -> list[str]:
     """Return the acts that differ in the newest back-up from before the change, or are missing."""
     for file in reversed(list_own_backups(backups, store.site)):
         anchor = anchors.find_in_backup(file)
-        if anchor and store.trail_hashes([anchor.number]).get(anchor.number) == anchor.sha256:
+        if (
+            anchor
+            and store.audit_log.get_hashes([anchor.number]).get(anchor.number) == anchor.sha256
+        ):
             continue  # made after the change, or of before what was changed
         try:
             with tempfile.TemporaryDirectory(prefix="martensight-verify-") as scratch:
@@ -141,7 +146,7 @@ def _list_changed_acts(store: Store, backups: Path) -> list[str]:
 
 
 def _iter_differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
-    now = {entry.id: entry for entry in store.trail()}
+    now = {entry.id: entry for entry in store.audit_log.iter_acts()}
     for copy in copies:
         entry = now.get(copy.number)
         if entry is None:

@@ -146,7 +146,7 @@ class World(Ledger):
         self._pictures[name] = (picture, note)
         size = 1000 + int(picture.sha256[:6], 16)
         arrival = ListedFile("LOM", disk().exports, name, size, self.arrivals)
-        self.store.arrive([arrival], at=self.now)
+        self.store.files.add([arrival], at=self.now)
 
     def drain(self) -> None:
         """Take every file to its fate, as the pipeline does; where none came, there is none."""
@@ -160,7 +160,7 @@ class World(Ledger):
         """Read every file; places are not compared yet."""
         for place in self.unread:
             self.note_heard(place.order)
-        while claims := self.store.claim(8, at=self.now, lease_s=60):
+        while claims := self.store.work_queue.claim(8, at=self.now, lease_s=60):
             for claim in claims:
                 self._take(claim)
         self.unread, self.is_uncompared = [], True
@@ -169,21 +169,21 @@ class World(Ledger):
         """Start the agent again; what it had in hand is taken back."""
         self.store.close()
         self.places, self._rules = PlaceCheck(self.store, compare=compare), None
-        self.store.take_back(at=self.now)
+        self.store.work_queue.requeue_own(at=self.now)
 
     def hold_and_be_killed(self) -> None:
         """Claim what is there, and be killed before any of it is written."""
-        self.store.claim(8, at=self.now, lease_s=60)
+        self.store.work_queue.claim(8, at=self.now, lease_s=60)
         self.be_killed()
 
     def _take(self, claim: Claim) -> None:
         if claim.relative not in self._pictures:
-            self.store.set_aside(claim, "not_an_image", "no image", at=self.now)
+            self.store.work_queue.set_aside(claim, "not_an_image", "no image", at=self.now)
             return
         picture, note = self._pictures[claim.relative]
         keys = collect_keys(SOURCE, claim.relative, beside=note, given=claim.process_data)
         named = {Name(plain(one.order), one.specimen) for one in keys.claims}
-        known = self.store.identify(claim, picture.sha256, at=self.now)
+        known = self.store.work_queue.identify(claim, picture.sha256, at=self.now)
         micrograph_id = public_id(picture.sha256, 0)
         if known is not None:
             if known != claim.content_id:
@@ -197,7 +197,7 @@ class World(Ledger):
             bundle = self.store.orders.reserve(order, specimen, bundle, at=self.now)
             begun = self.begun.setdefault(Name(plain(order), specimen), bundle)
             assert bundle == begun, f"{order}/{specimen}, begun by {begun}, was judged by {bundle}"
-        self.store.finish(claim, [self._finding(picture, keys, bundle)], at=self.now)
+        self.store.work_queue.finish(claim, [self._finding(picture, keys, bundle)], at=self.now)
         self.shown[micrograph_id] = Micrograph(picture, named, bundle, self.step, self.now)
         if not keys.conflict:
             some = self.hear(order).preparations.setdefault(specimen, set())
@@ -227,7 +227,7 @@ class World(Ledger):
         keys = collect_keys(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
         another = replace(picture, code="G8", codes=("G8",), strange=False)
         finding = self._finding(another, keys, "20260303-00000000")
-        self.store.add_result(micrograph_id, finding, role=role, at=self.now)
+        self.store.results.add(micrograph_id, finding, role=role, at=self.now)
 
     # --- what people do ---------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class World(Ledger):
         name = f"{number}_{specimen}_{field_name}_bad.tif"
         self.arrivals, self._is_idle = self.arrivals + 1, False
         arrival = ListedFile("LOM", disk().exports, name, 10 + self.arrivals, 1)
-        self.store.arrive([arrival], at=self.now)
+        self.store.files.add([arrival], at=self.now)
         self.lost.setdefault(number, set()).add(name)
         self.drain()
 
@@ -273,14 +273,14 @@ class World(Ledger):
             unsure=label.unsure,
             comment="again",
         )
-        self.store.decide(micrograph_id, decision, at=self.now)
+        self.store.labels.decide(micrograph_id, decision, at=self.now)
         self.note_label(self.shown[micrograph_id], label._replace(at=self.now))
 
     def undo(self, micrograph_id: str, by: str) -> None:
         """Take the label back that holds."""
         one = self.shown[micrograph_id]
         if one.standing:
-            self.store.undo(micrograph_id, by=by, at=self.now)
+            self.store.labels.undo(micrograph_id, by=by, at=self.now)
             self.note_undo(one, by)
 
     def supersede(

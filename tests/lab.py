@@ -140,8 +140,8 @@ class Lab:
         arrival = ListedFile(
             self.source, self.folder / "export", name, 10 + self._count, self._count
         )
-        self.store.arrive([arrival], at=at)
-        return self.store.claim(1, at=at, lease_s=60)[0]
+        self.store.files.add([arrival], at=at)
+        return self.store.work_queue.claim(1, at=at, lease_s=60)[0]
 
     def take(
         self,
@@ -182,20 +182,20 @@ class Lab:
             thresholds or {},
             landmarks=encode_landmarks(crop),
         )
-        self.store.finish(claim, [finding], at=at)
+        self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:
             self.places.compare_pending(at=at)
         return public_id(sha256, 0)
 
     def set_aside(self, name: str, code: str, sentence: str, *, at: datetime = DAY) -> None:
         """Let one file be no use."""
-        self.store.set_aside(self.arrive(name, at=at), code, sentence, at=at)
+        self.store.work_queue.set_aside(self.arrive(name, at=at), code, sentence, at=at)
 
     def duplicate(self, name: str, of: str, *, at: datetime = DAY) -> None:
         """Let one file have the content of another."""
-        view = self.store.micrograph(of)
+        view = self.store.results.find(of)
         assert view is not None
-        self.store.identify(self.arrive(name, at=at), view.sha256, at=at)
+        self.store.work_queue.identify(self.arrive(name, at=at), view.sha256, at=at)
 
 
 def desk_of(lab: Lab, *, at: datetime = NEXT_DAY) -> Desk:

@@ -80,7 +80,7 @@ class Round:
 
     def shown(self, public_id: str) -> str:
         """Hash of the picture that a rater is shown of a micrograph."""
-        view = self.lab.store.micrograph(public_id)
+        view = self.lab.store.results.find(public_id)
         held = self.lab.archive.crop_path(view.sha256, view.page).read_bytes()
         fitted = pictures.fit_within(pictures.decode(held), CROP_PX)
         return hashlib.sha256(pictures.encode_jpeg(fitted, quality=90)).hexdigest()

@@ -240,7 +240,7 @@ class Shift:
             ListedFile("SEM" if name.startswith("sem") else "LOM", self.export, name, *facts)
             for name, facts in found.items()
         ]
-        self.store.arrive(sorted(files, key=lambda one: one.relative), at=self.at)
+        self.store.files.add(sorted(files, key=lambda one: one.relative), at=self.at)
         pipeline = self.pipeline()
         while pipeline.process_batch(8).files:
             pass
@@ -249,7 +249,7 @@ class Shift:
     def ids(self, order: str, field_name: str) -> list[str]:
         """Return the micrographs whose file is named as a field of an order, oldest first."""
         if not self._ids:
-            for view in self.store.micrographs():
+            for view in self.store.results.iter_all():
                 name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
                 self._ids.setdefault(name.partition(".")[0], []).append(view.id)
         return self._ids[f"{order}_01_{field_name}"]

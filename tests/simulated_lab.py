@@ -152,7 +152,7 @@ class CurrentBundle:
         """Load another one where one was promoted."""
         before = self.classifier.name
         with suppress(StoreFault):
-            name = self._quietly(self._store.current_bundle) or BUNDLES[0]
+            name = self._quietly(self._store.promotions.find_current) or BUNDLES[0]
             if name != before:
                 self.classifier = Classifier(name)
         return self.classifier.name != before
@@ -343,8 +343,8 @@ class Machine:
     def _begin(self) -> None:
         while True:
             try:
-                self.store.take_back(at=self.now())
-                self.store.started(at=self.now())
+                self.store.work_queue.requeue_own(at=self.now())
+                self.store.agents.record_start(at=self.now())
                 break
             except StoreFault:  # the service manager starts it again
                 self.world.schedule.sleep(5.0)
@@ -410,10 +410,10 @@ class Machine:
             if set_back < timedelta(0):
                 self._owed = getattr(self, "_owed", timedelta(0)) - set_back
             if getattr(self, "_owed", None):
-                self.store.clock_set_back(self._owed, at=self.now())
+                self.store.work_queue.shift_clock(self._owed, at=self.now())
                 self._owed = timedelta(0)
-            self.store.sources_seen([self.watch.health()])
-            self.store.heartbeat({"problems": self.problems.all()}, at=self.now())
+            self.store.sources.record([self.watch.health()])
+            self.store.agents.record_heartbeat({"problems": self.problems.all()}, at=self.now())
         except StoreFault as fault:
             self.problems.say("database", str(fault))
             return 30.0

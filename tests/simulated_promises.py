@@ -205,7 +205,7 @@ def _without_evidence(world: World) -> Iterator[str]:
     for sha256, unassigned in world.ask("SELECT sha256, unassigned FROM micrograph"):
         if sha256 in world.ledger.noted and not unassigned:
             yield f"{world.ledger.noted[sha256]} was taken without the note beside it"
-    yield from (f"trail: {one}" for one in world.machines[0].store.trail_problems())
+    yield from (f"trail: {one}" for one in world.machines[0].store.audit_log.find_problems())
 
 
 def _outbox(world: World) -> Iterator[str]:

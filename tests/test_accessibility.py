@@ -128,7 +128,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/help/commands",
     ]
 
-    lab.store.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path

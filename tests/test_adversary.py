@@ -87,9 +87,9 @@ class Bench(Desk):
             folder = self.folder / source.folder
             found = list_folder(folder).pictures
             files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
-            self.store.arrive(files, at=self.at)
-            missed = self.store.known(source.name).keys() - found.keys()
-            self.store.gone(source.name, missed, at=self.at)
+            self.store.files.add(files, at=self.at)
+            missed = self.store.files.list_known(source.name).keys() - found.keys()
+            self.store.files.mark_gone(source.name, missed, at=self.at)
 
     def pipeline(self):
         return make_pipeline(
@@ -112,11 +112,13 @@ class Bench(Desk):
             pass
         pipeline.process_batch(1)  # compares the places of the last ones
         self._capsys.readouterr()  # the log
-        bad = {f.sha256 for f in self.store.files() if f.path.endswith(tuple(self.coarse))}
-        for view in list(self.store.micrographs()) if label else ():
+        bad = {
+            f.sha256 for f in self.store.files.iter_status() if f.path.endswith(tuple(self.coarse))
+        }
+        for view in list(self.store.results.iter_all()) if label else ():
             if view.label is None:
                 code = COARSE if self.coarse and view.sha256 in bad else FINE
-                self.store.decide(view.id, Decision("code", "Ada", code=code), at=self.at)
+                self.store.labels.decide(view.id, Decision("code", "Ada", code=code), at=self.at)
 
     def word(self, number="4711"):
         return self.order(number)["conformity"]
@@ -244,7 +246,7 @@ def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(desk, names)
     desk.confirm(coarse, COARSE)
     for name in names:
         decision = Decision("code", name, code=FINE, comment="seen again")
-        desk.store.decide(coarse, decision, at=NEXT)
+        desk.store.labels.decide(coarse, decision, at=NEXT)
 
     assert desk.order()["conformity"] == "undecided"
     assert "field 4 was G7, labelled by Ada" in "; ".join(desk.order()["missing"])
@@ -256,7 +258,7 @@ def test_two_other_reviewers_outweigh_a_label(desk):
     desk.confirm(field, COARSE, why="looked coarse")
     for name in ("Bob Lee", "Eve"):
         decision = Decision("code", name, code=FINE, comment="seen again")
-        desk.store.decide(field, decision, at=NEXT)
+        desk.store.labels.decide(field, decision, at=NEXT)
 
     assert desk.order()["conformity"] == "conforms"
 
@@ -714,7 +716,9 @@ def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_i
     bench.work()
     before = (bench.order()["conformity"], bench.missing())
 
-    (public_id,) = [one.id for one in bench.store.micrographs() if "planes_differ" in one.warnings]
+    (public_id,) = [
+        one.id for one in bench.store.results.iter_all() if "planes_differ" in one.warnings
+    ]
     bench.shoot("4711_01_4.tif")
     bench.work()
     words = ("orders", "supersede", public_id, "--reason", "saved as two files", "--by")

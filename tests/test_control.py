@@ -99,7 +99,7 @@ def test_without_a_check_the_models_answer_is_held_until_a_good_one_after_it(
     too_old = desk.order()["specimens"][0]["missing"]
     desk.confirm(field)
     decided = desk.order()["specimens"][0]["missing"]
-    desk.store.undo(field, by="Ada", at=AT)
+    desk.store.labels.undo(field, by="Ada", at=AT)
     checked(desk, at=AT + timedelta(hours=3))
     after = desk.order()["specimens"][0]["missing"]
 
@@ -181,7 +181,7 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     assert desk.agent("orders", "control", "--json") == 0
     assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
     held = load_holds(read(desk.folder / "agent.toml"), desk.store)
-    assert held(desk.store.micrograph(points[0].id)) == ""
+    assert held(desk.store.results.find(points[0].id)) == ""
 
 
 DAYS = timedelta(days=1)

@@ -62,7 +62,7 @@ def test_the_image_is_taken_with_its_order(lab, url, tmp_path, with_accounts):
     query = "?name=field_1.tif&order=4711"
     sent = run_line(0, url=url, token=token, path=str(path), query=query)
 
-    claim = lab.store.claim(1, at=NOW, lease_s=60)[0]
+    claim = lab.store.work_queue.claim(1, at=NOW, lease_s=60)[0]
     assert sent["state"] == "queued"
     assert claim.path.read_bytes() == path.read_bytes()
     assert claim.process_data["order"] == "4711"

@@ -103,7 +103,7 @@ def test_what_two_people_say_is_new_to_the_next_retraining(played, capsys):
 
 def test_process_data_comes_from_the_names(played):
     with Store.open(store_url(played / "data"), site="Demonstration", agent="test") as store:
-        views = [view for view in store.micrographs() if view.origin == "watch"]
+        views = [view for view in store.results.iter_all() if view.origin == "watch"]
 
         assert views
         assert all(view.process_data["microscope"] == "LOM-07" for view in views)

@@ -132,7 +132,7 @@ def test_what_a_later_list_changes_waits_and_the_trail_says_what(bench):
         [Entry("4711", material="C56E2")], "tuesday.csv", by="Ada", at=bench.clock()
     )
 
-    acts = list(bench.store.trail("order.listed"))
+    acts = list(bench.store.audit_log.iter_acts("order.listed"))
     order = orders.order("4711")
     change = {"from": "100Cr6", "to": "C56E2", "list": "tuesday.csv"}
     assert (again, changed, order.material) == ([], ["4711"], "100Cr6")
@@ -159,7 +159,7 @@ def test_another_subtype_than_ordered_is_the_first_reason_and_the_size_as_ordere
 
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert view.reasons == ("unexpected_subtype", "uncertain")
     assert view.expected["subtypes"] == ["G"]
     assert view.expected["codes"] == ["G8"]
@@ -176,7 +176,7 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
 
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert view.reasons == ("out_of_scope",)
     (cause,) = iter_causes(build_reported_micrograph(view))
     assert cause.sentence == "Material 100Cr6 has 0 validated specimens."
@@ -232,7 +232,7 @@ def test_a_bundle_that_is_gone_leaves_the_rest_of_its_specimen_to_people(bench):
     bench.export("4711_01_2.png", seed=2)
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert (view.bundle, view.reasons) == ("", ("untrained",))
 
 
@@ -246,7 +246,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
     for field in range(1, 7):
         path = bench.export(f"4711_01_{field}.png", seed=field)
         facts = path.stat()
-        bench.store.arrive(
+        bench.store.files.add(
             [
                 ListedFile(
                     "LOM", folder, path.name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
@@ -258,7 +258,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
     claims = [agent.pipeline.process_batch(1) for agent in agents for _ in range(3)]
 
     assert sum(taken.stored for taken in claims) == 6
-    assert {view.bundle for view in bench.store.micrographs()} == {first}
+    assert {view.bundle for view in bench.store.results.iter_all()} == {first}
     for agent in agents:
         agent.store.close()
 
@@ -307,14 +307,18 @@ def test_an_urgent_order_goes_first_in_review(bench):
     bench.export("4711_01_1.png", seed=1)
     bench.export("4712_01_1.png", seed=2)
     bench.take()
-    before = [view.process_data["order"] for view in bench.store.queue()]
+    before = [view.process_data["order"] for view in bench.store.review_queue.list_micrographs()]
 
     bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
     bench.export("4713_01_1.png", seed=3)
     bench.take()
 
     assert before == ["4711", "4712"]
-    assert [v.process_data["order"] for v in bench.store.queue()] == ["4712", "4711", "4713"]
+    assert [v.process_data["order"] for v in bench.store.review_queue.list_micrographs()] == [
+        "4712",
+        "4711",
+        "4713",
+    ]
 
 
 def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
@@ -322,15 +326,15 @@ def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
     for seed, number in enumerate(("4711", "4712")):
         bench.export(f"{number}_01_1.png", seed=seed)
     bench.take()
-    assert bench.store.queue() == [], "all of them are automatic"
+    assert bench.store.review_queue.list_micrographs() == [], "all of them are automatic"
     for view in bench.views():
         label = Decision(kind="code", by="Ada", code=view.structure_code)
-        label_id = bench.store.decide(view.id, label, at=bench.clock())
+        label_id = bench.store.labels.decide(view.id, label, at=bench.clock())
         doubt = {"label_id": label_id, "sentence": "label", "by": "agent", "at": bench.clock()}
-        assert bench.store.doubt(view.id, **doubt)
+        assert bench.store.labels.mark_suspect(view.id, **doubt)
 
     def waiting():
-        return [view.process_data["order"] for view in bench.store.queue()]
+        return [view.process_data["order"] for view in bench.store.review_queue.list_micrographs()]
 
     bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
     assert waiting() == ["4712", "4711"]

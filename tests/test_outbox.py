@@ -41,7 +41,7 @@ def take(lab, order="4711", code="G8"):
 
 
 def confirm(lab, public_id, code="G8", *, at=DAY):
-    lab.store.decide(public_id, Decision("code", "Ada", code=code), at=at)
+    lab.store.labels.decide(public_id, Decision("code", "Ada", code=code), at=at)
 
 
 def fill(lab, box, *, formats=("json",), now=DAY):
@@ -83,11 +83,11 @@ def test_a_corrected_order_is_a_new_revision_also_where_it_is_no_longer_final(la
     public_id = take(lab)
     confirm(lab, public_id)
     fill(lab, box)
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     fill(lab, box)
     confirm(lab, public_id, "G7")
     fill(lab, box)
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     confirm(lab, public_id)
 
     fill(lab, box)
@@ -114,7 +114,7 @@ def test_what_was_found_while_the_share_was_away_is_written_in_order(lab, tmp_pa
     confirm(lab, public_id)
     with pytest.raises(OSError, match="no folder that can be seen"):
         fill(lab, away)
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     confirm(lab, public_id, "G7")
     with pytest.raises(OSError, match="no folder that can be seen"):
         fill(lab, away, now=DAY + timedelta(hours=1))
@@ -133,7 +133,7 @@ def test_a_revision_that_cannot_be_written_is_not_overtaken_and_holds_no_other_o
     record_revisions(lab.store, RULES, site, now=DAY)
     (first,) = lab.store.records.all(OUTBOX, "4711")
     (box / f"4711-r1-{first.facts['id']}.json").mkdir()
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     confirm(lab, take(lab, "4712"))
     record_revisions(lab.store, RULES, site, now=DAY)
 
@@ -151,7 +151,7 @@ def test_a_retraction_after_any_time_reaches_the_lims_in_the_next_round(lab, box
     public_id = take(lab)
     confirm(lab, public_id)
     position = record_revisions(lab.store, RULES, site, now=DAY, position=begin(lab.store))
-    lab.store.undo(public_id, by="Ada", at=later)
+    lab.store.labels.undo(public_id, by="Ada", at=later)
 
     record_revisions(lab.store, RULES, site, now=later, position=position)
     write_pending(lab.store, RULES, site, box, now=later)
@@ -219,8 +219,10 @@ def test_the_audit_log_holds_the_hash_of_a_file_and_not_the_file(lab, box):
     confirm(lab, take(lab))
     (name,) = fill(lab, box)
 
-    (entry,) = [one for one in lab.store.trail() if one.act == "outbox.recorded"]
-    (files,) = [one for one in lab.store.trail() if one.act == "outbox_files.recorded"]
+    (entry,) = [one for one in lab.store.audit_log.iter_acts() if one.act == "outbox.recorded"]
+    (files,) = [
+        one for one in lab.store.audit_log.iter_acts() if one.act == "outbox_files.recorded"
+    ]
 
     assert entry.facts["sha256"]["json"] == sha256((box / name).read_bytes()).hexdigest()
     assert files.facts.keys() == {"record", "order", "formats", "facts_sha256"}
@@ -315,7 +317,7 @@ def test_the_service_examines_what_was_touched_since_its_last_round(lab):
     memo = settings.store.folder / outbound.OUTBOX_MEMO
     held = json.loads(memo.read_text("utf-8"))
     memo.write_text(json.dumps(held | {"swept": 10**6}), encoding="utf-8")  # the sweep is past it
-    lab.store.undo(public_id, by="Ada", at=later)
+    lab.store.labels.undo(public_id, by="Ada", at=later)
 
     outbound.fill_outbox(settings, lab.store, now=later)
 

@@ -76,16 +76,16 @@ class Lims(RuleBasedStateMachine):
     @rule(order=ORDERS, code=st.sampled_from(["G8", "G7"]))
     def confirm(self, order: str, code: str) -> None:
         for public_id in self.fields.get(order, []):
-            self.lab.store.decide(
+            self.lab.store.labels.decide(
                 public_id, Decision("code", "Ada", code=code, comment="again"), at=self.now
             )
 
     @rule(order=ORDERS)
     def undo(self, order: str) -> None:
         for public_id in self.fields.get(order, [])[-1:]:
-            view = self.lab.store.micrograph(public_id)
+            view = self.lab.store.results.find(public_id)
             if view and view.label:
-                self.lab.store.undo(public_id, by=view.label.by, at=self.now)
+                self.lab.store.labels.undo(public_id, by=view.label.by, at=self.now)
 
     @rule(days=st.sampled_from([0, 1, 30, 100]))
     def wait(self, days: int) -> None:

@@ -56,7 +56,7 @@ class Plant(Shell):
 
     def say(self, public_id: str, code: str, *, at: datetime = DAY) -> None:
         decision = Decision("code", "Ada", code=code, comment="looked again")
-        self.lab.store.decide(public_id, decision, at=at)
+        self.lab.store.labels.decide(public_id, decision, at=at)
 
     def send(self, *, at: datetime = DAY) -> str:
         return outbound.fill_outbox(self.settings, self.lab.store, now=at)

@@ -71,7 +71,7 @@ class Lab:
 
     def fates(self):
         with self.store() as store:
-            return {os.path.basename(fate.path): fate.state for fate in store.files()}  # noqa: PTH119
+            return {os.path.basename(fate.path): fate.state for fate in store.files.iter_status()}  # noqa: PTH119
 
     def status(self):
         now = datetime.now(UTC)
@@ -234,10 +234,10 @@ def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):
             problems=Problems(),
         )
         watch.start()
-        until(lambda: store.counts()["queued"])
+        until(lambda: store.files.count_by_state()["queued"])
         watch.stop()
         watch.join()
-        (claim,) = store.claim(1, at=datetime.now(UTC), lease_s=3600)
+        (claim,) = store.work_queue.claim(1, at=datetime.now(UTC), lease_s=3600)
 
     assert claim.relative == "a.png"
     assert lab.once().taken.stored == 1
@@ -298,7 +298,7 @@ def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
 def test_an_agent_that_cannot_write_to_its_database_is_a_problem(lab):
     at = datetime.now(UTC)
     with lab.store() as store, RunLock(lab.settings.store.folder, agent_name()):
-        store.heartbeat({}, at=at)
+        store.agents.record_heartbeat({}, at=at)
         alive = build_status(lab.settings, now=at + timedelta(seconds=10), open_store=lab.store)
         silent = build_status(lab.settings, now=at + timedelta(seconds=20), open_store=lab.store)
 
@@ -318,7 +318,9 @@ def test_limits_that_cannot_be_read_are_a_problem_until_they_can(lab):
 
 def test_a_promoted_bundle_that_is_missing_is_a_problem(lab):
     with lab.store() as store:
-        store.promote("20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={})
+        store.promotions.promote(
+            "20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={}
+        )
         bundle = CurrentBundle(lab.settings, store)
 
         assert bundle.refresh() is False
@@ -351,7 +353,7 @@ def test_a_problem_is_news_once():
 def test_nights_that_a_sleeping_pc_missed_are_written_when_it_wakes(lab):
     woke = datetime(2026, 11, 24, 12, tzinfo=UTC)
     with lab.store() as store:
-        store.started(at=woke - timedelta(days=2))
+        store.agents.record_start(at=woke - timedelta(days=2))
         nights = ReportScheduler(
             lab.settings,
             store,
@@ -373,7 +375,7 @@ def test_a_report_that_cannot_be_written_is_said_and_stops_nothing(lab):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reports").write_text("a file where the folder should be", encoding="utf-8")
     with lab.store() as store:
-        store.started(at=woke - timedelta(days=1))
+        store.agents.record_start(at=woke - timedelta(days=1))
         nights = ReportScheduler(
             lab.settings, store, Archive(folder), now=lambda: woke, problems=problems
         )
@@ -396,7 +398,7 @@ def test_somebody_is_told_that_a_report_is_there(lab, listener):
     notify = lab.settings.notify.model_copy(update={"urls": (f"json://127.0.0.1:{port}/x",)})
     settings = lab.settings.model_copy(update={"notify": notify})
     with lab.store() as store:
-        store.started(at=woke - timedelta(days=1))
+        store.agents.record_start(at=woke - timedelta(days=1))
         archive = Archive(settings.store.folder)
 
         ReportScheduler(settings, store, archive, now=lambda: woke, problems=Problems()).catch_up()

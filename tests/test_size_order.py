@@ -108,7 +108,7 @@ def test_an_order_with_coarse_labels_does_not_conform_where_the_numbers_fall(tmp
     for field in (1, 2, 3):
         desk.take(field)
     lay_down(desk, ["20", "10", "5"], "10 or finer")
-    for view in desk.store.micrographs():
+    for view in desk.store.results.iter_all():
         desk.confirm(view.id, "G20", why="measured in µm")
 
     document = desk.order()
@@ -387,9 +387,9 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
     finding = Finding(
         facts_of(crop), keys, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()), {}
     )
-    lab.store.finish(lab.arrive("field.tif", at=DAY), [finding], at=DAY)
+    lab.store.work_queue.finish(lab.arrive("field.tif", at=DAY), [finding], at=DAY)
     lab.places.compare_pending(at=DAY)
-    lab.store.decide(crop.id, Decision("code", "Ada", code="Gfine"), at=DAY)
+    lab.store.labels.decide(crop.id, Decision("code", "Ada", code="Gfine"), at=DAY)
     wanted = RING_A.model_copy(update={"limit": "fine or finer"})
     rules = OrderPolicy(Specifications((wanted,)), taxonomy)
     (tmp_path / "outbox").mkdir()
@@ -397,7 +397,7 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
     site = outbox.OutboxFormat("1", ("csv",))
     outbox.record_revisions(lab.store, rules, site, now=DAY)
     outbox.write_pending(lab.store, rules, site, tmp_path / "outbox", now=DAY)
-    view = lab.store.micrograph(crop.id)
+    view = lab.store.results.find(crop.id)
     lab.store.close()
 
     (sent,) = (tmp_path / "outbox").glob("*.csv")
@@ -443,7 +443,7 @@ def test_a_bundle_whose_list_contradicts_its_numbers_leaves_codes_to_the_one_bef
         manifest = json.dumps({"taxonomy": document})
         (folder / "bundle.json").write_text(manifest, encoding="utf-8")
         at = DAY + timedelta(hours=number)
-        desk.store.promote(name, by="Ada", reason="r", at=at, metrics={})
+        desk.store.promotions.promote(name, by="Ada", reason="r", at=at, metrics={})
 
     taxonomy = taxonomy_in_force(read(tmp_path / "agent.toml"), desk.store)
     desk.store.close()

@@ -94,15 +94,15 @@ class Orders(RuleBasedStateMachine):
     def decide(self, order: str, code: str, by: str, step: int) -> None:
         for public_id in self.fields.get(order, [])[-1:]:
             said = Decision("code", by, code=code, comment="again")
-            self.store.decide(public_id, said, at=self.tick())
+            self.store.labels.decide(public_id, said, at=self.tick())
             self.be_killed(step)
 
     @rule(order=ORDERS, step=st.integers(0, 6))
     def undo(self, order: str, step: int) -> None:
         for public_id in self.fields.get(order, [])[-1:]:
-            view = self.store.micrograph(public_id)
+            view = self.store.results.find(public_id)
             if view and view.label:
-                self.store.undo(public_id, by=view.label.by, at=self.tick())
+                self.store.labels.undo(public_id, by=view.label.by, at=self.tick())
                 self.be_killed(step)
 
     @rule(order=ORDERS, lead=st.booleans())

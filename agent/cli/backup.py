@@ -77,7 +77,7 @@ def backup(
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
         )
-        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+        store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
     size = file.stat().st_size / PER_MEGABYTE
     console.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
 
@@ -108,7 +108,7 @@ def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Pat
         raise WrongUse("name a back-up, or set [backup] folder.")
     if not folder.is_dir():
         raise WrongUse(f"{folder}: there is no such file or folder.")
-    site, lab = settings.site.name, store.first_act()
+    site, lab = settings.site.name, store.audit_log.get_first_hash()
     own = [one for one in list_backups(folder) if is_own(one.facts, site=site, lab=lab)]
     if not own:
         raise WrongUse(f"{folder}: no back-up of this lab is there; name a file.")
@@ -119,7 +119,7 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
     from agent.backup_facts import name_backup  # noqa: PLC0415
 
     if target.is_dir() or not target.suffix:
-        lab = store.first_act()
+        lab = store.audit_log.get_first_hash()
         return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if target.exists():
         raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
@@ -157,9 +157,11 @@ def restore(
             site=settings.site.name,
         )
     with store_of(settings) as store:
-        head = store.trail_head()
+        head = store.audit_log.get_head()
         facts = {"trail": head.number - (head.act == MIGRATED)}
-        store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
+        store.audit_log.add(
+            at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts
+        )
         resumed = resume(settings, store, since=restored.made_at, at=at)
     console.print(f"{restored.files} files restored", markup=False)
     say_resumed(*resumed)
@@ -206,9 +208,9 @@ def begin_anew(
         facts = {
             "reason": reason,
             "first_act_before": find_mark(folder),
-            "trail": store.trail_head().number,
+            "trail": store.audit_log.get_head().number,
         }
-        store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        store.audit_log.add(at=at, actor="agent", act="lab.begun_anew", facts=facts)
         resumed = resume(settings, store, since=None, at=at)
         store.take_as_own(folder)
         where = store.place
@@ -281,7 +283,7 @@ def verify(
     settings = settings_of(context)
     with store_of(settings) as store, progress("verify", None) as advance:
         archive = Archive(settings.store.folder)
-        faults, notes = store.unreadable_values(), [NOTHING_ELSE]
+        faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
         if not faults:
             faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
             faults += maintenance.verify(store, archive, progress=_now_and_then(advance))
@@ -356,7 +358,7 @@ def _judged_references(settings: Settings, store: Store) -> list[ReferenceCheck]
     from agent.service.jobs.instrument_check import check_instrument  # noqa: PLC0415
 
     quiet()
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     classifier = load_bundle(settings, name) if name else None
     return check_instrument(settings, store, classifier, by=os_user(), at=datetime.now(UTC))
 

@@ -32,14 +32,14 @@ def examine_sites(settings: Settings) -> Iterator[Finding]:
 
 
 def _apart(store: Store, n: int) -> Finding:
-    if bare := store.unscoped_tables():
+    if bare := store.checks.find_unscoped_tables():
         return Finding(
             "sites",
             "wrong",
             f"PostgreSQL does not hold the rows of {len(bare)} tables ({bare[0]}, …) apart by "
             "site. Run any agent command as the owner of the tables: it lays the policies again.",
         )
-    if store.is_exempt_from_policies():
+    if store.checks.is_exempt_from_policies():
         return Finding(
             "sites",
             "doubtful",

@@ -130,8 +130,8 @@ def teach(settings: Settings, store: Store, places: DemoFolders) -> None:
     from agent.cli import train  # noqa: PLC0415
     from model import quick_config  # noqa: PLC0415 - PyTorch takes seconds
 
-    if store.current_bundle() is not None:
-        _say(f"The bundle {store.current_bundle()} is at work already.")
+    if store.promotions.find_current() is not None:
+        _say(f"The bundle {store.promotions.find_current()} is at work already.")
         return
     imported = train.take_in(settings, store, places.labelled, places.labelled / "manifest.csv")
     train.say_unusable(imported.unusable)

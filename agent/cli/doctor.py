@@ -203,8 +203,8 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
     try:
         with store_of(settings) as store:
             missing, rewritable, kind = (
-                store.missing_guards(),
-                store.rewritable_tables(),
+                store.checks.find_missing_guards(),
+                store.checks.find_rewritable_tables(),
                 store.kind,
             )
     except AgentError:
@@ -385,7 +385,7 @@ def _bundle(settings: Settings) -> Finding:
         store = store_of(settings)
     except AgentError:
         return Finding("bundle", "doubtful", "unknown, as the database does not open.")
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     store.close()
     if name is None:
         return Finding(

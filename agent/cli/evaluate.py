@@ -106,7 +106,7 @@ def look_at(
     from model import evaluate as evaluate_bundle  # noqa: PLC0415
 
     quiet()
-    name = bundle or store.current_bundle()
+    name = bundle or store.promotions.find_current()
     if name is None:
         raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
     get_bundle(settings.store.folder, name)

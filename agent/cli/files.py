@@ -37,7 +37,7 @@ def files(
     """Say what became of every file."""
     states = _states(state, failed=failed)
     with store_of(settings_of(context)) as store:
-        fates = store.files(states, source)
+        fates = store.files.iter_status(states, source)
         if as_json:
             for fate in fates:
                 print_json(fate.as_json())
@@ -97,7 +97,7 @@ def retry(
         raise WrongUse("name the files to queue again, or say --all.")
     with store_of(settings_of(context)) as store:
         names = None if every else [_as_stored(name) for name in which or ()]
-        count = store.retry(names, at=datetime.now(UTC))
+        count = store.files.retry(names, at=datetime.now(UTC))
     if which and not count:
         raise WrongUse(
             f"{which[0]}: no file that failed or was set aside is called so; see agent files."

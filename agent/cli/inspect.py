@@ -174,7 +174,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
             "deviation": deviation,
         }
         now = clock()
-        store.remember(
+        store.audit_log.add(
             at=now, actor=signer or os_user(), act="scale.checked", subject=image.name, facts=facts
         )
         if objective:
@@ -407,7 +407,7 @@ def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
     name = None
     if settings.store.url or (settings.store.folder / DATABASE_FILE).is_file():
         with store_of(settings) as store:
-            name = store.current_bundle()
+            name = store.promotions.find_current()
     if name is None:
         raise BadBundle(
             "no bundle has been promoted yet; `agent train FOLDER` makes one, "

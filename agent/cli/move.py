@@ -66,7 +66,7 @@ def move(
             _resume(settings, store, made_at)
         for line in _compared(settings, store):
             console.print(line, markup=False)
-        store.remember(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
+        store.audit_log.add(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
     findings = examine(settings, config.absolute())
     table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
     console.print(
@@ -213,7 +213,7 @@ def _compared(settings: Settings, store: Store) -> list[str]:
 
     lines = []
     for source in settings.sources:
-        known = store.known(source.name)
+        known = store.files.list_known(source.name)
         try:
             there = list_folder(source.folder).pictures
         except OSError as error:
@@ -225,7 +225,7 @@ def _compared(settings: Settings, store: Store) -> list[str]:
             f"name, {new} new"
         )
     archive = Archive(settings.store.folder)
-    kept = [one for one in store.kept() if one.pruned_at is None]
+    kept = [one for one in store.retention.iter_archived() if one.pruned_at is None]
     missing = sum(not archive.crop_path(one.sha256, one.page).is_file() for one in kept)
     if missing:
         lines.append(

@@ -357,7 +357,7 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
     """
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
-        view = store.micrograph(public_id)
+        view = store.results.find(public_id)
         number = store.orders.of_micrograph(public_id)
         if view is None or number is None:
             raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
@@ -659,7 +659,7 @@ def automatic(
             store,
             material,
             on=not off,
-            bundle=store.current_bundle(),
+            bundle=store.promotions.find_current(),
             most=settings.orders.max_false_conform,
             by=signer,
             reason=reason,

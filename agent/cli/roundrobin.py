@@ -288,7 +288,7 @@ def _listed(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
 
     found = []
     for number, row in rows_with(file, "id"):
-        view = store.micrograph(row["id"])
+        view = store.results.find(row["id"])
         if view is None:
             raise WrongUse(f"{file}: line {number}: no micrograph has the id {row['id']!r}.")
         held = view.label.code if view.label else None
@@ -367,7 +367,7 @@ def limits_asked(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Lim
 
 
 def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     return learned_by(settings, [name]).get(name, frozenset()) if name else frozenset()
 
 

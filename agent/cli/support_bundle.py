@@ -59,7 +59,7 @@ def _files(settings: Settings) -> Iterator[dict[str, Any]]:
     """Give how many files stand where, and the newest that went wrong."""
     try:
         with store_of(settings) as store:
-            fates = [fate.as_json() for fate in store.files()]
+            fates = [fate.as_json() for fate in store.files.iter_status()]
     except AgentError as error:
         yield {"problem": str(error)}
         return
@@ -77,9 +77,9 @@ def words(settings: Settings) -> Iterator[str]:
         yield from source.fixed_process_data().values()
     try:
         with store_of(settings) as store:
-            for fate in store.files():
+            for fate in store.files.iter_status():
                 yield from fate.paths
-            for view in store.micrographs():
+            for view in store.results.iter_all():
                 yield from view.process_data.values()
                 yield from (label.by for label in view.labels)
     except AgentError:

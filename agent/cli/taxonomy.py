@@ -159,7 +159,7 @@ def _source(settings: Settings) -> str:
 
 
 def _count_labels(store: Store) -> Mapping[str, int]:
-    return Counter(one.code for one in store.labelled() if one.code)
+    return Counter(one.code for one in store.labelled_micrographs.list_all() if one.code)
 
 
 def _has(own: Taxonomy, code: str) -> bool:
@@ -180,7 +180,7 @@ def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
     from agent.orders.order_policy import BUNDLES  # noqa: PLC0415
     from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy  # noqa: PLC0415
 
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     if name is None:
         return None
     with suppress(*UNREADABLE):

@@ -363,7 +363,7 @@ def train(
             help_teach(settings, plan_of, world)
             return
         with store_of(settings) as opened:
-            signs = folder is not None or opened.current_bundle() is None
+            signs = folder is not None or opened.promotions.find_current() is None
             store, by = sign(context, opened, "") if signs else (opened, "")
             imported = take_in(settings, store, folder, manifest, by=by) if folder else None
             if imported:
@@ -500,7 +500,7 @@ def teaching(
     if not collected.examples:
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
     say_groups(collected.examples, plan.group_by, collected.columns)
-    current = store.current_bundle()
+    current = store.promotions.find_current()
     manifest = read_manifest(get_bundle(settings.store.folder, current)) if current else None
     return teach_bundle(
         collected.for_training(manifest),
@@ -560,7 +560,7 @@ def put_to_work(store: Store, bundle: Path, *, by: str = "") -> None:
 
     metrics = read_manifest(bundle).metrics
     console.console.print(f"bundle {bundle.name}: {accuracy_of(metrics)}", markup=False)
-    if store.current_bundle() is not None:
+    if store.promotions.find_current() is not None:
         console.console.print(
             f"It is a candidate. To put it to work: agent models promote {bundle.name} "
             "--by NAME --reason TEXT",
@@ -568,7 +568,7 @@ def put_to_work(store: Store, bundle: Path, *, by: str = "") -> None:
         )
         return
     by = by or os_user()
-    store.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
+    store.promotions.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
     console.console.print(
         f"It is the first bundle, so it is at work from now on (recorded as promoted by {by}).",
         markup=False,
@@ -630,7 +630,7 @@ def _cancel(store: Store) -> None:
     from agent.service.data_folder import clock  # noqa: PLC0415
     from agent.service.jobs.retrain import JOB  # noqa: PLC0415
 
-    if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
+    if not store.jobs.cancel(JOB, by=os_user(), at=clock()):
         raise WrongUse("nothing is being learned now.")
     console.console.print("It ends within a few seconds; nothing was promoted.")
 

@@ -52,7 +52,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     quiet()
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
-        name = store.current_bundle()
+        name = store.promotions.find_current()
         if name is None:
             raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
         classifier = load_bundle(settings, name)

@@ -294,7 +294,7 @@ def list_fates(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, F
     names = {str(folder / name): name for name in wanted}
     return {
         names[path]: fate
-        for fate in store.files()
+        for fate in store.files.iter_status()
         if fate.state in ENDED
         for path in fate.paths
         if path in names
@@ -351,5 +351,5 @@ def count_results(
 
 
 def _has(store: Store, fate: FileFate, reason: Reason) -> bool:
-    view = store.micrograph(fate.sha256[:16]) if fate.sha256 else None
+    view = store.results.find(fate.sha256[:16]) if fate.sha256 else None
     return view is not None and reason in view.reasons

@@ -75,7 +75,7 @@ def list_orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set
 
 
 def _is_coded(store: Store, public_id: str) -> bool:
-    view = store.micrograph(public_id)
+    view = store.results.find(public_id)
     return view is not None and has_code(view)
 
 

@@ -219,7 +219,7 @@ def iter_double_reviews(store: Store) -> Iterator[tuple[str, str]]:
 
     From double reviews, and from closed round robins: there the first two raters of an image.
     """
-    for code, other, _at in store.pairs():
+    for code, other, _at in store.labels.list_blind_pairs():
         yield code, other
     for campaign in store.campaigns.all():
         if campaign.closed_at is None:

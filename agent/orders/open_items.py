@@ -50,11 +50,11 @@ class OpenItems:
     @classmethod
     def of(cls, store: Store) -> OpenItems:
         """Read them from the database."""
-        fates = tuple(store.files((*WAITING, *LOST)))
+        fates = tuple(store.files.iter_status((*WAITING, *LOST)))
         lost = (fate for fate in fates if fate.state in LOST)
         return cls(
             tuple(fate for fate in fates if fate.state in WAITING),
-            (*lost, *store.files(State.IGNORED, code=VANISHED)),
+            (*lost, *store.files.iter_status(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
             load_named(store),
             list_alike(store),

@@ -248,7 +248,7 @@ class _Writer:
         self._store, self._lab, self._site, self._folder = store, policy, site, folder
         exact = store.exact_numbers
         self._notes = SentRevisions(site.name, data=data, outbox=folder, exact_numbers=exact)
-        self._floors, self._lab_id = read_floors(store), store.first_act()
+        self._floors, self._lab_id = read_floors(store), store.audit_log.get_first_hash()
         self.names: list[str] = []
         self.faults: list[str] = []
         self.lost: list[str] = []

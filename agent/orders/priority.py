@@ -32,7 +32,7 @@ def prioritise_urgent(store: Store, settings: Settings) -> int:
     }
     waiting = [
         fate.id
-        for fate in store.files((State.QUEUED, State.SETTLING, State.FAILED))
+        for fate in store.files.iter_status((State.QUEUED, State.SETTLING, State.FAILED))
         if any(
             is_urgent(relative, sources.get(source), numbers) for source, relative in fate.seen_as
         )

@@ -48,7 +48,7 @@ def find_differences(store: Store, documents: Iterable[StatedDocument]) -> Itera
     for stated in documents:
         for field in _fields(stated.document):
             public_id = str(field.get("id"))
-            view = store.micrograph(public_id)
+            view = store.results.find(public_id)
             if view is None:
                 yield f"{stated.name}: field {public_id} is not there any more"
                 continue

@@ -261,7 +261,7 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:
     """Record the taxonomy of every bundle that was ever in use and can be read."""
     known = store.records.newest(OF_BUNDLE)
-    for name in dict.fromkeys(promotion.bundle for promotion in store.promotions()):
+    for name in dict.fromkeys(promotion.bundle for promotion in store.promotions.list_all()):
         if name in known:
             continue
         try:

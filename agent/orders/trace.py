@@ -159,7 +159,7 @@ def _find_heat(store: Store, asked: str) -> TraceMatch | None:
 
 
 def _find_micrograph(store: Store, asked: str) -> TraceMatch | None:
-    if store.micrograph(asked) is None:
+    if store.results.find(asked) is None:
         return None
     number = store.orders.of_micrograph(asked)
     return TraceMatch(asked, TraceKind.ID, (number,) if number else (), only=asked)
@@ -219,7 +219,7 @@ class Tracer:
 
     def micrograph(self, public_id: str) -> TracedField:
         """Gather one micrograph that belongs to no order."""
-        view = self._store.micrograph(public_id)
+        view = self._store.results.find(public_id)
         if view is None:
             raise WrongUse(f"no micrograph has the id {public_id!r}.")
         facts = build_field_facts(FieldView(view, {}, None), self._policy.context)

@@ -124,7 +124,9 @@ class Pipeline:
         self._failures.release_remaining()
         call_store(lambda: self._places.compare_pending(at=self._now()))
         claims = call_store(
-            lambda: self._store.claim(n, at=self._now(), lease_s=self._lease_s, only=only)
+            lambda: self._store.work_queue.claim(
+                n, at=self._now(), lease_s=self._lease_s, only=only
+            )
         )
         waiting = {claim.content_id: claim for claim in claims}
         try:
@@ -158,7 +160,7 @@ class Pipeline:
                 return
             if (self._now() - renewed_at).total_seconds() > RENEW_AFTER * self._lease_s:
                 renewed_at = self._now()
-                self._store.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
+                self._store.work_queue.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
             if isinstance(crops, BaseException):
                 self._failures.record(file, crops, outcome)
                 waiting.pop(file.claim.content_id, None)
@@ -181,7 +183,7 @@ class Pipeline:
             self._failures.record_change(file, outcome)
             return False
         names = () if claim.origin == "import" else file.claims
-        known = self._store.identify(
+        known = self._store.work_queue.identify(
             claim,
             crops[0].sha256,
             at=at,
@@ -254,9 +256,11 @@ class Pipeline:
         claim, began_s = file.claim, time.perf_counter()
         results = [self._archive.store(file, crop) for crop in triaged]
         try:
-            self._store.finish(claim, results, at=self._now())
+            self._store.work_queue.finish(claim, results, at=self._now())
         except OtherBundle as other:  # another agent has begun this specimen during this time
-            self._store.release(claim, at=self._now(), retry_at=self._now(), sentence=str(other))
+            self._store.work_queue.release(
+                claim, at=self._now(), retry_at=self._now(), sentence=str(other)
+            )
             log.info("file.judged_again", file=claim.relative, bundle=other.bundle)
             outcome.given_back += 1
             return

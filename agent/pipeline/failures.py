@@ -56,7 +56,7 @@ class Failures:
             self.record_change(file, outcome)
         elif isinstance(error, FileError):
             name_lost(self._store, claim.content_id, file.claims, at=at)
-            self._store.set_aside(claim, error.code, error.message, at=at)
+            self._store.work_queue.set_aside(claim, error.code, error.message, at=at)
             log.warning(
                 "file.set_aside",
                 source=claim.source, file=claim.relative, code=str(error.code), reason=str(error),
@@ -72,7 +72,9 @@ class Failures:
         """Release a file that is still being written."""
         claim, at = file.claim, self._now()
         again_at = at + timedelta(seconds=CHANGED_RETRY_S)
-        self._store.release(claim, at=at, retry_at=again_at, sentence="still being written")
+        self._store.work_queue.release(
+            claim, at=at, retry_at=again_at, sentence="still being written"
+        )
         log.info("file.changed", source=claim.source, file=claim.relative)
         outcome.given_back += 1
 
@@ -88,9 +90,9 @@ class Failures:
             if claim.content_id not in self._missed:
                 self._missed.add(claim.content_id)
                 name_lost(self._store, claim.content_id, file.claims, at=at)
-            gone = self._store.miss(claim, sentence, at=at, retry_at=again_at)
+            gone = self._store.work_queue.miss(claim, sentence, at=at, retry_at=again_at)
         else:
-            self._store.release(claim, at=at, retry_at=again_at, sentence=sentence)
+            self._store.work_queue.release(claim, at=at, retry_at=again_at, sentence=sentence)
         log.warning(
             "file.vanished" if gone else "file.unreadable",
             source=claim.source, file=claim.relative, reason=sentence,
@@ -101,7 +103,7 @@ class Failures:
         """Count an attempt that failed in this program, and set when it is tried again."""
         claim = file.claim
         sentence = f"{type(error).__name__}: {error}"
-        next_at = self._store.fail(claim, sentence, at=self._now())
+        next_at = self._store.work_queue.fail(claim, sentence, at=self._now())
         log.error(
             "file.crashed",
             source=claim.source, file=claim.relative, attempts=claim.attempts,
@@ -120,7 +122,9 @@ class Failures:
         unreleased = list(claims)
         while unreleased:
             try:
-                self._store.release(unreleased[-1], at=at, retry_at=at, sentence=sentence)
+                self._store.work_queue.release(
+                    unreleased[-1], at=at, retry_at=at, sentence=sentence
+                )
             except StoreFault:
                 self._unreleased += unreleased  # before the next batch; else the lease runs out
                 return

@@ -111,7 +111,7 @@ def compute_impact(
         since: Aware UTC.
         has_crop: Returns whether the other bundle could answer a field at all.
     """
-    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
+    answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
     numbers = [
         order.number
         for order in store.orders.all()
@@ -143,7 +143,7 @@ def compute_impact(
             rest += flips
     return Impact(
         bundle=bundle,
-        current=store.current_bundle() or "",
+        current=store.promotions.find_current() or "",
         since=since,
         orders=len(numbers),
         fields=fields,

@@ -161,9 +161,11 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
     if disputed:
         store.campaigns.ask_again(name, disputed, by=by, at=at)
     for public_id in disputed:
-        view = store.micrograph(public_id)
+        view = store.results.find(public_id)
         if view is not None and view.label is not None:
-            store.doubt(public_id, label_id=view.label.id, sentence=DOUBT, by=by, at=at)
+            store.labels.mark_suspect(
+                public_id, label_id=view.label.id, sentence=DOUBT, by=by, at=at
+            )
     return disputed
 
 
@@ -226,8 +228,8 @@ def candidates(
             only remember them.
     """
     rateable = []
-    for label in store.labelled():
-        view = store.micrograph(label.id)
+    for label in store.labelled_micrographs.list_all():
+        view = store.results.find(label.id)
         if view is None or view.pruned_at is not None or label.code is None:
             continue
         if get_key(view.sha256, view.page) in learned:

@@ -31,7 +31,7 @@ SEALS_AT_ONCE = 10
 def seal_results(store: Store, *, at: datetime) -> None:
     """Seal what was filed since the last time into the audit log, before its end is kept."""
     for _ in range(SEALS_AT_ONCE):
-        if not store.seal_results(at=at):
+        if not store.results.seal(at=at):
             break
 
 
@@ -53,7 +53,7 @@ class Anchoring:
         What was filed since the last time is sealed first, so that the end holds it.
         """
         seal_results(self._store, at=at)
-        head = self._store.trail_head()
+        head = self._store.audit_log.get_head()
         if head.number == self._written:
             return ""
         anchor = Anchor.of(head, at=at)
@@ -90,7 +90,7 @@ def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | N
     last = timestamps.find_newest_at(folder)
     if last and night_of(last, ends, zone) >= night_of(at, ends, zone):
         return None
-    head = store.trail_head()
+    head = store.audit_log.get_head()
     if not head.number:
         return None
     certificates = settings.trail.timestamp_certificates
@@ -102,6 +102,8 @@ def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | N
     except (timestamps.TimestampError, OSError) as fault:
         log.warning("timestamp.failed", reason=str(fault))
         return f"[trail] timestamp_url: {fault}"
-    store.remember(at=at, actor="agent", act=timestamps.STAMPED, subject=file.name, facts=facts)
+    store.audit_log.add(
+        at=at, actor="agent", act=timestamps.STAMPED, subject=file.name, facts=facts
+    )
     log.info("timestamp.made", file=str(file), number=head.number)
     return ""

@@ -276,7 +276,7 @@ class Demanded:
         """Record the taxonomy, where its file or the current bundle is another one."""
         file = self._settings.model.taxonomy
         try:
-            current = Path(file).read_bytes() if file else self._store.current_bundle()
+            current = Path(file).read_bytes() if file else self._store.promotions.find_current()
             if current == self._classes:
                 return
             read_taxonomy(self._settings, self._store, now=self._now())
@@ -336,7 +336,7 @@ class CurrentBundle:
         """
         before = self.classifier
         with suppress(StoreFault):  # the database is away: what serves goes on
-            self._follow(self.store.current_bundle())
+            self._follow(self.store.promotions.find_current())
         return self.classifier is not before
 
     @property
@@ -385,7 +385,7 @@ class CurrentBundle:
 
     def _serve_one_before(self, name: str) -> None:
         """Use the newest bundle that was in use before and can be loaded, if there is one."""
-        for earlier in list_previous_bundles(self.store.promotions()):
+        for earlier in list_previous_bundles(self.store.promotions.list_all()):
             if earlier == name:
                 continue
             try:

@@ -171,7 +171,7 @@ def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
             at = datetime.fromisoformat(document["gathered_at"])
             if anchor := Anchor.from_json(document.get(anchors.KEY), place=file.name, at=at):
                 yield anchor
-    for backup in list_own(settings, lab=store.first_act())[-1:]:
+    for backup in list_own(settings, lab=store.audit_log.get_first_hash())[-1:]:
         if anchor := anchors.find_in_backup(backup.file):
             yield anchor
     if settings.trail.anchor:
@@ -202,7 +202,7 @@ def _places(settings: Settings, lab: str) -> Iterator[Path]:
 
 
 def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Presence]]:
-    lab = store.first_act()
+    lab = store.audit_log.get_first_hash()
     for file in _places(settings, lab) if lab else ():
         presence = Presence.read(file)
         if presence and presence.lab == lab:
@@ -263,11 +263,11 @@ def write_presence(
         written: What this process wrote last into each place, to be kept between calls: what is
             there instead was written by a clone of the PC, which has its name and folder.
     """
-    lab = store.first_act()
+    lab = store.audit_log.get_first_hash()
     if not lab:
         return ""
     twin = "" if is_stopped else _find_twin(settings, store, now=now)
-    head = store.trail_head()
+    head = store.audit_log.get_head()
     presence = Presence(
         lab=lab,
         pc=agent_name(),

@@ -143,9 +143,9 @@ class Agent:
         for sentence in require_newest(settings, store, now=now()):
             log.warning("database.older", reason=sentence)
             self.problems.say("copies", sentence)
-        taken_back = store.take_back(at=now())
-        store.started(at=now())
-        store.note_settings(settings.model_dump(mode="json"), at=now())
+        taken_back = store.work_queue.requeue_own(at=now())
+        store.agents.record_start(at=now())
+        store.settings_history.record(settings.model_dump(mode="json"), at=now())
         archive = Archive(settings.store.folder)
         bundle = CurrentBundle(settings, store)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
@@ -242,7 +242,7 @@ class Agent:
 
     def _examine(self, store: Store) -> None:
         # In its own thread: a damaged database is reported soon, and a large one delays no start.
-        if faults := store.problems():
+        if faults := store.checks.find_problems():
             self.problems.say("soundness", f"{faults[0]}; see agent check")
             log.error("database.damaged", faults=len(faults), first=faults[0])
 
@@ -273,8 +273,8 @@ class Agent:
     def _beat(self, store: Store, watches: list[SourceWatch], nights: ReportScheduler) -> None:
         try:
             self._follow_clock(store)
-            store.sources_seen([watch.health() for watch in watches])
-            store.heartbeat(self._facts(nights), at=self._now())
+            store.sources.record([watch.health() for watch in watches])
+            store.agents.record_heartbeat(self._facts(nights), at=self._now())
             affected = self._held_orders(store)
             document = build_status_from_store(
                 self._settings, store, now=self._now(), running=True, affected=affected
@@ -303,7 +303,7 @@ class Agent:
 
     def _follow_clock(self, store: Store) -> None:
         if self._set_back_s:
-            store.clock_set_back(timedelta(seconds=self._set_back_s), at=self._now())
+            store.work_queue.shift_clock(timedelta(seconds=self._set_back_s), at=self._now())
             self._set_back_s = 0.0
 
     def _facts(self, nights: ReportScheduler) -> dict[str, Any]:
@@ -347,7 +347,7 @@ class Agent:
 
     def _say_stopped(self, store: Store) -> None:
         try:
-            store.heartbeat({"stopped": True}, at=self._now())
+            store.agents.record_heartbeat({"stopped": True}, at=self._now())
             write_presence(self._settings, store, now=self._now(), is_stopped=True)
         except (StoreFault, AgentError) as fault:
             log.warning("store.unreachable", reason=str(fault))

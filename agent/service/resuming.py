@@ -53,7 +53,7 @@ def open_sent_revisions(
 
 def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevision]:
     """Yield what this lab sent: two labs of one name may share an outbox."""
-    lab = store.first_act()
+    lab = store.audit_log.get_first_hash()
     return (revision for revision in sent if revision.lab in {"", lab})
 
 

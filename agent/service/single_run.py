@@ -90,7 +90,7 @@ def run_once(
         WrongUse: An agent is running here already.
     """
     with RunLock(settings.store.folder, agent_name()), make_pool(settings) as pool:
-        store.take_back(at=now())
+        store.work_queue.requeue_own(at=now())
         run = _Run(settings, store, pool, on_progress=on_progress, now=now, should_stop=should_stop)
         return run.run()
 
@@ -145,7 +145,7 @@ class _Run:
                 continue
             now_s = time.monotonic()
             waits = any(_is_waited_for(w.state, now_s < ends_s[w.state.name]) for w in watches)
-            if not waits and (now_s > last_s or not self._store.counts()["queued"]):
+            if not waits and (now_s > last_s or not self._store.files.count_by_state()["queued"]):
                 break
             time.sleep(max(min(*looks_at_s.values(), now_s + 0.5) - now_s, 0.01))
         return self._ended(watches)
@@ -175,7 +175,7 @@ class _Run:
         """Process a batch and return how many files were in it."""
         try:
             self._take_up_bundle()
-            counts = self._store.counts()
+            counts = self._store.files.count_by_state()
             open_ = sum(counts[state] for state in ("settling", "queued", "processing"))
             self._total = self._done + open_
             taken = self._pipeline.process_batch(
@@ -225,7 +225,7 @@ class _Run:
             watched.close()
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
-        outcome.waiting += self._store.counts()["queued"]
+        outcome.waiting += self._store.files.count_by_state()["queued"]
         seal_results(self._store, at=self._now())
         if unsigned := self._keeper.finish():
             outcome.problems.append(unsigned)

@@ -50,8 +50,8 @@ def build_watcher(
         quiet_s=source.quiet_s,
         completion=source.completion,
         scan_every_s=source.scan_every_s,
-        known=store.known(source.name),
-        settling=store.settling(source.name),
+        known=store.files.list_known(source.name),
+        settling=store.files.list_settling(source.name),
         ring=ring,
         clock=steady,
         hear=hear,
@@ -82,7 +82,9 @@ def write_down(
     Raises:
         StoreFault: The database cannot be written now; nothing is lost, it is offered again.
     """
-    for _ in _iter_written(look.settling, watched, lambda files: store.settle(files, at=at)):
+    for _ in _iter_written(
+        look.settling, watched, lambda files: store.files.add_settling(files, at=at)
+    ):
         pass
     lane = _choose_lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
     first = store.orders.urgent_numbers() if look.at_rest and source else ()
@@ -90,21 +92,23 @@ def write_down(
     chosen = {file.relative for file in urgent}
     others = [file for file in look.at_rest if file.relative not in chosen]
     for files in _iter_written(
-        urgent, watched, lambda files: store.arrive(files, at=at, lane="urgent")
+        urgent, watched, lambda files: store.files.add(files, at=at, lane="urgent")
     ):
         watched.taken(files)
     for files in _iter_written(
-        others, watched, lambda files: store.arrive(files, at=at, lane=lane)
+        others, watched, lambda files: store.files.add(files, at=at, lane=lane)
     ):
         watched.taken(files)
     for files in _iter_written(
         look.ignored,
         watched,
-        lambda files: store.ignore(files, NOT_A_PICTURE, "its name is no picture's", at=at),
+        lambda files: store.files.add_ignored(
+            files, NOT_A_PICTURE, "its name is no picture's", at=at
+        ),
     ):
         watched.taken(files)
     if look.gone:
-        store.gone(watched.state.name, look.gone, at=at)
+        store.files.mark_gone(watched.state.name, look.gone, at=at)
         watched.let_go(look.gone)
     return len(look.at_rest)
 
@@ -114,7 +118,7 @@ def _choose_lane(count: int, source: str, store: Store) -> str:
         return "backlog"
     return (
         "fresh"
-        if count + store.waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
+        if count + store.work_queue.count_waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
         else "backlog"
     )
 
@@ -249,7 +253,7 @@ class SourceWatch(threading.Thread):
             self._before = next(
                 (
                     (health.found_by_scan, health.found_by_event)
-                    for health in self._store.sources()
+                    for health in self._store.sources.list_all()
                     if health.name == self._source.name
                 ),
                 (0, 0),
@@ -267,7 +271,7 @@ class SourceWatch(threading.Thread):
             self.last_scan_at = self._now()
         online = watched.state.online
         if online and self.offline_since:
-            self._store.hasten(self._source.name)
+            self._store.work_queue.make_due(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
         provenance = build_provenance(self._source)
         if write_down(look, watched, self._store, at=self._now(), source=provenance):

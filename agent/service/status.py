@@ -76,17 +76,17 @@ def build_status_from_store(
     """
     if affected is None:
         affected = list_affected_orders(store, load_holds(settings, store), now=now)
-    own = store.agents()
+    own = store.agents.list_all()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
-    by_source = {health.name: health for health in store.sources()}
+    by_source = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
     sources = [
         _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
     ]
-    counts = store.counts()
-    bundle = store.current_bundle()
+    counts = store.files.count_by_state()
+    bundle = store.promotions.find_current()
     problems = [
         *(_iter_silence_problems(mine, now) if here else ()),
         *heard,
@@ -112,7 +112,7 @@ def build_status_from_store(
         "shares": list(settings.site.shares),
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
-        "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
+        "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
     }

@@ -64,7 +64,7 @@ class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
 
 def find(desk: Desk, public_id: str) -> MicrographView:
     """Find a micrograph. Raises `Unknown`."""
-    view = desk.store.micrograph(public_id) if ID.fullmatch(public_id) else None
+    view = desk.store.results.find(public_id) if ID.fullmatch(public_id) else None
     if view is None:
         raise Unknown(public_id)
     return view

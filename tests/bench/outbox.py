@@ -44,7 +44,7 @@ def main() -> None:
             for field in range(given.fields):
                 keys = {"order": f"x{n}", "specimen": "1", "field": str(field)}
                 public_id = lab.take("G8", material="100Cr6", **keys)
-                lab.store.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
+                lab.store.labels.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
         measure(lab, "nothing is due", 10**9)
         measure(lab, f"{SWEPT_PER_ROUND} orders, all new to the LIMS", empty)
         measure(lab, f"{SWEPT_PER_ROUND} orders, nothing new", empty)

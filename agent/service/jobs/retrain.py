@@ -82,7 +82,7 @@ def find_training_job(settings: Settings, store: Store) -> TrainingJob:
 
 def get_bundle_in_use(settings: Settings, store: Store) -> Path:
     """Return the folder of the bundle in use. Raises `WrongUse` where there is none yet."""
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     if name is None:
         raise WrongUse("there is no bundle yet; teach the first one: agent train.")
     return get_bundle(settings.store.folder, name)
@@ -104,7 +104,7 @@ def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Itera
     delete_leftovers(settings.store.folder)
     with open_store(settings) as store:
         lesson = find_training_job(settings, store)
-        views = list(store.micrographs()) if pseudo_labels else []
+        views = list(store.results.iter_all()) if pseudo_labels else []
     pseudo: PseudoLabelled | None = None
     for step in _pseudo_labelled(settings, lesson, views) if pseudo_labels else ():
         if isinstance(step, PseudoLabelled):
@@ -158,7 +158,7 @@ def write_card(settings: Settings, store: Store, name: str) -> Path:
 
     at = f"{clock():%Y-%m-%d %H:%M} UTC with {software()}"
     bundle = get_bundle(settings.store.folder, name)
-    page, _ = save_card(bundle, store.promotions(), site=settings.site.name, at=at)
+    page, _ = save_card(bundle, store.promotions.list_all(), site=settings.site.name, at=at)
     return page
 
 
@@ -206,7 +206,7 @@ def train_in_child(
     ):
         if isinstance(news, Outcome):
             facts = {"gate": str(news.gate), "sentence": news.sentence}
-            store.remember(
+            store.audit_log.add(
                 at=now(), actor=by, act="model.candidate", subject=news.candidate, facts=facts
             )
         yield news

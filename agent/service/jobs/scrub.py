@@ -60,8 +60,8 @@ class Verifier(threading.Thread):
         """Verify one part; a loss is reported until a whole round does not find it any more."""
         ends_s = time.monotonic() + slice_s
         try:
-            round_ = _Round.of(self._store.last_job(JOB))
-            job = self._store.begin_job(JOB, at=self._now())
+            round_ = _Round.of(self._store.jobs.find_last_facts(JOB))
+            job = self._store.jobs.begin(JOB, at=self._now())
             after, faults = maintenance.verify_some(
                 self._store,
                 self._archive,
@@ -72,17 +72,19 @@ class Verifier(threading.Thread):
                 if fault not in round_.all:
                     log.error("archive.damaged", fault=fault)
                     at = self._now()
-                    self._store.remember(at=at, actor="agent", act="pixels.damaged", subject=fault)
+                    self._store.audit_log.add(
+                        at=at, actor="agent", act="pixels.damaged", subject=fault
+                    )
             round_ = round_.and_then(after, faults)
             outcome = "faults" if round_.all else "sound"
-            self._store.end_job(job, outcome, at=self._now(), facts=asdict(round_))
+            self._store.jobs.end(job, outcome, at=self._now(), facts=asdict(round_))
         except (StoreFault, BadStore):
             return  # others say so; the next part is read when the store is back
         self._say(round_)
 
     def _say_again(self) -> None:
         try:
-            self._say(_Round.of(self._store.last_job(JOB)))
+            self._say(_Round.of(self._store.jobs.find_last_facts(JOB)))
         except (StoreFault, BadStore):
             return
 

@@ -92,7 +92,7 @@ def judge_in_child(
     ):
         if isinstance(news, Again):
             act, facts = f"model.{role}ed", _facts(news, bundle, days)
-            store.remember(at=now(), actor=by, act=act, subject=bundle, facts=facts)
+            store.audit_log.add(at=now(), actor=by, act=act, subject=bundle, facts=facts)
         yield news
 
 
@@ -106,7 +106,7 @@ def find_waiting_candidate(store: Store) -> str | None:
 
     A promotion of any bundle ends the waiting: the next candidate is compared with that one.
     """
-    ended, promotions = store.ended_jobs(JOB), store.promotions()
+    ended, promotions = store.jobs.list_ended(JOB), store.promotions.list_all()
     if not ended or not promotions:
         return None
     last = next((job for job in reversed(ended) if job.facts.get("candidate")), None)
@@ -119,5 +119,5 @@ def find_waiting_candidate(store: Store) -> str | None:
 
 def has_news(store: Store, bundle: str, *, since: datetime, now: datetime) -> bool:
     """Return whether micrographs were stored since that a bundle has not judged."""
-    answered = {view.id for view in store.answers_of(bundle, since=since)}
-    return any(view.id not in answered for view in store.between(since, now))
+    answered = {view.id for view in store.results.iter_by_bundle(bundle, since=since)}
+    return any(view.id not in answered for view in store.results.list_between(since, now))

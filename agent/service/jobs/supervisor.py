@@ -68,8 +68,8 @@ def run_supervised(
         Cancelled: Its end was requested.
     """
     with lock:
-        store.end_lost_jobs(name, at=now())
-        job = store.begin_job(name, at=now(), facts={"by": by})
+        store.jobs.end_lost(name, at=now())
+        job = store.jobs.begin(name, at=now(), facts={"by": by})
         outcome, facts = "interrupted", dict[str, Any]()
         row = _Row(store, job, now)
         try:
@@ -90,7 +90,7 @@ def run_supervised(
             log.warning("job.ended", job=name, outcome=outcome, reason=str(ended))
             raise
         finally:
-            store.end_job(job, outcome, at=now(), facts={"by": by, **facts})
+            store.jobs.end(job, outcome, at=now(), facts={"by": by, **facts})
 
 
 class _Row:
@@ -109,7 +109,7 @@ class _Row:
         step = self.step
         facts = {"stage": step.stage, "done": step.done, "total": step.total, "note": step.note}
         try:
-            by = self._store.note_job(self._job, facts, at=self._now())
+            by = self._store.jobs.report(self._job, facts, at=self._now())
         except StoreFault:  # a database that is away for a moment costs a note, not the work
             return
         if by:
