@@ -1,7 +1,6 @@
-"""Say what each role may do, and make passwords and tokens that a stolen database gives away not.
+"""Roles and their rights, and hashes of passwords and tokens.
 
-In:  names, passwords, roles. Out: hashes, and yes or no. Next: `store.accounts` keeps them, `web`
-and `agent users` ask. Nothing here touches the database.
+A stolen database reveals none of them. Nothing here touches the database.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ROLES = ("viewer", "reviewer", "lead", "admin")
-"""Each may do what those before it may: look; decide; release; let people in."""
+"""Each has the rights of those before it: read; decide; release; manage accounts."""
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 LONGEST_NAME = 80
@@ -42,12 +41,12 @@ PASSWORD_HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 91
 
 
 def may(role: str, needed: str) -> bool:
-    """Say whether a role may do what needs another one; an unknown role may do nothing."""
+    """Return whether a role includes the rights of another; an unknown role has none."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
 
 
-def checked_name(name: str) -> str:
-    """Give a name as it is kept.
+def require_name(name: str) -> str:
+    """Return a name as it is stored.
 
     Raises:
         WrongUse: It is empty, too long, or cannot be shown.
@@ -63,8 +62,8 @@ def spelled(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
-def checked_role(role: str) -> str:
-    """Give a role back. Raises `WrongUse` where there is none of that name."""
+def require_role(role: str) -> str:
+    """Return the role. Raises `WrongUse` where there is none of that name."""
     if role not in ROLES:
         raise WrongUse(f"no role is called {role!r}; there are {', '.join(ROLES)}.")
     return role
@@ -96,11 +95,11 @@ def _guesses(password: str, name: str) -> float:
 
 
 def is_password(hashed: str | None, password: str) -> bool:
-    """Say whether a password is the right one.
+    """Return whether a password is the right one.
 
     Args:
         hashed: Of the account; None where there is none. It takes as long, so that the time
-            does not tell who has an account.
+            does not reveal which accounts exist.
         password: As it was typed.
     """
     try:
@@ -123,8 +122,8 @@ def build_hash_of_nobody() -> str:
     return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
 
 
-def new_token() -> str:
-    """Make a token: 256 bits that nobody can guess."""
+def make_token() -> str:
+    """Return a new token of 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
@@ -133,8 +132,8 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-class Busy(AgentError):  # noqa: N818 - a state
-    """As many passwords are being checked, and wait for it, as may be."""
+class PasswordCheckBusy(AgentError):  # noqa: N818 - a state
+    """The limit of password checks at once, and of those that wait, is reached."""
 
 
 class PasswordCheck:
@@ -156,7 +155,7 @@ class PasswordCheck:
             Busy: Too many wait for their turn.
         """
         if not self._places.acquire(blocking=False):
-            raise Busy("too many passwords are being checked; try again in a moment")
+            raise PasswordCheckBusy("too many passwords are being checked; try again in a moment")
         try:
             with self._turns:
                 return is_password(hashed, password)
@@ -165,11 +164,11 @@ class PasswordCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How many passwords in a row were wrong, and until when no further one is tried.
+class AttemptCounter:
+    """Count of wrong passwords in a row, and the end of the lock that follows from it.
 
     Five are free; then a minute, doubled with every two further ones, an hour at most. Every
-    quarter of an hour without a try forgives half: a wrong password an hour locks nobody out.
+    quarter of an hour without a try forgives half: a wrong password an hour locks no account.
 
     Args:
         failures: Tries since the last right one, less those forgiven.
@@ -183,11 +182,11 @@ class Tally:
         """Return whether no password is tried at a time."""
         return self.until is not None and self.until > at
 
-    def counted(self, at: datetime) -> Tally:
+    def counted(self, at: datetime) -> AttemptCounter:
         """Return the tally with one more try, which counts as wrong until it proves right."""
         quarters = int((at - self.until) / FORGIVEN_EVERY) if self.until else 0
         failures = 1 + (self.failures >> min(max(quarters, 0), self.failures))
-        return Tally(failures, at + lock_after(failures))
+        return AttemptCounter(failures, at + lock_after(failures))
 
 
 def lock_after(failures: int) -> timedelta:

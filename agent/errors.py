@@ -1,8 +1,8 @@
-"""What can go wrong, split by who has to act.
+"""Errors, by who has to act.
 
-`FileError`: this file is no use; it is set aside with a code and a sentence, and the next
-one goes on. `SetupError`: whoever installed us must act; exit code 2 and one plain sentence.
-Anything else is a bug, and is allowed to be one.
+`FileError`: this file cannot be used; it is set aside with a code and a sentence, and the next one
+goes on. `SetupError`: the operator must act; exit code 2 and one plain sentence. Anything else is a
+bug, and is not caught.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _PASSWORD_BEHIND = re.compile(
 )
 
 
-def without_passwords(text: str) -> str:
-    """Say a text without the passwords of the addresses in it, wherever they stand."""
+def hide_passwords(text: str) -> str:
+    """Return a text without the passwords of the addresses in it."""
     return _PASSWORD_BEHIND.sub(r"\1…", _PASSWORD.sub(r"\1:…@", text))
 
 
 class FileCode(StrEnum):
-    """Why a file could not be used; part of the JSON contract."""
+    """Reason why a file could not be used; part of the JSON contract."""
 
     EMPTY = "empty"
     TRUNCATED = "truncated"
@@ -40,31 +40,31 @@ class AgentError(Exception):
     """The base of everything the agent raises on purpose."""
 
 
-class OutOfResources(AgentError):  # noqa: N818 - a state, said in the message
-    """Files or memory ran out for now; nothing that was read then says anything about a file."""
+class OutOfResources(AgentError):  # noqa: N818 - a state, named in the message
+    """Files or memory ran out; what was read during this time proves nothing about a file."""
 
 
 PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS})
 _PASSING_TEXT = re.compile(r"\(os error (11|12|23|24|105)\)|can't allocate memory", re.IGNORECASE)
-"""As libraries written in Rust say an error number, and PyTorch that memory ran out."""
+"""Error numbers as libraries in Rust print them, and PyTorch's message for lack of memory."""
 
 
 def is_out_of_resources(error: BaseException) -> bool:
     """Return whether an error, or what caused it, is that files or memory ran out for now."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError | OutOfResources):
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError | OutOfResources):
             return True
-        if isinstance(seen, OSError) and seen.errno in PASSING:
+        if isinstance(cause, OSError) and cause.errno in PASSING:
             return True
-        if _PASSING_TEXT.search(str(seen)):
+        if _PASSING_TEXT.search(str(cause)):
             return True
-        seen = seen.__cause__ or seen.__context__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 
 class FileError(AgentError):
-    """This file is no use.
+    """A file that cannot be used.
 
     Args:
         code: The reason as a stable word.
@@ -82,11 +82,11 @@ class FileError(AgentError):
 
 
 class SetupError(AgentError):
-    """Whoever installed the agent must act; the message says what to do."""
+    """The operator must act; the message names what to do."""
 
 
 class WrongUse(SetupError):  # noqa: N818 - read aloud: "wrong use", not "wrong use error"
-    """The command was called with something that cannot be; the message says with what."""
+    """The command was called with an impossible value; the message names it."""
 
 
 class BadSettings(SetupError):  # noqa: N818
@@ -98,4 +98,4 @@ class BadStore(SetupError):  # noqa: N818
 
 
 class BadBundle(SetupError):  # noqa: N818
-    """A bundle is missing, incomplete or not what its manifest says."""
+    """A bundle is missing, incomplete or different from its manifest."""

@@ -1,6 +1,6 @@
 """Collect what reports and review pages need to know of a lab, from its settings and its bundle.
 
-Service, commands and web pages ask here, so that a code has one meaning everywhere.
+Service, commands and web pages share it, so that a code has one meaning everywhere.
 """
 
 from __future__ import annotations

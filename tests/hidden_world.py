@@ -26,17 +26,17 @@ from hidden_pictures import compare
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
-from agent.orders.assessment import Assessed, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Assessed, OrderPolicy
+from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
-from agent.process_data import keys_of
+from agent.process_data import collect_keys
 from agent.store import Decision, Entry, Finding
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class World(Ledger):
         disk().begin()
         self.store = disk().store
         self.places = PlaceCheck(self.store, compare=compare)
-        self._rules: Rules | None = None
+        self._rules: OrderPolicy | None = None
         self._pictures: dict[str, tuple[Picture, Mapping[str, str]]] = {}
         self._is_idle = True
         self.read_specifications()
@@ -109,10 +109,10 @@ class World(Ledger):
 
     # --- the agent --------------------------------------------------------------------------------
 
-    def rules(self) -> Rules:
+    def rules(self) -> OrderPolicy:
         """Return what the lab has laid down; it is read again where something was written."""
         if self._rules is None:
-            self._rules = Rules(
+            self._rules = OrderPolicy(
                 specifications=Specifications((*self.file, WASHER)),
                 taxonomy=lab.TAXONOMY,
                 sources={"LOM": SOURCE},
@@ -181,7 +181,7 @@ class World(Ledger):
             self.store.work_queue.set_aside(claim, "not_an_image", "no image", at=self.now)
             return
         picture, note = self._pictures[claim.relative]
-        keys = keys_of(SOURCE, claim.relative, beside=note, given=claim.process_data)
+        keys = collect_keys(SOURCE, claim.relative, beside=note, given=claim.process_data)
         named = {Name(plain(one.order), one.specimen) for one in keys.claims}
         known = self.store.work_queue.identify(claim, picture.sha256, at=self.now)
         micrograph_id = public_id(picture.sha256, 0)
@@ -214,7 +214,7 @@ class World(Ledger):
             keys.process_data,
             {},
             replace(said, bundle=bundle, prediction_set=picture.codes),
-            Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+            TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
             area_mm2=picture.area_mm2,
             unassigned=keys.conflict,
             landmarks=picture.landmarks(),
@@ -224,7 +224,7 @@ class World(Ledger):
     def compare_bundles(self, micrograph_id: str, role: str) -> None:
         """Let another bundle answer in the shadow; it calls everything fine."""
         picture = self.shown[micrograph_id].picture
-        keys = keys_of(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
+        keys = collect_keys(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
         another = replace(picture, code="G8", codes=("G8",), strange=False)
         finding = self._finding(another, keys, "20260303-00000000")
         self.store.results.add(micrograph_id, finding, role=role, at=self.now)

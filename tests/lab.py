@@ -15,10 +15,10 @@ import numpy as np
 from agent.archive import Archive
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.nightly import NightSettings
-from agent.orders.place_check import PlaceCheck, landmarks_of
+from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.orders.specification import Specification
 from agent.store import Finding, Store
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from agent.web import Desk
 from model import OodResult, Prediction, default_taxonomy
@@ -169,7 +169,7 @@ class Lab:
                 "strangeness": prediction.strangeness.heat,
             }
             self.archive.keep_maps(sha256, 0, prediction.bundle, maps)
-        verdict = Verdict(
+        verdict = TriageVerdict(
             Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
         )
         facts = facts_of(crop)
@@ -180,7 +180,7 @@ class Lab:
             prediction,
             verdict,
             thresholds or {},
-            landmarks=landmarks_of(crop),
+            landmarks=encode_landmarks(crop),
         )
         self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:

@@ -73,7 +73,7 @@ class Round:
             **told,
         )
         for n in range(1, self.raters + 1):
-            token = auth.new_token()
+            token = auth.make_token()
             store.give_link(NAME, f"R{n:02d}", auth.hash_token(token), **told)
             self.tokens[f"R{n:02d}"] = token
         store.open(NAME, **told)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.lost_files import dismiss
+from agent.orders.lost_files import dismiss_file
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.specification_history import reopen
 from agent.store import Decision, Entry
@@ -197,7 +197,7 @@ def dismissed(shift: Shift, order: str) -> None:
         fate for fate in shift.store.files.iter_status(("set_aside",)) if f"{order}_" in fate.path
     ]
     name = f"{order}_01_4.tif"
-    dismiss(shift.store, order, name, lost, by=LEAD, reason="a test shot", at=shift.at)
+    dismiss_file(shift.store, order, name, lost, by=LEAD, reason="a test shot", at=shift.at)
 
 
 def fail(shift: Shift, _order: str) -> None:

@@ -18,13 +18,13 @@ import model
 from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.pipeline import Pipeline
-from agent.service.host_monitor import Vitals
+from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.outbound import fill_outbox
-from agent.service.periodic_thread import Rounds
+from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
+from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker
 from agent.settings import Settings
@@ -325,16 +325,16 @@ class Machine:
             steady=self.steady,
             listen=self._listen,
         )
-        self.outbox = Rounds(
+        self.outbox = PeriodicThread(
             "outbox",
             lambda: fill_outbox(world.settings, self.store, now=self.now()),
             every_s=120.0,
             problems=self.problems,
         )
-        self.nights = Nights(
+        self.nights = ReportScheduler(
             world.settings, self.store, self.archive, now=self.now, problems=self.problems
         )
-        self.vitals = Vitals(
+        self.vitals = HostMonitor(
             Path(DATA), now=self.now, steady=self.steady, free=lambda _folder: 10**12
         )
         self._actors: dict[str, Any] = {}
@@ -349,7 +349,7 @@ class Machine:
             classifier=bundle.classifier,
             policy=POLICY,
             now=self.now,
-            sources={"LOM": provenance_of(source)},
+            sources={"LOM": build_provenance(source)},
             lease_s=LEASE_S,
             earlier=lambda name: (Classifier(name), POLICY),
         )

@@ -8,8 +8,9 @@ from unittest.mock import patch
 
 from sqlmodel import col, select
 
-from agent import archive, pipeline
+from agent import archive
 from agent.orders import outbox
+from agent.pipeline import batch
 from agent.service.problems import Problems
 from agent.store import StoreFault, claims, deduplication, quality_records, work_queue
 from agent.store.file_states import State, rest
@@ -77,7 +78,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     ),
     "duplicates not recognised": (deduplication, "known_by_hash", _known_by_no_hash),
     "a change while it was read not noticed": (
-        pipeline.Pipeline, "_has_changed", lambda _self, _hand, **_named: False,
+        batch, "has_changed", lambda _claim, **_named: False,
     ),
     "outbox marks a revision as written that was not": (
         outbox, "write_whole", _swallow(outbox.write_whole, OSError),

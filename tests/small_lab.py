@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from agent.cli.app import main
-from agent.demo.exporter import Picture, encode, plan_ordinary
+from agent.demo.exporter import DemoPicture, encode, plan_ordinary
 
 CODES = ("G7", "G9-10", "M9-10")
 PIXELS = (280, 210)
@@ -27,7 +27,7 @@ class Lab:
     """
 
     folder: Path
-    labelled: list[Picture] = field(default_factory=list)
+    labelled: list[DemoPicture] = field(default_factory=list)
 
     def agent(self, *words: str) -> int:
         """Run a command of the agent here, in this process; its exit code comes back."""
@@ -36,7 +36,7 @@ class Lab:
         return int(ended.value.code or 0)
 
 
-def write_labelled(pictures: list[Picture], folder: Path) -> Path:
+def write_labelled(pictures: list[DemoPicture], folder: Path) -> Path:
     """Draw labelled micrographs into a folder per code; the manifest beside them comes back."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.csv"
@@ -54,7 +54,7 @@ def write_labelled(pictures: list[Picture], folder: Path) -> Path:
     return manifest
 
 
-def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[Picture]:
+def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[DemoPicture]:
     """Plan labelled micrographs, two fields of each specimen."""
     return plan_ordinary(codes, specimens, first_order=first_order, seed=seed, fields=2)
 
@@ -76,7 +76,7 @@ def taught_lab(tmp_path_factory, worker_id) -> Lab:
     return copy_of(Lab(shared, _history()), tmp_path_factory.mktemp("lab") / "lab")
 
 
-def _history() -> list[Picture]:
+def _history() -> list[DemoPicture]:
     return past(10, first_order=1000, seed=1)
 
 

@@ -25,7 +25,7 @@ from agent import auth
 from agent.cli.app import app
 from agent.errors import BadSettings, WrongUse
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.store import Decision
 from agent.web import create_app
 from agent.web.authentication import OPEN, Tries, needed
@@ -212,7 +212,7 @@ def test_no_more_than_two_passwords_are_hashed_at_once(monkeypatch):
         together.wait(30)
         try:
             return check.is_password(hashed, PASSWORD)
-        except auth.Busy:
+        except auth.PasswordCheckBusy:
             return "busy"
 
     with ThreadPoolExecutor(12) as many:
@@ -278,7 +278,7 @@ def test_a_lock_never_gets_shorter_and_never_exceeds_an_hour(number):
 
 @given(st.lists(st.integers(0, 7200), max_size=60))
 def test_the_tally_of_an_account_never_falls_below_its_last_try(pauses):
-    tally, at = auth.Tally(), AT
+    tally, at = auth.AttemptCounter(), AT
     for pause_s in pauses:
         at += timedelta(seconds=pause_s)
         if not tally.is_locked(at):
@@ -490,7 +490,7 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
 
 def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
@@ -509,7 +509,7 @@ def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_o
 @pytest.fixture
 def program(lab, browser_of):
     """A browser that shows the token of the program Fiji-3."""
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
@@ -751,7 +751,7 @@ def certificate(tmp_path):
 def test_with_a_certificate_the_page_is_https_and_its_cookie_stays_there(lab, certificate):
     made, key = map(str, certificate)
     let_in(lab, "Ann", "reviewer")
-    pages = Pages(create_app(desk_of(lab)), Web(port=0, certificate=made, key=key))
+    pages = Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=made, key=key))
     pages.start()
     sent = f"name=Ann&password={PASSWORD.replace(' ', '+')}".encode()
     request = urllib.request.Request(f"{pages.url}/login", sent)  # noqa: S310 - ours
@@ -789,7 +789,7 @@ def test_only_a_proxy_of_the_settings_says_from_where_a_request_comes(
     lab, proxies, secure, trusted
 ):
     let_in(lab, "Ann", "reviewer")
-    pages = Pages(create_app(desk_of(lab)), Web(port=0, proxies=proxies))
+    pages = Pages(create_app(desk_of(lab)), WebSection(port=0, proxies=proxies))
     pages.start()
     try:
         for number in range(21):
@@ -812,7 +812,7 @@ def test_a_certificate_without_its_key_is_refused(lab, certificate, missing):
     given_ = dict(zip(("certificate", "key"), map(str, certificate), strict=True)) | {missing: ""}
 
     with pytest.raises(BadSettings, match="belong together"):
-        Pages(create_app(desk_of(lab)), Web(port=0, **given_))
+        Pages(create_app(desk_of(lab)), WebSection(port=0, **given_))
 
 
 def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
@@ -820,4 +820,4 @@ def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
     wrong.write_text("no certificate")
 
     with pytest.raises(BadSettings, match="cannot be used"):
-        Pages(create_app(desk_of(lab)), Web(port=0, certificate=str(wrong), key=str(wrong)))
+        Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=str(wrong), key=str(wrong)))

@@ -14,7 +14,7 @@ from test_ordering import AT, DEMAND, SETTINGS, Desk
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
-from agent.process_data import keys_of, read_note
+from agent.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
 from agent.service.jobs.order_lists import take_lists
 from agent.settings import read as read_settings
@@ -102,15 +102,15 @@ class Bench(Desk):
 
     def read_one(self, pipeline):
         """Read the file that came first, so that the others wait."""
-        assert pipeline.take(1).files == 1
+        assert pipeline.process_batch(1).files == 1
         self._capsys.readouterr()  # the log
 
     def work(self, *, label=True):
         self.arrive()
         pipeline = self.pipeline()
-        while pipeline.take(8).files:
+        while pipeline.process_batch(8).files:
             pass
-        pipeline.take(1)  # compares the places of the last ones
+        pipeline.process_batch(1)  # compares the places of the last ones
         self._capsys.readouterr()  # the log
         bad = {
             f.sha256 for f in self.store.files.iter_status() if f.path.endswith(tuple(self.coarse))
@@ -557,7 +557,7 @@ def test_a_file_in_a_folder_of_another_order_holds_both(bench):
 def test_a_folder_of_the_same_order_is_no_conflict():
     source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
 
-    keys = keys_of(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
+    keys = collect_keys(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
 
     assert keys.conflict == ""
     assert keys.process_data["order"] == "4711"
@@ -592,10 +592,9 @@ def test_a_note_that_names_two_orders_holds_both(bench):
 
 
 def test_a_note_in_the_unicode_of_windows_notepad_is_read():
-    assert read_note("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == {
-        "order": "4711",
-        "specimen": "01",
-    }
+    assert read_notes("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == [
+        {"order": "4711", "specimen": "01"}
+    ]
 
 
 @pytest.mark.parametrize("name", ["9999_01_4.tif", "trial.tif"])

@@ -19,9 +19,9 @@ from agent.restore_drill import rehearse_restore
 from agent.service.jobs.backup import (
     back_up_when_due,
     describe_drill,
+    describe_overdue,
     find_last_drill,
     last_backup_at,
-    overdue,
     rehearse_when_due,
 )
 from agent.store import Store, store_url
@@ -138,8 +138,8 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
     with opened(lab) as store:
         look(lab, store, NOON)
 
-    assert list(overdue(lab, NOON + timedelta(hours=47))) == []
-    (sentence,) = overdue(lab, NOON + timedelta(hours=49))
+    assert list(describe_overdue(lab, NOON + timedelta(hours=47))) == []
+    (sentence,) = describe_overdue(lab, NOON + timedelta(hours=49))
     assert "49 hours old" in sentence
     assert last_backup_at(lab) == NOON
 
@@ -147,7 +147,7 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
 def test_a_lab_that_wants_none_is_not_reminded(lab) -> None:
     none = lab.model_copy(update={"backup": lab.backup.model_copy(update={"folder": ""})})
 
-    assert list(overdue(none, NOON)) == []
+    assert list(describe_overdue(none, NOON)) == []
 
 
 # --- several labs, one folder -------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_back_up_of_an_earlier_version_counts_until_there_is_a_new_one(lab) ->
             packed.writestr(name, content)
     file.unlink()
 
-    assert list(overdue(lab, NOON + timedelta(hours=47))) == []
+    assert list(describe_overdue(lab, NOON + timedelta(hours=47))) == []
     assert agent(lab, "backup", "--verify", str(files(lab)[0])) == 0
     assert agent(lab, "restore", str(files(lab)[0])) == 0
 

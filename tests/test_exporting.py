@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab import minutes
 
 from agent.cli import main
-from agent.csv_export import FORMULA_STARTS, csv_text, plain
+from agent.csv_export import FORMULA_STARTS, format_csv, plain
 from agent.labelled_import import iter_rows
 from agent.store import Decision, Origin, acting_through
 
@@ -185,7 +185,7 @@ def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
 
 @given(st.text(st.sampled_from("='+-@\t\r\n＝\"a,"), max_size=6))
 def test_no_cell_begins_like_a_formula_and_each_is_read_back(value):
-    text = csv_text(["before", "name"], [{"before": 1, "name": value}])
+    text = format_csv(["before", "name"], [{"before": 1, "name": value}])
 
     _, (_, cell) = csv.reader(io.StringIO(text, newline=""))
     assert not cell.startswith(FORMULA_STARTS)

@@ -15,13 +15,13 @@ from agent.archive import Archive
 from agent.bundle_registry import get_bundle, list_bundles
 from agent.errors import WrongUse
 from agent.orders import method_validation
-from agent.orders.order_policy import lab_of
+from agent.orders.order_policy import load_policy
 from agent.retrain import compute_impact, save_impact
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from model import Finding as GateFinding
 from model import default_taxonomy
 
@@ -41,8 +41,8 @@ def allow(desk):
     desk.check()
     desk.promote()
     before = AT - timedelta(days=1)
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
-    method_validation.switch(
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
+    method_validation.set_permission(
         desk.store,
         "100Cr6",
         on=True,
@@ -58,14 +58,14 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
     """Let the candidate answer about a field."""
     prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
     handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
-    verdict = Verdict(handling, tuple(Reason(one) for one in reasons))
+    verdict = TriageVerdict(handling, tuple(Reason(one) for one in reasons))
     finding = Finding({}, {}, {}, prediction, verdict)
     assert desk.store.results.add(public_id, finding, role=role, at=AT)
 
 
 def found(desk, *, has_crop=lambda _: True):
     settings = read(desk.folder / "agent.toml")
-    lab = lab_of(settings, desk.store, default_taxonomy(), now=AT)
+    lab = load_policy(settings, desk.store, default_taxonomy(), now=AT)
     return compute_impact(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
 
 
@@ -339,7 +339,7 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
 
 def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
     lab, name = small
-    tokens = {"reviewing": auth.new_token(), "releasing": auth.new_token()}
+    tokens = {"reviewing": auth.make_token(), "releasing": auth.make_token()}
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         for who, role in (("reviewing", "reviewer"), ("releasing", "lead")):
             hashed = auth.hash_token(tokens[who])

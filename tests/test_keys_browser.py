@@ -113,7 +113,7 @@ def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):  # no
 
 def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):  # noqa: F811
     ids = [lab.take(None, at=minutes(n)) for n in range(2)]
-    told, token = {"by": "Lea", "at": NEXT_DAY}, auth.new_token()
+    told, token = {"by": "Lea", "at": NEXT_DAY}, auth.make_token()
     campaigns = lab.store.campaigns
     raters = [NewRater("R1", "Ann")]
     images = [NewImage(one) for one in ids]

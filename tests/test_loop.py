@@ -11,11 +11,11 @@ import pytest
 
 from agent.cli.app import main
 from agent.cli.demo import play
-from agent.demo.demo import MARK, Size
+from agent.demo.demo import MARK, DemoSize
 from agent.demo.exporter import plan_ordinary
 from agent.store import Store, store_url
 
-SMALL = Size(
+SMALL = DemoSize(
     codes=("G7", "G9-10", "M9-10"),
     specimens=12,
     exams=2,
@@ -128,7 +128,7 @@ def test_held_out_specimens_are_not_among_the_labelled_ones(played):
 
 
 def test_the_full_demonstration_has_at_least_80_exams_of_every_trained_code():
-    pictures = plan_ordinary(Size().codes, Size().exams, first_order=46_000, seed=2)
+    pictures = plan_ordinary(DemoSize().codes, DemoSize().exams, first_order=46_000, seed=2)
 
     assert len(pictures) >= 80
     assert len({one.code for one in pictures}) == 8

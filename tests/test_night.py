@@ -25,7 +25,7 @@ from agent.nightly import (
 from agent.nightly import layout as pages
 from agent.nightly.micrograph_cards import _describe_uncertainty
 from agent.nightly.novelty_sampling import list_farthest
-from agent.nightly.reviewer_agreement import WINDOW, Agreement, agreement, still_needed
+from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
 from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
 from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, SourceHealth
@@ -629,7 +629,7 @@ def test_a_report_says_how_often_people_said_what_the_model_said(lab):
         lab.store.labels.decide(public_id, decision, at=minutes(number))
     undecided = gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS)
 
-    assert undecided.agreement == Agreement(n=3, same=2, blind_n=2, blind_same=1)
+    assert undecided.agreement == ReviewerAgreement(n=3, same=2, blind_n=2, blind_same=1)
 
 
 def test_what_was_decided_long_ago_or_after_the_night_does_not_count(lab):

@@ -17,7 +17,7 @@ from agent.nightly.snapshot import from_text
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
 from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.instrument_checks import CONTROL
 from agent.store import Decision
 from reports import ControlTrend, Tone
@@ -26,7 +26,7 @@ from reports.charts import control_chart
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
-WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((RING_A,)), TAXONOMY))
+WITH_ORDERS = dataclasses.replace(SETTINGS, lab=OrderPolicy(Specifications((RING_A,)), TAXONOMY))
 
 
 def write(lab, settings=WITH_ORDERS, *, night=NIGHT, now=AFTERWARDS):
@@ -159,7 +159,7 @@ def test_what_holds_for_two_orders_is_said_of_each(lab):
 
 
 def _with(**given):
-    return Rules(Specifications((RING_A.model_copy(update=given),)), TAXONOMY)
+    return OrderPolicy(Specifications((RING_A.model_copy(update=given),)), TAXONOMY)
 
 
 def test_limits_that_cannot_be_used_are_said_and_the_report_is_written(lab):

@@ -13,11 +13,11 @@ from test_ordering import AT, DEMAND, Desk
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.orders import order_list
 from agent.orders.assessment import assess
-from agent.orders.order_policy import lab_of
-from agent.orders.place_check import PlaceCheck, landmarks_of
+from agent.orders.order_policy import load_policy
+from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, Finding
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 from model import default_taxonomy
 
 LEAD = "R. Stahl"
@@ -346,12 +346,12 @@ def test_a_later_order_is_judged_by_the_later_version(desk):
 
 def read_at(desk, at):
     """Assess the order as an agent whose clock shows a time."""
-    rules = lab_of(read(desk.folder / "agent.toml"), desk.store, default_taxonomy(), now=at)
+    rules = load_policy(read(desk.folder / "agent.toml"), desk.store, default_taxonomy(), now=at)
     return str(assess(desk.store, "4711", rules).statement.conformity)
 
 
 def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(desk):
-    read_at_first = lab_of(
+    read_at_first = load_policy(
         read(desk.folder / "agent.toml"),
         desk.store,
         default_taxonomy(),
@@ -465,7 +465,7 @@ def test_order_lists_of_the_folder_wait_in_the_same_way(desk):
     again.write_text("order,specimen\n4711,01\n", encoding="utf-8")
 
     for path in (first, again):
-        order_list.take_list(desk.store, path, subtypes=["G"], by="order list", at=AT)
+        order_list.import_list(desk.store, path, subtypes=["G"], by="order list", at=AT)
     three(desk)
 
     assert "list again.csv changes specimens" in missing(desk)
@@ -573,10 +573,15 @@ def test_a_field_counts_only_after_it_was_compared(desk):
     three(desk)
     claim = desk.lab.arrive("4711_01_4.tif", at=AT)
     crop = lab.crop_of("ab" * 32, steel(4))
-    verdict = Verdict(Handling.AUTOMATIC, ())
+    verdict = TriageVerdict(Handling.AUTOMATIC, ())
     keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
     finding = Finding(
-        lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        verdict,
+        landmarks=encode_landmarks(crop),
     )
     desk.store.work_queue.finish(claim, [finding], at=AT)
     desk.confirm(crop.id)
@@ -596,9 +601,14 @@ def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
     claim = desk.lab.arrive("4712_01_1.tif", at=AT)
     crop = lab.crop_of("cd" * 32, TRICKS["mirrored"](steel(2)))
     keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
-    verdict = Verdict(Handling.AUTOMATIC, ())
+    verdict = TriageVerdict(Handling.AUTOMATIC, ())
     finding = Finding(
-        lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        verdict,
+        landmarks=encode_landmarks(crop),
     )
     desk.store.work_queue.finish(claim, [finding], at=AT)
 
@@ -616,8 +626,8 @@ def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
         keys,
         {},
         lab.prediction_of("G8"),
-        Verdict(Handling.AUTOMATIC, ()),
-        landmarks=landmarks_of(crop),
+        TriageVerdict(Handling.AUTOMATIC, ()),
+        landmarks=encode_landmarks(crop),
         origin=origin,
         unassigned="it claims two orders" if claims else "",
         claims=claims,

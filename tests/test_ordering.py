@@ -177,7 +177,7 @@ def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
     before = desk.order()["specimens"][0]["missing"]
     nobody, refused = automatic(desk, by="Ada"), automatic(desk)
     why = desk.err
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
     switched = automatic(desk)
 
     assert before == [
@@ -195,7 +195,7 @@ def test_switching_it_on_covers_no_result_made_before(desk):
     desk.check()
     for field in (1, 2, 3):
         desk.take(field)
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
 
     assert automatic(desk) == 0
 
@@ -205,16 +205,16 @@ def test_switching_it_on_covers_no_result_made_before(desk):
 
 def test_a_second_act_takes_nothing_back_and_switching_off_takes_all(desk):
     first, second = AT - timedelta(days=2), AT + timedelta(days=2)
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=first)
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=first)
     said = {"bundle": BUNDLE, "most": 0.02, "by": "R. Stahl", "reason": "valid"}
-    method_validation.switch(desk.store, "100Cr6", on=True, at=first, **said)
-    method_validation.switch(desk.store, "100Cr6", on=True, at=second, **said)
+    method_validation.set_permission(desk.store, "100Cr6", on=True, at=first, **said)
+    method_validation.set_permission(desk.store, "100Cr6", on=True, at=second, **said)
 
-    spans = [(one.since, one.until) for one in method_validation.allowances_of(desk.store)]
-    method_validation.switch(desk.store, "100Cr6", on=False, at=second, **said)
+    spans = [(one.since, one.until) for one in method_validation.load_allowances(desk.store)]
+    method_validation.set_permission(desk.store, "100Cr6", on=False, at=second, **said)
 
     assert spans == [(first, second), (second, None)]
-    assert method_validation.allowances_of(desk.store) == ()
+    assert method_validation.load_allowances(desk.store) == ()
 
 
 def test_a_record_whose_bound_is_too_large_switches_nothing_on_and_says_what_is_needed(desk):
@@ -223,18 +223,18 @@ def test_a_record_whose_bound_is_too_large_switches_nothing_on_and_says_what_is_
     few = {"n": 59, "wrong": 0, "upper95": 0.0495}
     short = limit | {"other_subtype": few, "bound95": 0.0495}
     facts = VALIDATED | {"limits": {"G 8 or finer": short}}
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
 
     assert automatic(desk) == 2
     assert "at most 4.95%" in " ".join(desk.err.split())
     assert "0 wrong of 59 of other subtypes (needed: 0 of 149)" in " ".join(desk.err.split())
-    assert method_validation.allowances_of(desk.store) == ()
+    assert method_validation.load_allowances(desk.store) == ()
 
 
 def test_a_record_of_an_earlier_version_switches_nothing_on(desk):
     desk.promote()
     facts = {"limits": {"G 8 or finer": {"n": 500, "wrong": 0, "upper95": 0.006}}, "images": 900}
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
 
     assert automatic(desk) == 2
     assert "validate again" in " ".join(desk.err.split())
@@ -245,7 +245,7 @@ def test_where_some_limits_reach_the_bound_it_says_which(desk):
     limit = VALIDATED["limits"]["G 8 or finer"]
     wrong = limit | {"n": 4, "wrong": 3, "upper95": 0.987, "bound95": 0.987}
     facts = VALIDATED | {"limits": {"G 8 or finer": limit, "G 9 or finer": wrong}}
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
 
     assert automatic(desk) == 0
 

@@ -10,9 +10,9 @@ from test_pipeline import Bench, Parrot
 from agent.archive import Archive
 from agent.nightly import build_reported_micrograph
 from agent.nightly.micrograph_cards import iter_causes
-from agent.orders.order_list import take_folder
+from agent.orders.order_list import import_lists
 from agent.pipeline import Pipeline
-from agent.process_data import keys_of, read_note
+from agent.process_data import collect_keys, read_notes
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
@@ -255,7 +255,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
             at=bench.clock(),
         )
 
-    claims = [agent.pipeline.take(1) for agent in agents for _ in range(3)]
+    claims = [agent.pipeline.process_batch(1) for agent in agents for _ in range(3)]
 
     assert sum(taken.stored for taken in claims) == 6
     assert {view.bundle for view in bench.store.results.iter_all()} == {first}
@@ -287,7 +287,7 @@ def test_the_store_itself_refuses_a_second_bundle(bench):
     bench.take()
     bench.export("4711_01_2.png", seed=2)
     stubborn = bench.made(sources={"LOM": SOURCE}, classifier=Parrot(NEW))
-    stubborn._judge_for = lambda _: (Parrot(NEW), Policy(control_share=0.0))
+    stubborn._router.choose = lambda _: (Parrot(NEW), Policy(control_share=0.0))
     bench.pipeline, careful = stubborn, bench.pipeline
 
     given_back = bench.take()
@@ -353,9 +353,9 @@ def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(be
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["order", "urgent"], *rows])
     at = _later(good, 1.0)
-    early = take_folder(bench.store, folder, subtypes=("G",), at=at)
+    early = import_lists(bench.store, folder, subtypes=("G",), at=at)
 
-    taken = take_folder(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
+    taken = import_lists(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
 
     assert early == []
     assert {one.name: one.changed for one in taken} == {"bad.csv": ("4713",), "GOOD.CSV": ("4711",)}
@@ -374,15 +374,15 @@ def _later(path: Path, seconds: float):
 
 
 def test_a_note_of_another_program_says_nothing():
-    assert read_note(b"<xml><order>1</order></xml>") == {}
-    assert read_note(b"\x00\xff\xfe") == {}
-    assert read_note(b"[1, 2]") == {}
+    assert read_notes(b"<xml><order>1</order></xml>") == []
+    assert read_notes(b"\x00\xff\xfe") == []
+    assert read_notes(b"[1, 2]") == []
 
 
 def test_fixed_values_of_a_source_are_no_claim():
     source = Provenance(fixed={"order": "0"}, pattern=r"(?P<specimen>\d+)_")
 
-    keys = keys_of(source, "7_a.png", beside={"order": "4711"}, given={})
+    keys = collect_keys(source, "7_a.png", beside={"order": "4711"}, given={})
 
     assert keys.conflict == ""
     assert keys.process_data == {"order": "4711", "specimen": "7"}

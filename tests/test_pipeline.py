@@ -16,7 +16,7 @@ from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Laid
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault
@@ -136,7 +136,7 @@ class Bench:
 
     def take(self, n=16, **given):
         self.arrive()
-        return self.pipeline.take(n, **given)
+        return self.pipeline.process_batch(n, **given)
 
     def fates(self):
         return {os.path.basename(fate.path): fate.state for fate in self.store.files.iter_status()}  # noqa: PTH119
@@ -211,7 +211,7 @@ def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
     inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
     sent = inbox.take("a.png", bench.export("a.png").read_bytes(), PLACED)
 
-    taken = bench.pipeline.take(4)
+    taken = bench.pipeline.process_batch(4)
 
     (view,) = bench.views()
     assert (taken.stored, taken.given_back, sent["state"]) == (1, 0, "queued")
@@ -221,12 +221,12 @@ def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
 def test_what_a_program_sent_is_waited_for_until_it_is_read(bench, tmp_path):
     inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
     inbox.take("a.png", bench.export("a.png", seed=1).read_bytes(), PLACED)
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
     inbox.take("b.png", bench.export("b.png", seed=2).read_bytes(), {**PLACED, "field": "2"})
-    laid = Laid(Specifications((lab.RING_A,)), default_taxonomy())
+    laid = OrderPolicy(Specifications((lab.RING_A,)), default_taxonomy())
 
     waiting = assess(bench.store, "4711", laid).specimens[0].facts.waiting
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
 
     assert waiting == 1
     assert assess(bench.store, "4711", laid).specimens[0].facts.waiting == 0
@@ -237,7 +237,7 @@ def test_what_a_program_sends_for_two_orders_holds_both(bench, tmp_path):
     held = bench.export("a.png").read_bytes()
     for order in ("4711", "4712", "4712"):
         inbox.take("a.png", held, {**PLACED, "order": order})
-        bench.pipeline.take(4)
+        bench.pipeline.process_batch(4)
 
     claims = {n: [c.origin for c in bench.store.orders.order(n).claims] for n in ("4711", "4712")}
     assert claims == {"4711": ["path"], "4712": ["copy"]}
@@ -277,13 +277,13 @@ def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
     bench.arrive()
     (bench.source / "a.png").unlink()
 
-    bench.pipeline.take(16)
+    bench.pipeline.process_batch(16)
     before = bench.fates()
     bench.store.files.mark_gone(
         "LOM", ["a.png"], at=bench.clock()
     )  # the next listing misses it too
     bench.clock.at += timedelta(minutes=1)
-    bench.pipeline.take(16)
+    bench.pipeline.process_batch(16)
 
     assert before == {"a.png": "queued", "b.png": "done"}
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.errors import BadSettings, without_passwords
+from agent.errors import BadSettings, hide_passwords
 
 
 def written(folder: Path, text: str) -> Path:
@@ -156,7 +156,7 @@ def test_no_complaint_repeats_a_password(tmp_path, text) -> None:
     ],
 )
 def test_an_address_is_said_without_its_password(address, said) -> None:
-    assert without_passwords(address) == said
+    assert hide_passwords(address) == said
 
 
 def test_a_folder_named_as_settings_file_is_told_which_file_is_meant(tmp_path) -> None:

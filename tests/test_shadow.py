@@ -16,11 +16,11 @@ from agent.nightly import write_report
 from agent.service import run_once
 from agent.service.composition import open_store
 from agent.service.data_folder import clock
-from agent.service.jobs.shadow import candidate_of, has_news
+from agent.service.jobs.shadow import find_waiting_candidate, has_news
 from agent.service.problems import Problems
-from agent.service.retrain_scheduler import Candidates
+from agent.service.retrain_scheduler import RetrainScheduler
 from agent.store import Finding
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 
 CURRENT, NEW = "20261101-0badcafe", "20261125-beefbeef"
 NIGHT = DAY.date()
@@ -42,7 +42,7 @@ def tried(lab, *codes):
     ids = [lab.take("G8", order="4711", specimen="1") for _ in codes]
     for one, code in zip(ids, codes, strict=True):
         prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
-        finding = Finding({}, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
+        finding = Finding({}, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
         assert lab.store.results.add(one, finding, role="shadow", at=DAY)
     job = lab.store.jobs.begin("shadow", at=DAY)
     lab.store.jobs.end(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})
@@ -115,13 +115,13 @@ def taught(lab, gate, *, at=DAY, candidate=NEW):
 
 
 def test_a_recommended_candidate_waits_until_some_bundle_is_promoted(lab):
-    assert candidate_of(lab.store) is None
+    assert find_waiting_candidate(lab.store) is None
     taught(lab, "recommended")
-    assert candidate_of(lab.store) == NEW
+    assert find_waiting_candidate(lab.store) == NEW
 
     lab.store.promotions.promote("another", by="Ada", reason="r", at=LATER, metrics={})
 
-    assert candidate_of(lab.store) is None
+    assert find_waiting_candidate(lab.store) is None
 
 
 @pytest.mark.parametrize("gate", ["not_recommended", "not_enough_evidence", "failed"])
@@ -129,7 +129,7 @@ def test_one_that_the_gate_did_not_recommend_is_not_tried(lab, gate):
     taught(lab, "recommended", at=DAY - timedelta(days=1), candidate="older")
     taught(lab, gate)
 
-    assert candidate_of(lab.store) is None
+    assert find_waiting_candidate(lab.store) is None
 
 
 def test_what_came_since_and_has_no_answer_is_news(lab):
@@ -199,7 +199,7 @@ def test_the_agent_tries_a_recommended_candidate_by_itself(small):
     at = clock()
     job = store.jobs.begin("retrain", at=at)
     store.jobs.end(job, "recommended", at=at, facts={"candidate": name})
-    candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
+    candidates = RetrainScheduler(settings, store, now=clock, problems=(problems := Problems()))
 
     candidates.shadow()
     candidates.shadow()

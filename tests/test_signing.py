@@ -102,7 +102,7 @@ def let_in(shell: Shell, name: str = "Leo", role: str = "lead") -> None:
 
 
 def token_of(shell: Shell, name: str, role: str) -> str:
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     shell.lab.store.accounts.add(name, kind="program", role=role, hashed=hashed, by="x", at=AT)
     return token

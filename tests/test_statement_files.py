@@ -31,7 +31,7 @@ from agent.orders.statement_files import (
     write_files,
 )
 from agent.service.statements import StatementKeeper
-from agent.settings import Statements, read
+from agent.settings import StatementsSection, read
 from agent.store import Entry
 
 NOW = DAY + timedelta(hours=1)
@@ -90,7 +90,9 @@ def make_certificate(folder, *, days=365, start=None, passphrase=b"secret"):
     (folder / "lab.p12").write_bytes(packed)
     (folder / "lab.pass").write_bytes(passphrase + b"\n")
     (folder / "lab.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return Statements(certificate=str(folder / "lab.p12"), passphrase_file=str(folder / "lab.pass"))
+    return StatementsSection(
+        certificate=str(folder / "lab.p12"), passphrase_file=str(folder / "lab.pass")
+    )
 
 
 # --- the files ----------------------------------------------------------------------------------

@@ -13,22 +13,23 @@ from sqlalchemy import create_engine, text
 from test_store import SHA, file, finding
 
 from agent.orders import Specifications
-from agent.orders.assessment import Beside, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
+from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin, list_due, list_touched
 from agent.orders.freezing import Freezer, freeze_orders
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import Holds, releases_of
-from agent.orders.method_validation import AUTOMATIC, VALIDATION, allowances_of
-from agent.orders.outbox import OUTBOX, Site, record_revisions
-from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, measurements_of
+from agent.orders.instrument_holds import Holds, load_releases
+from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
+from agent.orders.open_items import OpenItems
+from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
+from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_rows import find_differences, list_stated
 from agent.store import Decision, Entry, Store, guards, recompute_statement
 
 ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
-RULES = Rules(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
 
 
 def take(lab, field="1", code="G8", *, order="4711", at=DAY, **more):
@@ -144,7 +145,7 @@ def test_two_agents_that_examine_at_once_freeze_one_statement(lab):
     label(lab, next(iter(lab.store.results.iter_all())).id, "G7")
     freeze(lab)
 
-    late = Freezer(lab.store, RULES, ISSUER, beside=Beside.of(lab.store))
+    late = Freezer(lab.store, RULES, ISSUER, open_items=OpenItems.of(lab.store))
 
     assert late.freeze("4711", known, now=DAY) == ""
     assert stated(lab) == ["conforms", "does_not_conform"]
@@ -188,8 +189,8 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
     )
     rules = replace(
         RULES,
-        allowances=allowances_of(store),
-        traced=ScaleTracing(measurements_of(store)).find,
+        allowances=load_allowances(store),
+        traced=ScaleTracing(load_measurements(store)).find,
         is_lead=lambda name: name == "R. Stahl",
     )
 
@@ -220,7 +221,7 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
 def test_its_hash_is_in_the_audit_log_and_in_the_outbox_whose_document_is_kept(lab):
     label(lab, take(lab))
 
-    record_revisions(lab.store, RULES, Site("Plant 1", ("json",)), now=DAY, issuer=ISSUER)
+    record_revisions(lab.store, RULES, OutboxFormat("Plant 1", ("json",)), now=DAY, issuer=ISSUER)
 
     (statement,) = lab.store.statements.all("4711")
     (act,) = lab.store.audit_log.iter_acts("statement.frozen")
@@ -233,7 +234,7 @@ def test_its_hash_is_in_the_audit_log_and_in_the_outbox_whose_document_is_kept(l
 
 def test_every_statement_since_the_last_round_reaches_the_outbox(lab):
     public_id = take(lab)
-    site = Site("Plant 1", ("json",))
+    site = OutboxFormat("Plant 1", ("json",))
     for code in ("G8", "G7", "G8"):
         label(lab, public_id, code)
         freeze(lab)
@@ -357,7 +358,11 @@ def test_an_act_that_names_no_order_is_examined_for_all(lab):
 
     due, _ = list_touched(lab.store, lambda: RULES, position=position, now=later)
     everything, _ = list_due(
-        lab.store, RULES, Beside.of(lab.store), position=replace(position, swept=10**6), now=later
+        lab.store,
+        RULES,
+        OpenItems.of(lab.store),
+        position=replace(position, swept=10**6),
+        now=later,
     )
 
     assert sorted(due) == ["4711", "4712"]
@@ -375,8 +380,8 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
     def laws():
         return replace(
             rules,
-            held=Holds(store.records.all(CONTROL), {}, releases_of(store)),
-            allowances=allowances_of(store),
+            held=Holds(store.records.all(CONTROL), {}, load_releases(store)),
+            allowances=load_allowances(store),
             history=load_history(store),
             is_lead=lambda name: name == "R. Stahl",
         )

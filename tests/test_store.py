@@ -29,7 +29,7 @@ from agent.store import (
     store_url,
 )
 from agent.store.tables import MicrographRow
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -78,7 +78,7 @@ def finding(
         process_data=process or {},
         process_extra={},
         prediction=replace(prediction, bundle=bundle),
-        verdict=Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+        verdict=TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
         origin=origin,
     )
 
@@ -819,8 +819,7 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
     taken(store, "a.tif", finding(process={"order": "4711", "specimen": "3"}))
 
     decision = Decision("code", "Ada", code="G9-10", criterion="max", viewing_s=7.5)
-    store.labels.decide(SHA[:16], decision,
-                 at=AT)  # fmt: skip
+    store.labels.decide(SHA[:16], decision, at=AT)
 
     assert store.review_queue.list_micrographs() == []
     (labelled,) = store.labelled_micrographs.list_all()

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from agent.store import Claim, Finding, Store, engine, sources
 from agent.store.file_states import MAX_ATTEMPTS, MAX_DEATHS
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 from agent.watch import ListedFile
 
 NAMES = st.sampled_from(["a.tif", "b.tif", "sub/a.tif"])
@@ -34,7 +34,7 @@ def finding(sha256: str) -> Finding:
     facts = {"id": sha256[:16], "sha256": sha256, "page": 0, "width": 9, "height": 9,
              "recipe": "1", "crop": [0, 0, 9, 9]}  # fmt: skip
     prediction = lab.prediction_of("G8")
-    return Finding(facts, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
+    return Finding(facts, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
 
 
 class Books(RuleBasedStateMachine):

@@ -11,7 +11,7 @@ from test_pipeline import Parrot
 
 from agent.archive import Archive
 from agent.orders.examination import Position
-from agent.orders.reproduce import Sameness, rerun
+from agent.orders.reproduce import Sameness, judge_again
 from agent.orders.statement import describe_changes
 from agent.service.statements import StatementKeeper
 from agent.settings import read
@@ -296,7 +296,7 @@ def test_a_word_that_names_nothing_is_said(desk, words, sentence):
 def test_the_archived_crop_is_judged_again(desk, says, outcome, sentence):
     view = desk.store.results.find(desk.take(1))
 
-    again = rerun(view, desk.lab.archive, Parrot(BUNDLE, says))
+    again = judge_again(view, desk.lab.archive, Parrot(BUNDLE, says))
 
     assert again.outcome is outcome
     assert again.sentence.startswith(sentence)
@@ -309,7 +309,7 @@ def test_a_crop_that_is_no_longer_what_was_archived_is_different(desk):
     view.artefacts["crop"] = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes() + b"\0")
 
-    again = rerun(view, archive, Parrot(BUNDLE))
+    again = judge_again(view, archive, Parrot(BUNDLE))
 
     assert again.outcome is Sameness.DIFFERENT
     assert "not what was archived" in again.sentence

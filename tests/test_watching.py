@@ -17,7 +17,7 @@ from test_service import picture, until
 from agent.errors import WrongUse
 from agent.service.lock import RunLock
 from agent.service.problems import Problems
-from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, watched_of, write_down
+from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, build_watcher, write_down
 from agent.settings import Source
 from agent.store import Store
 
@@ -32,7 +32,7 @@ class Journal:
         self.folder.mkdir()
         self.store = Store.open(address, site="Plant 1", agent="PC")
         self.source = Source(name="LOM", folder=self.folder, mode="poll", quiet_s=1)
-        self.watched = watched_of(self.source, store=self.store, ring=lambda: None)
+        self.watched = build_watcher(self.source, store=self.store, ring=lambda: None)
         self._now_s = 0.0
 
     def export(self, name):

@@ -16,7 +16,7 @@ from lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
 from agent.nightly import write_report
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
@@ -625,12 +625,12 @@ def test_a_hostile_name_is_text_on_every_page(lab, ann):
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.9", "lab-pc", "::"])  # noqa: S104 - refused
 def test_an_address_that_others_reach_is_refused_without_accounts(lab, host):
     with pytest.raises(BadSettings, match="no accounts"):
-        refuse_strangers(Web(host=host), lab.store.accounts)
+        refuse_strangers(WebSection(host=host), lab.store.accounts)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_pcs_own_addresses_need_none(lab, host):
-    refuse_strangers(Web(host=host), lab.store.accounts)
+    refuse_strangers(WebSection(host=host), lab.store.accounts)
 
 
 # --- programs -----------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from agent.cli.console import Advance
     from agent.maintenance import Pruning
-    from agent.orders.instrument_checks import Finding as ControlFinding
-    from agent.orders.order_list import Taken
+    from agent.orders.instrument_checks import ReferenceCheck
+    from agent.orders.order_list import OrderListResult
     from agent.orders.resumption import Beyond
     from agent.settings import Settings
     from agent.store import Store
@@ -58,7 +58,7 @@ def backup(
 ) -> None:
     """Write database, bundles, settings, reference images and inbox to one file, while running."""
     from agent import maintenance  # noqa: PLC0415
-    from agent.service.anchoring import seal  # noqa: PLC0415
+    from agent.service.anchoring import seal_results  # noqa: PLC0415
     from agent.service.jobs.backup import settings_files  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
@@ -66,7 +66,7 @@ def backup(
         _verify_backup(settings, target, at, as_json=as_json)
         return
     with store_of(settings) as store, progress("back up", 100) as advance:
-        seal(store, at=at)
+        seal_results(store, at=at)
         file = _backup_file(settings, store, target or Path.cwd(), at)
         count = maintenance.back_up(
             store,
@@ -171,7 +171,7 @@ def restore(
         console.print(f"the settings of that time: {restored.settings}", markup=False)
 
 
-def say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
+def say_resumed(beyond: list[Beyond], lists: list[OrderListResult], waits: list[str]) -> None:
     """Print what is outside the database and not in the back-up."""
     for one in beyond:
         console.print(one.sentence, markup=False)
@@ -351,7 +351,7 @@ def check(
     _answer(faults, good, as_json=as_json, more=more)
 
 
-def _judged_references(settings: Settings, store: Store) -> list[ControlFinding]:
+def _judged_references(settings: Settings, store: Store) -> list[ReferenceCheck]:
     from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.cli.train import quiet  # noqa: PLC0415
     from agent.service.composition import load_bundle  # noqa: PLC0415

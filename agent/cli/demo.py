@@ -17,8 +17,8 @@ from agent.cli.app import app, store_of
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.demo.demo import AgentProcess, DemoResult, Places, Size
-    from agent.demo.exporter import Exported, Picture
+    from agent.demo.demo import AgentProcess, DemoFolders, DemoResult, DemoSize
+    from agent.demo.exporter import DemoPicture, Exported
     from agent.settings import Settings
     from agent.store import FileFate, Store
     from model import Evaluation
@@ -45,12 +45,12 @@ def demo(
     # Before PyTorch loads: the pool beside it wants the other core, and threads that wait for
     # each other on a busy PC burn several times what they save.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from agent.demo.demo import Size  # noqa: PLC0415
+    from agent.demo.demo import DemoSize  # noqa: PLC0415
 
-    play(folder, Size(), serve=sys.stdout.isatty() if serve is None else serve)
+    play(folder, DemoSize(), serve=sys.stdout.isatty() if serve is None else serve)
 
 
-def play(folder: Path, size: Size, *, serve: bool) -> None:
+def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
     """Play the demonstration in a folder."""
     from agent import settings as settings_room  # noqa: PLC0415
     from agent.cli.train import quiet  # noqa: PLC0415
@@ -112,7 +112,7 @@ def _refuse_running(settings: Settings) -> None:
         )
 
 
-def draw_folders(places: Places, size: Size) -> None:
+def draw_folders(places: DemoFolders, size: DemoSize) -> None:
     """Draw what is taught and what is examined."""
     from agent.demo import demo  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def draw_folders(places: Places, size: Size) -> None:
                 advance(done)
 
 
-def teach(settings: Settings, store: Store, places: Places) -> None:
+def teach(settings: Settings, store: Store, places: DemoFolders) -> None:
     """Import what is labelled and teach the first bundle, where there is none yet."""
     from agent.cli import train  # noqa: PLC0415
     from model import quick_config  # noqa: PLC0415 - PyTorch takes seconds
@@ -140,7 +140,7 @@ def teach(settings: Settings, store: Store, places: Places) -> None:
     train.put_to_work(store, bundle)
 
 
-def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
+def examine(settings: Settings, store: Store, places: DemoFolders) -> Evaluation:
     """Judge the held-out micrographs."""
     from agent.cli.evaluate import look_at  # noqa: PLC0415
     from agent.cli.train import say_unusable  # noqa: PLC0415
@@ -158,7 +158,7 @@ def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
 
 
 def one_night(
-    store: Store, places: Places, size: Size, agent: AgentProcess
+    store: Store, places: DemoFolders, size: DemoSize, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
     """Let the pretend microscope export while the agent watches; wait for every fate."""
     from agent.demo import demo, exporter  # noqa: PLC0415
@@ -187,17 +187,21 @@ def one_night(
     return exported, fates
 
 
-def _nights_before(places: Places) -> int:
+def _nights_before(places: DemoFolders) -> int:
     # The names in the folder say which nights were played: a second one brings new micrographs.
     orders = {path.name.partition("_")[0] for path in places.export.glob("*_*_*")}
     return len({order[:3] for order in orders if order.isdigit()})
 
 
 class _Microscope(threading.Thread):
-    """The pretend microscope at work, while the agent watches."""
+    """The simulated microscope, which exports while the agent watches."""
 
     def __init__(
-        self, night: list[Picture], places: Places, size: Size, exported: list[Exported]
+        self,
+        night: list[DemoPicture],
+        places: DemoFolders,
+        size: DemoSize,
+        exported: list[Exported],
     ) -> None:
         super().__init__(name="microscope", daemon=True)
         self._night, self._places, self._size, self._exported = night, places, size, exported
@@ -279,7 +283,7 @@ def _fate_words(fate: FileFate | None) -> str:
     return f"{words}, {fate.said}" if fate.said else words
 
 
-def _say_ending(settings: Settings, places: Places, report: Path, *, serve: bool) -> None:
+def _say_ending(settings: Settings, places: DemoFolders, report: Path, *, serve: bool) -> None:
     if serve:
         _say("The agent goes on watching and serves the review page until Ctrl-C.")
     else:

@@ -81,10 +81,10 @@ def _taxonomy(settings: Settings) -> Finding:
 
 def _account() -> str | None:
     if sys.platform == "win32":
-        from agent.host.windows import account_of_service  # noqa: PLC0415
+        from agent.host.windows import find_service_account  # noqa: PLC0415
     else:
-        from agent.host.systemd import account_of_service  # noqa: PLC0415
-    return account_of_service()
+        from agent.host.systemd import find_service_account  # noqa: PLC0415
+    return find_service_account()
 
 
 def _service(account: str | None) -> Finding:
@@ -107,7 +107,7 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         return
     now = datetime.now(UTC)
     own = backup.list_own(settings)
-    late = next(backup.overdue(settings, now), "")
+    late = next(backup.describe_overdue(settings, now), "")
     broken = list(iter_broken_backups(Path(settings.backup.folder)))
     if broken:
         yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")

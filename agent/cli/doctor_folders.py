@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.cli.file_lookup import Finding, Level
-from agent.host.systemd_unit import shared_folders
+from agent.host.systemd_unit import list_shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
             *_data_folder("data folder", settings.store.folder),
             *(
                 finding
-                for setting, folder in shared_folders(settings).items()
+                for setting, folder in list_shared_folders(settings).items()
                 for finding in _shared_folder(setting, folder)
             ),
             *(finding for source in settings.sources for finding in _source(source)),

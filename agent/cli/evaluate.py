@@ -29,7 +29,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.labelled_import import Labelled, Unusable
+    from agent.labelled_import import Labelled, UnusableFile
     from agent.settings import Settings
     from agent.store import Store
     from model import Evaluation, Example
@@ -65,7 +65,7 @@ def evaluate(
         show_left_out(settings, folder, manifest, leave_out, json=json)
         return
     from agent.orders import read_specifications  # noqa: PLC0415
-    from agent.service.composition import limits_of  # noqa: PLC0415
+    from agent.service.composition import list_limits  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
 
     specifications = read_specifications(settings.orders.specifications)
@@ -73,7 +73,7 @@ def evaluate(
         evaluation, unusable = look_at(
             settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
         )
-    limits = limits_of(settings, specifications, evaluation.taxonomy, now=clock())
+    limits = list_limits(settings, specifications, evaluation.taxonomy, now=clock())
     document = evaluation.as_json(limits)
     if json:
         console.print_json(document)
@@ -98,7 +98,7 @@ def look_at(
     manifest: Path | None,
     bundle: str | None,
     strange: Path | None,
-) -> tuple[Evaluation, list[Unusable]]:
+) -> tuple[Evaluation, list[UnusableFile]]:
     """Evaluate a bundle on a labelled folder, and on strange ones, under progress bars."""
     from agent import labelled_import  # noqa: PLC0415
     from agent.bundle_registry import get_bundle  # noqa: PLC0415
@@ -146,14 +146,14 @@ class Crops:
         self._learned, self._group_by = learned, group_by
 
     def of(
-        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
+        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[UnusableFile]
     ) -> list[Example]:
         """Crop files; what cannot be used is appended to `unusable`."""
         found = self.each(folder, files, title, unusable)
         return [example for _, examples in found for example in examples]
 
     def each(
-        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
+        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[UnusableFile]
     ) -> Iterator[tuple[Labelled, Sequence[Example]]]:
         """Crop files one after the other, under a bar, each with what it held."""
         from agent.labelled_import import iter_cropped  # noqa: PLC0415

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
     from agent.imaging.pool import Outcome
     from agent.settings import Settings
-    from agent.triage import Policy, Verdict
+    from agent.triage import Policy, TriageVerdict
     from model import Classifier, Prediction
 
 Files = Annotated[list[Path], typer.Argument(help="Files, or folders to look through.")]
@@ -75,13 +75,13 @@ def classify(
 ) -> None:
     """Give micrographs their structure code; writes nothing to the database."""
     from agent.imaging.crop_json import crop_to_json  # noqa: PLC0415
-    from agent.service.composition import policy_of  # noqa: PLC0415
+    from agent.service.composition import build_policy  # noqa: PLC0415
     from model import Field  # noqa: PLC0415
 
     settings = settings_of(context)
     _make(saliency, "--saliency")
     classifier = _classifier(settings, bundle)
-    policy = policy_of(settings, classifier)
+    policy = build_policy(settings, classifier)
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
     for path, outcome in _cropped(files, settings, but=saliency):
@@ -416,7 +416,7 @@ def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
     return load_bundle(settings, name)
 
 
-def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
+def _verdict(crop: Crop, said: Prediction, policy: Policy) -> TriageVerdict:
     from agent.triage import triage  # noqa: PLC0415
 
     return triage(
@@ -429,7 +429,7 @@ def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
     )
 
 
-def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
+def answer_of(said: Prediction, verdict: TriageVerdict) -> dict[str, object]:
     """Give what `agent classify --json` adds to a crop's facts."""
     strange = said.strangeness
     return {
@@ -460,7 +460,9 @@ def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _answered(crop: Crop, said: Prediction, verdict: Verdict, path: Path) -> tuple[object, ...]:
+def _answered(
+    crop: Crop, said: Prediction, verdict: TriageVerdict, path: Path
+) -> tuple[object, ...]:
     return (
         path.name + (f" · {crop.page + 1}/{crop.pages}" if crop.pages > 1 else ""),
         said.structure_code,

@@ -185,7 +185,7 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     from agent.bundle_registry import get_bundle  # noqa: PLC0415
     from agent.cli.train import end_of, quiet  # noqa: PLC0415
     from agent.retrain import evaluate_candidate, get_training_config  # noqa: PLC0415
-    from agent.service.composition import cases_of, demands_of  # noqa: PLC0415
+    from agent.service.composition import build_demands, collect_labels  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
     from model import Comparison  # noqa: PLC0415
 
@@ -195,8 +195,8 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     manifest = _verified(settings, other)
     with store_of(settings) as store:
         group_by = get_training_config(manifest).group_by
-        collected = cases_of(settings, store, manifest.taxonomy, group_by=group_by)
-    demands = demands_of(settings, manifest.taxonomy, now=clock())
+        collected = collect_labels(settings, store, manifest.taxonomy, group_by=group_by)
+    demands = build_demands(settings, manifest.taxonomy, now=clock())
     comparison = end_of(evaluate_candidate(first, second, collected, demands), Comparison)
     console.console.print(comparison.sentence, markup=False)
     flips = comparison.numbers.get("flips", [])

@@ -29,14 +29,14 @@ def int8(
     model.precision to "int8".
     """
     from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.service.composition import cases_of  # noqa: PLC0415
+    from agent.service.composition import collect_labels  # noqa: PLC0415
     from model import convert, read_manifest  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
     settings = settings_of(context)
     bundle = get_bundle(settings.store.folder, name)
     with store_of(settings) as store:
-        collected = cases_of(settings, store, read_manifest(bundle).taxonomy)
+        collected = collect_labels(settings, store, read_manifest(bundle).taxonomy)
     say_collected(collected)
     for step in shown(convert(bundle, collected.examples, may_lose=may_lose / 100)):
         if step.result is None:

@@ -270,13 +270,13 @@ def licences(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Say what this program is made of and under which licences, weights of networks included."""
-    from agent.host.licences import bill, parts  # noqa: PLC0415
+    from agent.host.licences import build_bill, list_parts  # noqa: PLC0415
 
     bundles = settings_of(context).store.folder / "bundles"
     names = sorted(one.parent.name for one in bundles.glob("*/bundle.json"))
-    listed = parts(names)
+    listed = list_parts(names)
     if sbom:
-        document = bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
+        document = build_bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
         sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
         aside.print(f"{len(listed)} parts written to {sbom}", markup=False)
     if as_json:
@@ -336,6 +336,6 @@ def support_bundle(
 def _journal() -> str:
     if sys.platform == "win32":
         return ""  # there the log is a file
-    from agent.host.systemd import journal  # noqa: PLC0415
+    from agent.host.systemd import read_journal  # noqa: PLC0415
 
-    return journal()
+    return read_journal()

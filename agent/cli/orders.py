@@ -17,7 +17,7 @@ from agent.errors import FileError, WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.specification import Specification
     from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.settings import Settings
@@ -58,7 +58,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
+def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> OrderPolicy:
     """Read what the lab has laid down.
 
     Args:
@@ -70,12 +70,12 @@ def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
         BadSpecification: The file cannot be used.
     """
     from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
-    from agent.orders.order_policy import lab_of  # noqa: PLC0415
+    from agent.orders.instrument_holds import load_holds  # noqa: PLC0415
+    from agent.orders.order_policy import load_policy  # noqa: PLC0415
 
     taxonomy = taxonomy_in_force(settings, store)
-    held = holds_of(settings, store)
-    return lab_of(settings, store, taxonomy, now=_now(), held=held, is_noted=is_noted)
+    held = load_holds(settings, store)
+    return load_policy(settings, store, taxonomy, now=_now(), held=held, is_noted=is_noted)
 
 
 # --- agent order --------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def order(
     """Say whether an order conforms, and what is missing."""
     from agent.cli.statements import show_as_of  # noqa: PLC0415
     from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.order_json import document_of  # noqa: PLC0415
+    from agent.orders.order_json import order_to_json  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -109,7 +109,7 @@ def order(
     if assessed is None:
         raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
     if as_json:
-        console.print_json(document_of(assessed))
+        console.print_json(order_to_json(assessed))
         return
     _show(assessed)
 
@@ -219,9 +219,9 @@ def import_(
     """Take an order list in."""
     from agent.lab_context import read_taxonomy  # noqa: PLC0415
     from agent.orders import BadSpecification  # noqa: PLC0415
-    from agent.orders.order_list import take_list  # noqa: PLC0415
+    from agent.orders.order_list import import_list  # noqa: PLC0415
     from agent.orders.order_policy import note_specifications  # noqa: PLC0415
-    from agent.orders.priority import put_first  # noqa: PLC0415
+    from agent.orders.priority import prioritise_urgent  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -229,10 +229,10 @@ def import_(
         with suppress(BadSpecification):  # what was noted before holds; `agent order` names it
             note_specifications(settings.orders.specifications, store, now=_now())
         try:
-            taken = take_list(store, file, subtypes=known, by=by or os_user(), at=_now())
+            taken = import_list(store, file, subtypes=known, by=by or os_user(), at=_now())
         except OSError as error:
             raise WrongUse(f"{file}: cannot be read ({error.strerror or error}).") from error
-        put_first(store, settings)
+        prioritise_urgent(store, settings)
     if taken.refusal:
         raise WrongUse(f"{file}: {taken.refusal}")
     console.console.print(f"{len(taken.changed)} orders new or changed", markup=False)
@@ -249,12 +249,12 @@ def urgent(
     by: By = "",
 ) -> None:
     """Let an order go first in processing and in review."""
-    from agent.orders.priority import put_first  # noqa: PLC0415
+    from agent.orders.priority import prioritise_urgent  # noqa: PLC0415
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
         store.orders.set_urgent(number, urgent=not off, by=signer or os_user(), at=_now())
-        put_first(store, settings)
+        prioritise_urgent(store, settings)
     console.console.print(f"{number}: {'waits its turn' if off else 'goes first'}", markup=False)
 
 
@@ -263,11 +263,11 @@ def control(context: typer.Context, as_json: Json = False) -> None:
     """Show the control specimens of each microscope over time."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from agent.orders.instrument_checks import chart  # noqa: PLC0415
+    from agent.orders.instrument_checks import list_control_points  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
-        found = chart(store, settings.orders.control)
+        found = list_control_points(store, settings.orders.control)
     if as_json:
         console.print_json(
             {source: [asdict(one) for one in some] for source, some in found.items()}
@@ -456,7 +456,7 @@ def dismiss_file(
 ) -> None:
     """Decide that an unusable file shows nothing of an order: a lead's act."""
     from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.lost_files import dismiss  # noqa: PLC0415
+    from agent.orders.lost_files import dismiss_file  # noqa: PLC0415
     from agent.orders.permissions import require_lead  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -467,7 +467,7 @@ def dismiss_file(
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         number = assessed.view.number
-        dismiss(store, number, file, assessed.lost, by=signer, reason=reason, at=_now())
+        dismiss_file(store, number, file, assessed.lost, by=signer, reason=reason, at=_now())
     console.console.print(f"{number}: {file} dismissed by {signer}.", markup=False)
 
 
@@ -605,19 +605,19 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
 def _is_of(said: Allowance, one: Specification, taxonomy: Taxonomy) -> bool:
     """Return whether a permission is about what a specification demands."""
     from agent.orders.judgement_rules import Rules  # noqa: PLC0415
-    from agent.orders.specification import same  # noqa: PLC0415
+    from agent.orders.specification import is_same_name  # noqa: PLC0415
 
     rules = Rules(one, taxonomy)
     if rules.fault or said.subtype not in one.subtype:
         return False
-    mine = not one.material or same(one.material, said.material)
+    mine = not one.material or is_same_name(one.material, said.material)
     return mine and rules.is_validated_by(said, said.subtype)
 
 
 @spec.command("check")
 def check_specifications(context: typer.Context) -> None:
     """Check specifications.toml; every fault is named, exit code 2."""
-    from agent.orders import BadSpecification, faults, read_specifications  # noqa: PLC0415
+    from agent.orders import BadSpecification, iter_faults, read_specifications  # noqa: PLC0415
 
     settings = settings_of(context)
     file = settings.orders.specifications
@@ -626,7 +626,7 @@ def check_specifications(context: typer.Context) -> None:
     known = read_specifications(file)
     with store_of(settings) as store:
         lab = lab_in(settings, store)
-    found = list(faults(known, lab.taxonomy))
+    found = list(iter_faults(known, lab.taxonomy))
     for sentence in found[1:]:
         console.aside.print(f"{file}: {sentence}", markup=False)
     if found:
@@ -645,7 +645,7 @@ def automatic(
     reason: Reason = "",
 ) -> None:
     """Let the model alone say "conforms" for a material: a lead's act, on a validation record."""
-    from agent.orders.method_validation import limit_states, switch  # noqa: PLC0415
+    from agent.orders.method_validation import limit_states, set_permission  # noqa: PLC0415
     from agent.orders.order_policy import is_lead  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -655,7 +655,7 @@ def automatic(
                 f"{signer or 'nobody'} is no lead: give an account that role (agent users add NAME "
                 "--role lead), or name leads under [orders] leads in agent.toml."
             )
-        record = switch(
+        record = set_permission(
             store,
             material,
             on=not off,

@@ -38,8 +38,8 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     """Release results that a failed check holds: a lead's act, kept in every statement."""
     from zoneinfo import ZoneInfo  # noqa: PLC0415
 
-    from agent.orders.affected_orders import affected_orders, release  # noqa: PLC0415
-    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
+    from agent.orders.affected_orders import list_affected_orders, release_results  # noqa: PLC0415
+    from agent.orders.instrument_holds import load_holds  # noqa: PLC0415
     from agent.orders.order_policy import is_lead  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
 
@@ -51,11 +51,11 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
                 f"--by {signer or 'NAME'}: a lead alone releases results (an account of that role, "
                 "or a name in [orders] leads)."
             )
-        affected = affected_orders(store, holds_of(settings, store), now=now)
+        affected = list_affected_orders(store, load_holds(settings, store), now=now)
         starts = [one.failure.after for one in affected if one.failure.source == source]
         known = [one for one in starts if one is not None]
         begin = min(known) if known and len(known) == len(starts) else BEGINNING
-        numbers = release(
+        numbers = release_results(
             store,
             affected,
             source,

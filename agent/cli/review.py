@@ -74,12 +74,12 @@ def suggest(
     from agent.retrain import Suggestion  # noqa: PLC0415
     from agent.retrain import suggest as suggesting  # noqa: PLC0415
     from agent.service.composition import load_bundle  # noqa: PLC0415
-    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
+    from agent.service.jobs.retrain import find_training_job  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
     with store_of(settings) as store:
-        lesson, waiting = lesson_of(settings, store), store.review_queue.list_micrographs()
+        lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
     steps = suggesting(waiting, lesson.collected, classifier, archive, n=n)

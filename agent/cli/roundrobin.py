@@ -349,7 +349,7 @@ def limits_asked(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Lim
     Raises:
         WrongUse: It is none, or no subtype can be judged by it.
     """
-    from agent.orders.limit import fault_of, read_limit  # noqa: PLC0415
+    from agent.orders.limit import find_limit_fault, read_limit  # noqa: PLC0415
 
     found = []
     for text in said:
@@ -357,7 +357,9 @@ def limits_asked(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Lim
             limit = read_limit(text)
         except ValueError as error:
             raise WrongUse(f"--limit: {error}.") from error
-        faults = {one.name: fault_of(limit, [one.name], taxonomy) for one in taxonomy.subtypes}
+        faults = {
+            one.name: find_limit_fault(limit, [one.name], taxonomy) for one in taxonomy.subtypes
+        }
         if all(faults.values()):
             raise WrongUse(f"--limit {text}: {next(iter(faults.values()))}.")
         found += [(name, limit) for name, fault in faults.items() if not fault]
@@ -381,14 +383,14 @@ def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozense
 def _invited(
     raters: Path | None, names: Sequence[str], accounts: Sequence[str]
 ) -> Iterable[Invited]:
-    from agent.auth import checked_name  # noqa: PLC0415
+    from agent.auth import require_name  # noqa: PLC0415
     from agent.roundrobin.campaign import Invited  # noqa: PLC0415
 
     if raters is not None:
         for _, row in rows_with(raters, "name"):
-            name = checked_name(row["name"])
+            name = require_name(row["name"])
             yield Invited(name, row.get("account", ""), row.get("team", ""))
-    yield from (Invited(checked_name(name)) for name in names)
+    yield from (Invited(require_name(name)) for name in names)
     yield from (Invited(name, name) for name in accounts)
 
 

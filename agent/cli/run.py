@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.cli.console import Advance
-    from agent.service import Outcome
+    from agent.service import RunOutcome
     from agent.settings import Settings
 
 
@@ -115,7 +115,7 @@ def _seldom(advance: Advance) -> Callable[[int, int], None]:
     return step
 
 
-def _say_outcome(outcome: Outcome) -> None:
+def _say_outcome(outcome: RunOutcome) -> None:
     taken = outcome.taken
     parts = [
         (taken.stored, "stored"),
@@ -138,10 +138,10 @@ def status(
 ) -> None:
     """Say how the agent does, and what a person should look at."""
     from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.service.status import status_of  # noqa: PLC0415
+    from agent.service.status import build_status  # noqa: PLC0415
 
     settings = settings_of(context)
-    document = status_of(settings, now=clock(), open_store=lambda: store_of(settings))
+    document = build_status(settings, now=clock(), open_store=lambda: store_of(settings))
     if not settings.sources and settings_file_of(context) is None:
         document["problems"].insert(0, _no_file())
     if as_json:
@@ -199,7 +199,7 @@ def web(context: typer.Context) -> None:
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.signals import stopping  # noqa: PLC0415
     from agent.host import open_files  # noqa: PLC0415
-    from agent.service import Pages, status_of  # noqa: PLC0415
+    from agent.service import Pages, build_status  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
     from agent.web import app_of  # noqa: PLC0415
 
@@ -213,7 +213,9 @@ def web(context: typer.Context) -> None:
             store=store,
             archive=Archive(settings.store.folder),
             now=clock,
-            status=lambda: status_of(settings, now=clock(), open_store=lambda: store_of(settings)),
+            status=lambda: build_status(
+                settings, now=clock(), open_store=lambda: store_of(settings)
+            ),
         )
         pages = Pages(application, settings.web)
         pages.start()
@@ -240,9 +242,9 @@ def install(
     ] = "",
 ) -> None:
     """Install the agent as a service that starts with this PC."""
-    from agent.host import manager  # noqa: PLC0415
+    from agent.host import get_manager  # noqa: PLC0415
 
-    lines = manager().install(settings_file_of(context), settings_of(context), account=account)
+    lines = get_manager().install(settings_file_of(context), settings_of(context), account=account)
     for line in lines:
         console.print(line, markup=False)
 
@@ -272,7 +274,7 @@ def service_status() -> None:
 
 
 def _do(act: str) -> None:
-    from agent.host import manager  # noqa: PLC0415
+    from agent.host import get_manager  # noqa: PLC0415
 
-    for line in getattr(manager(), act)():
+    for line in getattr(get_manager(), act)():
         console.print(line, markup=False)

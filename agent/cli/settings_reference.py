@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from agent.errors import without_passwords
+from agent.errors import hide_passwords
 from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Settings, Source
 
 if TYPE_CHECKING:
@@ -151,4 +151,4 @@ def _without_secrets(name: str, text: str) -> str:
     # An address that notices go to is a secret as a whole: whoever has it can write there.
     if name == "notify.urls":
         return re.sub(r"(://)[^\s\"]+", r"\1…", text)
-    return without_passwords(text)
+    return hide_passwords(text)

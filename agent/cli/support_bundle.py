@@ -25,9 +25,9 @@ def documents(context: typer.Context, settings: Settings) -> dict[str, object]:
     """Say everything that is put in, before names are replaced."""
     from agent.cli.doctor import examine  # noqa: PLC0415
     from agent.cli.settings_reference import in_effect  # noqa: PLC0415
-    from agent.host.licences import parts  # noqa: PLC0415
+    from agent.host.licences import list_parts  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.service.status import status_of  # noqa: PLC0415
+    from agent.service.status import build_status  # noqa: PLC0415
 
     file = settings_file_of(context)
     return {
@@ -36,10 +36,10 @@ def documents(context: typer.Context, settings: Settings) -> dict[str, object]:
             {"setting": name, "value": value, "from": origin}
             for name, value, origin in in_effect(settings, file)
         ],
-        "status": status_of(settings, now=clock(), open_store=lambda: store_of(settings)),
+        "status": build_status(settings, now=clock(), open_store=lambda: store_of(settings)),
         "doctor": [asdict(finding) for finding in examine(settings, file)],
         "files": list(_files(settings)),
-        "parts": [f"{part.name} {part.version}" for part in parts()],
+        "parts": [f"{part.name} {part.version}" for part in list_parts()],
     }
 
 

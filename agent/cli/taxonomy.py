@@ -107,8 +107,8 @@ def find_effects(
         settings: Of the lab.
         store: Open.
     """
-    from agent.orders.limit import fault_of  # noqa: PLC0415
-    from agent.orders.taxonomy_history import list_sizes, scale_of  # noqa: PLC0415
+    from agent.orders.limit import find_limit_fault  # noqa: PLC0415
+    from agent.orders.taxonomy_history import find_scale, list_sizes  # noqa: PLC0415
 
     labelled = _count_labels(store)
     if lost := {code: n for code, n in labelled.items() if not _has(new, code)}:
@@ -123,7 +123,7 @@ def find_effects(
     if bundle and (fresh := [code for code in new.trained_codes if not _knows(bundle, code)]):
         yield f"The bundle in use does not have {', '.join(fresh)}; train a new one: agent train."
     for subtype in new.subtypes if current else ():
-        before, now = scale_of(current, subtype.name), scale_of(new, subtype.name)  # type: ignore[arg-type]
+        before, now = find_scale(current, subtype.name), find_scale(new, subtype.name)  # type: ignore[arg-type]
         if before is not None and before != now:
             yield (
                 f"The sizes of {subtype.name} become {list_sizes(new, subtype.name)}; orders that "
@@ -133,7 +133,7 @@ def find_effects(
         known = {subtype.name for subtype in new.subtypes}
         if missing := [name for name in wanted.subtype if name not in known]:
             yield f"Specification {wanted.name} demands {', '.join(missing)}, which it lacks."
-        elif wanted.bound and (fault := fault_of(wanted.bound, wanted.subtype, new)):
+        elif wanted.bound and (fault := find_limit_fault(wanted.bound, wanted.subtype, new)):
             yield f"Specification {wanted.name}: {fault}."
 
 

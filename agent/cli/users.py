@@ -48,7 +48,7 @@ def add(
     """Let a person in; asks for the password."""
     from agent import auth  # noqa: PLC0415 - heavy
 
-    name, role = auth.checked_name(name), auth.checked_role(role)
+    name, role = auth.require_name(name), auth.require_role(role)
     with signed_store(context, settings_of(context), by) as (store, signer):
         hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
         store.accounts.add(
@@ -81,7 +81,7 @@ def role(
     from agent import auth  # noqa: PLC0415 - heavy
 
     with signed_store(context, settings_of(context), by) as (store, signer):
-        store.accounts.set_role(name, auth.checked_role(role), by=signer or AT_THE_SHELL, at=_now())
+        store.accounts.set_role(name, auth.require_role(role), by=signer or AT_THE_SHELL, at=_now())
     console.print(f"{name} is {role} now.", markup=False)
 
 
@@ -96,9 +96,9 @@ def token(
     from agent import auth  # noqa: PLC0415 - heavy
 
     name, role, made = (
-        auth.checked_name(name),
-        auth.checked_role(role),
-        auth.new_token(),
+        auth.require_name(name),
+        auth.require_role(role),
+        auth.make_token(),
     )
     with signed_store(context, settings_of(context), by) as (store, signer):
         hashed = auth.hash_token(made)

@@ -22,8 +22,8 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.labelled_import import Labelled, Listing, Unusable
-    from agent.orders.method_validation import Case
+    from agent.labelled_import import Labelled, LabelledFolder, UnusableFile
+    from agent.orders.method_validation import ValidationCase
     from agent.settings import Settings
     from agent.triage import Policy
     from model import Classifier, Example
@@ -47,7 +47,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     """
     from agent import labelled_import  # noqa: PLC0415
     from agent.orders import method_validation  # noqa: PLC0415
-    from agent.service.composition import load_bundle, policy_of  # noqa: PLC0415
+    from agent.service.composition import build_policy, load_bundle  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
@@ -58,13 +58,13 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
         classifier = load_bundle(settings, name)
         listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
         cases, unusable, seen = _cases(
-            settings, classifier, listing, policy_of(settings, classifier), folder.name
+            settings, classifier, listing, build_policy(settings, classifier), folder.name
         )
         if not cases:
             raise WrongUse(f"{folder}: nothing in it that {name} has not learned from.")
-        facts = method_validation.record_of(cases, classifier.taxonomy)
+        facts = method_validation.build_record(cases, classifier.taxonomy)
         facts |= {"folder": str(folder.absolute()), "seen_in_training": seen}
-        number = method_validation.keep(
+        number = method_validation.save_record(
             store, material, name, facts, by=signer or os_user(), at=datetime.now(UTC)
         )
     if as_json:
@@ -76,9 +76,9 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
 
 
 def _cases(
-    settings: Settings, classifier: Classifier, listing: Listing, policy: Policy, title: str
-) -> tuple[list[Case], list[Unusable], int]:
-    cases: list[Case] = []
+    settings: Settings, classifier: Classifier, listing: LabelledFolder, policy: Policy, title: str
+) -> tuple[list[ValidationCase], list[UnusableFile], int]:
+    cases: list[ValidationCase] = []
     unusable = list(listing.unusable)
     waiting: list[tuple[Labelled, Example]] = []
     seen = 0
@@ -97,10 +97,10 @@ def _cases(
 
 def _judged(
     classifier: Classifier, some: Sequence[tuple[Labelled, Example]], policy: Policy
-) -> list[Case]:
+) -> list[ValidationCase]:
     from dataclasses import replace  # noqa: PLC0415
 
-    from agent.orders.method_validation import Case  # noqa: PLC0415
+    from agent.orders.method_validation import ValidationCase  # noqa: PLC0415
     from agent.triage import Handling, Scope, triage  # noqa: PLC0415
 
     # What a validation is to find out must not count against it: neither scope nor control share.
@@ -117,7 +117,7 @@ def _judged(
             policy=held,
         )
         cases.append(
-            Case(
+            ValidationCase(
                 specimen=example.group if file.process_data.get("specimen") else "",
                 true=example.code,
                 said=(*said.prediction_set, said.structure_code),

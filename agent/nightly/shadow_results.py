@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.prediction_flips import Flip, flip_card, flip_of
+from agent.orders.prediction_flips import Flip, build_flip_card, find_flip
 from reports import Shadow, ngettext
 from reports import gettext as _
 
@@ -65,7 +65,7 @@ def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     since = until - timedelta(days=days)
     answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
     both = [view for view in store.results.list_between(since, until) if view.id in answers]
-    flips = [flip for view in reversed(both) if (flip := flip_of(view, answers[view.id]))]
+    flips = [flip for view in reversed(both) if (flip := find_flip(view, answers[view.id]))]
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
 
 
@@ -89,6 +89,6 @@ def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
     more = ngettext("{n} more is not shown.", "{n} more are not shown.", over)
     return Shadow(
         text=text,
-        flips=tuple(flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
+        flips=tuple(build_flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
         left_out=more.format(n=over) if over > 0 else "",
     )

@@ -24,7 +24,7 @@ from agent.nightly.order_status import (
     iter_control_values,
 )
 from agent.nightly.outages import Outage, is_free, outages
-from agent.nightly.reviewer_agreement import Agreement, agreement
+from agent.nightly.reviewer_agreement import ReviewerAgreement, agreement
 from agent.nightly.shadow_results import Shadowed, collect_shadow
 from agent.nightly.spc.individuals_chart import Individuals, average_by_night, chart, is_ready
 from agent.nightly.spc.p_chart import (
@@ -39,7 +39,7 @@ from agent.nightly.spc.p_chart import (
     tally,
     trends,
 )
-from agent.orders import limits_in_use
+from agent.orders import list_valid_limits
 from agent.orders.class_texts import ClassTexts
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.next_step import NextStep
@@ -52,7 +52,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import FileFate, MicrographView, SourceHealth, Store
 
 FACTS_VERSION = 1
@@ -96,7 +96,7 @@ class NightSettings:
     config: str = ""
     free_days: tuple[str, ...] = ()
     language: Language = "en"
-    lab: Lab | None = None
+    lab: OrderPolicy | None = None
     lab_fault: str = ""
     control: tuple[str, ...] = ()
     control_every: timedelta = timedelta(0)
@@ -319,7 +319,7 @@ class NightFacts:
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
-    agreement: Agreement | None = None
+    agreement: ReviewerAgreement | None = None
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
     refused: tuple[str, ...] = ()
@@ -478,8 +478,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     )
 
 
-def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
-    return limits_in_use(lab.specifications, lab.taxonomy, on=night)
+def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:
+    return list_valid_limits(lab.specifications, lab.taxonomy, on=night)
 
 
 def _results(

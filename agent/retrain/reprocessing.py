@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from agent.labelled_import import make_loader
-from agent.pipeline import maps_of
+from agent.pipeline import select_maps
 from agent.retrain.progress import Step
 from agent.store import Finding
 from agent.triage import triage
@@ -86,7 +86,7 @@ def reprocess(
             for v in batch
         ]
         for view, prediction in zip(batch, classifier.classify(fields), strict=True):
-            archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
+            archive.keep_maps(view.sha256, view.page, prediction.bundle, select_maps(prediction))
             finding = _finding(view, prediction, policy, thresholds)
             if store.results.add(view.id, finding, role=role, at=now()):
                 judged += 1

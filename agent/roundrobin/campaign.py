@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from agent import auth
 from agent.errors import WrongUse
 from agent.labelled_import import get_key
-from agent.roundrobin.rater_statistics import Answer, Panel, image_results
+from agent.roundrobin.rater_statistics import Panel, RaterAnswer, image_results
 from agent.roundrobin.sampling import Candidate, is_near
 from agent.store import NewImage, NewRater
 from model import TaxonomyError, taxonomy_from
@@ -179,7 +179,7 @@ def links(
     """
     made = {}
     for rater in raters:
-        token = auth.new_token()
+        token = auth.make_token()
         hashed = auth.hash_token(token)
         store.campaigns.give_link(campaign.name, rater.pseudonym, hashed, by=by, at=at)
         made[rater.pseudonym] = token
@@ -286,7 +286,7 @@ def build_panel(
     taxonomy = taxonomy_from(campaign.taxonomy)
     separators = {subtype.name: subtype.separator for subtype in taxonomy.subtypes}
     answers = {
-        (rating.rater, rating.image): Answer(
+        (rating.rater, rating.image): RaterAnswer(
             rating.said.subtype,
             rating.said.size,
             rating.said.criterion,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select, update
 
-from agent.auth import Tally
+from agent.auth import AttemptCounter
 from agent.errors import WrongUse
 from agent.store import audit_log
 from agent.store.engine import reading, writing
@@ -181,7 +181,7 @@ class Accounts(Repository):
                 return Try(None)
             if browser and _was_logged_in(session, row, browser):
                 return Try(_account(row), is_known_browser=True)
-            tally = Tally(row.failures, row.locked_until)
+            tally = AttemptCounter(row.failures, row.locked_until)
             if tally.is_locked(at):
                 return Try(_account(row), locked_until=row.locked_until)
             tally = tally.counted(at)

@@ -27,7 +27,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import StaticPool
 
-from agent.errors import AgentError, BadStore, without_passwords
+from agent.errors import AgentError, BadStore, hide_passwords
 from agent.store.site_scope import SiteSession
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def _reason(error: Exception) -> str:
 def place(engine: Engine) -> str:
     """Return the address of the database, without its password."""
     file = sqlite_file(engine.url) if is_sqlite(engine) else None
-    return str(file) if file else without_passwords(engine.url.render_as_string())
+    return str(file) if file else hide_passwords(engine.url.render_as_string())
 
 
 def is_sqlite(engine: Engine) -> bool:

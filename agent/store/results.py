@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.sources import Whose
-    from agent.triage import Verdict
+    from agent.triage import TriageVerdict
     from model import Prediction
 
 LIVE = "live"
@@ -73,7 +73,7 @@ class Finding:
     process_data: Mapping[str, str]
     process_extra: Mapping[str, Any]
     prediction: Prediction | None
-    verdict: Verdict
+    verdict: TriageVerdict
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "watch"
     artefacts: Mapping[str, Any] = field(default_factory=dict)

@@ -75,7 +75,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
             account, wrong = _checked(desk, door, name, password, browser)
-        except auth.Busy:
+        except auth.PasswordCheckBusy:
             door.tries.give_back(address)
             page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
             return HTMLResponse(page, 503, {"Retry-After": "5"})
@@ -154,7 +154,7 @@ def _shown(name: str) -> str:
 def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Response:
     if before := request.cookies.get(COOKIE):
         desk.store.accounts.end(auth.hash_token(before), at=desk.now())
-    token = auth.new_token()
+    token = auth.make_token()
     desk.store.accounts.begin(account.name, cookie=auth.hash_token(token), at=desk.now())
     answer = RedirectResponse(local_path(then), 303)
     secure = request.url.scheme == "https"

@@ -34,10 +34,10 @@ from agent.nightly.reviewer_agreement import still_needed
 from agent.nightly.snapshot import ReportedDecision
 from agent.orders.class_texts import (
     build_class_texts,
+    choose_title,
     describe_codes,
     label_of,
     name_criterion,
-    title_of,
 )
 from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.site_time import local
@@ -688,8 +688,8 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
         sizes = tuple(
             Choice(
                 value=f"code:{subtype.code(size.name)}",
-                text=label_of(size) or title_of(subtype),
-                words=title_of(size)
+                text=label_of(size) or choose_title(subtype),
+                words=choose_title(size)
                 + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
                 key=key,
                 taught=size.name not in subtype.untrained,
@@ -702,7 +702,7 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
 
 def _title(subtype: Subtype) -> str:
     """Return the title of a subtype, "" where it only repeats the name."""
-    title = title_of(subtype)
+    title = choose_title(subtype)
     return title if title != subtype.name else ""
 
 

@@ -35,7 +35,7 @@ from agent import settings as settings_of
 from agent.bundle_registry import delete_leftovers, get_bundle, list_bundles
 from agent.service.composition import CurrentBundle, open_store
 from agent.service.data_folder import clock
-from agent.service.lock import TeachLock
+from agent.service.lock import TrainingLock
 from model import ModelError, verify_bundle
 
 SETTINGS = (
@@ -108,7 +108,7 @@ class Place:
             target = victims[0] if child and victims else there
             target.send_signal(signal.SIGKILL)
         ended = process.wait()
-        while TeachLock(self.data).is_held():
+        while TrainingLock(self.data).is_held():
             time.sleep(0.05)
         return ended < 0 or bool(child and victims)
 

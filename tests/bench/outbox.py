@@ -17,13 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin
-from agent.orders.outbox import Site, record_revisions
+from agent.orders.outbox import OutboxFormat, record_revisions
 from agent.store import Decision, Entry
 
-RULES = Rules(Specifications((RING_A,)), TAXONOMY)
-SITE = Site("Plant 1")
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY)
+SITE = OutboxFormat("Plant 1")
 LATER = DAY + timedelta(days=100)
 
 

@@ -29,7 +29,7 @@ from agent.imaging import crop
 from agent.imaging.crop_json import crop_to_json
 from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import read
-from agent.pipeline import maps_of
+from agent.pipeline import select_maps
 from agent.store import Finding, Store
 from agent.triage import Policy, triage
 from agent.watch import ListedFile
@@ -99,7 +99,7 @@ def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -
     with watch.stage("archive"):
         artefacts: dict[str, object] = {**lab.archive.keep(seen)}
         if prediction:
-            lab.archive.keep_maps(seen.sha256, 0, prediction.bundle, maps_of(prediction))
+            lab.archive.keep_maps(seen.sha256, 0, prediction.bundle, select_maps(prediction))
     with watch.stage("store"):
         at = datetime.now(UTC)
         (claim,) = lab.store.work_queue.claim(1, at=at, lease_s=60)

@@ -41,7 +41,7 @@ from agent.service.jobs.backup import list_own, settings_files, tend_backups
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import fill_outbox
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
+from agent.service.report_scheduler import ReportScheduler
 from agent.service.resuming import resume
 from agent.settings import Settings, read
 from agent.store import Decision, StoreFault, schema, store_url
@@ -243,7 +243,9 @@ class Year:
     def _round(self, now: datetime) -> None:
         """Do what the service does by itself; a fault there is a problem and no crash."""
         store, settings = self.lab.store, self.settings
-        nights = Nights(settings, store, self.lab.archive, now=lambda: now, problems=Problems())
+        nights = ReportScheduler(
+            settings, store, self.lab.archive, now=lambda: now, problems=Problems()
+        )
         for errand in (
             nights.catch_up,
             lambda: take_lists(settings, store, at=now, rest_s=-1e9),
