@@ -57,8 +57,8 @@ def main() -> None:
                     )
                     mark = "" if middle <= LIMIT_MS else f"  above {LIMIT_MS} ms"
                     print(
-                        f"{store.review_queue.count()} open, {path[:8]}: "
-                        f"median {middle:.0f} ms, worst {worst:.0f} ms, CPU {cpu:.0f} ms, answer {found}{mark}"
+                        f"{store.review_queue.count()} open, {path[:8]}: median {middle:.0f} ms, "
+                        f"worst {worst:.0f} ms, CPU {cpu:.0f} ms, answer {found}{mark}"
                     )
 
 
