@@ -73,7 +73,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version
 
         typer.echo(f"martensight {version('martensight')}")
         raise typer.Exit
@@ -133,11 +133,11 @@ def settings_of(context: typer.Context) -> Settings:
 
     What root makes in the service's folders during the call is left to the service's account.
     """
-    from agent import settings  # noqa: PLC0415 - `agent --help` answers without it
+    from agent import settings  # `agent --help` answers without it
 
     read = settings.read(settings_file_of(context))
     if sys.platform != "win32":
-        from agent.host.file_ownership import leave_to_owner  # noqa: PLC0415
+        from agent.host.file_ownership import leave_to_owner
 
         left = partial(leave_to_owner, [read.store.folder], since_s=time.time() - CLOCK_STEP_S)
         context.find_root().call_on_close(left)
@@ -146,7 +146,7 @@ def settings_of(context: typer.Context) -> Settings:
 
 def settings_file_of(context: typer.Context) -> Path | None:
     """Say which settings file holds for this call, or None if only defaults do."""
-    from agent import settings  # noqa: PLC0415
+    from agent import settings
 
     return settings.find_file(context.find_root().obj)
 
@@ -161,8 +161,8 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
     Raises:
         BadStore: It cannot be used; one sentence says what to do.
     """
-    from agent.cli.signing import shell_origin  # noqa: PLC0415
-    from agent.store import Store, store_url  # noqa: PLC0415
+    from agent.cli.signing import shell_origin
+    from agent.store import Store, store_url
 
     address = store_url(settings.store.folder, settings.store.url)
     opened = Store.open(
@@ -181,7 +181,7 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
 
 
 def _say_upgrade(upgrade: Upgrade) -> None:
-    from agent.cli.console import aside  # noqa: PLC0415 - rich takes a moment to import
+    from agent.cli.console import aside  # rich takes a moment to import
 
     aside.print(f"agent: {upgrade.sentence}", markup=False)
 
@@ -192,8 +192,8 @@ def _freeze_after_acts(settings: Settings, store: Store) -> None:
     keepers: list[StatementKeeper] = []
 
     def freeze() -> None:
-        from agent.orders.examination import Position  # noqa: PLC0415 - only after an act
-        from agent.service.statements import StatementKeeper  # noqa: PLC0415
+        from agent.orders.examination import Position  # only after an act
+        from agent.service.statements import StatementKeeper
 
         if not keepers:
             position = Position(heads.trail, heads.result, content=content)
@@ -204,7 +204,7 @@ def _freeze_after_acts(settings: Settings, store: Store) -> None:
 
 
 def _refuse(error: Exception) -> int:
-    from agent.cli.console import echo  # noqa: PLC0415 - rich takes a moment to import
+    from agent.cli.console import echo  # rich takes a moment to import
 
     echo(f"agent: {error}", err=True)
     return WRONG_USE

@@ -57,9 +57,9 @@ def backup(
     ] = False,
 ) -> None:
     """Write database, bundles, settings, reference images and inbox to one file, while running."""
-    from agent import maintenance  # noqa: PLC0415
-    from agent.service.anchoring import seal  # noqa: PLC0415
-    from agent.service.jobs.backup import settings_files  # noqa: PLC0415
+    from agent import maintenance
+    from agent.service.anchoring import seal
+    from agent.service.jobs.backup import settings_files
 
     settings, at = settings_of(context), datetime.now(UTC)
     if is_trial:
@@ -83,7 +83,7 @@ def backup(
 
 
 def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_json: bool) -> None:
-    from agent.service.jobs.backup import rehearse  # noqa: PLC0415
+    from agent.service.jobs.backup import rehearse
 
     with store_of(settings) as store:
         file = _newest_backup(settings, store, target)
@@ -99,7 +99,7 @@ def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_
 
 def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Path:
     """Return the file to restore on trial: the one that is named, or the lab's newest."""
-    from agent.backup_facts import is_own, list_backups  # noqa: PLC0415
+    from agent.backup_facts import is_own, list_backups
 
     if target and target.is_file():
         return target
@@ -116,7 +116,7 @@ def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Pat
 
 
 def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -> Path:
-    from agent.backup_facts import name_backup  # noqa: PLC0415
+    from agent.backup_facts import name_backup
 
     if target.is_dir() or not target.suffix:
         lab = store.first_act()
@@ -135,11 +135,11 @@ def restore(
     ] = False,
 ) -> None:
     """Put a backup in the place of what is there, which is kept beside. Stop the agent first."""
-    from agent import maintenance  # noqa: PLC0415
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
-    from agent.service.resuming import resume  # noqa: PLC0415
-    from agent.store import store_url  # noqa: PLC0415
+    from agent import maintenance
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+    from agent.service.resuming import resume
+    from agent.store import store_url
 
     settings, at = settings_of(context), datetime.now(UTC)
     if not file.is_file():
@@ -193,10 +193,10 @@ def begin_anew(
 
     What is archived stays; what the lost database held of it is not known any more.
     """
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
-    from agent.service.resuming import resume  # noqa: PLC0415
-    from agent.store import find_mark  # noqa: PLC0415
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+    from agent.service.resuming import resume
+    from agent.store import find_mark
 
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: it is kept.")
@@ -222,8 +222,8 @@ def _open_anew(settings: Settings) -> Store:
     Raises:
         NothingToBegin: It is the lab's own, and the newest.
     """
-    from agent.service.copies import find_overtaken  # noqa: PLC0415
-    from agent.store import NothingToBegin  # noqa: PLC0415
+    from agent.service.copies import find_overtaken
+    from agent.store import NothingToBegin
 
     try:
         return store_of(settings, anew=True)
@@ -236,7 +236,7 @@ def _open_anew(settings: Settings) -> Store:
 
 
 def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) -> None:
-    from agent.errors import BadStore  # noqa: PLC0415
+    from agent.errors import BadStore
 
     try:
         with store_of(settings) as store:
@@ -274,9 +274,9 @@ def verify(
 
     The trail is also compared with reports, back-ups and the file of [trail] anchor.
     """
-    from agent import maintenance  # noqa: PLC0415
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.verification import verify_trail  # noqa: PLC0415
+    from agent import maintenance
+    from agent.archive import Archive
+    from agent.verification import verify_trail
 
     settings = settings_of(context)
     with store_of(settings) as store, progress("verify", None) as advance:
@@ -294,9 +294,9 @@ def verify(
 
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
     """Return what is kept outside the database and says where the trail ended."""
-    from agent.lab_context import reports_folder  # noqa: PLC0415
-    from agent.timestamps import FOLDER  # noqa: PLC0415
-    from agent.verification import Outside  # noqa: PLC0415
+    from agent.lab_context import reports_folder
+    from agent.timestamps import FOLDER
+    from agent.verification import Outside
 
     certificates = settings.trail.timestamp_certificates
     own = Path(settings.trail.anchor)
@@ -334,8 +334,8 @@ def check(
     Shipped reference images, and those in the data folder's reference/, have to give their stored
     answers; run it after a change of PC, driver or version.
     """
-    from agent import maintenance  # noqa: PLC0415
-    from agent.archive import Archive  # noqa: PLC0415
+    from agent import maintenance
+    from agent.archive import Archive
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -350,10 +350,10 @@ def check(
 
 
 def _judged_references(settings: Settings, store: Store) -> list[ControlFinding]:
-    from agent.cli.signing import os_user  # noqa: PLC0415
-    from agent.cli.train import quiet  # noqa: PLC0415
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from agent.service.jobs.instrument_check import check_instrument  # noqa: PLC0415
+    from agent.cli.signing import os_user
+    from agent.cli.train import quiet
+    from agent.service.composition import load_bundle
+    from agent.service.jobs.instrument_check import check_instrument
 
     quiet()
     name = store.current_bundle()
@@ -385,8 +385,8 @@ def prune(
 
     What a statement, a label, a round robin, a check, a study or a hold refers to is evidence.
     """
-    from agent import maintenance  # noqa: PLC0415
-    from agent.archive import Archive  # noqa: PLC0415
+    from agent import maintenance
+    from agent.archive import Archive
 
     settings, at = settings_of(context), datetime.now(UTC)
     archive = Archive(settings.store.folder)

@@ -45,17 +45,17 @@ def demo(
     # Before PyTorch loads: the pool beside it wants the other core, and threads that wait for
     # each other on a busy PC burn several times what they save.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from agent.demo.demo import Size  # noqa: PLC0415
+    from agent.demo.demo import Size
 
     play(folder, Size(), serve=sys.stdout.isatty() if serve is None else serve)
 
 
 def play(folder: Path, size: Size, *, serve: bool) -> None:
     """Play the demonstration in a folder."""
-    from agent import settings as settings_room  # noqa: PLC0415
-    from agent.cli.train import quiet  # noqa: PLC0415
-    from agent.demo.demo import AgentProcess, prepare_folder  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent import settings as settings_room
+    from agent.cli.train import quiet
+    from agent.demo.demo import AgentProcess, prepare_folder
+    from agent.service.data_folder import clock
 
     began_s = time.monotonic()
     quiet()
@@ -102,8 +102,8 @@ def _say(sentence: str) -> None:
 
 
 def _refuse_running(settings: Settings) -> None:
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
 
     if RunLock(settings.store.folder, agent_name()).is_held():
         raise WrongUse(
@@ -114,7 +114,7 @@ def _refuse_running(settings: Settings) -> None:
 
 def draw_folders(places: Places, size: Size) -> None:
     """Draw what is taught and what is examined."""
-    from agent.demo import demo  # noqa: PLC0415
+    from agent.demo import demo
 
     for title, pictures, folder in (
         ("Drawing labelled micrographs", demo.plan_history(size), places.labelled),
@@ -127,8 +127,8 @@ def draw_folders(places: Places, size: Size) -> None:
 
 def teach(settings: Settings, store: Store, places: Places) -> None:
     """Import what is labelled and teach the first bundle, where there is none yet."""
-    from agent.cli import train  # noqa: PLC0415
-    from model import quick_config  # noqa: PLC0415 - PyTorch takes seconds
+    from agent.cli import train
+    from model import quick_config  # PyTorch takes seconds
 
     if store.current_bundle() is not None:
         _say(f"The bundle {store.current_bundle()} is at work already.")
@@ -142,8 +142,8 @@ def teach(settings: Settings, store: Store, places: Places) -> None:
 
 def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
     """Judge the held-out micrographs."""
-    from agent.cli.evaluate import look_at  # noqa: PLC0415
-    from agent.cli.train import say_unusable  # noqa: PLC0415
+    from agent.cli.evaluate import look_at
+    from agent.cli.train import say_unusable
 
     evaluation, unusable = look_at(
         settings,
@@ -161,7 +161,7 @@ def one_night(
     store: Store, places: Places, size: Size, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
     """Let the pretend microscope export while the agent watches; wait for every fate."""
-    from agent.demo import demo, exporter  # noqa: PLC0415
+    from agent.demo import demo, exporter
 
     night = exporter.plan_night(
         seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
@@ -205,7 +205,7 @@ class _Microscope(threading.Thread):
 
     def run(self) -> None:
         """Export everything."""
-        from agent.demo.exporter import export  # noqa: PLC0415
+        from agent.demo.exporter import export
 
         try:
             self._exported.extend(
@@ -222,12 +222,12 @@ class _Microscope(threading.Thread):
 
 def write_report(settings: Settings, store: Store) -> Path:
     """Write the running night's report."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.lab_context import reports_folder  # noqa: PLC0415
-    from agent.nightly import night_settings  # noqa: PLC0415
-    from agent.nightly import write_report as write  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.site_time import night_of  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.lab_context import reports_folder
+    from agent.nightly import night_settings
+    from agent.nightly import write_report as write
+    from agent.service.data_folder import clock
+    from agent.site_time import night_of
 
     now = clock()
     lab = night_settings(settings, store, now=now)
@@ -242,8 +242,8 @@ def _say_results(
     fates: dict[str, FileFate],
     store: Store,
 ) -> None:
-    from agent.cli.evaluation_text import share  # noqa: PLC0415
-    from agent.demo.demo import count_results  # noqa: PLC0415
+    from agent.cli.evaluation_text import share
+    from agent.demo.demo import count_results
 
     night = count_results(store, exported, fates)
     accuracy = share(evaluation.accuracy.as_json(), evaluation.n)

@@ -63,9 +63,9 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
 
 def _taxonomy(settings: Settings) -> Finding:
     """Check the lab's classes, and what they mean for labels, limits and the bundle in use."""
-    from agent.cli.taxonomy import find_effects  # noqa: PLC0415
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from model import TaxonomyError  # noqa: PLC0415
+    from agent.cli.taxonomy import find_effects
+    from agent.lab_context import taxonomy_in_force
+    from model import TaxonomyError
 
     try:
         with store_of(settings) as store:
@@ -81,9 +81,9 @@ def _taxonomy(settings: Settings) -> Finding:
 
 def _account() -> str | None:
     if sys.platform == "win32":
-        from agent.host.windows import account_of_service  # noqa: PLC0415
+        from agent.host.windows import account_of_service
     else:
-        from agent.host.systemd import account_of_service  # noqa: PLC0415
+        from agent.host.systemd import account_of_service
     return account_of_service()
 
 
@@ -97,8 +97,8 @@ def _service(account: str | None) -> Finding:
 
 def _backup(settings: Settings) -> Iterator[Finding]:
     """Yield how the lab's back-ups are, and whose else are in their folder."""
-    from agent.anchors import iter_broken_backups  # noqa: PLC0415
-    from agent.service.jobs import backup  # noqa: PLC0415
+    from agent.anchors import iter_broken_backups
+    from agent.service.jobs import backup
 
     if not settings.backup.folder:
         yield Finding(
@@ -134,7 +134,7 @@ def _backup(settings: Settings) -> Iterator[Finding]:
 
 
 def _drill(settings: Settings, now: datetime) -> Iterator[Finding]:
-    from agent.service.jobs import backup  # noqa: PLC0415
+    from agent.service.jobs import backup
 
     try:
         with store_of(settings) as store:
@@ -154,7 +154,7 @@ def _drill(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
     """Yield whether statements can be signed, where the lab wants it."""
-    from agent.orders.signing import read_certificate  # noqa: PLC0415
+    from agent.orders.signing import read_certificate
 
     if not settings.statements.certificate:
         return
@@ -172,7 +172,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
 
 
 def _memory() -> Finding:
-    import psutil  # noqa: PLC0415
+    import psutil
 
     there = psutil.virtual_memory().total
     if there < LITTLE_MEMORY_BYTES:
@@ -237,7 +237,7 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
 
 
 def _timestamps(settings: Settings) -> Iterator[Finding]:
-    from agent import timestamps  # noqa: PLC0415
+    from agent import timestamps
 
     url, held = settings.trail.timestamp_url, settings.trail.timestamp_certificates
     if not url:
@@ -252,7 +252,7 @@ def _timestamps(settings: Settings) -> Iterator[Finding]:
 
 def _copies(settings: Settings) -> Iterator[Finding]:
     """Yield whether another copy of the data runs, or the database is older than what was sent."""
-    from agent.service.copies import check_start  # noqa: PLC0415
+    from agent.service.copies import check_start
 
     try:
         with store_of(settings) as store:
@@ -302,7 +302,7 @@ def _web(settings: Settings) -> Finding:
         )
     if host in {"127.0.0.1", "localhost", "::1"}:
         return Finding("review page", "right", f"on this PC only, port {port}.")
-    from agent.web import refuse_strangers  # noqa: PLC0415
+    from agent.web import refuse_strangers
 
     try:
         with store_of(settings) as store:
@@ -315,8 +315,8 @@ def _web(settings: Settings) -> Finding:
 
 
 def _runs(settings: Settings) -> bool:
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
 
     return RunLock(settings.store.folder, agent_name()).is_held()
 
@@ -333,7 +333,7 @@ def _is_taken(host: str, port: int) -> bool:
 
 
 def _compute(settings: Settings) -> Finding:
-    from model import ModelError, choose_engine  # noqa: PLC0415 - PyTorch takes seconds to import
+    from model import ModelError, choose_engine  # PyTorch takes seconds to import
 
     cores = f"CPU, {os.cpu_count()} processors"
     try:
@@ -351,19 +351,19 @@ def _compute(settings: Settings) -> Finding:
 
 
 def _gpu_name(device: str) -> str:
-    import torch  # noqa: PLC0415
+    import torch
 
     return str(torch.cuda.get_device_name(device))
 
 
 def _has_nvidia() -> bool:
-    import shutil  # noqa: PLC0415
+    import shutil
 
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
 
 def _no_gpu() -> str:
-    import torch  # noqa: PLC0415
+    import torch
 
     if torch.cuda.is_available():
         return "It is another one that is here."
@@ -374,7 +374,7 @@ def _no_gpu() -> str:
 
 def _label_reader() -> Finding:
     try:
-        import rapidocr  # noqa: F401, PLC0415
+        import rapidocr  # noqa: F401
     except ImportError as error:
         return Finding("label reader", "wrong", f"rapidocr cannot be imported ({error}).")
     return Finding("label reader", "right", "its models are on this PC.")
@@ -393,7 +393,7 @@ def _bundle(settings: Settings) -> Finding:
             "doubtful",
             "none yet: everything goes to review until `agent train` made one.",
         )
-    from model import ModelError, verify_bundle  # noqa: PLC0415
+    from model import ModelError, verify_bundle
 
     try:
         verify_bundle(settings.store.folder / "bundles" / name)

@@ -83,7 +83,7 @@ def _may_become(account: str) -> bool:
 
 def _as_account(account: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     """Look in a child that has given up root for good."""
-    import pwd  # noqa: PLC0415 - POSIX alone
+    import pwd  # POSIX alone
 
     try:
         user = pwd.getpwnam(account)
@@ -202,7 +202,7 @@ def _path_length(folder: Path) -> Iterator[Finding]:
 
 
 def _long_paths() -> bool:
-    import winreg  # noqa: PLC0415 - Windows alone
+    import winreg  # Windows alone
 
     place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
     try:
@@ -257,7 +257,7 @@ def _clock(folder: Path, offset_s: float) -> str:
 def _is_mapped(folder: Path) -> bool:
     if sys.platform != "win32":
         return False
-    from agent.host.windows import is_mapped_drive  # noqa: PLC0415
+    from agent.host.windows import is_mapped_drive
 
     return is_mapped_drive(folder)
 

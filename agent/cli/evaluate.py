@@ -64,9 +64,9 @@ def evaluate(
     if leave_out:
         show_left_out(settings, folder, manifest, leave_out, json=json)
         return
-    from agent.orders import read_specifications  # noqa: PLC0415
-    from agent.service.composition import limits_of  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.orders import read_specifications
+    from agent.service.composition import limits_of
+    from agent.service.data_folder import clock
 
     specifications = read_specifications(settings.orders.specifications)
     with store_of(settings) as store:
@@ -80,7 +80,7 @@ def evaluate(
     else:
         say_evaluation(document)
     if figures:
-        from agent.retrain import write_figures  # noqa: PLC0415
+        from agent.retrain import write_figures
 
         title = f"{evaluation.bundle} on {folder.name}"
         for file in write_figures(figures, document, title):
@@ -100,10 +100,10 @@ def look_at(
     strange: Path | None,
 ) -> tuple[Evaluation, list[Unusable]]:
     """Evaluate a bundle on a labelled folder, and on strange ones, under progress bars."""
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from model import evaluate as evaluate_bundle  # noqa: PLC0415
+    from agent import labelled_import
+    from agent.bundle_registry import get_bundle
+    from agent.service.composition import load_bundle
+    from model import evaluate as evaluate_bundle
 
     quiet()
     name = bundle or store.current_bundle()
@@ -139,8 +139,8 @@ class Crops:
     def __init__(
         self, settings: Settings, folder: Path, learned: frozenset[str], group_by: str = ""
     ) -> None:
-        from agent.archive import Archive  # noqa: PLC0415
-        from agent.service.composition import make_pool  # noqa: PLC0415
+        from agent.archive import Archive
+        from agent.service.composition import make_pool
 
         self._archive, self.pool = Archive(folder), make_pool(settings)
         self._learned, self._group_by = learned, group_by
@@ -156,7 +156,7 @@ class Crops:
         self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
     ) -> Iterator[tuple[Labelled, Sequence[Example]]]:
         """Crop files one after the other, under a bar, each with what it held."""
-        from agent.labelled_import import iter_cropped  # noqa: PLC0415
+        from agent.labelled_import import iter_cropped
 
         with console.progress(title, len(files)) as advance:
             found = iter_cropped(

@@ -32,10 +32,10 @@ def show_left_out(
         codes: To be left out, or "every".
         json: Whether one JSON document is printed.
     """
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.cli.evaluate import passing_archive  # noqa: PLC0415
-    from agent.cli.train import quiet, say_unusable  # noqa: PLC0415
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent import labelled_import
+    from agent.cli.evaluate import passing_archive
+    from agent.cli.train import quiet, say_unusable
+    from agent.lab_context import taxonomy_in_force
 
     quiet()
     with store_of(settings) as store:
@@ -74,8 +74,8 @@ def _wanted(codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonom
 def _left_out(
     codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonomy, alpha: float
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    from agent.cli.train import shown  # noqa: PLC0415
-    from model import leave_out  # noqa: PLC0415 - PyTorch takes seconds
+    from agent.cli.train import shown
+    from model import leave_out  # PyTorch takes seconds
 
     for code in codes:
         steps = leave_out(

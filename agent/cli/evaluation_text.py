@@ -31,7 +31,7 @@ def share(estimate: dict[str, float | None], n: int | None = None) -> str:
 
 def say_evaluation(document: dict[str, Any]) -> None:
     """Say an evaluation to people: the limits first, since parts are judged by them."""
-    from agent.retrain import estimate  # noqa: PLC0415
+    from agent.retrain import estimate
 
     n = document["n"]
     left_out = document["seen_in_training"]

@@ -70,11 +70,11 @@ def experiments(
     json: JsonOption = False,
 ) -> None:
     """Repeat the paper's Tables 2, 3 and Figures 3, 4 on labelled micrographs. Takes hours."""
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from model import TrainingConfig  # noqa: PLC0415
-    from model.experiments.run import list_rows  # noqa: PLC0415 - PyTorch takes seconds
+    from agent import labelled_import
+    from agent.lab_context import taxonomy_in_force
+    from agent.service.data_folder import clock
+    from model import TrainingConfig
+    from model.experiments.run import list_rows  # PyTorch takes seconds
 
     quiet()
     settings, group_by = settings_of(context), column_of(group_by)
@@ -129,9 +129,9 @@ def _steps(
     asked_for: dict[str, Any],
 ) -> Iterator[Any]:
     """Train row after row, naming each for the bars; put finished rows into `results`."""
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.retrain import Step  # noqa: PLC0415
-    from model.experiments.run import run  # noqa: PLC0415 - PyTorch takes seconds
+    from agent.imaging.crop import RECIPE
+    from agent.retrain import Step
+    from model.experiments.run import run  # PyTorch takes seconds
 
     for one in run(examples, base, place, recipe=RECIPE, now=now, **asked_for):
         if isinstance(one, tuple):
@@ -145,7 +145,7 @@ def about(
     folder: Path, results: Sequence[Result], base: TrainingConfig, asked_for: dict[str, Any]
 ) -> tuple[str, ...]:
     """Say what has to be known before the numbers are read."""
-    from model.experiments.run import build_quick_config  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import build_quick_config  # PyTorch takes seconds
 
     plan = build_quick_config(base) if asked_for["quick"] else base
     n = len(results[0].right)
@@ -186,10 +186,10 @@ def write_page(
     Returns:
         The page.
     """
-    from agent.archive import write_whole  # noqa: PLC0415
-    from agent.site_time import local_full  # noqa: PLC0415
-    from model.experiments.tables import as_json, as_markdown, build_tables  # noqa: PLC0415 - PyTorch takes seconds
-    from reports import Experiments, render_experiments  # noqa: PLC0415
+    from agent.archive import write_whole
+    from agent.site_time import local_full
+    from model.experiments.tables import as_json, as_markdown, build_tables  # PyTorch takes seconds
+    from reports import Experiments, render_experiments
 
     text = as_markdown(results, sentences)
     document = {"about": list(sentences), **as_json(results)}
@@ -217,7 +217,7 @@ def write_page(
 
 def _drawn(table: Any) -> Any:
     """Give a table as the page has it, a confusion matrix with its figure."""
-    from reports import Table, confusion_svg  # noqa: PLC0415 - matplotlib takes seconds
+    from reports import Table, confusion_svg  # matplotlib takes seconds
 
     chart = ""
     if table.result is not None:
@@ -227,6 +227,6 @@ def _drawn(table: Any) -> Any:
 
 
 def _encoded(document: object) -> bytes:
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps(document, indent=1, ensure_ascii=False).encode()

@@ -122,7 +122,7 @@ def _day(text: str | None, option: str, zone: str, *, days: int = 0) -> datetime
 def _columns(what: What) -> tuple[str, ...]:
     if what != "micrographs":
         return COLUMNS[what]
-    from agent.nightly import micrograph_rows  # noqa: PLC0415 - `agent --help` answers without
+    from agent.nightly import micrograph_rows  # `agent --help` answers without
 
     return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
 
@@ -131,8 +131,8 @@ def _columns(what: What) -> tuple[str, ...]:
 
 
 def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.nightly.micrograph_rows import build_record  # noqa: PLC0415
-    from agent.nightly.snapshot import build_reported_micrograph  # noqa: PLC0415 - `agent --help` answers without
+    from agent.nightly.micrograph_rows import build_record
+    from agent.nightly.snapshot import build_reported_micrograph  # `agent --help` answers without
 
     for view in views:
         label, row = view.label, build_record(build_reported_micrograph(view), zone)
@@ -181,7 +181,7 @@ def _files(store: Store) -> Iterator[Row]:
 
 
 def _trail(store: Store) -> Iterator[Row]:
-    from agent.store import SIGNED  # noqa: PLC0415 - `agent --help` answers without
+    from agent.store import SIGNED  # `agent --help` answers without
 
     for entry in store.trail():
         signed = entry.facts.get(SIGNED) or {}
@@ -258,8 +258,8 @@ def _parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) ->
     if out is None:
         raise WrongUse("--format parquet: say the file with --out NAME.parquet.")
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        from pyarrow import parquet  # noqa: PLC0415
+        import pyarrow as pa  # an extra
+        from pyarrow import parquet
     except ImportError as error:
         raise SetupError(
             "Parquet needs the extra: pip install 'martensight[parquet]'; CSV and JSON do not."

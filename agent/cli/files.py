@@ -48,7 +48,7 @@ def files(
 
 
 def _states(state: str | None, *, failed: bool) -> tuple[str, ...] | None:
-    from agent.store import State  # noqa: PLC0415 - brings the database
+    from agent.store import State  # brings the database
 
     if state and state not in set(State):
         raise WrongUse(f"--state: one of {', '.join(State)}; found {state!r}.")
@@ -108,7 +108,7 @@ def retry(
 
 
 def _as_stored(name: str) -> str:
-    from agent.watch import to_text  # noqa: PLC0415 - brings the observer
+    from agent.watch import to_text  # brings the observer
 
     path = Path(name)
     return to_text(str(path.absolute()) if path.exists() else name)

@@ -26,7 +26,7 @@ def release(context: typer.Context, number: Number, by: By = "", reason: Reason 
 
 
 def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: bool) -> None:
-    from agent.orders.order_policy import is_lead  # noqa: PLC0415
+    from agent.orders.order_policy import is_lead
 
     settings = settings_of(context)
     if not reason.strip():

@@ -17,8 +17,8 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where agent.toml goes.")] = Path(),
 ) -> None:
     """Write a commented agent.toml and the data folder."""
-    from agent import settings  # noqa: PLC0415
-    from agent.cli.settings_reference import page  # noqa: PLC0415
+    from agent import settings
+    from agent.cli.settings_reference import page
 
     file = folder / settings.FILE_NAME
     if file.exists():
@@ -40,7 +40,7 @@ def settings_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Say every setting that holds, and where it comes from."""
-    from agent.cli.settings_reference import in_effect  # noqa: PLC0415
+    from agent.cli.settings_reference import in_effect
 
     settings, file = settings_of(context), settings_file_of(context)
     rows = in_effect(settings, file)
@@ -56,7 +56,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Check this PC: folders, rights, disk, database, bundle, GPU. Exit code 3 if any is wrong."""
-    from agent.cli.doctor import examine  # noqa: PLC0415
+    from agent.cli.doctor import examine
 
     findings = examine(settings_of(context), settings_file_of(context))
     if as_json:

@@ -40,7 +40,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Read micrographs and cut them down to steel, without a model."""
-    from agent.imaging.crop_json import crop_to_json  # noqa: PLC0415 - heavy imports inside commands
+    from agent.imaging.crop_json import crop_to_json  # heavy imports inside commands
 
     settings = settings_of(context)
     _make(overlay, "--overlay")
@@ -74,9 +74,9 @@ def classify(
     ] = None,
 ) -> None:
     """Give micrographs their structure code; writes nothing to the database."""
-    from agent.imaging.crop_json import crop_to_json  # noqa: PLC0415
-    from agent.service.composition import policy_of  # noqa: PLC0415
-    from model import Field  # noqa: PLC0415
+    from agent.imaging.crop_json import crop_to_json
+    from agent.service.composition import policy_of
+    from model import Field
 
     settings = settings_of(context)
     _make(saliency, "--saliency")
@@ -136,11 +136,11 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     The measurement is kept in the audit log. With --objective, --by and --microscope or --source it
     is a record to which the scale of each later field of that objective is traced.
     """
-    from agent.errors import FileError, WrongUse  # noqa: PLC0415
-    from agent.imaging.readers.read import read  # noqa: PLC0415
-    from agent.imaging.stage_micrometer import measure  # noqa: PLC0415
-    from agent.orders.scale_tracing import SCALE_CHECK  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.errors import FileError, WrongUse
+    from agent.imaging.readers.read import read
+    from agent.imaging.stage_micrometer import measure
+    from agent.orders.scale_tracing import SCALE_CHECK
+    from agent.service.data_folder import clock
 
     settings = settings_of(context)
     if objective and not (by and (microscope or source)):
@@ -192,10 +192,10 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
 
 
 def _micrometres(division: str) -> float:
-    import re  # noqa: PLC0415
+    import re
 
-    from agent.errors import WrongUse  # noqa: PLC0415
-    from agent.imaging.readers.metadata import UM_PER  # noqa: PLC0415
+    from agent.errors import WrongUse
+    from agent.imaging.readers.metadata import UM_PER
 
     said = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([^\d\s]+)\s*", division)
     unit = UM_PER.get(said[2].lower()) if said else None
@@ -233,8 +233,8 @@ def _cropped(
     Raises:
         WrongUse: There is nothing to read.
     """
-    from agent.errors import WrongUse  # noqa: PLC0415
-    from agent.imaging.pool import CropPool  # noqa: PLC0415
+    from agent.errors import WrongUse
+    from agent.imaging.pool import CropPool
 
     paths = list(_listed(files, but))
     if not paths:
@@ -281,7 +281,7 @@ def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
 
 
 def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:
-    from agent.watch.file_types import Kind, classify_name  # noqa: PLC0415
+    from agent.watch.file_types import Kind, classify_name
 
     top, ours = folder.resolve(), but.resolve() if but else None
     inside = folder / ours.relative_to(top) if ours and top in ours.parents else None
@@ -293,7 +293,7 @@ def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:
 
 
 def _fault(error: Exception) -> tuple[str, str]:
-    from agent.errors import FileCode, FileError  # noqa: PLC0415
+    from agent.errors import FileCode, FileError
 
     if isinstance(error, FileError):
         return error.code.value, error.message
@@ -345,8 +345,8 @@ def _scale(crop: Crop) -> str:
 
 
 def _draw(crop: Crop, path: Path, folder: Path) -> None:
-    from agent.imaging.overlay import render_overlay  # noqa: PLC0415
-    from agent.pictures import encode_jpeg  # noqa: PLC0415
+    from agent.imaging.overlay import render_overlay
+    from agent.pictures import encode_jpeg
 
     picture = render_overlay(crop, _titled(crop, path))
     _write(folder / f"{_stem(crop, path)}.jpg", encode_jpeg(picture, quality=90))
@@ -369,7 +369,7 @@ def _stem(crop: Crop, path: Path) -> str:
 
 def _make(folder: Path | None, option: str) -> None:
     """Make the folder for pictures before anything is read. Raises `WrongUse`."""
-    from agent.errors import WrongUse  # noqa: PLC0415
+    from agent.errors import WrongUse
 
     try:
         if folder is not None:
@@ -383,7 +383,7 @@ def _make(folder: Path | None, option: str) -> None:
 
 def _write(file: Path, content: bytes) -> None:
     """Write one picture. Raises `WrongUse`, where the folder takes none."""
-    from agent.errors import WrongUse  # noqa: PLC0415
+    from agent.errors import WrongUse
 
     try:
         file.write_bytes(content)
@@ -398,9 +398,9 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
-    from agent.errors import BadBundle  # noqa: PLC0415
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from agent.store.engine import DATABASE_FILE  # noqa: PLC0415
+    from agent.errors import BadBundle
+    from agent.service.composition import load_bundle
+    from agent.store.engine import DATABASE_FILE
 
     if bundle is not None:
         return load_bundle(settings, str(bundle.resolve() if bundle.is_dir() else bundle))
@@ -417,7 +417,7 @@ def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
 
 
 def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
-    from agent.triage import triage  # noqa: PLC0415
+    from agent.triage import triage
 
     return triage(
         said,
@@ -472,7 +472,7 @@ def _answered(crop: Crop, said: Prediction, verdict: Verdict, path: Path) -> tup
 
 
 def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
-    from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fit_within, heat_overlay  # noqa: PLC0415
+    from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fit_within, heat_overlay
 
     field = fit_within(crop.pixels, PREVIEW_PX)
     subtype_limit, size_limit = (

@@ -39,7 +39,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 @models.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
     """List the bundles, and say which one is at work."""
-    from agent.bundle_registry import list_bundles  # noqa: PLC0415
+    from agent.bundle_registry import list_bundles
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -80,8 +80,8 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _summary(path: Path, current: str | None) -> dict[str, Any]:
-    from agent.cli.evaluation_text import share  # noqa: PLC0415
-    from model import read_manifest  # noqa: PLC0415
+    from agent.cli.evaluation_text import share
+    from model import read_manifest
 
     try:
         manifest = read_manifest(path)
@@ -106,7 +106,7 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
 @models.command()
 def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Say what a bundle is: what it was taught, how good it is, who put it to work."""
-    from agent.cli.evaluation_text import say_evaluation  # noqa: PLC0415
+    from agent.cli.evaluation_text import say_evaluation
 
     settings = settings_of(context)
     manifest = _verified(settings, name)
@@ -140,7 +140,7 @@ def _signed_by(act: Promotion) -> str:
 
 def _of_strangeness(manifest: Manifest, alpha: float) -> list[tuple[str, str]]:
     """Say what the lab's alarm rate means with this bundle, for fields and for specimens."""
-    from model import alarm_rate_in_words, alarm_rate_warnings  # noqa: PLC0415
+    from model import alarm_rate_in_words, alarm_rate_warnings
 
     known = manifest.facts.get("strangeness")
     if not known:
@@ -182,12 +182,12 @@ def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
 @models.command()
 def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
     """Hold two bundles against each other on test images that neither learned from."""
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.cli.train import end_of, quiet  # noqa: PLC0415
-    from agent.retrain import evaluate_candidate, get_training_config  # noqa: PLC0415
-    from agent.service.composition import cases_of, demands_of  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from model import Comparison  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle
+    from agent.cli.train import end_of, quiet
+    from agent.retrain import evaluate_candidate, get_training_config
+    from agent.service.composition import cases_of, demands_of
+    from agent.service.data_folder import clock
+    from model import Comparison
 
     quiet()
     settings = settings_of(context)
@@ -210,9 +210,9 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
 @models.command()
 def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Say what every check of the gate found when a bundle was held against the one at work."""
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.cli.train import outcome_json, say_checks  # noqa: PLC0415
-    from agent.retrain import load_outcome  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle
+    from agent.cli.train import outcome_json, say_checks
+    from agent.retrain import load_outcome
 
     settings = settings_of(context)
     outcome = load_outcome(get_bundle(settings.store.folder, name))
@@ -267,8 +267,8 @@ def promote(
     Shown first: what the gate said, and the orders whose conformity would change. What was shown is
     kept with the signature. Of how many people it takes: retrain.promoters.
     """
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.store import Signature  # noqa: PLC0415
+    from agent.service.data_folder import clock
+    from agent.store import Signature
 
     settings = settings_of(context)
     Signature(by, reason, clock())  # refuses nobody, and no reason
@@ -306,8 +306,8 @@ def promote(
 
 def _say_gate(settings: Settings, name: str, before: str | None) -> str:
     """Say what the gate found when the bundle was taught, and whether that still holds."""
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.retrain import load_outcome  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle
+    from agent.retrain import load_outcome
 
     try:
         outcome = load_outcome(get_bundle(settings.store.folder, name))
@@ -334,7 +334,7 @@ def _gate_in_words(outcome: Outcome | None, name: str, before: str | None) -> st
 
 def _refuse_stranger(settings: Settings, store: Store, by: str) -> None:
     """Where the lab has accounts or names leads, only a lead signs."""
-    from agent.orders.order_policy import is_lead  # noqa: PLC0415
+    from agent.orders.order_policy import is_lead
 
     if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
         raise WrongUse(
@@ -345,12 +345,12 @@ def _refuse_stranger(settings: Settings, store: Store, by: str) -> None:
 
 def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Impact, Path]:
     """Say what would change, and leave a page of it in the bundle's record."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.bundle_registry import get_bundle, get_record_folder  # noqa: PLC0415
-    from agent.cli.orders import lab_in  # noqa: PLC0415
-    from agent.lab_context import software  # noqa: PLC0415
-    from agent.retrain import compute_impact, save_impact  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.bundle_registry import get_bundle, get_record_folder
+    from agent.cli.orders import lab_in
+    from agent.lab_context import software
+    from agent.retrain import compute_impact, save_impact
+    from agent.service.data_folder import clock
 
     archive, now = Archive(settings.store.folder), clock()
     found = compute_impact(
@@ -366,7 +366,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
 
 
 def _say_impact(found: Impact, page: Path) -> None:
-    from agent.retrain import format_headline, list_sentences  # noqa: PLC0415
+    from agent.retrain import format_headline, list_sentences
 
     console.console.print(f"{format_headline(found)}.", markup=False)
     for sentence in list_sentences(found):
@@ -389,7 +389,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
     Done twice it goes back twice, never to a bundle that somebody went back from.
     """
-    from agent.bundle_registry import list_previous_bundles  # noqa: PLC0415
+    from agent.bundle_registry import list_previous_bundles
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -408,9 +408,9 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
 
 def _back_to_work(store: Store, manifest: Manifest, by: str, reason: str, current: str) -> None:
-    from agent.bundle_registry import BACK_FROM  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.store import Signature  # noqa: PLC0415
+    from agent.bundle_registry import BACK_FROM
+    from agent.service.data_folder import clock
+    from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses nobody, and no reason
     store.promote(
@@ -425,7 +425,7 @@ def _back_to_work(store: Store, manifest: Manifest, by: str, reason: str, curren
 
 def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
     """Write the cards of bundles anew: who is at work stands in them."""
-    from agent.service.jobs.retrain import write_card  # noqa: PLC0415
+    from agent.service.jobs.retrain import write_card
 
     for name in filter(None, names):
         with suppress(BadBundle, OSError, ModelError):  # one that is broken or gone needs none
@@ -433,7 +433,7 @@ def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
 
 
 def _say_recipe(manifest: Manifest) -> None:
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
+    from agent.imaging.crop import RECIPE
 
     if manifest.recipe != RECIPE:
         console.aside.print(
@@ -452,8 +452,8 @@ def add(
 
     One that is here and was damaged is made whole by it.
     """
-    from agent.bundle_registry import get_bundles_folder  # noqa: PLC0415
-    from model import verify_bundle  # noqa: PLC0415
+    from agent.bundle_registry import get_bundles_folder
+    from model import verify_bundle
 
     settings = settings_of(context)
     path = path.absolute()
@@ -484,7 +484,7 @@ def _refuse_links(bundle: Path) -> None:
 
 
 def _is_whole(bundle: Path) -> bool:
-    from model import verify_bundle  # noqa: PLC0415
+    from model import verify_bundle
 
     try:
         verify_bundle(bundle)
@@ -500,7 +500,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where its folder is written.")],
 ) -> None:
     """Copy a bundle out, checked file by file."""
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle
 
     settings = settings_of(context)
     _verified(settings, name)
@@ -520,8 +520,8 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
         target: Where it goes.
         with_record: What was written about it goes along: only out of this lab, never in.
     """
-    from agent.bundle_registry import get_record_folder  # noqa: PLC0415
-    from model import verify_bundle  # noqa: PLC0415
+    from agent.bundle_registry import get_record_folder
+    from model import verify_bundle
 
     aside = target.with_name(f".{target.name}.part")
     whole = aside / target.name
@@ -545,8 +545,8 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    from agent.regular_file import open_regular  # noqa: PLC0415
-    from model import BundleError, read_manifest  # noqa: PLC0415
+    from agent.regular_file import open_regular
+    from model import BundleError, read_manifest
 
     target.mkdir(parents=True)
     for name in ("bundle.json", *read_manifest(source).files):
@@ -580,15 +580,15 @@ def _reason(error: OSError | ModelError) -> str:
 
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
-    from agent.cli.signing import os_user  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.cli.signing import os_user
+    from agent.service.data_folder import clock
 
     with store_of(settings) as store:
         store.remember(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)
 
 
 def _verified(settings: Settings, name: str) -> Manifest:
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from model import verify_bundle  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle
+    from model import verify_bundle
 
     return verify_bundle(get_bundle(settings.store.folder, name))

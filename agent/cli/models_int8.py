@@ -28,9 +28,9 @@ def int8(
     What was measured lies beside the bundle, which is not changed. To use it, set
     model.precision to "int8".
     """
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.service.composition import cases_of  # noqa: PLC0415
-    from model import convert, read_manifest  # noqa: PLC0415 - PyTorch takes seconds
+    from agent.bundle_registry import get_bundle
+    from agent.service.composition import cases_of
+    from model import convert, read_manifest  # PyTorch takes seconds
 
     quiet()
     settings = settings_of(context)

@@ -41,8 +41,8 @@ def move(
     ] = None,
 ) -> None:
     """Bring a lab to this PC: same sources, same history, nothing taken again; then check it."""
-    from agent import settings as settings_room  # noqa: PLC0415
-    from agent.cli.doctor import examine  # noqa: PLC0415
+    from agent import settings as settings_room
+    from agent.cli.doctor import examine
 
     config = folder / settings_room.FILE_NAME
     if config.exists():
@@ -181,17 +181,17 @@ def _take_settings_away(laid: list[Path]) -> None:
 
 def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
     """Compare the database with what is outside it, as after a restore: the back-up may be old."""
-    from agent.cli.backup import say_resumed  # noqa: PLC0415
-    from agent.service.resuming import resume  # noqa: PLC0415
+    from agent.cli.backup import say_resumed
+    from agent.service.resuming import resume
 
     say_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
 
 
 def _put_back(file: Path, settings: Settings) -> datetime | None:
-    from agent import maintenance  # noqa: PLC0415
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
-    from agent.store import store_url  # noqa: PLC0415
+    from agent import maintenance
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+    from agent.store import store_url
 
     at = datetime.now(UTC)
     with RunLock(settings.store.folder, agent_name()), progress("move", 100) as advance:
@@ -208,8 +208,8 @@ def _put_back(file: Path, settings: Settings) -> datetime | None:
 
 def _compared(settings: Settings, store: Store) -> list[str]:
     """Say for each source how many of its files are known already, and what pixels are missing."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.watch.listing import list_folder  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.watch.listing import list_folder
 
     lines = []
     for source in settings.sources:
@@ -270,7 +270,7 @@ def licences(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Say what this program is made of and under which licences, weights of networks included."""
-    from agent.host.licences import bill, parts  # noqa: PLC0415
+    from agent.host.licences import bill, parts
 
     bundles = settings_of(context).store.folder / "bundles"
     names = sorted(one.parent.name for one in bundles.glob("*/bundle.json"))
@@ -296,8 +296,8 @@ def support_bundle(
     ] = None,
 ) -> None:
     """Pack logs, settings and state for a helper: no secrets, no images, names as pseudonyms."""
-    from agent.cli.support_bundle import documents, words  # noqa: PLC0415
-    from agent.host.support_bundle import Pseudonyms, write  # noqa: PLC0415
+    from agent.cli.support_bundle import documents, words
+    from agent.host.support_bundle import Pseudonyms, write
 
     settings = settings_of(context)
     at = datetime.now(UTC)
@@ -336,6 +336,6 @@ def support_bundle(
 def _journal() -> str:
     if sys.platform == "win32":
         return ""  # there the log is a file
-    from agent.host.systemd import journal  # noqa: PLC0415
+    from agent.host.systemd import journal
 
     return journal()

@@ -62,11 +62,11 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Write a plan in random order: a sheet to print, and a CSV; no true code is on either."""
-    import reports  # noqa: PLC0415 - heavy
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.roundrobin import msa_study as analysis  # noqa: PLC0415
-    from agent.roundrobin.campaign import require_name  # noqa: PLC0415
-    from agent.site_time import local_full  # noqa: PLC0415
+    import reports  # heavy
+    from agent.lab_context import taxonomy_in_force
+    from agent.roundrobin import msa_study as analysis
+    from agent.roundrobin.campaign import require_name
+    from agent.site_time import local_full
 
     require_name(name)
     settings, at = settings_of(context), now_utc()
@@ -111,10 +111,10 @@ def report(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Say effectiveness, misses and false alarms per limit, and where the scatter comes from."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.roundrobin import msa_study as analysis  # noqa: PLC0415
-    from agent.roundrobin.msa_page import Thresholds  # noqa: PLC0415
-    from agent.site_time import local_full  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force
+    from agent.roundrobin import msa_study as analysis
+    from agent.roundrobin.msa_page import Thresholds
+    from agent.site_time import local_full
 
     settings, at = settings_of(context), now_utc()
     with store_of(settings) as store:

@@ -69,9 +69,9 @@ def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
     Raises:
         BadSpecification: The file cannot be used.
     """
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
-    from agent.orders.order_policy import lab_of  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force
+    from agent.orders.instrument_holds import holds_of
+    from agent.orders.order_policy import lab_of
 
     taxonomy = taxonomy_in_force(settings, store)
     held = holds_of(settings, store)
@@ -96,9 +96,9 @@ def order(
     as_json: Json = False,
 ) -> None:
     """Say whether an order conforms, and what is missing."""
-    from agent.cli.statements import show_as_of  # noqa: PLC0415
-    from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.order_json import document_of  # noqa: PLC0415
+    from agent.cli.statements import show_as_of
+    from agent.orders.assessment import assess
+    from agent.orders.order_json import document_of
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -217,11 +217,11 @@ def import_(
     by: By = "",
 ) -> None:
     """Take an order list in."""
-    from agent.lab_context import read_taxonomy  # noqa: PLC0415
-    from agent.orders import BadSpecification  # noqa: PLC0415
-    from agent.orders.order_list import take_list  # noqa: PLC0415
-    from agent.orders.order_policy import note_specifications  # noqa: PLC0415
-    from agent.orders.priority import put_first  # noqa: PLC0415
+    from agent.lab_context import read_taxonomy
+    from agent.orders import BadSpecification
+    from agent.orders.order_list import take_list
+    from agent.orders.order_policy import note_specifications
+    from agent.orders.priority import put_first
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -249,7 +249,7 @@ def urgent(
     by: By = "",
 ) -> None:
     """Let an order go first in processing and in review."""
-    from agent.orders.priority import put_first  # noqa: PLC0415
+    from agent.orders.priority import put_first
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -261,9 +261,9 @@ def urgent(
 @orders.command()
 def control(context: typer.Context, as_json: Json = False) -> None:
     """Show the control specimens of each microscope over time."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from agent.orders.instrument_checks import chart  # noqa: PLC0415
+    from agent.orders.instrument_checks import chart
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -326,7 +326,7 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
 ) -> None:
     """Say where a field belongs."""
-    from agent.orders.permissions import require_may_assign  # noqa: PLC0415
+    from agent.orders.permissions import require_may_assign
 
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
     settings = settings_of(context)
@@ -410,7 +410,7 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
     reason: Reason = "",
 ) -> None:
     """Decide about two micrographs that show one place: a lead's act."""
-    from agent.orders.permissions import require_lead  # noqa: PLC0415
+    from agent.orders.permissions import require_lead
 
     if different == belongs:
         raise WrongUse("Give one of --different and --belongs.")
@@ -434,8 +434,8 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
 @orders.command()
 def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
     """Judge an order by the specification that is in force now: a lead's act."""
-    from agent.orders.permissions import require_lead  # noqa: PLC0415
-    from agent.orders.specification_history import reopen as reopen_order  # noqa: PLC0415
+    from agent.orders.permissions import require_lead
+    from agent.orders.specification_history import reopen as reopen_order
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -455,9 +455,9 @@ def dismiss_file(
     reason: Reason = "",
 ) -> None:
     """Decide that an unusable file shows nothing of an order: a lead's act."""
-    from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.lost_files import dismiss  # noqa: PLC0415
-    from agent.orders.permissions import require_lead  # noqa: PLC0415
+    from agent.orders.assessment import assess
+    from agent.orders.lost_files import dismiss
+    from agent.orders.permissions import require_lead
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -482,7 +482,7 @@ def amend(
     reason: Reason = "",
 ) -> None:
     """Accept what an order list changes of an order, or dismiss it: a lead's act."""
-    from agent.orders.permissions import require_lead  # noqa: PLC0415
+    from agent.orders.permissions import require_lead
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -517,7 +517,7 @@ def _permit_replacement(
     picture: Path | None,
 ) -> _Replacement:
     """Refuse who may not replace fields of an order; keep the picture of the defect."""
-    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
+    from agent.orders.permissions import require_may_replace
 
     lab = lab_in(settings, store)
     _require_known(defect)
@@ -533,7 +533,7 @@ def _permit_replacement(
 
 
 def _require_known(defect: str) -> None:
-    from agent.orders.specimen_facts import DEFECTS  # noqa: PLC0415
+    from agent.orders.specimen_facts import DEFECTS
 
     if defect and defect not in DEFECTS:
         raise WrongUse(f"--defect: one of {', '.join(DEFECTS)}; found {defect!r}.")
@@ -543,10 +543,10 @@ def _keep_picture(settings: Settings, picture: Path | None) -> str:
     """Copy a picture of a defect into the archive; return its SHA-256, "" without one."""
     if picture is None:
         return ""
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.imaging import read  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.imaging import read
 
     try:
         picture = picture.resolve()
@@ -604,8 +604,8 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
 
 def _is_of(said: Allowance, one: Specification, taxonomy: Taxonomy) -> bool:
     """Return whether a permission is about what a specification demands."""
-    from agent.orders.judgement_rules import Rules  # noqa: PLC0415
-    from agent.orders.specification import same  # noqa: PLC0415
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specification import same
 
     rules = Rules(one, taxonomy)
     if rules.fault or said.subtype not in one.subtype:
@@ -617,7 +617,7 @@ def _is_of(said: Allowance, one: Specification, taxonomy: Taxonomy) -> bool:
 @spec.command("check")
 def check_specifications(context: typer.Context) -> None:
     """Check specifications.toml; every fault is named, exit code 2."""
-    from agent.orders import BadSpecification, faults, read_specifications  # noqa: PLC0415
+    from agent.orders import BadSpecification, faults, read_specifications
 
     settings = settings_of(context)
     file = settings.orders.specifications
@@ -645,8 +645,8 @@ def automatic(
     reason: Reason = "",
 ) -> None:
     """Let the model alone say "conforms" for a material: a lead's act, on a validation record."""
-    from agent.orders.method_validation import limit_states, switch  # noqa: PLC0415
-    from agent.orders.order_policy import is_lead  # noqa: PLC0415
+    from agent.orders.method_validation import limit_states, switch
+    from agent.orders.order_policy import is_lead
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):

@@ -36,12 +36,12 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     reason: Reason = "",
 ) -> None:
     """Release results that a failed check holds: a lead's act, kept in every statement."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
+    from zoneinfo import ZoneInfo
 
-    from agent.orders.affected_orders import affected_orders, release  # noqa: PLC0415
-    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
-    from agent.orders.order_policy import is_lead  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.orders.affected_orders import affected_orders, release
+    from agent.orders.instrument_holds import holds_of
+    from agent.orders.order_policy import is_lead
+    from agent.service.data_folder import clock
 
     settings, now = settings_of(context), clock()
     zone = ZoneInfo(settings.site.time_zone)

@@ -62,7 +62,7 @@ def render_commands() -> str:
 
 def list_commands() -> dict[str, Any]:
     """Return every command by the words that lead to it, in the order of `agent --help`."""
-    from typer.main import get_command  # noqa: PLC0415 - only the generator and its tests need it
+    from typer.main import get_command  # only the generator and its tests need it
 
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")

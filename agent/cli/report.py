@@ -32,11 +32,11 @@ def report(
     ] = False,
 ) -> None:
     """Write one night's report page, with its data beside it."""
-    from agent import log  # noqa: PLC0415
-    from agent.archive import Archive  # noqa: PLC0415 - `agent --help` answers without them
-    from agent.lab_context import reports_folder  # noqa: PLC0415
-    from agent.nightly import night_settings, write_report  # noqa: PLC0415
-    from agent.site_time import compute_night_end, night_of  # noqa: PLC0415
+    from agent import log
+    from agent.archive import Archive  # `agent --help` answers without them
+    from agent.lab_context import reports_folder
+    from agent.nightly import night_settings, write_report
+    from agent.site_time import compute_night_end, night_of
 
     settings = settings_of(context)
     log.set_up(level=settings.log.level)

@@ -39,7 +39,7 @@ def list_waiting(
     source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
 ) -> None:
     """List what waits for a person, the weightiest first."""
-    from agent.web.api import as_json as document  # noqa: PLC0415 - brings FastAPI
+    from agent.web.api import as_json as document  # brings FastAPI
 
     with store_of(settings_of(context)) as store:
         views = store.queue(reason=reason, source=source)
@@ -69,12 +69,12 @@ def suggest(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say what to label next so that the next model learns most, and how many until it pays."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.train import end_of, quiet  # noqa: PLC0415
-    from agent.retrain import Suggestion  # noqa: PLC0415
-    from agent.retrain import suggest as suggesting  # noqa: PLC0415
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.cli.train import end_of, quiet
+    from agent.retrain import Suggestion
+    from agent.retrain import suggest as suggesting
+    from agent.service.composition import load_bundle
+    from agent.service.jobs.retrain import lesson_of
 
     quiet()
     settings = settings_of(context)
@@ -193,8 +193,8 @@ def _decision(
     unsure: bool,
     comment: str,
 ) -> Decision:
-    from agent.lab_context import read_taxonomy  # noqa: PLC0415
-    from agent.web.decisions import read_decision  # noqa: PLC0415
+    from agent.lab_context import read_taxonomy
+    from agent.web.decisions import read_decision
 
     return read_decision(
         said,
@@ -243,7 +243,7 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
 ) -> None:
     """Write every labelled micrograph's crop and a manifest that `agent import` reads."""
-    from agent.archive import Archive  # noqa: PLC0415
+    from agent.archive import Archive
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise WrongUse(f"{folder}: export into a new or empty folder; nothing is written over.")

@@ -82,8 +82,8 @@ def new(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.roundrobin.campaign import require_name, set_up  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force
+    from agent.roundrobin.campaign import require_name, set_up
 
     require_name(name)
     settings = settings_of(context)
@@ -144,9 +144,9 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
-    from agent.lab_context import review_url  # noqa: PLC0415
-    from agent.roundrobin.campaign import Invited, get_campaign, invite, links  # noqa: PLC0415
-    from agent.web import is_this_pc_alone  # noqa: PLC0415
+    from agent.lab_context import review_url
+    from agent.roundrobin.campaign import Invited, get_campaign, invite, links
+    from agent.web import is_this_pc_alone
 
     settings = settings_of(context)
     address = (at or review_url(settings)).rstrip("/")
@@ -182,7 +182,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
 @roundrobin.command()
 def close(context: typer.Context, name: Name, by: By = "") -> None:
     """Take no more ratings; micrographs on which people disagree go into the review queue."""
-    from agent.roundrobin import campaign as campaigns  # noqa: PLC0415 - brings numpy
+    from agent.roundrobin import campaign as campaigns  # brings numpy
 
     with signed_store(context, settings_of(context), by) as (store, signer):
         disputed = campaigns.close(store, name, by=signer or os_user(), at=now_utc())
@@ -210,9 +210,9 @@ def report(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Write a closed campaign's report: a page, with its ratings as CSV and figures as JSON."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.roundrobin import report as reporting  # noqa: PLC0415 - matplotlib takes seconds
-    from agent.site_time import local_full  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.roundrobin import report as reporting  # matplotlib takes seconds
+    from agent.site_time import local_full
 
     settings, now = settings_of(context), now_utc()
     if (raters or names) and out is None:
@@ -284,7 +284,7 @@ def _document(one: Campaign) -> dict[str, object]:
 
 
 def _listed(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
-    from agent.store import NewImage  # noqa: PLC0415
+    from agent.store import NewImage
 
     found = []
     for number, row in rows_with(file, "id"):
@@ -307,9 +307,9 @@ def _chosen(
     learned: frozenset[str],
     seed: int,
 ) -> list[NewImage]:
-    from agent.roundrobin.campaign import candidates  # noqa: PLC0415
-    from agent.roundrobin.sampling import choose, count_strata  # noqa: PLC0415
-    from agent.store import NewImage  # noqa: PLC0415
+    from agent.roundrobin.campaign import candidates
+    from agent.roundrobin.sampling import choose, count_strata
+    from agent.store import NewImage
 
     some = candidates(
         store,
@@ -335,7 +335,7 @@ def _chosen(
 
 
 def _limits(settings: Settings, said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
-    from agent.orders.specification import read_specifications  # noqa: PLC0415
+    from agent.orders.specification import read_specifications
 
     if said:
         return limits_asked(said, taxonomy)
@@ -349,7 +349,7 @@ def limits_asked(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Lim
     Raises:
         WrongUse: It is none, or no subtype can be judged by it.
     """
-    from agent.orders.limit import fault_of, read_limit  # noqa: PLC0415
+    from agent.orders.limit import fault_of, read_limit
 
     found = []
     for text in said:
@@ -371,8 +371,8 @@ def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
 
 def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
     """Say what each bundle learned from, by its keys; one that is not there is left out."""
-    from agent.bundle_registry import list_bundles  # noqa: PLC0415
-    from model import read_manifest  # noqa: PLC0415
+    from agent.bundle_registry import list_bundles
+    from model import read_manifest
 
     there = {path.name: path for path in list_bundles(settings.store.folder)}
     return {name: read_manifest(there[name]).learned_from for name in bundles if name in there}
@@ -381,8 +381,8 @@ def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozense
 def _invited(
     raters: Path | None, names: Sequence[str], accounts: Sequence[str]
 ) -> Iterable[Invited]:
-    from agent.auth import checked_name  # noqa: PLC0415
-    from agent.roundrobin.campaign import Invited  # noqa: PLC0415
+    from agent.auth import checked_name
+    from agent.roundrobin.campaign import Invited
 
     if raters is not None:
         for _, row in rows_with(raters, "name"):
@@ -398,7 +398,7 @@ def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
     Raises:
         WrongUse: Names the file and the line.
     """
-    from agent.labelled_import import iter_rows  # noqa: PLC0415
+    from agent.labelled_import import iter_rows
 
     def refuse(table_: Path, there: Sequence[str]) -> None:
         if missing := [one for one in columns if one not in there]:
@@ -413,7 +413,7 @@ def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
 
 def code_in(text: str, file: Path, line: int, taxonomy: Taxonomy) -> str:
     """Read the structure code in a line of a file. Raises `WrongUse`, which names both."""
-    from model import TaxonomyError  # noqa: PLC0415 - brings torch
+    from model import TaxonomyError  # brings torch
 
     try:
         return taxonomy.code(*taxonomy.parse(text))
@@ -430,7 +430,7 @@ def _merged(said: Sequence[str]) -> dict[str, str]:
 
 def page_among_reports(settings: Settings, store: Store, folder: str, name: str) -> Path:
     """Say where a page lies in a folder of this site's reports."""
-    from agent.lab_context import reports_folder  # noqa: PLC0415
+    from agent.lab_context import reports_folder
 
     return reports_folder(settings.store.folder, store) / folder / f"{name}.html"
 

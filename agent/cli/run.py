@@ -36,15 +36,15 @@ def run(
 
 
 def _run(settings: Settings) -> None:
-    import faulthandler  # noqa: PLC0415
+    import faulthandler
 
-    from agent import log  # noqa: PLC0415 - heavy
-    from agent.host import cpu_affinity, open_files, systemd  # noqa: PLC0415
+    from agent import log  # heavy
+    from agent.host import cpu_affinity, open_files, systemd
 
     cpu_affinity.keep_to_share(settings.service.cores)  # before libraries count the cores
     open_files.raise_limit()
     faulthandler.enable()  # a hang that the watchdog ends leaves every thread's place in the log
-    from agent.service import Agent  # noqa: PLC0415
+    from agent.service import Agent
 
     journal = systemd.has_journal()
     file = None if aside.is_terminal or journal else log_file(settings)
@@ -78,13 +78,13 @@ def log_file(settings: Settings) -> Any:
 
 
 def _run_once(settings: Settings) -> int:
-    import threading  # noqa: PLC0415
+    import threading
 
-    from agent import log  # noqa: PLC0415 - heavy
-    from agent.cli.signals import stopping  # noqa: PLC0415
-    from agent.service import run_once  # noqa: PLC0415
-    from agent.service.copies import require_newest  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent import log  # heavy
+    from agent.cli.signals import stopping
+    from agent.service import run_once
+    from agent.service.copies import require_newest
+    from agent.service.data_folder import clock
 
     log.set_up(level="warning" if aside.is_terminal else settings.log.level)
     stop = threading.Event()
@@ -137,8 +137,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say how the agent does, and what a person should look at."""
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.service.status import status_of  # noqa: PLC0415
+    from agent.service.data_folder import clock
+    from agent.service.status import status_of
 
     settings = settings_of(context)
     document = status_of(settings, now=clock(), open_store=lambda: store_of(settings))
@@ -152,7 +152,7 @@ def status(
 
 
 def _no_file() -> str:
-    from agent.settings import FILE_NAME, platform_folder  # noqa: PLC0415
+    from agent.settings import FILE_NAME, platform_folder
 
     return (
         f"no {FILE_NAME} was found, neither in this folder nor in {platform_folder()}: name it "
@@ -193,15 +193,15 @@ def _say_status(document: dict[str, Any], at: Callable[[str | None], str]) -> No
 @app.command()
 def web(context: typer.Context) -> None:
     """Serve the review page and the API alone, without taking files; `agent run` includes it."""
-    import threading  # noqa: PLC0415
+    import threading
 
-    from agent import log  # noqa: PLC0415 - heavy
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.signals import stopping  # noqa: PLC0415
-    from agent.host import open_files  # noqa: PLC0415
-    from agent.service import Pages, status_of  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.web import app_of  # noqa: PLC0415
+    from agent import log  # heavy
+    from agent.archive import Archive
+    from agent.cli.signals import stopping
+    from agent.host import open_files
+    from agent.service import Pages, status_of
+    from agent.service.data_folder import clock
+    from agent.web import app_of
 
     settings = settings_of(context)
     log.set_up(level=settings.log.level)
@@ -240,7 +240,7 @@ def install(
     ] = "",
 ) -> None:
     """Install the agent as a service that starts with this PC."""
-    from agent.host import manager  # noqa: PLC0415
+    from agent.host import manager
 
     lines = manager().install(settings_file_of(context), settings_of(context), account=account)
     for line in lines:
@@ -272,7 +272,7 @@ def service_status() -> None:
 
 
 def _do(act: str) -> None:
-    from agent.host import manager  # noqa: PLC0415
+    from agent.host import manager
 
     for line in getattr(manager(), act)():
         console.print(line, markup=False)

@@ -84,10 +84,10 @@ def os_user() -> str:
     """Return the system's user who runs the command; the environment is not believed."""
     try:
         if sys.platform == "win32":
-            import win32api  # noqa: PLC0415 - Windows alone
+            import win32api  # Windows alone
 
             return str(win32api.GetUserName())
-        import pwd  # noqa: PLC0415 - POSIX alone
+        import pwd  # POSIX alone
 
         return pwd.getpwuid(os.getuid()).pw_name
     except (KeyError, OSError, ImportError):
@@ -103,7 +103,7 @@ def _os_user_with_sudo() -> str:
 
 def shell_origin() -> Origin:
     """Return what every act of the shell keeps."""
-    from agent.store import Origin  # noqa: PLC0415 - `agent --help` answers without it
+    from agent.store import Origin  # `agent --help` answers without it
 
     return Origin(SHELL, os_user=_os_user_with_sudo())
 
@@ -135,7 +135,7 @@ def signed_store(
     Raises:
         WrongUse: The lab has accounts, and nobody proved to have one that may sign.
     """
-    from agent.cli.app import store_of  # noqa: PLC0415 - it imports this module
+    from agent.cli.app import store_of  # it imports this module
 
     with store_of(settings) as store:
         yield sign(context, store, by, leads=settings.orders.leads)
@@ -144,7 +144,7 @@ def signed_store(
 @contextmanager
 def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
     """Open the store for an act that nobody has to sign; as `signed_store`."""
-    from agent.cli.app import store_of  # noqa: PLC0415 - it imports this module
+    from agent.cli.app import store_of  # it imports this module
 
     with store_of(settings) as store:
         yield store, by
@@ -161,8 +161,8 @@ def sign(
         by: The name that was given, or "".
         leads: Names that are leads whatever their account says.
     """
-    from agent import auth  # noqa: PLC0415 - argon2 is heavy
-    from agent.store import Origin, signed_by_program  # noqa: PLC0415
+    from agent import auth  # argon2 is heavy
+    from agent.store import Origin, signed_by_program
 
     command = command_of(context)
     signing = SIGNED[command]
@@ -197,7 +197,7 @@ def _has_admin(store: Store) -> bool:
 
 
 def _by_token(store: Store, token: str, by: str, command: str) -> Account:
-    from agent import auth  # noqa: PLC0415
+    from agent import auth
 
     account = store.accounts.program(auth.hash_token(token))
     if account is None or account.disabled_at is not None:
@@ -214,7 +214,7 @@ def _by_token(store: Store, token: str, by: str, command: str) -> Account:
 
 
 def _by_password(store: Store, by: str, command: str) -> Account:
-    from agent import auth  # noqa: PLC0415
+    from agent import auth
 
     name = auth.spelled(by or os_user())
     if not sys.stdin.isatty():

@@ -94,7 +94,7 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
 
 def _find_kept(store: Store, number: str, at: datetime) -> Made | None:
     """Return what an earlier version of the program had stated until a time, or None."""
-    from agent.orders.statement import list_made  # noqa: PLC0415
+    from agent.orders.statement import list_made
 
     made = [one for one in list_made(store, number) if one.at <= at and not one.sha256]
     return made[-1] if made else None
@@ -166,10 +166,10 @@ def _signature(line: dict[str, Any]) -> str:
 
 def _write(settings: Settings, store: Store, found: list[FrozenStatement], folder: Path) -> None:
     """Write the files of statements into a folder that is not there yet."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.orders.statement import plain  # noqa: PLC0415
-    from agent.orders.statement_files import read_files  # noqa: PLC0415
-    from agent.orders.trace_folder import fresh  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.orders.statement import plain
+    from agent.orders.statement_files import read_files
+    from agent.orders.trace_folder import fresh
 
     target = fresh(folder.absolute())
     archive = Archive(settings.store.folder)

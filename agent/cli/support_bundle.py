@@ -23,11 +23,11 @@ NEWEST_FILES = 200
 
 def documents(context: typer.Context, settings: Settings) -> dict[str, object]:
     """Say everything that is put in, before names are replaced."""
-    from agent.cli.doctor import examine  # noqa: PLC0415
-    from agent.cli.settings_reference import in_effect  # noqa: PLC0415
-    from agent.host.licences import parts  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.service.status import status_of  # noqa: PLC0415
+    from agent.cli.doctor import examine
+    from agent.cli.settings_reference import in_effect
+    from agent.host.licences import parts
+    from agent.service.data_folder import clock
+    from agent.service.status import status_of
 
     file = settings_file_of(context)
     return {
@@ -44,7 +44,7 @@ def documents(context: typer.Context, settings: Settings) -> dict[str, object]:
 
 
 def _machine() -> dict[str, Any]:
-    import psutil  # noqa: PLC0415
+    import psutil
 
     return {
         "system": platform.platform(),

@@ -32,7 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 @taxonomy.command("show")
 def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
     """Show each structure code: whether it is trained, labelled, in the bundle and ordered."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -74,8 +74,8 @@ def check_taxonomy(
     json: JsonOption = False,
 ) -> None:
     """Check a taxonomy.toml: faults by name (exit code 2), and what it would change (3)."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from model import load_taxonomy  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force
+    from model import load_taxonomy
 
     settings = settings_of(context)
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
@@ -107,8 +107,8 @@ def find_effects(
         settings: Of the lab.
         store: Open.
     """
-    from agent.orders.limit import fault_of  # noqa: PLC0415
-    from agent.orders.taxonomy_history import list_sizes, scale_of  # noqa: PLC0415
+    from agent.orders.limit import fault_of
+    from agent.orders.taxonomy_history import list_sizes, scale_of
 
     labelled = _count_labels(store)
     if lost := {code: n for code, n in labelled.items() if not _has(new, code)}:
@@ -138,7 +138,7 @@ def find_effects(
 
 
 def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str, Any]]:
-    from agent.orders.class_texts import describe_codes  # noqa: PLC0415
+    from agent.orders.class_texts import describe_codes
 
     labelled, bundle = _count_labels(store), _bundle_taxonomy(settings, store)
     limits = list(_specifications(settings))
@@ -163,7 +163,7 @@ def _count_labels(store: Store) -> Mapping[str, int]:
 
 
 def _has(own: Taxonomy, code: str) -> bool:
-    from model import TaxonomyError  # noqa: PLC0415
+    from model import TaxonomyError
 
     try:
         own.parse(code)
@@ -177,8 +177,8 @@ def _knows(bundle: Taxonomy, code: str) -> bool:
 
 
 def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
-    from agent.orders.order_policy import BUNDLES  # noqa: PLC0415
-    from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy  # noqa: PLC0415
+    from agent.orders.order_policy import BUNDLES
+    from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy
 
     name = store.current_bundle()
     if name is None:
@@ -189,7 +189,7 @@ def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
 
 
 def _specifications(settings: Settings) -> tuple[Specification, ...]:
-    from agent.orders import read_specifications  # noqa: PLC0415
+    from agent.orders import read_specifications
 
     file = settings.orders.specifications
     return tuple(read_specifications(file).entries) if file.exists() else ()

@@ -51,15 +51,15 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     agent froze when the order changed; nothing is written to the database. 3 if anything came out
     different when it was judged again.
     """
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.signing import os_user  # noqa: PLC0415
-    from agent.cli.train import quiet  # noqa: PLC0415
-    from agent.lab_context import software  # noqa: PLC0415
-    from agent.orders.order_json import trace_document_of  # noqa: PLC0415
-    from agent.orders.reproduce import Sameness  # noqa: PLC0415
-    from agent.orders.statement import plain  # noqa: PLC0415
-    from agent.orders.trace_folder import PAGE, Signature, fresh, write  # noqa: PLC0415
-    from agent.service.data_folder import bundles_folder, clock  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.cli.signing import os_user
+    from agent.cli.train import quiet
+    from agent.lab_context import software
+    from agent.orders.order_json import trace_document_of
+    from agent.orders.reproduce import Sameness
+    from agent.orders.statement import plain
+    from agent.orders.trace_folder import PAGE, Signature, fresh, write
+    from agent.service.data_folder import bundles_folder, clock
 
     quiet()
     settings = settings_of(context)
@@ -89,9 +89,9 @@ def trace(  # noqa: PLR0917 - each is a word of the command
 
 
 def _gathered(settings: Settings, store: Store, asked: str, kind: str) -> Trace:
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.orders import lab_in  # noqa: PLC0415
-    from agent.orders.trace import Trace, Tracer, find  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.cli.orders import lab_in
+    from agent.orders.trace import Trace, Tracer, find
 
     found = find(store, asked, kind)
     lab = lab_in(settings, store, is_noted=False)
@@ -124,8 +124,8 @@ def _fields(assessed: Assessed) -> int:
 
 def _stated(store: Store, number: str, lab: Lab) -> tuple[Assessed, list[Made]]:
     """Return an order as it stands, and every statement that was made of it."""
-    from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.statement import list_made  # noqa: PLC0415
+    from agent.orders.assessment import assess
+    from agent.orders.statement import list_made
 
     assessed = assess(store, number, lab)
     if assessed is None:
@@ -135,8 +135,8 @@ def _stated(store: Store, number: str, lab: Lab) -> tuple[Assessed, list[Made]]:
 
 def _loader(settings: Settings) -> Callable[[str], Classifier | None]:
     """Load bundles by name; what cannot be loaded is said on the page, field by field."""
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from model import ModelError  # noqa: PLC0415
+    from agent.service.composition import load_bundle
+    from model import ModelError
 
     def load(name: str) -> Classifier | None:
         try:

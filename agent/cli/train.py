@@ -204,10 +204,10 @@ def take_in(
     update: bool = False,
 ) -> ImportOutcome:
     """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.lab_context import read_taxonomy  # noqa: PLC0415
-    from agent.service.composition import make_pipeline, make_pool  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent import labelled_import
+    from agent.lab_context import read_taxonomy
+    from agent.service.composition import make_pipeline, make_pool
+    from agent.service.data_folder import clock
 
     quiet()
     taxonomy = read_taxonomy(settings, store, now=clock())
@@ -268,7 +268,7 @@ def say_unusable(unusable: Sequence[Unusable]) -> None:
 
 def quiet() -> None:
     """Keep the rooms' events off a person's terminal, warnings apart."""
-    from agent import log  # noqa: PLC0415
+    from agent import log
 
     log.set_up(level="error")
 
@@ -351,11 +351,11 @@ def train(
         "without": tuple(one.strip() for one in without.split(",") if one.strip()) or None,
         **grouped_by(column_of(group_by)),
     }
-    from agent.bundle_registry import delete_leftovers  # noqa: PLC0415
-    from agent.retrain import save_record  # noqa: PLC0415
-    from agent.service.jobs.retrain import write_card  # noqa: PLC0415
-    from agent.service.lock import TeachLock  # noqa: PLC0415
-    from model import init_process_group  # noqa: PLC0415
+    from agent.bundle_registry import delete_leftovers
+    from agent.retrain import save_record
+    from agent.service.jobs.retrain import write_card
+    from agent.service.lock import TeachLock
+    from model import init_process_group
 
     plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **given(asked)})
     with init_process_group(settings.model.device) as world:
@@ -402,7 +402,7 @@ PARTICULAR = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weigh
 
 def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> TrainingConfig:
     """Say how to teach: as asked, else as this PC can."""
-    from model import TrainingConfig, quick_config  # noqa: PLC0415
+    from model import TrainingConfig, quick_config
 
     weights = asked.get("weights")
     if weights is not None and not weights.is_file():
@@ -428,7 +428,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Traini
 
 def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
     """Give what every plan of a lab has in common."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force
 
     return {
         "taxonomy": taxonomy_in_force(settings, store),
@@ -439,7 +439,7 @@ def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
 
 def _lacks(settings: Settings) -> str:
     """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
-    from model import TrainingConfig, choose_engine, has_weights  # noqa: PLC0415
+    from model import TrainingConfig, choose_engine, has_weights
 
     if not choose_engine(settings.model.device).on_gpu:
         return "No GPU here"
@@ -488,12 +488,12 @@ def teaching(
 
     Test images of the bundle at work stay test images, so that the two can be compared.
     """
-    from agent.bundle_registry import get_bundle, get_bundles_folder  # noqa: PLC0415
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.service.composition import cases_of  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from model import SINGLE_PROCESS, read_manifest  # noqa: PLC0415
-    from model import train as teach_bundle  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle, get_bundles_folder
+    from agent.imaging.crop import RECIPE
+    from agent.service.composition import cases_of
+    from agent.service.data_folder import clock
+    from model import SINGLE_PROCESS, read_manifest
+    from model import train as teach_bundle
 
     collected = cases_of(settings, store, plan.taxonomy, group_by=plan.group_by)
     say_collected(collected)
@@ -547,7 +547,7 @@ def say_groups(examples: Sequence[Example], column: str, known: Mapping[str, int
 
 def say_notes(bundle: Path) -> None:
     """Say again, below the bars, what was noted on the way: codes left out, a test too easy."""
-    from model import read_manifest  # noqa: PLC0415
+    from model import read_manifest
 
     for sentence in read_manifest(bundle).facts.get("notes", ()):
         console.aside.print(f"note: {sentence}", markup=False)
@@ -555,8 +555,8 @@ def say_notes(bundle: Path) -> None:
 
 def put_to_work(store: Store, bundle: Path, *, by: str = "") -> None:
     """Say how good a bundle is; the very first one is put to work."""
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from model import read_manifest  # noqa: PLC0415
+    from agent.service.data_folder import clock
+    from model import read_manifest
 
     metrics = read_manifest(bundle).metrics
     console.console.print(f"bundle {bundle.name}: {accuracy_of(metrics)}", markup=False)
@@ -627,8 +627,8 @@ def retrain(
 
 
 def _cancel(store: Store) -> None:
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.service.jobs.retrain import JOB  # noqa: PLC0415
+    from agent.service.data_folder import clock
+    from agent.service.jobs.retrain import JOB
 
     if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
         raise WrongUse("nothing is being learned now.")
@@ -636,17 +636,17 @@ def _cancel(store: Store) -> None:
 
 
 def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
-    from agent.retrain import Outcome  # noqa: PLC0415
-    from agent.service.jobs.retrain import learn, learning  # noqa: PLC0415
+    from agent.retrain import Outcome
+    from agent.service.jobs.retrain import learn, learning
 
     work = partial(learn, pseudo_labels=pseudo_labels)
     return end_of(learning(settings, store, by=os_user(), work=work), Outcome)
 
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
-    from agent.retrain import Cleaned, clean_labels  # noqa: PLC0415
-    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
-    from model import read_training_labels  # noqa: PLC0415
+    from agent.retrain import Cleaned, clean_labels
+    from agent.service.jobs.retrain import lesson_of
+    from model import read_training_labels
 
     lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
@@ -689,7 +689,7 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
 
 
 def _say_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
-    from agent.retrain import Gate  # noqa: PLC0415
+    from agent.retrain import Gate
 
     if json:
         console.print_json(outcome_json(outcome))
@@ -751,8 +751,8 @@ def reprocess(
     With --shadow they are shown as flips in the report, and before a promotion. It is done in a
     process of low priority; what Ctrl-C cuts short is taken up by the next one.
     """
-    from agent.retrain import Again  # noqa: PLC0415
-    from agent.service.jobs.shadow import judging_again  # noqa: PLC0415
+    from agent.retrain import Again
+    from agent.service.jobs.shadow import judging_again
 
     quiet()
     settings = settings_of(context)

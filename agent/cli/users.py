@@ -46,7 +46,7 @@ def add(
     password_stdin: FromStdin = False,
 ) -> None:
     """Let a person in; asks for the password."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    from agent import auth  # heavy
 
     name, role = auth.checked_name(name), auth.checked_role(role)
     with signed_store(context, settings_of(context), by) as (store, signer):
@@ -62,7 +62,7 @@ def password(
     context: typer.Context, name: Name, by: By = AT_THE_SHELL, password_stdin: FromStdin = False
 ) -> None:
     """Set a new password; whoever is logged in under the name has to log in again."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    from agent import auth  # heavy
 
     with store_of(settings_of(context)) as store:
         hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
@@ -78,7 +78,7 @@ def role(
     by: By = "",
 ) -> None:
     """Change what somebody may do."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    from agent import auth  # heavy
 
     with signed_store(context, settings_of(context), by) as (store, signer):
         store.accounts.set_role(name, auth.checked_role(role), by=signer or AT_THE_SHELL, at=_now())
@@ -93,7 +93,7 @@ def token(
     by: By = "",
 ) -> None:
     """Let a program in: makes a token and shows it this once."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    from agent import auth  # heavy
 
     name, role, made = (
         auth.checked_name(name),

@@ -45,9 +45,9 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     It says how often a part would have been called conforming falsely, per limit; a lead needs it
     before the model alone may say so.
     """
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.orders import method_validation  # noqa: PLC0415
-    from agent.service.composition import load_bundle, policy_of  # noqa: PLC0415
+    from agent import labelled_import
+    from agent.orders import method_validation
+    from agent.service.composition import load_bundle, policy_of
 
     quiet()
     settings = settings_of(context)
@@ -98,10 +98,10 @@ def _cases(
 def _judged(
     classifier: Classifier, some: Sequence[tuple[Labelled, Example]], policy: Policy
 ) -> list[Case]:
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from agent.orders.method_validation import Case  # noqa: PLC0415
-    from agent.triage import Handling, Scope, triage  # noqa: PLC0415
+    from agent.orders.method_validation import Case
+    from agent.triage import Handling, Scope, triage
 
     # What a validation is to find out must not count against it: neither scope nor control share.
     held = replace(policy, control_share=0.0, scope=Scope(), um_per_px_range=None)
@@ -130,7 +130,7 @@ def _judged(
 
 
 def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, most: float) -> None:
-    from agent.orders.method_validation import limit_states  # noqa: PLC0415
+    from agent.orders.method_validation import limit_states
 
     console.console.print(
         f"Validation record {number}: {material}, bundle {bundle}, {facts['images']} images of "
@@ -180,7 +180,7 @@ def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, mos
 
 def _lacking(said: dict[str, Any], most: float) -> str:
     """Return how many specimens of each kind a limit needs."""
-    from agent.orders.automatic_conformity import count_needed  # noqa: PLC0415
+    from agent.orders.automatic_conformity import count_needed
 
     if not said["um_per_px"]:
         return "no common range of scales"

@@ -19,7 +19,7 @@ def weights(
     Training takes them from then on. EfficientNet-Lite0, the network of a PC without a GPU, has
     its own and needs none.
     """
-    from model import fetch_weights  # noqa: PLC0415 - PyTorch takes seconds
+    from model import fetch_weights  # PyTorch takes seconds
 
     console.aside.print(f"fetching the weights of {arch} …", markup=False)
     place = fetch_weights(arch, progress=console.aside.is_terminal)
