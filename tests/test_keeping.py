@@ -109,7 +109,7 @@ def test_failed_names_only_what_needs_somebody(lab, capsys) -> None:
 
 
 def test_a_name_is_shown_as_it_is(lab, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(console.console, "width", 1000)  # a longer name than a line is wrapped
+    monkeypatch.setattr(console.out, "width", 1000)  # a longer name than a line is wrapped
     spoiled(lab)
 
     lab.agent("files")

@@ -14,9 +14,11 @@ from small_lab import CODES, PIXELS, past, write_labelled
 
 from agent import settings as settings_of
 from agent.bundle_registry import list_bundles
-from agent.cli.evaluation_text import say_evaluation
+from agent.cli.evaluation_text import print_evaluation
 from agent.cli.experiments import about
-from agent.cli.train import column_of, make_plan, plan_in_words, say_notes, titled
+from agent.cli.job_progress import format_stage
+from agent.cli.train import print_notes
+from agent.cli.training_plan import format_plan, grouping_column, make_plan
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.retrain import write_figures
 from agent.service.composition import open_store
@@ -121,7 +123,7 @@ def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complain
 def test_what_was_noted_while_teaching_is_said_below_the_bars(taught_lab, capsys):
     (bundle,) = list_bundles(taught_lab.folder / "data")
 
-    say_notes(bundle)
+    print_notes(bundle)
 
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(read_manifest(bundle).facts["notes"])
@@ -185,7 +187,7 @@ def test_strange_folders_are_told_apart_by_kind(evaluated):
     ],
 )
 def test_a_bar_says_in_words_what_is_being_done(stage, title):
-    assert titled(stage) == title
+    assert format_stage(stage) == title
 
 
 def test_an_answer_says_how_much_of_the_field_looks_coarser_per_size(taught_lab, tmp_path, capsys):
@@ -228,14 +230,14 @@ def test_how_will_be_taught_is_said_in_a_line():
     mixed = TrainingConfig(subtype_arch="resnet50", epochs=5)
     heads = TrainingConfig(scheme="global", arch="efficientnet-lite0", frozen=True, framing="scale")
 
-    assert plan_in_words(mixed) == (
+    assert format_plan(mixed) == (
         "two-stage, resnet50 and resnet18, whole, at most 5 epochs; mirror at 1994 px."
     )
-    assert plan_in_words(heads) == "global, efficientnet-lite0, heads alone; scale at 1994 px."
+    assert format_plan(heads) == "global, efficientnet-lite0, heads alone; scale at 1994 px."
 
 
 def test_people_read_an_evaluation_limits_first(evaluated, capsys):
-    say_evaluation(evaluated[1])
+    print_evaluation(evaluated[1])
 
     said = capsys.readouterr().out
     assert "G9-10 or finer" in said
@@ -245,7 +247,7 @@ def test_people_read_an_evaluation_limits_first(evaluated, capsys):
 
 
 def test_people_read_every_number_with_its_interval(evaluated, capsys):
-    say_evaluation(evaluated[1])
+    print_evaluation(evaluated[1])
 
     said = capsys.readouterr().out
     interval = r"-?\d+\.\d\d \(-?\d+\.\d\d to \d+\.\d\d\)"
@@ -269,7 +271,7 @@ def test_people_read_each_stage_and_what_tells_images_apart(evaluated, capsys):
     same = document["slices"]["criterion"]["unrecorded"]
     both = {"500x": same, "1000x": same}
 
-    say_evaluation({**document, "slices": {"magnification": both}})
+    print_evaluation({**document, "slices": {"magnification": both}})
 
     said = capsys.readouterr().out
     assert "sizes of G" in said
@@ -379,8 +381,8 @@ def test_a_column_that_no_micrograph_has_groups_nothing_and_is_refused(taught_la
 
 
 def test_specimens_group_as_they_do_anyway_and_not_across_orders():
-    assert column_of("specimen") == column_of("") == ""
-    assert column_of("order") == "order"
+    assert grouping_column("specimen") == grouping_column("") == ""
+    assert grouping_column("order") == "order"
 
 
 def test_rows_that_are_not_there_are_named(taught_lab, exams, capsys):

@@ -9,12 +9,13 @@ import importlib
 import platform
 import sys
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.examples import show_examples
+from agent.cli.examples import add_examples
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -26,21 +27,38 @@ if TYPE_CHECKING:
 
 GROUPS = (
     "init",
+    "settings",
+    "doctor",
     "demo",
     "run",
+    "status",
+    "web",
+    "service",
     "inspect",
+    "classify",
+    "scale",
     "taxonomy",
+    "import_",
     "train",
+    "retrain",
     "evaluate",
     "experiments",
+    "reprocess",
+    "models",
+    "models_promote",
+    "models_transfer",
     "models_int8",
     "weights",
     "report",
     "review",
+    "order",
     "orders",
-    "statements",
-    "orders_release",
-    "holding",
+    "orders_acts",
+    "orders_replace",
+    "orders_statements",
+    "orders_release_hold",
+    "orders_hold",
+    "spec",
     "validate",
     "roundrobin",
     "msa",
@@ -48,8 +66,17 @@ GROUPS = (
     "users",
     "export",
     "files",
+    "retry",
     "backup",
+    "restore",
+    "begin_anew",
+    "verify",
+    "check",
+    "prune",
     "move",
+    "bundle_wheels",
+    "support_bundle",
+    "licences",
 )
 """The modules of commands, in the order `agent --help` lists them."""
 
@@ -108,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     _speak_utf8()
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
-    show_examples(app)
+    add_examples(app)
     try:
         code = app(args=arguments, standalone_mode=False)
     except AgentError as error:  # also a database that went away while we asked
@@ -128,14 +155,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else DONE)
 
 
-def settings_of(context: typer.Context) -> Settings:
+def load_settings(context: typer.Context) -> Settings:
     """Read the settings that hold for this call. Raises `BadSettings`.
 
     What root makes in the service's folders during the call is left to the service's account.
     """
     from agent import settings  # `agent --help` answers without it
 
-    read = settings.read(settings_file_of(context))
+    read = settings.read(find_settings_file(context))
     if sys.platform != "win32":
         from agent.host.file_ownership import leave_to_owner
 
@@ -144,14 +171,19 @@ def settings_of(context: typer.Context) -> Settings:
     return read
 
 
-def settings_file_of(context: typer.Context) -> Path | None:
+def find_settings_file(context: typer.Context) -> Path | None:
     """Say which settings file holds for this call, or None if only defaults do."""
     from agent import settings
 
     return settings.find_file(context.find_root().obj)
 
 
-def store_of(settings: Settings, *, anew: bool = False) -> Store:
+def now_utc() -> datetime:
+    """Return the time, aware UTC."""
+    return datetime.now(UTC)
+
+
+def open_store(settings: Settings, *, anew: bool = False) -> Store:
     """Open the lab's database for the shell, made or migrated where needed.
 
     Args:
@@ -172,7 +204,7 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
         anew=anew,
-        on_upgrade=_say_upgrade,
+        on_upgrade=_print_upgrade,
         shares=settings.site.shares,
     )
     store = opened.acting_as(shell_origin())
@@ -180,10 +212,10 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
     return store
 
 
-def _say_upgrade(upgrade: Upgrade) -> None:
-    from agent.cli.console import aside  # rich takes a moment to import
+def _print_upgrade(upgrade: Upgrade) -> None:
+    from agent.cli.console import err  # rich takes a moment to import
 
-    aside.print(f"agent: {upgrade.sentence}", markup=False)
+    err.print(f"agent: {upgrade.sentence}", markup=False)
 
 
 def _freeze_after_acts(settings: Settings, store: Store) -> None:

@@ -36,22 +36,22 @@ class _Console(Console):
         super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
 
 
-console = _Console(
+out = _Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
 )
 """What people read; `--json` never goes through it."""
-aside = _Console(stderr=True, highlight=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 """What is said beside the answer: progress, warnings, errors."""
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Say nothing inside; an error that leaves it is said."""
-    console.quiet = aside.quiet = True
+    out.quiet = err.quiet = True
     try:
         yield
     finally:
-        console.quiet = aside.quiet = False
+        out.quiet = err.quiet = False
 
 
 def print_json(document: object) -> None:
@@ -73,7 +73,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         grid.add_column(column, overflow="fold")  # a name is wrapped, never cut
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
-    console.print(grid)
+    out.print(grid)
 
 
 def _plain(cell: object) -> Text:
@@ -96,7 +96,7 @@ def progress(title: str, total: int | None) -> Iterator[Advance]:
     Yields:
         `advance(done, note)`: `done` counts from 0 to `total`.
     """
-    if aside.is_terminal:
+    if err.is_terminal:
         with _bar() as bar:
             task = bar.add_task(visible(title), total=total, note="")
 
@@ -115,7 +115,7 @@ def _bar() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim"),
-        console=aside,
+        console=err,
         transient=False,
     )
 
@@ -129,6 +129,6 @@ def _plain_lines(title: str, total: int | None) -> Advance:
         if tenth != said:
             said = tenth
             of = f"/{total}" if total else ""
-            aside.print(f"{title} {done}{of} {note}".rstrip(), markup=False)
+            err.print(f"{title} {done}{of} {note}".rstrip(), markup=False)
 
     return advance

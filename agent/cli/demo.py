@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, store_of
+from agent.cli.app import app, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -53,24 +53,24 @@ def demo(
 def play(folder: Path, size: Size, *, serve: bool) -> None:
     """Play the demonstration in a folder."""
     from agent import settings as settings_room
-    from agent.cli.train import quiet
+    from agent.cli.job_progress import silence_log
     from agent.demo.demo import AgentProcess, prepare_folder
     from agent.service.data_folder import clock
 
     began_s = time.monotonic()
-    quiet()
+    silence_log()
     places, before = prepare_folder(folder, now=clock())
     settings = settings_room.read(places.settings)
     _refuse_running(settings)
-    _say(
+    _print(
         "All micrographs here are drawn by the program: they show how the agent works, and "
         "nothing measured on them says how good it is on steel."
     )
     if before:
-        _say(f"An earlier demonstration is taken up in {places.folder}.")
+        _print(f"An earlier demonstration is taken up in {places.folder}.")
     draw_folders(places, size)
-    with store_of(settings) as store:
-        teach(settings, store, places)
+    with open_store(settings) as store:
+        train_bundle(settings, store, places)
         evaluation = examine(settings, store, places)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
         agent.start()
@@ -79,7 +79,7 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
             exported, fates = one_night(store, places, size, agent)
             report = write_report(settings, store)
             _say_results(evaluation, exported, fates, store)
-            _say(f"It took {time.monotonic() - began_s:.0f} s.")
+            _print(f"It took {time.monotonic() - began_s:.0f} s.")
             _say_ending(settings, places, report, serve=serve)
             if serve:
                 _serve(agent)
@@ -97,8 +97,8 @@ def _stop_on_term() -> None:
         signal.signal(signal.SIGTERM, interrupt)
 
 
-def _say(sentence: str) -> None:
-    console.aside.print(sentence, markup=False)
+def _print(sentence: str) -> None:
+    console.err.print(sentence, markup=False)
 
 
 def _refuse_running(settings: Settings) -> None:
@@ -125,27 +125,29 @@ def draw_folders(places: Places, size: Size) -> None:
                 advance(done)
 
 
-def teach(settings: Settings, store: Store, places: Places) -> None:
+def train_bundle(settings: Settings, store: Store, places: Places) -> None:
     """Import what is labelled and teach the first bundle, where there is none yet."""
-    from agent.cli import train
+    from agent.cli.import_ import import_labelled, print_unusable
+    from agent.cli.train import promote_first, train_bundle
+    from agent.cli.training_plan import read_lab_config
     from model import quick_config  # PyTorch takes seconds
 
     if store.current_bundle() is not None:
-        _say(f"The bundle {store.current_bundle()} is at work already.")
+        _print(f"The bundle {store.current_bundle()} is at work already.")
         return
-    imported = train.take_in(settings, store, places.labelled, places.labelled / "manifest.csv")
-    train.say_unusable(imported.unusable)
-    plan = quick_config(**train.of_this_lab(settings, store), seed=0)
-    bundle = train.teach(settings, store, plan)
-    train.put_to_work(store, bundle)
+    imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
+    print_unusable(imported.unusable)
+    plan = quick_config(**read_lab_config(settings, store), seed=0)
+    bundle = train_bundle(settings, store, plan)
+    promote_first(store, bundle)
 
 
 def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
     """Judge the held-out micrographs."""
-    from agent.cli.evaluate import look_at
-    from agent.cli.train import say_unusable
+    from agent.cli.evaluate import evaluate_folder
+    from agent.cli.import_ import print_unusable
 
-    evaluation, unusable = look_at(
+    evaluation, unusable = evaluate_folder(
         settings,
         store,
         places.test,
@@ -153,7 +155,7 @@ def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
         bundle=None,
         strange=None,
     )
-    say_unusable(unusable)
+    print_unusable(unusable)
     return evaluation
 
 
@@ -183,7 +185,7 @@ def one_night(
             advance(len(fates), f"{len(exported)} exported")
     if len(fates) < len(exported):
         left = len(exported) - len(fates)
-        _say(f"{left} files are not judged yet; see: agent --config {places.settings} files")
+        _print(f"{left} files are not judged yet; see: agent --config {places.settings} files")
     return exported, fates
 
 
@@ -242,18 +244,18 @@ def _say_results(
     fates: dict[str, FileFate],
     store: Store,
 ) -> None:
-    from agent.cli.evaluation_text import share
+    from agent.cli.evaluation_text import format_share
     from agent.demo.demo import count_results
 
     night = count_results(store, exported, fates)
-    accuracy = share(evaluation.accuracy.as_json(), evaluation.n)
-    _say(f"Held-out drawn micrographs, structure code right: {accuracy}.")
-    _say(_strange_sentence(night))
+    accuracy = format_share(evaluation.accuracy.as_json(), evaluation.n)
+    _print(f"Held-out drawn micrographs, structure code right: {accuracy}.")
+    _print(_strange_sentence(night))
     for one in exported:
         if one.fault:
             fate = fates.get(one.name)
-            _say(f"{one.name} ({one.fault}): {_fate_words(fate)}")
-    _say("These are drawn images, not steel; on your own micrographs: agent import, agent train.")
+            _print(f"{one.name} ({one.fault}): {_fate_words(fate)}")
+    _print("These are drawn images, not steel; on your own micrographs: agent import, agent train.")
 
 
 def _strange_sentence(night: DemoResult) -> str:
@@ -281,9 +283,9 @@ def _fate_words(fate: FileFate | None) -> str:
 
 def _say_ending(settings: Settings, places: Places, report: Path, *, serve: bool) -> None:
     if serve:
-        _say("The agent goes on watching and serves the review page until Ctrl-C.")
+        _print("The agent goes on watching and serves the review page until Ctrl-C.")
     else:
-        _say(f"To watch on and serve the page: agent --config {places.settings} run")
+        _print(f"To watch on and serve the page: agent --config {places.settings} run")
     console.echo(f"report {report}")
     console.echo(f"page http://{settings.web.host}:{settings.web.port}")
 
@@ -292,4 +294,4 @@ def _serve(agent: AgentProcess) -> None:
     try:
         agent.wait()
     except KeyboardInterrupt:
-        _say("Stopping the agent.")
+        _print("Stopping the agent.")

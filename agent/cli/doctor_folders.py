@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.cli.file_lookup import Finding, Level
+from agent.cli.finding import Finding, Level
 from agent.host.systemd_unit import shared_folders
 
 if TYPE_CHECKING:
@@ -74,9 +74,6 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
     return look()
 
 
-# --- as the service's account -------------------------------------------------------------------
-
-
 def _may_become(account: str) -> bool:
     return hasattr(os, "fork") and os.geteuid() == 0 and account != "root"
 
@@ -107,9 +104,6 @@ def _as_account(account: str, look: Callable[[], list[Finding]]) -> list[Finding
     if not answer:
         return [Finding("account", "wrong", f"{account}: cannot look at anything.")]
     return [Finding(*one) for one in json.loads(answer)]
-
-
-# --- one folder ---------------------------------------------------------------------------------
 
 
 def _probe(folder: Path) -> float:

@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, settings_of, store_of
+from agent.cli.app import SOME_FAILED, app, load_settings, open_store
 from agent.cli.evaluate_leave_out import show_left_out
-from agent.cli.evaluation_text import say_evaluation
-from agent.cli.train import (
-    FolderArgument,
-    JsonOption,
-    ManifestOption,
-    quiet,
-    say_unusable,
-)
+from agent.cli.evaluation_text import print_evaluation
+from agent.cli.import_ import print_unusable
+from agent.cli.job_progress import silence_log
+from agent.cli.options import FolderArgument, JsonOption, ManifestOption
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -60,7 +56,7 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Say how good a bundle is on labelled micrographs; nothing at work is changed."""
-    settings = settings_of(context)
+    settings = load_settings(context)
     if leave_out:
         show_left_out(settings, folder, manifest, leave_out, json=json)
         return
@@ -69,8 +65,8 @@ def evaluate(
     from agent.service.data_folder import clock
 
     specifications = read_specifications(settings.orders.specifications)
-    with store_of(settings) as store:
-        evaluation, unusable = look_at(
+    with open_store(settings) as store:
+        evaluation, unusable = evaluate_folder(
             settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
         )
     limits = limits_of(settings, specifications, evaluation.taxonomy, now=clock())
@@ -78,19 +74,19 @@ def evaluate(
     if json:
         console.print_json(document)
     else:
-        say_evaluation(document)
+        print_evaluation(document)
     if figures:
         from agent.retrain import write_figures
 
         title = f"{evaluation.bundle} on {folder.name}"
         for file in write_figures(figures, document, title):
-            console.aside.print(str(file), markup=False)
-    say_unusable(unusable)
+            console.err.print(str(file), markup=False)
+    print_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)
 
 
-def look_at(
+def evaluate_folder(
     settings: Settings,
     store: Store,
     folder: Path,
@@ -105,7 +101,7 @@ def look_at(
     from agent.service.composition import load_bundle
     from model import evaluate as evaluate_bundle
 
-    quiet()
+    silence_log()
     name = bundle or store.current_bundle()
     if name is None:
         raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
@@ -114,7 +110,7 @@ def look_at(
     listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
     kinds = labelled_import.list_unusual(strange) if strange else {}
     unusable = list(listing.unusable)
-    with passing_archive(settings, classifier.learned_from) as crops:
+    with temporary_archive(settings, classifier.learned_from) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
         odd = {
             kind: crops.of(strange.absolute(), files, f"Cropping {kind}", unusable)
@@ -175,7 +171,7 @@ class Crops:
 
 
 @contextmanager
-def passing_archive(settings: Settings, learned: frozenset[str]) -> Iterator[Crops]:
+def temporary_archive(settings: Settings, learned: frozenset[str]) -> Iterator[Crops]:
     """Keep crops as long as they are looked at."""
     with tempfile.TemporaryDirectory(prefix="martensight-") as folder:
         crops = Crops(settings, Path(folder), learned)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, store_of
+from agent.cli.app import SOME_FAILED, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -33,16 +33,17 @@ def show_left_out(
         json: Whether one JSON document is printed.
     """
     from agent import labelled_import
-    from agent.cli.evaluate import passing_archive
-    from agent.cli.train import quiet, say_unusable
+    from agent.cli.evaluate import temporary_archive
+    from agent.cli.import_ import print_unusable
+    from agent.cli.job_progress import silence_log
     from agent.lab_context import taxonomy_in_force
 
-    quiet()
-    with store_of(settings) as store:
+    silence_log()
+    with open_store(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
-    with passing_archive(settings, frozenset()) as crops:
+    with temporary_archive(settings, frozenset()) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
         wanted = _wanted(codes, examples, taxonomy)
         found = dict(_left_out(wanted, examples, taxonomy, settings.strangeness.alpha))
@@ -56,7 +57,7 @@ def show_left_out(
                 for code, one in found.items()
             ],
         )
-    say_unusable(unusable)
+    print_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)
 
@@ -74,13 +75,13 @@ def _wanted(codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonom
 def _left_out(
     codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonomy, alpha: float
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    from agent.cli.train import shown
+    from agent.cli.job_progress import show_progress
     from model import leave_out  # PyTorch takes seconds
 
     for code in codes:
         steps = leave_out(
             code, examples, subtype_of=lambda one: taxonomy.parse(one)[0], alpha=alpha
         )
-        for step in shown(steps):
+        for step in show_progress(steps):
             if step.result is not None:
                 yield code, step.result.as_json()

@@ -20,7 +20,7 @@ NUMBERS = {
 }
 
 
-def share(estimate: dict[str, float | None], n: int | None = None) -> str:
+def format_share(estimate: dict[str, float | None], n: int | None = None) -> str:
     """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     if value is None or low is None or high is None:
@@ -29,14 +29,14 @@ def share(estimate: dict[str, float | None], n: int | None = None) -> str:
     return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
 
 
-def say_evaluation(document: dict[str, Any]) -> None:
+def print_evaluation(document: dict[str, Any]) -> None:
     """Say an evaluation to people: the limits first, since parts are judged by them."""
     from agent.retrain import estimate
 
     n = document["n"]
     left_out = document["seen_in_training"]
     told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
-    console.console.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
+    console.out.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
     console.table(
         ("limit", "called conforming, is not", "called not conforming, is"),
         [
@@ -50,22 +50,22 @@ def say_evaluation(document: dict[str, Any]) -> None:
         "macro_f1": "macro-F1",
         "coverage": "prediction sets that hold the true code",
     }
-    rows = [(title, share(document[key])) for key, title in names.items()]
+    rows = [(title, format_share(document[key])) for key, title in names.items()]
     rows += [(title, _with_interval(estimate(document, key))) for key, title in NUMBERS.items()]
     rows += [
-        ("subtype right", share(document["per_stage"]["subtype"])),
+        ("subtype right", format_share(document["per_stage"]["subtype"])),
         *(
-            (f"size right in {subtype}", share(found, found.get("n")))
+            (f"size right in {subtype}", format_share(found, found.get("n")))
             for subtype, found in document["per_stage"]["size"].items()
         ),
-        ("called strange", share(document["false_alarm_rate"])),
+        ("called strange", format_share(document["false_alarm_rate"])),
     ]
     console.table(("measure", "value (95 % interval)"), rows)
-    _say_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
+    _print_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
     for stage, found in document["stage_confusions"].items():
-        console.console.print(stage.replace("size:", "sizes of "), markup=False)
-        _say_confusion(found["classes"], found["rows_predicted"])
-    _say_slices(document["slices"])
+        console.out.print(stage.replace("size:", "sizes of "), markup=False)
+        _print_confusion(found["classes"], found["rows_predicted"])
+    _print_slices(document["slices"])
     if document["strange"]:
         console.table(
             ("strange kind", "n", "flagged (95 % interval)", "AUROC (95 % interval)"),
@@ -73,7 +73,7 @@ def say_evaluation(document: dict[str, Any]) -> None:
                 (
                     kind,
                     found["n"],
-                    share(_estimate(found["tpr_at_alpha"], found["tpr_interval"])),
+                    format_share(_estimate(found["tpr_at_alpha"], found["tpr_interval"])),
                     _with_interval(_estimate(found["auroc"], found["auroc_interval"])),
                 )
                 for kind, found in document["strange"].items()
@@ -101,17 +101,17 @@ def _with_interval(found: Mapping[str, float | None]) -> str:
     )
 
 
-def _say_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
+def _print_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
     console.table(
         ("predicted \\ true", *classes),
         [(name, *(count or "" for count in row)) for name, row in zip(classes, rows, strict=True)],
     )
 
 
-def _say_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
+def _print_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
     """Say the accuracy apart by what is known of the images, where that tells any apart."""
     rows = [
-        (f"{key} {value}", found["n"], share(found), share(found["within_one_size"]))
+        (f"{key} {value}", found["n"], format_share(found), format_share(found["within_one_size"]))
         for key, values in slices.items()
         if len(values) > 1
         for value, found in values.items()

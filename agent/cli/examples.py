@@ -129,14 +129,14 @@ EXAMPLES: dict[str, str] = {
 }
 
 
-def show_examples(app: typer.Typer) -> None:
+def add_examples(app: typer.Typer) -> None:
     """Put each command's example under its help."""
-    for path, command in commands_of(app):
+    for path, command in iter_commands(app):
         if path in EXAMPLES:
             command.epilog = f"Example:\n\n\b\n  {EXAMPLES[path]}"
 
 
-def commands_of(app: typer.Typer, above: str = "") -> Iterator[tuple[str, CommandInfo]]:
+def iter_commands(app: typer.Typer, above: str = "") -> Iterator[tuple[str, CommandInfo]]:
     """Say every command with the words that lead to it."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
@@ -145,4 +145,4 @@ def commands_of(app: typer.Typer, above: str = "") -> Iterator[tuple[str, Comman
         inner = group.typer_instance
         if inner:
             name = group.name if isinstance(group.name, str) else inner.info.name
-            yield from commands_of(inner, f"{above}{name} ")
+            yield from iter_commands(inner, f"{above}{name} ")

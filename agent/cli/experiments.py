@@ -7,15 +7,17 @@ it. Nothing at work is changed; what was trained already is taken up.
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, settings_of, store_of
+from agent.cli.app import SOME_FAILED, app, load_settings, open_store
 from agent.cli.evaluate import Crops
-from agent.cli.train import (
+from agent.cli.import_ import print_unusable
+from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.options import (
     EpochsOption,
     FolderArgument,
     FrameOption,
@@ -23,14 +25,9 @@ from agent.cli.train import (
     JsonOption,
     ManifestOption,
     SeedOption,
-    column_of,
-    given,
-    grouped_by,
-    quiet,
-    say_groups,
-    say_unusable,
-    shown,
 )
+from agent.cli.train import print_groups
+from agent.cli.training_plan import drop_none, grouping_column, grouping_config
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -76,22 +73,22 @@ def experiments(
     from model import TrainingConfig
     from model.experiments.run import list_rows  # PyTorch takes seconds
 
-    quiet()
-    settings, group_by = settings_of(context), column_of(group_by)
+    silence_log()
+    settings, group_by = load_settings(context), grouping_column(group_by)
     if weights is not None and not weights.is_file():
         raise WrongUse(f"--weights {weights}: there is no such file.")
     if folds == 1:
         raise WrongUse("--folds 1 leaves nothing to learn from; take at least 2, or 0 for none.")
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
-    asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouped_by(group_by)}
+    asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouping_config(group_by)}
     names = [row.name for row in list_rows(TrainingConfig(taxonomy=taxonomy))]
     if not any(rows.casefold() in name.casefold() for name in names):
         raise WrongUse(f"--rows {rows}: no row is called so; there are: {', '.join(names)}.")
     base = TrainingConfig(
-        taxonomy=taxonomy, seed=seed, device=settings.model.device, **given(asked)
+        taxonomy=taxonomy, seed=seed, device=settings.model.device, **drop_none(asked)
     )
     place = settings.store.folder / FOLDER
     crops = Crops(settings, place / "crops", frozenset(), group_by)
@@ -100,7 +97,7 @@ def experiments(
     known = Counter(
         name for one in listing.files for name, value in one.process_data.items() if value
     )
-    say_groups(examples, group_by, known)
+    print_groups(examples, group_by, known)
     results: list[Result] = []
     asked_for = {
         "quick": quick,
@@ -108,13 +105,15 @@ def experiments(
         "fold_count": folds,
         "splits": splits,
     }
-    for _ in shown(_steps(examples, base, place, results, now=clock(), asked_for=asked_for)):
+    for _ in show_progress(
+        _steps(examples, base, place, results, now=clock(), asked_for=asked_for)
+    ):
         pass
     sentences = about(folder, results, base, asked_for)
     page = write_page(settings, place, results, sentences, clock(), json=json)
     if not json:
         console.echo(str(page))
-    say_unusable(unusable)
+    print_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)
 
@@ -211,7 +210,7 @@ def write_page(
     if json:
         console.print_json(document)
     else:
-        console.console.print(text, markup=False)
+        console.out.print(text, markup=False)
     return path
 
 

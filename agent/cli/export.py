@@ -7,14 +7,14 @@ import os
 import sys
 from datetime import date, datetime, time, timedelta
 from itertools import islice
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import aside
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import err
 from agent.csv_export import write_csv
 from agent.errors import SetupError, WrongUse
 
@@ -80,7 +80,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Write out what is known."""
     write = _writer(form or _form_of(out), _columns(what), spreadsheet=spreadsheet)
-    settings = settings_of(context)
+    settings = load_settings(context)
     zone = settings.site.time_zone
     after, until = _day(first, "--from", zone), _day(last, "--to", zone, days=1)
 
@@ -92,7 +92,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
             and (until is None or view.done_at < until)
         )
 
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         views = (view for view in store.micrographs() if wanted(view))
         rows: dict[str, Callable[[], Iterator[Row]]] = {
             "micrographs": lambda: _micrographs(views, zone),
@@ -101,7 +101,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
             "trail": lambda: _trail(store),
         }
         count = write(rows[what](), out)
-    aside.print(f"{count} rows written{f' to {out}' if out else ''}", markup=False)
+    err.print(f"{count} rows written{f' to {out}' if out else ''}", markup=False)
 
 
 def _form_of(out: Path | None) -> Format:
@@ -125,9 +125,6 @@ def _columns(what: What) -> tuple[str, ...]:
     from agent.nightly import micrograph_rows  # `agent --help` answers without
 
     return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
-
-
-# --- the rows -----------------------------------------------------------------------------------
 
 
 def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
@@ -197,9 +194,6 @@ def _trail(store: Store) -> Iterator[Row]:
             "origin": signed.get("kind"),
             **{name: signed.get(name) for name in COLUMNS["trail"][-5:]},
         }
-
-
-# --- the forms ----------------------------------------------------------------------------------
 
 
 def _writer(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import console, print_json, table
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import out, print_json, table
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def files(
 ) -> None:
     """Say what became of every file."""
     states = _states(state, failed=failed)
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         fates = store.files(states, source)
         if as_json:
             for fate in fates:
@@ -66,11 +64,11 @@ def _show(fates: Iterable[FileFate]) -> None:
         else:
             more += 1
     if not rows:
-        console.print("no files")
+        out.print("no files")
         return
     table(("state", "source", "file", "why", "attempts"), rows)
     if more:
-        console.print(f"and {more} more; --json says all of them")
+        out.print(f"and {more} more; --json says all of them")
 
 
 def _why(fate: FileFate) -> str:
@@ -81,34 +79,3 @@ def _why(fate: FileFate) -> str:
         again = "next try" if fate.state == "failed" else "read again"
         said = f"{said.rstrip('.')}; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
     return said
-
-
-@app.command()
-def retry(
-    context: typer.Context,
-    which: Annotated[
-        list[str] | None,
-        typer.Argument(help="Paths, hashes or numbers; without any, say --all."),
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Everything that failed or was set aside.")
-    ] = False,
-) -> None:
-    """Queue files again that failed or were set aside."""
-    if bool(which) == every:
-        raise WrongUse("name the files to queue again, or say --all.")
-    with store_of(settings_of(context)) as store:
-        names = None if every else [_as_stored(name) for name in which or ()]
-        count = store.retry(names, at=datetime.now(UTC))
-    if which and not count:
-        raise WrongUse(
-            f"{which[0]}: no file that failed or was set aside is called so; see agent files."
-        )
-    console.print(f"{count} queued again; the running agent takes them, or: agent run --once")
-
-
-def _as_stored(name: str) -> str:
-    from agent.watch import to_text  # brings the observer
-
-    path = Path(name)
-    return to_text(str(path.absolute()) if path.exists() else name)

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import settings_of, store_of
-from agent.cli.models import JsonOption, NameArgument, models
-from agent.cli.train import quiet, say_collected, shown
+from agent.cli.app import load_settings, open_store
+from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.models import NameArgument, models
+from agent.cli.options import JsonOption
+from agent.cli.train import print_left_out
 
 
 @models.command("int8")
@@ -32,17 +34,17 @@ def int8(
     from agent.service.composition import cases_of
     from model import convert, read_manifest  # PyTorch takes seconds
 
-    quiet()
-    settings = settings_of(context)
+    silence_log()
+    settings = load_settings(context)
     bundle = get_bundle(settings.store.folder, name)
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         collected = cases_of(settings, store, read_manifest(bundle).taxonomy)
-    say_collected(collected)
-    for step in shown(convert(bundle, collected.examples, may_lose=may_lose / 100)):
+    print_left_out(collected)
+    for step in show_progress(convert(bundle, collected.examples, may_lose=may_lose / 100)):
         if step.result is None:
             continue
         if json:
             facts = {key: value for key, value in asdict(step.result).items() if key != "ranges"}
             console.print_json(facts)
         else:
-            console.console.print(f"{name}: {step.result.sentence()}.", markup=False)
+            console.out.print(f"{name}: {step.result.sentence()}.", markup=False)

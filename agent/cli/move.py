@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tomllib
-import uuid
 import zipfile
 import zlib
 from datetime import UTC, datetime
@@ -15,18 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import tomlkit
 import typer
 
-from agent.cli.app import SAYS_NO, app, settings_of, store_of
-from agent.cli.console import aside, console, print_json, progress, table
+from agent.cli.app import SAYS_NO, app, open_store
+from agent.cli.console import out, progress, table
 from agent.errors import WrongUse
-from agent.host.wheels import LOCK, collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.settings import Settings
     from agent.store import Store
-
-EXTRAS = "postgres,vendor,openvino,notify"
 
 
 @app.command()
@@ -42,7 +36,7 @@ def move(
 ) -> None:
     """Bring a lab to this PC: same sources, same history, nothing taken again; then check it."""
     from agent import settings as settings_room
-    from agent.cli.doctor import examine
+    from agent.cli.doctor_checks import examine
 
     config = folder / settings_room.FILE_NAME
     if config.exists():
@@ -55,21 +49,21 @@ def move(
         _take_settings_away(laid)
         raise
     for line in _elsewhere(settings, folder.absolute()):
-        console.print(line, markup=False)
+        out.print(line, markup=False)
     made_at = None
     if settings.store.url:
-        console.print("the database stays where it is; this PC asks it from now on.")
+        out.print("the database stays where it is; this PC asks it from now on.")
     else:
         made_at = _put_back(file, settings)
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         if made_at:
             _resume(settings, store, made_at)
         for line in _compared(settings, store):
-            console.print(line, markup=False)
+            out.print(line, markup=False)
         store.remember(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
     findings = examine(settings, config.absolute())
     table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
-    console.print(
+    out.print(
         f"next: agent --config {config.absolute()} service install; "
         "on the old PC: agent service uninstall.",
         markup=False,
@@ -181,10 +175,10 @@ def _take_settings_away(laid: list[Path]) -> None:
 
 def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
     """Compare the database with what is outside it, as after a restore: the back-up may be old."""
-    from agent.cli.backup import say_resumed
+    from agent.cli.restore import print_resumed
     from agent.service.resuming import resume
 
-    say_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
+    print_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
 
 
 def _put_back(file: Path, settings: Settings) -> datetime | None:
@@ -202,7 +196,7 @@ def _put_back(file: Path, settings: Settings) -> datetime | None:
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
         )
-    console.print(f"{restored.files} files put into {settings.store.folder}", markup=False)
+    out.print(f"{restored.files} files put into {settings.store.folder}", markup=False)
     return restored.made_at
 
 
@@ -233,109 +227,3 @@ def _compared(settings: Settings, store: Store) -> list[str]:
             "originals and reports, or back up with --pixels."
         )
     return lines
-
-
-@app.command("bundle-wheels")
-def bundle_wheels(
-    folder: Annotated[Path, typer.Argument(help="Where the wheels go: a USB stick, a share.")],
-    package: Annotated[
-        str, typer.Option(help="This program: its wheel, its source folder, or its name.")
-    ] = "martensight",
-    extras: Annotated[str, typer.Option(help="Which extras, or none.")] = EXTRAS,
-    lock: Annotated[
-        Path, typer.Option(help="Versions and hashes to hold them to; default: the tested ones.")
-    ] = LOCK,
-    no_lock: Annotated[
-        bool, typer.Option("--no-lock", help="Take the newest versions that fit instead.")
-    ] = False,
-) -> None:
-    """Collect wheels to install from on a PC without internet, of this system and this Python."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wheels = collect(folder, package, extras, None if no_lock else lock)
-    size = sum(one.stat().st_size for one in wheels) / 1e6
-    console.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
-    console.print(
-        f"on the other PC, in {folder}: "
-        "pip install --no-index --require-hashes -r requirements.txt",
-        markup=False,
-    )
-
-
-@app.command()
-def licences(
-    context: typer.Context,
-    sbom: Annotated[
-        Path | None, typer.Option(help="Write a CycloneDX 1.6 bill of materials there.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Say what this program is made of and under which licences, weights of networks included."""
-    from agent.host.licences import bill, parts
-
-    bundles = settings_of(context).store.folder / "bundles"
-    names = sorted(one.parent.name for one in bundles.glob("*/bundle.json"))
-    listed = parts(names)
-    if sbom:
-        document = bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
-        sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-        aside.print(f"{len(listed)} parts written to {sbom}", markup=False)
-    if as_json:
-        print_json([{"name": p.name, "version": p.version, "licence": p.licence} for p in listed])
-    elif not sbom:
-        table(("part", "version", "licence"), [(p.name, p.version, p.licence) for p in listed])
-
-
-@app.command("support-bundle")
-def support_bundle(
-    context: typer.Context,
-    target: Annotated[
-        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
-    ] = None,
-    picture: Annotated[
-        list[Path] | None, typer.Option(help="A micrograph to put in as it is; else none is.")
-    ] = None,
-) -> None:
-    """Pack logs, settings and state for a helper: no secrets, no images, names as pseudonyms."""
-    from agent.cli.support_bundle import documents, words
-    from agent.host.support_bundle import Pseudonyms, write
-
-    settings = settings_of(context)
-    at = datetime.now(UTC)
-    file = target or Path.cwd()
-    if file.is_dir() or file.suffix != ".zip":
-        file.mkdir(parents=True, exist_ok=True)
-        file = file / f"martensight-support-{at:%Y%m%dT%H%M%SZ}.zip"
-    names = Pseudonyms(words(settings))
-    logs = sorted((settings.store.folder / "logs").glob("*.log*"))
-    journal = _journal()
-    try:
-        listed = write(
-            file,
-            documents=documents(context, settings),
-            logs=logs,
-            journal=journal,
-            pictures=picture or [],
-            names=names,
-        )
-    except OSError as error:
-        raise WrongUse(f"{file}: cannot be written ({error.strerror or error}).") from error
-    for name in listed:
-        console.print(f"  {name}", markup=False)
-    if not logs and not journal:
-        aside.print(
-            "no log is in it: none was written yet, or it is the journal's, which root may read "
-            "(sudo agent support-bundle).",
-            markup=False,
-        )
-    console.print(f"{file}: look into it, then send it.", markup=False)
-    console.print(
-        f"{file.with_suffix('.names.csv')}: stays here; it says who is who.", markup=False
-    )
-
-
-def _journal() -> str:
-    if sys.platform == "win32":
-        return ""  # there the log is a file
-    from agent.host.systemd import journal
-
-    return journal()

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import aside, echo, print_json
-from agent.cli.roundrobin import (
-    By,
-    Json,
-    Out,
-    Seed,
-    code_in,
-    drawn_seed,
-    limits_asked,
-    now_utc,
-    page_among_reports,
-    rows_with,
-)
+from agent.cli.app import app, load_settings, now_utc, open_store
+from agent.cli.console import echo, err, print_json
+from agent.cli.csv_rows import parse_code, read_rows
+from agent.cli.roundrobin import By, Json, Out, Seed, draw_seed, report_path
+from agent.cli.roundrobin_images import parse_limits
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -69,10 +60,10 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     from agent.site_time import local_full
 
     require_name(name)
-    settings, at = settings_of(context), now_utc()
+    settings, at = load_settings(context), now_utc()
     speaking = reports.speaking(settings.report.language)
     with signed_store(context, settings, by) as (store, signer), speaking:
-        path = out or page_among_reports(settings, store, FOLDER, f"{name}-plan")
+        path = out or report_path(settings, store, FOLDER, f"{name}-plan")
         taxonomy = taxonomy_in_force(settings, store)
         codes = _true_codes(specimens, taxonomy)
         n = analysis.write_plan(
@@ -84,13 +75,13 @@ def plan(  # noqa: PLR0917 - each is an option of the command
             path,
             images=images,
             preparations=preparations,
-            seed=drawn_seed() if seed is None else seed,
+            seed=draw_seed() if seed is None else seed,
             site=settings.site.name,
             generated=local_full(at, settings.site.time_zone),
             by=signer or os_user(),
             at=at,
         )
-    aside.print(f"{n} runs of {len(codes)} specimens", markup=False)
+    err.print(f"{n} runs of {len(codes)} specimens", markup=False)
     echo(str(path))
 
 
@@ -116,15 +107,15 @@ def report(  # noqa: PLR0917 - each is an option of the command
     from agent.roundrobin.msa_page import Thresholds
     from agent.site_time import local_full
 
-    settings, at = settings_of(context), now_utc()
-    with store_of(settings) as store:
-        path = out or page_among_reports(settings, store, FOLDER, name)
+    settings, at = load_settings(context), now_utc()
+    with open_store(settings) as store:
+        path = out or report_path(settings, store, FOLDER, name)
         taxonomy = taxonomy_in_force(settings, store)
         if codes is None:
             gathered = analysis.gather_results(store, name)
         else:
             gathered = analysis.gather_codes(store, name, _filled_in(codes, taxonomy))
-        asked = limits_asked(limit, taxonomy) if limit else None
+        asked = parse_limits(limit, taxonomy) if limit else None
         document = analysis.write_report(
             store,
             name,
@@ -153,10 +144,10 @@ def report(  # noqa: PLR0917 - each is an option of the command
 def _true_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str]:
     """Read what each specimen truly is. Raises `WrongUse`."""
     found: dict[str, str] = {}
-    for line, row in rows_with(file, "specimen", "code"):
+    for line, row in read_rows(file, "specimen", "code"):
         if row["specimen"] in found:
             raise WrongUse(f"{file}: line {line}: specimen {row['specimen']} is named twice.")
-        found[row["specimen"]] = code_in(row["code"], file, line, taxonomy)
+        found[row["specimen"]] = parse_code(row["code"], file, line, taxonomy)
     if not found:
         raise WrongUse(f"{file}: it names no specimen.")
     return found
@@ -165,10 +156,10 @@ def _true_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str]:
 def _filled_in(file: Path, taxonomy: Taxonomy) -> dict[str, str | None]:
     """Read run → the code that people filled in, None for an empty cell. Raises `WrongUse`."""
     found: dict[str, str | None] = {}
-    for line, row in rows_with(file, "run", "code"):
+    for line, row in read_rows(file, "run", "code"):
         if row["run"] in found:
             raise WrongUse(f"{file}: line {line}: run {row['run']} is there twice; which holds?")
-        found[row["run"]] = code_in(row["code"], file, line, taxonomy) if row["code"] else None
+        found[row["run"]] = parse_code(row["code"], file, line, taxonomy) if row["code"] else None
     return found
 
 

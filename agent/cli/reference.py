@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from agent.cli.app import GROUPS, app
-from agent.cli.examples import EXAMPLES, commands_of, show_examples
+from agent.cli.examples import EXAMPLES, add_examples, iter_commands
 from agent.cli.settings_reference import format_toml
 from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Objective, Settings, Source
 
@@ -56,7 +56,7 @@ def render_commands() -> str:
     """Return the Markdown page of all commands, one section per command or group."""
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
-    show_examples(app)
+    add_examples(app)
     return "\n".join([COMMANDS_HEAD, *_commands(list_commands())])
 
 
@@ -68,7 +68,7 @@ def list_commands() -> dict[str, Any]:
         importlib.import_module(f"agent.cli.{group}")
     root: Any = get_command(app)
     found = {}
-    for path, _command in commands_of(app):
+    for path, _command in iter_commands(app):
         command = root
         for word in path.split():
             command = command.commands[word]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
+from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, progress
 from agent.errors import WrongUse
 
@@ -38,10 +38,10 @@ def report(
     from agent.nightly import night_settings, write_report
     from agent.site_time import compute_night_end, night_of
 
-    settings = settings_of(context)
+    settings = load_settings(context)
     log.set_up(level=settings.log.level)
     now = datetime.now(UTC)
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         lab = night_settings(settings, store, now=now)
         running = night_of(now, lab.at, lab.zone)
         wanted = _night(night) if night else running

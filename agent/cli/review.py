@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import console, print_json, progress, table
-from agent.cli.evaluation_text import share
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import out, print_json, progress, table
+from agent.cli.evaluation_text import format_share
 from agent.cli.signing import signed_store
 from agent.csv_export import write_csv
 from agent.errors import WrongUse
@@ -41,18 +41,18 @@ def list_waiting(
     """List what waits for a person, the weightiest first."""
     from agent.web.api import as_json as document  # brings FastAPI
 
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         views = store.queue(reason=reason, source=source)
     if as_json:
         for view in views:
             print_json(document(view))
         return
     if not views:
-        console.print("Nothing waits.")
+        out.print("Nothing waits.")
         return
     for view in views:
         sure = f"{view.probability:.2f}" if view.probability is not None else "-"
-        console.print(
+        out.print(
             f"{view.id:16}  {view.structure_code or '-':6} {sure:4}  {', '.join(view.reasons)}  "
             f"{Path(view.path).name} ({view.source})",
             markup=False,
@@ -70,23 +70,23 @@ def suggest(
 ) -> None:
     """Say what to label next so that the next model learns most, and how many until it pays."""
     from agent.archive import Archive
-    from agent.cli.train import end_of, quiet
+    from agent.cli.job_progress import run_to_end, silence_log
     from agent.retrain import Suggestion
     from agent.retrain import suggest as suggesting
     from agent.service.composition import load_bundle
     from agent.service.jobs.retrain import lesson_of
 
-    quiet()
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    silence_log()
+    settings = load_settings(context)
+    with open_store(settings) as store:
         lesson, waiting = lesson_of(settings, store), store.queue()
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
     steps = suggesting(waiting, lesson.collected, classifier, archive, n=n)
-    _say_suggestion(end_of(steps, Suggestion), gain / 100, as_json=as_json)
+    _print_suggestion(run_to_end(steps, Suggestion), gain / 100, as_json=as_json)
 
 
-def _say_suggestion(found: Suggestion, gain: float, *, as_json: bool) -> None:
+def _print_suggestion(found: Suggestion, gain: float, *, as_json: bool) -> None:
     more, low, high = found.curve.until(gain) if found.curve else (None, None, None)
     if as_json:
         print_json(
@@ -107,14 +107,14 @@ def _say_suggestion(found: Suggestion, gain: float, *, as_json: bool) -> None:
     table(
         ("structure code", "labelled", "right, by heads that had not seen its specimen"),
         [
-            (code, n, share(found.recalls[code].as_json()) if code in found.recalls else "")
+            (code, n, format_share(found.recalls[code].as_json()) if code in found.recalls else "")
             for code, n in found.labelled.items()
         ],
     )
-    console.print(_worth(found, gain, more, low, high), markup=False)
+    out.print(_format_label_need(found, gain, more, low, high), markup=False)
 
 
-def _worth(
+def _format_label_need(
     found: Suggestion, gain: float, more: int | None, low: int | None, high: int | None
 ) -> str:
     """Say how many more labels until the accuracy has gained so much."""
@@ -164,7 +164,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
     chosen = [one for one in said if one]
     if len(chosen) != 1:
         raise WrongUse("say one thing: CODE, --strange KIND, --unusable WHY or --cannot-tell.")
-    settings = settings_of(context)
+    settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         decision = _decision(
             settings,
@@ -177,7 +177,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
         )
         store.decide(public_id, decision, at=datetime.now(UTC))
         waiting = store.queue_length()
-    console.print(
+    out.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} wait.",
         markup=False,
     )
@@ -209,9 +209,9 @@ def _decision(
 @review.command()
 def undo(context: typer.Context, public_id: Id, by: By = "") -> None:
     """Take the decision on one micrograph back; both stay in the trail."""
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by) as (store, signer):
         store.undo(public_id, by=signer, at=datetime.now(UTC))
-    console.print(f"{public_id}: the decision was taken back, by {signer}.", markup=False)
+    out.print(f"{public_id}: the decision was taken back, by {signer}.", markup=False)
 
 
 MANIFEST_COLUMNS = (
@@ -247,8 +247,8 @@ def export(
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise WrongUse(f"{folder}: export into a new or empty folder; nothing is written over.")
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    settings = load_settings(context)
+    with open_store(settings) as store:
         labelled = store.labelled(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)
     archive, missing, rows = Archive(settings.store.folder), [], []
@@ -261,9 +261,9 @@ def export(
                 missing.append(one.id)
             advance(number)
     _write_manifest(folder, rows)
-    console.print(f"{len(rows)} micrographs in {folder}")
+    out.print(f"{len(rows)} micrographs in {folder}")
     for public_id in missing:
-        console.print(f"{public_id}: its pixels are not in the archive any more")
+        out.print(f"{public_id}: its pixels are not in the archive any more")
     if missing:
         raise typer.Exit(1)
 

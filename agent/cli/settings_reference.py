@@ -54,7 +54,7 @@ OBJECTIVE_EXAMPLE = """\
 PATTERN_EXAMPLE = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)_.*"
 
 
-def page() -> str:
+def render_toml() -> str:
     """Say a whole agent.toml: every section and key with its default and its description."""
     return "\n".join([HEAD, *(_section(name) for name in Settings.model_fields)])
 
@@ -102,7 +102,7 @@ def format_toml(value: object) -> str:
     return json.dumps("" if value is None else value, ensure_ascii=False)
 
 
-def in_effect(
+def list_settings(
     settings: Settings, file: Path | None, environment: Mapping[str, str] = os.environ
 ) -> list[tuple[str, str, str]]:
     """List every setting as (name, value, "environment" | "file" | "default")."""

@@ -108,7 +108,7 @@ def shell_origin() -> Origin:
     return Origin(SHELL, os_user=_os_user_with_sudo())
 
 
-def command_of(context: typer.Context) -> str:
+def command_name(context: typer.Context) -> str:
     """Return the name of the command that runs, such as "review label"."""
     names = []
     link = context
@@ -135,18 +135,18 @@ def signed_store(
     Raises:
         WrongUse: The lab has accounts, and nobody proved to have one that may sign.
     """
-    from agent.cli.app import store_of  # it imports this module
+    from agent.cli.app import open_store  # it imports this module
 
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         yield sign(context, store, by, leads=settings.orders.leads)
 
 
 @contextmanager
 def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
     """Open the store for an act that nobody has to sign; as `signed_store`."""
-    from agent.cli.app import store_of  # it imports this module
+    from agent.cli.app import open_store  # it imports this module
 
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         yield store, by
 
 
@@ -164,7 +164,7 @@ def sign(
     from agent import auth  # argon2 is heavy
     from agent.store import Origin, signed_by_program
 
-    command = command_of(context)
+    command = command_name(context)
     signing = SIGNED[command]
     if not store.accounts.are_there() or (signing.role == ADMIN and not _has_admin(store)):
         origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from agent.cli.app import settings_file_of, store_of
-from agent.errors import AgentError
+import typer
+
+from agent.cli.app import app, find_settings_file, load_settings, open_store
+from agent.cli.console import err, out
+from agent.errors import AgentError, WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,22 +27,22 @@ if TYPE_CHECKING:
 NEWEST_FILES = 200
 
 
-def documents(context: typer.Context, settings: Settings) -> dict[str, object]:
+def collect_documents(context: typer.Context, settings: Settings) -> dict[str, object]:
     """Say everything that is put in, before names are replaced."""
-    from agent.cli.doctor import examine
-    from agent.cli.settings_reference import in_effect
+    from agent.cli.doctor_checks import examine
+    from agent.cli.settings_reference import list_settings
     from agent.host.licences import parts
     from agent.service.data_folder import clock
     from agent.service.status import status_of
 
-    file = settings_file_of(context)
+    file = find_settings_file(context)
     return {
         "machine": _machine(),
         "settings": [
             {"setting": name, "value": value, "from": origin}
-            for name, value, origin in in_effect(settings, file)
+            for name, value, origin in list_settings(settings, file)
         ],
-        "status": status_of(settings, now=clock(), open_store=lambda: store_of(settings)),
+        "status": status_of(settings, now=clock(), open_store=lambda: open_store(settings)),
         "doctor": [asdict(finding) for finding in examine(settings, file)],
         "files": list(_files(settings)),
         "parts": [f"{part.name} {part.version}" for part in parts()],
@@ -58,7 +64,7 @@ def _machine() -> dict[str, Any]:
 def _files(settings: Settings) -> Iterator[dict[str, Any]]:
     """Give how many files stand where, and the newest that went wrong."""
     try:
-        with store_of(settings) as store:
+        with open_store(settings) as store:
             fates = [fate.as_json() for fate in store.files()]
     except AgentError as error:
         yield {"problem": str(error)}
@@ -68,7 +74,7 @@ def _files(settings: Settings) -> Iterator[dict[str, Any]]:
     yield from wrong[-NEWEST_FILES:]
 
 
-def words(settings: Settings) -> Iterator[str]:
+def iter_secret_words(settings: Settings) -> Iterator[str]:
     """Say every word that must not be seen: the PC, the site, files, and whose parts they show."""
     yield platform.node()
     yield settings.site.name
@@ -76,7 +82,7 @@ def words(settings: Settings) -> Iterator[str]:
         yield from source.folder.parts[1:]
         yield from source.fixed_process_data().values()
     try:
-        with store_of(settings) as store:
+        with open_store(settings) as store:
             for fate in store.files():
                 yield from fate.paths
             for view in store.micrographs():
@@ -84,3 +90,57 @@ def words(settings: Settings) -> Iterator[str]:
                 yield from (label.by for label in view.labels)
     except AgentError:
         return  # without a database its names are only hidden where they look like names
+
+
+@app.command("support-bundle")
+def support_bundle(
+    context: typer.Context,
+    target: Annotated[
+        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
+    ] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(help="A micrograph to put in as it is; else none is.")
+    ] = None,
+) -> None:
+    """Pack logs, settings and state for a helper: no secrets, no images, names as pseudonyms."""
+    from agent.cli.support_bundle import collect_documents, iter_secret_words
+    from agent.host.support_bundle import Pseudonyms, write
+
+    settings = load_settings(context)
+    at = datetime.now(UTC)
+    file = target or Path.cwd()
+    if file.is_dir() or file.suffix != ".zip":
+        file.mkdir(parents=True, exist_ok=True)
+        file = file / f"martensight-support-{at:%Y%m%dT%H%M%SZ}.zip"
+    names = Pseudonyms(iter_secret_words(settings))
+    logs = sorted((settings.store.folder / "logs").glob("*.log*"))
+    journal = _journal()
+    try:
+        listed = write(
+            file,
+            documents=collect_documents(context, settings),
+            logs=logs,
+            journal=journal,
+            pictures=picture or [],
+            names=names,
+        )
+    except OSError as error:
+        raise WrongUse(f"{file}: cannot be written ({error.strerror or error}).") from error
+    for name in listed:
+        out.print(f"  {name}", markup=False)
+    if not logs and not journal:
+        err.print(
+            "no log is in it: none was written yet, or it is the journal's, which root may read "
+            "(sudo agent support-bundle).",
+            markup=False,
+        )
+    out.print(f"{file}: look into it, then send it.", markup=False)
+    out.print(f"{file.with_suffix('.names.csv')}: stays here; it says who is who.", markup=False)
+
+
+def _journal() -> str:
+    if sys.platform == "win32":
+        return ""  # there the log is a file
+    from agent.host.systemd import journal
+
+    return journal()

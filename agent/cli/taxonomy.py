@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SAYS_NO, app, settings_of, store_of
+from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
     """Show each structure code: whether it is trained, labelled, in the bundle and ordered."""
     from agent.lab_context import taxonomy_in_force
 
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    settings = load_settings(context)
+    with open_store(settings) as store:
         own = taxonomy_in_force(settings, store)
         rows = list(_rows(own, settings, store))
     if json:
@@ -45,7 +45,7 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
         console.print_json({**whole, "codes": rows})
         return
     kinds = "several subtypes" if own.several_subtypes else "one subtype"
-    console.console.print(
+    console.out.print(
         f"{own.name}, from {_source(settings)}; a specimen has {kinds}.", markup=False
     )
     console.table(
@@ -77,21 +77,21 @@ def check_taxonomy(
     from agent.lab_context import taxonomy_in_force
     from model import load_taxonomy
 
-    settings = settings_of(context)
+    settings = load_settings(context)
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
     if path is None:
         raise WrongUse("name a taxonomy.toml: agent taxonomy check FILE, or set [model] taxonomy.")
     new = load_taxonomy(path)
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         current = taxonomy_in_force(settings, store) if file else None
         effects = list(find_effects(new, current, settings, store))
     if json:
         console.print_json({"file": str(path), "codes": list(new.codes), "effects": effects})
     else:
         holds = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
-        console.console.print(holds, markup=False)
+        console.out.print(holds, markup=False)
         for sentence in effects:
-            console.console.print(sentence, markup=False)
+            console.out.print(sentence, markup=False)
     if effects:
         raise typer.Exit(SAYS_NO)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import DONE, SAYS_NO, app, settings_of, store_of
+from agent.cli.app import DONE, SAYS_NO, app, load_settings, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     different when it was judged again.
     """
     from agent.archive import Archive
+    from agent.cli.job_progress import silence_log
     from agent.cli.signing import os_user
-    from agent.cli.train import quiet
     from agent.lab_context import software
     from agent.orders.order_json import trace_document_of
     from agent.orders.reproduce import Sameness
@@ -61,11 +61,11 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.orders.trace_folder import PAGE, Signature, fresh, write
     from agent.service.data_folder import bundles_folder, clock
 
-    quiet()
-    settings = settings_of(context)
+    silence_log()
+    settings = load_settings(context)
     target = fresh((folder or Path(f"trace-{plain(asked)}")).absolute())
     signed = by or os_user()
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         found = _gathered(settings, store, asked, kind)
         write(
             found,
@@ -90,11 +90,11 @@ def trace(  # noqa: PLR0917 - each is a word of the command
 
 def _gathered(settings: Settings, store: Store, asked: str, kind: str) -> Trace:
     from agent.archive import Archive
-    from agent.cli.orders import lab_in
+    from agent.cli.order_policy import read_order_policy
     from agent.orders.trace import Trace, Tracer, find
 
     found = find(store, asked, kind)
-    lab = lab_in(settings, store, is_noted=False)
+    lab = read_order_policy(settings, store, is_noted=False)
     stated = [_stated(store, number, lab) for number in found.orders]
     fields = 1 if found.only else sum(_fields(assessed) for assessed, _ in stated)
     begun = count()
@@ -150,7 +150,7 @@ def _loader(settings: Settings) -> Callable[[str], Classifier | None]:
 def _show(found: Trace, page: Path) -> None:
     for order in found.orders:
         assessed = order.assessed
-        console.console.print(
+        console.out.print(
             f"Order {assessed.view.number}: {assessed.statement.conformity.words}, "
             f"{len(order.statements)} statements",
             markup=False,
@@ -160,4 +160,4 @@ def _show(found: Trace, page: Path) -> None:
         for one in found.fields
     ]
     console.table(("where", "field", "code", "judged again"), rows)
-    console.console.print(f"page {page}", markup=False)
+    console.out.print(f"page {page}", markup=False)

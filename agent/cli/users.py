@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import console, echo, print_json, table
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import echo, out, print_json, table
 from agent.cli.signing import signed_store
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def add(
     from agent import auth  # heavy
 
     name, role = auth.checked_name(name), auth.checked_role(role)
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by) as (store, signer):
         hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
         store.accounts.add(
             name, kind="person", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
         )
-    console.print(f"{name} may come in as {role}.", markup=False)
+    out.print(f"{name} may come in as {role}.", markup=False)
 
 
 @users.command()
@@ -64,10 +64,10 @@ def password(
     """Set a new password; whoever is logged in under the name has to log in again."""
     from agent import auth  # heavy
 
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
         store.accounts.set_hash(name, hashed, by=by, at=_now())
-    console.print(f"{name} has a new password.", markup=False)
+    out.print(f"{name} has a new password.", markup=False)
 
 
 @users.command()
@@ -80,9 +80,9 @@ def role(
     """Change what somebody may do."""
     from agent import auth  # heavy
 
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by) as (store, signer):
         store.accounts.set_role(name, auth.checked_role(role), by=signer or AT_THE_SHELL, at=_now())
-    console.print(f"{name} is {role} now.", markup=False)
+    out.print(f"{name} is {role} now.", markup=False)
 
 
 @users.command()
@@ -100,7 +100,7 @@ def token(
         auth.checked_role(role),
         auth.new_token(),
     )
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by) as (store, signer):
         hashed = auth.hash_token(made)
         store.accounts.add(
             name, kind="program", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
@@ -112,17 +112,17 @@ def token(
 @users.command()
 def disable(context: typer.Context, name: Name, by: By = AT_THE_SHELL) -> None:
     """Let somebody no longer in, at once; what they did stays in the trail under their name."""
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         store.accounts.disable(name, disabled=True, by=by, at=_now())
-    console.print(f"{name} may no longer come in.", markup=False)
+    out.print(f"{name} may no longer come in.", markup=False)
 
 
 @users.command()
 def enable(context: typer.Context, name: Name, by: By = "") -> None:
     """Let somebody in again."""
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by) as (store, signer):
         store.accounts.disable(name, disabled=False, by=signer or AT_THE_SHELL, at=_now())
-    console.print(f"{name} may come in again.", markup=False)
+    out.print(f"{name} may come in again.", markup=False)
 
 
 @users.command("list")
@@ -131,14 +131,14 @@ def list_all(
     as_json: Annotated[bool, typer.Option("--json", help="One object per account.")] = False,
 ) -> None:
     """List all accounts."""
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         every = store.accounts.every()
     if as_json:
         for account in every:
             print_json(_document(account))
         return
     if not every:
-        console.print("There are no accounts; everybody at this PC may review.")
+        out.print("There are no accounts; everybody at this PC may review.")
         return
     rows = [(a.name, a.kind, a.role, _state(a)) for a in every]
     table(("name", "kind", "role", "state"), rows)

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import DONE, SOME_FAILED, app, settings_of
-from agent.cli.evaluate import passing_archive
+from agent.cli.app import DONE, SOME_FAILED, app, load_settings
+from agent.cli.evaluate import temporary_archive
+from agent.cli.import_ import print_unusable
+from agent.cli.job_progress import silence_log
+from agent.cli.options import FolderArgument, ManifestOption
 from agent.cli.signing import os_user, signed_store
-from agent.cli.train import (
-    FolderArgument,
-    ManifestOption,
-    quiet,
-    say_unusable,
-)
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -49,8 +46,8 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     from agent.orders import method_validation
     from agent.service.composition import load_bundle, policy_of
 
-    quiet()
-    settings = settings_of(context)
+    silence_log()
+    settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         name = store.current_bundle()
         if name is None:
@@ -71,7 +68,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
         console.print_json({"record": number, "material": material, "bundle": name, **facts})
     else:
         _show(material, name, number, facts, most=settings.orders.max_false_conform)
-    say_unusable(unusable)
+    print_unusable(unusable)
     raise typer.Exit(SOME_FAILED if unusable else DONE)
 
 
@@ -82,7 +79,7 @@ def _cases(
     unusable = list(listing.unusable)
     waiting: list[tuple[Labelled, Example]] = []
     seen = 0
-    with passing_archive(settings, classifier.learned_from) as crops:
+    with temporary_archive(settings, classifier.learned_from) as crops:
         titled = f"Validating {title}"
         for file, examples in crops.each(listing.folder, listing.files, titled, unusable):
             known = [e for e in examples if e.key in classifier.learned_from]
@@ -132,14 +129,14 @@ def _judged(
 def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, most: float) -> None:
     from agent.orders.method_validation import limit_states
 
-    console.console.print(
+    console.out.print(
         f"Validation record {number}: {material}, bundle {bundle}, {facts['images']} images of "
         f"{facts['specimens']} specimens, {facts['automatic']} would be handled automatically; "
         f"{facts['seen_in_training']} seen in training were left out.",
         markup=False,
     )
     if facts["alone"]:
-        console.console.print(
+        console.out.print(
             f"{facts['alone']} images name no specimen. They may be fields of one, so together "
             "they count as one specimen: name order and specimen with --manifest CSV.",
             markup=False,
@@ -171,8 +168,8 @@ def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, mos
     )
     if facts["um_per_px"]:
         low, high = facts["um_per_px"]
-        console.console.print(f"scales: {low:.3g} to {high:.3g} µm per pixel", markup=False)
-    console.console.print(
+        console.out.print(f"scales: {low:.3g} to {high:.3g} µm per pixel", markup=False)
+    console.out.print(
         f"switch it on, as a lead: agent spec automatic {material} --by NAME --reason TEXT",
         markup=False,
     )

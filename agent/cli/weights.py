@@ -21,7 +21,7 @@ def weights(
     """
     from model import fetch_weights  # PyTorch takes seconds
 
-    console.aside.print(f"fetching the weights of {arch} …", markup=False)
-    place = fetch_weights(arch, progress=console.aside.is_terminal)
+    console.err.print(f"fetching the weights of {arch} …", markup=False)
+    place = fetch_weights(arch, progress=console.err.is_terminal)
     megabytes = place.stat().st_size / 1e6
-    console.console.print(f"{arch}: ImageNet weights, {megabytes:.0f} MB, in {place}", markup=False)
+    console.out.print(f"{arch}: ImageNet weights, {megabytes:.0f} MB, in {place}", markup=False)

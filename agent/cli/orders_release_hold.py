@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import settings_of
-from agent.cli.orders import By, Reason, orders
+from agent.cli.app import load_settings
+from agent.cli.options import By, Reason
+from agent.cli.orders import orders
 from agent.cli.signing import signed_store
 from agent.errors import WrongUse
 
@@ -43,7 +44,7 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     from agent.orders.order_policy import is_lead
     from agent.service.data_folder import clock
 
-    settings, now = settings_of(context), clock()
+    settings, now = load_settings(context), clock()
     zone = ZoneInfo(settings.site.time_zone)
     with signed_store(context, settings, by) as (store, signer):
         if not is_lead(settings, store, signer):
@@ -65,7 +66,7 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
             reason=reason,
             at=now,
         )
-    console.console.print(
+    console.out.print(
         f"{source}: released by {signer}; {len(numbers)} orders had held results: "
         f"{', '.join(numbers)}",
         markup=False,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.cli.app import store_of
-from agent.cli.file_lookup import Finding
+from agent.cli.app import open_store
+from agent.cli.finding import Finding
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TWO = 2
 def examine_sites(settings: Settings) -> Iterator[Finding]:
     """Yield what is found; nothing for a site that is alone and shares nothing."""
     try:
-        with store_of(settings) as store:
+        with open_store(settings) as store:
             names = store.over_all_sites().names()
             if len(names) < TWO and not settings.site.shares:
                 return

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, time
-from pathlib import Path  # noqa: TC003 - Typer asks for it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import settings_of, store_of
-from agent.cli.orders import Json, Number, orders
+from agent.cli.app import load_settings, open_store
+from agent.cli.options import JsonOption, Number
+from agent.cli.orders import orders
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ def statements(
         Path | None,
         typer.Argument(metavar="[DIR]", help="A new folder for document, page and PDF of each."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List what was stated of an order, oldest first, or write it into a folder.
 
     Nothing is stated by this command: the agent froze each statement when the order changed.
     """
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    settings = load_settings(context)
+    with open_store(settings) as store:
         found = store.statements.all(number)
         if not found:
             _refuse_unknown(store, number)
@@ -82,14 +83,14 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
         return
     document = whole["document"]
     word = frozen.conformity.replace("_", " ")
-    console.console.print(f"Order {frozen.order}: {word}", markup=False, style="bold")
+    console.out.print(f"Order {frozen.order}: {word}", markup=False, style="bold")
     said = datetime.fromisoformat(whole["at"]).astimezone(ZoneInfo(zone))
-    console.console.print(
+    console.out.print(
         f"  statement {frozen.number} of {said:%Y-%m-%d %H:%M}, SHA-256 {frozen.sha256}",
         markup=False,
     )
     for sentence in (*document["because"], *document["missing"], *document["notes"]):
-        console.console.print(f"  {sentence}", markup=False)
+        console.out.print(f"  {sentence}", markup=False)
 
 
 def _find_kept(store: Store, number: str, at: datetime) -> Made | None:
@@ -107,8 +108,8 @@ def _show_kept(kept: Made, at: datetime, zone: str, *, as_json: bool) -> None:
         return
     word = str(kept.document["conformity"]).replace("_", " ")
     said = f"{kept.at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
-    console.console.print(f"Order {kept.document['order']}: {word}", markup=False, style="bold")
-    console.console.print(f"  stated {said} by {kept.by}, in an earlier version", markup=False)
+    console.out.print(f"Order {kept.document['order']}: {word}", markup=False, style="bold")
+    console.out.print(f"  stated {said} by {kept.by}, in an earlier version", markup=False)
 
 
 def parse_time(text: str, zone: ZoneInfo) -> datetime:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import typer  # noqa: TC002 - typer reads the annotations
+import typer
 
 from agent.cli import console
-from agent.cli.app import settings_of
-from agent.cli.orders import By, Number, Reason, orders
+from agent.cli.app import load_settings
+from agent.cli.options import By, Number, Reason
+from agent.cli.orders import orders
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -28,7 +29,7 @@ def release(context: typer.Context, number: Number, by: By = "", reason: Reason 
 def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: bool) -> None:
     from agent.orders.order_policy import is_lead
 
-    settings = settings_of(context)
+    settings = load_settings(context)
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: it is kept.")
     with signed_store(context, settings, by) as (store, signer):
@@ -43,4 +44,4 @@ def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: boo
         at = datetime.now(UTC)
         number = store.hold_order(number, hold=hold, by=who, at=at, reason=reason.strip())
     what = "on hold, nothing of it is pruned" if hold else "no longer on hold"
-    console.console.print(f"{number}: {what}; by {who}.", markup=False)
+    console.out.print(f"{number}: {what}; by {who}.", markup=False)

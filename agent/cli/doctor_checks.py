@@ -1,0 +1,253 @@
+"""Look over a PC before it is trusted: what is right, what is doubtful, what is wrong.
+
+In:  the settings. Out: `Finding`s in plain sentences, each with what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.cli.app import open_store
+from agent.cli.doctor_folders import examine_folders
+from agent.cli.doctor_records import (
+    examine_backups,
+    examine_certificate,
+    examine_copies,
+    examine_database,
+    examine_evidence,
+)
+from agent.cli.doctor_sites import examine_sites
+from agent.cli.finding import Finding
+from agent.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.settings import Settings
+
+FEW_WATCHES, FEW_INSTANCES = 8192, 128
+"""Linux's old defaults of fs.inotify; a large export tree has more folders, a PC more programs."""
+
+LITTLE_MEMORY_BYTES = 8_000_000_000
+"""Our choice: a worker may take 4 GB, and the networks about 2."""
+
+
+def examine(settings: Settings, file: Path | None) -> list[Finding]:
+    """Look at everything; nothing is changed but a probe file in the data folder."""
+    account = _account()
+    return [
+        Finding("settings", "right", str(file))
+        if file
+        else Finding(
+            "settings", "doubtful", "no agent.toml found: defaults hold; try `agent init`."
+        ),
+        _python(),
+        _service(account),
+        *examine_folders(settings, account),
+        *([] if settings.sources else [_no_sources()]),
+        examine_database(settings),
+        *examine_evidence(settings),
+        *examine_sites(settings),
+        *examine_copies(settings),
+        *examine_backups(settings),
+        *examine_certificate(settings),
+        *_watch_limits(),
+        _memory(),
+        _web(settings),
+        _compute(settings),
+        _label_reader(),
+        _taxonomy(settings),
+        _bundle(settings),
+    ]
+
+
+def _taxonomy(settings: Settings) -> Finding:
+    """Check the lab's classes, and what they mean for labels, limits and the bundle in use."""
+    from agent.cli.taxonomy import find_effects
+    from agent.lab_context import taxonomy_in_force
+    from model import TaxonomyError
+
+    try:
+        with open_store(settings) as store:
+            own = taxonomy_in_force(settings, store)
+            effects = list(find_effects(own, None, settings, store))
+    except (AgentError, TaxonomyError, OSError) as error:
+        return Finding("taxonomy", "wrong", str(error))
+    said = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."
+    if effects:
+        return Finding("taxonomy", "doubtful", " ".join((said, *effects)))
+    return Finding("taxonomy", "right", said)
+
+
+def _account() -> str | None:
+    if sys.platform == "win32":
+        from agent.host.windows import account_of_service
+    else:
+        from agent.host.systemd import account_of_service
+    return account_of_service()
+
+
+def _service(account: str | None) -> Finding:
+    if account is None:
+        return Finding(
+            "service", "doubtful", "none is installed: agent service install, and it starts alone."
+        )
+    return Finding("service", "right", f"installed, runs as {account}.")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    there = psutil.virtual_memory().total
+    if there < LITTLE_MEMORY_BYTES:
+        return Finding(
+            "memory",
+            "doubtful",
+            f"{there / 1e9:.1f} GB; 8 GB are wanted: set [imaging] workers = 1 and "
+            "memory_limit_mb lower.",
+        )
+    return Finding("memory", "right", f"{there / 1e9:.1f} GB.")
+
+
+def _python() -> Finding:
+    return Finding("python", "right", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _no_sources() -> Finding:
+    return Finding("sources", "doubtful", "none: name an export folder under [[sources]].")
+
+
+def _watch_limits() -> Iterator[Finding]:
+    if not sys.platform.startswith("linux"):
+        return
+    limits = (("max_user_watches", FEW_WATCHES), ("max_user_instances", FEW_INSTANCES))
+    for name, few in limits:
+        try:
+            limit = int(Path(f"/proc/sys/fs/inotify/{name}").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if limit < few or (limit == few and name == "max_user_watches"):
+            yield Finding(
+                "inotify",
+                "doubtful",
+                f"{name} is {limit}; raise it (sysctl fs.inotify.{name}={few * 16}), or sources "
+                "turn to polling.",
+            )
+        else:
+            yield Finding("inotify", "right", f"{name} is {limit}.")
+
+
+def _web(settings: Settings) -> Finding:
+    host, port = settings.web.host, settings.web.port
+    running = _runs(settings)
+    if port and not running and _is_taken(host, port):
+        return Finding(
+            "review page",
+            "wrong",
+            f"{host}:{port} is in use by another program; set another [web] port.",
+        )
+    if host in {"127.0.0.1", "localhost", "::1"}:
+        return Finding("review page", "right", f"on this PC only, port {port}.")
+    from agent.web import refuse_strangers
+
+    try:
+        with open_store(settings) as store:
+            refuse_strangers(settings.web, store.accounts)
+    except AgentError as error:
+        return Finding("review page", "wrong", str(error))
+    return Finding(
+        "review page", "right", f"{host}, port {port}: open it in the firewall, if others may come."
+    )
+
+
+def _runs(settings: Settings) -> bool:
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+
+    return RunLock(settings.store.folder, agent_name()).is_held()
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def _compute(settings: Settings) -> Finding:
+    from model import ModelError, choose_engine  # PyTorch takes seconds to import
+
+    cores = f"CPU, {os.cpu_count()} processors"
+    try:
+        engine = choose_engine(settings.model.device, settings.model.precision)
+    except ModelError as error:
+        why = f" {_no_gpu()}" if settings.model.device.startswith("cuda") else ""
+        return Finding("compute", "wrong", f"{cores}; {error}{why}")
+    if engine.on_gpu:
+        return Finding("compute", "right", f"GPU {_gpu_name(engine.device)}, {engine.precision}.")
+    if settings.model.device == "auto" and _has_nvidia():
+        return Finding("compute", "doubtful", f"{cores}; {_no_gpu()}")
+    return Finding(
+        "compute", "right", f"{cores}, {engine.label} {engine.precision}; no GPU in use."
+    )
+
+
+def _gpu_name(device: str) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
+
+
+def _has_nvidia() -> bool:
+    import shutil
+
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _no_gpu() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "It is another one that is here."
+    if torch.version.cuda is None:
+        return "This PyTorch is made for the CPU: install its CUDA build."
+    return "PyTorch sees no GPU: nvidia-smi says whether the driver does, and for which CUDA."
+
+
+def _label_reader() -> Finding:
+    try:
+        import rapidocr  # noqa: F401
+    except ImportError as error:
+        return Finding("label reader", "wrong", f"rapidocr cannot be imported ({error}).")
+    return Finding("label reader", "right", "its models are on this PC.")
+
+
+def _bundle(settings: Settings) -> Finding:
+    try:
+        store = open_store(settings)
+    except AgentError:
+        return Finding("bundle", "doubtful", "unknown, as the database does not open.")
+    name = store.current_bundle()
+    store.close()
+    if name is None:
+        return Finding(
+            "bundle",
+            "doubtful",
+            "none yet: everything goes to review until `agent train` made one.",
+        )
+    from model import ModelError, verify_bundle
+
+    try:
+        verify_bundle(settings.store.folder / "bundles" / name)
+    except ModelError as error:
+        return Finding("bundle", "wrong", str(error))
+    return Finding("bundle", "right", f"{name}, every hash as in its manifest.")

@@ -1,0 +1,158 @@
+"""`agent orders assign`, `urgent`, `reopen` and others: decisions about an order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli import console
+from agent.cli.app import load_settings, now_utc
+from agent.cli.options import By, Id, Number, Reason
+from agent.cli.order_policy import read_order_policy
+from agent.cli.orders import orders
+from agent.cli.signing import os_user, signed_store
+from agent.errors import WrongUse
+
+
+@orders.command()
+def urgent(
+    context: typer.Context,
+    number: Number,
+    off: Annotated[bool, typer.Option("--off", help="It waits its turn again.")] = False,
+    by: By = "",
+) -> None:
+    """Let an order go first in processing and in review."""
+    from agent.orders.priority import put_first
+
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        store.orders.set_urgent(number, urgent=not off, by=signer or os_user(), at=now_utc())
+        put_first(store, settings)
+    console.out.print(f"{number}: {'waits its turn' if off else 'goes first'}", markup=False)
+
+
+@orders.command()
+def assign(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    public_id: Id,
+    number: Number,
+    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Its specimen.")],
+    by: By = "",
+    reason: Reason = "",
+    preparation: Annotated[str, typer.Option(help="Else the latest one.")] = "",
+    field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
+) -> None:
+    """Say where a field belongs."""
+    from agent.orders.permissions import require_may_assign
+
+    keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        lab = read_order_policy(settings, store)
+        require_may_assign(store, lab, public_id, keys, by=signer)
+        store.orders.assign(
+            public_id, keys, by=signer, reason=reason, at=now_utc(), lead=lab.is_lead(signer)
+        )
+    console.out.print(
+        f"{public_id}: order {number}, specimen {specimen}, by {signer}.", markup=False
+    )
+
+
+@orders.command("same-place")
+def same_place(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    public_id: Id,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The other micrograph's id.")],
+    different: Annotated[
+        bool, typer.Option("--different", help="The two show different places.")
+    ] = False,
+    belongs: Annotated[
+        bool, typer.Option("--belongs", help="The place belongs to ID, and OTHER is the copy.")
+    ] = False,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Decide about two micrographs that show one place: a lead's act."""
+    from agent.orders.permissions import require_lead
+
+    if different == belongs:
+        raise WrongUse("Give one of --different and --belongs.")
+    if not reason.strip():
+        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(read_order_policy(settings, store), signer)
+        store.places.decide(
+            public_id,
+            other,
+            belongs=public_id if belongs else "",
+            by=signer,
+            reason=reason,
+            at=now_utc(),
+        )
+    decision = f"{public_id} keeps the place" if belongs else "they show different places"
+    console.out.print(f"{public_id}, {other}: {decision}, by {signer}.", markup=False)
+
+
+@orders.command()
+def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
+    """Judge an order by the specification that is in force now: a lead's act."""
+    from agent.orders.permissions import require_lead
+    from agent.orders.specification_history import reopen as reopen_order
+
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(read_order_policy(settings, store), signer)
+        reopen_order(store, number, by=signer, reason=reason, at=now_utc())
+    console.out.print(
+        f"{number}: reopened by {signer}; the specification now in force applies.", markup=False
+    )
+
+
+@orders.command("dismiss-file")
+def dismiss_file(
+    context: typer.Context,
+    number: Number,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The unusable file's name.")],
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Decide that an unusable file shows nothing of an order: a lead's act."""
+    from agent.orders.assessment import assess
+    from agent.orders.lost_files import dismiss
+    from agent.orders.permissions import require_lead
+
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        lab = read_order_policy(settings, store)
+        require_lead(lab, signer)
+        assessed = assess(store, number, lab)
+        if assessed is None:
+            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        number = assessed.view.number
+        dismiss(store, number, file, assessed.lost, by=signer, reason=reason, at=now_utc())
+    console.out.print(f"{number}: {file} dismissed by {signer}.", markup=False)
+
+
+@orders.command()
+def amend(
+    context: typer.Context,
+    number: Number,
+    dismiss: Annotated[
+        bool, typer.Option("--dismiss", help="What the list changes does not hold.")
+    ] = False,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Accept what an order list changes of an order, or dismiss it: a lead's act."""
+    from agent.orders.permissions import require_lead
+
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(read_order_policy(settings, store), signer)
+        changed = store.orders.amend(
+            number, accept=not dismiss, by=signer, reason=reason, at=now_utc()
+        )
+    word = "dismissed" if dismiss else "accepted"
+    console.out.print(f"{number}: change of {', '.join(changed)} {word} by {signer}.", markup=False)

@@ -1,0 +1,63 @@
+"""`agent service`: the agent as a service of the operating system."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.app import app, find_settings_file, load_settings
+from agent.cli.console import out
+
+service = typer.Typer(help="Hand the agent to the system's service manager.", no_args_is_help=True)
+app.add_typer(service, name="service")
+
+
+@service.command("install")
+def install(
+    context: typer.Context,
+    account: Annotated[
+        str,
+        typer.Option(
+            help="Whom it runs as; default: an own user martensight (Linux), LocalSystem "
+            r"(Windows). On Windows DOMAIN\user, or DOMAIN\name$ for a gMSA."
+        ),
+    ] = "",
+) -> None:
+    """Install the agent as a service that starts with this PC."""
+    from agent.host import manager
+
+    lines = manager().install(find_settings_file(context), load_settings(context), account=account)
+    for line in lines:
+        out.print(line, markup=False)
+
+
+@service.command("uninstall")
+def uninstall() -> None:
+    """Remove the service; data and settings stay."""
+    _do("uninstall")
+
+
+@service.command("start")
+def start() -> None:
+    """Start the service."""
+    _do("start")
+
+
+@service.command("stop")
+def stop_() -> None:
+    """Stop the service; the file in hand is finished."""
+    _do("stop")
+
+
+@service.command("status")
+def service_status() -> None:
+    """Say what the service manager knows of it."""
+    _do("status")
+
+
+def _do(act: str) -> None:
+    from agent.host import manager
+
+    for line in getattr(manager(), act)():
+        out.print(line, markup=False)
