@@ -15,7 +15,7 @@ def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Check this PC: folders, rights, disk, database, bundle, GPU. Exit code 3 if any is wrong."""
+    """Check folders, rights, disk, database, bundle and GPU. Exit code 3 if a check fails."""
     from agent.cli.doctor_checks import examine
 
     findings = examine(load_settings(context), find_settings_file(context))

@@ -1,7 +1,4 @@
-"""Say to people how a bundle did.
-
-In:  an evaluation's JSON. Out: lines on the terminal.
-"""
+"""Print an evaluation as tables."""
 
 from __future__ import annotations
 
@@ -14,31 +11,33 @@ if TYPE_CHECKING:
 
 
 NUMBERS = {
-    "kappa": "agreement of the sizes beyond chance (quadratic kappa)",
-    "nll": "surprise at the true code (NLL)",
-    "ece": "probability against share right (ECE)",
+    "kappa": "size agreement beyond chance (quadratic kappa)",
+    "nll": "negative log-likelihood of the true code (NLL)",
+    "ece": "calibration error (ECE)",
 }
 
 
 def format_share(estimate: dict[str, float | None], n: int | None = None) -> str:
-    """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
+    """Return a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     if value is None or low is None or high is None:
-        return "nothing to count"
+        return "no cases"
     counted = f", n = {n}" if n is not None else ""
     return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
 
 
 def print_evaluation(document: dict[str, Any]) -> None:
-    """Say an evaluation to people: the limits first, since parts are judged by them."""
+    """Print an evaluation; limits come first, since parts are judged by them."""
     from agent.retrain import estimate
 
     n = document["n"]
     left_out = document["seen_in_training"]
-    told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
-    console.out.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
+    training = (
+        f" ({left_out} more were left out: the bundle was trained on them)" if left_out else ""
+    )
+    console.out.print(f"bundle {document['bundle']} on {n} micrographs{training}", markup=False)
     console.table(
-        ("limit", "called conforming, is not", "called not conforming, is"),
+        ("limit", "wrongly called conforming", "wrongly called not conforming"),
         [
             (name, _bound(both["false_conform"]), _bound(both["false_nonconform"]))
             for name, both in document["limits"].items()
@@ -48,7 +47,7 @@ def print_evaluation(document: dict[str, Any]) -> None:
         "accuracy": "structure code right",
         "within_one_size": "within one size",
         "macro_f1": "macro-F1",
-        "coverage": "prediction sets that hold the true code",
+        "coverage": "prediction sets that contain the true code",
     }
     rows = [(title, format_share(document[key])) for key, title in names.items()]
     rows += [(title, _with_interval(estimate(document, key))) for key, title in NUMBERS.items()]
@@ -58,7 +57,7 @@ def print_evaluation(document: dict[str, Any]) -> None:
             (f"size right in {subtype}", format_share(found, found.get("n")))
             for subtype, found in document["per_stage"]["size"].items()
         ),
-        ("called strange", format_share(document["false_alarm_rate"])),
+        ("flagged as unusual", format_share(document["false_alarm_rate"])),
     ]
     console.table(("measure", "value (95 % interval)"), rows)
     _print_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
@@ -68,7 +67,7 @@ def print_evaluation(document: dict[str, Any]) -> None:
     _print_slices(document["slices"])
     if document["strange"]:
         console.table(
-            ("strange kind", "n", "flagged (95 % interval)", "AUROC (95 % interval)"),
+            ("unusual kind", "n", "flagged (95 % interval)", "AUROC (95 % interval)"),
             [
                 (
                     kind,
@@ -92,10 +91,10 @@ def _estimate(value: float | None, interval: Sequence[float | None]) -> dict[str
 
 
 def _with_interval(found: Mapping[str, float | None]) -> str:
-    """Say a number that is no share: "0.91 (0.86 to 0.95)"."""
+    """Return a number with its interval: "0.91 (0.86 to 0.95)"."""
     value, low, high = found["value"], found["low"], found["high"]
     if value is None:
-        return "nothing to count"
+        return "no cases"
     return (
         f"{value:.2f}" if low is None or high is None else f"{value:.2f} ({low:.2f} to {high:.2f})"
     )
@@ -109,7 +108,7 @@ def _print_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> N
 
 
 def _print_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say the accuracy apart by what is known of the images, where that tells any apart."""
+    """Print the accuracy by process data, for columns with more than one value."""
     rows = [
         (f"{key} {value}", found["n"], format_share(found), format_share(found["within_one_size"]))
         for key, values in slices.items()

@@ -1,4 +1,4 @@
-"""Say what became of each file, and queue files again."""
+"""`agent files`: the state of each file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One object per line on std
 FAILED = ("failed", "set_aside")
 MAX_ROWS = 500
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet would run a text that begins with one of these."""
+"""A spreadsheet would run text that starts with one of these characters."""
 
 
 @app.command()
@@ -27,14 +27,14 @@ def files(
     context: typer.Context,
     as_json: AsJson = False,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only those that failed or were set aside.")
+        bool, typer.Option("--failed", help="Only files that failed or were set aside.")
     ] = False,
     state: Annotated[
-        str | None, typer.Option(help="Only those in this state, such as queued.")
+        str | None, typer.Option(help="Only files in this state, for example queued.")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only files of this source.")] = None,
 ) -> None:
-    """Say what became of every file."""
+    """List every file with its state and the reason."""
     states = _states(state, failed=failed)
     with open_store(load_settings(context)) as store:
         fates = store.files(states, source)
@@ -49,7 +49,7 @@ def _states(state: str | None, *, failed: bool) -> tuple[str, ...] | None:
     from agent.store import State  # brings the database
 
     if state and state not in set(State):
-        raise WrongUse(f"--state: one of {', '.join(State)}; found {state!r}.")
+        raise WrongUse(f"--state: unknown state {state!r}. Use one of {', '.join(State)}.")
     if failed:
         return FAILED
     return (state,) if state else None
@@ -68,14 +68,14 @@ def _show(fates: Iterable[FileFate]) -> None:
         return
     table(("state", "source", "file", "why", "attempts"), rows)
     if more:
-        out.print(f"and {more} more; --json says all of them")
+        out.print(f"and {more} more; --json lists all")
 
 
 def _why(fate: FileFate) -> str:
     if fate.duplicate_of:
         return f"same content as {fate.duplicate_of}"
-    said = fate.said or ""
+    reason = fate.said or ""
     if fate.next_try_at and fate.state in FAILED:
         again = "next try" if fate.state == "failed" else "read again"
-        said = f"{said.rstrip('.')}; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
-    return said
+        reason = f"{reason.rstrip('.')}; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
+    return reason

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def print_unusable(unusable: Sequence[Unusable]) -> None:
-    """Name every file that could not be used, and why."""
+    """Print every file that could not be used, with the reason."""
     for file, sentence in unusable:
         console.err.print(f"not used: {file}: {sentence}", markup=False)
 
@@ -40,7 +40,16 @@ def import_labelled(
     by: str = "",
     update: bool = False,
 ) -> ImportOutcome:
-    """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
+    """Import a labelled folder with a progress bar.
+
+    Args:
+        settings: Settings of the lab.
+        store: Open store.
+        folder: Folder with a sub-folder per structure code.
+        manifest: CSV with labels, or None to use the sub-folders.
+        by: Name that signs; "" for the operating-system user.
+        update: Whether the manifest replaces data of micrographs imported earlier.
+    """
     from agent import labelled_import
     from agent.lab_context import read_taxonomy
     from agent.service.composition import make_pipeline, make_pool
@@ -49,7 +58,7 @@ def import_labelled(
     silence_log()
     taxonomy = read_taxonomy(settings, store, now=clock())
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
-    ended: ImportOutcome | None = None
+    outcome: ImportOutcome | None = None
     with (
         make_pool(settings) as pool,
         console.progress(f"Importing {folder.name}", len(listing.files)) as advance,
@@ -70,18 +79,18 @@ def import_labelled(
             update=update,
         ):
             if isinstance(step, labelled_import.ImportOutcome):
-                ended = step
+                outcome = step
             else:
                 advance(step.done, step.note)
-    if ended is None:
-        raise RuntimeError("the import ended without saying how")
-    return ended
+    if outcome is None:
+        raise RuntimeError("the import ended without an outcome")
+    return outcome
 
 
 def print_imported(imported: ImportOutcome, *, updated: bool = False) -> None:
-    """Print how an import ended, and every file that could not be used or is described anew."""
+    """Print the result of an import, and every file that is unusable or has changed data."""
     total = sum(imported.codes.values())
-    known = f" ({imported.unchanged} were known already)" if imported.unchanged else ""
+    known = f" ({imported.unchanged} imported earlier)" if imported.unchanged else ""
     console.out.print(f"{total} labelled micrographs{known}:", markup=False)
     console.table(("structure code", "micrographs"), sorted(imported.codes.items()))
     print_unusable(imported.unusable)
@@ -91,8 +100,8 @@ def print_imported(imported: ImportOutcome, *, updated: bool = False) -> None:
         )
     if imported.changed and not updated:
         console.err.print(
-            f"{len(imported.changed)} micrographs were imported before with other data, which were "
-            "kept. To replace them: agent import with --update.",
+            f"{len(imported.changed)} micrographs were imported earlier with different data, which "
+            "was kept. To replace it, run agent import with --update.",
             markup=False,
         )
 
@@ -106,19 +115,19 @@ def import_(
         bool,
         typer.Option(
             "--update",
-            help="Replace what is known of micrographs that were imported before, such as their "
-            "specimen, by what the manifest says.",
+            help="Replace the data of micrographs imported earlier, for example their specimen, by "
+            "the manifest.",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Import labelled micrographs: a folder per structure code, or a CSV.
+    """Import labelled micrographs from a folder per structure code or from a CSV.
 
     Columns of the CSV: file (path below the folder) and code, or subtype and size; optional
     um_per_px (µm per pixel), criterion (mean or max), rater. Process data: plant, microscope,
     objective, order, heat, batch, specimen, preparation, field, material, etchant, magnification,
-    operator. Other columns are kept. Images of one specimen are never on two sides of a split, so
-    name the specimen where it is known. The first lines of such a file:
+    operator. Other columns are kept. A split keeps all images of one specimen together, so name
+    the specimen if it is known. Example:
 
     file,code,specimen,um_per_px
 
@@ -133,8 +142,8 @@ def import_(
                 "labelled": imported.labelled,
                 "unchanged": imported.unchanged,
                 "codes": dict(imported.codes),
-                "unusable": [one._asdict() for one in imported.unusable],
-                "changed": [one._asdict() for one in imported.changed],
+                "unusable": [file._asdict() for file in imported.unusable],
+                "changed": [file._asdict() for file in imported.changed],
             }
         )
     else:

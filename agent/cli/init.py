@@ -1,4 +1,4 @@
-"""Set the agent up on a PC: `init`, `settings`, `doctor`."""
+"""`agent init`: a commented settings file and the data folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.errors import WrongUse
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where agent.toml goes.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Folder for agent.toml.")] = Path(),
 ) -> None:
     """Write a commented agent.toml and the data folder."""
     from agent import settings
@@ -22,13 +22,15 @@ def init(
 
     file = folder / settings.FILE_NAME
     if file.exists():
-        raise WrongUse(f"{file}: already there, and is left as it is; edit it, or name a folder.")
+        raise WrongUse(
+            f"{file} already exists and was not changed. Edit it, or name another folder."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(mode=0o750, exist_ok=True)
-    file.touch(mode=0o640)  # a database's password may come to stand in it
+    file.touch(mode=0o640)  # it may hold a database password later
     file.write_text(render_toml(), encoding="utf-8")
     out.print(f"wrote {file}", markup=False)
     out.print(
-        "next: name your microscopes' export folders under [[sources]], then: agent doctor",
+        "next: enter the export folders of your microscopes under [[sources]], then: agent doctor",
         markup=False,
     )

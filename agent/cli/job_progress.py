@@ -13,40 +13,40 @@ if TYPE_CHECKING:
 
 TITLES = {
     "labels": "Labels",
-    "images": "Looking at images",
-    "subtype": "Learning subtypes",
-    "shared": "Learning structure codes",
+    "images": "Reading images",
+    "subtype": "Training subtypes",
+    "shared": "Training structure codes",
     "calibration": "Calibrating probabilities",
-    "strangeness": "Learning what is ordinary",
+    "strangeness": "Fitting the out-of-distribution check",
     "evaluation": "Testing",
-    "leakage": "Looking for places that were learned from",
+    "leakage": "Searching test images for training areas",
     "comparison": "Comparing",
-    "hygiene": "Looking at the labels",
-    "pool": "Looking at what waits",
-    "pseudo": "Turning what the model is sure of",
-    "reprocess": "Judging again",
+    "hygiene": "Checking labels",
+    "pool": "Evaluating the review queue",
+    "pseudo": "Checking pseudo-labels",
+    "reprocess": "Evaluating again",
     "bundle": "Bundle",
 }
 
 
 class Progressing(Protocol):
-    """Something that says how far it is."""
+    """One step of a long job."""
 
     @property
     def stage(self) -> str:
-        """What is being done."""
+        """Key of the current stage."""
 
     @property
     def done(self) -> int:
-        """How much of it is done."""
+        """Finished units of the stage."""
 
     @property
     def total(self) -> int:
-        """How much there is to do."""
+        """All units of the stage, 0 if unknown."""
 
     @property
     def note(self) -> str:
-        """A few words beside the bar."""
+        """Note of a few words next to the bar."""
 
 
 P = TypeVar("P", bound=Progressing)
@@ -54,7 +54,7 @@ E = TypeVar("E")
 
 
 def show_progress(steps: Iterable[P]) -> Iterator[P]:
-    """Show a bar per stage while a long job goes on; every step is passed through."""
+    """Yield the steps of a job and show one bar per stage."""
     with ExitStack() as stack:
         bar, advance = ("", 0), None
         for step in steps:
@@ -69,29 +69,29 @@ def show_progress(steps: Iterable[P]) -> Iterator[P]:
 
 
 def format_stage(stage: str) -> str:
-    """Say in words what is being done; an experiment's row stands before it."""
-    row, colon, what = stage.rpartition(": ")
-    return row + colon + (TITLES.get(what) or what.replace("size:", "Learning sizes of "))
+    """Return the title of a stage, with the name of the experiment's row in front."""
+    row, colon, name = stage.rpartition(": ")
+    return row + colon + (TITLES.get(name) or name.replace("size:", "Training sizes of "))
 
 
 def run_to_end(steps: Iterable[Any], kind: type[E]) -> E:
-    """Show bars while a long job goes on, and give what it ends with."""
-    ended: list[E] = []
+    """Run a job with progress bars and return its last value of type `kind`."""
+    results: list[E] = []
 
-    def going() -> Iterator[Any]:
+    def iter_progress() -> Iterator[Any]:
         for step in steps:
             if isinstance(step, kind):
-                ended.append(step)
+                results.append(step)
             else:
                 yield step
 
-    for _ in show_progress(going()):
+    for _ in show_progress(iter_progress()):
         pass
-    return ended[-1]
+    return results[-1]
 
 
 def silence_log() -> None:
-    """Keep the rooms' events off a person's terminal, warnings apart."""
+    """Log errors only, so that events do not mix with the command's output."""
     from agent import log
 
     log.set_up(level="error")

@@ -1,4 +1,4 @@
-"""`agent models`: which bundles there are, which is at work, and a person's say in it."""
+"""`agent models`: list, show and compare model bundles."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from model import Manifest
 
 models = typer.Typer(
-    help="The bundles: list, show, diff, why, promote, rollback, add, export, int8.",
+    help="Model bundles: list, compare, promote, roll back, add, export.",
     no_args_is_help=True,
 )
 app.add_typer(models, name="models")
 
-NameArgument = Annotated[str, typer.Argument(help="Name of a bundle, as `agent models list` says.")]
+NameArgument = Annotated[str, typer.Argument(help="Bundle name, as in `agent models list`.")]
 
 
 @models.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
-    """List the bundles, and say which one is at work."""
+    """List the bundles and mark the one in use."""
     from agent.bundle_registry import list_bundles
 
     settings = load_settings(context)
@@ -37,14 +37,14 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
         current, folders = store.current_bundle(), list_bundles(settings.store.folder)
         rows = [
             _summary(path, current)
-            | {"proposed_by": [one.by for one in store.proposals(path.name)]}
+            | {"proposed_by": [proposal.by for proposal in store.proposals(path.name)]}
             for path in folders
         ]
     if json:
         console.print_json({"current": current, "bundles": rows})
         return
     console.table(
-        ("bundle", "", "taught", "scheme", "network", "learned from", "codes right (its own test)"),
+        ("bundle", "", "trained", "scheme", "network", "images", "codes right (own test set)"),
         [
             (
                 row["name"],
@@ -59,12 +59,15 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
         ],
     )
     if current and current not in {row["name"] for row in rows}:
-        console.err.print(f"The bundle at work, {current}, is missing; add it back.", markup=False)
+        console.err.print(
+            f"The bundle in use, {current}, is missing. Add it again: agent models add FOLDER.",
+            markup=False,
+        )
 
 
 def _state(row: dict[str, Any]) -> str:
     if row["current"]:
-        return "at work"
+        return "in use"
     return f"proposed by {', '.join(row['proposed_by'])}" if row["proposed_by"] else ""
 
 
@@ -94,28 +97,28 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
 
 @models.command()
 def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
-    """Say what a bundle is: what it was taught, how good it is, who put it to work."""
+    """Show a bundle: training set, accuracy and promotions."""
     from agent.cli.evaluation_text import print_evaluation
 
     settings = load_settings(context)
     manifest = load_verified(settings, name)
     with open_store(settings) as store:
-        acts = [one for one in store.promotions() if one.bundle == name]
+        acts = [act for act in store.promotions() if act.bundle == name]
     if json:
-        console.print_json(_as_json(manifest, acts))
+        console.print_json(_to_json(manifest, acts))
         return
     console.table(
         ("bundle", name),
         [
-            ("taught", manifest.created_at.isoformat(timespec="minutes")),
+            ("trained", manifest.created_at.isoformat(timespec="minutes")),
             ("scheme", manifest.scheme),
-            ("recipe of its crops", manifest.recipe),
+            ("crop recipe", manifest.recipe),
             ("codes", ", ".join(manifest.taxonomy.trained_codes)),
             *_list_ood_rows(manifest, settings.strangeness.alpha),
-            *((f"micrographs to {side}", len(keys)) for side, keys in manifest.split.items()),
+            *((f"micrographs ({side})", len(keys)) for side, keys in manifest.split.items()),
             *(
-                (f"promoted {one.promoted_at:%Y-%m-%d}", f"{_signed_by(one)}: {one.reason}")
-                for one in acts
+                (f"promoted {act.promoted_at:%Y-%m-%d}", f"{_format_signers(act)}: {act.reason}")
+                for act in acts
             ),
         ],
     )
@@ -123,28 +126,28 @@ def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -
         print_evaluation({**manifest.metrics, "bundle": name})
 
 
-def _signed_by(act: Promotion) -> str:
-    return " and ".join(one["by"] for one in act.signatures) or act.by
+def _format_signers(act: Promotion) -> str:
+    return " and ".join(signature["by"] for signature in act.signatures) or act.by
 
 
 def _list_ood_rows(manifest: Manifest, alpha: float) -> list[tuple[str, str]]:
-    """Say what the lab's alarm rate means with this bundle, for fields and for specimens."""
+    """Return the rows about the false-alarm rate, for fields and for specimens."""
     from model import alarm_rate_in_words, alarm_rate_warnings
 
-    known = manifest.facts.get("strangeness")
-    if not known:
+    facts = manifest.facts.get("strangeness")
+    if not facts:
         return []
-    told = [
-        ("known images to compare with", str(known["known"])),
-        ("alarm rate", alarm_rate_in_words(alpha, known["fields_per_specimen"])),
+    rows = [
+        ("reference images", str(facts["known"])),
+        ("false-alarm rate", alarm_rate_in_words(alpha, facts["fields_per_specimen"])),
     ]
-    own = [f"{name} ({known['microscopes'][name]})" for name in known["own_scores"]]
+    own = [f"{name} ({facts['microscopes'][name]})" for name in facts["own_scores"]]
     if own:
-        told.append(("microscopes with a rate of their own", ", ".join(own)))
-    return told + [("", sentence) for sentence in alarm_rate_warnings(alpha, known)]
+        rows.append(("microscopes with a separate rate", ", ".join(own)))
+    return rows + [("", sentence) for sentence in alarm_rate_warnings(alpha, facts)]
 
 
-def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
+def _to_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "created_at": manifest.created_at.isoformat(),
@@ -158,19 +161,19 @@ def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
         "files": manifest.files,
         "promotions": [
             {
-                "by": one.by,
-                "reason": one.reason,
-                "at": one.promoted_at.isoformat(),
-                "signatures": one.signatures,
+                "by": act.by,
+                "reason": act.reason,
+                "at": act.promoted_at.isoformat(),
+                "signatures": act.signatures,
             }
-            for one in acts
+            for act in acts
         ],
     }
 
 
 @models.command()
 def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
-    """Hold two bundles against each other on test images that neither learned from."""
+    """Compare two bundles on test images that neither was trained on."""
     from agent.bundle_registry import get_bundle
     from agent.cli.job_progress import run_to_end, silence_log
     from agent.retrain import evaluate_candidate, get_training_config
@@ -192,13 +195,13 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     console.table(
         ("micrograph", "true", one, other),
         [(flip["key"][:16], flip["true"], flip["current"], flip["candidate"]) for flip in flips],
-        title="judged differently",
+        title="different answers",
     )
 
 
 @models.command()
 def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
-    """Say what every check of the gate found when a bundle was held against the one at work."""
+    """Show each check of the gate that compared a bundle with the bundle in use."""
     from agent.bundle_registry import get_bundle
     from agent.cli.retrain import outcome_to_json, print_checks
     from agent.retrain import load_outcome
@@ -206,7 +209,9 @@ def why(context: typer.Context, name: NameArgument, json: JsonOption = False) ->
     settings = load_settings(context)
     outcome = load_outcome(get_bundle(settings.store.folder, name))
     if outcome is None:
-        raise WrongUse(f"{name} was never held against another bundle (agent retrain does it).")
+        raise WrongUse(
+            f"{name} was never compared with another bundle. `agent retrain` compares a candidate."
+        )
     if json:
         console.print_json(outcome_to_json(outcome))
         return

@@ -1,4 +1,4 @@
-"""`agent models int8`: let a bundle count in eight-bit integers, and say first what that costs."""
+"""`agent models int8`: quantise a bundle after measuring the accuracy loss."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ def int8(
     name: NameArgument,
     *,
     may_lose: Annotated[
-        float, typer.Option(min=0.0, max=100.0, help="Points of accuracy that may be lost.")
+        float,
+        typer.Option(
+            min=0.0, max=100.0, help="Largest accepted accuracy loss, in percentage points."
+        ),
     ] = 1.0,
     json: JsonOption = False,
 ) -> None:
-    """Convert a bundle to int8, two to three times as quick on a CPU, unless it would lose much.
+    """Convert a bundle to int8, which is two to three times faster on a CPU.
 
-    What was measured lies beside the bundle, which is not changed. To use it, set
-    model.precision to "int8".
+    The conversion is refused if the accuracy loss exceeds --may-lose. The measurement is stored
+    next to the bundle, which is not changed. To use int8, set model.precision to "int8".
     """
     from agent.bundle_registry import get_bundle
     from agent.service.composition import cases_of

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from agent.store import Store
     from model import Manifest
 
-ByOption = Annotated[str, typer.Option("--by", help="Who decides; a promotion is a person's act.")]
+ByOption = Annotated[str, typer.Option("--by", help="Name of the lead who decides.")]
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Reason; it is recorded.")]
 
 DAYS = 90
-"""How far back orders are looked at before somebody signs."""
+"""Days of orders that are compared before a promotion."""
 
 DaysOption = Annotated[
     int,
     typer.Option(
-        min=0, help="How far back orders are looked at; 0 looks at none, and is on record."
+        min=0, help="Days of past orders to compare; 0 compares none, and this is recorded."
     ),
 ]
 
@@ -43,18 +43,18 @@ DaysOption = Annotated[
 def impact_(
     context: typer.Context, name: NameArgument, days: DaysOption = DAYS, json: JsonOption = False
 ) -> None:
-    """Say which orders' conformity would change under a bundle, with pictures; writes no result.
+    """List the orders whose conformity would change under a bundle, and write a page.
 
-    The bundle's answers are those of agent reprocess --shadow.
+    This compares the answers of agent reprocess --shadow. No result is changed.
     """
     settings = load_settings(context)
     load_verified(settings, name)
     with open_store(settings) as store:
-        found, page = _impact(settings, store, name, days)
+        impact, page = _impact(settings, store, name, days)
     if json:
-        console.print_json({**found.document(), "sha256": found.sha256(), "page": str(page)})
+        console.print_json({**impact.document(), "sha256": impact.sha256(), "page": str(page)})
         return
-    _print_impact(found, page)
+    _print_impact(impact, page)
 
 
 @models.command()
@@ -65,89 +65,89 @@ def promote(
     reason: ReasonOption,
     days: DaysOption = DAYS,
 ) -> None:
-    """Sign for a bundle; it is put to work, from the next specimen on, once enough have signed.
+    """Sign for a bundle; with enough signatures it is in use from the next specimen on.
 
-    Shown first: what the gate said, and the orders whose conformity would change. What was shown is
-    kept with the signature. Of how many people it takes: retrain.promoters.
+    The command first shows the result of the gate and the orders whose conformity would change.
+    This is recorded with the signature. The setting retrain.promoters is the number of signatures.
     """
     from agent.service.data_folder import clock
     from agent.store import Signature
 
     settings = load_settings(context)
-    Signature(by, reason, clock())  # refuses nobody, and no reason
+    Signature(by, reason, clock())  # refuses an empty name and an empty reason
     with signed_store(context, settings, by) as (store, signer):
         signature, manifest = Signature(signer, reason, clock()), load_verified(settings, name)
         _require_lead(settings, store, signer)
         before = store.current_bundle()
         if before == name:
-            raise WrongUse(f"{name} is at work already.")
+            raise WrongUse(f"{name} is already in use.")
         gate = _print_gate(settings, name, before)
-        found, page = _impact(settings, store, name, days)
-        _print_impact(found, page)
-        if found.unasked:
+        impact, page = _impact(settings, store, name, days)
+        _print_impact(impact, page)
+        if impact.unasked:
             raise WrongUse(
-                f"{name} has not answered {found.unasked} fields of the orders of the last {days} "
-                f"days, so nobody can say what it would change: agent reprocess --bundle {name} "
-                f"--shadow --days {days}, then sign; or look less far back with --days."
+                f"{name} has no answer for {impact.unasked} fields of the last {days} days, so "
+                f"its effect on orders is unknown. Run agent reprocess --bundle {name} --shadow "
+                f"--days {days}, then sign; or choose fewer days with --days."
             )
-        signed = replace(signature, shown=found.in_short() | {"gate": gate})
+        signed = replace(signature, shown=impact.in_short() | {"gate": gate})
         promoters = settings.retrain.promoters
         if not store.sign(
             name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
         ):
             console.out.print(
-                f"{name} is proposed by {signer}; it is put to work when a second person signs: "
+                f"{name} is proposed by {signer} and needs a second signature: "
                 f"agent models promote {name} --by NAME --reason TEXT",
                 markup=False,
             )
             return
-        said = f", in place of {before}" if before else ""
-        console.out.print(f"{name} is at work{said}; a running agent takes it up by itself.")
+        replaced = f" and replaces {before}" if before else ""
+        console.out.print(f"{name} is in use{replaced}. A running agent loads it automatically.")
         _print_recipe(manifest)
         _write_cards(settings, store, name, before)
 
 
 def _print_gate(settings: Settings, name: str, before: str | None) -> str:
-    """Say what the gate found when the bundle was taught, and whether that still holds."""
+    """Print and return the result of the gate, and whether it still applies."""
     from agent.bundle_registry import get_bundle
     from agent.retrain import load_outcome
 
     try:
         outcome = load_outcome(get_bundle(settings.store.folder, name))
     except BadBundle as broken:
-        said = str(broken)
+        result = str(broken)
     else:
-        said = _format_gate(outcome, name, before)
-    console.out.print(said, markup=False)
-    return said
+        result = _format_gate(outcome, name, before)
+    console.out.print(result, markup=False)
+    return result
 
 
 def _format_gate(outcome: Outcome | None, name: str, before: str | None) -> str:
     if outcome is None:
-        again = f"; agent models diff {before} {name} holds it against {before}" if before else ""
-        return f"No gate has held {name} against another bundle{again}."
-    said = f"What the gate said: {outcome.sentence}"
+        again = f" To compare it: agent models diff {before} {name}" if before else ""
+        return f"No gate has compared {name} with another bundle.{again}"
+    result = f"Result of the gate: {outcome.sentence}"
     if before in {None, outcome.current}:
-        return said
+        return result
     return (
-        f"{said} That was against {outcome.current}; {before} is at work now: agent models diff "
-        f"{before} {name} holds it against that one."
+        f"{result} The gate compared it with {outcome.current}; {before} is in use now. To compare "
+        f"it with {before}: agent models diff {before} {name}"
     )
 
 
 def _require_lead(settings: Settings, store: Store, by: str) -> None:
-    """Where the lab has accounts or names leads, only a lead signs."""
+    """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
     from agent.orders.order_policy import is_lead
 
     if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
         raise WrongUse(
-            f"{by} may not put a bundle to work: that is a lead's or an admin's act (agent users "
-            "list)."
+            f"{by} may not promote a bundle. Only a lead or an administrator may; see agent users "
+            "list."
         )
 
 
 def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Impact, Path]:
-    """Say what would change, and leave a page of it in the bundle's record."""
+    """Return what a promotion would change, and the page of it in the bundle's record."""
     from agent.archive import Archive
     from agent.bundle_registry import get_bundle, get_record_folder
     from agent.cli.order_policy import read_order_policy
@@ -156,7 +156,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.service.data_folder import clock
 
     archive, now = Archive(settings.store.folder), clock()
-    found = compute_impact(
+    impact = compute_impact(
         store,
         read_order_policy(settings, store),
         name,
@@ -165,32 +165,32 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     )
     record = get_record_folder(get_bundle(settings.store.folder, name))
     at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"
-    return found, save_impact(found, record, archive, site=settings.site.name, at=at)
+    return impact, save_impact(impact, record, archive, site=settings.site.name, at=at)
 
 
-def _print_impact(found: Impact, page: Path) -> None:
+def _print_impact(impact: Impact, page: Path) -> None:
     from agent.retrain import format_headline, list_sentences
 
-    console.out.print(f"{format_headline(found)}.", markup=False)
-    for sentence in list_sentences(found):
+    console.out.print(f"{format_headline(impact)}.", markup=False)
+    for sentence in list_sentences(impact):
         console.out.print(sentence, markup=False)
-    if found.changed:
+    if impact.changed:
         console.table(
             ("order", "conformity", "would be", "micrograph", "answer", "would be"),
             [
-                (one.number, one.before, one.after, flip.id, flip.before, flip.after)
-                for one in found.changed
-                for flip in one.flips
+                (order.number, order.before, order.after, flip.id, flip.before, flip.after)
+                for order in impact.changed
+                for flip in order.flips
             ],
         )
-    console.out.print(f"with pictures: {page}", markup=False)
+    console.out.print(f"page with pictures: {page}", markup=False)
 
 
 @models.command()
 def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
-    """Put the bundle before the present one back to work; one signature is enough for that.
+    """Return to the previous bundle; one signature is enough.
 
-    Done twice it goes back twice, never to a bundle that somebody went back from.
+    A second rollback returns to the bundle before that. A bundle that was rolled back is skipped.
     """
     from agent.bundle_registry import list_previous_bundles
 
@@ -200,13 +200,13 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
         before = next(iter(list_previous_bundles(promotions)), None)
         if before is None:
             raise WrongUse(
-                "there is no bundle before the present one to go back to (agent models list; agent "
-                "models promote puts any of them to work)."
+                "There is no previous bundle. To use another one: agent models list, then agent "
+                "models promote."
             )
         _require_lead(settings, store, signer)
         current = promotions[0].bundle
         _promote_again(store, load_verified(settings, before), signer, reason, current)
-        console.out.print(f"{before} is at work again, in place of {current}.")
+        console.out.print(f"{before} is in use again and replaces {current}.")
         _write_cards(settings, store, before, current)
 
 
@@ -215,7 +215,7 @@ def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, curre
     from agent.service.data_folder import clock
     from agent.store import Signature
 
-    Signature(by, reason, clock())  # refuses nobody, and no reason
+    Signature(by, reason, clock())  # refuses an empty name and an empty reason
     store.promote(
         manifest.name,
         by=by,
@@ -227,11 +227,11 @@ def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, curre
 
 
 def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
-    """Write the cards of bundles anew: who is at work stands in them."""
+    """Write the model cards again; they name the bundle in use."""
     from agent.service.jobs.retrain import write_card
 
     for name in filter(None, names):
-        with suppress(BadBundle, OSError, ModelError):  # one that is broken or gone needs none
+        with suppress(BadBundle, OSError, ModelError):  # a broken or missing bundle needs no card
             write_card(settings, store, name)
 
 
@@ -240,7 +240,7 @@ def _print_recipe(manifest: Manifest) -> None:
 
     if manifest.recipe != RECIPE:
         console.err.print(
-            f"{manifest.name} learned from crops of recipe {manifest.recipe}, this agent cuts by "
-            f"recipe {RECIPE}: teach it again as soon as you can (agent train).",
+            f"{manifest.name} was trained on crops of recipe {manifest.recipe}; this version uses "
+            f"recipe {RECIPE}. Train it again soon: agent train.",
             markup=False,
         )

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 @models.command()
 def add(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="Folder of a bundle, exported elsewhere.")],
+    path: Annotated[
+        Path, typer.Argument(help="Folder of a bundle that another lab or PC exported.")
+    ],
 ) -> None:
-    """Take in a bundle from elsewhere, checked file by file; it is not put to work.
+    """Add a bundle from another lab or PC after checking each file. It is not promoted.
 
-    One that is here and was damaged is made whole by it.
+    A damaged bundle of the same name is repaired.
     """
     from agent.bundle_registry import get_bundles_folder
     from model import verify_bundle
@@ -34,29 +36,29 @@ def add(
     settings = load_settings(context)
     path = path.absolute()
     if not path.is_dir():
-        raise WrongUse(f"{path}: there is no such folder.")
+        raise WrongUse(f"No such folder: {path}.")
     _refuse_links(path)
     manifest = verify_bundle(path)
     target = get_bundles_folder(settings.store.folder) / manifest.name
-    was_here = target.exists()
-    if was_here and _is_whole(target):
-        raise WrongUse(f"{manifest.name} is here already.")
+    exists = target.exists()
+    if exists and _is_whole(target):
+        raise WrongUse(f"{manifest.name} already exists here.")
     _copy(path, target, with_record=False)
     _remember(
-        settings, "model.added", manifest.name, {"from": str(path), "was_damaged_here": was_here}
+        settings, "model.added", manifest.name, {"from": str(path), "was_damaged_here": exists}
     )
-    if was_here:
-        console.out.print(f"{manifest.name} was damaged here; it is whole again.")
+    if exists:
+        console.out.print(f"{manifest.name} was damaged here and is repaired.")
         return
-    console.out.print(f"{manifest.name} was added; promote it to put it to work.")
+    console.out.print(f"{manifest.name} was added. To use it: agent models promote {manifest.name}")
 
 
 def _refuse_links(bundle: Path) -> None:
-    """Refuse a bundle from elsewhere whose files are links: another file would be copied."""
+    """Raise `WrongUse` if a file of an external bundle is a link to another file."""
     links = sorted(path.name for path in bundle.iterdir() if path.is_symlink())
     if links or bundle.is_symlink():
-        what = f"{links[0]} in it is a link" if links else "it is a link"
-        raise WrongUse(f"{bundle}: {what}; add the folder that `agent models export` wrote.")
+        what = f"contains a link, {links[0]}" if links else "is a link"
+        raise WrongUse(f"{bundle} {what}. Add the folder that `agent models export` wrote.")
 
 
 def _is_whole(bundle: Path) -> bool:
@@ -73,28 +75,28 @@ def _is_whole(bundle: Path) -> bool:
 def export(
     context: typer.Context,
     name: NameArgument,
-    folder: Annotated[Path, typer.Argument(help="Where its folder is written.")],
+    folder: Annotated[Path, typer.Argument(help="Target folder; the bundle becomes a sub-folder.")],
 ) -> None:
-    """Copy a bundle out, checked file by file."""
+    """Copy a bundle to a folder after checking each file."""
     from agent.bundle_registry import get_bundle
 
     settings = load_settings(context)
     load_verified(settings, name)
     target = folder.absolute() / name
     if target.exists():
-        raise WrongUse(f"{target} is there already.")
+        raise WrongUse(f"{target} already exists.")
     _copy(get_bundle(settings.store.folder, name), target, with_record=True)
     _remember(settings, "model.exported", name, {"to": str(target)})
     console.out.print(f"{name} was written to {target}.")
 
 
 def _copy(source: Path, target: Path, *, with_record: bool) -> None:
-    """Copy a bundle, and check the copy before it takes its place or that of a damaged one.
+    """Copy a bundle and verify the copy before it replaces anything.
 
     Args:
-        source: Its folder. Only the files that its manifest names are taken, and no link.
-        target: Where it goes.
-        with_record: What was written about it goes along: only out of this lab, never in.
+        source: Folder of the bundle. Only files named in its manifest are copied, and no links.
+        target: Folder of the copy.
+        with_record: Whether to copy the training record; only out of this lab, never in.
     """
     from agent.bundle_registry import get_record_folder
     from model import verify_bundle
@@ -107,14 +109,14 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
         verify_bundle(whole)
         if with_record and get_record_folder(source).is_dir():
             shutil.copytree(get_record_folder(source), get_record_folder(whole))
-        if get_record_folder(target).is_dir():  # what was written about it here is this lab's own
+        if get_record_folder(target).is_dir():  # the record written here belongs to this lab
             shutil.rmtree(get_record_folder(whole), ignore_errors=True)
             shutil.copytree(get_record_folder(target), get_record_folder(whole))
         _put_in_place(whole, target)
     except (OSError, ModelError) as error:
         raise BadBundle(
-            f"{target}: cannot be written ({_reason(error)}); nothing of it was left there. See "
-            "that there is room and that it may be written to, and try again."
+            f"{target}: cannot be written ({_reason(error)}). Nothing was left there. Check free "
+            "space and write permission, then try again."
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -127,13 +129,13 @@ def _copy_files(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
     for name in ("bundle.json", *read_manifest(source).files):
         if Path(name).name != name:
-            raise BundleError(f"{source}: its manifest names a file outside of it: {name!r}.")
-        with open_regular(source / name) as held, (target / name).open("xb") as copied:
-            shutil.copyfileobj(held, copied)
+            raise BundleError(f"{source}: its manifest names a file outside the bundle: {name!r}.")
+        with open_regular(source / name) as original, (target / name).open("xb") as copied:
+            shutil.copyfileobj(original, copied)
 
 
 def _put_in_place(whole: Path, target: Path) -> None:
-    """Put a whole bundle in its place; a damaged one goes only if that can be done."""
+    """Move a complete bundle to its target; a damaged one is removed only after that."""
     if not target.exists():
         whole.rename(target)
         return
@@ -146,9 +148,9 @@ def _put_in_place(whole: Path, target: Path) -> None:
 
 
 def _reason(error: OSError | ModelError) -> str:
-    """Say the first thing that went wrong; copying a folder collects them with both paths."""
+    """Return the first fault of a copy; `shutil.Error` collects all with both paths."""
     if isinstance(error, ModelError):
-        return "what was written is not what was read"
+        return "the copy differs from the original"
     if isinstance(error, shutil.Error) and error.args and error.args[0]:
         first = str(error.args[0][0][-1])
         return re.sub(r"^\[\w+ -?\d+\] ", "", first).partition(": ")[0]

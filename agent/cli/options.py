@@ -7,24 +7,29 @@ from typing import Annotated
 
 import typer
 
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="The order's number.")]
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Order number.")]
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The micrograph's id, as in the report.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Micrograph id, as in the report.")]
 
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; it is kept.")]
+By = Annotated[
+    str,
+    typer.Option("--by", metavar="NAME", help="Name of the person who does this; it is recorded."),
+]
 
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason; it is recorded.")]
 
 FolderArgument = Annotated[
     Path,
-    typer.Argument(help="A folder per structure code, named as `agent taxonomy show` lists them."),
+    typer.Argument(
+        help="Folder with a sub-folder per structure code; `agent taxonomy show` lists the codes."
+    ),
 ]
 
 ManifestOption = Annotated[
     Path | None,
     typer.Option(
-        help="CSV with file and code (or subtype and size), instead of folders; its other columns: "
-        "agent import --help."
+        help="CSV with file and code (or subtype and size) instead of sub-folders; for more "
+        "columns see agent import --help."
     ),
 ]
 
@@ -33,23 +38,23 @@ GroupOption = Annotated[
     typer.Option(
         "--group-by",
         metavar="COLUMN",
-        help="What is never on two sides of a split: order, plant, microscope, or any column of "
-        "the manifest; without it the specimen.",
+        help="Column that a split keeps together: order, plant, microscope, or any column of the "
+        "manifest. Default: the specimen.",
     ),
 ]
 
 FrameOption = Annotated[
-    int | None, typer.Option(min=32, help="Side of a frame in pixels, 1994 by default.")
+    int | None, typer.Option(min=32, help="Side of a frame in pixels. Default: 1994.")
 ]
 
 EpochsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="At most so many passes over the images, 40 by default; heads alone need none.",
+        help="Largest number of passes over the images. Default: 40; frozen networks need none.",
     ),
 ]
 
-SeedOption = Annotated[int, typer.Option(help="Of everything drawn by chance, the split too.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random draws, including the split.")]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

@@ -26,12 +26,13 @@ def order(
         typer.Option(
             "--as-of",
             metavar="DATE",
-            help="What was stated at the end of that day, or at a time such as 2026-11-24T14:30.",
+            help="Show the statement of the end of that day, or of a time such as "
+            "2026-11-24T14:30.",
         ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether an order conforms, and what is missing."""
+    """Show whether an order conforms and what is missing."""
     from agent.cli.orders_statements import show_as_of
     from agent.orders.assessment import assess
     from agent.orders.order_json import document_of
@@ -43,7 +44,7 @@ def order(
             return
         assessed = assess(store, number, read_order_policy(settings, store))
     if assessed is None:
-        raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+        raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
     if as_json:
         console.print_json(document_of(assessed))
         return
@@ -52,34 +53,36 @@ def order(
 
 def _show(assessed: Assessed) -> None:
     view, wanted = assessed.view, assessed.specification
-    said = [
+    rows = [
         ("customer", view.customer),
         ("product", view.product),
         ("material", assessed.material),
         ("urgent", "yes" if view.urgent else ""),
         (
-            "demanded",
+            "required",
             f"{wanted.demand} ({wanted.name}, version {assessed.version})" if wanted else "",
         ),
     ]
     console.out.print(
         f"Order {view.number}: {assessed.statement.conformity.words}", markup=False, style="bold"
     )
-    for name, value in said:
+    for name, value in rows:
         if value:
             console.out.print(f"  {name}: {value}", markup=False)
-    rows = [
+    specimens = [
         (
-            one.view.name,
-            one.facts.preparation,
-            one.statement.conformity.words,
-            " ".join(_code(field) for field in one.facts.fields if not field.superseded),
-            "; ".join((*one.statement.because, *one.statement.missing, *one.notes)),
+            specimen.view.name,
+            specimen.facts.preparation,
+            specimen.statement.conformity.words,
+            " ".join(
+                _format_code(field) for field in specimen.facts.fields if not field.superseded
+            ),
+            "; ".join((*specimen.statement.because, *specimen.statement.missing, *specimen.notes)),
         )
-        for one in assessed.specimens
+        for specimen in assessed.specimens
     ]
-    console.table(("specimen", "preparation", "conformity", "fields", "what is said"), rows)
-    shown = {f"specimen {one.view.name}:" for one in assessed.specimens}
+    console.table(("specimen", "preparation", "conformity", "fields", "reasons"), specimens)
+    shown = {f"specimen {specimen.view.name}:" for specimen in assessed.specimens}
     for sentence in assessed.statement.missing:
         if not any(sentence.startswith(start) for start in shown) or ": nothing" in sentence:
             console.out.print(f"missing: {sentence}", markup=False)
@@ -90,8 +93,8 @@ def _show(assessed: Assessed) -> None:
         console.out.print(f"unusable: {fate.path} ({fate.said})", markup=False)
 
 
-def _code(field: FieldFacts) -> str:
+def _format_code(field: FieldFacts) -> str:
     if field.decided:
         return f"{field.decided.said or field.decided.kind}*"
-    doubt = "?" if field.awaits or len(field.codes) > 1 else ""
-    return f"{field.code or '–'}{doubt}"
+    mark = "?" if field.awaits or len(field.codes) > 1 else ""
+    return f"{field.code or '–'}{mark}"

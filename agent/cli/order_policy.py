@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def read_order_policy(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
-    """Read what the lab has laid down.
+    """Return the lab's specifications, taxonomy, permissions and instrument holds.
 
     Args:
-        settings: Of the lab.
-        store: Open.
-        is_noted: Whether a changed specification or taxonomy is written down; else nothing is.
+        settings: Settings of the lab.
+        store: Open store.
+        is_noted: Whether to record a changed specification or taxonomy.
 
     Raises:
-        BadSpecification: The file cannot be used.
+        BadSpecification: specifications.toml cannot be used.
     """
     from agent.lab_context import taxonomy_in_force
     from agent.orders.instrument_holds import holds_of
     from agent.orders.order_policy import lab_of
 
     taxonomy = taxonomy_in_force(settings, store)
-    held = holds_of(settings, store)
-    return lab_of(settings, store, taxonomy, now=now_utc(), held=held, is_noted=is_noted)
+    holds = holds_of(settings, store)
+    return lab_of(settings, store, taxonomy, now=now_utc(), held=holds, is_noted=is_noted)

@@ -1,4 +1,4 @@
-"""`agent order`, `agent orders`, `agent spec`: what was ordered, and whether it conforms."""
+"""`agent orders`: list and import orders; control specimens; unassigned fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from agent.cli.signing import os_user
 from agent.errors import WrongUse
 
 orders = typer.Typer(
-    name="orders", help="All orders, and which field belongs where.", no_args_is_help=True
+    name="orders",
+    help="Orders, their specimens and fields, and decisions about them.",
+    no_args_is_help=True,
 )
 app.add_typer(orders)
 
@@ -45,7 +47,8 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     if not lines:
         console.out.print(
-            "No orders yet: they come with the path pattern of a source, or from an order list."
+            "No orders yet. The agent reads orders from the path pattern of a source or from an "
+            "order list."
         )
         return
     console.table(
@@ -69,10 +72,10 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
 @orders.command("import")
 def import_(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A CSV with a column order.")],
+    file: Annotated[Path, typer.Argument(help="CSV with a column order.")],
     by: By = "",
 ) -> None:
-    """Take an order list in."""
+    """Import an order list."""
     from agent.lab_context import read_taxonomy
     from agent.orders import BadSpecification
     from agent.orders.order_list import take_list
@@ -82,7 +85,7 @@ def import_(
     settings = load_settings(context)
     with open_store(settings) as store:
         known = [subtype.name for subtype in read_taxonomy(settings, store, now=now_utc()).subtypes]
-        with suppress(BadSpecification):  # what was noted before holds; `agent order` names it
+        with suppress(BadSpecification):  # the recorded one applies; `agent order` names the fault
             note_specifications(settings.orders.specifications, store, now=now_utc())
         try:
             taken = take_list(store, file, subtypes=known, by=by or os_user(), at=now_utc())
@@ -99,26 +102,26 @@ def import_(
 
 @orders.command()
 def control(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the control specimens of each microscope over time."""
+    """Show the control-specimen results of each microscope over time."""
     from dataclasses import asdict
 
     from agent.orders.instrument_checks import chart
 
     settings = load_settings(context)
     with open_store(settings) as store:
-        found = chart(store, settings.orders.control)
+        charts = chart(store, settings.orders.control)
     if as_json:
         console.print_json(
-            {source: [asdict(one) for one in some] for source, some in found.items()}
+            {source: [asdict(point) for point in points] for source, points in charts.items()}
         )
         return
-    if not found:
+    if not charts:
         console.out.print(
-            "No control specimen yet: name control orders under [orders] control in agent.toml.",
+            "No control specimen yet. Enter control orders under [orders] control in agent.toml.",
             markup=False,
         )
         return
-    for source, points in found.items():
+    for source, points in charts.items():
         rows = [
             (
                 f"{one.at:%Y-%m-%d %H:%M}",
@@ -126,17 +129,17 @@ def control(context: typer.Context, as_json: JsonOption = False) -> None:
                 "" if one.p_value is None else f"{one.p_value:.3f}",
                 "" if one.brightness is None else f"{one.brightness:.0f}",
                 "" if one.focus is None else f"{one.focus:.4f}",
-                "; ".join(one.faults) or "as usual",
+                "; ".join(one.faults) or "normal",
             )
             for one in points[-60:]
         ]
-        columns = ("UTC", "code", "strangeness p", "brightness", "focus", "found")
+        columns = ("UTC", "code", "strangeness p", "brightness", "focus", "result")
         console.table(columns, rows, title=f"Control specimen of {source}")
 
 
 @orders.command()
 def unassigned(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List fields that belong to no specimen, and why."""
+    """List fields that belong to no specimen, with the reason."""
     with open_store(load_settings(context)) as store:
         found = store.orders.unassigned()
     if as_json:
@@ -149,5 +152,6 @@ def unassigned(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     console.table(("id", "file", "why"), [(f.view.id, f.view.path, f.reason) for f in found])
     console.out.print(
-        'assign one: agent orders assign ID ORDER SPECIMEN --by NAME --reason "label fell off"'
+        'To assign a field: agent orders assign ID ORDER SPECIMEN --by NAME --reason "label fell '
+        'off"'
     )

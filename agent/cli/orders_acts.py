@@ -19,17 +19,19 @@ from agent.errors import WrongUse
 def urgent(
     context: typer.Context,
     number: Number,
-    off: Annotated[bool, typer.Option("--off", help="It waits its turn again.")] = False,
+    off: Annotated[
+        bool, typer.Option("--off", help="Return the order to normal priority.")
+    ] = False,
     by: By = "",
 ) -> None:
-    """Let an order go first in processing and in review."""
+    """Give an order priority in processing and in review."""
     from agent.orders.priority import put_first
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         store.orders.set_urgent(number, urgent=not off, by=signer or os_user(), at=now_utc())
         put_first(store, settings)
-    console.out.print(f"{number}: {'waits its turn' if off else 'goes first'}", markup=False)
+    console.out.print(f"{number}: {'normal priority' if off else 'urgent'}", markup=False)
 
 
 @orders.command()
@@ -37,13 +39,13 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     public_id: Id,
     number: Number,
-    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Its specimen.")],
+    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Specimen name.")],
     by: By = "",
     reason: Reason = "",
-    preparation: Annotated[str, typer.Option(help="Else the latest one.")] = "",
-    field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
+    preparation: Annotated[str, typer.Option(help="Preparation. Default: the latest.")] = "",
+    field: Annotated[str, typer.Option(help="Field number on the specimen.")] = "",
 ) -> None:
-    """Say where a field belongs."""
+    """Assign a field to an order and a specimen."""
     from agent.orders.permissions import require_may_assign
 
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
@@ -65,21 +67,21 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
     public_id: Id,
     other: Annotated[str, typer.Argument(metavar="OTHER", help="The other micrograph's id.")],
     different: Annotated[
-        bool, typer.Option("--different", help="The two show different places.")
+        bool, typer.Option("--different", help="They show different places.")
     ] = False,
     belongs: Annotated[
-        bool, typer.Option("--belongs", help="The place belongs to ID, and OTHER is the copy.")
+        bool, typer.Option("--belongs", help="ID shows its own place; OTHER is the copy.")
     ] = False,
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Decide about two micrographs that show one place: a lead's act."""
+    """Decide about two micrographs that seem to show the same place. Only a lead may."""
     from agent.orders.permissions import require_lead
 
     if different == belongs:
-        raise WrongUse("Give one of --different and --belongs.")
+        raise WrongUse("Use either --different or --belongs.")
     if not reason.strip():
-        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+        raise WrongUse("Add a reason with --reason TEXT. The statement shows it.")
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         require_lead(read_order_policy(settings, store), signer)
@@ -97,7 +99,7 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
 
 @orders.command()
 def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
-    """Judge an order by the specification that is in force now: a lead's act."""
+    """Assess an order by the current specification. Only a lead may."""
     from agent.orders.permissions import require_lead
     from agent.orders.specification_history import reopen as reopen_order
 
@@ -106,7 +108,7 @@ def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason =
         require_lead(read_order_policy(settings, store), signer)
         reopen_order(store, number, by=signer, reason=reason, at=now_utc())
     console.out.print(
-        f"{number}: reopened by {signer}; the specification now in force applies.", markup=False
+        f"{number}: reopened by {signer}; the current specification applies.", markup=False
     )
 
 
@@ -114,11 +116,11 @@ def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason =
 def dismiss_file(
     context: typer.Context,
     number: Number,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The unusable file's name.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Name of the unusable file.")],
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Decide that an unusable file shows nothing of an order: a lead's act."""
+    """Decide that an unusable file does not belong to an order. Only a lead may."""
     from agent.orders.assessment import assess
     from agent.orders.lost_files import dismiss
     from agent.orders.permissions import require_lead
@@ -140,12 +142,12 @@ def amend(
     context: typer.Context,
     number: Number,
     dismiss: Annotated[
-        bool, typer.Option("--dismiss", help="What the list changes does not hold.")
+        bool, typer.Option("--dismiss", help="Dismiss the change of the order list.")
     ] = False,
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Accept what an order list changes of an order, or dismiss it: a lead's act."""
+    """Accept or dismiss a change that an order list makes to an order. Only a lead may."""
     from agent.orders.permissions import require_lead
 
     settings = load_settings(context)
@@ -154,5 +156,5 @@ def amend(
         changed = store.orders.amend(
             number, accept=not dismiss, by=signer, reason=reason, at=now_utc()
         )
-    word = "dismissed" if dismiss else "accepted"
-    console.out.print(f"{number}: change of {', '.join(changed)} {word} by {signer}.", markup=False)
+    verb = "dismissed" if dismiss else "accepted"
+    console.out.print(f"{number}: change of {', '.join(changed)} {verb} by {signer}.", markup=False)

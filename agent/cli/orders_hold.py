@@ -1,4 +1,4 @@
-"""`agent orders hold` and `release`: nothing of an order is pruned while it is on hold."""
+"""`agent orders hold`, `release`: protect an order from pruning."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from agent.errors import WrongUse
 
 @orders.command()
 def hold(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
-    """Keep everything of an order from being pruned, whatever [retention] says."""
+    """Protect all data of an order from pruning, whatever [retention] allows."""
     _set(context, number, by, reason, hold=True)
 
 
 @orders.command()
 def release(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
-    """End the hold of an order: a lead's act. Its statements still keep their evidence."""
+    """End the hold of an order. Only a lead may. Evidence of its statements is still kept."""
     _set(context, number, by, reason, hold=False)
 
 
@@ -31,17 +31,17 @@ def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: boo
 
     settings = load_settings(context)
     if not reason.strip():
-        raise WrongUse("Give a reason with --reason TEXT: it is kept.")
+        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
     with signed_store(context, settings, by) as (store, signer):
         who = signer or os_user()
         if not hold and not is_lead(settings, store, who):
             raise WrongUse(
-                f"--by {who}: a lead alone ends a hold (an account of that role, or a name in "
+                f"--by {who}: only a lead may end a hold (an account with that role, or a name in "
                 "[orders] leads)."
             )
         if not store.is_known_order(number):
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         at = datetime.now(UTC)
         number = store.hold_order(number, hold=hold, by=who, at=at, reason=reason.strip())
-    what = "on hold, nothing of it is pruned" if hold else "no longer on hold"
-    console.out.print(f"{number}: {what}; by {who}.", markup=False)
+    what = "on hold; its data is not pruned" if hold else "no longer on hold"
+    console.out.print(f"{number}: {what}, by {who}.", markup=False)

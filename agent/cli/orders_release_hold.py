@@ -1,4 +1,4 @@
-"""`agent orders release-hold`: a lead lets results count that a failed instrument check holds."""
+"""`agent orders release-hold`: release results that a failed instrument check blocks."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 @orders.command("release-hold")
 def release_hold(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Of the held results.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Source of the blocked results.")],
     first: Annotated[
         str | None,
-        typer.Option("--from", metavar=METAVAR, help="From this time on; else the first one held."),
+        typer.Option("--from", metavar=METAVAR, help="Start. Default: the first blocked result."),
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--to", metavar=METAVAR, help="Up to this time; else until now.")
+        str | None, typer.Option("--to", metavar=METAVAR, help="End. Default: now.")
     ] = None,
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Release results that a failed check holds: a lead's act, kept in every statement."""
+    """Release results that a failed instrument check blocks. Only a lead may.
+
+    Every statement shows the release.
+    """
     from zoneinfo import ZoneInfo
 
     from agent.orders.affected_orders import affected_orders, release
@@ -49,35 +52,35 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     with signed_store(context, settings, by) as (store, signer):
         if not is_lead(settings, store, signer):
             raise WrongUse(
-                f"--by {signer or 'NAME'}: a lead alone releases results (an account of that role, "
-                "or a name in [orders] leads)."
+                f"--by {signer or 'NAME'}: only a lead may release results (an account with that "
+                "role, or a name in [orders] leads)."
             )
         affected = affected_orders(store, holds_of(settings, store), now=now)
-        starts = [one.failure.after for one in affected if one.failure.source == source]
-        known = [one for one in starts if one is not None]
-        begin = min(known) if known and len(known) == len(starts) else BEGINNING
+        starts = [hold.failure.after for hold in affected if hold.failure.source == source]
+        times = [start for start in starts if start is not None]
+        begin = min(times) if times and len(times) == len(starts) else BEGINNING
         numbers = release(
             store,
             affected,
             source,
-            start=_time(first, "--from", zone) if first else begin,
-            end=_time(last, "--to", zone) if last else now,
+            start=_parse_time(first, "--from", zone) if first else begin,
+            end=_parse_time(last, "--to", zone) if last else now,
             by=signer,
             reason=reason,
             at=now,
         )
     console.out.print(
-        f"{source}: released by {signer}; {len(numbers)} orders had held results: "
+        f"{source}: released by {signer}; {len(numbers)} orders had blocked results: "
         f"{', '.join(numbers)}",
         markup=False,
     )
 
 
-def _time(text: str, option: str, zone: ZoneInfo) -> datetime:
+def _parse_time(text: str, option: str, zone: ZoneInfo) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise WrongUse(
-            f"{option}: write a time such as 2026-11-24T08:00, found {text!r}."
+            f"{option}: write a time such as 2026-11-24T08:00 instead of {text!r}."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=zone)

@@ -26,14 +26,14 @@ Defect = Annotated[
     str,
     typer.Option(
         metavar="KIND",
-        help="The defect behind it: over_etched, under_etched, scratched, stained, out_of_focus, "
+        help="Defect: over_etched, under_etched, scratched, stained, out_of_focus, "
         "exposure, wrong_crop or wrong_magnification.",
     ),
 ]
 
 Picture = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A picture of the defect; the archive keeps a copy."),
+    typer.Option(metavar="FILE", help="Picture of the defect; the archive keeps a copy."),
 ]
 
 
@@ -46,17 +46,17 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
     defect: Defect = "",
     picture: Picture = None,
 ) -> None:
-    """Replace a field: it is shown and counts no longer.
+    """Replace a field; it stays visible but no longer counts.
 
-    A field that could break the limit is replaced by a lead; one that a reviewer confirmed to break
-    it by a second person, with a picture of the defect.
+    Only a lead replaces a field that could break the limit. If a reviewer confirmed that it breaks
+    the limit, a second lead replaces it and adds a picture of the defect.
     """
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         view = store.micrograph(public_id)
         number = store.orders.of_micrograph(public_id)
         if view is None or number is None:
-            raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
+            raise WrongUse(f"{public_id} belongs to no order. Run `agent orders unassigned`.")
         act = _permit_replacement(
             settings, store, number, [public_id], by=signer, defect=defect, picture=picture
         )
@@ -68,31 +68,32 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
 def prepare_again(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     number: Number,
-    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Its specimen.")],
+    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Specimen name.")],
     by: By = "",
     reason: Reason = "",
     defect: Defect = "",
     picture: Picture = None,
 ) -> None:
-    """Begin the next preparation of a specimen: what comes from now on belongs to it."""
+    """Start the next preparation of a specimen; later images belong to it."""
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         view = store.orders.order(number)
-        mine = [one for one in view.specimens if one.name == specimen] if view else []
-        last = mine[0].preparations[-1:] if mine else ()
-        ids = [one.view.id for prepared in last for one in prepared.fields]
+        specimens = [part for part in view.specimens if part.name == specimen] if view else []
+        last = specimens[0].preparations[-1:] if specimens else ()
+        ids = [field.view.id for preparation in last for field in preparation.fields]
         act = _permit_replacement(
             settings, store, number, ids, by=signer, defect=defect, picture=picture
         )
         name = store.orders.prepare_again(number, specimen, reason=reason, **act)
     console.out.print(
-        f"{number}/{specimen}: preparation {name}; the earlier one is superseded, and visible.",
+        f"{number}/{specimen}: preparation {name}; the earlier one is superseded and stays "
+        "visible.",
         markup=False,
     )
 
 
 class _Replacement(TypedDict):
-    """What the store keeps of who replaces fields."""
+    """Facts that the store records when fields are replaced."""
 
     by: str
     defect: str
@@ -111,7 +112,7 @@ def _permit_replacement(
     defect: str,
     picture: Path | None,
 ) -> _Replacement:
-    """Refuse who may not replace fields of an order; keep the picture of the defect."""
+    """Raise unless `by` may replace the fields; store the picture of the defect."""
     from agent.orders.permissions import require_may_replace
 
     lab = read_order_policy(settings, store)
@@ -131,11 +132,11 @@ def _require_known(defect: str) -> None:
     from agent.orders.specimen_facts import DEFECTS
 
     if defect and defect not in DEFECTS:
-        raise WrongUse(f"--defect: one of {', '.join(DEFECTS)}; found {defect!r}.")
+        raise WrongUse(f"--defect: unknown defect {defect!r}. Use one of {', '.join(DEFECTS)}.")
 
 
 def _keep_picture(settings: Settings, picture: Path | None) -> str:
-    """Copy a picture of a defect into the archive; return its SHA-256, "" without one."""
+    """Copy a picture of a defect into the archive and return its SHA-256, "" without one."""
     if picture is None:
         return ""
     import hashlib
@@ -149,5 +150,5 @@ def _keep_picture(settings: Settings, picture: Path | None) -> str:
         sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
         Archive(settings.store.folder).keep_original(picture, sha256)
     except (FileError, OSError) as error:
-        raise WrongUse(f"--picture {picture}: it cannot be read as a picture ({error}).") from error
+        raise WrongUse(f"--picture {picture}: not a readable picture ({error}).") from error
     return sha256

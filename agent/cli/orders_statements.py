@@ -1,4 +1,4 @@
-"""`agent orders statements`, `agent order --as-of`: what was stated of an order, and when."""
+"""`agent orders statements`, `agent order --as-of`: the frozen statements of an order."""
 
 from __future__ import annotations
 
@@ -27,44 +27,46 @@ def statements(
     number: Number,
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="A new folder for document, page and PDF of each."),
+        typer.Argument(
+            metavar="[DIR]", help="New folder for document, page and PDF of each statement."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was stated of an order, oldest first, or write it into a folder.
+    """List the statements of an order, oldest first, or write them to a folder.
 
-    Nothing is stated by this command: the agent froze each statement when the order changed.
+    This command makes no statement. The agent froze each one when the order changed.
     """
     settings = load_settings(context)
     with open_store(settings) as store:
-        found = store.statements.all(number)
-        if not found:
+        frozen_statements = store.statements.all(number)
+        if not frozen_statements:
             _refuse_unknown(store, number)
         if folder is not None:
-            _write(settings, store, found, folder)
-        lines = [_line(store, one) for one in found]
+            _write(settings, store, frozen_statements, folder)
+        lines = [_to_json(store, statement) for statement in frozen_statements]
     if as_json:
         console.print_json(lines)
         return
     zone = ZoneInfo(settings.site.time_zone)
     rows = [
         (
-            str(one["number"]),
-            f"{datetime.fromisoformat(one['at']).astimezone(zone):%Y-%m-%d %H:%M}",
-            str(one["conformity"]).replace("_", " "),
-            one["sha256"][:16],
-            _signature(one),
+            str(line["number"]),
+            f"{datetime.fromisoformat(line['at']).astimezone(zone):%Y-%m-%d %H:%M}",
+            str(line["conformity"]).replace("_", " "),
+            line["sha256"][:16],
+            _format_signature(line),
         )
-        for one in lines
+        for line in lines
     ]
     console.table(("statement", "at", "conformity", "sha256", "PDF"), rows)
 
 
 def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: bool) -> None:
-    """Show what was stated of an order at a time.
+    """Print the statement of an order that applied at a time.
 
     Raises:
-        WrongUse: The time cannot be read, or nothing was stated until then.
+        WrongUse: The time cannot be parsed, or there was no statement yet.
     """
     at = parse_time(as_of, ZoneInfo(zone))
     frozen = store.statements.find_at(number, at)
@@ -74,8 +76,8 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     if frozen is None:
         _refuse_unknown(store, number)
         raise WrongUse(
-            f"Nothing was stated of order {number} until {at:%Y-%m-%d %H:%M}; "
-            f"see: agent orders statements {number}"
+            f"Order {number} had no statement until {at:%Y-%m-%d %H:%M}. "
+            f"Run `agent orders statements {number}`."
         )
     whole = store.statements.document(frozen.sha256)
     if as_json:
@@ -84,9 +86,9 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     document = whole["document"]
     word = frozen.conformity.replace("_", " ")
     console.out.print(f"Order {frozen.order}: {word}", markup=False, style="bold")
-    said = datetime.fromisoformat(whole["at"]).astimezone(ZoneInfo(zone))
+    stated_at = datetime.fromisoformat(whole["at"]).astimezone(ZoneInfo(zone))
     console.out.print(
-        f"  statement {frozen.number} of {said:%Y-%m-%d %H:%M}, SHA-256 {frozen.sha256}",
+        f"  statement {frozen.number} of {stated_at:%Y-%m-%d %H:%M}, SHA-256 {frozen.sha256}",
         markup=False,
     )
     for sentence in (*document["because"], *document["missing"], *document["notes"]):
@@ -94,10 +96,10 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
 
 
 def _find_kept(store: Store, number: str, at: datetime) -> Made | None:
-    """Return what an earlier version of the program had stated until a time, or None."""
+    """Return the last statement by an earlier version until a time, or None."""
     from agent.orders.statement import list_made
 
-    made = [one for one in list_made(store, number) if one.at <= at and not one.sha256]
+    made = [entry for entry in list_made(store, number) if entry.at <= at and not entry.sha256]
     return made[-1] if made else None
 
 
@@ -107,23 +109,23 @@ def _show_kept(kept: Made, at: datetime, zone: str, *, as_json: bool) -> None:
         console.print_json({"as_of": at.isoformat(), "sha256": None, "statement": document})
         return
     word = str(kept.document["conformity"]).replace("_", " ")
-    said = f"{kept.at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    stated = f"{kept.at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
     console.out.print(f"Order {kept.document['order']}: {word}", markup=False, style="bold")
-    console.out.print(f"  stated {said} by {kept.by}, in an earlier version", markup=False)
+    console.out.print(f"  stated {stated} by {kept.by}, by an earlier version", markup=False)
 
 
 def parse_time(text: str, zone: ZoneInfo) -> datetime:
-    """Return the end of a day, or a time; without an offset it is of the site.
+    """Return a time, or the end of a day; without an offset in the time zone of the site.
 
     Raises:
-        WrongUse: It is neither.
+        WrongUse: The text is neither.
     """
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise WrongUse(
             f"--as-of: write a day such as 2026-11-24, or a time such as 2026-11-24T14:30, "
-            f"found {text!r}."
+            f"instead of {text!r}."
         ) from error
     if "T" not in text and " " not in text:
         at = datetime.combine(at.date(), time.max)
@@ -135,15 +137,15 @@ def _refuse_unknown(store: Store, number: str) -> None:
         raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
 
 
-def _line(store: Store, one: FrozenStatement) -> dict[str, Any]:
-    files = store.statements.files(one.sha256)
+def _to_json(store: Store, statement: FrozenStatement) -> dict[str, Any]:
+    files = store.statements.files(statement.sha256)
     return {
-        "order": one.order,
-        "number": one.number,
-        "at": one.at.isoformat(),
-        "conformity": one.conformity,
-        "sha256": one.sha256,
-        "previous": one.previous or None,
+        "order": statement.order,
+        "number": statement.number,
+        "at": statement.at.isoformat(),
+        "conformity": statement.conformity,
+        "sha256": statement.sha256,
+        "previous": statement.previous or None,
         "files": [
             {
                 "kind": file.kind,
@@ -158,15 +160,17 @@ def _line(store: Store, one: FrozenStatement) -> dict[str, Any]:
     }
 
 
-def _signature(line: dict[str, Any]) -> str:
-    pdf = [one for one in line["files"] if one["kind"] == "pdf"]
+def _format_signature(line: dict[str, Any]) -> str:
+    pdf = [file for file in line["files"] if file["kind"] == "pdf"]
     if not pdf:
         return "–"
     return "signed" if pdf[0]["signed_by"] else "unsigned"
 
 
-def _write(settings: Settings, store: Store, found: list[FrozenStatement], folder: Path) -> None:
-    """Write the files of statements into a folder that is not there yet."""
+def _write(
+    settings: Settings, store: Store, frozen_statements: list[FrozenStatement], folder: Path
+) -> None:
+    """Write the files of statements to a new folder."""
     from agent.archive import Archive
     from agent.orders.statement import plain
     from agent.orders.statement_files import read_files
@@ -176,9 +180,11 @@ def _write(settings: Settings, store: Store, found: list[FrozenStatement], folde
     archive = Archive(settings.store.folder)
     try:
         target.mkdir(parents=True)
-        for one in found:
-            contents = read_files(store, archive, one, language=settings.report.language)
+        for statement in frozen_statements:
+            contents = read_files(store, archive, statement, language=settings.report.language)
             for kind, content in contents.items():
-                (target / f"{plain(one.order)}-{one.number}.{kind}").write_bytes(content)
+                (target / f"{plain(statement.order)}-{statement.number}.{kind}").write_bytes(
+                    content
+                )
     except OSError as error:
         raise WrongUse(f"{target}: cannot be written ({error.strerror or error}).") from error

@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 @app.command()
 def reprocess(
     context: typer.Context,
-    bundle: Annotated[str, typer.Option(help="Name of the bundle to judge with.")],
+    bundle: Annotated[str, typer.Option(help="Name of the bundle to evaluate.")],
     *,
     shadow: Annotated[
-        bool, typer.Option("--shadow", help="As a candidate beside the bundle at work.")
+        bool,
+        typer.Option(
+            "--shadow",
+            help="Record the answers as a candidate's; the bundle in use keeps deciding.",
+        ),
     ] = False,
     days: Annotated[
-        int | None, typer.Option(min=1, help="Only what came in the last so many days.")
+        int | None, typer.Option(min=1, help="Only micrographs of the last N days.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Judge what is archived with another bundle; its answers stand beside the old ones.
+    """Evaluate archived micrographs with another bundle; earlier answers are kept.
 
-    With --shadow they are shown as flips in the report, and before a promotion. It is done in a
-    process of low priority; what Ctrl-C cuts short is taken up by the next one.
+    With --shadow the report and the promotion show the answers that differ. The evaluation runs
+    with low priority. Ctrl-C stops it; the next run continues where it stopped.
     """
     from agent.retrain import Again
     from agent.service.jobs.shadow import judging_again
@@ -44,30 +48,30 @@ def reprocess(
     role: Role = "shadow" if shadow else "reprocess"
     with open_store(settings) as store:
         steps = judging_again(settings, store, bundle=bundle, role=role, days=days, by=os_user())
-        again = run_to_end(steps, Again)
-    _print_reprocessed(again, bundle, json)
+        outcome = run_to_end(steps, Again)
+    _print_reprocessed(outcome, bundle, json)
 
 
-def _print_reprocessed(again: Any, bundle: str, json: bool) -> None:
+def _print_reprocessed(outcome: Any, bundle: str, json: bool) -> None:
     flips = [
-        {"before": before, "now": now, "n": n} for (before, now), n in sorted(again.flips.items())
+        {"before": before, "now": now, "n": n} for (before, now), n in sorted(outcome.flips.items())
     ]
     if json:
         console.print_json(
             {
                 "bundle": bundle,
-                "judged": again.judged,
-                "known": again.known,
-                "lost": again.lost,
-                "flagged": again.flagged,
+                "judged": outcome.judged,
+                "known": outcome.known,
+                "lost": outcome.lost,
+                "flagged": outcome.flagged,
                 "flips": flips,
             }
         )
         return
-    lost = f", {again.lost} have no crop any more" if again.lost else ""
+    lost = f", {outcome.lost} have no archived crop" if outcome.lost else ""
     console.out.print(
-        f"{again.judged} micrographs judged with {bundle}, {again.known} were before{lost}; "
-        f"{again.flagged} are strange to it.",
+        f"{outcome.judged} micrographs evaluated with {bundle}, {outcome.known} evaluated "
+        f"earlier{lost}; {outcome.flagged} flagged as unusual.",
         markup=False,
     )
     if flips:

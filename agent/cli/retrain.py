@@ -29,28 +29,29 @@ def retrain(
     context: typer.Context,
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be learned from.")
+        bool, typer.Option("--dry-run", help="Only print the training set; train nothing.")
     ] = False,
     why: Annotated[
-        bool, typer.Option("--why", help="Say what every check of the gate found, in numbers.")
+        bool, typer.Option("--why", help="Print the result of every check of the gate.")
     ] = False,
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="End the one that goes on, whoever began it.")
+        bool,
+        typer.Option("--cancel", help="Stop the running retraining, whichever user started it."),
     ] = False,
     pseudo_labels: Annotated[
         bool,
         typer.Option(
             "--pseudo-labels",
-            help="An experiment: learn from the model's own sure answers too, where control "
-            "samples say that they are right.",
+            help="Experimental: also train on confident predictions, if control samples confirm "
+            "them.",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Learn from collected labels; a gate says whether it is better. Promotes nothing.
+    """Train a candidate from the collected labels and compare it with the bundle in use.
 
-    It is done in a process of low priority. Ctrl-C ends it; what networks have learned until then
-    is taken up by the next one.
+    A gate recommends the candidate or not; a lead promotes it. The training runs with low
+    priority. Ctrl-C stops it; the next run resumes from the last checkpoint.
     """
     silence_log()
     settings = load_settings(context)
@@ -61,7 +62,7 @@ def retrain(
         if dry_run:
             _print_dry_run(settings, store, json)
             return
-        outcome = _learned(settings, store, pseudo_labels=pseudo_labels)
+        outcome = _retrain(settings, store, pseudo_labels=pseudo_labels)
     _print_outcome(outcome, why=why, json=json)
 
 
@@ -70,11 +71,11 @@ def _cancel(store: Store) -> None:
     from agent.service.jobs.retrain import JOB
 
     if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
-        raise WrongUse("nothing is being learned now.")
-    console.out.print("It ends within a few seconds; nothing was promoted.")
+        raise WrongUse("No retraining is running.")
+    console.out.print("The retraining stops within a few seconds. Nothing was promoted.")
 
 
-def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
+def _retrain(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
     from agent.retrain import Outcome
     from agent.service.jobs.retrain import learn, learning
 
@@ -109,21 +110,21 @@ def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
                 "new_labels": new,
                 "wanted": wanted,
                 "left_out": dict(collected.left_out),
-                "doubted": [asdict(one) for one in clean.doubts],
+                "doubted": [asdict(issue) for issue in clean.doubts],
             }
         )
         return
     console.table(("structure code", "micrographs"), sorted(collected.codes.items()))
     console.out.print(
         f"{len(collected.examples)} labelled micrographs, {new} of them new or changed "
-        f"since {current}; at least {wanted} such are wanted.",
+        f"since {current}; a retraining needs at least {wanted}.",
         markup=False,
     )
-    if said := clean.sentence():
-        console.out.print(f"In doubt: {said}", markup=False)
+    if sentence := clean.sentence():
+        console.out.print(f"Suspect labels: {sentence}", markup=False)
     console.table(
-        ("in doubt", "given", "perhaps", "why"),
-        [(one.key[:16], one.code, one.likely, one.kind) for one in clean.doubts],
+        ("suspect label", "given", "likely", "reason"),
+        [(issue.key[:16], issue.code, issue.likely, issue.kind) for issue in clean.doubts],
     )
 
 
@@ -140,14 +141,14 @@ def _print_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
         raise typer.Exit(SAYS_NO)
     if not json:
         console.out.print(
-            f"Recommended. To put it to work: agent models promote {outcome.candidate} "
+            f"Recommended. To promote it: agent models promote {outcome.candidate} "
             "--by NAME --reason TEXT",
             markup=False,
         )
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """Give how a retraining ended as a JSON document."""
+    """Return the outcome of a retraining as JSON."""
     return {
         "gate": str(outcome.gate),
         "outcome": str(outcome.finding),
@@ -159,11 +160,11 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def print_checks(outcome: Outcome) -> None:
-    """Say what every check of the gate found."""
+    """Print the result of every check of the gate."""
     console.table(
-        ("check", "", "what was found"),
+        ("check", "", "result"),
         [
-            (one["name"].replace("_", " "), "" if one["passed"] else "no", one["sentence"])
-            for one in outcome.numbers.get("checks", ())
+            (check["name"].replace("_", " "), "" if check["passed"] else "no", check["sentence"])
+            for check in outcome.numbers.get("checks", ())
         ],
     )

@@ -18,23 +18,25 @@ def retry(
     context: typer.Context,
     which: Annotated[
         list[str] | None,
-        typer.Argument(help="Paths, hashes or numbers; without any, say --all."),
+        typer.Argument(help="Paths, hashes or numbers of files. For all files use --all."),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Everything that failed or was set aside.")
+        bool, typer.Option("--all", help="All files that failed or were set aside.")
     ] = False,
 ) -> None:
     """Queue files again that failed or were set aside."""
     if bool(which) == every:
-        raise WrongUse("name the files to queue again, or say --all.")
+        raise WrongUse("Name the files to queue again, or use --all.")
     with open_store(load_settings(context)) as store:
         names = None if every else [_as_stored(name) for name in which or ()]
         count = store.retry(names, at=datetime.now(UTC))
     if which and not count:
         raise WrongUse(
-            f"{which[0]}: no file that failed or was set aside is called so; see agent files."
+            f"{which[0]}: no failed or set-aside file has this name. Run `agent files --failed`."
         )
-    out.print(f"{count} queued again; the running agent takes them, or: agent run --once")
+    out.print(
+        f"{count} files queued again. The running agent processes them, or run: agent run --once"
+    )
 
 
 def _as_stored(name: str) -> str:

@@ -15,7 +15,7 @@ def settings_(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Say every setting that holds, and where it comes from."""
+    """List every setting in effect and its origin: environment, file or default."""
     from agent.cli.settings_reference import list_settings
 
     settings, file = load_settings(context), find_settings_file(context)

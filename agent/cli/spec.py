@@ -19,73 +19,75 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 spec = typer.Typer(
-    name="spec", help="The specification limits in specifications.toml.", no_args_is_help=True
+    name="spec", help="Specification limits in specifications.toml.", no_args_is_help=True
 )
 app.add_typer(spec)
 
 
 @spec.command("list")
 def list_specifications(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List what is demanded, and of whom."""
+    """List the specifications with their limits and scope."""
     settings = load_settings(context)
     with open_store(settings) as store:
         lab = read_order_policy(settings, store)
         versions = store.orders.versions()
     entries = lab.specifications.entries
     if as_json:
-        console.print_json([one.entry | {"version": versions[one.sha256]} for one in entries])
+        console.print_json([entry.entry | {"version": versions[entry.sha256]} for entry in entries])
         return
     if not entries:
         console.out.print(f"{settings.orders.specifications}: no specifications yet.")
         return
     console.table(
-        ("name", "version", "valid from", "for", "demanded", "fields", "mm²", "approved by"),
+        ("name", "version", "valid from", "for", "required", "fields", "mm²", "approved by"),
         [
             (
-                one.name,
-                versions[one.sha256],
-                one.valid_from,
-                ", ".join(x for x in (one.material, one.product, one.customer) if x),
-                one.demand,
-                one.fields,
-                one.area_mm2 or "",
-                one.approved_by,
+                entry.name,
+                versions[entry.sha256],
+                entry.valid_from,
+                ", ".join(x for x in (entry.material, entry.product, entry.customer) if x),
+                entry.demand,
+                entry.fields,
+                entry.area_mm2 or "",
+                entry.approved_by,
             )
-            for one in entries
+            for entry in entries
         ],
     )
-    for said in lab.allowances:
-        if said.bound is not None and any(_is_of(said, one, lab.taxonomy) for one in entries):
+    for permission in lab.allowances:
+        applies = any(_applies_to(permission, entry, lab.taxonomy) for entry in entries)
+        if permission.bound is not None and applies:
             console.out.print(
-                f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n} "
-                f"specimens that break it or are of another subtype, {said.wrong} called "
-                f"conforming, at most {said.bound:.1%} (bundle {said.bundle}, by {said.by}, "
-                f"since {said.since:%Y-%m-%d %H:%M} UTC)",
+                f"automatic for {permission.material}, {permission.subtype} {permission.limit}: "
+                f"{permission.wrong} of {permission.n} specimens outside the limit or of another "
+                f"subtype called conforming, upper bound {permission.bound:.1%} (bundle "
+                f"{permission.bundle}, by {permission.by}, since "
+                f"{permission.since:%Y-%m-%d %H:%M} UTC)",
                 markup=False,
             )
 
 
-def _is_of(said: Allowance, one: Specification, taxonomy: Taxonomy) -> bool:
-    """Return whether a permission is about what a specification demands."""
+def _applies_to(permission: Allowance, entry: Specification, taxonomy: Taxonomy) -> bool:
+    """Return whether a permission covers the limit of a specification."""
     from agent.orders.judgement_rules import Rules
     from agent.orders.specification import same
 
-    rules = Rules(one, taxonomy)
-    if rules.fault or said.subtype not in one.subtype:
+    rules = Rules(entry, taxonomy)
+    if rules.fault or permission.subtype not in entry.subtype:
         return False
-    mine = not one.material or same(one.material, said.material)
-    return mine and rules.is_validated_by(said, said.subtype)
+    is_material = not entry.material or same(entry.material, permission.material)
+    return is_material and rules.is_validated_by(permission, permission.subtype)
 
 
 @spec.command("check")
 def check_specifications(context: typer.Context) -> None:
-    """Check specifications.toml; every fault is named, exit code 2."""
+    """Check specifications.toml and list every fault (exit code 2)."""
     from agent.orders import BadSpecification, faults, read_specifications
 
     settings = load_settings(context)
     file = settings.orders.specifications
     if not file.exists():
-        raise WrongUse(f"{file}: there is no such file; [orders] specifications names it.")
+        raise WrongUse(f"No such file: {file}. It is set in [orders] specifications.")
     known = read_specifications(file)
     with open_store(settings) as store:
         lab = read_order_policy(settings, store)
@@ -95,19 +97,22 @@ def check_specifications(context: typer.Context) -> None:
     if found:
         raise BadSpecification(f"{file}: {found[0]}")
     n = len(known.entries)
-    what = "1 specification, it can" if n == 1 else f"{n} specifications, all can"
-    console.out.print(f"{file}: {what} be judged.", markup=False)
+    what = "1 specification" if n == 1 else f"{n} specifications"
+    console.out.print(f"{file}: {what}, no fault.", markup=False)
 
 
 @spec.command()
 def automatic(
     context: typer.Context,
-    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Of which material.")],
-    off: Annotated[bool, typer.Option("--off", help="Only people say so again.")] = False,
+    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Material.")],
+    off: Annotated[bool, typer.Option("--off", help="Switch automatic conformity off.")] = False,
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Let the model alone say "conforms" for a material: a lead's act, on a validation record."""
+    """Switch automatic conformity for a material on or off. Only a lead may.
+
+    It needs a validation record; see agent validate.
+    """
     from agent.orders.method_validation import limit_states, switch
     from agent.orders.order_policy import is_lead
 
@@ -115,8 +120,8 @@ def automatic(
     with signed_store(context, settings, by) as (store, signer):
         if not is_lead(settings, store, signer):
             raise WrongUse(
-                f"{signer or 'nobody'} is no lead: give an account that role (agent users add NAME "
-                "--role lead), or name leads under [orders] leads in agent.toml."
+                f"--by {signer or 'NAME'}: only a lead may do this. Add an account (agent users "
+                "add NAME --role lead), or name leads under [orders] leads in agent.toml."
             )
         record = switch(
             store,
@@ -129,16 +134,13 @@ def automatic(
             at=now_utc(),
         )
     if record is None:
-        console.out.print(
-            f"{material}: only people say that it conforms, by {signer}.", markup=False
-        )
+        console.out.print(f"{material}: automatic conformity is off, by {signer}.", markup=False)
         return
     console.out.print(
-        f"{material}: automatic conformity is on, by {signer}, on validation record {record.id} "
-        f"(bundle {record.facts['bundle']}, {record.facts['images']} images), for results made "
-        "from now on",
+        f"{material}: automatic conformity is on for new results, by {signer}, with validation "
+        f"record {record.id} (bundle {record.facts['bundle']}, {record.facts['images']} images)",
         markup=False,
     )
-    for one in limit_states(record.facts, most=settings.orders.max_false_conform):
-        word = "on" if one.reaches else "off"
-        console.out.print(f"  {word}: {one.sentence}", markup=False)
+    for state in limit_states(record.facts, most=settings.orders.max_false_conform):
+        word = "on" if state.reaches else "off"
+        console.out.print(f"  {word}: {state.sentence}", markup=False)

@@ -1,8 +1,4 @@
-"""Commands that learn: import, train, retrain, reprocess.
-
-Each is a thin story: settings, store and pool are opened, a room's generator runs under a
-progress bar, and the end is said in a few lines or as one JSON document.
-"""
+"""`agent train`: train a model bundle from all labelled micrographs."""
 
 from __future__ import annotations
 
@@ -44,7 +40,9 @@ def train(
     context: typer.Context,
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Labelled folder to import first; without it, what is labelled."),
+        typer.Argument(
+            help="Labelled folder to import first. Default: labels in the database only."
+        ),
     ] = None,
     *,
     manifest: ManifestOption = None,
@@ -53,54 +51,55 @@ def train(
         str | None, typer.Option(help="resnet18, resnet50 or efficientnet-lite0.")
     ] = None,
     subtype_arch: Annotated[
-        str | None, typer.Option(help="Of the subtype network of two-stage alone.")
+        str | None, typer.Option(help="Architecture of the subtype network; two-stage only.")
     ] = None,
     size_arch: Annotated[
-        str | None, typer.Option(help="Of the size networks of two-stage alone.")
+        str | None, typer.Option(help="Architecture of the size networks; two-stage only.")
     ] = None,
-    frozen: Annotated[bool, typer.Option("--frozen", help="Learn only the heads.")] = False,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Train only the heads.")] = False,
     framing: Annotated[
         str | None,
         typer.Option(
-            help="mirror: padded or cut to the frame, as in the paper; resize: to the frame; tile: "
-            "many frames, averaged; scale: to one size of pixels in µm."
+            help="mirror: pad or crop to the frame, as in the paper. resize: scale to the frame. "
+            "tile: average many frames. scale: resample to one pixel size in µm."
         ),
     ] = None,
     frame: FrameOption = None,
     epochs: EpochsOption = None,
     imbalance: Annotated[
         str | None,
-        typer.Option(help="How rare codes count: oversample, weighted, sqrt or none."),
+        typer.Option(help="Weight of rare codes: oversample, weighted, sqrt or none."),
     ] = None,
     loss: Annotated[
         str | None,
         typer.Option(
-            help="ce, or ordinal: some doubt between neighbouring sizes (not with global)."
+            help="ce (cross-entropy), or ordinal: soft labels between neighbouring sizes. ordinal "
+            "is not available with global."
         ),
     ] = None,
     group_by: GroupOption = "",
     without: Annotated[
         str,
         typer.Option(
-            metavar="CODES", help="Comma-separated structure codes that are not taught this time."
+            metavar="CODES", help="Comma-separated structure codes to leave out of this training."
         ),
     ] = "",
     seed: SeedOption = 0,
     weights: Annotated[
-        Path | None, typer.Option(help="A file with ImageNet weights (.pth or .safetensors).")
+        Path | None, typer.Option(help="File with ImageNet weights (.pth or .safetensors).")
     ] = None,
 ) -> None:
-    """Teach a bundle; the very first one is also put to work.
+    """Train a model bundle; the first bundle of a lab is promoted at once.
 
-    Without a GPU, or without ImageNet weights of ResNet-18 (agent weights resnet18), and as long as
-    none of --arch, --framing, --frame, --epochs or --weights is given, only heads on
-    EfficientNet-Lite0 are taught: minutes. Else ResNet-18 is taught whole by default, which without
-    a GPU takes hours or days at 1994 px.
+    By default the agent trains ResNet-18. Without a GPU this takes hours or days at 1994 px.
+    If this PC has no GPU or no ImageNet weights of ResNet-18 (agent weights resnet18), the agent
+    trains only heads on EfficientNet-Lite0, which takes minutes. The options --arch, --framing,
+    --frame, --epochs and --weights switch this quick configuration off.
 
-    On several GPUs: torchrun --nproc-per-node 4 -m agent train, then as without.
+    On several GPUs: torchrun --nproc-per-node 4 -m agent train, with the same options.
     """
     settings = load_settings(context)
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "arch": arch,
         "subtype_arch": subtype_arch,
         "size_arch": size_arch,
@@ -111,7 +110,7 @@ def train(
         "frozen": frozen or None,
         "imbalance": imbalance,
         "loss": loss,
-        "without": tuple(one.strip() for one in without.split(",") if one.strip()) or None,
+        "without": tuple(code.strip() for code in without.split(",") if code.strip()) or None,
         **grouping_config(grouping_column(group_by)),
     }
     from agent.bundle_registry import delete_leftovers
@@ -120,7 +119,7 @@ def train(
     from agent.service.lock import TeachLock
     from model import init_process_group
 
-    plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **drop_none(asked)})
+    plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **drop_none(options)})
     with init_process_group(settings.model.device) as world:
         if not world.is_main:
             join_training(settings, plan_of, world)
@@ -138,7 +137,7 @@ def train(
             print_notes(bundle)
             promote_first(store, bundle, by=by)
             record, card = save_record(bundle), write_card(settings, store, bundle.name)
-    console.out.print(f"how it was taught and tested: {record}", markup=False)
+    console.out.print(f"training record: {record}", markup=False)
     console.out.print(f"model card: {card}", markup=False)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
@@ -147,7 +146,7 @@ def train(
 def train_bundle(
     settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None = None
 ) -> Path:
-    """Teach a bundle from everything that is labelled, under progress bars."""
+    """Train a bundle from all labelled micrographs, with progress bars."""
     bundle: Path | None = None
     for step in show_progress(iter_training(settings, store, plan, world)):
         bundle = step.result or bundle
@@ -159,8 +158,8 @@ def train_bundle(
 def join_training(
     settings: Settings, plan_of: Callable[[Settings, Store], TrainingConfig], world: ProcessGroup
 ) -> None:
-    """Do this process's share of what the first one teaches; say and write nothing."""
-    world.barrier()  # until the first one has imported
+    """Run this process's share of the training; print and write nothing."""
+    world.barrier()  # until the main process has imported
     with console.silenced(), open_store(settings) as store:
         for _ in iter_training(settings, store, plan_of(settings, store), world):
             pass
@@ -169,25 +168,27 @@ def join_training(
 def iter_training(
     settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None
 ) -> Iterator[Progress[Path]]:
-    """Teach from everything that is labelled, step by step.
+    """Train from all labelled micrographs and yield the progress.
 
-    Test images of the bundle at work stay test images, so that the two can be compared.
+    Test images of the bundle in use stay test images, so that both bundles can be compared.
     """
     from agent.bundle_registry import get_bundle, get_bundles_folder
     from agent.imaging.crop import RECIPE
     from agent.service.composition import cases_of
     from agent.service.data_folder import clock
     from model import SINGLE_PROCESS, read_manifest
-    from model import train as teach_bundle
+    from model import train as train_model
 
     collected = cases_of(settings, store, plan.taxonomy, group_by=plan.group_by)
     print_left_out(collected)
     if not collected.examples:
-        raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
+        raise WrongUse(
+            "There are no labelled micrographs yet. Name a labelled folder: agent train FOLDER."
+        )
     print_groups(collected.examples, plan.group_by, collected.columns)
     current = store.current_bundle()
     manifest = read_manifest(get_bundle(settings.store.folder, current)) if current else None
-    return teach_bundle(
+    return train_model(
         collected.for_training(manifest),
         plan,
         get_bundles_folder(settings.store.folder),
@@ -199,39 +200,42 @@ def iter_training(
 
 
 def print_left_out(collected: Collected) -> None:
-    """Say what is left out of learning, and why."""
+    """Print how many labelled micrographs are left out of the training, by reason."""
     for reason, count in collected.left_out.items():
         console.err.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
 
 
 def print_groups(examples: Sequence[Example], column: str, known: Mapping[str, int]) -> None:
-    """Say how many groups a column makes; with fewer than three there is nothing to split.
+    """Print how many groups a column makes.
 
     Args:
         examples: Labelled micrographs.
-        column: What groups them; "" says nothing.
-        known: Column → how many micrographs have it.
+        column: Column that groups them; "" prints nothing.
+        known: Number of micrographs that have a value, by column.
+
+    Raises:
+        WrongUse: There are fewer than three groups, so a split is impossible.
     """
     if not column:
         return
     if not known.get(column):
-        there = ", ".join(sorted(known)) or "none"
+        columns = ", ".join(sorted(known)) or "none"
         raise WrongUse(
-            f"--group-by {column}: no labelled micrograph has it; columns there are: {there}."
+            f"--group-by {column}: no labelled micrograph has this column. Columns: {columns}."
         )
     groups = {example.group for example in examples}
     if len(groups) < len(SIDES):
         raise WrongUse(
-            f"--group-by {column}: all labelled micrographs are of {len(groups)} groups; at least "
+            f"--group-by {column}: the labelled micrographs form {len(groups)} groups; at least "
             f"{len(SIDES)} are needed, one each to train, validate and test."
         )
     lacking = len(examples) - known[column]
-    beside = f"; {lacking} micrographs without it are grouped by specimen" if lacking > 0 else ""
-    console.err.print(f"{len(groups)} groups by {column}, each on one side{beside}", markup=False)
+    rest = f"; {lacking} micrographs without it are grouped by specimen" if lacking > 0 else ""
+    console.err.print(f"{len(groups)} groups by {column}, each on one side{rest}", markup=False)
 
 
 def print_notes(bundle: Path) -> None:
-    """Say again, below the bars, what was noted on the way: codes left out, a test too easy."""
+    """Print the notes of a training below the bars, such as codes left out."""
     from model import read_manifest
 
     for sentence in read_manifest(bundle).facts.get("notes", ()):
@@ -239,7 +243,7 @@ def print_notes(bundle: Path) -> None:
 
 
 def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
-    """Say how good a bundle is; the very first one is put to work."""
+    """Print the accuracy of a bundle; promote it if it is the first one."""
     from agent.service.data_folder import clock
     from model import read_manifest
 
@@ -247,7 +251,7 @@ def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
     console.out.print(f"bundle {bundle.name}: {format_accuracy(metrics)}", markup=False)
     if store.current_bundle() is not None:
         console.out.print(
-            f"It is a candidate. To put it to work: agent models promote {bundle.name} "
+            f"It is a candidate. To promote it: agent models promote {bundle.name} "
             "--by NAME --reason TEXT",
             markup=False,
         )
@@ -255,13 +259,13 @@ def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
     by = by or os_user()
     store.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
     console.out.print(
-        f"It is the first bundle, so it is at work from now on (recorded as promoted by {by}).",
+        f"It is the first bundle and is in use now (recorded as promoted by {by}).",
         markup=False,
     )
 
 
 def format_accuracy(metrics: dict[str, Any]) -> str:
-    """Say a bundle's accuracy on its own test images in a few words."""
+    """Return the accuracy of a bundle on its test images, with interval."""
     if not metrics.get("n"):
         return "not tested"
     accuracy = format_share(metrics["accuracy"], metrics["n"])

@@ -13,52 +13,52 @@ if TYPE_CHECKING:
     from model import TrainingConfig
 
 PARTICULAR = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weights", "epochs"}
-"""Whoever asks for one of these has a plan of their own."""
+"""Options that switch the quick configuration off."""
 
 
 def grouping_config(column: str) -> dict[str, Any]:
-    """Say what a plan is told of a column that groups; any but the specimen mixes subtypes."""
+    """Return the configuration for a grouping column; any but the specimen mixes subtypes."""
     return {"group_by": column, "mixed_groups": True} if column else {}
 
 
-def grouping_column(asked: str) -> str:
-    """Say which column groups: the specimen is what groups anyway, as one of its order."""
-    return "" if asked == "specimen" else asked
+def grouping_column(option: str) -> str:
+    """Return the grouping column; "" for the specimen, which is the default."""
+    return "" if option == "specimen" else option
 
 
-def drop_none(asked: dict[str, Any]) -> dict[str, Any]:
-    """Keep the options that somebody gave."""
-    return {name: value for name, value in asked.items() if value is not None}
+def drop_none(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that have a value."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> TrainingConfig:
-    """Say how to teach: as asked, else as this PC can."""
+    """Build the training configuration from the options, else from what this PC can do."""
     from model import TrainingConfig, quick_config
 
     weights = asked.get("weights")
     if weights is not None and not weights.is_file():
-        raise WrongUse(f"--weights {weights}: there is no such file.")
+        raise WrongUse(f"--weights: no such file: {weights}.")
     scheme = asked.get("scheme", "two-stage")
     if scheme != "two-stage" and {"subtype_arch", "size_arch"} & asked.keys():
         raise WrongUse(
-            f"--subtype-arch and --size-arch are for two networks; {scheme} has one: --arch."
+            f"--subtype-arch and --size-arch need two networks; {scheme} has one. Use --arch."
         )
-    held = read_lab_config(settings, store)
+    lab = read_lab_config(settings, store)
     lacks = "" if PARTICULAR & asked.keys() else _lacks(settings)
     if not lacks:
-        plan = TrainingConfig(**held, **asked)
+        plan = TrainingConfig(**lab, **asked)
         console.err.print(format_plan(plan), markup=False)
         return plan
     console.err.print(
-        f"{lacks}: the quick plan is taken (EfficientNet-Lite0 as it comes, every field at "
-        "0.2 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
+        f"{lacks}: using the quick configuration (frozen EfficientNet-Lite0, fields at 0.2 µm per "
+        "pixel). For the configuration of the paper: --arch resnet18 --framing mirror.",
         markup=False,
     )
-    return quick_config(**held, **asked)
+    return quick_config(**lab, **asked)
 
 
 def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
-    """Give what every plan of a lab has in common."""
+    """Return the settings that every training of a lab shares."""
     from agent.lab_context import taxonomy_in_force
 
     return {
@@ -69,19 +69,19 @@ def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
 
 
 def _lacks(settings: Settings) -> str:
-    """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
+    """Return what this PC lacks to train ResNet-18 in hours, or ""."""
     from model import TrainingConfig, choose_engine, has_weights
 
     if not choose_engine(settings.model.device).on_gpu:
-        return "No GPU here"
+        return "This PC has no GPU"
     arch = TrainingConfig().arch
     if not has_weights(arch):
-        return f"No ImageNet weights of {arch} here (agent weights {arch} fetches them)"
+        return f"This PC has no ImageNet weights of {arch} (agent weights {arch} downloads them)"
     return ""
 
 
 def format_plan(plan: TrainingConfig) -> str:
-    """Say in a line how will be taught, so that nobody waits a day for what was not meant."""
+    """Return the configuration in one line, printed before a long training."""
     archs = dict.fromkeys(plan.arch_of(head) for head in ("subtype", "size:"))
     return (
         f"{plan.scheme}, {' and '.join(archs)}, "
