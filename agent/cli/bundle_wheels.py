@@ -16,22 +16,22 @@ EXTRAS = "postgres,vendor,openvino,notify"
 
 @app.command("bundle-wheels")
 def bundle_wheels(
-    folder: Annotated[Path, typer.Argument(help="Where the wheels go: a USB stick, a share.")],
+    folder: Annotated[Path, typer.Argument(help="Target folder, such as a USB stick or a share.")],
     package: Annotated[
-        str, typer.Option(help="This program: its wheel, its source folder, or its name.")
+        str, typer.Option(help="This program: its wheel, source folder or package name.")
     ] = "martensight",
-    extras: Annotated[str, typer.Option(help="Which extras, or none.")] = EXTRAS,
+    extras: Annotated[str, typer.Option(help="Comma-separated extras; may be empty.")] = EXTRAS,
     lock: Annotated[
-        Path, typer.Option(help="Versions and hashes to hold them to; default: the tested ones.")
+        Path, typer.Option(help="File with versions and hashes. Default: the tested ones.")
     ] = LOCK,
     no_lock: Annotated[
-        bool, typer.Option("--no-lock", help="Take the newest versions that fit instead.")
+        bool, typer.Option("--no-lock", help="Use the newest compatible versions.")
     ] = False,
 ) -> None:
-    """Collect wheels to install from on a PC without internet, of this system and this Python."""
+    """Collect wheels for a PC without internet with the same system and Python version."""
     folder.mkdir(parents=True, exist_ok=True)
     wheels = collect(folder, package, extras, None if no_lock else lock)
-    size = sum(one.stat().st_size for one in wheels) / 1e6
+    size = sum(wheel.stat().st_size for wheel in wheels) / 1e6
     out.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
     out.print(
         f"on the other PC, in {folder}: "

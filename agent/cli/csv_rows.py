@@ -14,27 +14,35 @@ if TYPE_CHECKING:
 
 
 def read_rows(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]:
-    """Read a CSV that has these columns; line number and cells, the first one never empty.
+    """Yield line number and cells of each row of a CSV.
+
+    Args:
+        file: CSV file.
+        columns: Columns that must exist; the first one must have a value in each row.
 
     Raises:
-        WrongUse: Names the file and the line.
+        WrongUse: The file lacks a column or a value; the message names file and line.
     """
     from agent.labelled_import import iter_rows
 
-    def refuse(table_: Path, there: Sequence[str]) -> None:
-        if missing := [one for one in columns if one not in there]:
-            found = ", ".join(one for one in there if one) or "none"
-            raise WrongUse(f"{table_}: needs a column {missing[0]!r}; found: {found}.")
+    def refuse(table: Path, header: Sequence[str]) -> None:
+        if missing := [column for column in columns if column not in header]:
+            names = ", ".join(name for name in header if name) or "none"
+            raise WrongUse(f"{table}: column {missing[0]!r} is missing. Columns: {names}.")
 
     for number, row in iter_rows(file, refuse):
         if not row.get(columns[0]):
-            raise WrongUse(f"{file}: line {number}: it names no {columns[0]}.")
+            raise WrongUse(f"{file}: line {number}: {columns[0]} is missing.")
         yield number, {**dict.fromkeys(columns, ""), **row}
 
 
 def parse_code(text: str, file: Path, line: int, taxonomy: Taxonomy) -> str:
-    """Read the structure code in a line of a file. Raises `WrongUse`, which names both."""
-    from model import TaxonomyError  # brings torch
+    """Return the normalised structure code of a cell.
+
+    Raises:
+        WrongUse: The code is unknown; the message names file and line.
+    """
+    from model import TaxonomyError  # imports torch
 
     try:
         return taxonomy.code(*taxonomy.parse(text))

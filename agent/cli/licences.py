@@ -18,15 +18,15 @@ from agent.cli.console import err, print_json, table
 def licences(
     context: typer.Context,
     sbom: Annotated[
-        Path | None, typer.Option(help="Write a CycloneDX 1.6 bill of materials there.")
+        Path | None, typer.Option(help="File for a CycloneDX 1.6 bill of materials.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Say what this program is made of and under which licences, weights of networks included."""
+    """List all parts of the program with their licences, including network weights."""
     from agent.host.licences import bill, parts
 
     bundles = load_settings(context).store.folder / "bundles"
-    names = sorted(one.parent.name for one in bundles.glob("*/bundle.json"))
+    names = sorted(file.parent.name for file in bundles.glob("*/bundle.json"))
     listed = parts(names)
     if sbom:
         document = bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())

@@ -1,4 +1,4 @@
-"""`agent roundrobin`: people rate the same micrographs, each without seeing what others said."""
+"""`agent roundrobin`: raters grade the same micrographs independently."""
 
 from __future__ import annotations
 
@@ -30,18 +30,25 @@ if TYPE_CHECKING:
 
 roundrobin = typer.Typer(
     name="roundrobin",
-    help="Campaigns in which people rate the same micrographs, and what they and the model said.",
+    help="Round-robin campaigns: raters and the model grade the same micrographs.",
     no_args_is_help=True,
 )
 app.add_typer(roundrobin)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign.")]
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; for the trail.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Campaign name.")]
+By = Annotated[
+    str,
+    typer.Option("--by", metavar="NAME", help="Name of the person who does this; it is recorded."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Out = Annotated[Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="HTML", help="Output file. Default: in the reports folder.")
+]
 Seed = Annotated[
     int | None,
-    typer.Option(metavar="N", min=0, max=2**31 - 1, help="Of the draw, to repeat it; else drawn."),
+    typer.Option(
+        metavar="N", min=0, max=2**31 - 1, help="Seed of the draw, to repeat it. Default: random."
+    ),
 ]
 
 
@@ -51,42 +58,51 @@ def new(  # noqa: PLR0917 - each is an option of the command
     name: Name,
     micrographs: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Column id, and code where a reference is known."),
+        typer.Option(metavar="CSV", help="Columns id and, if a reference is known, code."),
     ] = None,
     stratified: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="Choose N labelled ones: all codes, a third near a limit."
+            metavar="N",
+            min=0,
+            help="Choose N labelled micrographs: all codes, a third near a limit.",
         ),
     ] = 0,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help='As "8 or finer"; else those of specifications.toml.'),
+        typer.Option(
+            metavar="TEXT",
+            help='Limit such as "8 or finer". Default: the limits in specifications.toml.',
+        ),
     ] = None,
     raters: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Columns name, and account, team if any.")
+        Path | None,
+        typer.Option(metavar="CSV", help="Columns name and, optionally, account and team."),
     ] = None,
     rater: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="One rater, by link; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Rater who uses a link; repeatable.")
     ] = None,
     account: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="One rater, by account; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Rater who uses an account; repeatable."),
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE=CODE", help="In merged figures the first counts as the second."),
+        typer.Option(
+            metavar="CODE=CODE", help="Count the first code as the second in merged figures."
+        ),
     ] = None,
     may_go_back: Annotated[
-        bool, typer.Option("--may-go-back", help="Let raters change what they submitted.")
+        bool, typer.Option("--may-go-back", help="Raters may change submitted ratings.")
     ] = False,
     include_taught: Annotated[
         bool,
-        typer.Option("--include-taught", help="Choose also from what the model learned from."),
+        typer.Option("--include-taught", help="Also choose training images of the model."),
     ] = False,
     seed: Seed = None,
     by: By = "",
 ) -> None:
-    """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
+    """Plan a campaign: its micrographs and raters. `agent roundrobin open` starts it."""
     from agent.lab_context import taxonomy_in_force
     from agent.roundrobin.campaign import require_name, set_up
 
@@ -96,7 +112,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
     with signed_store(context, settings, by) as (store, signer):
         taxonomy = taxonomy_in_force(settings, store)
         if (micrographs is None) == (not stratified):
-            raise WrongUse("say which micrographs: --micrographs CSV, or --stratified N.")
+            raise WrongUse("Choose the micrographs: --micrographs CSV, or --stratified N.")
         if micrographs is not None:
             images = read_images(store, micrographs, taxonomy)
         else:
@@ -111,7 +127,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
                 learned=learned,
                 seed=drawn,
             )
-        invited = [*_invited(raters, rater or (), account or ())]
+        invited = [*_iter_invited(raters, rater or (), account or ())]
         set_up(
             store,
             name,
@@ -119,12 +135,12 @@ def new(  # noqa: PLR0917 - each is an option of the command
             invited,
             taxonomy=taxonomy,
             seed=drawn,
-            merged=_merged(merge or ()),
+            merged=_parse_merges(merge or ()),
             may_go_back=may_go_back,
             by=signer or os_user(),
             at=now_utc(),
         )
-    referenced = sum(one.reference is not None for one in images)
+    referenced = sum(image.reference is not None for image in images)
     out.print(
         f"{name}: {len(images)} micrographs, {referenced} with a reference, "
         f"{len(invited)} raters, seed {drawn}. Next: agent roundrobin open {name}",
@@ -137,18 +153,25 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     name: Name,
     rater: Annotated[
-        str, typer.Option(metavar="NAME", help="Invite one more, also while it is open.")
+        str,
+        typer.Option(metavar="NAME", help="Invite another rater, also while the campaign is open."),
     ] = "",
-    team: Annotated[str, typer.Option(help="Of that rater.")] = "",
+    team: Annotated[str, typer.Option(help="Team of that rater.")] = "",
     again: Annotated[
-        str, typer.Option(metavar="PSEUDONYM", help="Make a new link; the old one ends.")
+        str,
+        typer.Option(
+            metavar="PSEUDONYM", help="Make a new link for this rater; the old one stops working."
+        ),
     ] = "",
     at: Annotated[
-        str, typer.Option(metavar="URL", help="Where raters reach the page, before /rate.")
+        str,
+        typer.Option(
+            metavar="URL", help="Address of the review page for the raters, without /rate."
+        ),
     ] = "",
     by: By = "",
 ) -> None:
-    """Open a campaign and print each rater's link, this once: only its hash is kept."""
+    """Open a campaign and print each rater's link. The links are printed only once."""
     from agent.lab_context import review_url
     from agent.roundrobin.campaign import Invited, get_campaign, invite, links
     from agent.web import is_this_pc_alone
@@ -158,35 +181,35 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     with signed_store(context, settings, by) as (store, signer):
         who = signer or os_user()
         campaign = get_campaign(store, name)
-        wanted = [one for one in campaign.raters if not one.account]
+        wanted = [entry for entry in campaign.raters if not entry.account]
         if rater:
             made = invite(store, campaign, Invited(rater, team=team), by=who, at=now_utc())
             campaign = get_campaign(store, name)
-            wanted = [one for one in campaign.raters if one.pseudonym == made]
+            wanted = [entry for entry in campaign.raters if entry.pseudonym == made]
         elif again:
-            wanted = [one for one in campaign.raters if one.pseudonym == again]
+            wanted = [entry for entry in campaign.raters if entry.pseudonym == again]
             if not wanted:
                 raise WrongUse(f"campaign {name!r} has no rater {again!r}.")
         else:
             store.campaigns.open(name, by=who, at=now_utc())
         tokens = links(store, campaign, wanted, by=who, at=now_utc())
-    for one in wanted:
-        echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{tokens[one.pseudonym]}")
-    for one in campaign.raters:
-        if one.account and not (rater or again):
-            echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{name} (logged in)")
-    err.print("Each link is its rater's alone. They are not kept: hand them out now.")
+    for entry in wanted:
+        echo(f"{entry.pseudonym}\t{entry.name}\t{address}/rate/{tokens[entry.pseudonym]}")
+    for entry in campaign.raters:
+        if entry.account and not (rater or again):
+            echo(f"{entry.pseudonym}\t{entry.name}\t{address}/rate/{name} (logged in)")
+    err.print("Each link is personal. The links are not stored: send them now.")
     if not at and is_this_pc_alone(settings.web.host):
         err.print(
-            f"They open on this PC alone ([web] host is {settings.web.host}): for others set it, "
-            "and say with --at URL where they reach it.",
+            f"The links work on this PC only ([web] host is {settings.web.host}). For other PCs "
+            "change [web] host and give the address with --at URL.",
             markup=False,
         )
 
 
 @roundrobin.command()
 def close(context: typer.Context, name: Name, by: By = "") -> None:
-    """Take no more ratings; micrographs on which people disagree go into the review queue."""
+    """Close a campaign. Micrographs on which raters disagree go to review."""
     from agent.roundrobin import campaign as campaigns  # brings numpy
 
     with signed_store(context, load_settings(context), by) as (store, signer):
@@ -194,8 +217,8 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
         campaign = campaigns.get_campaign(store, name)
     whole = len(campaign.images) * len(campaign.raters)
     out.print(
-        f"{name} is closed: {campaign.given} of {whole} ratings; {len(disputed)} micrographs are "
-        f"disputed and wait in the review. Next: agent roundrobin report {name}",
+        f"{name} is closed: {campaign.given} of {whole} ratings; {len(disputed)} disputed "
+        f"micrographs go to review. Next: agent roundrobin report {name}",
         markup=False,
     )
 
@@ -205,27 +228,27 @@ def report(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     name: Name,
     raters: Annotated[
-        str, typer.Option(metavar="R01,R02", help="Count only these; the page goes to --out.")
+        str, typer.Option(metavar="R01,R02", help="Only these raters; needs --out.")
     ] = "",
     names: Annotated[
-        bool, typer.Option("--names", help="Raters by name; the page goes to --out.")
+        bool, typer.Option("--names", help="Show raters by name; needs --out.")
     ] = False,
     out: Out = None,
     as_json: Json = False,
     by: By = "",
 ) -> None:
-    """Write a closed campaign's report: a page, with its ratings as CSV and figures as JSON."""
+    """Write the report of a closed campaign: a page, the ratings as CSV and the figures as JSON."""
     from agent.archive import Archive
     from agent.roundrobin import report as reporting  # matplotlib takes seconds
     from agent.site_time import local_full
 
     settings, now = load_settings(context), now_utc()
     if (raters or names) and out is None:
-        raise WrongUse("--raters and --names write a page of their own: say where with --out HTML.")
+        raise WrongUse("--raters and --names write a separate page. Name it with --out HTML.")
     wanted = reporting.Wanted(
         site=settings.site.name,
         generated=local_full(now, settings.site.time_zone),
-        raters=tuple(one.strip() for one in raters.split(",") if one.strip()),
+        raters=tuple(part.strip() for part in raters.split(",") if part.strip()),
         names=names,
     )
     with open_store(settings) as store:
@@ -248,44 +271,44 @@ def report(  # noqa: PLR0917 - each is an option of the command
 
 @roundrobin.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List every campaign, the newest first, and how far it has come."""
+    """List all campaigns with their progress, newest first."""
     with open_store(load_settings(context)) as store:
         campaigns = store.campaigns.all()
     if as_json:
-        print_json([_document(one) for one in campaigns])
+        print_json([_to_json(campaign) for campaign in campaigns])
         return
     if not campaigns:
-        out.print("No campaigns yet: agent roundrobin new --help")
+        out.print("No campaigns yet. To plan one: agent roundrobin new --help")
         return
     rows = [
         (
-            one.name,
-            one.state,
-            len(one.images),
-            len(one.raters),
-            f"{one.given} of {len(one.images) * len(one.raters)}",
-            f"{one.created_at:%Y-%m-%d}",
+            campaign.name,
+            campaign.state,
+            len(campaign.images),
+            len(campaign.raters),
+            f"{campaign.given} of {len(campaign.images) * len(campaign.raters)}",
+            f"{campaign.created_at:%Y-%m-%d}",
         )
-        for one in campaigns
+        for campaign in campaigns
     ]
     table(("campaign", "state", "micrographs", "raters", "ratings", "planned"), rows)
 
 
-def _document(one: Campaign) -> dict[str, object]:
+def _to_json(campaign: Campaign) -> dict[str, object]:
     return {
-        "name": one.name,
-        "state": one.state,
-        "images": len(one.images),
-        "raters": [rater.pseudonym for rater in one.raters],
-        "ratings": one.given,
-        "expected": len(one.images) * len(one.raters),
-        "created_at": one.created_at.isoformat(),
-        "opened_at": one.opened_at and one.opened_at.isoformat(),
-        "closed_at": one.closed_at and one.closed_at.isoformat(),
+        "name": campaign.name,
+        "state": campaign.state,
+        "images": len(campaign.images),
+        "raters": [rater.pseudonym for rater in campaign.raters],
+        "ratings": campaign.given,
+        "expected": len(campaign.images) * len(campaign.raters),
+        "created_at": campaign.created_at.isoformat(),
+        "opened_at": campaign.opened_at and campaign.opened_at.isoformat(),
+        "closed_at": campaign.closed_at and campaign.closed_at.isoformat(),
     }
 
 
-def _invited(
+def _iter_invited(
     raters: Path | None, names: Sequence[str], accounts: Sequence[str]
 ) -> Iterable[Invited]:
     from agent.auth import checked_name
@@ -299,20 +322,23 @@ def _invited(
     yield from (Invited(name, name) for name in accounts)
 
 
-def _merged(said: Sequence[str]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in said]
-    if wrong := [one for one, pair in zip(said, pairs, strict=True) if not (pair[0] and pair[2])]:
-        raise WrongUse(f"--merge is written CODE=CODE, as G9=G9-10; found {wrong[0]!r}.")
+def _parse_merges(options: Sequence[str]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options]
+    wrong = [
+        option for option, pair in zip(options, pairs, strict=True) if not (pair[0] and pair[2])
+    ]
+    if wrong:
+        raise WrongUse(f"--merge: write CODE=CODE, for example G9=G9-10, instead of {wrong[0]!r}.")
     return {first.strip(): second.strip() for first, _, second in pairs}
 
 
 def report_path(settings: Settings, store: Store, folder: str, name: str) -> Path:
-    """Say where a page lies in a folder of this site's reports."""
+    """Return the path of a page in a folder of this site's reports."""
     from agent.lab_context import reports_folder
 
     return reports_folder(settings.store.folder, store) / folder / f"{name}.html"
 
 
 def draw_seed() -> int:
-    """Draw a seed where none is given; it is said and kept, so that a draw can be repeated."""
+    """Return a random seed; it is printed and stored, so that the draw can be repeated."""
     return secrets.randbelow(2**31 - 1)

@@ -22,15 +22,16 @@ def read_images(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
     """Read the micrographs of a campaign from a CSV."""
     from agent.store import NewImage
 
-    found = []
+    images = []
     for number, row in read_rows(file, "id"):
         view = store.micrograph(row["id"])
         if view is None:
-            raise WrongUse(f"{file}: line {number}: no micrograph has the id {row['id']!r}.")
-        held = view.label.code if view.label else None
-        said = row.get("code") or ""
-        found.append(NewImage(view.id, parse_code(said, file, number, taxonomy) if said else held))
-    return found
+            raise WrongUse(f"{file}: line {number}: unknown micrograph id {row['id']!r}.")
+        label = view.label.code if view.label else None
+        text = row.get("code") or ""
+        code = parse_code(text, file, number, taxonomy) if text else label
+        images.append(NewImage(view.id, code))
+    return images
 
 
 def choose_images(
@@ -48,60 +49,63 @@ def choose_images(
     from agent.roundrobin.sampling import choose, count_strata
     from agent.store import NewImage
 
-    some = candidates(
+    pool = candidates(
         store,
         taxonomy=taxonomy,
         limits=limits,
         least_sure=settings.triage.min_probability,
         learned=learned,
     )
-    chosen = choose(some, n, seed=seed)
+    chosen = choose(pool, n, seed=seed)
     if not chosen:
         raise WrongUse(
-            "no labelled micrograph can be rated: there is none, or the model learned from all of "
-            "them; label some (agent review), or say --include-taught."
+            "There is no labelled micrograph outside the training set of the model. Label some "
+            "(agent review), or use --include-taught."
         )
     for stratum, count in count_strata(chosen).items():
         err.print(f"{count:4}  {stratum}", markup=False)
-    near = sum(one.near for one in chosen)
+    near = sum(image.near for image in chosen)
     if len(chosen) < n or 3 * near < n:
         err.print(
-            f"{len(chosen)} of {n} chosen, {near} near a limit: there were no more.", markup=False
+            f"{len(chosen)} of {n} micrographs chosen, {near} near a limit; no more are available.",
+            markup=False,
         )
-    return [NewImage(one.id, one.code, one.stratum) for one in chosen]
+    return [NewImage(image.id, image.code, image.stratum) for image in chosen]
 
 
 def read_limits(
-    settings: Settings, said: Sequence[str], taxonomy: Taxonomy
+    settings: Settings, options: Sequence[str], taxonomy: Taxonomy
 ) -> list[tuple[str, Limit]]:
     """Return the limits by subtype: those given, else those of specifications.toml."""
     from agent.orders.specification import read_specifications
 
-    if said:
-        return parse_limits(said, taxonomy)
+    if options:
+        return parse_limits(options, taxonomy)
     entries = read_specifications(settings.orders.specifications).entries
-    return [(name, one.bound) for one in entries for name in one.subtype if one.bound]
+    return [(name, entry.bound) for entry in entries for name in entry.subtype if entry.bound]
 
 
-def parse_limits(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
-    """Read limits such as "8 or finer", of every subtype that has the size.
+def parse_limits(options: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
+    """Parse limits such as "8 or finer" for every subtype that has the size.
 
     Raises:
-        WrongUse: It is none, or no subtype can be judged by it.
+        WrongUse: A text is no limit, or no subtype has its sizes.
     """
     from agent.orders.limit import fault_of, read_limit
 
-    found = []
-    for text in said:
+    limits = []
+    for text in options:
         try:
             limit = read_limit(text)
         except ValueError as error:
             raise WrongUse(f"--limit: {error}.") from error
-        faults = {one.name: fault_of(limit, [one.name], taxonomy) for one in taxonomy.subtypes}
+        faults = {
+            subtype.name: fault_of(limit, [subtype.name], taxonomy) for subtype in taxonomy.subtypes
+        }
         if all(faults.values()):
             raise WrongUse(f"--limit {text}: {next(iter(faults.values()))}.")
-        found += [(name, limit) for name, fault in faults.items() if not fault]
-    return found
+        limits += [(name, limit) for name, fault in faults.items() if not fault]
+    return limits
 
 
 def learned_by_current(settings: Settings, store: Store) -> frozenset[str]:
@@ -111,9 +115,9 @@ def learned_by_current(settings: Settings, store: Store) -> frozenset[str]:
 
 
 def list_training_keys(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Say what each bundle learned from, by its keys; one that is not there is left out."""
+    """Return the training-image keys of each bundle; missing bundles are left out."""
     from agent.bundle_registry import list_bundles
     from model import read_manifest
 
-    there = {path.name: path for path in list_bundles(settings.store.folder)}
-    return {name: read_manifest(there[name]).learned_from for name in bundles if name in there}
+    folders = {path.name: path for path in list_bundles(settings.store.folder)}
+    return {name: read_manifest(folders[name]).learned_from for name in bundles if name in folders}

@@ -1,4 +1,4 @@
-"""Gather what a support bundle is made of: state, settings, findings, and the words to hide."""
+"""`agent support-bundle`: logs, settings and state with pseudonyms for names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEWEST_FILES = 200
 
 
 def collect_documents(context: typer.Context, settings: Settings) -> dict[str, object]:
-    """Say everything that is put in, before names are replaced."""
+    """Return the documents of the bundle before names are replaced."""
     from agent.cli.doctor_checks import examine
     from agent.cli.settings_reference import list_settings
     from agent.host.licences import parts
@@ -62,7 +62,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _files(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Give how many files stand where, and the newest that went wrong."""
+    """Yield the number of files by state, then the newest failed files."""
     try:
         with open_store(settings) as store:
             fates = [fate.as_json() for fate in store.files()]
@@ -70,12 +70,12 @@ def _files(settings: Settings) -> Iterator[dict[str, Any]]:
         yield {"problem": str(error)}
         return
     yield dict(Counter(str(fate["state"]) for fate in fates))
-    wrong = [fate for fate in fates if fate["state"] in {"failed", "set_aside"}]
-    yield from wrong[-NEWEST_FILES:]
+    failed = [fate for fate in fates if fate["state"] in {"failed", "set_aside"}]
+    yield from failed[-NEWEST_FILES:]
 
 
 def iter_secret_words(settings: Settings) -> Iterator[str]:
-    """Say every word that must not be seen: the PC, the site, files, and whose parts they show."""
+    """Yield each word to replace: PC, site, files, customers and raters."""
     yield platform.node()
     yield settings.site.name
     for source in settings.sources:
@@ -89,20 +89,24 @@ def iter_secret_words(settings: Settings) -> Iterator[str]:
                 yield from view.process_data.values()
                 yield from (label.by for label in view.labels)
     except AgentError:
-        return  # without a database its names are only hidden where they look like names
+        return  # without a database only words that look like names are replaced
 
 
 @app.command("support-bundle")
 def support_bundle(
     context: typer.Context,
     target: Annotated[
-        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
+        Path | None,
+        typer.Argument(help="The zip file, or a folder for it. Default: the current folder."),
     ] = None,
     picture: Annotated[
-        list[Path] | None, typer.Option(help="A micrograph to put in as it is; else none is.")
+        list[Path] | None,
+        typer.Option(
+            help="Micrograph to include unchanged; repeatable. By default no image is included."
+        ),
     ] = None,
 ) -> None:
-    """Pack logs, settings and state for a helper: no secrets, no images, names as pseudonyms."""
+    """Pack logs, settings and state for support: no secrets, no images, names as pseudonyms."""
     from agent.cli.support_bundle import collect_documents, iter_secret_words
     from agent.host.support_bundle import Pseudonyms, write
 
@@ -130,12 +134,15 @@ def support_bundle(
         out.print(f"  {name}", markup=False)
     if not logs and not journal:
         err.print(
-            "no log is in it: none was written yet, or it is the journal's, which root may read "
-            "(sudo agent support-bundle).",
+            "The bundle has no log: none was written yet, or it is in the journal, which only root "
+            "may read (sudo agent support-bundle).",
             markup=False,
         )
-    out.print(f"{file}: look into it, then send it.", markup=False)
-    out.print(f"{file.with_suffix('.names.csv')}: stays here; it says who is who.", markup=False)
+    out.print(f"{file}: inspect it, then send it.", markup=False)
+    out.print(
+        f"{file.with_suffix('.names.csv')} lists the pseudonyms. Keep it; do not send it.",
+        markup=False,
+    )
 
 
 def _journal() -> str:
