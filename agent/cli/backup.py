@@ -1,4 +1,4 @@
-"""Back up, restore, verify, check and prune: what keeps a lab's data safe for years."""
+"""`agent backup`: write a backup, or restore one on trial."""
 
 from __future__ import annotations
 
@@ -23,23 +23,30 @@ PER_MEGABYTE = 1_000_000
 def backup(
     context: typer.Context,
     target: Annotated[
-        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
+        Path | None,
+        typer.Argument(help="The zip file, or a folder for it. Default: the current folder."),
     ] = None,
     pixels: Annotated[
-        bool, typer.Option("--pixels", help="Crops, originals and reports too: may be large.")
+        bool,
+        typer.Option(
+            "--pixels", help="Include crops, originals and reports; the file may be large."
+        ),
     ] = False,
     is_trial: Annotated[
         bool,
         typer.Option(
             "--verify",
-            help="Write none: restore one on trial, compare it, and report. Default: the newest.",
+            help="Restore a backup on trial and compare it instead. Default: the newest backup.",
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document; with --verify alone.")
+        bool, typer.Option("--json", help="One JSON document; only with --verify.")
     ] = False,
 ) -> None:
-    """Write database, bundles, settings, reference images and inbox to one file, while running."""
+    """Back up database, bundles, settings, reference images and inbox to one file.
+
+    The agent may keep running.
+    """
     from agent import maintenance
     from agent.service.anchoring import seal
     from agent.service.jobs.backup import settings_files
@@ -81,20 +88,20 @@ def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_
 
 
 def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Path:
-    """Return the file to restore on trial: the one that is named, or the lab's newest."""
+    """Return the file to restore on trial: the named one, or the newest of this lab."""
     from agent.backup_facts import is_own, list_backups
 
     if target and target.is_file():
         return target
     folder = target or (Path(settings.backup.folder) if settings.backup.folder else None)
     if folder is None:
-        raise WrongUse("name a back-up, or set [backup] folder.")
+        raise WrongUse("Name a backup, or set [backup] folder.")
     if not folder.is_dir():
-        raise WrongUse(f"{folder}: there is no such file or folder.")
+        raise WrongUse(f"No such file or folder: {folder}.")
     site, lab = settings.site.name, store.first_act()
-    own = [one for one in list_backups(folder) if is_own(one.facts, site=site, lab=lab)]
+    own = [entry for entry in list_backups(folder) if is_own(entry.facts, site=site, lab=lab)]
     if not own:
-        raise WrongUse(f"{folder}: no back-up of this lab is there; name a file.")
+        raise WrongUse(f"{folder} contains no backup of this lab. Name a file.")
     return own[-1].file
 
 
@@ -105,5 +112,5 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
         lab = store.first_act()
         return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if target.exists():
-        raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
+        raise WrongUse(f"{target} already exists and was not changed. Name another file.")
     return target

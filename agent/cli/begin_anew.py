@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 @app.command("begin-anew")
 def begin_anew(
     context: typer.Context,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Reason; it is recorded.")
+    ] = "",
 ) -> None:
-    """Take the database that is there for this data folder's, though it is empty or another lab's.
+    """Accept the present database for this data folder, even an empty one or one of another lab.
 
-    What is archived stays; what the lost database held of it is not known any more.
+    Archived files stay. Facts that only the lost database contained are not recovered.
     """
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
@@ -32,7 +34,7 @@ def begin_anew(
     from agent.store import find_mark
 
     if not reason.strip():
-        raise WrongUse("Give a reason with --reason TEXT: it is kept.")
+        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
     settings, at = load_settings(context), datetime.now(UTC)
     folder = settings.store.folder
     with RunLock(folder, agent_name()), _open_anew(settings) as store:
@@ -45,15 +47,15 @@ def begin_anew(
         resumed = resume(settings, store, since=None, at=at)
         store.take_as_own(folder)
         where = store.place
-    out.print(f"{where} is the database of {folder} now", markup=False)
+    out.print(f"{where} is now the database of {folder}", markup=False)
     print_resumed(*resumed)
 
 
 def _open_anew(settings: Settings) -> Store:
-    """Open a database that is not the lab's, or its own where that is older than what was sent.
+    """Open a database of another lab, or the lab's own if it is older than sent documents.
 
     Raises:
-        NothingToBegin: It is the lab's own, and the newest.
+        NothingToBegin: It is the newest database of this lab.
     """
     from agent.service.copies import find_overtaken
     from agent.store import NothingToBegin

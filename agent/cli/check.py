@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 def check(
     context: typer.Context,
     as_json: AsJson = False,
-    references: Annotated[
-        bool, typer.Option(help="Whether the reference images are judged too.")
-    ] = True,
+    references: Annotated[bool, typer.Option(help="Also evaluate the reference images.")] = True,
 ) -> None:
-    """Check database, reading and judging: the installation check. 3 if anything is not as it was.
+    """Check the installation: database, archive, image reading and model answers.
 
-    Shipped reference images, and those in the data folder's reference/, have to give their stored
-    answers; run it after a change of PC, driver or version.
+    The shipped reference images, and those in reference/ of the data folder, must give their stored
+    answers. Run this after a change of PC, driver or version. Exit code 3 if anything differs.
     """
     from agent import maintenance
     from agent.archive import Archive
@@ -36,16 +34,17 @@ def check(
     settings = load_settings(context)
     with open_store(settings) as store:
         faults = list(maintenance.check(store, Archive(settings.store.folder)))
-        found = _judged_references(settings, store) if references else []
-    for one in found if not as_json else ():
-        out.print(f"{'✓' if one.is_good else '✗'} {one.name}: {one.sentence}", markup=False)
-    faults += [f"{one.name}: {one.sentence}" for one in found if not one.is_good]
-    more = {"references": [[one.name, one.sentence, one.is_good] for one in found]}
-    good = "the database is sound, and all that it names is there"
+        results = _check_references(settings, store) if references else []
+    for result in results if not as_json else ():
+        mark = "✓" if result.is_good else "✗"
+        out.print(f"{mark} {result.name}: {result.sentence}", markup=False)
+    faults += [f"{result.name}: {result.sentence}" for result in results if not result.is_good]
+    more = {"references": [[r.name, r.sentence, r.is_good] for r in results]}
+    good = "the database is sound, and all files that it names exist"
     print_faults(faults, good, as_json=as_json, more=more)
 
 
-def _judged_references(settings: Settings, store: Store) -> list[ControlFinding]:
+def _check_references(settings: Settings, store: Store) -> list[ControlFinding]:
     from agent.cli.job_progress import silence_log
     from agent.cli.signing import os_user
     from agent.service.composition import load_bundle

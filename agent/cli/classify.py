@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ALARM_LIMIT = 2.0
 
 EVIDENCE_LIMIT = 6.0
-"""The values that get the full colour on a strangeness and on a saliency map, as in the report."""
+"""Values at full colour on an out-of-distribution map and on a saliency map, as in the report."""
 
 
 @app.command("classify")
@@ -37,21 +37,19 @@ def classify(
     context: typer.Context,
     files: Files,
     as_json: Json = False,
-    saliency: Annotated[
-        Path | None, typer.Option(help="Write the maps of what the networks looked at here.")
-    ] = None,
+    saliency: Annotated[Path | None, typer.Option(help="Folder for saliency maps.")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="A bundle's folder; by default the promoted one.")
+        Path | None, typer.Option(help="Folder of a bundle. Default: the bundle in use.")
     ] = None,
 ) -> None:
-    """Give micrographs their structure code; writes nothing to the database."""
+    """Classify micrographs by structure code. The database is not changed."""
     from agent.imaging.crop_json import crop_to_json
     from agent.service.composition import policy_of
     from model import Field
 
     settings = load_settings(context)
     make_folder(saliency, "--saliency")
-    classifier = _classifier(settings, bundle)
+    classifier = _load_classifier(settings, bundle)
     policy = policy_of(settings, classifier)
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
@@ -62,24 +60,26 @@ def classify(
         fields = [
             Field(c.pixels, c.valid, c.um_per_px, c.metadata.get("microscope", "")) for c in outcome
         ]
-        for crop, said in zip(outcome, classifier.classify(fields), strict=True):
-            verdict = _verdict(crop, said, policy)
+        for crop, prediction in zip(outcome, classifier.classify(fields), strict=True):
+            verdict = _decide(crop, prediction, policy)
             if as_json:
                 print_json(
-                    {"file": str(path)} | crop_to_json(crop) | prediction_to_json(said, verdict)
+                    {"file": str(path)}
+                    | crop_to_json(crop)
+                    | prediction_to_json(prediction, verdict)
                 )
             if saliency:
-                _draw_maps(crop, said, path, saliency)
-            rows.append(_answered(crop, said, verdict, path))
+                _draw_maps(crop, prediction, path, saliency)
+            rows.append(_format_row(crop, prediction, verdict, path))
     if classifier.degraded_reason:
         err.print(classifier.degraded_reason, markup=False)
     if not as_json:
-        columns = ("file", "structure code", "probability", "strangeness p", "handling", "reasons")
+        columns = ("file", "structure code", "probability", "OOD p", "handling", "reasons")
         print_outcomes(columns, rows, refused)
     raise typer.Exit(SOME_FAILED if refused else DONE)
 
 
-def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
+def _load_classifier(settings: Settings, bundle: Path | None) -> Classifier:
     from agent.errors import BadBundle
     from agent.service.composition import load_bundle
     from agent.store.engine import DATABASE_FILE
@@ -92,17 +92,17 @@ def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
             name = store.current_bundle()
     if name is None:
         raise BadBundle(
-            "no bundle has been promoted yet; `agent train FOLDER` makes one, "
-            "or name one with --bundle."
+            "No bundle is in use yet. Train one with `agent train FOLDER`, or name one with "
+            "--bundle."
         )
     return load_bundle(settings, name)
 
 
-def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
+def _decide(crop: Crop, prediction: Prediction, policy: Policy) -> Verdict:
     from agent.triage import triage
 
     return triage(
-        said,
+        prediction,
         sha256=crop.sha256,
         um_per_px=crop.um_per_px,
         warnings=crop.warnings,
@@ -111,62 +111,68 @@ def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
     )
 
 
-def prediction_to_json(said: Prediction, verdict: Verdict) -> dict[str, object]:
-    """Give what `agent classify --json` adds to a crop's facts."""
-    strange = said.strangeness
+def prediction_to_json(prediction: Prediction, verdict: Verdict) -> dict[str, object]:
+    """Return what `agent classify --json` adds to the facts of a crop."""
+    ood = prediction.strangeness
     return {
-        "subtype": said.subtype,
-        "subtype_probabilities": said.subtype_probabilities,
-        "size": said.size,
-        "size_min": said.size_min,
-        "size_max": said.size_max,
-        "size_probabilities": said.size_probabilities,
-        "structure_code": said.structure_code,
-        "probability": said.probability,
-        "probabilities": said.probabilities,
-        "prediction_set": list(said.prediction_set),
-        "coarser_share": said.coarser_share,
+        "subtype": prediction.subtype,
+        "subtype_probabilities": prediction.subtype_probabilities,
+        "size": prediction.size,
+        "size_min": prediction.size_min,
+        "size_max": prediction.size_max,
+        "size_probabilities": prediction.size_probabilities,
+        "structure_code": prediction.structure_code,
+        "probability": prediction.probability,
+        "probabilities": prediction.probabilities,
+        "prediction_set": list(prediction.prediction_set),
+        "coarser_share": prediction.coarser_share,
         "strangeness": {
-            "p_value": strange.p_value,
-            "flagged": strange.flagged,
-            "global": strange.whole,
-            "local": strange.local,
-            "where": strange.where and list(strange.where),
+            "p_value": ood.p_value,
+            "flagged": ood.flagged,
+            "global": ood.whole,
+            "local": ood.local,
+            "where": ood.where and list(ood.where),
         },
-        "defects": list(said.defects),
+        "defects": list(prediction.defects),
         "handling": verdict.handling.value,
         "reasons": [reason.value for reason in verdict.reasons],
-        "bundle": said.bundle,
-        "engine": said.engine,
-        "precision": said.precision,
+        "bundle": prediction.bundle,
+        "engine": prediction.engine,
+        "precision": prediction.precision,
     }
 
 
-def _answered(crop: Crop, said: Prediction, verdict: Verdict, path: Path) -> tuple[object, ...]:
+def _format_row(
+    crop: Crop, prediction: Prediction, verdict: Verdict, path: Path
+) -> tuple[object, ...]:
     return (
         path.name + (f" · {crop.page + 1}/{crop.pages}" if crop.pages > 1 else ""),
-        said.structure_code,
-        f"{said.probability:.0%}",
-        f"{said.strangeness.p_value:.3g}",
+        prediction.structure_code,
+        f"{prediction.probability:.0%}",
+        f"{prediction.strangeness.p_value:.3g}",
         verdict.handling.value,
         ", ".join(reason.value for reason in verdict.reasons).replace("_", " "),
     )
 
 
-def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
+def _draw_maps(crop: Crop, prediction: Prediction, path: Path, folder: Path) -> None:
     from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fit_within, heat_overlay
 
     field = fit_within(crop.pixels, PREVIEW_PX)
     subtype_limit, size_limit = (
-        said.evidence_limits.get(f"{stage}_evidence_limit", EVIDENCE_LIMIT)
+        prediction.evidence_limits.get(f"{stage}_evidence_limit", EVIDENCE_LIMIT)
         for stage in ("subtype", "size")
     )
     maps = {
-        "subtype": (said.subtype_map, subtype_limit, Palette.EVIDENCE),
-        "size": (said.size_map, size_limit, Palette.EVIDENCE),
-        f"size-not-{said.contrast_with}": (said.contrast_map, size_limit, Palette.EVIDENCE),
-        "coarser": (said.coarser_map, size_limit, Palette.EVIDENCE),
-        "strangeness": (said.strangeness.heat, ALARM_LIMIT, Palette.ALARM),
+        "subtype": (prediction.subtype_map, subtype_limit, Palette.EVIDENCE),
+        "size": (prediction.size_map, size_limit, Palette.EVIDENCE),
+        f"size-not-{prediction.contrast_with}": (
+            prediction.contrast_map,
+            size_limit,
+            Palette.EVIDENCE,
+        ),
+        "coarser": (prediction.coarser_map, size_limit, Palette.EVIDENCE),
+        "strangeness": (prediction.strangeness.heat, ALARM_LIMIT, Palette.ALARM),
     }
     for name, (heat, limit, palette) in maps.items():
         if heat is not None:

@@ -1,4 +1,4 @@
-"""Read the image files that a command names, in parallel."""
+"""Read and crop the image files that a command names, in parallel."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from agent.imaging.pool import Outcome
     from agent.settings import Settings
 
-Files = Annotated[list[Path], typer.Argument(help="Files, or folders to look through.")]
+Files = Annotated[list[Path], typer.Argument(help="Image files, or folders to search.")]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per micrograph on stdout.")]
 
 LONGEST_STEM = 180
-"""Bytes of a file's name in a picture's; file systems take 255, and id and map's name follow."""
+"""Bytes of the file name in a picture's name; file systems allow 255, id and map follow."""
 
 
 def iter_cropped(
     files: Sequence[Path], settings: Settings, *, but: Path | None
 ) -> Iterator[tuple[Path, Outcome]]:
-    """Crop files in parallel and give them in the order they were named.
+    """Crop files in parallel and yield them in the given order.
 
     Args:
-        files: As named.
-        settings: Those of this call.
-        but: A folder of our own pictures, left out where it lies in a folder that is named.
+        files: Files and folders that the command names.
+        settings: Settings of this call.
+        but: Output folder, left out if it is inside a named folder.
 
     Raises:
-        WrongUse: There is nothing to read.
+        WrongUse: There is no image file.
     """
     from agent.errors import WrongUse
     from agent.imaging.pool import CropPool
@@ -44,11 +44,11 @@ def iter_cropped(
     paths = list(_listed(files, but))
     if not paths:
         raise WrongUse(
-            f"{', '.join(map(str, files))}: no picture in it, by the names of its files; "
-            "name the folder or the files that hold micrographs."
+            f"{', '.join(map(str, files))}: no image file found. Name files or folders with "
+            "micrographs."
         )
     imaging = settings.imaging
-    came: dict[Path, Outcome] = {}
+    finished: dict[Path, Outcome] = {}
     with (
         CropPool(
             workers=min(imaging.workers or _cores(), max(1, len(paths))),
@@ -60,13 +60,13 @@ def iter_cropped(
         ) as pool,
         progress("reading", len(paths)) as advance,
     ):
-        turn = iter(paths)
-        next_path = next(turn, None)
+        order = iter(paths)
+        next_path = next(order, None)
         for done, (path, outcome) in enumerate(pool.crop_all([(p, None) for p in paths]), 1):
-            came[path] = outcome
-            while next_path in came:
-                yield next_path, came.pop(next_path)
-                next_path = next(turn, None)
+            finished[path] = outcome
+            while next_path in finished:
+                yield next_path, finished.pop(next_path)
+                next_path = next(order, None)
             advance(done, path.name)
 
 
@@ -75,11 +75,11 @@ def _cores() -> int:
 
 
 def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
-    """Give each file once; of a folder, what the watch would take for a picture."""
+    """Yield each file once; of a folder, the files that the watcher would process."""
     seen: set[Path] = set()
     for named in files:
         for path in _pictures(named, but) if named.is_dir() else (named,):
-            real = path.resolve() if path.is_symlink() else path  # a person names it: it is meant
+            real = path.resolve() if path.is_symlink() else path  # a named link is intended
             if real not in seen:
                 seen.add(real)
                 yield real
@@ -104,8 +104,8 @@ def describe_fault(error: Exception) -> tuple[str, str]:
     if isinstance(error, FileError):
         return error.code.value, error.message
     if isinstance(error, OSError):
-        said = error.strerror or str(error)
-        return FileCode.UNREADABLE.value, f"it cannot be opened: {said}."
+        reason = error.strerror or str(error)
+        return FileCode.UNREADABLE.value, f"it cannot be opened: {reason}."
     return FileCode.CRASHED.value, f"{type(error).__name__}: {error}"
 
 
@@ -124,7 +124,7 @@ def print_outcomes(
     if rows:
         table(columns, rows)
     if refused:
-        out.print(f"{len(refused)} not used:", markup=False)
+        out.print(f"{len(refused)} files not used:", markup=False)
     for sentence in refused:
         out.print(f"  {sentence}", markup=False)
 
@@ -135,9 +135,9 @@ def micrograph_title(crop: Crop, path: Path) -> str:
 
 
 def picture_stem(crop: Crop, path: Path) -> str:
-    """Name a picture after its file, suffix and id included: two files may share a stem.
+    """Return the name of a picture: file name with suffix, and id, since stems may repeat.
 
-    A name that leaves no room for more is cut; the id still tells two apart.
+    A long name is cut; the id keeps it unique.
     """
     name = path.name
     while len(os.fsencode(name)) > LONGEST_STEM:
@@ -146,7 +146,11 @@ def picture_stem(crop: Crop, path: Path) -> str:
 
 
 def make_folder(folder: Path | None, option: str) -> None:
-    """Make the folder for pictures before anything is read. Raises `WrongUse`."""
+    """Create the folder for pictures.
+
+    Raises:
+        WrongUse: The folder cannot be created.
+    """
     from agent.errors import WrongUse
 
     try:
@@ -154,19 +158,23 @@ def make_folder(folder: Path | None, option: str) -> None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WrongUse(
-            f"{option} {folder}: this folder cannot be made ({error.strerror or error}); "
-            "name one that you may write to."
+            f"{option} {folder}: cannot create this folder ({error.strerror or error}). Name a "
+            "folder that you may write to."
         ) from error
 
 
 def write_picture(file: Path, content: bytes) -> None:
-    """Write one picture. Raises `WrongUse`, where the folder takes none."""
+    """Write one picture.
+
+    Raises:
+        WrongUse: The file cannot be written.
+    """
     from agent.errors import WrongUse
 
     try:
         file.write_bytes(content)
     except OSError as error:
         raise WrongUse(
-            f"{file}: cannot be written ({error.strerror or error}); "
-            "make room there, or name a folder that you may write to."
+            f"{file}: cannot be written ({error.strerror or error}). Free disk space, or name a "
+            "folder that you may write to."
         ) from error

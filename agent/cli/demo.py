@@ -1,4 +1,4 @@
-"""`agent demo`: the whole loop on drawn micrographs, for somebody who has no steel at hand."""
+"""`agent demo`: the whole workflow on synthetic micrographs."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from model import Evaluation
 
 PAUSE_S = 0.3
-PATIENCE_S = 900.0  # a busy PC is slow, not wrong
+PATIENCE_S = 900.0  # a busy PC is slow
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")] = Path(
         "martensight-demo"
     ),
     serve: Annotated[
         bool | None,
         typer.Option(
             "--serve/--no-serve",
-            help="Keep the agent running at the end; default: when stdout is a terminal.",
+            help="Keep the agent running at the end. Default: if stdout is a terminal.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Show the whole loop on drawn micrographs: teach, watch, judge, report, review."""
-    # Before PyTorch loads: the pool beside it wants the other core, and threads that wait for
-    # each other on a busy PC burn several times what they save.
+    """Run the whole workflow on synthetic micrographs: train, watch, classify, report, review."""
+    # Before PyTorch loads: the crop pool needs the other cores, and threads that wait for each
+    # other on a busy PC cost more than they save.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from agent.demo.demo import Size
 
@@ -51,7 +51,7 @@ def demo(
 
 
 def play(folder: Path, size: Size, *, serve: bool) -> None:
-    """Play the demonstration in a folder."""
+    """Run the demonstration in a folder."""
     from agent import settings as settings_room
     from agent.cli.job_progress import silence_log
     from agent.demo.demo import AgentProcess, prepare_folder
@@ -61,13 +61,13 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
     silence_log()
     places, before = prepare_folder(folder, now=clock())
     settings = settings_room.read(places.settings)
-    _refuse_running(settings)
+    _require_stopped(settings)
     _print(
-        "All micrographs here are drawn by the program: they show how the agent works, and "
-        "nothing measured on them says how good it is on steel."
+        "All micrographs here are synthetic. They show how the agent works; results on them do not "
+        "apply to steel."
     )
     if before:
-        _print(f"An earlier demonstration is taken up in {places.folder}.")
+        _print(f"Continuing an earlier demonstration in {places.folder}.")
     draw_folders(places, size)
     with open_store(settings) as store:
         train_bundle(settings, store, places)
@@ -78,9 +78,9 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
         try:
             exported, fates = one_night(store, places, size, agent)
             report = write_report(settings, store)
-            _say_results(evaluation, exported, fates, store)
+            _print_results(evaluation, exported, fates, store)
             _print(f"It took {time.monotonic() - began_s:.0f} s.")
-            _say_ending(settings, places, report, serve=serve)
+            _print_ending(settings, places, report, serve=serve)
             if serve:
                 _serve(agent)
         finally:
@@ -88,7 +88,7 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
 
 
 def _stop_on_term() -> None:
-    """Let SIGTERM end the demonstration like Ctrl-C, so that its agent is not left behind."""
+    """Make SIGTERM end the demonstration like Ctrl-C, so that it stops its agent."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -101,19 +101,19 @@ def _print(sentence: str) -> None:
     console.err.print(sentence, markup=False)
 
 
-def _refuse_running(settings: Settings) -> None:
+def _require_stopped(settings: Settings) -> None:
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
     if RunLock(settings.store.folder, agent_name()).is_held():
         raise WrongUse(
-            f"{settings.store.folder}: an agent is running here; stop it first, or name another "
+            f"An agent is running in {settings.store.folder}. Stop it first, or name another "
             "folder: agent demo DIR."
         )
 
 
 def draw_folders(places: Places, size: Size) -> None:
-    """Draw what is taught and what is examined."""
+    """Draw the labelled and the held-out micrographs."""
     from agent.demo import demo
 
     for title, pictures, folder in (
@@ -126,14 +126,14 @@ def draw_folders(places: Places, size: Size) -> None:
 
 
 def train_bundle(settings: Settings, store: Store, places: Places) -> None:
-    """Import what is labelled and teach the first bundle, where there is none yet."""
+    """Import the labelled micrographs and train the first bundle if there is none."""
     from agent.cli.import_ import import_labelled, print_unusable
     from agent.cli.train import promote_first, train_bundle
     from agent.cli.training_plan import read_lab_config
     from model import quick_config  # PyTorch takes seconds
 
     if store.current_bundle() is not None:
-        _print(f"The bundle {store.current_bundle()} is at work already.")
+        _print(f"The bundle {store.current_bundle()} is already in use.")
         return
     imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
     print_unusable(imported.unusable)
@@ -143,7 +143,7 @@ def train_bundle(settings: Settings, store: Store, places: Places) -> None:
 
 
 def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
-    """Judge the held-out micrographs."""
+    """Evaluate the held-out micrographs."""
     from agent.cli.evaluate import evaluate_folder
     from agent.cli.import_ import print_unusable
 
@@ -162,7 +162,7 @@ def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
 def one_night(
     store: Store, places: Places, size: Size, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
-    """Let the pretend microscope export while the agent watches; wait for every fate."""
+    """Export with the simulated microscope while the agent watches; wait for all results."""
     from agent.demo import demo, exporter
 
     night = exporter.plan_night(
@@ -170,22 +170,22 @@ def one_night(
     )
     exported: list[Exported] = []
     total = len(night) + 4
-    turn = _Microscope(night, places, size, exported)
-    turn.start()
+    microscope = _Microscope(night, places, size, exported)
+    microscope.start()
     fates: dict[str, FileFate] = {}
-    with console.progress("The microscope exports, the agent judges", total) as advance:
-        while turn.is_alive():
+    with console.progress("Microscope exports, agent classifies", total) as advance:
+        while microscope.is_alive():
             agent.refuse_if_dead()
-            fates = demo.list_fates(store, places.export, [one.name for one in exported])
+            fates = demo.list_fates(store, places.export, [file.name for file in exported])
             advance(len(fates), f"{len(exported)} exported")
-            turn.join(timeout=0.5)
-        turn.raise_if_failed()
-        wanted = [one.name for one in exported]
+            microscope.join(timeout=0.5)
+        microscope.raise_if_failed()
+        wanted = [file.name for file in exported]
         for fates in demo.await_fates(store, places.export, wanted, agent, limit_s=PATIENCE_S):
             advance(len(fates), f"{len(exported)} exported")
     if len(fates) < len(exported):
         left = len(exported) - len(fates)
-        _print(f"{left} files are not judged yet; see: agent --config {places.settings} files")
+        _print(f"{left} files are not processed yet. Run agent --config {places.settings} files.")
     return exported, fates
 
 
@@ -196,7 +196,7 @@ def _nights_before(places: Places) -> int:
 
 
 class _Microscope(threading.Thread):
-    """The pretend microscope at work, while the agent watches."""
+    """Simulated microscope that exports in a thread."""
 
     def __init__(
         self, night: list[Picture], places: Places, size: Size, exported: list[Exported]
@@ -206,7 +206,7 @@ class _Microscope(threading.Thread):
         self._error: Exception | None = None
 
     def run(self) -> None:
-        """Export everything."""
+        """Export all micrographs."""
         from agent.demo.exporter import export
 
         try:
@@ -217,13 +217,13 @@ class _Microscope(threading.Thread):
             self._error = error
 
     def raise_if_failed(self) -> None:
-        """Say what kept it from exporting."""
+        """Raise `WrongUse` if the export failed."""
         if self._error is not None:
             raise WrongUse(f"{self._places.export}: cannot be written ({self._error}).")
 
 
 def write_report(settings: Settings, store: Store) -> Path:
-    """Write the running night's report."""
+    """Write the report of the current night."""
     from agent.archive import Archive
     from agent.lab_context import reports_folder
     from agent.nightly import night_settings
@@ -238,7 +238,7 @@ def write_report(settings: Settings, store: Store) -> Path:
     return write(store, Archive(settings.store.folder), folder, night, lab, now=now).path
 
 
-def _say_results(
+def _print_results(
     evaluation: Evaluation,
     exported: list[Exported],
     fates: dict[str, FileFate],
@@ -249,18 +249,17 @@ def _say_results(
 
     night = count_results(store, exported, fates)
     accuracy = format_share(evaluation.accuracy.as_json(), evaluation.n)
-    _print(f"Held-out drawn micrographs, structure code right: {accuracy}.")
-    _print(_strange_sentence(night))
-    for one in exported:
-        if one.fault:
-            fate = fates.get(one.name)
-            _print(f"{one.name} ({one.fault}): {_fate_words(fate)}")
-    _print("These are drawn images, not steel; on your own micrographs: agent import, agent train.")
+    _print(f"Structure code right on held-out synthetic micrographs: {accuracy}.")
+    _print(_format_unusual(night))
+    for file in exported:
+        if file.fault:
+            _print(f"{file.name} ({file.fault}): {_format_fate(fates.get(file.name))}")
+    _print("For your own micrographs: agent import, then agent train.")
 
 
-def _strange_sentence(night: DemoResult) -> str:
+def _format_unusual(night: DemoResult) -> str:
     ways = {
-        "called strange": night.flagged,
+        "flagged as unusual": night.flagged,
         "sent to review for a defect of preparation or imaging": night.defects,
         "set aside as unusable": night.set_aside,
     }
@@ -268,24 +267,24 @@ def _strange_sentence(night: DemoResult) -> str:
     how = ", ".join(f"{count} {way}" for way, count in ways.items() if count)
     missed = ", ".join(f"{kind} {count}" for kind, count in sorted(night.missed.items()))
     return (
-        f"Planted strange ones noticed: {noticed} of {night.planted} ({how or 'none'}"
+        f"Unusual micrographs detected: {noticed} of {night.planted} ({how or 'none'}"
         f"{f'; missed: {missed}' if missed else ''}); "
-        f"ordinary ones called strange: {night.false_alarms} of {night.ordinary}."
+        f"normal micrographs flagged as unusual: {night.false_alarms} of {night.ordinary}."
     )
 
 
-def _fate_words(fate: FileFate | None) -> str:
+def _format_fate(fate: FileFate | None) -> str:
     if fate is None:
-        return "not judged yet"
+        return "not processed yet"
     words = fate.state.replace("_", " ")
     return f"{words}, {fate.said}" if fate.said else words
 
 
-def _say_ending(settings: Settings, places: Places, report: Path, *, serve: bool) -> None:
+def _print_ending(settings: Settings, places: Places, report: Path, *, serve: bool) -> None:
     if serve:
-        _print("The agent goes on watching and serves the review page until Ctrl-C.")
+        _print("The agent keeps watching and serves the review page until Ctrl-C.")
     else:
-        _print(f"To watch on and serve the page: agent --config {places.settings} run")
+        _print(f"To continue and serve the page: agent --config {places.settings} run")
     console.echo(f"report {report}")
     console.echo(f"page http://{settings.web.host}:{settings.web.port}")
 

@@ -1,7 +1,4 @@
-"""Look over a PC before it is trusted: what is right, what is doubtful, what is wrong.
-
-In:  the settings. Out: `Finding`s in plain sentences, each with what to do.
-"""
+"""Checks of `agent doctor`; each finding names the remedy."""
 
 from __future__ import annotations
 
@@ -31,20 +28,22 @@ if TYPE_CHECKING:
     from agent.settings import Settings
 
 FEW_WATCHES, FEW_INSTANCES = 8192, 128
-"""Linux's old defaults of fs.inotify; a large export tree has more folders, a PC more programs."""
+"""Old Linux defaults of fs.inotify, too low for large export trees or many programs."""
 
 LITTLE_MEMORY_BYTES = 8_000_000_000
-"""Our choice: a worker may take 4 GB, and the networks about 2."""
+"""Our choice: a worker may use 4 GB, the networks about 2 GB."""
 
 
 def examine(settings: Settings, file: Path | None) -> list[Finding]:
-    """Look at everything; nothing is changed but a probe file in the data folder."""
+    """Run all checks; the only change is a temporary file in the data folder."""
     account = _account()
     return [
         Finding("settings", "right", str(file))
         if file
         else Finding(
-            "settings", "doubtful", "no agent.toml found: defaults hold; try `agent init`."
+            "settings",
+            "doubtful",
+            "no agent.toml found, so defaults apply. Write one with `agent init`.",
         ),
         _python(),
         _service(account),
@@ -67,7 +66,7 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
 
 
 def _taxonomy(settings: Settings) -> Finding:
-    """Check the lab's classes, and what they mean for labels, limits and the bundle in use."""
+    """Check the taxonomy and its effects on labels, limits and the bundle in use."""
     from agent.cli.taxonomy import find_effects
     from agent.lab_context import taxonomy_in_force
     from model import TaxonomyError
@@ -78,10 +77,10 @@ def _taxonomy(settings: Settings) -> Finding:
             effects = list(find_effects(own, None, settings, store))
     except (AgentError, TaxonomyError, OSError) as error:
         return Finding("taxonomy", "wrong", str(error))
-    said = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."
+    summary = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."
     if effects:
-        return Finding("taxonomy", "doubtful", " ".join((said, *effects)))
-    return Finding("taxonomy", "right", said)
+        return Finding("taxonomy", "doubtful", " ".join((summary, *effects)))
+    return Finding("taxonomy", "right", summary)
 
 
 def _account() -> str | None:
@@ -95,7 +94,7 @@ def _account() -> str | None:
 def _service(account: str | None) -> Finding:
     if account is None:
         return Finding(
-            "service", "doubtful", "none is installed: agent service install, and it starts alone."
+            "service", "doubtful", "not installed. For automatic start: agent service install."
         )
     return Finding("service", "right", f"installed, runs as {account}.")
 
@@ -103,15 +102,15 @@ def _service(account: str | None) -> Finding:
 def _memory() -> Finding:
     import psutil
 
-    there = psutil.virtual_memory().total
-    if there < LITTLE_MEMORY_BYTES:
+    total_bytes = psutil.virtual_memory().total
+    if total_bytes < LITTLE_MEMORY_BYTES:
         return Finding(
             "memory",
             "doubtful",
-            f"{there / 1e9:.1f} GB; 8 GB are wanted: set [imaging] workers = 1 and "
-            "memory_limit_mb lower.",
+            f"{total_bytes / 1e9:.1f} GB; at least 8 GB are recommended. Set [imaging] workers = "
+            "1 and a lower memory_limit_mb.",
         )
-    return Finding("memory", "right", f"{there / 1e9:.1f} GB.")
+    return Finding("memory", "right", f"{total_bytes / 1e9:.1f} GB.")
 
 
 def _python() -> Finding:
@@ -119,7 +118,7 @@ def _python() -> Finding:
 
 
 def _no_sources() -> Finding:
-    return Finding("sources", "doubtful", "none: name an export folder under [[sources]].")
+    return Finding("sources", "doubtful", "none. Enter an export folder under [[sources]].")
 
 
 def _watch_limits() -> Iterator[Finding]:
@@ -135,8 +134,8 @@ def _watch_limits() -> Iterator[Finding]:
             yield Finding(
                 "inotify",
                 "doubtful",
-                f"{name} is {limit}; raise it (sysctl fs.inotify.{name}={few * 16}), or sources "
-                "turn to polling.",
+                f"{name} is {limit}. Raise it (sysctl fs.inotify.{name}={few * 16}); otherwise "
+                "sources are polled.",
             )
         else:
             yield Finding("inotify", "right", f"{name} is {limit}.")
@@ -144,12 +143,12 @@ def _watch_limits() -> Iterator[Finding]:
 
 def _web(settings: Settings) -> Finding:
     host, port = settings.web.host, settings.web.port
-    running = _runs(settings)
-    if port and not running and _is_taken(host, port):
+    running = _is_running(settings)
+    if port and not running and _is_port_used(host, port):
         return Finding(
             "review page",
             "wrong",
-            f"{host}:{port} is in use by another program; set another [web] port.",
+            f"Another program uses {host}:{port}. Set another [web] port.",
         )
     if host in {"127.0.0.1", "localhost", "::1"}:
         return Finding("review page", "right", f"on this PC only, port {port}.")
@@ -161,18 +160,18 @@ def _web(settings: Settings) -> Finding:
     except AgentError as error:
         return Finding("review page", "wrong", str(error))
     return Finding(
-        "review page", "right", f"{host}, port {port}: open it in the firewall, if others may come."
+        "review page", "right", f"{host}, port {port}. For other PCs open the port in the firewall."
     )
 
 
-def _runs(settings: Settings) -> bool:
+def _is_running(settings: Settings) -> bool:
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
     return RunLock(settings.store.folder, agent_name()).is_held()
 
 
-def _is_taken(host: str, port: int) -> bool:
+def _is_port_used(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         if os.name == "posix":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -190,12 +189,12 @@ def _compute(settings: Settings) -> Finding:
     try:
         engine = choose_engine(settings.model.device, settings.model.precision)
     except ModelError as error:
-        why = f" {_no_gpu()}" if settings.model.device.startswith("cuda") else ""
+        why = f" {_explain_no_gpu()}" if settings.model.device.startswith("cuda") else ""
         return Finding("compute", "wrong", f"{cores}; {error}{why}")
     if engine.on_gpu:
         return Finding("compute", "right", f"GPU {_gpu_name(engine.device)}, {engine.precision}.")
     if settings.model.device == "auto" and _has_nvidia():
-        return Finding("compute", "doubtful", f"{cores}; {_no_gpu()}")
+        return Finding("compute", "doubtful", f"{cores}. {_explain_no_gpu()}")
     return Finding(
         "compute", "right", f"{cores}, {engine.label} {engine.precision}; no GPU in use."
     )
@@ -213,14 +212,14 @@ def _has_nvidia() -> bool:
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
 
-def _no_gpu() -> str:
+def _explain_no_gpu() -> str:
     import torch
 
     if torch.cuda.is_available():
-        return "It is another one that is here."
+        return "This PC has a different GPU."
     if torch.version.cuda is None:
-        return "This PyTorch is made for the CPU: install its CUDA build."
-    return "PyTorch sees no GPU: nvidia-smi says whether the driver does, and for which CUDA."
+        return "This PyTorch is a CPU build. Install its CUDA build."
+    return "PyTorch detects no GPU. Check the driver and its CUDA version with nvidia-smi."
 
 
 def _label_reader() -> Finding:
@@ -228,21 +227,21 @@ def _label_reader() -> Finding:
         import rapidocr  # noqa: F401
     except ImportError as error:
         return Finding("label reader", "wrong", f"rapidocr cannot be imported ({error}).")
-    return Finding("label reader", "right", "its models are on this PC.")
+    return Finding("label reader", "right", "its models are installed.")
 
 
 def _bundle(settings: Settings) -> Finding:
     try:
         store = open_store(settings)
     except AgentError:
-        return Finding("bundle", "doubtful", "unknown, as the database does not open.")
+        return Finding("bundle", "doubtful", "unknown, because the database does not open.")
     name = store.current_bundle()
     store.close()
     if name is None:
         return Finding(
             "bundle",
             "doubtful",
-            "none yet: everything goes to review until `agent train` made one.",
+            "none yet; every micrograph goes to review. Train one with `agent train`.",
         )
     from model import ModelError, verify_bundle
 
@@ -250,4 +249,4 @@ def _bundle(settings: Settings) -> Finding:
         verify_bundle(settings.store.folder / "bundles" / name)
     except ModelError as error:
         return Finding("bundle", "wrong", str(error))
-    return Finding("bundle", "right", f"{name}, every hash as in its manifest.")
+    return Finding("bundle", "right", f"{name}, all hashes match its manifest.")

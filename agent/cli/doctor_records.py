@@ -19,13 +19,13 @@ EXPIRES_SOON_DAYS = 45
 
 
 def examine_backups(settings: Settings) -> Iterator[Finding]:
-    """Yield how the lab's back-ups are, and whose else are in their folder."""
+    """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.anchors import iter_broken_backups
     from agent.service.jobs import backup
 
     if not settings.backup.folder:
         yield Finding(
-            "back-up", "doubtful", "none is made: set [backup] folder, best on another disk."
+            "backup", "doubtful", "none is made. Set [backup] folder, preferably on another disk."
         )
         return
     now = datetime.now(UTC)
@@ -33,50 +33,50 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
     late = next(backup.overdue(settings, now), "")
     broken = list(iter_broken_backups(Path(settings.backup.folder)))
     if broken:
-        yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")
+        yield Finding("backup", "wrong", f"{'; '.join(broken)}.")
     if late:
-        yield Finding("back-up", "wrong", f"{late} Its log says why: backup.failed.")
+        yield Finding("backup", "wrong", f"{late} See backup.failed in the log.")
     elif not broken:
-        last = f"the last one is of {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
-        sentence = f"{settings.backup.folder}: {last or 'the first comes tonight'}."
-        yield Finding("back-up", "right", sentence)
+        last = f"last backup {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
+        sentence = f"{settings.backup.folder}: {last or 'the first one is due tonight'}."
+        yield Finding("backup", "right", sentence)
     taxonomy = Path(settings.model.taxonomy).name if settings.model.taxonomy else ""
     if own and taxonomy and f"settings/{taxonomy}" not in own[-1].facts.names:
-        sentence = f"{own[-1].file.name} lacks {taxonomy}, by which orders are judged."
-        yield Finding("back-up", "doubtful", f"{sentence} The next one holds it: agent backup.")
-    yield from _drill(settings, now) if own else ()
+        sentence = f"{own[-1].file.name} lacks {taxonomy}, the taxonomy of the orders."
+        yield Finding("backup", "doubtful", f"{sentence} Make a new backup: agent backup.")
+    yield from _check_trial(settings, now) if own else ()
     for other in backup.list_of_others(settings):
         same = other.facts.site == settings.site.name
         sentence = (
-            f"{settings.backup.folder} also holds those of {other.facts.site}, the last of "
+            f"{settings.backup.folder} also contains backups of {other.facts.site}, the last of "
             f"{other.facts.made_at:%Y-%m-%d %H:%M} UTC"
         )
-        more = ", another lab of the same name: give one of them another [site] name."
+        more = ", another lab with the same name. Change [site] name of one of them."
         level: Level = "doubtful" if same else "right"
-        yield Finding("back-up", level, sentence + (more if same else "."))
+        yield Finding("backup", level, sentence + (more if same else "."))
 
 
-def _drill(settings: Settings, now: datetime) -> Iterator[Finding]:
+def _check_trial(settings: Settings, now: datetime) -> Iterator[Finding]:
     from agent.service.jobs import backup
 
     try:
         with open_store(settings) as store:
-            last = backup.find_last_drill(store)
-            fault = backup.describe_drill(store)
+            last = backup.find_last_check_trial(store)
+            fault = backup.describe_check_trial(store)
     except AgentError:
         return
     every = backup.EVERY.get(settings.backup.verify)
     if fault:
-        yield Finding("restore on trial", "wrong", fault)
+        yield Finding("trial restore", "wrong", fault)
     elif last is None or (every and now - last.at > 2 * every):
-        when = f"the last one is of {last.at:%Y-%m-%d}" if last else "none was made"
-        yield Finding("restore on trial", "doubtful", f"{when}: agent backup --verify.")
+        when = f"last one {last.at:%Y-%m-%d}" if last else "none yet"
+        yield Finding("trial restore", "doubtful", f"{when}. Run agent backup --verify.")
     else:
-        yield Finding("restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: sound.")
+        yield Finding("trial restore", "right", f"{last.subject} on {last.at:%Y-%m-%d}: no fault.")
 
 
 def examine_certificate(settings: Settings) -> Iterator[Finding]:
-    """Yield whether statements can be signed, where the lab wants it."""
+    """Check the certificate that signs statements, if one is set."""
     from agent.orders.signing import read_certificate
 
     if not settings.statements.certificate:
@@ -84,12 +84,12 @@ def examine_certificate(settings: Settings) -> Iterator[Finding]:
     now = datetime.now(UTC)
     state = read_certificate(settings.statements, now=now)
     if state.fault or state.not_after is None:
-        sentence = f"{state.fault} Statements are frozen and stay unsigned."
+        sentence = f"{state.fault} Statements are frozen without signature."
         yield Finding("statements", "wrong", sentence)
         return
     days = (state.not_after - now).days
     level: Level = "doubtful" if days < EXPIRES_SOON_DAYS else "right"
-    more = "; get a new one." if level == "doubtful" else "."
+    more = ". Get a new certificate." if level == "doubtful" else "."
     sentence = f"signed as {state.subject}, until {state.not_after:%Y-%m-%d} ({days} days){more}"
     yield Finding("statements", level, sentence)
 
@@ -101,11 +101,11 @@ def examine_database(settings: Settings) -> Finding:
     except AgentError as error:
         return Finding("database", "wrong", str(error))
     store.close()
-    return Finding("database", "right", "opens, and its schema is this program's.")
+    return Finding("database", "right", "opens, and its schema matches this version.")
 
 
 def examine_evidence(settings: Settings) -> Iterator[Finding]:
-    """Find out whether the database itself refuses to change what is evidence."""
+    """Check that the database refuses to change evidence."""
     try:
         with open_store(settings) as store:
             missing, rewritable, kind = (
@@ -119,55 +119,55 @@ def examine_evidence(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "evidence",
             "wrong",
-            f"the database lacks {len(missing)} of its guards ({missing[0]}); run any agent "
-            "command as the owner of the tables, which lays them again, then agent verify.",
+            f"the database lacks {len(missing)} guards ({missing[0]}). Run any agent command as "
+            "the owner of the tables, which restores them, then agent verify.",
         )
     elif rewritable:
         yield Finding(
             "evidence",
             "doubtful",
-            "guarded by triggers, but this PostgreSQL user owns the tables and could drop them "
-            "(OPERATIONS, Evidence, shows how to give the agent a user of its own).",
+            "guarded by triggers, but this PostgreSQL user owns the tables and could drop the "
+            "triggers. Give the agent a separate user (OPERATIONS, Evidence).",
         )
     else:
-        own = ", and the agent's PostgreSQL user can rewrite none" if kind == "postgresql" else ""
+        own = "; the agent's PostgreSQL user cannot change it" if kind == "postgresql" else ""
         yield Finding("evidence", "right", f"guarded by triggers{own}.")
     yield from _timestamps(settings)
     if not settings.trail.anchor and not settings.backup.folder:
         yield Finding(
             "trail",
             "doubtful",
-            "its end is kept in reports and logs on this PC alone: set [trail] anchor or [backup] "
-            "folder, best on a share.",
+            "the head of the audit log is stored on this PC only. Set [trail] anchor or [backup] "
+            "folder, preferably on a share.",
         )
 
 
 def _timestamps(settings: Settings) -> Iterator[Finding]:
     from agent import timestamps
 
-    url, held = settings.trail.timestamp_url, settings.trail.timestamp_certificates
+    url, certificates = settings.trail.timestamp_url, settings.trail.timestamp_certificates
     if not url:
         return
-    if fault := timestamps.find_setup_fault(url, Path(held) if held else None):
+    if fault := timestamps.find_setup_fault(url, Path(certificates) if certificates else None):
         yield Finding("time stamps", "wrong", fault)
         return
     last = timestamps.find_newest_at(settings.store.folder / timestamps.FOLDER)
-    when = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "none was made yet"
+    when = f"last one {last:%Y-%m-%d %H:%M} UTC" if last else "none yet"
     yield Finding("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
 
 
 def examine_copies(settings: Settings) -> Iterator[Finding]:
-    """Yield whether another copy of the data runs, or the database is older than what was sent."""
+    """Check that no other copy of the lab runs and that the database is the newest."""
     from agent.service.copies import check_start
 
     try:
         with open_store(settings) as store:
-            found = check_start(settings, store, now=datetime.now(UTC))
+            result = check_start(settings, store, now=datetime.now(UTC))
     except AgentError:
         return
-    if found.refusal:
-        yield Finding("copies", "wrong", found.refusal)
-    elif found.warnings:
-        yield Finding("copies", "doubtful", found.warnings[0])
+    if result.refusal:
+        yield Finding("copies", "wrong", result.refusal)
+    elif result.warnings:
+        yield Finding("copies", "doubtful", result.warnings[0])
     else:
-        yield Finding("copies", "right", "the database is the newest of this lab that is known.")
+        yield Finding("copies", "right", "this is the newest known database of this lab.")

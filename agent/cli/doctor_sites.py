@@ -1,4 +1,4 @@
-"""Check how the sites of a shared database are held apart, and what this one shares."""
+"""Check the separation of sites in a shared database, and what this site shares."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 TWO = 2
-"""So many sites it takes to share a database, or anything in it."""
+"""Smallest number of sites that share a database."""
 
 
 def examine_sites(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found; nothing for a site that is alone and shares nothing."""
+    """Yield the findings; none if there is one site and it shares nothing."""
     try:
         with open_store(settings) as store:
             names = store.over_all_sites().names()
             if len(names) < TWO and not settings.site.shares:
                 return
-            yield _apart(store, len(names))
-            yield from _shared(settings, store)
+            yield _check_separation(store, len(names))
+            yield from _check_sharing(settings, store)
     except AgentError:
-        return  # `database` says so
+        return  # the check `database` reports it
 
 
-def _apart(store: Store, n: int) -> Finding:
+def _check_separation(store: Store, n: int) -> Finding:
     if bare := store.unscoped_tables():
         return Finding(
             "sites",
             "wrong",
-            f"PostgreSQL does not hold the rows of {len(bare)} tables ({bare[0]}, …) apart by "
-            "site. Run any agent command as the owner of the tables: it lays the policies again.",
+            f"PostgreSQL does not separate the rows of {len(bare)} tables ({bare[0]}, …) by site. "
+            "Run any agent command as the owner of the tables; it restores the policies.",
         )
     if store.is_exempt_from_policies():
         return Finding(
             "sites",
             "doubtful",
             "this PostgreSQL user is a superuser or has BYPASSRLS, so row-level security does not "
-            "bind it: the program alone holds the sites apart (OPERATIONS, Several sites).",
+            "apply. Only the program separates the sites (OPERATIONS, Several sites).",
         )
-    own = " and PostgreSQL's row-level security hold" if store.kind == "postgresql" else " holds"
-    return Finding("sites", "right", f"{n} share the database; the program{own} them apart.")
+    by = " and row-level security separate" if store.kind == "postgresql" else " separates"
+    return Finding("sites", "right", f"{n} sites share the database; the program{by} them.")
 
 
-def _shared(settings: Settings, store: Store) -> Iterator[Finding]:
+def _check_sharing(settings: Settings, store: Store) -> Iterator[Finding]:
     shared = " and ".join(settings.site.shares) or "nothing"
     yield Finding("shared", "right", f"{settings.site.name} shares {shared} ([site] shares).")
     for what in settings.site.shares:
@@ -58,12 +58,12 @@ def _shared(settings: Settings, store: Store) -> Iterator[Finding]:
             yield Finding(
                 "shared",
                 "doubtful",
-                f'no other site has "{what}" in its [site] shares, so nothing of it is shared.',
+                f'no other site has "{what}" in [site] shares, so it is not shared.',
             )
     if store.accounts.are_there() and not store.accounts.every():
         yield Finding(
             "shared",
             "doubtful",
-            "an account is asked for, and this site has none. Add one (agent users add), or put "
-            '"accounts" into [site] shares here and at the site that has them.',
+            "a login is required, but this site has no account. Add one (agent users add), or add "
+            '"accounts" to [site] shares here and at the site that has accounts.',
         )

@@ -1,4 +1,4 @@
-"""Commands that look at files: `inspect` and `classify` keep nothing, `scale check` a record."""
+"""`agent inspect`: read and crop image files without a model."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def inspect(
     files: Files,
     as_json: Json = False,
     overlay: Annotated[
-        Path | None, typer.Option(help="Write a picture of what was found to this folder.")
+        Path | None, typer.Option(help="Folder for pictures of the detected scale bar and crop.")
     ] = None,
 ) -> None:
-    """Read micrographs and cut them down to steel, without a model."""
+    """Read micrographs and crop them to the steel area, without a model."""
     from agent.imaging.crop_json import crop_to_json  # heavy imports inside commands
 
     settings = load_settings(context)
@@ -50,7 +50,7 @@ def inspect(
                 print_json({"file": str(path)} | crop_to_json(crop))
             if overlay:
                 _draw(crop, path, overlay)
-            rows.append(_found(crop, path))
+            rows.append(_format_row(crop, path))
     if not as_json:
         print_outcomes(
             ("file", "micrograph", "µm/px", "micron bar", "kept", "remarks"), rows, refused
@@ -58,24 +58,24 @@ def inspect(
     raise typer.Exit(SOME_FAILED if refused else DONE)
 
 
-def _found(crop: Crop, path: Path) -> tuple[object, ...]:
+def _format_row(crop: Crop, path: Path) -> tuple[object, ...]:
     x0, y0, x1, y1 = crop.box
     kept = (x1 - x0) * (y1 - y0) / (crop.width * crop.height)
     bar = crop.micron_bar
     return (
         path.name + (f" · {crop.page + 1}/{crop.pages}" if crop.pages > 1 else ""),
         f"{crop.format} {crop.width} × {crop.height}",
-        _scale(crop),
+        _format_scale(crop),
         bar and f"{bar.label or 'label not read'} = {bar.line_px:.0f} px",
         f"{x1 - x0} × {y1 - y0} ({kept:.0%})",
         ", ".join(crop.warnings).replace("_", " "),
     )
 
 
-def _scale(crop: Crop) -> str:
+def _format_scale(crop: Crop) -> str:
     if crop.um_per_px is not None:
         return f"{crop.um_per_px:.4g} ({(crop.um_per_px_source or '').replace('_', ' ')})"
-    return "sources disagree" if "scale_conflict" in crop.warnings else "not known"
+    return "sources disagree" if "scale_conflict" in crop.warnings else "unknown"
 
 
 def _draw(crop: Crop, path: Path, folder: Path) -> None:

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from agent.settings import Settings
 
 MIGRATED = "trail.covered"
-"""The act that a migration appends; a back-up of before does not hold it."""
+"""Act that a migration appends to the audit log; older backups lack it."""
 
-ALIVE_S = 60.0  # a heartbeat comes every few seconds
+ALIVE_S = 60.0  # heartbeats are a few seconds apart
 
 
 @app.command()
 def restore(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `agent backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="Backup that `agent backup` wrote.")],
     all_sites: Annotated[
-        bool, typer.Option("--all-sites", help="Also the other sites of a shared database.")
+        bool, typer.Option("--all-sites", help="Restore all sites of a shared database.")
     ] = False,
 ) -> None:
-    """Put a backup in the place of what is there, which is kept beside. Stop the agent first."""
+    """Restore a backup. Existing data is kept under another name. Stop the agent first."""
     from agent import maintenance
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
@@ -40,10 +40,10 @@ def restore(
 
     settings, at = load_settings(context), datetime.now(UTC)
     if not file.is_file():
-        raise WrongUse(f"{file}: there is no such file.")
+        raise WrongUse(f"No such file: {file}.")
     _refuse_while_running(settings, at, all_sites=all_sites)
-    # Held meanwhile: neither `agent run --once`, which has no heartbeat, nor a service that comes
-    # back by itself may write into a database that is being replaced.
+    # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
+    # writing to a database that is being replaced.
     with RunLock(settings.store.folder, agent_name()), progress("restore", 100) as advance:
         restored = maintenance.restore(
             file,
@@ -61,23 +61,24 @@ def restore(
     out.print(f"{restored.files} files restored", markup=False)
     print_resumed(*resumed)
     if restored.before:
-        out.print(f"the database that was here is now {restored.before}", markup=False)
+        out.print(f"the previous database is now {restored.before}", markup=False)
     if restored.settings:
-        out.print(f"the settings of that time: {restored.settings}", markup=False)
+        out.print(f"settings from the backup: {restored.settings}", markup=False)
 
 
-def print_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
-    """Print what is outside the database and not in the back-up."""
-    for one in beyond:
-        out.print(one.sentence, markup=False)
+def print_resumed(beyond: list[Beyond], lists: list[Taken], pending: list[str]) -> None:
+    """Print what exists outside the database but not in the backup."""
+    for series in beyond:
+        out.print(series.sentence, markup=False)
     if beyond:
-        out.print("they go on above these numbers; enter again what was lost of them")
-    for taken in lists:
+        out.print("Numbering continues above these numbers. Enter lost orders again.")
+    for order_list in lists:
         out.print(
-            f"order list {taken.name} read again: {len(taken.changed)} orders new or changed",
+            f"order list {order_list.name} read again: {len(order_list.changed)} orders new or "
+            "changed",
             markup=False,
         )
-    for sentence in waits:
+    for sentence in pending:
         out.print(sentence, markup=False)
 
 
@@ -95,13 +96,13 @@ def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) 
                 and (at - agent.seen_at).total_seconds() < ALIVE_S
             ]
     except BadStore:
-        return  # what is there cannot be opened: that is why somebody restores
+        return  # a damaged database is the reason for a restore
     if alive:
         raise WrongUse(
-            f"an agent is running ({', '.join(alive)}); stop it, wait a minute, and restore then."
+            f"An agent is running ({', '.join(alive)}). Stop it, wait a minute, then restore."
         )
     if len(sites) > 1 and not all_sites:
         raise WrongUse(
-            f"The database holds {len(sites)} sites ({', '.join(sites)}). A restore puts all of "
-            "them back to the time of the back-up. If that is meant: agent restore --all-sites FILE"
+            f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
+            "them back to the time of the backup. To do this: agent restore --all-sites FILE"
         )

@@ -1,4 +1,4 @@
-"""Run the agent, ask how it does, and hand it to the system's service manager."""
+"""`agent run`: watch the sources and process micrographs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def run(
     context: typer.Context,
     once: Annotated[
         bool,
-        typer.Option("--once", help="Take what lies in the sources now, then stop; no page."),
+        typer.Option(
+            "--once", help="Process the files now in the sources, then stop; no web page."
+        ),
     ] = False,
 ) -> None:
-    """Watch the sources and take every micrograph once, until stopped."""
+    """Watch the sources and process every micrograph, until stopped."""
     settings = load_settings(context)
     if once:
         raise typer.Exit(_run_once(settings))
@@ -40,7 +42,7 @@ def _run(settings: Settings) -> None:
 
     cpu_affinity.keep_to_share(settings.service.cores)  # before libraries count the cores
     open_files.raise_limit()
-    faulthandler.enable()  # a hang that the watchdog ends leaves every thread's place in the log
+    faulthandler.enable()  # the log gets all stack traces if the watchdog ends a hang
     from agent.service import Agent
 
     journal = systemd.has_journal()
@@ -63,14 +65,14 @@ def _run(settings: Settings) -> None:
         settings,
         on_ready=ready,
         on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
-        on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the file in hand"),
+        on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
         on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
     )
     agent.run()
 
 
 def log_file(settings: Settings) -> Any:
-    """Say where the running agent writes its log; each process has a file of its own."""
+    """Return the log file of the running agent; each process has a separate file."""
     return settings.store.folder / "logs" / "agent.log"
 
 
@@ -99,30 +101,30 @@ def _run_once(settings: Settings) -> int:
 
 
 def _print_tenths(advance: Advance) -> Callable[[int, int], None]:
-    """Move a bar with every file, but write a line only with every tenth part."""
-    said = -1
+    """Advance a bar per file, but print plain lines per tenth only."""
+    last_tenth = -1
 
     def step(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal last_tenth
         tenth = done * 10 // max(total, 1)
-        if err.is_terminal or tenth != said:
-            said = tenth
+        if err.is_terminal or tenth != last_tenth:
+            last_tenth = tenth
             advance(done, f"of {total}")
 
     return step
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    taken = outcome.taken
+    batch = outcome.taken
     parts = [
-        (taken.stored, "stored"),
-        (taken.duplicates, "duplicates"),
-        (taken.set_aside, "set aside"),
-        (taken.failed, "failed"),
+        (batch.stored, "stored"),
+        (batch.duplicates, "duplicates"),
+        (batch.set_aside, "set aside"),
+        (batch.failed, "failed"),
         (outcome.waiting, "waiting"),
     ]
-    out.print(", ".join(f"{count} {word}" for count, word in parts if count) or "nothing new")
+    out.print(", ".join(f"{count} {word}" for count, word in parts if count) or "no new files")
     for problem in outcome.problems:
         err.print(f"agent: {problem}", markup=False)
-    if taken.set_aside or taken.failed or outcome.waiting:
-        err.print("agent files --failed says which files, and why.", markup=False)
+    if batch.set_aside or batch.failed or outcome.waiting:
+        err.print("To list them with reasons: agent files --failed", markup=False)

@@ -19,36 +19,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-scale = typer.Typer(
-    help="The physical scale: check it with a stage micrometer.", no_args_is_help=True
-)
+scale = typer.Typer(help="Check the physical scale with a stage micrometer.", no_args_is_help=True)
 app.add_typer(scale, name="scale")
 
 TOLERANCE = 0.02
-"""Relative deviation from the table of objectives above which the check says no."""
+"""Largest accepted relative deviation from the table of objectives."""
 
 
 @scale.command("check")
 def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="A picture of a stage micrometer.")],
-    division: Annotated[str, typer.Option(help="Distance of its lines, such as 10um.")],
+    image: Annotated[Path, typer.Argument(help="Image of a stage micrometer.")],
+    division: Annotated[str, typer.Option(help="Distance between its lines, such as 10um.")],
     expected: Annotated[
-        float | None, typer.Option(help="µm per pixel that the table of objectives says.")
+        float | None, typer.Option(help="Expected µm per pixel, from the table of objectives.")
     ] = None,
-    by: Annotated[str, typer.Option(help="Who measured.")] = "",
-    certificate: Annotated[str, typer.Option(help="Of the stage micrometer.")] = "",
-    microscope: Annotated[str, typer.Option(help="The microscope, as fields name it.")] = "",
-    source: Annotated[str, typer.Option(help="Else the source that its pictures come from.")] = "",
+    by: Annotated[str, typer.Option(help="Name of the person who measured.")] = "",
+    certificate: Annotated[str, typer.Option(help="Certificate of the stage micrometer.")] = "",
+    microscope: Annotated[str, typer.Option(help="Microscope name, as in the process data.")] = "",
+    source: Annotated[
+        str, typer.Option(help="Source of its images, instead of the microscope.")
+    ] = "",
     objective: Annotated[
-        str, typer.Option(help="The objective, such as 50x: scales are traced to the measurement.")
+        str,
+        typer.Option(help="Objective, such as 50x; later scales are traced to this measurement."),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Measure a stage micrometer; with an objective, scales of fields are traced to it.
+    """Measure the pixel size on an image of a stage micrometer.
 
-    The measurement is kept in the audit log. With --objective, --by and --microscope or --source it
-    is a record to which the scale of each later field of that objective is traced.
+    The measurement is recorded in the audit log. With --objective, --by and --microscope or
+    --source, the scale of each later field of that objective is traced to it. Exit code 3 if the
+    deviation from --expected exceeds 2 %.
     """
     from agent.errors import FileError, WrongUse
     from agent.imaging.readers.read import read
@@ -58,22 +60,24 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
 
     settings = load_settings(context)
     if objective and not (by and (microscope or source)):
-        raise WrongUse("--objective: name --by and --microscope or --source too, for the record.")
-    if source and source not in {one.name for one in settings.sources}:
-        raise WrongUse(f"--source: no source is called {source!r}; agent.toml lists them.")
+        raise WrongUse("--objective needs --by and --microscope or --source for the record.")
+    if source and source not in {entry.name for entry in settings.sources}:
+        raise WrongUse(f"--source: unknown source {source!r}. agent.toml lists the sources.")
     if expected is not None and not 0 < expected < float("inf"):
-        raise WrongUse(f"--expected: write µm per pixel above 0, such as 0.172, found {expected}.")
+        raise WrongUse(
+            f"--expected: write µm per pixel above 0, such as 0.172, instead of {expected}."
+        )
     opened = signed_store(context, settings, by) if objective else shell_store(settings, by)
     with opened as (store, signer):
         try:
             micrograph = read(image.resolve())[0]
         except (FileError, OSError) as error:
             raise WrongUse(f"{image}: {describe_fault(error)[1]}") from error
-        measured = measure(micrograph.pixels, division_um=_micrometres(division))
+        measured = measure(micrograph.pixels, division_um=_parse_micrometres(division))
         if measured is None:
             echo(
-                f"{image}: no ruling of equal divisions is seen; it needs six lines or more, "
-                "in focus, along the picture's rows or columns.",
+                f"{image}: no ruling with equal divisions detected. The image needs at least six "
+                "sharp lines along its rows or columns.",
                 err=True,
             )
             raise typer.Exit(SAYS_NO)
@@ -101,24 +105,26 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     if as_json:
         print_json(facts)
     else:
-        table(("what", "measured"), _measured(facts), title=str(image))
+        table(("quantity", "measured"), _iter_rows(facts), title=str(image))
     raise typer.Exit(SAYS_NO if abs(deviation or 0) > TOLERANCE else DONE)
 
 
-def _micrometres(division: str) -> float:
+def _parse_micrometres(division: str) -> float:
     import re
 
     from agent.errors import WrongUse
     from agent.imaging.readers.metadata import UM_PER
 
-    said = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([^\d\s]+)\s*", division)
-    unit = UM_PER.get(said[2].lower()) if said else None
-    if said is None or unit is None or float(said[1].replace(",", ".")) <= 0:
-        raise WrongUse(f"--division: write a length such as 10um or 0.01mm, found {division!r}.")
-    return float(said[1].replace(",", ".")) * unit
+    match = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([^\d\s]+)\s*", division)
+    unit = UM_PER.get(match[2].lower()) if match else None
+    if match is None or unit is None or float(match[1].replace(",", ".")) <= 0:
+        raise WrongUse(
+            f"--division: write a length such as 10um or 0.01mm instead of {division!r}."
+        )
+    return float(match[1].replace(",", ".")) * unit
 
 
-def _measured(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _iter_rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "µm per pixel", f"{facts['um_per_px']:.5g} ± {facts['uncertainty']:.2%} (k = 2)"
     for axis, ruling in facts["along"].items():
         yield f"along {axis}", f"{ruling['um_per_px']:.5g} from {ruling['lines']} lines"

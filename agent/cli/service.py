@@ -9,7 +9,7 @@ import typer
 from agent.cli.app import app, find_settings_file, load_settings
 from agent.cli.console import out
 
-service = typer.Typer(help="Hand the agent to the system's service manager.", no_args_is_help=True)
+service = typer.Typer(help="Run the agent as a service of this PC.", no_args_is_help=True)
 app.add_typer(service, name="service")
 
 
@@ -19,7 +19,7 @@ def install(
     account: Annotated[
         str,
         typer.Option(
-            help="Whom it runs as; default: an own user martensight (Linux), LocalSystem "
+            help="Account of the service. Default: a user martensight (Linux), LocalSystem "
             r"(Windows). On Windows DOMAIN\user, or DOMAIN\name$ for a gMSA."
         ),
     ] = "",
@@ -35,29 +35,29 @@ def install(
 @service.command("uninstall")
 def uninstall() -> None:
     """Remove the service; data and settings stay."""
-    _do("uninstall")
+    _run_command("uninstall")
 
 
 @service.command("start")
 def start() -> None:
     """Start the service."""
-    _do("start")
+    _run_command("start")
 
 
 @service.command("stop")
 def stop_() -> None:
-    """Stop the service; the file in hand is finished."""
-    _do("stop")
+    """Stop the service after the current file."""
+    _run_command("stop")
 
 
 @service.command("status")
 def service_status() -> None:
-    """Say what the service manager knows of it."""
-    _do("status")
+    """Show the state of the service."""
+    _run_command("status")
 
 
-def _do(act: str) -> None:
+def _run_command(name: str) -> None:
     from agent.host import manager
 
-    for line in getattr(manager(), act)():
+    for line in getattr(manager(), name)():
         out.print(line, markup=False)

@@ -21,31 +21,31 @@ def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Say how the agent does, and what a person should look at."""
+    """Show the state of the agent and the problems that need an operator."""
     from agent.service.data_folder import clock
     from agent.service.status import status_of
 
     settings = load_settings(context)
     document = status_of(settings, now=clock(), open_store=lambda: open_store(settings))
     if not settings.sources and find_settings_file(context) is None:
-        document["problems"].insert(0, _no_file())
+        document["problems"].insert(0, _describe_missing_file())
     if as_json:
         print_json(document)
     else:
-        _print_status(document, partial(_at, zone=ZoneInfo(settings.site.time_zone)))
+        _print_status(document, partial(_format_time, zone=ZoneInfo(settings.site.time_zone)))
     raise typer.Exit(DONE)
 
 
-def _no_file() -> str:
+def _describe_missing_file() -> str:
     from agent.settings import FILE_NAME, platform_folder
 
     return (
-        f"no {FILE_NAME} was found, neither in this folder nor in {platform_folder()}: name it "
-        "with agent --config FILE status, or write one with agent init."
+        f"No {FILE_NAME} in this folder or in {platform_folder()}. Name it with agent --config "
+        "FILE status, or write one with agent init."
     )
 
 
-def _at(iso: str | None, zone: ZoneInfo) -> str:
+def _format_time(iso: str | None, zone: ZoneInfo) -> str:
     if iso is None:
         return "never"
     return f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"
@@ -68,8 +68,8 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     out.print(f"files: {states or 'none'}")
     for job in document["jobs"]:
-        how_far = f"{job['done']} of {job['total']}" if job["total"] else "begun"
-        said = f"{job['name']}: {job['stage']}, {how_far} {job['note']}".rstrip()
-        out.print(f"{said} (by {job['by']}, since {at(job['started_at'])})", markup=False)
+        progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
+        line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()
+        out.print(f"{line} (by {job['by']}, since {at(job['started_at'])})", markup=False)
     for problem in document["problems"]:
         out.print(f"! {problem}", markup=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LINES_EVERY = 1000
 
-NOTHING_ELSE = "nothing else was compared: rows cannot be, before these values are put right"
+NOTHING_ELSE = "nothing else was compared: rows cannot be compared until these values are corrected"
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -30,13 +30,14 @@ def verify(
     context: typer.Context,
     anchor: Annotated[
         list[Path] | None,
-        typer.Option(help="A file that holds ends of the trail, such as a log; may be repeated."),
+        typer.Option(help="File with heads of the audit log, such as a log file; repeatable."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare pixels with their hashes, and rows and trail with each other. 3 if one was changed.
+    """Compare archived pixels with their hashes, and rows with the audit log.
 
-    The trail is also compared with reports, back-ups and the file of [trail] anchor.
+    The audit log is also compared with reports, backups and the file in [trail] anchor. Exit code 3
+    if anything was changed.
     """
     from agent import maintenance
     from agent.archive import Archive
@@ -52,12 +53,12 @@ def verify(
     if not as_json:
         for note in notes:
             out.print(f"note: {note}", markup=False)
-    good = "everything is as it was archived, and the trail is whole"
+    good = "no archived file has changed, and the audit log is complete"
     print_faults(faults, good, as_json=as_json, more={"notes": notes})
 
 
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
-    """Return what is kept outside the database and says where the trail ended."""
+    """Return the records outside the database that contain heads of the audit log."""
     from agent.lab_context import reports_folder
     from agent.timestamps import FOLDER
     from agent.verification import Outside
@@ -76,7 +77,7 @@ def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
 
 
 def _print_thousands(advance: Advance) -> Advance:
-    """Move a bar with every micrograph, but write a line only with every thousandth."""
+    """Advance a bar per micrograph, but print plain lines per thousand only."""
 
     def step(done: int, note: str = "") -> None:
         if err.is_terminal or done % LINES_EVERY == 0:

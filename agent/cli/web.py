@@ -10,7 +10,7 @@ from agent.cli.console import err
 
 @app.command()
 def web(context: typer.Context) -> None:
-    """Serve the review page and the API alone, without taking files; `agent run` includes it."""
+    """Serve the review page and the API without processing files. `agent run` includes this."""
     import threading
 
     from agent import log  # heavy
