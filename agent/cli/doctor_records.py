@@ -25,7 +25,7 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
 
     if not settings.backup.folder:
         yield Finding(
-            "backup", "doubtful", "none is made. Set [backup] folder, preferably on another disk."
+            "back-up", "doubtful", "none is made. Set [backup] folder, preferably on another disk."
         )
         return
     now = datetime.now(UTC)
@@ -33,17 +33,17 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
     late = next(backup.overdue(settings, now), "")
     broken = list(iter_broken_backups(Path(settings.backup.folder)))
     if broken:
-        yield Finding("backup", "wrong", f"{'; '.join(broken)}.")
+        yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")
     if late:
-        yield Finding("backup", "wrong", f"{late} See backup.failed in the log.")
+        yield Finding("back-up", "wrong", f"{late} See backup.failed in the log.")
     elif not broken:
         last = f"last backup {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
         sentence = f"{settings.backup.folder}: {last or 'the first one is due tonight'}."
-        yield Finding("backup", "right", sentence)
+        yield Finding("back-up", "right", sentence)
     taxonomy = Path(settings.model.taxonomy).name if settings.model.taxonomy else ""
     if own and taxonomy and f"settings/{taxonomy}" not in own[-1].facts.names:
         sentence = f"{own[-1].file.name} lacks {taxonomy}, the taxonomy of the orders."
-        yield Finding("backup", "doubtful", f"{sentence} Make a new backup: agent backup.")
+        yield Finding("back-up", "doubtful", f"{sentence} Make a new backup: agent backup.")
     yield from _check_trial(settings, now) if own else ()
     for other in backup.list_of_others(settings):
         same = other.facts.site == settings.site.name
@@ -53,7 +53,7 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
         )
         more = ", another lab with the same name. Change [site] name of one of them."
         level: Level = "doubtful" if same else "right"
-        yield Finding("backup", level, sentence + (more if same else "."))
+        yield Finding("back-up", level, sentence + (more if same else "."))
 
 
 def _check_trial(settings: Settings, now: datetime) -> Iterator[Finding]:
@@ -61,18 +61,20 @@ def _check_trial(settings: Settings, now: datetime) -> Iterator[Finding]:
 
     try:
         with open_store(settings) as store:
-            last = backup.find_last_check_trial(store)
-            fault = backup.describe_check_trial(store)
+            last = backup.find_last_drill(store)
+            fault = backup.describe_drill(store)
     except AgentError:
         return
     every = backup.EVERY.get(settings.backup.verify)
     if fault:
-        yield Finding("trial restore", "wrong", fault)
+        yield Finding("restore on trial", "wrong", fault)
     elif last is None or (every and now - last.at > 2 * every):
         when = f"last one {last.at:%Y-%m-%d}" if last else "none yet"
-        yield Finding("trial restore", "doubtful", f"{when}. Run agent backup --verify.")
+        yield Finding("restore on trial", "doubtful", f"{when}. Run agent backup --verify.")
     else:
-        yield Finding("trial restore", "right", f"{last.subject} on {last.at:%Y-%m-%d}: no fault.")
+        yield Finding(
+            "restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: no fault."
+        )
 
 
 def examine_certificate(settings: Settings) -> Iterator[Finding]:

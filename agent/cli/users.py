@@ -52,7 +52,7 @@ def add(
     by: By = "",
     password_stdin: FromStdin = False,
 ) -> None:
-    """Add an account for a person. The command prompts for the password."""
+    """Add an account for a user. The command prompts for the password."""
     from agent import auth  # heavy
 
     name, role = auth.checked_name(name), auth.checked_role(role)
