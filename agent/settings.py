@@ -1,8 +1,8 @@
-"""What a lab can set: one frozen `Settings`, a section per room.
+"""Settings of a lab: one frozen `Settings` with a model per section.
 
-In:  `agent.toml`, then `AGENT_SECTION__KEY` variables on top. Out: `Settings`, given only to
-`cli` and `service`; the rooms below get plain values. A key that does not exist is an error
-that names the nearest one, since a typo that is ignored is a setting that does not hold.
+The environment (`AGENT_SECTION__KEY`) overrides `agent.toml`. Only `cli` and `service` get
+`Settings`; lower packages get plain values. An unknown key is an error: an ignored typing error
+would leave a default in effect without notice.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(
-            f"no time zone is called {name!r}; write one like Europe/Berlin"
-        ) from error
+        raise ValueError(f"unknown time zone {name!r}; write one such as Europe/Berlin") from error
     return name
 
 
@@ -69,7 +67,7 @@ def _folder(given: object) -> object:
     if isinstance(given, str) and not given.strip():
         raise ValueError("must not be empty")
     if isinstance(given, str) and any(character < " " for character in given):
-        raise ValueError(f"no folder is called so. {IN_SINGLE_QUOTES}".rstrip("."))
+        raise ValueError(f"not a folder name. {IN_SINGLE_QUOTES}".rstrip("."))
     return given
 
 
@@ -81,9 +79,9 @@ def _pattern(text: str) -> str:
         found = set(re.compile(text).groupindex)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
-    if strangers := found - set(PROCESS_COLUMNS):
+    if unknown := found - set(PROCESS_COLUMNS):
         known = ", ".join(PROCESS_COLUMNS)
-        raise ValueError(f"unknown group {min(strangers)!r}; the groups may be {known}")
+        raise ValueError(f"unknown group {min(unknown)!r}; the groups may be {known}")
     return text
 
 
@@ -114,8 +112,8 @@ class Site(_Section):
     )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
         (),
-        description='What it shares with sites of the same database that share it too: "accounts" '
-        'log in at each, of "bundles" the one promoted last at any of them is in use at all.',
+        description='What this site shares with other sites of the database: "accounts": one '
+        'account logs in at all; "bundles": the bundle promoted last is in use at all.',
     )
 
 
@@ -124,26 +122,30 @@ class StoreSection(_Section):
 
     folder: Folder = Field(
         Path("data"),
-        description="The data folder, relative to this file: database, crops, bundles, reports.",
+        description="Data folder, relative to this file: database, crops, bundles, reports.",
     )
     url: str = Field(
-        "", description='Database, "" for SQLite in the folder; else "postgresql+psycopg://…".'
+        "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
     )
 
 
 class Objective(_Section):
-    """[[sources.objectives]]: the independent witness for the scale."""
+    """[[sources.objectives]]: independent evidence for the scale."""
 
-    name: str = Field(min_length=1, description="As it appears in the process data, such as 50x.")
+    name: str = Field(min_length=1, description="Name as in the process data, such as 50x.")
     um_per_px: float = Field(gt=0, description="Measured with a stage micrometer, µm per pixel.")
     camera: str = Field("", description="Name of the camera.")
-    width: int | None = Field(None, gt=0, description="Image width in pixels it holds for.")
-    height: int | None = Field(None, gt=0, description="Image height in pixels it holds for.")
-    certificate: str = Field("", description="Of the stage micrometer.")
-    valid_from: date | None = Field(None, description="First day it holds.")
+    width: int | None = Field(
+        None, gt=0, description="Image width in pixels, if the value depends on it."
+    )
+    height: int | None = Field(
+        None, gt=0, description="Image height in pixels, if the value depends on it."
+    )
+    certificate: str = Field("", description="Certificate of the stage micrometer.")
+    valid_from: date | None = Field(None, description="First day of validity.")
 
     def contradicts(self, other: Objective) -> bool:
-        """Say whether both hold for one picture and one day, with another scale."""
+        """Return whether both apply to one image size and day with different scales."""
         sizes = ((self.width, other.width), (self.height, other.height))
         return (
             objective_key(self.name) == objective_key(other.name)
@@ -154,7 +156,7 @@ class Objective(_Section):
 
 
 def objective_key(name: str) -> str:
-    """Write "50 X", "50×", "50.0" and "50x" alike."""
+    """Return the normal form of "50 X", "50×", "50.0" and "50x"."""
     plain = re.sub(r"\s+", "", name).casefold().replace("×", "x")
     number = re.fullmatch(r"(\d+(?:[.,]\d+)?)x?", plain)
     return f"{float(number[1].replace(',', '.')):g}x" if number else plain
@@ -164,18 +166,21 @@ class Source(_Section):
     """[[sources]]: one per microscope export folder."""
 
     name: str = Field(min_length=1, description="Name of the source, unique.")
-    folder: Folder = Field(description="The folder the microscope exports to; only ever read.")
+    folder: Folder = Field(
+        description="Folder that the microscope exports to; the agent only reads it."
+    )
     mode: Literal["native", "poll", "auto"] = Field(
         "auto",
-        description="How news is heard: file system events, polling, or chosen and said aloud.",
+        description="File-system events (native), polling (poll), or an automatic choice.",
     )
-    quiet_s: float = Field(5.0, ge=0, description="How long (s) a file must stay unchanged.")
+    quiet_s: float = Field(5.0, ge=0, description="Time (s) that a file must stay unchanged.")
     completion: Literal["quiet", "rename", "sidecar"] = Field(
-        "quiet", description="How the microscope says a file is done."
+        "quiet", description="Sign of a complete file: unchanged, renamed, or a marker file."
     )
-    scan_every_s: float = Field(60.0, gt=0, description="How often (s) the folder is listed.")
+    scan_every_s: float = Field(60.0, gt=0, description="Interval (s) between folder listings.")
     pattern: Annotated[str, AfterValidator(_pattern)] = Field(
-        "", description="Regular expression with named groups: process data from the path."
+        "",
+        description="Regular expression with named groups that reads process data from the path.",
     )
     objectives: tuple[Objective, ...] = Field((), description="Calibrated objectives.")
     plant: str = ""
@@ -198,14 +203,14 @@ class Source(_Section):
         for one, other in combinations(value, 2):
             if one.contradicts(other):
                 raise ValueError(
-                    f"{one.name} stands there twice, with {one.um_per_px} and "
+                    f"{one.name} is defined twice, with {one.um_per_px} and "
                     f"{other.um_per_px} µm per pixel, for the same day and image size; "
-                    "give each its width and height or its valid_from"
+                    "add width and height or valid_from to each"
                 )
         return value
 
     def fixed_process_data(self) -> dict[str, str]:
-        """Say the process data that holds for every file of this source."""
+        """Return the process data that applies to every file of this source."""
         return {column: value for column in PROCESS_COLUMNS if (value := getattr(self, column))}
 
 
@@ -213,18 +218,18 @@ class Imaging(_Section):
     """[imaging]."""
 
     max_megapixels: float = Field(
-        200.0, gt=0, description="A larger image is set aside before it is decoded."
+        200.0, gt=0, description="Larger images are set aside without decoding."
     )
     um_per_px_range: tuple[float, float] = Field(
-        (0.01, 5.0), description="Plausible µm per pixel; a scale outside is not believed."
+        (0.01, 5.0), description="Plausible µm per pixel; a scale outside this range is ignored."
     )
     sidecars: bool = Field(
         default=True,
-        description="Whether text and XML files beside a picture are asked for its scale.",
+        description="Read the scale from text and XML files next to an image.",
     )
     workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
-    time_limit_s: float = Field(60.0, gt=0, description="How long (s) one file may take to read.")
-    memory_limit_mb: int = Field(4000, gt=0, description="Memory (MB) one worker may take.")
+    time_limit_s: float = Field(60.0, gt=0, description="Time limit (s) for reading one file.")
+    memory_limit_mb: int = Field(4000, gt=0, description="Memory limit (MB) of one worker.")
 
     @field_validator("um_per_px_range")
     @classmethod
@@ -242,16 +247,19 @@ class ModelSection(_Section):
         "auto", description="Arithmetic of the networks."
     )
     taxonomy: str = Field(
-        "", description="A taxonomy.toml, relative to this file; empty: the bundle's own."
+        "", description="A taxonomy.toml, relative to this file; empty: the taxonomy of the bundle."
     )
-    batch: int = Field(8, ge=1, description="How many micrographs are classified together.")
+    batch: int = Field(8, ge=1, description="Micrographs per batch.")
 
 
 class StrangenessSection(_Section):
     """[strangeness]."""
 
     alpha: float = Field(
-        0.02, gt=0, lt=0.5, description="Share of good images that may be flagged as strange."
+        0.02,
+        gt=0,
+        lt=0.5,
+        description="Share of normal images that may be flagged as unusual (false-alarm rate).",
     )
 
 
@@ -259,21 +267,24 @@ class Triage(_Section):
     """[triage]."""
 
     min_probability: float = Field(
-        0.6, ge=0, le=1, description="Below it a structure code is uncertain."
+        0.6, ge=0, le=1, description="A structure code below this probability is uncertain."
     )
     control_share: float = Field(
-        0.05, ge=0, le=1, description="Share of micrographs reviewed whatever the model says."
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of micrographs reviewed independently of the model (control sample).",
     )
     diverse_per_night: int = Field(
         0,
         ge=0,
-        description="How many automatic micrographs a night, unlike all taught ones, are reviewed.",
+        description="Automatic micrographs per night, least like the training images, to review.",
     )
     double_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Share of the review that two people judge, unseen by each other; 0: none.",
+        description="Share of the review that two reviewers decide independently; 0: none.",
     )
 
 
@@ -282,7 +293,7 @@ TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 def _local_time(value: object) -> object:
     if isinstance(value, str) and not TIME_OF_DAY.fullmatch(value):
-        raise ValueError('write a time of day like "23:30"')
+        raise ValueError('write a time of day such as "23:30"')
     return value
 
 
@@ -293,18 +304,19 @@ def _free_day(value: str) -> str:
     try:
         return date.fromisoformat(day).isoformat()
     except ValueError:
-        raise ValueError(f'{value!r} is no weekday such as "sunday", nor a date') from None
+        raise ValueError(f'{value!r} is neither a weekday such as "sunday" nor a date') from None
 
 
 class Night(_Section):
     """[night]."""
 
     at: Annotated[time, BeforeValidator(_local_time)] = Field(
-        time(23, 30), description="When the night's report is written, local time of the site."
+        time(23, 30),
+        description="Time at which the nightly report is written, in local time of the site.",
     )
     free_days: tuple[Annotated[str, AfterValidator(_free_day)], ...] = Field(
         (),
-        description='Days on which nothing comes: weekdays ("sunday") or dates ("2026-12-25").',
+        description='Days without production: weekdays ("sunday") or dates ("2026-12-25").',
     )
 
 
@@ -320,35 +332,36 @@ class Web(_Section):
     """[web]."""
 
     host: str = Field(
-        "127.0.0.1", description="Address of the review page; any but this PC's needs accounts."
+        "127.0.0.1",
+        description="Address of the review page; for other PCs to reach it, accounts are required.",
     )
-    port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+    port: int = Field(8787, ge=0, le=65535, description="Port; 0: any free port.")
     names: tuple[str, ...] = Field(
-        (), description="Names by which other PCs call this one; a request by another is refused."
+        (), description="Host names of this PC; requests for other host names are refused."
     )
     certificate: str = Field(
-        "", description="TLS certificate chain (PEM); with it and its key the page is https."
+        "", description="TLS certificate chain (PEM); with certificate and key the page uses https."
     )
-    key: str = Field("", description="The certificate's private key (PEM).")
+    key: str = Field("", description="Private key of the certificate (PEM).")
     lock_after_min: int = Field(
-        30, ge=1, description="A browser that was silent for so long has to log in again."
+        30, ge=1, description="Minutes without activity after which a browser has to log in again."
     )
     proxies: tuple[str, ...] = Field(
         (),
-        description="Addresses of proxies in front, whose X-Forwarded-For and -Proto are believed.",
+        description="Addresses of trusted proxies (X-Forwarded-For and X-Forwarded-Proto).",
     )
     connections: int = Field(
-        512, ge=16, description="Connections at once; one without a request gives way to a new one."
+        512, ge=16, description="Largest number of connections; idle ones are closed for new ones."
     )
     requests: int = Field(
-        64, ge=4, description="Requests answered at once; one more is told to come again."
+        64, ge=4, description="Largest number of concurrent requests; more get an answer to retry."
     )
-    uploads: int = Field(4, ge=1, description="Files received at once through the API.")
-    header_s: float = Field(
-        10.0, gt=0, description="How long the head of a request may take, in seconds."
+    uploads: int = Field(
+        4, ge=1, description="Largest number of concurrent uploads through the API."
     )
+    header_s: float = Field(10.0, gt=0, description="Time limit (s) for the head of a request.")
     idle_s: float = Field(
-        20.0, gt=0, description="How long a sender or reader may be silent, in seconds."
+        20.0, gt=0, description="Time (s) without data after which a connection is closed."
     )
 
 
@@ -356,7 +369,7 @@ class ArchiveSection(_Section):
     """[archive]."""
 
     originals: Literal["flagged", "all"] = Field(
-        "flagged", description="Whose original bytes are kept: labelled and flagged ones, or all."
+        "flagged", description="Original files to keep: labelled and flagged ones, or all."
     )
 
 
@@ -364,112 +377,123 @@ class Retention(_Section):
     """[retention]: after how many days `agent prune` may delete; 0 is never."""
 
     crops_days: int = Field(
-        0, ge=0, description="Crops and maps of unflagged, unlabelled micrographs."
+        0,
+        ge=0,
+        description="Days to keep crops and maps of micrographs without flag and label; 0: "
+        "forever.",
     )
-    originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
+    originals_days: int = Field(
+        0, ge=0, description="Days to keep originals that no record refers to; 0: forever."
+    )
     statements_years: int = Field(
-        15, ge=1, description="So long (years) the pixels that a statement names are evidence."
+        15, ge=1, description="Years to keep the pixels that a statement refers to."
     )
 
 
 def _weekly(value: str) -> str:
-    said = value.strip().lower()
-    day, _, at = said.partition(" ")
-    if said and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
+    text = value.strip().lower()
+    day, _, at = text.partition(" ")
+    if text and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
         raise ValueError('write a weekday or "daily" and a time of day, like "sunday 02:00"')
-    return said
+    return text
 
 
 class Retrain(_Section):
-    """[retrain]: when a candidate is taught; only a person puts one to work."""
+    """[retrain]: when a candidate is trained; only a lead promotes it."""
 
     schedule: Annotated[str, AfterValidator(_weekly)] = Field(
-        "", description='When one is taught by itself: "sunday 02:00", "daily 02:00"; "" never.'
+        "", description='Start of automatic retraining: "sunday 02:00", "daily 02:00"; "" never.'
     )
     start_at_new_labels: int = Field(
-        0, ge=0, description="So many labels since the last one begin one by themselves; 0: never."
+        0, ge=0, description="Number of new labels that starts a retraining; 0: never."
     )
     shadow_days: int = Field(
-        0, ge=0, description="A new candidate judges the last so many days beside; 0: none."
+        0,
+        ge=0,
+        description="Days of past micrographs that a new candidate also evaluates; 0: none.",
     )
     promoters: int = Field(
-        1, ge=1, le=2, description="How many people have to sign before a bundle is put to work."
+        1, ge=1, le=2, description="Number of leads who must sign before a bundle is promoted."
     )
-    epochs: int = Field(0, ge=0, description="Epochs; 0 takes the current bundle's.")
+    epochs: int = Field(0, ge=0, description="Epochs; 0: as for the bundle in use.")
     min_new_labels: int = Field(
-        20, ge=1, description="Fewer new or changed labels than this are said to be too few."
+        20, ge=1, description="Smallest number of new or changed labels for a retraining."
     )
     learns_from: tuple[Literal["blind", "imported", "confirmed", "seen"], ...] = Field(
         ("blind", "imported", "confirmed"),
         min_length=1,
-        description='Labels that count; "seen": one person, with the model\'s answer in view.',
+        description='Origins of labels to train on; "seen": one reviewer who saw the answer.',
     )
     leave_out_doubted: bool = Field(
         default=True,
-        description="Labels in doubt wait for a second look before they are learned from.",
+        description="Leave suspect labels out of the training until a second review.",
     )
     max_loss_points: float = Field(
-        3.0, ge=0, description="Accuracy (points) a candidate may lose at the interval's far end."
+        3.0, ge=0, description="Largest accuracy loss (points), at the far end of the interval."
     )
     min_accuracy: float = Field(
-        0.6, ge=0, le=1, description="Floor: share of right codes that any candidate must reach."
+        0.6, ge=0, le=1, description="Smallest share of correct codes that a candidate must reach."
     )
     min_recall: float = Field(
-        0.2, ge=0, le=1, description="Floor: share of right answers that each code must reach."
+        0.2, ge=0, le=1, description="Smallest recall that each code must reach."
     )
     may_flip_back: float = Field(
-        0.05, ge=0, le=1, description="Share of once corrected images that may be wrong again."
+        0.05, ge=0, le=1, description="Largest share of corrected images that may be wrong again."
     )
     max_slowdown: float = Field(
-        1.5, ge=1, description="How many times as long as the current bundle it may take."
+        1.5, ge=1, description="Largest run time relative to the bundle in use."
     )
 
 
 class Notify(_Section):
     """[notify]: needs the `notify` extra."""
 
-    urls: tuple[str, ...] = Field((), description="Apprise addresses; empty: nobody is told.")
+    urls: tuple[str, ...] = Field(
+        (), description="Apprise addresses for notices; empty: no notices."
+    )
     pictures: bool = Field(
         default=False,
-        description="Whether a notice carries thumbnails of what needs a person, five at most.",
+        description="Attach up to five thumbnails of micrographs that need review.",
     )
 
 
 class Log(_Section):
     """[log]."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
 
 
 class Backup(_Section):
     """[backup]: each night one file with database, bundles and settings."""
 
     folder: str = Field(
-        "", description='Folder of the nightly back-ups, best on another disk; "" makes none.'
+        "", description='Folder for nightly backups, preferably on another disk; "" for none.'
     )
-    keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
+    keep: int = Field(14, ge=1, description="Number of nightly backups to keep.")
     verify: Literal["weekly", "monthly", "never"] = Field(
-        "monthly", description="How often the newest back-up is restored on trial."
+        "monthly", description="Interval of trial restores of the newest backup."
     )
 
 
 class TrailSection(_Section):
-    """[trail]: who did what, chained by hash."""
+    """[trail]: the audit log, chained by hash."""
 
     anchor: str = Field(
         "",
-        description="A file, best on a share, to which the end of the trail is appended every "
-        'quarter of an hour; "" writes none.',
+        description="File, preferably on a share, to which the head of the audit log is appended "
+        'every 15 minutes; "" for none.',
     )
     timestamp_url: str = Field(
         "",
-        description="An RFC 3161 time-stamp authority, http or https, that stamps the end of the "
-        'trail once a night; "" asks none. Needs martensight[timestamps].',
+        description="URL of an RFC 3161 time-stamp authority that stamps the head of the audit log "
+        'every night; "" for none. Needs martensight[timestamps].',
     )
     timestamp_certificates: str = Field(
         "",
-        description="The authority's root certificate, and those between, as a PEM file: "
-        'agent verify then checks who signed; "" checks only what was stamped.',
+        description="PEM file with the root and intermediate certificates of the authority, for "
+        'agent verify; "" checks the stamped content only.',
     )
 
 
@@ -477,7 +501,7 @@ class Service(_Section):
     """[service]."""
 
     cores: int = Field(
-        0, ge=0, description="Processor cores that agent run uses; 0: half of them, at least 2."
+        0, ge=0, description="Processor cores for agent run; 0: half of all, at least 2."
     )
 
 
@@ -492,44 +516,42 @@ class Orders(_Section):
     )
     lists: str = Field(
         "",
-        description='Folder into which order lists (CSV) are dropped; "" for none.',
+        description='Folder for order lists (CSV); "" for none.',
     )
     outbox: str = Field(
         "",
-        description='Folder a LIMS takes results from, a file per state of an order; "" for none.',
+        description='Folder with results for a LIMS, one file per state of an order; "" for none.',
     )
     outbox_formats: tuple[Literal["json", "csv"], ...] = Field(
-        ("json", "csv"), description="What is laid into the outbox."
+        ("json", "csv"), description="File formats in the outbox."
     )
     leads: tuple[str, ...] = Field(
-        (), description="Names of leads, besides the accounts of that role."
+        (), description="Names of leads, in addition to accounts with that role."
     )
     exact_numbers: bool = Field(
         default=False,
-        description="Order numbers that differ in case, spaces or leading zeros are two orders. "
-        "Those that differ in hyphens, slashes or dots always are; else a note names the other.",
+        description="Treat order numbers that differ in case, spaces or leading zeros as two "
+        "orders. Hyphens, slashes and dots always distinguish orders.",
     )
     second_look_at_limit: bool = Field(
         default=False,
-        description="A label that is the last size within the limit needs two reviewers.",
+        description="Require two reviewers for a label that is the last size within the limit.",
     )
     max_false_conform: float = Field(
         0.02,
         gt=0,
         lt=1,
-        description="Largest 95 % bound of a false conforms per specimen by the model alone.",
+        description="Largest 95 % bound of the false-conforms rate per specimen without review.",
     )
-    control: tuple[str, ...] = Field(
-        (), description="Numbers of control orders: the control specimen of each microscope."
-    )
+    control: tuple[str, ...] = Field((), description="Order numbers of the control specimens.")
     control_every_h: float = Field(
-        0.0, ge=0, description="Hours after which a control specimen is due again; 0: none is."
+        0.0, ge=0, description="Hours after which a control specimen is due again; 0: never."
     )
 
     scale_valid_months: int = Field(
         0,
         ge=0,
-        description="Months a stage-micrometer measurement proves a scale; 0: none is asked for.",
+        description="Months that a stage-micrometer measurement is valid; 0: not required.",
     )
 
     @model_validator(mode="before")
@@ -549,7 +571,7 @@ class Orders(_Section):
 def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     names = [source.name for source in sources]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two sources are called {min(twice)!r}; names are unique")
+        raise ValueError(f"two sources have the name {min(twice)!r}; use unique names")
     return sources
 
 
@@ -560,7 +582,7 @@ class Statements(_Section):
         "", description='Signs the PDF of each statement (PKCS #12, .p12 or .pfx); "" for none.'
     )
     passphrase_file: str = Field(
-        "", description="File with the certificate's passphrase; readable by the agent alone."
+        "", description="File with the passphrase of the certificate; only the agent may read it."
     )
 
 
@@ -568,7 +590,7 @@ class Msa(_Section):
     """[msa]."""
 
     effectiveness_min: float = Field(
-        0.90, gt=0, le=1, description="Smallest share of specimens judged right in every run."
+        0.90, gt=0, le=1, description="Smallest share of specimens graded correctly in every run."
     )
     miss_rate_max: float = Field(
         0.02, gt=0, lt=1, description="Largest share of non-conforming runs called conforming."
@@ -577,16 +599,19 @@ class Msa(_Section):
         0.05, gt=0, lt=1, description="Largest share of conforming runs not called conforming."
     )
     study_share_max: float = Field(
-        0.30, gt=0, lt=1, description="Largest share of the measuring system in the scatter."
+        0.30,
+        gt=0,
+        lt=1,
+        description="Largest share of the measuring system in the total variation.",
     )
     source: str = Field(
         "AIAG, Measurement Systems Analysis, 4th ed. 2010, chapters II and III",
-        description="Where these four come from; it stands in every report.",
+        description="Source of these four limits; every report shows it.",
     )
 
 
 class Settings(BaseSettings):
-    """Everything a lab can set. Read with `read`, never built by hand in a room."""
+    """All settings of a lab; loaded with `read`."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -635,32 +660,30 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment stand above the file."""
+        """Return the sources of settings; the environment overrides the file."""
         return env_settings, init_settings
 
 
 def find_file(given: str | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Say which settings file holds: given, AGENT_CONFIG, ./agent.toml, the platform's folder.
+    """Return the settings file: given, AGENT_CONFIG, ./agent.toml, the platform's folder.
 
     Raises:
-        BadSettings: A file was named and is not there.
+        BadSettings: A named file does not exist.
     """
     for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
         if named:
             path = Path(named).expanduser()
             if path.is_dir():
-                raise BadSettings(
-                    f"{path}: named by {by}, but it is a folder; name {path / FILE_NAME}."
-                )
+                raise BadSettings(f"{path} (from {by}) is a folder. Name {path / FILE_NAME}.")
             if not path.is_file():
-                raise BadSettings(f"{path}: named by {by}, but there is no such file.")
+                raise BadSettings(f"No such file: {path} (from {by}).")
             return path.absolute()
     usual = (Path.cwd() / FILE_NAME, platform_folder(environment) / FILE_NAME)
     return next((path for path in usual if path.is_file()), None)
 
 
 def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Say where this platform keeps the settings of a service."""
+    """Return the folder of the service's settings on this platform."""
     if sys.platform == "win32":
         return Path(environment.get("PROGRAMDATA", r"C:\ProgramData")) / "Martensight"
     return Path("/etc/martensight")
@@ -682,7 +705,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         text = file.read_text(encoding="utf-8-sig") if file else ""
         given = tomllib.loads(text)
     except OSError as error:
-        how = "; ask as root (sudo)" if isinstance(error, PermissionError) else ""
+        how = ". Run the command as root (sudo)" if isinstance(error, PermissionError) else ""
         raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
     except UnicodeDecodeError as error:
         raise BadSettings(f"{file}: not valid TOML: {error}.") from error
@@ -702,24 +725,24 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
 
 
 def _refuse_own_data(settings: Settings, file: Path | None) -> None:
-    """Refuse a source that holds the data folder: each crop would be taken for a micrograph."""
+    """Raise if a source contains the data folder: crops would be processed as micrographs."""
     for source in settings.sources:
         if settings.store.folder.is_relative_to(source.folder):
             raise BadSettings(
-                f"{file or 'settings'}: source {source.name}: {source.folder} holds the data "
-                f"folder {settings.store.folder}, whose crops would be taken for micrographs; "
-                "name the folder that the microscope exports to, or set [store] folder elsewhere."
+                f"{file or 'settings'}: source {source.name}: {source.folder} contains the data "
+                f"folder {settings.store.folder}, whose crops would be processed as micrographs. "
+                "Name the export folder of the microscope, or change [store] folder."
             )
 
 
 def _refuse_overlap(settings: Settings, file: Path | None) -> None:
-    """Refuse a source inside another: whose a micrograph is would depend on who sees it first."""
+    """Raise if a source is inside another one: a micrograph would have two sources."""
     for inner, outer in permutations(settings.sources, 2):
         if inner.folder.is_relative_to(outer.folder):
             raise BadSettings(
-                f"{file or 'settings'}: source {inner.name}: {inner.folder} lies in the folder of "
-                f"source {outer.name}, {outer.folder}, so both would take its micrographs; give "
-                "each microscope a folder of its own."
+                f"{file or 'settings'}: source {inner.name}: {inner.folder} is inside the folder "
+                f"of source {outer.name}, {outer.folder}, so both would process its micrographs. "
+                "Use separate folders."
             )
 
 
@@ -790,9 +813,7 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         upper = name.upper()
         if upper.startswith(ENV_PREFIX) and upper not in known | NOT_SETTINGS:
             nearest = difflib.get_close_matches(upper, known, 1, cutoff=0.0)[0]
-            raise BadSettings(
-                f"environment: no setting is called {name}; the nearest is {nearest}."
-            )
+            raise BadSettings(f"environment: unknown setting {name}; the nearest is {nearest}.")
 
 
 def _variable_names() -> Iterator[str]:
@@ -806,7 +827,7 @@ def _variable_names() -> Iterator[str]:
 
 
 def _not_json(error: SettingsError, environment: Mapping[str, str]) -> str:
-    """Say which variable is no JSON: it holds a list or a table, not one value."""
+    """Return the sentence for a variable that must be JSON, for a list or a section."""
     section = next(iter(re.findall(r'field "(\w+)"', str(error))), "")
     names = [n for n in environment if n.upper().startswith(f"{ENV_PREFIX}{section}".upper())]
     example = '[{"name": "LOM-07", "folder": "/mnt/lom07/export"}]'
@@ -824,10 +845,12 @@ def _sentence(error: ValidationError, file: Path | None, environment: Mapping[st
     where = ".".join(str(part) for part in first["loc"])
     variable = f"{ENV_PREFIX}{'__'.join(str(part) for part in first['loc'][:2])}".upper()
     given = {name.upper() for name in environment}
-    said_by = next((name for name in (variable, variable.split("__")[0]) if name in given), None)
-    place = f"environment {said_by}" if said_by else str(file or "settings")
+    variable_used = next(
+        (name for name in (variable, variable.split("__")[0]) if name in given), None
+    )
+    place = f"environment {variable_used}" if variable_used else str(file or "settings")
     if first["type"] == "extra_forbidden":
-        return f"{place}: no setting is called {where}{_nearest(first['loc'])}."
+        return f"{place}: unknown setting {where}{_nearest(first['loc'])}."
     wanted = _wanted(first["type"], first["msg"], where)
     found = (
         ""
@@ -842,7 +865,7 @@ def _beside(one: ErrorDetails, other: ErrorDetails) -> bool:
 
 
 _WANTED = {
-    "missing": "has to be there",
+    "missing": "this setting is required",
     "finite_number": "write an ordinary number",
     "path_type": "write a path in quotes",
     "string_type": "write text in quotes",
@@ -851,11 +874,11 @@ _WANTED = {
     "bool_parsing": "write true or false",
     "tuple_type": 'write a list, ["like", "this"]',
 }
-"""Kind of fault → what to write, where pydantic speaks to programmers."""
+"""Instruction by kind of pydantic error."""
 
 
-def _wanted(kind: str, said: str, where: str) -> str:
-    """Say what a setting has to be, in words of the file and not of the program that reads it."""
+def _wanted(kind: str, message: str, where: str) -> str:
+    """Return what a setting must be, in terms of the file."""
     if where == "sources" and kind == "tuple_type":
         return "write [[sources]] with two brackets, one block for each export folder"
     if kind.startswith("model_"):
@@ -865,8 +888,8 @@ def _wanted(kind: str, said: str, where: str) -> str:
     if kind in {"float_type", "float_parsing"}:
         return "write a number"
     if kind.startswith("date_"):
-        return "write a date like 2026-11-24"
-    plain = said.removeprefix("Value error, ").replace("Input should be", "must be")
+        return "write a date such as 2026-11-24"
+    plain = message.removeprefix("Value error, ").replace("Input should be", "must be")
     return _WANTED.get(kind, plain.replace("Tuple should", "the list should"))
 
 
@@ -884,7 +907,7 @@ def _nearest(where: tuple[int | str, ...]) -> str:
 
 
 def _short(value: object) -> str:
-    """Say what was found; of a table not what is in it, and of an address not where it leads."""
+    """Return a value for a message, without the content of tables and the path of addresses."""
     if isinstance(value, dict):
         return "a table"
     text = json.dumps(value, ensure_ascii=False, default=str)

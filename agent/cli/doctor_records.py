@@ -72,9 +72,7 @@ def _check_trial(settings: Settings, now: datetime) -> Iterator[Finding]:
         when = f"last one {last.at:%Y-%m-%d}" if last else "none yet"
         yield Finding("restore on trial", "doubtful", f"{when}. Run agent backup --verify.")
     else:
-        yield Finding(
-            "restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: no fault."
-        )
+        yield Finding("restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: passed.")
 
 
 def examine_certificate(settings: Settings) -> Iterator[Finding]:
