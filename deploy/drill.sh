@@ -261,7 +261,7 @@ prune_in_a_year() { # as `agent prune` would a year from now: no row may be made
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from agent import safekeeping, settings
+from agent import maintenance, settings
 from agent.archive import Archive
 from agent.store import Store, store_url
 told = settings.read(Path(sys.argv[1]))
@@ -270,8 +270,8 @@ folder = told.store.folder
 with Store.open(store_url(folder, told.store.url), site=told.site.name, agent="drill") as store:
     years = timedelta(days=365.25 * told.retention.statements_years)
     befores = {"crops": now - timedelta(days=1)}
-    plans = safekeeping.plan(store, Archive(folder), befores=befores, statements_since=now - years)
-    safekeeping.prune(store, plans, at=now, progress=lambda *_: None)
+    plans = maintenance.plan(store, Archive(folder), befores=befores, statements_since=now - years)
+    maintenance.prune(store, plans, at=now, progress=lambda *_: None)
 for plan in plans:
     print(f"deleted {len(plan.files)}")
     for reason, count in plan.kept.items():

@@ -363,7 +363,7 @@ def test_a_running_agents_database_is_not_restored_over(lab, capsys) -> None:
 
 
 def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, tmp_path) -> None:
-    if not safekeeping_has_programs():
+    if not has_database_programs():
         pytest.skip("no pg_dump on the path")
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
@@ -385,7 +385,7 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
 def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
     postgres, tmp_path
 ) -> None:
-    if not safekeeping_has_programs():
+    if not has_database_programs():
         pytest.skip("no pg_dump on the path")
     older, dump = make_engine(postgres.empty()), tmp_path / "martensight.pgdump"
     config = schema.configuration()
@@ -456,7 +456,7 @@ def test_a_folder_for_a_back_up_need_not_be_there_yet(lab) -> None:
     assert len(list((lab.folder / "stick").glob("martensight-*Z.zip"))) == 1
 
 
-def safekeeping_has_programs() -> bool:
+def has_database_programs() -> bool:
     import shutil  # noqa: PLC0415 - only here
 
     return shutil.which("pg_dump") is not None

@@ -40,7 +40,7 @@ BANNED = (
     r"look(?:s|ed|ing)? at",
     r"(?:puts?|putting) (?:\w+ )?to work",
     r"g(?:ive|ives|iven|ave) back",
-    r"away",
+    r"(?<!throw-)away",
     r"strange(?:r|rs|ly)?",
     r"doubt(?:s|ed|ful)?",
     r"errands?",
