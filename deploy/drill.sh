@@ -184,7 +184,7 @@ drill_2_move() {
   grep -q '^folder = "backups"' "$new/agent.toml" || fail "the move rewrote another folder than the source's"
   lab=$new
   run 0 run --once
-  printed "nothing new"
+  printed "no new files"
   "$agent" move "$work/$kind/lab.zip" --to "$new" >"$work/said" 2>&1 && fail "a live lab was moved over"
   lab=$old
   say "2 move: same sources, same history, nothing taken again; a lab that is there is refused"
@@ -230,7 +230,7 @@ drill_4_back_ups() {
   run 0 backup "$lab/backups"
   code=0
   "$agent" --config "$lab/agent.toml" doctor --json >"$work/said" 2>&1 || code=$?
-  printed "also holds those of Drill"
+  printed "also contains backups of Drill"
   run 0 backup --verify
   printed "every hash is as written"
   local newest
