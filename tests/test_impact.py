@@ -278,7 +278,7 @@ def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    told = f"What the gate said: {name} is worse."
+    told = f"Result of the gate: {name} is worse."
     said = " ".join(capsys.readouterr().out.split())
     assert told in said
     assert "agent models diff" not in said
@@ -302,7 +302,7 @@ def test_without_a_gate_whoever_signs_is_told_that_too(small, capsys):
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    assert f"No gate has held {name} against another" in " ".join(capsys.readouterr().out.split())
+    assert f"No gate has compared {name} with another" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing(small, capsys):
@@ -324,7 +324,7 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
     promote = ("models", "promote", name, "--reason", "better", "--by")
 
     assert lab.agent(*promote, "E. Meier") == 0
-    assert "is put to work when a second person signs" in capsys.readouterr().out
+    assert "needs a second signature" in capsys.readouterr().out
     lab.agent("models", "list", "--json")
     listed = json.loads(capsys.readouterr().out)["bundles"]
     assert [one["proposed_by"] for one in listed if one["name"] == name] == [["E. Meier"]]
@@ -332,7 +332,7 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
     assert "a second person has to sign" in capsys.readouterr().err
     assert lab.agent(*promote, "R. Stahl") == 0
 
-    assert "is at work" in capsys.readouterr().out
+    assert "is in use" in capsys.readouterr().out
     lab.agent("models", "show", name)
     assert "E. Meier and R. Stahl: better" in capsys.readouterr().out
 

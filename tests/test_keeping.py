@@ -549,5 +549,5 @@ def test_by_default_nothing_is_ever_pruned(lab, capsys) -> None:
 
     assert lab.agent("prune") == 0
 
-    assert "keeps everything for good" in capsys.readouterr().out
+    assert "keeps everything forever" in capsys.readouterr().out
     assert sorted(lab.data.rglob("*.png")) == before

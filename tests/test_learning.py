@@ -99,15 +99,15 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
     ("words", "complaint"),
     [
         (("import", "nowhere"), "nowhere"),
-        (("train",), "nothing is labelled yet"),
+        (("train",), "no labelled micrographs yet"),
         (("evaluate", "."), "no bundle yet"),
         (("retrain",), "no bundle yet"),
         (("models", "show", "20260101-00000000"), "no bundle is called"),
-        (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no bundle before"),
+        (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no previous bundle"),
         (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
         (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one: --arch"),
         (("models", "int8", "20260101-00000000"), "no bundle is called"),
-        (("experiments", ".", "--folds", "1"), "leaves nothing to learn from"),
+        (("experiments", ".", "--folds", "1"), "leaves no training images"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complaint):
@@ -150,7 +150,7 @@ def test_a_bundle_is_shown_with_what_its_alarm_rate_means(taught_lab, capsys):
     taught_lab.agent("models", "show", name)
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "known images to compare with" in said
+    assert "reference images" in said
     assert "of good fields are flagged on average" in said
     assert f"bundle {name} on 12 micrographs" in said
 
@@ -180,8 +180,8 @@ def test_strange_folders_are_told_apart_by_kind(evaluated):
 @pytest.mark.parametrize(
     ("stage", "title"),
     [
-        ("shared", "Learning structure codes"),
-        ("size:G", "Learning sizes of G"),
+        ("shared", "Training structure codes"),
+        ("size:G", "Training sizes of G"),
         ("table 2, ResNet-18 2S: size:G", "table 2, ResNet-18 2S: Learning sizes of G"),
         ("table 2, ResNet-18 2S: images", "table 2, ResNet-18 2S: Looking at images"),
     ],
@@ -313,7 +313,7 @@ def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
     assert taught_lab.agent("models", "export", name, tmp_path / "out") == 0
     assert empty_lab.agent("models", "add", tmp_path / "out" / name) == 0
     assert empty_lab.agent("models", "add", tmp_path / "out" / name) == 2
-    assert "here already" in capsys.readouterr().err
+    assert "already exists here" in capsys.readouterr().err
     heads = next((tmp_path / "data/bundles" / name).glob("heads*"))
     heads.write_bytes(heads.read_bytes()[:-1] + b"x")
     assert empty_lab.agent("models", "promote", name, "--by", "E. M.", "--reason", "r") == 2
@@ -326,16 +326,16 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
     document = json.loads(out)
     (row,) = document["rows"]
     assert code == 0
-    assert document["about"][0].startswith("A quick run")
+    assert document["about"][0].startswith("Quick run")
     assert "At most 5 epochs, frames of 160 px, seed 0." in document["about"]
     assert row["notes"][0] in document["about"]
     assert row["name"] == "EfficientNet-Lite0 2S (fw), scale"
     page = taught_lab.folder / "data/experiments/experiments.html"
     said = page.read_text("utf-8")
     assert "EfficientNet-Lite0 2S (fw), scale" in said
-    assert "says nothing of how good" in said
+    assert "do not rank the schemes" in said
     assert not re.search(r'(src|href)="(?!#|data:)', said)
-    assert "A quick run" in page.with_suffix(".md").read_text("utf-8")
+    assert "Quick run" in page.with_suffix(".md").read_text("utf-8")
 
 
 def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_split():

@@ -243,7 +243,7 @@ def test_a_plan_is_made_once_and_of_known_codes(shell):
         "msa", "plan", "x", "--specimens", shell.specimens, "--operators", "A,A",
         "--microscopes", "L",
     )  # fmt: skip
-    assert (code, "name each once" in said) == (2, True)
+    assert (code, "write each name once" in said) == (2, True)
 
 
 def test_the_page_of_the_round_robins_leads_to_the_analyses(shell):
@@ -276,8 +276,8 @@ def test_plan_and_report_are_records(shell):
     ("rows", "sentence"),
     [
         ("S1,G7\nS1,G8\n", "line 3: specimen S1 is named twice"),
-        (",G7\n", "line 2: it names no specimen"),
-        ("", "it names no specimen"),
+        (",G7\n", "line 2: specimen is missing"),
+        ("", "the file has no specimen"),
         ("S1\n", "line 2: '' is no structure code"),
     ],
 )

@@ -97,10 +97,10 @@ def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("new", "spring"), "say which micrographs"),
+        (("new", "spring"), "Choose the micrographs"),
         (("new", "a/b", "--stratified", 2), "up to 40 letters"),
         (("new", "x", "--stratified", 2, "--account", "Nobody"), "no account 'Nobody'"),
-        (("new", "x", "--stratified", 2, "--merge", "G9"), "written CODE=CODE"),
+        (("new", "x", "--stratified", 2, "--merge", "G9"), "write CODE=CODE"),
         (("new", "x", "--stratified", 2, "--merge", "G7=G88"), "'G88' is no structure code"),
         (("new", "x", "--stratified", 2, "--limit", "fine"), "a limit is written"),
         (("new", "x", "--micrographs", "no.csv"), "cannot be read"),
@@ -184,6 +184,6 @@ def test_links_that_open_on_this_pc_alone_are_said_to(shell):
     shell.agent("roundrobin", "new", "other", "--stratified", 2, "--rater", "Ann")
     _, there = shell.agent("roundrobin", "open", "other", "--at", "http://lab-pc:8787")
 
-    assert "They open on this PC alone" in here
-    assert "They open on this PC alone" not in there
+    assert "The links work on this PC only" in here
+    assert "The links work on this PC only" not in there
     assert "http://lab-pc:8787/rate/" in there

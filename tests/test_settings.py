@@ -71,14 +71,14 @@ def test_a_bound_that_differs_from_its_old_name_is_refused(tmp_path) -> None:
         ("[[sources]]\nname = 'a'\nfolder = ''", 'sources.0.folder: must not be empty, found "".'),
         ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
         ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
-        ("[[sources]]\nname = 'a'\nfolder = '.'", "holds the data folder"),
+        ("[[sources]]\nname = 'a'\nfolder = '.'", "contains the data folder"),
         (
             "[[sources]]\nname = 'a'\nfolder = 'x/LOM'\n[[sources]]\nname = 'b'\nfolder = 'x'",
             "lies in the folder of source b",
         ),
         (
             "[[sources]]\nname = 'a'\nfolder = 'x'\n[[sources]]\nname = 'b'\nfolder = './x'",
-            "both would take its micrographs",
+            "both would process its micrographs",
         ),
         ("store = 'data'", "store: it is a section: write [store] on a line and its keys below"),
         ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
@@ -160,7 +160,7 @@ def test_an_address_is_said_without_its_password(address, said) -> None:
 
 
 def test_a_folder_named_as_settings_file_is_told_which_file_is_meant(tmp_path) -> None:
-    with pytest.raises(BadSettings, match=r"is a folder; name .*agent\.toml"):
+    with pytest.raises(BadSettings, match=r"is a folder. Name .*agent\.toml"):
         settings.find_file(str(tmp_path), {})
 
 

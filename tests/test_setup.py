@@ -54,7 +54,7 @@ def test_init_leaves_a_file_that_is_there_as_it_is(tmp_path, capsys) -> None:
     assert run("init", str(tmp_path)) == 2
 
     assert (tmp_path / "agent.toml").read_text(encoding="utf-8") == "# mine"
-    assert "left as it is" in capsys.readouterr().err
+    assert "was not changed" in capsys.readouterr().err
 
 
 def test_the_sample_beside_the_service_files_is_what_init_writes() -> None:

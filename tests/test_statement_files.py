@@ -363,7 +363,7 @@ def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
     assert said.startswith("statements stay unsigned: [statements] ")
     assert str(desk.folder / "lab.p12") in said
     assert found["level"] == "wrong"
-    assert "Statements are frozen and stay unsigned." in found["sentence"]
+    assert "Statements are frozen without signature." in found["sentence"]
 
 
 # --- commands and pages -------------------------------------------------------------------------
