@@ -147,7 +147,7 @@ def test_the_table_says_in_words_what_is_missing(desk):
 
 def test_an_order_nobody_has_heard_of_is_said(desk):
     assert desk.agent("order", "1") == 2
-    assert "nobody has heard of an order '1'" in desk.err
+    assert "Unknown order '1'" in desk.err
 
 
 def test_what_people_confirmed_conforms_and_one_coarse_field_does_not(desk):

@@ -56,25 +56,25 @@ def test_a_bound_that_differs_from_its_old_name_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[site]\nnam = "x"', "no setting is called site.nam; the nearest is name."),
-        ("[nigt]\nat = '22:00'", "no setting is called nigt; the nearest is night."),
+        ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
+        ("[nigt]\nat = '22:00'", "unknown setting nigt; the nearest is night."),
         (
             '[[sources]]\nname = "a"\nfolder = "a"\nquiet = 3',
-            "no setting is called sources.0.quiet; the nearest is quiet_s.",
+            "unknown setting sources.0.quiet; the nearest is quiet_s.",
         ),
-        ("[night]\nat = '25:00'", 'night.at: write a time of day like "23:30", found "25:00".'),
+        ("[night]\nat = '25:00'", 'night.at: write a time of day such as "23:30", found "25:00".'),
         ("[imaging]\num_per_px_range = [5.0, 0.1]", "both above 0, found [5.0, 0.1]."),
-        ("[site]\ntime_zone = 'Mars/Base'", "no time zone is called 'Mars/Base'"),
+        ("[site]\ntime_zone = 'Mars/Base'", "unknown time zone 'Mars/Base'"),
         ("[site", "not valid TOML"),
         ("[sources]\nname = 'a'", "sources: write [[sources]] with two brackets, one block"),
-        ("[[sources]]\nname = 'a'", "sources.0.folder: has to be there."),
+        ("[[sources]]\nname = 'a'", "sources.0.folder: this setting is required."),
         ("[[sources]]\nname = 'a'\nfolder = ''", 'sources.0.folder: must not be empty, found "".'),
         ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
         ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
         ("[[sources]]\nname = 'a'\nfolder = '.'", "contains the data folder"),
         (
             "[[sources]]\nname = 'a'\nfolder = 'x/LOM'\n[[sources]]\nname = 'b'\nfolder = 'x'",
-            "lies in the folder of source b",
+            "is inside the folder of source b",
         ),
         (
             "[[sources]]\nname = 'a'\nfolder = 'x'\n[[sources]]\nname = 'b'\nfolder = './x'",
@@ -87,7 +87,7 @@ def test_a_bound_that_differs_from_its_old_name_is_refused(tmp_path) -> None:
         ("[imaging]\nmax_megapixels = inf", "max_megapixels: write an ordinary number, found"),
         (
             "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
-            "no setting is called sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
+            "unknown setting sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
         ),
         ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
     ],

@@ -141,7 +141,7 @@ def test_a_token_of_too_low_a_role_signs_none(shell, command, monkeypatch) -> No
     code, said = shell.agent(*words)
 
     assert code == 2
-    assert "lims is viewer" in said
+    assert "lims has role viewer" in said
 
 
 def test_without_accounts_a_name_is_enough_and_the_systems_user_is_kept(shell) -> None:
