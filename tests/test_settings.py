@@ -189,7 +189,7 @@ def test_paths_are_relative_to_the_file(tmp_path) -> None:
 def test_two_sources_of_one_name_are_refused(tmp_path) -> None:
     file = written(tmp_path, '[[sources]]\nname="a"\nfolder="x"\n[[sources]]\nname="a"\nfolder="y"')
 
-    with pytest.raises(BadSettings, match="two sources are called 'a'"):
+    with pytest.raises(BadSettings, match="two sources have the name 'a'"):
         settings.read(file, {})
 
 
@@ -199,7 +199,7 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
     twice = table.format("50x", 0.2, "") + table.format("50 X", 0.4, "{}")
     file = written(tmp_path, start + twice.format(""))
 
-    with pytest.raises(BadSettings, match=r"50x stands there twice, with 0\.2 and 0\.4"):
+    with pytest.raises(BadSettings, match=r"50x is defined twice, with 0\.2 and 0\.4"):
         settings.read(file, {})
     for told in ("valid_from = 2026-01-01", ""):
         sized = twice.replace("{}", told) if told else twice.replace("0.4", "0.2").format("")
@@ -207,5 +207,5 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path) -> None:
-    with pytest.raises(BadSettings, match="named by --config"):
+    with pytest.raises(BadSettings, match=r"from --config"):
         settings.find_file(str(tmp_path / "none.toml"), {})
