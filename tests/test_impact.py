@@ -293,7 +293,7 @@ def test_a_gate_that_held_it_against_another_bundle_than_is_at_work_is_said_to_b
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "That was against 20250101-00000000" in said
+    assert "The gate compared it with 20250101-00000000" in said
     assert "agent models diff" in said
 
 
@@ -350,7 +350,7 @@ def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
         return lab.agent(*token, "models", *words, "--reason", "better", "--by", who)
 
     assert agent("reviewing", "promote", name) == 2
-    assert "is signed by a lead" in capsys.readouterr().err
+    assert "requires role lead" in capsys.readouterr().err
     assert agent("Nobody", "promote", name) == 2
     assert agent("releasing", "promote", name) == 0
     assert agent("reviewing", "rollback") == 2

@@ -359,7 +359,7 @@ def test_a_running_agents_database_is_not_restored_over(lab, capsys) -> None:
 
     assert lab.agent("restore", str(lab.folder / "safe.zip")) == 2
 
-    assert "an agent is running (PC)" in capsys.readouterr().err
+    assert "An agent is running (PC)" in capsys.readouterr().err
 
 
 def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, tmp_path) -> None:

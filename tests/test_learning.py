@@ -105,7 +105,7 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
         (("models", "show", "20260101-00000000"), "no bundle is called"),
         (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no previous bundle"),
         (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
-        (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one: --arch"),
+        (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one. Use --arch"),
         (("models", "int8", "20260101-00000000"), "no bundle is called"),
         (("experiments", ".", "--folds", "1"), "leaves no training images"),
     ],
@@ -182,8 +182,8 @@ def test_strange_folders_are_told_apart_by_kind(evaluated):
     [
         ("shared", "Training structure codes"),
         ("size:G", "Training sizes of G"),
-        ("table 2, ResNet-18 2S: size:G", "table 2, ResNet-18 2S: Learning sizes of G"),
-        ("table 2, ResNet-18 2S: images", "table 2, ResNet-18 2S: Looking at images"),
+        ("table 2, ResNet-18 2S: size:G", "table 2, ResNet-18 2S: Training sizes of G"),
+        ("table 2, ResNet-18 2S: images", "table 2, ResNet-18 2S: Reading images"),
     ],
 )
 def test_a_bar_says_in_words_what_is_being_done(stage, title):
@@ -221,7 +221,7 @@ def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
         fetched = make_plan(settings, store, {})
 
     assert (without.arch, without.frozen) == ("efficientnet-lite0", True)
-    assert "No ImageNet weights of resnet18 here (agent weights resnet18 fetches them)" in said
+    assert "This PC has no ImageNet weights of resnet18 (agent weights resnet18 downloads them)" in said
     assert (wanted.arch, wanted.frozen) == ("resnet50", False)
     assert (fetched.arch, fetched.frozen) == ("resnet18", False)
 
@@ -260,7 +260,7 @@ def test_people_read_every_number_with_its_interval(evaluated, capsys):
 def test_the_bar_of_an_evaluation_counts_the_strange_ones_too(evaluated, capfd, taught_lab, exams):
     code = taught_lab.agent("evaluate", exams, "--strange", taught_lab.folder / "strange")
 
-    steps = re.findall(r"Judging with \S+ (\d+)/(\d+)", capfd.readouterr().err)
+    steps = re.findall(r"Evaluating \S+ (\d+)/(\d+)", capfd.readouterr().err)
     assert code == 0
     assert {total for _, total in steps} == {"16"}  # 12 and 4
     assert steps[-1] == ("16", "16")
@@ -344,7 +344,7 @@ def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_sp
 
     said = about(Path("lab"), [row, row], base, {"fold_count": 3, "quick": False})
 
-    assert "Images of one order are never on two sides." in said
+    assert "A split keeps all images of one order together." in said
     assert "Each image was left out once, in 3 folds." in said
     assert said[-2:] == ("At most 9 epochs, frames of 1994 px, seed 0.", "a note")
 
@@ -377,7 +377,7 @@ def test_a_column_that_no_micrograph_has_groups_nothing_and_is_refused(taught_la
     assert (taught, tried) == (2, 2)
     for said in (first, second):
         assert said.startswith("agent: --group-by ordr: no labelled micrograph has it; columns")
-        assert "order" in said.partition("there are: ")[2]
+        assert "order" in said.partition("Columns: ")[2]
 
 
 def test_specimens_group_as_they_do_anyway_and_not_across_orders():

@@ -131,8 +131,8 @@ def test_each_folder_that_still_points_elsewhere_is_named(tmp_path, backup, caps
     run("move", packed, "--to", tmp_path / "new")
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "[backup] folder still points to /nowhere/backup, which is not there" in said
-    assert "[orders] outbox still points to /nowhere/lims, which is not there" in said
+    assert "[backup] folder still points to /nowhere/backup, which does not exist" in said
+    assert "[orders] outbox still points to /nowhere/lims, which does not exist" in said
     assert "[store] folder still points" not in said
 
 

@@ -121,9 +121,9 @@ def test_a_list_without_its_column_and_an_unknown_micrograph_are_named(shell):
     unknown = shell.write("unknown.csv", "id\n0000000000000000\n")
 
     _, said = shell.agent("roundrobin", "new", "x", "--micrographs", wrong)
-    assert "needs a column 'id'; found: micrograph" in said
+    assert "column 'id' is missing. Columns: micrograph" in said
     _, said = shell.agent("roundrobin", "new", "x", "--micrographs", unknown)
-    assert "line 2: no micrograph has the id '0000000000000000'" in said
+    assert "line 2: unknown micrograph id '0000000000000000'" in said
 
 
 def test_one_more_rater_and_a_lost_link(shell):
@@ -175,7 +175,7 @@ def test_a_wrong_code_in_a_list_is_named_with_its_line(shell):
     code, said = shell.agent("roundrobin", "new", "x", "--micrographs", file)
     assert (code, "wrong.csv: line 2: 'G88' is no structure code" in said) == (2, True)
     code, said = shell.agent("roundrobin", "new", "x", "--micrographs", short)
-    assert (code, "short.csv: line 2: it names no id" in said) == (2, True)
+    assert (code, "short.csv: line 2: id is missing" in said) == (2, True)
 
 
 def test_links_that_open_on_this_pc_alone_are_said_to(shell):

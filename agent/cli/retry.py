@@ -35,7 +35,7 @@ def retry(
             f"{which[0]}: no failed or set-aside file has this name. Run `agent files --failed`."
         )
     out.print(
-        f"{count} files queued again. The running agent processes them, or run: agent run --once"
+        f"{count} queued again. The running agent processes them, or run: agent run --once"
     )
 
 
