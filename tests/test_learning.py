@@ -221,7 +221,10 @@ def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
         fetched = make_plan(settings, store, {})
 
     assert (without.arch, without.frozen) == ("efficientnet-lite0", True)
-    assert "This PC has no ImageNet weights of resnet18 (agent weights resnet18 downloads them)" in said
+    assert (
+        "This PC has no ImageNet weights of resnet18 (agent weights resnet18 downloads them)"
+        in said
+    )
     assert (wanted.arch, wanted.frozen) == ("resnet50", False)
     assert (fetched.arch, fetched.frozen) == ("resnet18", False)
 
@@ -376,7 +379,7 @@ def test_a_column_that_no_micrograph_has_groups_nothing_and_is_refused(taught_la
 
     assert (taught, tried) == (2, 2)
     for said in (first, second):
-        assert said.startswith("agent: --group-by ordr: no labelled micrograph has it; columns")
+        assert said.startswith("agent: --group-by ordr: no labelled micrograph has this column")
         assert "order" in said.partition("Columns: ")[2]
 
 

@@ -189,7 +189,9 @@ def test_a_token_signs_as_its_program_and_as_nobody_else(shell, monkeypatch) -> 
     token = token_of(shell, "lims", "lead")
     supersede = ("orders", "supersede", public_id, "--reason", "scratched")
 
-    assert "belongs to lims, not to Leo" in shell.agent("--token", token, *supersede, *SIGNER[:2])[1]
+    assert (
+        "belongs to lims, not to Leo" in shell.agent("--token", token, *supersede, *SIGNER[:2])[1]
+    )
     assert "is unknown or disabled" in shell.agent("--token", f"{token}x", *supersede)[1]
     monkeypatch.setenv("AGENT_TOKEN", token)
     assert shell.agent(*supersede)[0] == 0

@@ -34,9 +34,7 @@ def retry(
         raise WrongUse(
             f"{which[0]}: no failed or set-aside file has this name. Run `agent files --failed`."
         )
-    out.print(
-        f"{count} queued again. The running agent processes them, or run: agent run --once"
-    )
+    out.print(f"{count} queued again. The running agent processes them, or run: agent run --once")
 
 
 def _as_stored(name: str) -> str:
