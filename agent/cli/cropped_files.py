@@ -76,12 +76,12 @@ def _cores() -> int:
 
 def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
     """Yield each file once; of a folder, the files that the watcher would process."""
-    seen: set[Path] = set()
+    yielded: set[Path] = set()
     for named in files:
         for path in _pictures(named, but) if named.is_dir() else (named,):
             real = path.resolve() if path.is_symlink() else path  # a named link is intended
-            if real not in seen:
-                seen.add(real)
+            if real not in yielded:
+                yielded.add(real)
                 yield real
 
 

@@ -54,16 +54,16 @@ def print_evaluation(document: dict[str, Any]) -> None:
     rows += [
         ("subtype right", format_share(document["per_stage"]["subtype"])),
         *(
-            (f"size right in {subtype}", format_share(found, found.get("n")))
-            for subtype, found in document["per_stage"]["size"].items()
+            (f"size right in {subtype}", format_share(row, row.get("n")))
+            for subtype, row in document["per_stage"]["size"].items()
         ),
         ("flagged as unusual", format_share(document["false_alarm_rate"])),
     ]
     console.table(("measure", "value (95 % interval)"), rows)
     _print_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
-    for stage, found in document["stage_confusions"].items():
+    for stage, row in document["stage_confusions"].items():
         console.out.print(stage.replace("size:", "sizes of "), markup=False)
-        _print_confusion(found["classes"], found["rows_predicted"])
+        _print_confusion(row["classes"], row["rows_predicted"])
     _print_slices(document["slices"])
     if document["strange"]:
         console.table(
@@ -71,28 +71,28 @@ def print_evaluation(document: dict[str, Any]) -> None:
             [
                 (
                     kind,
-                    found["n"],
-                    format_share(_estimate(found["tpr_at_alpha"], found["tpr_interval"])),
-                    _with_interval(_estimate(found["auroc"], found["auroc_interval"])),
+                    row["n"],
+                    format_share(_estimate(row["tpr_at_alpha"], row["tpr_interval"])),
+                    _with_interval(_estimate(row["auroc"], row["auroc_interval"])),
                 )
-                for kind, found in document["strange"].items()
+                for kind, row in document["strange"].items()
             ],
         )
 
 
-def _bound(found: dict[str, Any]) -> str:
-    upper = found["upper95"]
+def _bound(row: dict[str, Any]) -> str:
+    upper = row["upper95"]
     at_most = f", at most {100 * upper:.1f} %" if upper is not None else ""
-    return f"{found['wrong']} of {found['n']}{at_most}"
+    return f"{row['wrong']} of {row['n']}{at_most}"
 
 
 def _estimate(value: float | None, interval: Sequence[float | None]) -> dict[str, float | None]:
     return {"value": value, "low": interval[0], "high": interval[1]}
 
 
-def _with_interval(found: Mapping[str, float | None]) -> str:
+def _with_interval(row: Mapping[str, float | None]) -> str:
     """Return a number with its interval: "0.91 (0.86 to 0.95)"."""
-    value, low, high = found["value"], found["low"], found["high"]
+    value, low, high = row["value"], row["low"], row["high"]
     if value is None:
         return "no cases"
     return (
@@ -110,10 +110,10 @@ def _print_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> N
 def _print_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
     """Print the accuracy by process data, for columns with more than one value."""
     rows = [
-        (f"{key} {value}", found["n"], format_share(found), format_share(found["within_one_size"]))
+        (f"{key} {value}", row["n"], format_share(row), format_share(row["within_one_size"]))
         for key, values in slices.items()
         if len(values) > 1
-        for value, found in values.items()
+        for value, row in values.items()
     ]
     if rows:
         console.table(("only", "n", "structure code right", "within one size"), rows)

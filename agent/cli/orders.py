@@ -31,17 +31,17 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
         console.print_json(
             [
                 {
-                    "order": one.number,
-                    "customer": one.customer,
-                    "product": one.product,
-                    "material": one.material,
-                    "urgent": one.urgent,
-                    "first_seen_at": one.first_seen_at and one.first_seen_at.isoformat(),
-                    "specimens": one.specimens,
-                    "fields": one.fields,
-                    "awaiting_review": one.waiting,
+                    "order": line.number,
+                    "customer": line.customer,
+                    "product": line.product,
+                    "material": line.material,
+                    "urgent": line.urgent,
+                    "first_seen_at": line.first_seen_at and line.first_seen_at.isoformat(),
+                    "specimens": line.specimens,
+                    "fields": line.fields,
+                    "awaiting_review": line.waiting,
                 }
-                for one in lines
+                for line in lines
             ]
         )
         return
@@ -55,16 +55,16 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
         ("order", "urgent", "material", "customer", "product", "specimens", "fields", "in review"),
         [
             (
-                one.number,
-                "urgent" if one.urgent else "",
-                one.material,
-                one.customer,
-                one.product,
-                one.specimens,
-                one.fields,
-                one.waiting,
+                line.number,
+                "urgent" if line.urgent else "",
+                line.material,
+                line.customer,
+                line.product,
+                line.specimens,
+                line.fields,
+                line.waiting,
             )
-            for one in lines
+            for line in lines
         ],
     )
 
@@ -124,14 +124,14 @@ def control(context: typer.Context, as_json: JsonOption = False) -> None:
     for source, points in charts.items():
         rows = [
             (
-                f"{one.at:%Y-%m-%d %H:%M}",
-                one.code,
-                "" if one.p_value is None else f"{one.p_value:.3f}",
-                "" if one.brightness is None else f"{one.brightness:.0f}",
-                "" if one.focus is None else f"{one.focus:.4f}",
-                "; ".join(one.faults) or "normal",
+                f"{point.at:%Y-%m-%d %H:%M}",
+                point.code,
+                "" if point.p_value is None else f"{point.p_value:.3f}",
+                "" if point.brightness is None else f"{point.brightness:.0f}",
+                "" if point.focus is None else f"{point.focus:.4f}",
+                "; ".join(point.faults) or "normal",
             )
-            for one in points[-60:]
+            for point in points[-60:]
         ]
         columns = ("UTC", "code", "strangeness p", "brightness", "focus", "result")
         console.table(columns, rows, title=f"Control specimen of {source}")
@@ -141,16 +141,21 @@ def control(context: typer.Context, as_json: JsonOption = False) -> None:
 def unassigned(context: typer.Context, as_json: JsonOption = False) -> None:
     """List fields that belong to no specimen, with the reason."""
     with open_store(load_settings(context)) as store:
-        found = store.orders.unassigned()
+        fields = store.orders.unassigned()
     if as_json:
         console.print_json(
-            [{"id": f.view.id, "file": f.view.path, "reason": f.reason} for f in found]
+            [
+                {"id": field.view.id, "file": field.view.path, "reason": field.reason}
+                for field in fields
+            ]
         )
         return
-    if not found:
+    if not fields:
         console.out.print("Every field belongs to a specimen.")
         return
-    console.table(("id", "file", "why"), [(f.view.id, f.view.path, f.reason) for f in found])
+    console.table(
+        ("id", "file", "why"), [(field.view.id, field.view.path, field.reason) for field in fields]
+    )
     console.out.print(
         'To assign a field: agent orders assign ID ORDER SPECIMEN --by NAME --reason "label fell '
         'off"'

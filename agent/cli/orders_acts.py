@@ -24,7 +24,7 @@ def urgent(
     ] = False,
     by: By = "",
 ) -> None:
-    """Give an order priority in processing and in review."""
+    """Mark an order as urgent: it is processed and reviewed first."""
     from agent.orders.priority import put_first
 
     settings = load_settings(context)

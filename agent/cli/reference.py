@@ -67,13 +67,13 @@ def list_commands() -> dict[str, Any]:
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
     root: Any = get_command(app)
-    found = {}
+    commands = {}
     for path, _command in iter_commands(app):
         command = root
         for word in path.split():
             command = command.commands[word]
-        found[path] = command
-    return found
+        commands[path] = command
+    return commands
 
 
 def render_settings() -> str:
@@ -100,7 +100,7 @@ def _commands(commands: dict[str, Any]) -> Iterator[str]:
     for path, command in commands.items():
         yield f"## agent {path}\n"
         yield f"{_one_line(command.help or '')}\n"
-        rows = [_parameter(one) for one in command.params if not getattr(one, "hidden", False)]
+        rows = [_parameter(item) for item in command.params if not getattr(item, "hidden", False)]
         if rows:
             yield _table(("parameter", "meaning", "default"), rows)
         if path in EXAMPLES:
@@ -113,7 +113,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
     if is_argument:
         name = f"`{value}`"
     elif parameter.is_flag:
-        name = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
+        name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
     else:
         name = f"`{parameter.opts[-1]} {value}`"
     needed = " Required." if parameter.required else ""

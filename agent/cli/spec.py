@@ -91,11 +91,11 @@ def check_specifications(context: typer.Context) -> None:
     known = read_specifications(file)
     with open_store(settings) as store:
         lab = read_order_policy(settings, store)
-    found = list(faults(known, lab.taxonomy))
-    for sentence in found[1:]:
+    problems = list(faults(known, lab.taxonomy))
+    for sentence in problems[1:]:
         console.err.print(f"{file}: {sentence}", markup=False)
-    if found:
-        raise BadSpecification(f"{file}: {found[0]}")
+    if problems:
+        raise BadSpecification(f"{file}: {problems[0]}")
     n = len(known.entries)
     what = "1 specification" if n == 1 else f"{n} specifications"
     console.out.print(f"{file}: {what}, no fault.", markup=False)

@@ -46,7 +46,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
             help="Name of the person who writes the folder; the page shows it.",
         ),
     ] = "",
-    reason: Annotated[  # noqa: ARG001 - scripts of earlier versions give one
+    reason: Annotated[  # noqa: ARG001 - scripts of earlier versions use it
         str,
         typer.Option("--reason", metavar="TEXT", help="Not used; kept for older scripts."),
     ] = "",
@@ -73,9 +73,9 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     target = fresh((folder or Path(f"trace-{plain(name)}")).absolute())
     signed = by or os_user()
     with open_store(settings) as store:
-        found = _collect(settings, store, name, kind)
+        evidence = _collect(settings, store, name, kind)
         write(
-            found,
+            evidence,
             target,
             archive=Archive(settings.store.folder),
             bundles=bundles_folder(settings),
@@ -87,11 +87,11 @@ def trace(  # noqa: PLR0917 - each is a word of the command
                 at=clock(),
             ),
         )
-    different = [field for field in found.fields if field.rerun.outcome is Sameness.DIFFERENT]
+    different = [field for field in evidence.fields if field.rerun.outcome is Sameness.DIFFERENT]
     if as_json:
-        console.print_json({"folder": str(target), **trace_document_of(found, {})})
+        console.print_json({"folder": str(target), **trace_document_of(evidence, {})})
     else:
-        _show(found, target / PAGE)
+        _show(evidence, target / PAGE)
     raise typer.Exit(SAYS_NO if different else DONE)
 
 
@@ -100,10 +100,10 @@ def _collect(settings: Settings, store: Store, name: str, kind: str) -> Trace:
     from agent.cli.order_policy import read_order_policy
     from agent.orders.trace import Trace, Tracer, find
 
-    found = find(store, name, kind)
+    evidence = find(store, name, kind)
     lab = read_order_policy(settings, store, is_noted=False)
-    stated = [_assess(store, number, lab) for number in found.orders]
-    fields = 1 if found.only else sum(_count_fields(assessed) for assessed, _ in stated)
+    stated = [_assess(store, number, lab) for number in evidence.orders]
+    fields = 1 if evidence.only else sum(_count_fields(assessed) for assessed, _ in stated)
     counter = count()
     with console.progress(f"Evaluating {name} again", fields) as advance:
         tracer = Tracer(
@@ -115,13 +115,13 @@ def _collect(settings: Settings, store: Store, name: str, kind: str) -> Trace:
             on_field=lambda: advance(next(counter)),
         )
         if not stated:
-            return Trace(found, (), (tracer.micrograph(found.only),))
+            return Trace(evidence, (), (tracer.micrograph(evidence.only),))
         orders = [
-            tracer.order(assessed, statements=statements, only=found.only)
+            tracer.order(assessed, statements=statements, only=evidence.only)
             for assessed, statements in stated
         ]
         advance(fields)
-    return Trace(found, tuple(orders))
+    return Trace(evidence, tuple(orders))
 
 
 def _count_fields(assessed: Assessed) -> int:
@@ -154,8 +154,8 @@ def _make_loader(settings: Settings) -> Callable[[str], Classifier | None]:
     return load
 
 
-def _show(found: Trace, page: Path) -> None:
-    for order in found.orders:
+def _show(evidence: Trace, page: Path) -> None:
+    for order in evidence.orders:
         assessed = order.assessed
         console.out.print(
             f"Order {assessed.view.number}: {assessed.statement.conformity.words}, "
@@ -164,7 +164,7 @@ def _show(found: Trace, page: Path) -> None:
         )
     rows = [
         (field.place, field.facts.called, field.facts.code, field.rerun.outcome.replace("_", " "))
-        for field in found.fields
+        for field in evidence.fields
     ]
     console.table(("place", "field", "code", "repeated result"), rows)
     console.out.print(f"page {page}", markup=False)

@@ -58,13 +58,13 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
             raise WrongUse("There is no bundle yet. Train one: agent train FOLDER.")
         classifier = load_bundle(settings, name)
         listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
-        cases, unusable, seen = _cases(
+        cases, unusable, training_n = _cases(
             settings, classifier, listing, policy_of(settings, classifier), folder.name
         )
         if not cases:
             raise WrongUse(f"{folder}: all its micrographs are in the training set of {name}.")
         facts = method_validation.record_of(cases, classifier.taxonomy)
-        facts |= {"folder": str(folder.absolute()), "seen_in_training": seen}
+        facts |= {"folder": str(folder.absolute()), "seen_in_training": training_n}
         number = method_validation.keep(
             store, material, name, facts, by=signer or os_user(), at=datetime.now(UTC)
         )
@@ -82,18 +82,18 @@ def _cases(
     cases: list[Case] = []
     unusable = list(listing.unusable)
     waiting: list[tuple[Labelled, Example]] = []
-    seen = 0
+    training_n = 0
     with temporary_archive(settings, classifier.learned_from) as crops:
         titled = f"Validating {title}"
         for file, examples in crops.each(listing.folder, listing.files, titled, unusable):
             known = [e for e in examples if e.key in classifier.learned_from]
-            seen += len(known)
+            training_n += len(known)
             waiting += [(file, e) for e in examples if e not in known]
             if len(waiting) >= TOGETHER:
                 cases += _classify(classifier, waiting, policy)
                 waiting = []
         cases += _classify(classifier, waiting, policy)
-    return cases, unusable, seen
+    return cases, unusable, training_n
 
 
 def _classify(
