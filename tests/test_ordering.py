@@ -286,7 +286,7 @@ def test_an_order_list_says_what_is_required_and_a_broken_row_is_named(desk):
     assert "monday.csv, line 4: urgent: write yes or no, found 'vielleicht'" in broken
     assert "line 5: names no order" in broken
     assert "line 6: there is no subtype 'X'; known are B, G, M" in broken
-    assert document["missing"] == ["specimen 02: nothing has come"]
+    assert document["missing"] == ["specimen 02: no images received"]
     assert [one["order"] for one in json.loads(desk.out)] == ["4711"]
     assert json.loads(desk.out)[0]["urgent"] is True
 
@@ -406,7 +406,7 @@ def test_a_field_is_not_moved_away_without_a_lead(desk):
     by_lead = desk.agent(*away, *words, "R. Stahl")
 
     assert (by_ada, renamed, fine_one, by_lead) == (2, 0, 2, 0)
-    assert "is named for 4711/01: a lead alone may assign it elsewhere" in refusal
+    assert "is named for 4711/01: only a lead may assign it elsewhere" in refusal
 
 
 def test_of_two_people_who_assign_one_field_the_second_is_told(desk):

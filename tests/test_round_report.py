@@ -284,7 +284,7 @@ def test_the_page_of_a_disputed_micrograph_says_why_it_is_there(tmp_path):
 
     with TestClient(create_app(desk_of(round_.lab)), base_url=HOME) as browser:
         page = browser.get(f"/review/{round_.ids[0]}").text
-        assert "People disagree" in browser.get("/review").text
+        assert "Raters disagree" in browser.get("/review").text
     round_.lab.store.close()
 
-    assert "People disagree." in page
+    assert "Raters disagree." in page

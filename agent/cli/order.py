@@ -84,7 +84,7 @@ def _show(assessed: Assessed) -> None:
     console.table(("specimen", "preparation", "conformity", "fields", "reasons"), specimens)
     shown = {f"specimen {specimen.view.name}:" for specimen in assessed.specimens}
     for sentence in assessed.statement.missing:
-        if not any(sentence.startswith(start) for start in shown) or ": nothing" in sentence:
+        if not any(sentence.startswith(start) for start in shown) or ": no images" in sentence:
             console.out.print(f"missing: {sentence}", markup=False)
     rule = assessed.decision_rule.lines if assessed.decision_rule else ()
     for note in (*assessed.notes, *rule):

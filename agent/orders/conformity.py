@@ -542,7 +542,7 @@ def order(
         count: How many it demands, None where it does not say.
     """
     lacking = [
-        _("specimen {name}: nothing has come").format(name=name)
+        _("specimen {name}: no images received").format(name=name)
         for name in required
         if name not in statements
     ]
@@ -550,7 +550,7 @@ def order(
     if short > 0:
         lacking.append(_("{n} of {of} specimens").format(n=len(statements), of=count))
     if not statements and not lacking:
-        lacking.append(_("nothing has come"))
+        lacking.append(_("no images received"))
     found = {one.conformity for one in statements.values()}
     missing = (
         *lacking,

@@ -116,7 +116,7 @@ def flip_card(one: Flip, archive: Archive) -> FlipCard:
         after=one.after,
         before_more=before if before != after else "",
         after_more=after if before != after else "",
-        decided=_("a person said {what}").format(what=said) if said else "",
+        decided=_("decided: {what}").format(what=said) if said else "",
     )
 
 
