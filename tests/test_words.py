@@ -71,7 +71,8 @@ PAGES = (
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "reports/guide").glob("*.md")),
 )
 COMMANDS = list_commands()
-EXEMPT = (
+LENGTH = 76
+EXEMPT = {
     " (known, but not taught yet)",
     '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can te',
     "<b>%(by)s</b> decided this micrograph meanwhile: <b>%(said)s</b>, %(at)s. No",
@@ -114,7 +115,6 @@ EXEMPT = (
     "doubtful",
     "in doubt for {n} micrograph",
     "in doubt for {n} micrographs",
-    "nobody",
     "nobody has heard of this order",
     "none is asked for",
     "nothing can be said of orders: {why}",
@@ -146,8 +146,8 @@ EXEMPT = (
     "{n} more orders are named in the JSON file beside this page.",
     "{taken} came, {review} of them for a person; in the report before ({day}) it",
     "{who} has this one open. Whoever decides first counts, and the second is tol",
-)
-"""Beginnings of the messages that still have a banned word. Reword them; add none."""
+}
+"""The first letters of the messages that still have a banned word. Reword them; add none."""
 
 
 def find_banned(text: str) -> list[str]:
@@ -205,10 +205,10 @@ def test_the_commented_settings_have_no_banned_word() -> None:
 def test_no_message_has_a_banned_word_but_those_that_wait_for_their_rewording() -> None:
     banned = {text for text in list_messages() if find_banned(text)}
 
-    assert sorted(text for text in banned if not text.startswith(EXEMPT)) == []
+    assert sorted(text for text in banned if text[:LENGTH] not in EXEMPT) == []
 
 
 def test_a_reworded_message_is_no_longer_exempt() -> None:
-    banned = tuple(text for text in list_messages() if find_banned(text))
+    banned = {text[:LENGTH] for text in list_messages() if find_banned(text)}
 
-    assert [start for start in EXEMPT if not any(text.startswith(start) for text in banned)] == []
+    assert sorted(EXEMPT - banned) == []
