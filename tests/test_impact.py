@@ -312,10 +312,10 @@ def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing
     gate.write_bytes(gate.read_bytes()[:20])
 
     assert lab.agent("models", "why", name) == 2
-    assert "what the gate said cannot be read" in capsys.readouterr().err
+    assert "the result of the gate cannot be read" in capsys.readouterr().err
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    assert "what the gate said cannot be read" in " ".join(capsys.readouterr().out.split())
+    assert "the result of the gate cannot be read" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, capsys):

@@ -217,7 +217,7 @@ def test_people_can_fill_the_codes_in(shell):
     ("words", "sentence"),
     [
         (("report", "autumn"), "no plan 'autumn'"),
-        (("report", NAME), "nothing was measured of plan 'MSA-1'"),
+        (("report", NAME), "Plan 'MSA-1' has no results"),
         (("report", NAME, "--codes", "no.csv"), "cannot be read"),
     ],
 )

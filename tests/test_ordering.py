@@ -184,7 +184,7 @@ def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
         "3 fields rest on the model alone, and automatic conformity is off for 100Cr6"
     ]
     assert (nobody, refused, switched) == (2, 2, 0)
-    assert "no validation record names the bundle at work" in why
+    assert "no validation record for the bundle in use" in why
     assert desk.order()["conformity"] == "conforms"
     assert automatic(desk, "--off") == 0
     assert desk.order()["conformity"] == "undecided"

@@ -171,7 +171,7 @@ def test_a_sound_lab_has_nothing_to_begin_anew(shell) -> None:
     code, said = shell.agent("begin-anew", "--reason", "why not")
 
     assert code == 2
-    assert "nothing to begin anew" in said
+    assert "is already the database of" in said
     assert shell.lab.store.trail_head() == head
     assert mark.read_bytes() == before
 

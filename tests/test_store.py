@@ -886,7 +886,7 @@ def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
         (view,) = store.micrographs()
 
     assert sum(isinstance(answer, int) for answer in answers) == 1
-    assert sum("decided meanwhile" in str(answer) for answer in answers) == 3
+    assert sum("decided in between" in str(answer) for answer in answers) == 3
     assert len(view.labels) == 1
 
 
@@ -897,7 +897,7 @@ def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
     again = Decision("code", "Bob", code="G7", comment="looked again")
     second = store.decide(SHA[:16], again, at=AT, expected=first)
 
-    with pytest.raises(Overtaken, match="Bob decided meanwhile"):
+    with pytest.raises(Overtaken, match="Bob decided in between"):
         store.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
     (view,) = store.micrographs()
     assert view.label.id == second

