@@ -216,7 +216,7 @@ def test_the_same_person_does_not_sign_twice(store, again):
 def test_what_was_shown_beside_a_bundle_that_is_no_longer_at_work_is_not_signed_for(store):
     store.promote("c", by="Eve", reason="first", at=AT, metrics={})
 
-    with pytest.raises(WrongUse, match=r"c was put to work meanwhile.* speaks of a at work"):
+    with pytest.raises(WrongUse, match=r"c was promoted in between.* with a\. Compare again"):
         store.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="a")
 
     assert store.current_bundle() == "c"

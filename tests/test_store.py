@@ -907,7 +907,7 @@ def test_who_decides_otherwise_than_was_decided_says_why(store) -> None:
     taken(store, "a.tif", finding())
     store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
-    with pytest.raises(WrongUse, match="Ada decided this already"):
+    with pytest.raises(WrongUse, match="already decided by Ada"):
         store.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="  "), at=AT)
     store.decide(SHA[:16], Decision("code", "Bob", code="G8"), at=AT)  # the same corrects nothing
 
