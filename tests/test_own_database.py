@@ -80,7 +80,7 @@ def test_another_labs_is_refused_where_the_mark_was_removed(shell, tmp_path) -> 
     shutil.copy(tmp_path / "own.db", file)
 
     assert code == 2
-    assert "the database of another lab: it knows none of the pictures in" in said
+    assert "the database of another lab: it does not know the images in" in said
     assert shell.agent("files")[0] == 0
 
 

@@ -134,7 +134,7 @@ def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
     with TeachLock(settings.store.folder):
         assert lab.agent("retrain") == 2
 
-    assert "being taught already" in capsys.readouterr().err
+    assert "training is already running" in capsys.readouterr().err
     assert store.ended_jobs("retrain") == []
 
 

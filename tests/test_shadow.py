@@ -187,7 +187,7 @@ def test_without_an_answer_to_its_orders_nobody_signs_for_a_bundle(small, capsys
     assert lab.agent("reprocess", "--bundle", name, "--shadow", "--days", "90") == 0
     assert lab.agent(*signed) == 0
 
-    assert "of 2 fields that count and both bundles answered, 0 are answered otherwise" in (
+    assert "of 2 fields that count and have answers of both bundles, 0 differ" in (
         capsys.readouterr().out
     )
 

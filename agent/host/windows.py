@@ -209,7 +209,7 @@ def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
             if done.returncode == 0
             else f"give {account} the right to {may} {folder}: icacls said {done.stdout.strip()}"
         )
-    yield f"{account} must be able to read the sources: ask whoever keeps the shares."
+    yield f"{account} must be able to read the sources. Ask the administrator of the shares."
 
 
 def rights(

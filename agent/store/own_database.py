@@ -90,7 +90,7 @@ def _find_refusal(engine: Engine, folder: Path) -> str:
             return "every act of its trail was deleted, so no account holds"
         if not mark and first is not None and _is_strange(engine, folder):
             return (
-                "the database of another lab: it knows none of the pictures in "
+                "the database of another lab: it does not know the images in "
                 f"{folder / ARCHIVED[0]}"
             )
     return ""
