@@ -182,7 +182,7 @@ def test_what_the_bundle_learned_from_is_not_held_to_its_credit(played, tmp_path
 
     assert found["images_learned_from"] == [1]
     assert found["model"]["code"]["n"] == 7
-    assert "had learned from micrographs 1;" in (tmp_path / "r.html").read_text("utf-8")
+    assert "Micrographs 1 are in its training set;" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_an_open_campaign_is_not_reported(tmp_path):
