@@ -48,7 +48,7 @@ def test_a_campaign_is_planned_opened_and_closed(shell):
     assert all(link.startswith("http://127.0.0.1:8787/rate/") for _, _, link in links)
     code, said = shell.agent("roundrobin", "close", "spring", "--by", "Lea")
     assert code == 0
-    assert said.startswith("spring is closed: 0 of 8 ratings; 0 micrographs are disputed")
+    assert said.startswith("spring is closed: 0 of 8 ratings; 0 disputed micrographs")
 
     _, said = shell.agent("roundrobin", "list", "--json")
 
