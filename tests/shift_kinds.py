@@ -117,7 +117,7 @@ def decide(by: str, kind: str, said: str, *, number: str = "3", unsure: bool = F
         word = {"code": "code", "unusable": "why", "strange": "strange_kind"}.get(kind)
         told = {word: said} if word else {}
         decision = Decision(kind, by, unsure=unsure, comment="again", **told)  # type: ignore[arg-type]
-        shift.store.decide(shift.ids(order, number)[0], decision, at=shift.at)
+        shift.store.labels.decide(shift.ids(order, number)[0], decision, at=shift.at)
 
     return act
 
@@ -176,7 +176,7 @@ def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
 
 def undo(shift: Shift, order: str) -> None:
     """Take the label of field 3 back, two hours later, and give the other one."""
-    shift.store.undo(shift.ids(order, "3")[0], by="Ada", at=shift.at)
+    shift.store.labels.undo(shift.ids(order, "3")[0], by="Ada", at=shift.at)
     decide("Ada", "code", "G8")(shift, order)
 
 
@@ -193,7 +193,9 @@ def reopened(shift: Shift, order: str) -> None:
 
 def dismissed(shift: Shift, order: str) -> None:
     """Decide that a file which ends early shows nothing; a lead's act."""
-    lost = [fate for fate in shift.store.files(("set_aside",)) if f"{order}_" in fate.path]
+    lost = [
+        fate for fate in shift.store.files.iter_status(("set_aside",)) if f"{order}_" in fate.path
+    ]
     name = f"{order}_01_4.tif"
     dismiss(shift.store, order, name, lost, by=LEAD, reason="a test shot", at=shift.at)
 

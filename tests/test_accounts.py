@@ -79,7 +79,7 @@ def test_without_accounts_whoever_sits_here_says_a_name(lab, browser_of):
 
     assert browser.get("/review").status_code == 200
     assert browser.post(f"/review/{public_id}/decide", data=form).status_code == 303
-    assert lab.store.micrograph(public_id).label.by == "Ann"
+    assert lab.store.results.find(public_id).label.by == "Ann"
 
 
 def test_the_first_account_closes_the_door_for_everybody_else(lab, browser_of):
@@ -178,7 +178,10 @@ def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, bro
 
     evaluated = [page for page in told if "wait until" not in page and "Many people" not in page]
     assert len(evaluated) <= 5
-    assert len([entry for entry in lab.store.trail() if entry.act == "login.failed"]) <= 5
+    assert (
+        len([entry for entry in lab.store.audit_log.iter_acts() if entry.act == "login.failed"])
+        <= 5
+    )
 
 
 def test_no_more_than_two_passwords_are_hashed_at_once():
@@ -362,10 +365,10 @@ def test_a_viewer_looks_and_a_reviewer_decides_under_the_own_name(lab, browser_o
 
     assert "Your account may look" in viewer.get(f"/review/{public_id}").text
     assert viewer.post(f"/review/{public_id}/decide", data=form).status_code == 403
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
     assert reviewer.post(f"/review/{public_id}/decide", data=form).status_code == 303
-    assert lab.store.micrograph(public_id).label.by == "Rob"
+    assert lab.store.results.find(public_id).label.by == "Rob"
 
 
 def test_what_somebody_else_decided_only_a_lead_takes_back(lab, browser_of):
@@ -375,7 +378,7 @@ def test_what_somebody_else_decided_only_a_lead_takes_back(lab, browser_of):
     browser_of("Rob").post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8"))
 
     assert browser_of("Eve").post(f"/review/{public_id}/undo").status_code == 403
-    assert lab.store.micrograph(public_id).label.by == "Rob"
+    assert lab.store.results.find(public_id).label.by == "Rob"
     assert browser_of("Lea").post(f"/review/{public_id}/undo").status_code == 303
 
 
@@ -459,7 +462,7 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
     answer = browser.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8"))
 
     assert answer.status_code == 403
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 # --- programs -----------------------------------------------------------------------------------
@@ -479,7 +482,7 @@ def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_o
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
     assert answer.status_code == 201
-    assert lab.store.micrograph(public_id).label.by == "R. Stahl (by Fiji-3)"
+    assert lab.store.results.find(public_id).label.by == "R. Stahl (by Fiji-3)"
     assert program.get("/metrics").status_code == 200
 
 
@@ -498,7 +501,7 @@ def program(lab, browser_of):
 
 def origin_of(lab, act):
     """Return the origin that the newest act of this name keeps."""
-    return list(lab.store.trail(act))[-1].facts["signed"]
+    return list(lab.store.audit_log.iter_acts(act))[-1].facts["signed"]
 
 
 def test_an_act_on_a_page_keeps_the_page_and_whoever_was_logged_in(lab, browser_of):
@@ -535,9 +538,9 @@ def test_an_act_outside_a_request_keeps_no_origin_of_one(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
     browser_of().get("/review")
 
-    lab.store.decide(public_id, Decision("code", "Leo", code="G8"), at=AT)
+    lab.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=AT)
 
-    assert "signed" not in list(lab.store.trail("label.given"))[-1].facts
+    assert "signed" not in list(lab.store.audit_log.iter_acts("label.given"))[-1].facts
 
 
 @pytest.mark.parametrize("padding", ["", " " * 60, " " * 77])
@@ -548,7 +551,7 @@ def test_a_program_signs_as_itself_however_a_name_is_padded(lab, program, paddin
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
     assert answer.status_code == 201
-    assert lab.store.micrograph(public_id).label.by == "leo (by Fiji-3)"
+    assert lab.store.results.find(public_id).label.by == "leo (by Fiji-3)"
 
 
 def test_a_program_that_would_hide_its_own_name_is_refused(lab, program):
@@ -558,7 +561,7 @@ def test_a_program_that_would_hide_its_own_name_is_refused(lab, program):
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
     assert answer.status_code == 422
-    assert lab.store.micrograph(public_id).label is None
+    assert lab.store.results.find(public_id).label is None
 
 
 def test_one_token_is_one_voter_whatever_names_it_gives(lab, program):
@@ -567,7 +570,7 @@ def test_one_token_is_one_voter_whatever_names_it_gives(lab, program):
         sent = {"by": name, "code": "G8", "comment": "seen"}
         program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     assert (view.label, len(view.votes)) == (None, 1)
 
 
@@ -590,7 +593,7 @@ def test_a_person_decides_for_nobody_else_through_the_api(lab, browser_of):
     )
 
     assert answer.status_code == 403
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 # --- what is kept -------------------------------------------------------------------------------
@@ -603,7 +606,7 @@ def test_the_trail_knows_every_coming_and_going_and_no_secret(lab, browser_of):
     browser.post("/logout")
     browser_of("Ann", password="wrong pass phrase")  # noqa: S106 - a test's
 
-    entries = list(lab.store.trail())
+    entries = list(lab.store.audit_log.iter_acts())
     said = "".join(str(entry) for entry in entries)
 
     assert [e.act for e in entries if e.act.startswith(("account", "login"))] == [
@@ -615,7 +618,7 @@ def test_the_trail_knows_every_coming_and_going_and_no_secret(lab, browser_of):
     assert PASSWORD not in said
     assert token not in said
     assert "argon2" not in said
-    assert lab.store.trail_problems() == []
+    assert lab.store.audit_log.find_problems() == []
 
 
 def test_a_password_is_kept_as_an_argon2_hash_and_checked_by_it():

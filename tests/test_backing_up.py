@@ -175,7 +175,7 @@ def facts_of(file: Path) -> dict:
 
 def first_act(lab: settings.Settings) -> str:
     with opened(lab) as store:
-        return store.first_act()
+        return store.audit_log.get_first_hash()
 
 
 def test_neither_a_manual_one_nor_one_of_an_earlier_version_is_thinned_out(lab) -> None:
@@ -219,8 +219,8 @@ def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:
         look(lab, first, NOON)
         look(another_settings(lab), second, NOON)
         for n in range(3):
-            first.remember(at=NOON, actor="Ada", act=f"lab.cleaned.{n}")
-            second.remember(at=NOON, actor="Eve", act=f"lab.cleaned.{n}")
+            first.audit_log.add(at=NOON, actor="Ada", act=f"lab.cleaned.{n}")
+            second.audit_log.add(at=NOON, actor="Eve", act=f"lab.cleaned.{n}")
         look(lab, first, NOON + timedelta(days=1))
         look(another_settings(lab), second, NOON + timedelta(days=1))
 
@@ -365,10 +365,10 @@ def test_a_postgresql_is_restored_on_trial_in_a_database_made_for_it(
 ) -> None:
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        store.remember(at=NOON, actor="Ada", act="lab.opened")
+        store.audit_log.add(at=NOON, actor="Ada", act="lab.opened")
         maintenance.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[], pixels=False,
                             at=NOON, progress=lambda *_: None)  # fmt: skip
-        store.remember(at=NOON, actor="Ada", act="lab.closed")
+        store.audit_log.add(at=NOON, actor="Ada", act="lab.closed")
     if not may_make_databases:
         postgres.run("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN")
         url = url.replace("postgres@", "plain@")

@@ -107,7 +107,7 @@ def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundl
 def test_a_candidate_says_that_nobody_signed(lab, bundle):
     twin = twin_of(bundle)
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        save_card(twin, store.promotions(), site="Small lab", at="now")
+        save_card(twin, store.promotions.list_all(), site="Small lab", at="now")
 
     page, document = card(twin)
 

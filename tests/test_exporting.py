@@ -39,7 +39,7 @@ def agent(tmp_path, capfd):
 def test_every_micrograph_is_a_row_with_its_code_and_its_decision(lab, agent, tmp_path):
     first = lab.take("G9-10", order="4711", name="=1+1.tif")
     lab.take("M8", reasons=("uncertain",))
-    lab.store.decide(first, Decision("code", "Ann", code="G8"), at=minutes(5))
+    lab.store.labels.decide(first, Decision("code", "Ann", code="G8"), at=minutes(5))
 
     code, _, said = agent("export", "--out", str(tmp_path / "out.csv"))
 
@@ -109,8 +109,8 @@ def test_the_trail_says_through_what_each_act_came_and_who_proved_to_be_there(la
     public_id = lab.take("G8")
     origin = Origin("web", account="Ann", proof="password", address="10.0.0.7")
     with acting_through(origin):
-        lab.store.decide(public_id, Decision("code", "Ann", code="G8"), at=minutes(5))
-    lab.store.undo(public_id, by="Ann", at=minutes(6))
+        lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8"), at=minutes(5))
+    lab.store.labels.undo(public_id, by="Ann", at=minutes(6))
 
     _, out, _ = agent("export", "trail", "--format", "json")
 
@@ -171,7 +171,7 @@ def test_an_order_in_the_second_row_alone_has_its_column(lab, agent, tmp_path, n
 def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
     lab, agent, tmp_path
 ):
-    lab.store.decide(
+    lab.store.labels.decide(
         lab.take("G8", order="=1+1"), Decision("code", "Ann", code="G8"), at=minutes(5)
     )
 

@@ -158,7 +158,9 @@ def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -
     assert senseless == [2, 2, 2]
     assert "+100" in wrong.stdout
     with Store.open(store_url(folder / "books"), site="Plant 1", agent="a") as store:
-        acts = [(entry.actor, entry.subject) for entry in store.trail("scale.checked")]
+        acts = [
+            (entry.actor, entry.subject) for entry in store.audit_log.iter_acts("scale.checked")
+        ]
     assert acts == [("A. Cole", "micrometer.png")] * 2
 
 

@@ -31,7 +31,9 @@ WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((RING_A,)),
 
 def write(lab, settings=WITH_ORDERS, *, night=NIGHT, now=AFTERWARDS):
     written = write_report(lab.store, lab.archive, lab.reports, night, settings, now=now)
-    return written.path.read_text("utf-8"), from_text(lab.store.night(night).facts_json)
+    return written.path.read_text("utf-8"), from_text(
+        lab.store.nightly_reports.find(night).facts_json
+    )
 
 
 def field_of(lab, order, code="G8", **given):
@@ -39,7 +41,7 @@ def field_of(lab, order, code="G8", **given):
 
 
 def confirm(lab, public_id, code, at=DAY):
-    lab.store.decide(public_id, Decision("code", "Ada", code=code), at=at)
+    lab.store.labels.decide(public_id, Decision("code", "Ada", code=code), at=at)
 
 
 # --- orders -------------------------------------------------------------------------------------

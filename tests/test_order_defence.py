@@ -64,9 +64,9 @@ def test_the_content_of_a_field_under_another_order_holds_both(desk):
     (coarse,) = [desk.take(4, "G7")]
     three(desk)
     other = three(desk, order="4712")
-    content = desk.store.micrograph(coarse)
+    content = desk.store.results.find(coarse)
     claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
-    (row,) = [f for f in desk.store.files() if f.sha256 == content.sha256]
+    (row,) = [f for f in desk.store.files.iter_status() if f.sha256 == content.sha256]
 
     torn = desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
 
@@ -81,7 +81,11 @@ def test_nobody_but_a_lead_assigns_what_two_orders_are_named_for(desk):
     coarse = desk.take(4, "G7")
     three(desk)
     three(desk, order="4712")
-    (row,) = [f for f in desk.store.files() if f.sha256 == desk.store.micrograph(coarse).sha256]
+    (row,) = [
+        f
+        for f in desk.store.files.iter_status()
+        if f.sha256 == desk.store.results.find(coarse).sha256
+    ]
     claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
     desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
     words = ("orders", "assign", coarse, "4712", "01", "--field", "9", "--reason", "mine")
@@ -227,7 +231,7 @@ def test_a_list_is_late_where_a_field_of_the_order_was_torn_from_it_before(desk)
     loose = loose.replace('material = "100Cr6"', 'product = "washer"')
     (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
     coarse = desk.take(1, "G7")
-    (row,) = desk.store.files()
+    (row,) = desk.store.files.iter_status()
     claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
     desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
 
@@ -392,7 +396,7 @@ def test_a_statement_names_its_rule_and_what_is_not_known_of_its_errors(desk):
 def test_a_confirmed_break_is_set_aside_by_a_second_person_with_a_picture(desk):
     ids = three(desk)
     coarse = desk.take(4, "G7")
-    desk.store.decide(coarse, Decision("code", LEAD, code="G7"), at=AT)
+    desk.store.labels.decide(coarse, Decision("code", LEAD, code="G7"), at=AT)
     (desk.folder / "agent.toml").write_text(
         (desk.folder / "agent.toml")
         .read_text("utf-8")
@@ -428,14 +432,14 @@ def test_a_broken_label_that_is_taken_back_at_once_was_a_slip_and_later_it_was_n
     slip, late = timedelta(seconds=20), timedelta(hours=1)
 
     desk.confirm(ids[2], "G7")
-    desk.store.undo(ids[2], by="Ada", at=AT + slip)
+    desk.store.labels.undo(ids[2], by="Ada", at=AT + slip)
     desk.confirm(ids[2])
     at_once = word(desk)
     other = three(desk, order="4712", confirm=False)
     for public_id in other[:2]:
         desk.confirm(public_id)
     desk.confirm(other[2], "G7")
-    desk.store.undo(other[2], by="Ada", at=AT + late)
+    desk.store.labels.undo(other[2], by="Ada", at=AT + late)
     desk.confirm(other[2])
 
     assert (at_once, word(desk, "4712")) == ("conforms", "undecided")
@@ -448,7 +452,7 @@ def test_a_label_that_is_taken_back_after_the_clock_was_set_back_is_no_slip(desk
         desk.confirm(public_id)
 
     desk.confirm(ids[2], "G7")
-    desk.store.undo(ids[2], by="Ada", at=AT - timedelta(hours=1))
+    desk.store.labels.undo(ids[2], by="Ada", at=AT - timedelta(hours=1))
     desk.confirm(ids[2])
 
     assert word(desk) == "undecided"
@@ -574,7 +578,7 @@ def test_a_field_counts_only_after_it_was_compared(desk):
     finding = Finding(
         lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
     )
-    desk.store.finish(claim, [finding], at=AT)
+    desk.store.work_queue.finish(claim, [finding], at=AT)
     desk.confirm(crop.id)
 
     before = missing(desk)
@@ -596,7 +600,7 @@ def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
     finding = Finding(
         lab.facts_of(crop), keys, {}, lab.prediction_of("G8"), verdict, landmarks=landmarks_of(crop)
     )
-    desk.store.finish(claim, [finding], at=AT)
+    desk.store.work_queue.finish(claim, [finding], at=AT)
 
     other.compare_pending(at=AT)
 
@@ -618,7 +622,7 @@ def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
         unassigned="it claims two orders" if claims else "",
         claims=claims,
     )
-    desk.store.finish(claim, [finding], at=AT)
+    desk.store.work_queue.finish(claim, [finding], at=AT)
     desk.lab.places.compare_pending(at=AT)
 
 
@@ -650,7 +654,9 @@ def test_the_place_of_a_control_specimen_is_lent_to_no_order(desk):
         show(desk, n, steel(n))
 
     assert "field 1 shows the place of field" in missing(desk)
-    assert len(desk.store.places.known({view.id for view in desk.store.micrographs()}).pairs) == 2
+    assert (
+        len(desk.store.places.known({view.id for view in desk.store.results.iter_all()}).pairs) == 2
+    )
 
 
 def test_a_place_that_two_orders_claim_is_lent_to_no_third_one(desk):

@@ -97,7 +97,7 @@ class Desk:
         folder.mkdir(parents=True)
         said = {"taxonomy": default_taxonomy().as_json()}
         (folder / "bundle.json").write_text(json.dumps(said), encoding="utf-8")
-        self.store.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
+        self.store.promotions.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
 
     def check(self, *, passed=True, at=AT):
         """Keep the record of a control check, as `agent check` does."""
@@ -105,7 +105,7 @@ class Desk:
         self.store.records.add(CONTROL, "PC", by="Ada", at=at, facts=facts)
 
     def confirm(self, public_id, code="G8", why=""):
-        self.store.decide(public_id, Decision("code", "Ada", code=code, comment=why), at=AT)
+        self.store.labels.decide(public_id, Decision("code", "Ada", code=code, comment=why), at=AT)
 
 
 @pytest.fixture
@@ -345,7 +345,7 @@ def test_a_field_without_its_keys_is_listed_and_assigned_with_a_reason(desk):
     words = ("--field", "1", "--by", "Ada", "--reason", "label fell off")
     assert desk.agent("orders", "assign", stray, "4711", "01", *words) == 0
     assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
-    (act,) = desk.store.trail("field.assigned")
+    (act,) = desk.store.audit_log.iter_acts("field.assigned")
     assert act.facts["reason"] == "label fell off"
 
 
@@ -422,7 +422,7 @@ def test_of_two_people_who_assign_one_field_the_second_is_told(desk):
 
     assert answers == [303, 303, 422]
     assert "meanwhile: order 4711, specimen 01" in second
-    assert [act.actor for act in desk.store.trail("field.assigned")] == ["Ada"]
+    assert [act.actor for act in desk.store.audit_log.iter_acts("field.assigned")] == ["Ada"]
 
 
 def test_a_coarse_field_of_an_earlier_preparation_stays_with_its_specimen(desk):
@@ -579,5 +579,5 @@ def test_a_field_is_assigned_on_the_page_with_name_and_reason(desk):
     assert "needs an order number and a specimen" in unplaced.text
     assert (done.status_code, done.headers["location"]) == (303, "/order/4711")
     assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
-    (act,) = desk.store.trail("field.assigned")
+    (act,) = desk.store.audit_log.iter_acts("field.assigned")
     assert (act.actor, act.facts["reason"]) == ("Ada", "label fell off")

@@ -113,8 +113,8 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
 
     with pytest.raises(Cancelled, match="cancelled by"):
         next(steps)
-    assert store.jobs_going_on(at=clock()) == []
-    assert [job.outcome for job in store.ended_jobs("retrain")] == ["cancelled"]
+    assert store.jobs.list_running(at=clock()) == []
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["cancelled"]
 
 
 def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(settings, store):
@@ -127,7 +127,7 @@ def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(set
 
     assert list(steps) == []
     assert not child.is_alive()
-    assert [job.outcome for job in store.ended_jobs("retrain")] == ["interrupted"]
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["interrupted"]
 
 
 def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
@@ -135,7 +135,7 @@ def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
         assert lab.agent("retrain") == 2
 
     assert "training is already running" in capsys.readouterr().err
-    assert store.ended_jobs("retrain") == []
+    assert store.jobs.list_ended("retrain") == []
 
 
 def test_nothing_to_cancel_is_said(lab, capsys):
@@ -146,9 +146,9 @@ def test_nothing_to_cancel_is_said(lab, capsys):
 def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):
     list(learning(settings, store, by="E. Meier", work=quickly))
 
-    (job,) = store.ended_jobs("retrain")
+    (job,) = store.jobs.list_ended("retrain")
     assert (job.outcome, job.facts["sentence"]) == ("not_recommended", "Worse.")
-    assert [one.actor for one in store.trail("model.candidate")] == ["E. Meier"]
+    assert [one.actor for one in store.audit_log.iter_acts("model.candidate")] == ["E. Meier"]
 
 
 def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(settings, store):
@@ -157,7 +157,7 @@ def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(setting
     with pytest.raises(ChildEnded):
         list(learning(settings, store, by="E. Meier", work=says_no))
 
-    (job,) = store.ended_jobs("retrain")
+    (job,) = store.jobs.list_ended("retrain")
     assert (job.outcome, job.facts["sentence"]) == ("failed", "there is nothing to learn from.")
     assert list_bundles(settings.store.folder) == before
 
@@ -182,7 +182,7 @@ def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: store.jobs_going_on(at=clock()))
+    until(lambda: store.jobs.list_running(at=clock()))
     children = psutil.Process(shell.pid).children()
     assert children
 
@@ -192,7 +192,7 @@ def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
     until(lambda: not any(child.is_running() for child in children))
     assert not TeachLock(settings.store.folder).is_held()
     list(learning(settings, store, by="E. Meier", work=quickly))
-    assert [job.outcome for job in store.ended_jobs("retrain")] == [
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == [
         "interrupted",
         "not_recommended",
     ]
@@ -279,17 +279,17 @@ def test_the_running_agent_teaches_a_candidate_by_itself_and_promotes_nothing(la
         update={"start_at_new_labels": 10, "min_new_labels": 5, "epochs": 1}
     )
     settings = settings.model_copy(update={"retrain": retrain})
-    before = store.current_bundle()
+    before = store.promotions.find_current()
     candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
 
     candidates.look()
     candidates.look()
 
-    (ended,) = store.ended_jobs("retrain")
+    (ended,) = store.jobs.list_ended("retrain")
     assert problems.all() == []
     assert ended.facts["new_labels"] == 18
     assert (settings.store.folder / "bundles" / ended.facts["candidate"] / "record").is_dir()
-    assert store.current_bundle() == before
+    assert store.promotions.find_current() == before
 
 
 @pytest.mark.parametrize("schedule", ["sundays at 2", "sunday 2:00", "sunday"])

@@ -22,7 +22,7 @@ class RatingShell(Shell):
         self.ids = [self.lab.take("G8", at=minutes(n)) for n in range(len(CODES))]
         for public_id, code in zip(self.ids, CODES, strict=True):
             said = Decision("code", "Ann", code=code)
-            self.lab.store.decide(public_id, said, at=minutes(30))
+            self.lab.store.labels.decide(public_id, said, at=minutes(30))
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_no_name_of_a_rater_is_in_the_trail(shell):
     spring(shell)
     shell.agent("roundrobin", "open", "spring", "--by", "Lea")
 
-    acts = list(shell.lab.store.trail("campaign."))
+    acts = list(shell.lab.store.audit_log.iter_acts("campaign."))
 
     told = json.dumps([[one.actor, one.act, one.subject, one.facts] for one in acts])
     assert "Ann" not in told
@@ -168,7 +168,7 @@ def test_a_limit_of_no_known_size_chooses_nothing(shell):
 
 
 def test_a_wrong_code_in_a_list_is_named_with_its_line(shell):
-    known = shell.lab.store.labelled()[0].id
+    known = shell.lab.store.labelled_micrographs.list_all()[0].id
     file = shell.write("wrong.csv", f"code,id\nG88,{known}\n")
     short = shell.write("short.csv", "code,id\nG8\n")
 

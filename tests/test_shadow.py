@@ -32,7 +32,7 @@ def lab(tmp_path):
     """A lab with a bundle at work, and three micrographs of the night."""
     lab = pages_lab.Lab(tmp_path)
     earlier = DAY - timedelta(days=30)
-    lab.store.promote(CURRENT, by="Ada", reason="first", at=earlier, metrics={})
+    lab.store.promotions.promote(CURRENT, by="Ada", reason="first", at=earlier, metrics={})
     yield lab
     lab.store.close()
 
@@ -43,9 +43,9 @@ def tried(lab, *codes):
     for one, code in zip(ids, codes, strict=True):
         prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
         finding = Finding({}, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
-        assert lab.store.add_result(one, finding, role="shadow", at=DAY)
-    job = lab.store.begin_job("shadow", at=DAY)
-    lab.store.end_job(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})
+        assert lab.store.results.add(one, finding, role="shadow", at=DAY)
+    job = lab.store.jobs.begin("shadow", at=DAY)
+    lab.store.jobs.end(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})
     return ids
 
 
@@ -81,7 +81,7 @@ def test_the_report_says_so_in_german(lab):
 def test_once_it_is_at_work_it_is_no_candidate_and_a_frozen_night_stays_as_it_was(lab):
     tried(lab, "G7")
     before = report(lab)
-    lab.store.promote(NEW, by="Ada", reason="better", at=LATER, metrics={})
+    lab.store.promotions.promote(NEW, by="Ada", reason="better", at=LATER, metrics={})
 
     again = report(lab)
     anew = report(lab, refresh=True)
@@ -94,7 +94,7 @@ def test_once_it_is_at_work_it_is_no_candidate_and_a_frozen_night_stays_as_it_wa
 def test_after_a_roll_back_its_old_answers_are_not_shown_again(lab):
     tried(lab, "G7")
     for name in (NEW, CURRENT):
-        lab.store.promote(name, by="Ada", reason="r", at=LATER, metrics={})
+        lab.store.promotions.promote(name, by="Ada", reason="r", at=LATER, metrics={})
 
     assert 'id="shadow"' not in report(lab)
 
@@ -109,8 +109,8 @@ def test_without_a_candidate_the_report_has_no_such_part(lab):
 
 
 def taught(lab, gate, *, at=DAY, candidate=NEW):
-    job = lab.store.begin_job("retrain", at=at)
-    lab.store.end_job(job, gate, at=at, facts={"candidate": candidate, "current": CURRENT})
+    job = lab.store.jobs.begin("retrain", at=at)
+    lab.store.jobs.end(job, gate, at=at, facts={"candidate": candidate, "current": CURRENT})
 
 
 def test_a_recommended_candidate_waits_until_some_bundle_is_promoted(lab):
@@ -118,7 +118,7 @@ def test_a_recommended_candidate_waits_until_some_bundle_is_promoted(lab):
     taught(lab, "recommended")
     assert candidate_of(lab.store) == NEW
 
-    lab.store.promote("another", by="Ada", reason="r", at=LATER, metrics={})
+    lab.store.promotions.promote("another", by="Ada", reason="r", at=LATER, metrics={})
 
     assert candidate_of(lab.store) is None
 
@@ -161,7 +161,7 @@ def small(own_lab):
 
 def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
     lab, _, store, name = small
-    before = {view.id: view.result_id for view in store.micrographs()}
+    before = {view.id: view.result_id for view in store.results.iter_all()}
     capsys.readouterr()
     words = ("reprocess", "--bundle", name, "--shadow", "--days", "14", "--json")
 
@@ -172,8 +172,8 @@ def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
 
     assert (first["judged"], first["known"], first["flips"]) == (2, 0, [])
     assert (second["judged"], second["known"]) == (0, 2)
-    assert {view.id: view.result_id for view in store.micrographs()} == before
-    (entry, _) = store.trail("model.shadowed")
+    assert {view.id: view.result_id for view in store.results.iter_all()} == before
+    (entry, _) = store.audit_log.iter_acts("model.shadowed")
     assert (entry.subject, entry.facts["days"]) == (name, 14)
 
 
@@ -196,13 +196,13 @@ def test_the_agent_tries_a_recommended_candidate_by_itself(small):
     shadow_days = settings.retrain.model_copy(update={"shadow_days": 14})
     settings = settings.model_copy(update={"retrain": shadow_days})
     at = clock()
-    job = store.begin_job("retrain", at=at)
-    store.end_job(job, "recommended", at=at, facts={"candidate": name})
+    job = store.jobs.begin("retrain", at=at)
+    store.jobs.end(job, "recommended", at=at, facts={"candidate": name})
     candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
 
     candidates.shadow()
     candidates.shadow()
 
     assert problems.all() == []
-    assert [job.facts["judged"] for job in store.ended_jobs("shadow")] == [2]
-    assert len(list(store.answers_of(name))) == 2
+    assert [job.facts["judged"] for job in store.jobs.list_ended("shadow")] == [2]
+    assert len(list(store.results.iter_by_bundle(name))) == 2

@@ -215,7 +215,7 @@ def test_a_page_shows_what_the_document_holds_in_the_language_of_the_lab(lab):
 def test_a_picture_that_is_not_the_one_that_was_judged_is_left_out(lab):
     public_id = take(lab)
     label(lab, public_id)
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     lab.archive.thumbnail_path(view.sha256, 0).unlink()
     (sha256,) = freeze(lab)
 
@@ -378,7 +378,7 @@ def desk(tmp_path, capsys):
 
 def state(desk, code, *, at):
     """Let a reviewer decide, and the agent freeze."""
-    for view in desk.store.micrographs():
+    for view in desk.store.results.iter_all():
         label(desk.lab, view.id, code, at=at)
     keeper = StatementKeeper(
         read(desk.folder / "agent.toml"), desk.store, now=lambda: at, position=Position(0, 0)

@@ -67,7 +67,7 @@ def backup(
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
         )
-        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+        store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
     size = file.stat().st_size / PER_MEGABYTE
     out.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
 
@@ -98,7 +98,7 @@ def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Pat
         raise WrongUse("Name a backup, or set [backup] folder.")
     if not folder.is_dir():
         raise WrongUse(f"No such file or folder: {folder}.")
-    site, lab = settings.site.name, store.first_act()
+    site, lab = settings.site.name, store.audit_log.get_first_hash()
     own = [entry for entry in list_backups(folder) if is_own(entry.facts, site=site, lab=lab)]
     if not own:
         raise WrongUse(f"{folder} contains no backup of this lab. Name a file.")
@@ -109,7 +109,7 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
     from agent.backup_facts import name_backup
 
     if target.is_dir() or not target.suffix:
-        lab = store.first_act()
+        lab = store.audit_log.get_first_hash()
         return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if target.exists():
         raise WrongUse(f"{target} already exists and was not changed. Name another file.")

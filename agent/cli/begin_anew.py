@@ -41,9 +41,9 @@ def begin_anew(
         facts = {
             "reason": reason,
             "first_act_before": find_mark(folder),
-            "trail": store.trail_head().number,
+            "trail": store.audit_log.get_head().number,
         }
-        store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        store.audit_log.add(at=at, actor="agent", act="lab.begun_anew", facts=facts)
         resumed = resume(settings, store, since=None, at=at)
         store.take_as_own(folder)
         where = store.place

@@ -89,7 +89,7 @@ def _load_classifier(settings: Settings, bundle: Path | None) -> Classifier:
     name = None
     if settings.store.url or (settings.store.folder / DATABASE_FILE).is_file():
         with open_store(settings) as store:
-            name = store.current_bundle()
+            name = store.promotions.find_current()
     if name is None:
         raise BadBundle(
             "No bundle is in use yet. Train one with `agent train FOLDER`, or name one with "

@@ -132,8 +132,8 @@ def train_bundle(settings: Settings, store: Store, places: Places) -> None:
     from agent.cli.training_plan import read_lab_config
     from model import quick_config  # PyTorch takes seconds
 
-    if store.current_bundle() is not None:
-        _print(f"The bundle {store.current_bundle()} is already in use.")
+    if store.promotions.find_current() is not None:
+        _print(f"The bundle {store.promotions.find_current()} is already in use.")
         return
     imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
     print_unusable(imported.unusable)

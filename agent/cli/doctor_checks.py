@@ -235,7 +235,7 @@ def _bundle(settings: Settings) -> Finding:
         store = open_store(settings)
     except AgentError:
         return Finding("bundle", "doubtful", "unknown, because the database does not open.")
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     store.close()
     if name is None:
         return Finding(

@@ -109,8 +109,8 @@ def examine_evidence(settings: Settings) -> Iterator[Finding]:
     try:
         with open_store(settings) as store:
             missing, rewritable, kind = (
-                store.missing_guards(),
-                store.rewritable_tables(),
+                store.checks.find_missing_guards(),
+                store.checks.find_rewritable_tables(),
                 store.kind,
             )
     except AgentError:

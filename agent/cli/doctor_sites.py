@@ -32,14 +32,14 @@ def examine_sites(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_separation(store: Store, n: int) -> Finding:
-    if bare := store.unscoped_tables():
+    if bare := store.checks.find_unscoped_tables():
         return Finding(
             "sites",
             "wrong",
             f"PostgreSQL does not separate the rows of {len(bare)} tables ({bare[0]}, …) by site. "
             "Run any agent command as the owner of the tables; it restores the policies.",
         )
-    if store.is_exempt_from_policies():
+    if store.checks.is_exempt_from_policies():
         return Finding(
             "sites",
             "doubtful",

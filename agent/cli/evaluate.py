@@ -102,7 +102,7 @@ def evaluate_folder(
     from model import evaluate as evaluate_bundle
 
     silence_log()
-    name = bundle or store.current_bundle()
+    name = bundle or store.promotions.find_current()
     if name is None:
         raise WrongUse("There is no bundle yet. Train one: agent train FOLDER.")
     get_bundle(settings.store.folder, name)

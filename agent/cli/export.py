@@ -93,7 +93,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
         )
 
     with open_store(settings) as store:
-        views = (view for view in store.micrographs() if wanted(view))
+        views = (view for view in store.results.iter_all() if wanted(view))
         rows: dict[str, Callable[[], Iterator[Row]]] = {
             "micrographs": lambda: _micrographs(views, zone),
             "labels": lambda: _labels(views),
@@ -173,14 +173,14 @@ def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
 
 
 def _files(store: Store) -> Iterator[Row]:
-    for fate in store.files():
+    for fate in store.files.iter_status():
         yield fate.as_json()
 
 
 def _trail(store: Store) -> Iterator[Row]:
     from agent.store import SIGNED  # `agent --help` answers without
 
-    for entry in store.trail():
+    for entry in store.audit_log.iter_acts():
         signed = entry.facts.get(SIGNED) or {}
         yield {
             "number": entry.id,

@@ -37,7 +37,7 @@ def files(
     """List every file with its state and the reason."""
     states = _states(state, failed=failed)
     with open_store(load_settings(context)) as store:
-        fates = store.files(states, source)
+        fates = store.files.iter_status(states, source)
         if as_json:
             for fate in fates:
                 print_json(fate.as_json())

@@ -34,10 +34,14 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
 
     settings = load_settings(context)
     with open_store(settings) as store:
-        current, folders = store.current_bundle(), list_bundles(settings.store.folder)
+        current, folders = store.promotions.find_current(), list_bundles(settings.store.folder)
         rows = [
             _summary(path, current)
-            | {"proposed_by": [proposal.by for proposal in store.proposals(path.name)]}
+            | {
+                "proposed_by": [
+                    proposal.by for proposal in store.promotions.list_signatures(path.name)
+                ]
+            }
             for path in folders
         ]
     if json:
@@ -103,7 +107,7 @@ def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -
     settings = load_settings(context)
     manifest = load_verified(settings, name)
     with open_store(settings) as store:
-        acts = [act for act in store.promotions() if act.bundle == name]
+        acts = [act for act in store.promotions.list_all() if act.bundle == name]
     if json:
         console.print_json(_to_json(manifest, acts))
         return

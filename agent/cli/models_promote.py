@@ -78,7 +78,7 @@ def promote(
     with signed_store(context, settings, by) as (store, signer):
         signature, manifest = Signature(signer, reason, clock()), load_verified(settings, name)
         _require_lead(settings, store, signer)
-        before = store.current_bundle()
+        before = store.promotions.find_current()
         if before == name:
             raise WrongUse(f"{name} is already in use.")
         gate = _print_gate(settings, name, before)
@@ -92,7 +92,7 @@ def promote(
             )
         signed = replace(signature, shown=impact.in_short() | {"gate": gate})
         promoters = settings.retrain.promoters
-        if not store.sign(
+        if not store.promotions.sign(
             name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
         ):
             console.out.print(
@@ -196,7 +196,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
-        promotions = store.promotions()
+        promotions = store.promotions.list_all()
         before = next(iter(list_previous_bundles(promotions)), None)
         if before is None:
             raise WrongUse(
@@ -216,7 +216,7 @@ def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, curre
     from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
-    store.promote(
+    store.promotions.promote(
         manifest.name,
         by=by,
         reason=f"back from {current}: {reason}",

@@ -162,4 +162,4 @@ def _remember(settings: Settings, act: str, name: str, facts: dict[str, object])
     from agent.service.data_folder import clock
 
     with open_store(settings) as store:
-        store.remember(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)
+        store.audit_log.add(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)

@@ -67,7 +67,7 @@ def move(
             _resume(settings, store, made_at)
         for line in _compare_sources(settings, store):
             out.print(line, markup=False)
-        store.remember(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
+        store.audit_log.add(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
     findings = examine(settings, config.absolute())
     table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
     out.print(
@@ -216,7 +216,7 @@ def _compare_sources(settings: Settings, store: Store) -> list[str]:
 
     lines = []
     for source in settings.sources:
-        known = store.known(source.name)
+        known = store.files.list_known(source.name)
         try:
             files = list_folder(source.folder).pictures
         except OSError as error:
@@ -228,7 +228,7 @@ def _compare_sources(settings: Settings, store: Store) -> list[str]:
             f"{new} new"
         )
     archive = Archive(settings.store.folder)
-    kept = [crop for crop in store.kept() if crop.pruned_at is None]
+    kept = [crop for crop in store.retention.iter_archived() if crop.pruned_at is None]
     missing = sum(not archive.crop_path(crop.sha256, crop.page).is_file() for crop in kept)
     if missing:
         lines.append(

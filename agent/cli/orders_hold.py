@@ -39,9 +39,11 @@ def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: boo
                 f"--by {who}: only a lead may end a hold (an account with that role, or a name in "
                 "[orders] leads)."
             )
-        if not store.is_known_order(number):
+        if not store.retention.is_known_order(number):
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         at = datetime.now(UTC)
-        number = store.hold_order(number, hold=hold, by=who, at=at, reason=reason.strip())
+        number = store.retention.set_legal_hold(
+            number, hold=hold, by=who, at=at, reason=reason.strip()
+        )
     what = "on hold; its data is not pruned" if hold else "no longer on hold"
     console.out.print(f"{number}: {what}, by {who}.", markup=False)

@@ -53,7 +53,7 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
     """
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
-        view = store.micrograph(public_id)
+        view = store.results.find(public_id)
         number = store.orders.of_micrograph(public_id)
         if view is None or number is None:
             raise WrongUse(f"{public_id} belongs to no order. Run `agent orders unassigned`.")

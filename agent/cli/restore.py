@@ -54,9 +54,11 @@ def restore(
             site=settings.site.name,
         )
     with open_store(settings) as store:
-        head = store.trail_head()
+        head = store.audit_log.get_head()
         facts = {"trail": head.number - (head.act == MIGRATED)}
-        store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
+        store.audit_log.add(
+            at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts
+        )
         resumed = resume(settings, store, since=restored.made_at, at=at)
     out.print(f"{restored.files} files restored", markup=False)
     print_resumed(*resumed)

@@ -70,7 +70,7 @@ def _cancel(store: Store) -> None:
     from agent.service.data_folder import clock
     from agent.service.jobs.retrain import JOB
 
-    if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
+    if not store.jobs.cancel(JOB, by=os_user(), at=clock()):
         raise WrongUse("No retraining is running.")
     console.out.print("The retraining stops within a few seconds. Nothing was promoted.")
 

@@ -29,7 +29,7 @@ def retry(
         raise WrongUse("Name the files to queue again, or use --all.")
     with open_store(load_settings(context)) as store:
         names = None if every else [_as_stored(name) for name in which or ()]
-        count = store.retry(names, at=datetime.now(UTC))
+        count = store.files.retry(names, at=datetime.now(UTC))
     if which and not count:
         raise WrongUse(
             f"{which[0]}: no failed or set-aside file has this name. Run `agent files --failed`."

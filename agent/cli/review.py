@@ -42,7 +42,7 @@ def list_waiting(
     from agent.web.api import as_json as document  # imports FastAPI
 
     with open_store(load_settings(context)) as store:
-        views = store.queue(reason=reason, source=source)
+        views = store.review_queue.list_micrographs(reason=reason, source=source)
     if as_json:
         for view in views:
             print_json(document(view))
@@ -79,7 +79,7 @@ def suggest(
     silence_log()
     settings = load_settings(context)
     with open_store(settings) as store:
-        lesson, waiting = lesson_of(settings, store), store.queue()
+        lesson, waiting = lesson_of(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
     steps = suggest_labels(waiting, lesson.collected, classifier, archive, n=n)
@@ -179,8 +179,8 @@ def label(  # noqa: PLR0917 - each is an option of the command
             unsure=unsure,
             comment=comment,
         )
-        store.decide(public_id, decision, at=datetime.now(UTC))
-        waiting = store.queue_length()
+        store.labels.decide(public_id, decision, at=datetime.now(UTC))
+        waiting = store.review_queue.count()
     out.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} await review.",
         markup=False,
@@ -214,7 +214,7 @@ def _decision(
 def undo(context: typer.Context, public_id: Id, by: By = "") -> None:
     """Withdraw the decision on one micrograph. The audit log keeps both."""
     with signed_store(context, load_settings(context), by) as (store, signer):
-        store.undo(public_id, by=signer, at=datetime.now(UTC))
+        store.labels.undo(public_id, by=signer, at=datetime.now(UTC))
     out.print(f"{public_id}: decision withdrawn by {signer}.", markup=False)
 
 
@@ -253,7 +253,7 @@ def export(
         raise WrongUse(f"{folder} is not empty. Name a new or empty folder.")
     settings = load_settings(context)
     with open_store(settings) as store:
-        labelled = store.labelled(kinds=("code", "strange", "unusable"))
+        labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)
     archive, missing, rows = Archive(settings.store.folder), [], []
     with progress("exported", len(labelled)) as advance:

@@ -24,7 +24,7 @@ def read_images(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
 
     images = []
     for number, row in read_rows(file, "id"):
-        view = store.micrograph(row["id"])
+        view = store.results.find(row["id"])
         if view is None:
             raise WrongUse(f"{file}: line {number}: unknown micrograph id {row['id']!r}.")
         label = view.label.code if view.label else None
@@ -110,7 +110,7 @@ def parse_limits(options: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, 
 
 def learned_by_current(settings: Settings, store: Store) -> frozenset[str]:
     """Return the keys of the images that trained the bundle in use."""
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     return list_training_keys(settings, [name]).get(name, frozenset()) if name else frozenset()
 
 

@@ -92,7 +92,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
             "deviation": deviation,
         }
         now = clock()
-        store.remember(
+        store.audit_log.add(
             at=now, actor=signer or os_user(), act="scale.checked", subject=image.name, facts=facts
         )
         if objective:

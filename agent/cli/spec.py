@@ -127,7 +127,7 @@ def automatic(
             store,
             material,
             on=not off,
-            bundle=store.current_bundle(),
+            bundle=store.promotions.find_current(),
             most=settings.orders.max_false_conform,
             by=signer,
             reason=reason,

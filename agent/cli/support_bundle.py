@@ -65,7 +65,7 @@ def _files(settings: Settings) -> Iterator[dict[str, Any]]:
     """Yield the number of files by state, then the newest failed files."""
     try:
         with open_store(settings) as store:
-            fates = [fate.as_json() for fate in store.files()]
+            fates = [fate.as_json() for fate in store.files.iter_status()]
     except AgentError as error:
         yield {"problem": str(error)}
         return
@@ -83,9 +83,9 @@ def iter_secret_words(settings: Settings) -> Iterator[str]:
         yield from source.fixed_process_data().values()
     try:
         with open_store(settings) as store:
-            for fate in store.files():
+            for fate in store.files.iter_status():
                 yield from fate.paths
-            for view in store.micrographs():
+            for view in store.results.iter_all():
                 yield from view.process_data.values()
                 yield from (label.by for label in view.labels)
     except AgentError:

@@ -158,7 +158,7 @@ def _source(settings: Settings) -> str:
 
 
 def _count_labels(store: Store) -> Mapping[str, int]:
-    return Counter(label.code for label in store.labelled() if label.code)
+    return Counter(label.code for label in store.labelled_micrographs.list_all() if label.code)
 
 
 def _has(own: Taxonomy, code: str) -> bool:
@@ -179,7 +179,7 @@ def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
     from agent.orders.order_policy import BUNDLES
     from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy
 
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     if name is None:
         return None
     with suppress(*UNREADABLE):

@@ -125,7 +125,7 @@ def train(
             join_training(settings, plan_of, world)
             return
         with open_store(settings) as opened:
-            signs = folder is not None or opened.current_bundle() is None
+            signs = folder is not None or opened.promotions.find_current() is None
             store, by = sign(context, opened, "") if signs else (opened, "")
             imported = import_labelled(settings, store, folder, manifest, by=by) if folder else None
             if imported:
@@ -186,7 +186,7 @@ def iter_training(
             "There are no labelled micrographs yet. Name a labelled folder: agent train FOLDER."
         )
     print_groups(collected.examples, plan.group_by, collected.columns)
-    current = store.current_bundle()
+    current = store.promotions.find_current()
     manifest = read_manifest(get_bundle(settings.store.folder, current)) if current else None
     return train_model(
         collected.for_training(manifest),
@@ -249,7 +249,7 @@ def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
 
     metrics = read_manifest(bundle).metrics
     console.out.print(f"bundle {bundle.name}: {format_accuracy(metrics)}", markup=False)
-    if store.current_bundle() is not None:
+    if store.promotions.find_current() is not None:
         console.out.print(
             f"It is a candidate. To promote it: agent models promote {bundle.name} "
             "--by NAME --reason TEXT",
@@ -257,7 +257,7 @@ def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
         )
         return
     by = by or os_user()
-    store.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
+    store.promotions.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
     console.out.print(
         f"It is the first bundle and is in use now (recorded as promoted by {by}).",
         markup=False,

@@ -53,7 +53,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     silence_log()
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
-        name = store.current_bundle()
+        name = store.promotions.find_current()
         if name is None:
             raise WrongUse("There is no bundle yet. Train one: agent train FOLDER.")
         classifier = load_bundle(settings, name)

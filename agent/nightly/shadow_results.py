@@ -52,8 +52,8 @@ def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     Returns:
         None where no candidate was evaluated since the last promotion.
     """
-    asked = [job for job in store.ended_jobs(JOB) if job.facts.get("bundle")]
-    promotions = store.promotions()
+    asked = [job for job in store.jobs.list_ended(JOB) if job.facts.get("bundle")]
+    promotions = store.promotions.list_all()
     if not asked or not promotions:
         return None
     last, current = asked[-1], promotions[0]
@@ -63,8 +63,8 @@ def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     if last.started_at is None or last.started_at < current.promoted_at:
         return None
     since = until - timedelta(days=days)
-    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
-    both = [view for view in store.between(since, until) if view.id in answers]
+    answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
+    both = [view for view in store.results.list_between(since, until) if view.id in answers]
     flips = [flip for view in reversed(both) if (flip := flip_of(view, answers[view.id]))]
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
 

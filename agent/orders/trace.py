@@ -151,7 +151,7 @@ def _heat(store: Store, asked: str) -> Found | None:
 
 
 def _micrograph(store: Store, asked: str) -> Found | None:
-    if store.micrograph(asked) is None:
+    if store.results.find(asked) is None:
         return None
     number = store.orders.of_micrograph(asked)
     return Found(asked, Kind.ID, (number,) if number else (), only=asked)
@@ -209,7 +209,7 @@ class Tracer:
 
     def micrograph(self, public_id: str) -> TracedField:
         """Gather one micrograph that belongs to no order."""
-        view = self._store.micrograph(public_id)
+        view = self._store.results.find(public_id)
         if view is None:
             raise WrongUse(f"no micrograph has the id {public_id!r}.")
         facts = build_field_facts(FieldView(view, {}, None), self._lab.context)

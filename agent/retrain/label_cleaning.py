@@ -157,5 +157,7 @@ def send_back(
     sent = 0
     for issue in issues:
         public_id, label_id = collected.labels[issue.key]
-        sent += store.doubt(public_id, label_id=label_id, sentence=issue.kind, by=by, at=at)
+        sent += store.labels.mark_suspect(
+            public_id, label_id=label_id, sentence=issue.kind, by=by, at=at
+        )
     return sent

@@ -135,7 +135,7 @@ def gather_results(store: Store, name: str) -> Gathered:
     known = {run.number: run for run in runs}
     by_run: dict[int, list[MicrographView]] = {}
     faults = []
-    for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:
+    for view in store.results.search(order=name, limit=MOST_IMAGES)[::-1]:
         if fault := _fault(view, known):
             faults.append(f"{view.path}: {fault}; it was left out.")
         else:

@@ -129,7 +129,7 @@ def write(
 
 
 def _views(store: Store, campaign: Campaign) -> dict[int, MicrographView]:
-    views = {image.number: store.micrograph(image.micrograph) for image in campaign.images}
+    views = {image.number: store.results.find(image.micrograph) for image in campaign.images}
     return {number: view for number, view in views.items() if view is not None}
 
 

@@ -133,7 +133,7 @@ class Candidates:
             self._problems.say(what, "")
 
     def _is_due(self) -> bool:
-        wanted, ended = self._settings.retrain, self._store.ended_jobs(JOB)
+        wanted, ended = self._settings.retrain, self._store.jobs.list_ended(JOB)
         zone = ZoneInfo(self._settings.site.time_zone)
         if wanted.schedule and is_due(
             wanted.schedule,
@@ -142,7 +142,7 @@ class Candidates:
             now=self._now().astimezone(zone),
         ):
             return True
-        if not wanted.start_at_new_labels or self._store.current_bundle() is None:
+        if not wanted.start_at_new_labels or self._store.promotions.find_current() is None:
             return False
         if ended and is_too_soon(ended[-1], self._now()):
             return False
@@ -151,11 +151,11 @@ class Candidates:
 
     def _set_at(self, schedule: str) -> datetime:
         """Say when this schedule was first seen to be set, whatever was restarted since."""
-        seen = self._store.ended_jobs(SCHEDULED)
+        seen = self._store.jobs.list_ended(SCHEDULED)
         if seen and seen[-1].facts.get("schedule") == schedule and seen[-1].started_at:
             return seen[-1].started_at
-        job = self._store.begin_job(SCHEDULED, at=self._now())
-        self._store.end_job(job, "set", at=self._now(), facts={"schedule": schedule})
+        job = self._store.jobs.begin(SCHEDULED, at=self._now())
+        self._store.jobs.end(job, "set", at=self._now(), facts={"schedule": schedule})
         return self._now()
 
     def _tell(self, outcome: Outcome) -> None:

@@ -80,15 +80,15 @@ def status_in(
     """
     if affected is None:
         affected = affected_orders(store, holds_of(settings, store), now=now)
-    own = store.agents()
+    own = store.agents.list_all()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
-    said = {health.name: health for health in store.sources()}
+    said = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
     sources = [_source(s.name, s.folder, s.mode, said.get(s.name)) for s in settings.sources]
-    counts = store.counts()
-    bundle = store.current_bundle()
+    counts = store.files.count_by_state()
+    bundle = store.promotions.find_current()
     problems = [
         *(_of_silence(mine, now) if here else ()),
         *heard,
@@ -114,7 +114,7 @@ def status_in(
         "shares": list(settings.site.shares),
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
-        "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
+        "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "affected_orders": sorted({number for one in affected for number in one.orders}),
         "problems": list(dict.fromkeys(problems)),
     }

@@ -164,7 +164,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
             is_automatic=True,
         )
         maintenance.examine(file)
-        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+        store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
         _thin_out(settings, lab)
     except (AgentError, StoreFault, OSError) as error:
         log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
@@ -178,9 +178,9 @@ def _require_first_act(store: Store, *, at: datetime) -> str:
 
     Without one, two new labs of one name could not be told apart.
     """
-    if not store.first_act():
-        store.remember(at=at, actor="agent", act="lab.begun")
-    return store.first_act()
+    if not store.audit_log.get_first_hash():
+        store.audit_log.add(at=at, actor="agent", act="lab.begun")
+    return store.audit_log.get_first_hash()
 
 
 def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
@@ -204,7 +204,7 @@ def _thin_out(settings: Settings, lab: str) -> None:
 def rehearse_when_due(settings: Settings, store: Store, *, at: datetime) -> DrillResult | None:
     """Restore the newest back-up on trial if that is due; what it found, None where it is not."""
     every = EVERY.get(settings.backup.verify)
-    own = list_own(settings, lab=store.first_act())
+    own = list_own(settings, lab=store.audit_log.get_first_hash())
     last = find_last_drill(store)
     if every is None or not own or (last and at - last.at < every):
         return None
