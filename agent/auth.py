@@ -81,8 +81,7 @@ def hash_password(password: str, *, name: str = "") -> str:
         raise WrongUse("a password must not be part of the name.")
     if _guesses(password, name) < EASIEST_GUESSES:
         raise WrongUse(
-            "this password is guessed too soon; take several words that nobody would expect "
-            "together, or a longer one."
+            "This password is too easy to guess. Use several unrelated words, or a longer password."
         )
     return PASSWORD_HASHER.hash(password)
 

@@ -1,8 +1,8 @@
-"""Errors, by who has to act.
+"""Base errors of the agent, by who has to act.
 
-`FileError`: this file cannot be used; it is set aside with a code and a sentence, and the next one
-goes on. `SetupError`: the operator must act; exit code 2 and one plain sentence. Anything else is a
-bug, and is not caught.
+`FileError`: this file cannot be used; it is set aside with a code and a sentence, and the next file
+continues. `SetupError`: the operator must act; exit code 2 and one sentence. Any other exception is
+a bug.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PASSWORD_BEHIND = re.compile(
 
 
 def hide_passwords(text: str) -> str:
-    """Return a text without the passwords of the addresses in it."""
+    """Return a text without the passwords of the URLs in it."""
     return _PASSWORD_BEHIND.sub(r"\1…", _PASSWORD.sub(r"\1:…@", text))
 
 
@@ -37,20 +37,20 @@ class FileCode(StrEnum):
 
 
 class AgentError(Exception):
-    """The base of everything the agent raises on purpose."""
+    """Base of all errors that the agent raises deliberately."""
 
 
-class OutOfResources(AgentError):  # noqa: N818 - a state, named in the message
-    """Files or memory ran out; what was read during this time proves nothing about a file."""
+class OutOfResources(AgentError):  # noqa: N818 - a state, said in the message
+    """File handles or memory ran out; errors of reading a file mean nothing at that time."""
 
 
 PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS})
 _PASSING_TEXT = re.compile(r"\(os error (11|12|23|24|105)\)|can't allocate memory", re.IGNORECASE)
-"""Error numbers as libraries in Rust print them, and PyTorch's message for lack of memory."""
+"""Error texts of libraries written in Rust, and of PyTorch on lack of memory."""
 
 
 def is_out_of_resources(error: BaseException) -> bool:
-    """Return whether an error, or what caused it, is that files or memory ran out for now."""
+    """Return whether an error or one of its causes is a lack of file handles or memory."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError | OutOfResources):
@@ -64,10 +64,10 @@ def is_out_of_resources(error: BaseException) -> bool:
 
 
 class FileError(AgentError):
-    """A file that cannot be used.
+    """A file cannot be used.
 
     Args:
-        code: The reason as a stable word.
+        code: Reason as a stable word.
         message: One sentence: what was found, what was expected, what to do.
     """
 
@@ -77,16 +77,16 @@ class FileError(AgentError):
         self.message = message
 
     def __reduce__(self) -> tuple[type[FileError], tuple[FileCode, str]]:
-        """Cross a process border whole: workers raise these."""
+        """Return the arguments for unpickling: worker processes raise these errors."""
         return type(self), (self.code, self.message)
 
 
 class SetupError(AgentError):
-    """The operator must act; the message names what to do."""
+    """The operator must act; the message names the remedy."""
 
 
 class WrongUse(SetupError):  # noqa: N818 - read aloud: "wrong use", not "wrong use error"
-    """The command was called with an impossible value; the message names it."""
+    """A command or an act is not possible in this way; the message names the reason."""
 
 
 class BadSettings(SetupError):  # noqa: N818
@@ -98,4 +98,4 @@ class BadStore(SetupError):  # noqa: N818
 
 
 class BadBundle(SetupError):  # noqa: N818
-    """A bundle is missing, incomplete or different from its manifest."""
+    """A bundle is missing, incomplete or differs from its manifest."""

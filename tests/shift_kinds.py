@@ -355,7 +355,7 @@ HONEST: dict[str, Kind] = {
     "both_specimens": Kind(
         lambda order: (usual(order), of_second_specimen(order)),
         listed=deliver("first.csv", specimens=["01", "02"]),
-        halfway="specimen 02: nothing has come",
+        halfway="specimen 02: no images received",
     ),
     "late_list": Kind(
         first(), after=deliver("late.csv", customer="Adler", specimens=["01"]), halfway=ALONE
@@ -387,7 +387,7 @@ HONEST: dict[str, Kind] = {
     "lead_amended": Kind(
         first(), listed=deliver("first.csv", specimens=["01", "02"]),
         after=both(deliver("again.csv", specimens=["01"]), amend),
-        halfway="specimen 02: nothing has come",
+        halfway="specimen 02: no images received",
     ),
     "lead_dismissed": Kind(cut, after=dismissed, halfway="_4.tif could not be used"),
     "lead_reopened": Kind(first(**COARSE), before=decide("Ada", "code", "G7"), after=reopened),

@@ -683,7 +683,7 @@ def test_accounts_are_kept_from_the_shell(agent):
     listed = agent("users", "list").output
 
     assert added.exit_code == 0
-    assert "R. Stahl may come in as lead" in added.output
+    assert "Account R. Stahl added with role lead" in added.output
     assert re.search(r"^[\w-]{43}$", token.stdout, re.MULTILINE)
     assert re.search(r"R\. Stahl .* admin .* active", listed)
     assert re.search(r"Fiji-3 .* viewer .* disabled", listed)

@@ -209,9 +209,9 @@ def test_doctor_names_each_lab_of_the_folder(lab, capsys) -> None:
     agent(lab, "doctor", "--json")
 
     said = capsys.readouterr().out
-    assert "the last one is of" in said
-    assert "also holds those of Plant 1" in said
-    assert "another lab of the same name" in said
+    assert "last backup " in said
+    assert "also contains backups of Plant 1" in said
+    assert "another lab with the same name" in said
 
 
 def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:

@@ -331,10 +331,10 @@ BAD = Statement(Conformity.DOES_NOT_CONFORM, (), ("field 3 is G6, confirmed by R
         ({"01": FINE}, (), None, "conforms", ""),
         ({"01": FINE, "02": OPEN}, (), None, "undecided", "specimen 02: 3 of 5 fields; field 4"),
         ({"01": FINE, "02": BAD}, (), None, "does_not_conform", ""),
-        ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: nothing has come"),
+        ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: no images received"),
         ({"01": FINE}, (), 2, "undecided", "1 of 2 specimens"),
         ({"01": FINE, "02": FINE}, ("01",), 2, "conforms", ""),
-        ({}, (), None, "undecided", "nothing has come"),
+        ({}, (), None, "undecided", "no images received"),
     ],
 )
 def test_an_order_conforms_only_if_every_required_specimen_does(

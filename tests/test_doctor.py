@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.cli.doctor import examine
+from agent.cli.doctor_checks import examine
 from agent.cli.doctor_folders import examine_folders
 from agent.host.file_ownership import restore_owner
 

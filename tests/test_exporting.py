@@ -139,8 +139,8 @@ def test_stdout_holds_the_rows_and_nothing_else(lab, agent):
     ("words", "sentence"),
     [
         (("--out", "no/such/folder/out.csv"), "cannot be written"),
-        (("--from", "yesterday"), "write a day like"),
-        (("--format", "parquet"), "say the file"),
+        (("--from", "yesterday"), "write a day such as"),
+        (("--format", "parquet"), "name the file"),
     ],
 )
 def test_what_cannot_be_written_is_said_in_a_sentence(lab, agent, words, sentence):

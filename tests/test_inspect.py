@@ -86,7 +86,7 @@ def test_an_overlay_that_cannot_be_written_is_one_sentence(agent, folder) -> Non
 
     assert taken.returncode == 2
     assert "--overlay" in taken.stderr
-    assert "name one that you may write to" in taken.stderr
+    assert "Name a folder that you may write to" in taken.stderr
     assert taken.stdout == ""
 
 
@@ -105,7 +105,7 @@ def test_a_folder_without_pictures_is_said(agent, folder) -> None:
     came = agent("inspect", folder / "Gefüge", "--json")
 
     assert (came.returncode, came.stdout) == (2, "")
-    assert "no picture in it" in came.stderr
+    assert "no image file found" in came.stderr
 
 
 def test_a_file_that_is_not_there_is_named(agent, folder) -> None:
@@ -124,7 +124,7 @@ def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(agent, 
     came = agent("--config", config, "classify", folder / "Gefüge 50x.png")
 
     assert came.returncode == 2
-    assert "no bundle has been promoted yet" in came.stderr
+    assert "No bundle is in use yet" in came.stderr
     assert not (folder / "books").exists()
 
 

@@ -109,7 +109,7 @@ def test_failed_names_only_what_needs_somebody(lab, capsys) -> None:
 
 
 def test_a_name_is_shown_as_it_is(lab, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(console.console, "width", 1000)  # a longer name than a line is wrapped
+    monkeypatch.setattr(console.out, "width", 1000)  # a longer name than a line is wrapped
     spoiled(lab)
 
     lab.agent("files")
@@ -361,11 +361,11 @@ def test_a_running_agents_database_is_not_restored_over(lab, capsys) -> None:
 
     assert lab.agent("restore", str(lab.folder / "safe.zip")) == 2
 
-    assert "an agent is running (PC)" in capsys.readouterr().err
+    assert "An agent is running (PC)" in capsys.readouterr().err
 
 
 def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, tmp_path) -> None:
-    if not safekeeping_has_programs():
+    if not has_database_programs():
         pytest.skip("no pg_dump on the path")
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
@@ -387,7 +387,7 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
 def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
     postgres, tmp_path
 ) -> None:
-    if not safekeeping_has_programs():
+    if not has_database_programs():
         pytest.skip("no pg_dump on the path")
     older, dump = make_engine(postgres.empty()), tmp_path / "martensight.pgdump"
     config = schema.configuration()
@@ -458,7 +458,7 @@ def test_a_folder_for_a_back_up_need_not_be_there_yet(lab) -> None:
     assert len(list((lab.folder / "stick").glob("martensight-*Z.zip"))) == 1
 
 
-def safekeeping_has_programs() -> bool:
+def has_database_programs() -> bool:
     import shutil  # noqa: PLC0415 - only here
 
     return shutil.which("pg_dump") is not None
@@ -551,5 +551,5 @@ def test_by_default_nothing_is_ever_pruned(lab, capsys) -> None:
 
     assert lab.agent("prune") == 0
 
-    assert "keeps everything for good" in capsys.readouterr().out
+    assert "keeps everything forever" in capsys.readouterr().out
     assert sorted(lab.data.rglob("*.png")) == before

@@ -165,7 +165,7 @@ def test_a_damaged_bundle_is_made_whole_by_a_copy_and_keeps_what_was_written_abo
 
     assert lab.agent("models", "add", tmp_path / "usb" / second.name) == 0
 
-    assert "was damaged here; it is whole again" in capsys.readouterr().out
+    assert "was damaged here and is repaired" in capsys.readouterr().out
     verify_bundle(second)
     assert (second / "record" / "note.txt").read_text(encoding="utf-8") == "ours"
     assert {hidden.name for hidden in second.parent.glob(".*")} <= {COMPILED}
@@ -293,7 +293,7 @@ def test_two_people_who_go_back_do_not_put_to_work_again_what_both_wanted_to_be_
     assert [one.bundle for one in store.promotions.list_all()[:2]] == [first.name, second.name]
     capsys.readouterr()
     assert lab.agent("models", "rollback", "--by", "Bob", "--reason", "doubts") == 2
-    assert "no bundle before the present one" in capsys.readouterr().err
+    assert "no previous bundle" in capsys.readouterr().err
 
 
 def test_going_back_needs_a_reason(lab, store, two):

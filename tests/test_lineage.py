@@ -37,7 +37,7 @@ def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundle
     page = browser_of().get("/models").text
 
     first, second = part_of(page, FIRST), part_of(page, SECOND)
-    assert "at work" in first
+    assert "in use" in first
     assert "first bundle" in first
     assert "candidate" in second
     assert "91.3 % of 160 test micrographs (95 % interval 86.8 to 94.4 %)" in second
@@ -110,7 +110,7 @@ def test_a_bundle_that_cannot_be_read_does_not_take_the_page_away(bundles, brows
     page = browser_of().get("/models").text
 
     assert "Cannot be read" in part_of(page, SECOND)
-    assert "at work" in part_of(page, FIRST)
+    assert "in use" in part_of(page, FIRST)
 
 
 def test_a_lab_without_a_bundle_is_told_how_to_begin(lab, browser_of):  # noqa: F811

@@ -168,7 +168,7 @@ def test_limits_that_cannot_be_used_are_said_and_the_report_is_written(lab):
 
     page, _ = write(lab, broken)
 
-    assert "nothing can be said of orders: specifications.toml: not valid TOML" in page
+    assert "orders cannot be assessed: specifications.toml: not valid TOML" in page
 
 
 def test_what_changed_since_the_last_report_is_said(lab):
@@ -186,8 +186,8 @@ def test_what_changed_since_the_last_report_is_said(lab):
     assert "Orders that do not conform since then: 4713." in page
     assert "Orders that are settled since then: 4712." in page
     assert (
-        "1 micrograph came, 0 of them for a person; in the report before (24 Nov) it was "
-        "2 micrographs, 1 of them for one." in page
+        "1 micrograph processed, 0 of them to review; previous report (24 Nov): 2 micrographs, "
+        "1 of them to review." in page
     )
 
 
@@ -239,7 +239,7 @@ def test_a_source_that_was_never_checked_says_so(lab):
     page, _ = write(lab)
 
     assert "reference images were never checked" in page
-    assert "in doubt for 1 micrograph" in page
+    assert "unreliable for 1 micrograph" in page
 
 
 # --- the control specimen over the nights -------------------------------------------------------

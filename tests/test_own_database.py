@@ -80,7 +80,7 @@ def test_another_labs_is_refused_where_the_mark_was_removed(shell, tmp_path) -> 
     shutil.copy(tmp_path / "own.db", file)
 
     assert code == 2
-    assert "the database of another lab: it knows none of the pictures in" in said
+    assert "the database of another lab: it does not know the images in" in said
     assert shell.agent("files")[0] == 0
 
 
@@ -171,7 +171,7 @@ def test_a_sound_lab_has_nothing_to_begin_anew(shell) -> None:
     code, said = shell.agent("begin-anew", "--reason", "why not")
 
     assert code == 2
-    assert "nothing to begin anew" in said
+    assert "is already the database of" in said
     assert shell.lab.store.audit_log.get_head() == head
     assert mark.read_bytes() == before
 

@@ -88,7 +88,7 @@ def test_an_unknown_order_is_not_held_and_no_reviewer_ends_a_hold(plant) -> None
 
     assert unknown[0] == nobody[0] == silent[0] == 2
     assert "Unknown order '4712'" in unknown[1]
-    assert "a lead alone ends a hold" in nobody[1]
+    assert "only a lead may end a hold" in nobody[1]
     assert "--reason" in silent[1]
 
 

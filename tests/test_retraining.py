@@ -134,13 +134,13 @@ def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
     with TrainingLock(settings.store.folder):
         assert lab.agent("retrain") == 2
 
-    assert "being taught already" in capsys.readouterr().err
+    assert "training is already running" in capsys.readouterr().err
     assert store.jobs.list_ended("retrain") == []
 
 
 def test_nothing_to_cancel_is_said(lab, capsys):
     assert lab.agent("retrain", "--cancel") == 2
-    assert "nothing is being learned" in capsys.readouterr().err
+    assert "No retraining is running" in capsys.readouterr().err
 
 
 def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):

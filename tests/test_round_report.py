@@ -182,7 +182,7 @@ def test_what_the_bundle_learned_from_is_not_held_to_its_credit(played, tmp_path
 
     assert found["images_learned_from"] == [1]
     assert found["model"]["code"]["n"] == 7
-    assert "had learned from micrographs 1;" in (tmp_path / "r.html").read_text("utf-8")
+    assert "Micrographs 1 are in its training set;" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_an_open_campaign_is_not_reported(tmp_path):
@@ -286,7 +286,7 @@ def test_the_page_of_a_disputed_micrograph_says_why_it_is_there(tmp_path):
 
     with TestClient(create_app(desk_of(round_.lab)), base_url=HOME) as browser:
         page = browser.get(f"/review/{round_.ids[0]}").text
-        assert "People disagree" in browser.get("/review").text
+        assert "Raters disagree" in browser.get("/review").text
     round_.lab.store.close()
 
-    assert "People disagree." in page
+    assert "Raters disagree." in page

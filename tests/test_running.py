@@ -74,7 +74,7 @@ def test_status_without_any_settings_says_where_they_were_looked_for(tmp_path):
     )
 
     first = json.loads(done.stdout)["problems"][0]
-    assert "no agent.toml was found" in first
+    assert "No agent.toml in this folder" in first
     assert "agent --config FILE" in first
 
 

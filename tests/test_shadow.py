@@ -62,9 +62,8 @@ def test_the_report_shows_what_a_candidate_answers_otherwise_with_its_picture(la
     page = report(lab)
 
     section = page.partition('id="shadow"')[2].partition("</section>")[0]
-    assert f"{NEW} is not at work. Of 3 micrographs of the last 14 days it answers 1 otherwise" in (
-        section
-    )
+    answers = "Of 3 micrographs of the last 14 days it answers 1 differently"
+    assert f"{NEW} is not in use. {answers}" in (section)
     assert f'id="f-{ids[1]}"' in section
     assert ids[0] not in section
     assert section.count("data:image/jpeg") == 1
@@ -187,7 +186,7 @@ def test_without_an_answer_to_its_orders_nobody_signs_for_a_bundle(small, capsys
     assert lab.agent("reprocess", "--bundle", name, "--shadow", "--days", "90") == 0
     assert lab.agent(*signed) == 0
 
-    assert "of 2 fields that count and both bundles answered, 0 are answered otherwise" in (
+    assert "of 2 fields that count and have answers of both bundles, 0 differ" in (
         capsys.readouterr().out
     )
 

@@ -365,7 +365,7 @@ def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
     assert said.startswith("statements stay unsigned: [statements] ")
     assert str(desk.folder / "lab.p12") in said
     assert found["level"] == "wrong"
-    assert "Statements are frozen and stay unsigned." in found["sentence"]
+    assert "Statements are frozen without signature." in found["sentence"]
 
 
 # --- commands and pages -------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_the_command_says_what_was_stated_on_a_day(desk):
     desk.agent("order", "4711", "--as-of", "2026-11-26T09:00")
 
     assert early[0] == 2
-    assert "Nothing was stated of order 4711 until 2026-11-23 23:59" in early[1]
+    assert "Order 4711 had no statement until 2026-11-23 23:59" in early[1]
     assert first == 0
     assert then["statement"]["conformity"] == "conforms"
     assert (

@@ -903,7 +903,7 @@ def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
         (view,) = store.results.iter_all()
 
     assert sum(isinstance(answer, int) for answer in answers) == 1
-    assert sum("decided meanwhile" in str(answer) for answer in answers) == 3
+    assert sum("decided in between" in str(answer) for answer in answers) == 3
     assert len(view.labels) == 1
 
 
@@ -914,7 +914,7 @@ def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
     again = Decision("code", "Bob", code="G7", comment="looked again")
     second = store.labels.decide(SHA[:16], again, at=AT, expected=first)
 
-    with pytest.raises(Overtaken, match="Bob decided meanwhile"):
+    with pytest.raises(Overtaken, match="Bob decided in between"):
         store.labels.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
     (view,) = store.results.iter_all()
     assert view.label.id == second
@@ -924,7 +924,7 @@ def test_who_decides_otherwise_than_was_decided_says_why(store) -> None:
     taken(store, "a.tif", finding())
     store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
-    with pytest.raises(WrongUse, match="Ada decided this already"):
+    with pytest.raises(WrongUse, match="already decided by Ada"):
         store.labels.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="  "), at=AT)
     store.labels.decide(
         SHA[:16], Decision("code", "Bob", code="G8"), at=AT

@@ -52,7 +52,7 @@ def test_check_names_labels_that_would_be_left_out_and_lists_that_change(shell):
     code, said = shell.agent("taxonomy", "check", file)
 
     assert code == 3
-    assert "Labels of codes that it does not know are left out of training: B7 (1)." in said
+    assert "Training leaves out the labels of unknown codes: B7 (1)." in said
     assert "The sizes of G become 7, 8" in said
 
 

@@ -275,7 +275,7 @@ def test_no_authority_is_asked_where_none_is_set(shell) -> None:
         ('timestamp_url = "ftp://x"', "ftp://x is no http or https address"),
         ('timestamp_url = "{url}"\ntimestamp_certificates = "none.pem"', "none.pem cannot be read"),
         ('timestamp_url = "{url}"\ntimestamp_certificates = "agent.toml"', "is no PEM file"),
-        ('timestamp_url = "{url}"', "none was made yet"),
+        ('timestamp_url = "{url}"', "none yet"),
     ],
 )
 def test_the_doctor_names_what_is_wrong_with_the_settings(shell, url, trail, sentence) -> None:

@@ -385,7 +385,7 @@ def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_pat
     fill(shell.lab.store)
     Anchoring(shell.lab.store, str(tmp_path / "trail.jsonl")).write(at=AT)
     assert shell.agent("backup", tmp_path / "backups" / "martensight-20261124T210000Z.zip")[0] == 0
-    assert "the trail is whole" in shell.agent("verify")[1]
+    assert "the audit log is complete" in shell.agent("verify")[1]
     shutil.copy(tmp_path / "trail.jsonl", tmp_path / "old.log")
     address = f"sqlite:///{shell.lab.folder / 'martensight.db'}"
 

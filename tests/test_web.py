@@ -263,7 +263,7 @@ def test_a_reviewer_may_insist_with_a_reason_once_the_other_decision_was_seen(la
 
     view = lab.store.results.find(public_id)
     assert 'name="comment" required' in page
-    assert (silent.status_code, "says why" in silent.text) == (422, True)
+    assert (silent.status_code, "Add a comment" in silent.text) == (422, True)
     assert [label.code for label in view.labels] == ["G8", "G9-10"]
     assert (view.label.supersedes, view.label.comment) == (view.labels[0].id, "a slip of the hand")
 

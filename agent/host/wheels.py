@@ -95,7 +95,7 @@ def _fetch(wanted: str, folder: Path, locked: Mapping[tuple[str, str], object]) 
         command += ["--constraint", str(versions), "--prefer-binary"]
     done = subprocess.run(command, check=False)  # noqa: S603 - our own words; pip shows its progress
     if done.returncode:
-        raise WrongUse(f"pip could not collect {wanted}; what it said stands above.")
+        raise WrongUse(f"pip could not collect {wanted}. Its output is above.")
     return sorted(folder.glob("*.whl"))
 
 

@@ -208,7 +208,7 @@ def _grant_rights(account: str, config: Path, settings: Settings) -> Iterator[st
             if done.returncode == 0
             else f"give {account} the right to {may} {folder}: icacls said {done.stdout.strip()}"
         )
-    yield f"{account} must be able to read the sources: ask whoever keeps the shares."
+    yield f"{account} must be able to read the sources. Ask the administrator of the shares."
 
 
 def iter_rights(

@@ -228,11 +228,11 @@ def _get_facts(folder: Path, relative: str) -> Facts:
     try:
         facts = find_facts(folder, relative)
     except OSError as error:
-        raise _LeftOutError(f"cannot be looked at ({error.strerror or error}).") from error
+        raise _LeftOutError(f"cannot be read ({error.strerror or error}).") from error
     if facts is None:
         raise _LeftOutError("the manifest names it, but there is no such file.")
     if classify_name(relative) is not Kind.PICTURE:
-        raise _LeftOutError("its name is no picture's.")
+        raise _LeftOutError("its name is not that of an image file.")
     return facts
 
 
@@ -281,5 +281,5 @@ def list_unusual(folder: Path) -> dict[str, tuple[Labelled, ...]]:
         if slash:
             kinds.setdefault(kind, []).append(Labelled(relative, "", facts))
     if not kinds:
-        raise WrongUse(f"{folder}: make a sub-folder per strange kind, such as inclusion, in it.")
+        raise WrongUse(f"{folder}: add a sub-folder per unusual kind, such as inclusion.")
     return {kind: tuple(files) for kind, files in kinds.items()}

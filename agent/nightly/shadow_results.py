@@ -75,9 +75,9 @@ def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
         return None
     days = ngettext("the last day", "the last {n} days", shadow.days).format(n=shadow.days)
     text = _(
-        "{bundle} is not at work. Of {judged} micrographs of {days} it answers {flipped} otherwise "
-        "than {current}. Nothing here counts for an order; whoever signs for it sees first which "
-        "orders it would change (agent models impact {bundle})."
+        "{bundle} is not in use. Of {judged} micrographs of {days} it answers {flipped} "
+        "differently from {current}. These answers count for no order; agent models impact "
+        "{bundle} lists the orders that would change."
     ).format(
         bundle=shadow.bundle,
         judged=shadow.judged,

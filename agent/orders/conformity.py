@@ -231,7 +231,7 @@ def judge_order(
         count: How many it demands, None where it does not specify.
     """
     lacking = [
-        _("specimen {name}: nothing has come").format(name=name)
+        _("specimen {name}: no images received").format(name=name)
         for name in required
         if name not in statements
     ]
@@ -239,7 +239,7 @@ def judge_order(
     if short > 0:
         lacking.append(_("{n} of {of} specimens").format(n=len(statements), of=count))
     if not statements and not lacking:
-        lacking.append(_("nothing has come"))
+        lacking.append(_("no images received"))
     conformities = {statement.conformity for statement in statements.values()}
     missing = (
         *lacking,

@@ -237,8 +237,8 @@ def _record_for(store: Store, material: str, bundle: str | None, *, most: float)
     ]
     if not candidates:
         raise WrongUse(
-            f"{material}: no validation record names the bundle at work ({bundle or 'none'}); "
-            f"make one: agent validate {material} FOLDER"
+            f"{material}: no validation record for the bundle in use ({bundle or 'none'}). "
+            f"Make one: agent validate {material} FOLDER"
         )
     record = candidates[-1]
     states = limit_states(record.facts, most=most)

@@ -98,7 +98,7 @@ def require_may_assign(
     )
     if others:
         raise WrongUse(
-            _("{id} is named for {others}: a lead alone may assign it elsewhere ({how}).").format(
+            _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
                 id=public_id, others=", ".join(others), how=HOW_TO_LEAD
             )
         )
@@ -108,7 +108,7 @@ def require_lead(policy: OrderPolicy, by: str) -> None:
     """Refuse an act by anyone but a lead. Raises `WrongUse`."""
     if not policy.is_lead(by):
         raise WrongUse(
-            _("{who} is not a lead: a lead alone may do this ({how}).").format(
-                who=by or _("nobody"), how=HOW_TO_LEAD
+            _("{who} is not a lead: only a lead may do this ({how}).").format(
+                who=by or "–", how=HOW_TO_LEAD
             )
         )

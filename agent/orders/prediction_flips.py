@@ -120,7 +120,7 @@ def build_flip_card(flip: Flip, archive: Archive) -> FlipCard:
         after=flip.after,
         before_more=before if before != after else "",
         after_more=after if before != after else "",
-        decided=_("a person said {what}").format(what=decided) if decided else "",
+        decided=_("decided: {what}").format(what=decided) if decided else "",
     )
 
 

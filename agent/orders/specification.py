@@ -118,7 +118,7 @@ class Specification(BaseModel):
         if not self.limit and (self.criterion == "max" or self.specimen_rule == "mean_of_fields"):
             raise ValueError('criterion "max" and specimen_rule "mean_of_fields" need a limit')
         if self.valid_until and self.valid_until < self.valid_from:
-            raise ValueError("valid_until lies before valid_from")
+            raise ValueError("valid_until is before valid_from")
         return self
 
     @property

@@ -140,8 +140,8 @@ def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
     named = [candidate_match for candidate in kinds if (candidate_match := asks[candidate]())]
     if not named:
         raise WrongUse(
-            f"{asked!r} is {' or '.join(WORDS[word] for word in kinds)} nobody has heard of; "
-            "see: agent orders list, agent review list"
+            f"Unknown {' or '.join(WORDS[kind].partition(' ')[2] for kind in kinds)} {asked!r}. "
+            "Run `agent orders list` or `agent review list`."
         )
     if len(named) > 1:
         both = " and ".join(WORDS[match.kind] for match in named)

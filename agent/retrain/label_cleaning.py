@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _SENTENCES = {
     "twin": "show the same place as a micrograph of another code",
     "specimen": "are of another subtype than their specimen",
-    "label": "look like micrographs of another code",
-    "contested": "were imported with another code than somebody had given them",
+    "label": "resemble micrographs of another code",
+    "contested": "were imported with a code that differs from an earlier decision",
 }
 
 

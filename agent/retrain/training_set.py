@@ -26,10 +26,10 @@ LEARNS_FROM = ("blind", "imported", "confirmed")
 """Labels that are trained on by default; "seen" is the fourth kind."""
 
 _WAYS = {
-    "blind": "said without the answer in view",
+    "blind": "decided without the model's answer",
     "imported": "imported",
-    "confirmed": "said by two people",
-    "seen": "said by one person with the model's answer in view",
+    "confirmed": "decided by two reviewers",
+    "seen": "decided by one reviewer who saw the model's answer",
 }
 
 
@@ -194,7 +194,7 @@ def _why_not(
     if not crop.is_file():
         return "its crop is no longer in the archive"
     if label.is_doubted:
-        return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
+        return "suspect, and not reviewed again (agent review list --reason doubted_label)"
     ways = _ways(label)
     return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
 

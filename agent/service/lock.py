@@ -106,7 +106,7 @@ class TrainingLock(Lock):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             folder / "teach.lock",
-            "a bundle is being taught already{who}; agent status says how far it is, "
+            "A training is already running{who}. agent status shows its progress; "
             "agent retrain --cancel stops it.",
         )
 

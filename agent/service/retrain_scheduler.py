@@ -164,8 +164,8 @@ class RetrainScheduler:
             return
         send_notice(
             self._settings.notify.urls,
-            title=f"{self._settings.site.name}: a candidate was taught",
-            text=f"{outcome.sentence} It is not at work; agent models says more.",
+            title=f"{self._settings.site.name}: a candidate was trained",
+            text=f"{outcome.sentence} It is not in use. For details: agent models list.",
         )
 
 

@@ -260,8 +260,8 @@ def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]
         return
     if recipe != RECIPE:
         yield (
-            f"bundle {name} was taught on crops of recipe {recipe}, and this version cuts by "
-            f"recipe {RECIPE}: run agent retrain."
+            f"bundle {name} was trained on crops of recipe {recipe}, and this version uses "
+            f"recipe {RECIPE}. Run agent retrain."
         )
     known = document.get("facts", {}).get("strangeness")
     if known:

@@ -131,6 +131,6 @@ def listen(web: WebSection) -> socket.socket:
         bound.close()
         raise WrongUse(
             f"web.port: {web.host}:{web.port} cannot be used ({error.strerror or error}); "
-            "set another port, or stop whoever has it."
+            "set another port, or stop the program that uses it."
         ) from error
     return bound

@@ -37,24 +37,22 @@ def find_file(given: str | None, environment: Mapping[str, str] = os.environ) ->
     """Return the settings file: given, AGENT_CONFIG, ./agent.toml, or in the platform's folder.
 
     Raises:
-        BadSettings: A file was named and does not exist.
+        BadSettings: A named file does not exist.
     """
     for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
         if named:
             path = Path(named).expanduser()
             if path.is_dir():
-                raise BadSettings(
-                    f"{path}: named by {by}, but it is a folder; name {path / FILE_NAME}."
-                )
+                raise BadSettings(f"{path} (from {by}) is a folder. Name {path / FILE_NAME}.")
             if not path.is_file():
-                raise BadSettings(f"{path}: named by {by}, but there is no such file.")
+                raise BadSettings(f"No such file: {path} (from {by}).")
             return path.absolute()
     usual = (Path.cwd() / FILE_NAME, platform_folder(environment) / FILE_NAME)
     return next((path for path in usual if path.is_file()), None)
 
 
 def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where this platform keeps the settings of a service."""
+    """Return the folder of the service's settings on this platform."""
     if sys.platform == "win32":
         return Path(environment.get("PROGRAMDATA", r"C:\ProgramData")) / "Martensight"
     return Path("/etc/martensight")
@@ -76,7 +74,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         text = file.read_text(encoding="utf-8-sig") if file else ""
         given = tomllib.loads(text)
     except OSError as error:
-        how = "; ask as root (sudo)" if isinstance(error, PermissionError) else ""
+        how = ". Run the command as root (sudo)" if isinstance(error, PermissionError) else ""
         raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
     except UnicodeDecodeError as error:
         raise BadSettings(f"{file}: not valid TOML: {error}.") from error
@@ -100,9 +98,9 @@ def _refuse_own_data(settings: Settings, file: Path | None) -> None:
     for source in settings.sources:
         if settings.store.folder.is_relative_to(source.folder):
             raise BadSettings(
-                f"{file or 'settings'}: source {source.name}: {source.folder} holds the data "
-                f"folder {settings.store.folder}, whose crops would be taken for micrographs; "
-                "name the folder that the microscope exports to, or set [store] folder elsewhere."
+                f"{file or 'settings'}: source {source.name}: {source.folder} contains the data "
+                f"folder {settings.store.folder}, whose crops would be processed as micrographs. "
+                "Name the export folder of the microscope, or change [store] folder."
             )
 
 
@@ -111,9 +109,9 @@ def _refuse_overlap(settings: Settings, file: Path | None) -> None:
     for inner, outer in permutations(settings.sources, 2):
         if inner.folder.is_relative_to(outer.folder):
             raise BadSettings(
-                f"{file or 'settings'}: source {inner.name}: {inner.folder} lies in the folder of "
-                f"source {outer.name}, {outer.folder}, so both would take its micrographs; give "
-                "each microscope a folder of its own."
+                f"{file or 'settings'}: source {inner.name}: {inner.folder} is inside the folder "
+                f"of source {outer.name}, {outer.folder}, so both would process its micrographs. "
+                "Use separate folders."
             )
 
 
@@ -184,9 +182,7 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         upper = name.upper()
         if upper.startswith(ENV_PREFIX) and upper not in known | NOT_SETTINGS:
             nearest = difflib.get_close_matches(upper, known, 1, cutoff=0.0)[0]
-            raise BadSettings(
-                f"environment: no setting is called {name}; the nearest is {nearest}."
-            )
+            raise BadSettings(f"environment: unknown setting {name}; the nearest is {nearest}.")
 
 
 def _variable_names() -> Iterator[str]:

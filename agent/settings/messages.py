@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic_settings import SettingsError
 
 _WANTED = {
-    "missing": "has to be there",
+    "missing": "this setting is required",
     "finite_number": "write an ordinary number",
     "path_type": "write a path in quotes",
     "string_type": "write text in quotes",
@@ -54,10 +54,12 @@ def describe_fault(
     where = ".".join(str(part) for part in first["loc"])
     variable = f"{ENV_PREFIX}{'__'.join(str(part) for part in first['loc'][:2])}".upper()
     given = {name.upper() for name in environment}
-    said_by = next((name for name in (variable, variable.split("__")[0]) if name in given), None)
-    place = f"environment {said_by}" if said_by else str(file or "settings")
+    variable_used = next(
+        (name for name in (variable, variable.split("__")[0]) if name in given), None
+    )
+    place = f"environment {variable_used}" if variable_used else str(file or "settings")
     if first["type"] == "extra_forbidden":
-        return f"{place}: no setting is called {where}{_describe_nearest(first['loc'])}."
+        return f"{place}: unknown setting {where}{_describe_nearest(first['loc'])}."
     wanted = _describe_expected(first["type"], first["msg"], where)
     actual = (
         ""
@@ -82,7 +84,7 @@ def _describe_expected(kind: str, message: str, where: str) -> str:
     if kind in {"float_type", "float_parsing"}:
         return "write a number"
     if kind.startswith("date_"):
-        return "write a date like 2026-11-24"
+        return "write a date such as 2026-11-24"
     plain = message.removeprefix("Value error, ").replace("Input should be", "must be")
     return _WANTED.get(kind, plain.replace("Tuple should", "the list should"))
 

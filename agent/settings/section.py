@@ -20,7 +20,7 @@ def _require_folder_name(given: object) -> object:
     if isinstance(given, str) and not given.strip():
         raise ValueError("must not be empty")
     if isinstance(given, str) and any(character < " " for character in given):
-        raise ValueError(f"no folder is called so. {IN_SINGLE_QUOTES}".rstrip("."))
+        raise ValueError(f"not a folder name. {IN_SINGLE_QUOTES}".rstrip("."))
     return given
 
 

@@ -23,9 +23,7 @@ def _require_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(
-            f"no time zone is called {name!r}; write one like Europe/Berlin"
-        ) from error
+        raise ValueError(f"unknown time zone {name!r}; write one such as Europe/Berlin") from error
     return name
 
 
@@ -38,8 +36,8 @@ class SiteSection(Section):
     )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
         (),
-        description='What it shares with sites of the same database that share it too: "accounts" '
-        'log in at each, of "bundles" the one promoted last at any of them is in use at all.',
+        description='What this site shares with other sites of the database: "accounts": one '
+        'account logs in at all; "bundles": the bundle promoted last is in use at all.',
     )
 
 
@@ -48,10 +46,10 @@ class StoreSection(Section):
 
     folder: Folder = Field(
         Path("data"),
-        description="The data folder, relative to this file: database, crops, bundles, reports.",
+        description="Data folder, relative to this file: database, crops, bundles, reports.",
     )
     url: str = Field(
-        "", description='Database, "" for SQLite in the folder; else "postgresql+psycopg://…".'
+        "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
     )
 
 
@@ -59,18 +57,18 @@ class ImagingSection(Section):
     """[imaging]."""
 
     max_megapixels: float = Field(
-        200.0, gt=0, description="A larger image is set aside before it is decoded."
+        200.0, gt=0, description="Larger images are set aside without decoding."
     )
     um_per_px_range: tuple[float, float] = Field(
-        (0.01, 5.0), description="Plausible µm per pixel; a scale outside is not believed."
+        (0.01, 5.0), description="Plausible µm per pixel; a scale outside this range is ignored."
     )
     sidecars: bool = Field(
         default=True,
-        description="Whether text and XML files beside a picture are asked for its scale.",
+        description="Read the scale from text and XML files next to an image.",
     )
     workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
-    time_limit_s: float = Field(60.0, gt=0, description="How long (s) one file may take to read.")
-    memory_limit_mb: int = Field(4000, gt=0, description="Memory (MB) one worker may take.")
+    time_limit_s: float = Field(60.0, gt=0, description="Time limit (s) for reading one file.")
+    memory_limit_mb: int = Field(4000, gt=0, description="Memory limit (MB) of one worker.")
 
     @field_validator("um_per_px_range")
     @classmethod
@@ -88,16 +86,19 @@ class ModelSection(Section):
         "auto", description="Arithmetic of the networks."
     )
     taxonomy: str = Field(
-        "", description="A taxonomy.toml, relative to this file; empty: the bundle's own."
+        "", description="A taxonomy.toml, relative to this file; empty: the taxonomy of the bundle."
     )
-    batch: int = Field(8, ge=1, description="How many micrographs are classified together.")
+    batch: int = Field(8, ge=1, description="Micrographs per batch.")
 
 
 class StrangenessSection(Section):
     """[strangeness]."""
 
     alpha: float = Field(
-        0.02, gt=0, lt=0.5, description="Share of good images that may be flagged as strange."
+        0.02,
+        gt=0,
+        lt=0.5,
+        description="Share of normal images that may be flagged as unusual (false-alarm rate).",
     )
 
 
@@ -105,21 +106,24 @@ class TriageSection(Section):
     """[triage]."""
 
     min_probability: float = Field(
-        0.6, ge=0, le=1, description="Below it a structure code is uncertain."
+        0.6, ge=0, le=1, description="A structure code below this probability is uncertain."
     )
     control_share: float = Field(
-        0.05, ge=0, le=1, description="Share of micrographs reviewed whatever the model says."
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of micrographs reviewed independently of the model (control sample).",
     )
     diverse_per_night: int = Field(
         0,
         ge=0,
-        description="How many automatic micrographs a night, unlike all taught ones, are reviewed.",
+        description="Automatic micrographs per night, least like the training images, to review.",
     )
     double_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Share of the review that two people judge, unseen by each other; 0: none.",
+        description="Share of the review that two reviewers decide independently; 0: none.",
     )
 
 
@@ -128,7 +132,7 @@ TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 def _require_local_time(value: object) -> object:
     if isinstance(value, str) and not TIME_OF_DAY.fullmatch(value):
-        raise ValueError('write a time of day like "23:30"')
+        raise ValueError('write a time of day such as "23:30"')
     return value
 
 
@@ -139,18 +143,19 @@ def _parse_free_day(value: str) -> str:
     try:
         return date.fromisoformat(day).isoformat()
     except ValueError:
-        raise ValueError(f'{value!r} is no weekday such as "sunday", nor a date') from None
+        raise ValueError(f'{value!r} is neither a weekday such as "sunday" nor a date') from None
 
 
 class NightSection(Section):
     """[night]."""
 
     at: Annotated[time, BeforeValidator(_require_local_time)] = Field(
-        time(23, 30), description="When the night's report is written, local time of the site."
+        time(23, 30),
+        description="Time at which the nightly report is written, in local time of the site.",
     )
     free_days: tuple[Annotated[str, AfterValidator(_parse_free_day)], ...] = Field(
         (),
-        description='Days on which nothing comes: weekdays ("sunday") or dates ("2026-12-25").',
+        description='Days without production: weekdays ("sunday") or dates ("2026-12-25").',
     )
 
 
@@ -166,35 +171,36 @@ class WebSection(Section):
     """[web]."""
 
     host: str = Field(
-        "127.0.0.1", description="Address of the review page; any but this PC's needs accounts."
+        "127.0.0.1",
+        description="Address of the review page; for other PCs to reach it, accounts are required.",
     )
-    port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+    port: int = Field(8787, ge=0, le=65535, description="Port; 0: any free port.")
     names: tuple[str, ...] = Field(
-        (), description="Names by which other PCs call this one; a request by another is refused."
+        (), description="Host names of this PC; requests for other host names are refused."
     )
     certificate: str = Field(
-        "", description="TLS certificate chain (PEM); with it and its key the page is https."
+        "", description="TLS certificate chain (PEM); with certificate and key the page uses https."
     )
-    key: str = Field("", description="The certificate's private key (PEM).")
+    key: str = Field("", description="Private key of the certificate (PEM).")
     lock_after_min: int = Field(
-        30, ge=1, description="A browser that was silent for so long has to log in again."
+        30, ge=1, description="Minutes without activity after which a browser has to log in again."
     )
     proxies: tuple[str, ...] = Field(
         (),
-        description="Addresses of proxies in front, whose X-Forwarded-For and -Proto are believed.",
+        description="Addresses of trusted proxies (X-Forwarded-For and X-Forwarded-Proto).",
     )
     connections: int = Field(
-        512, ge=16, description="Connections at once; one without a request gives way to a new one."
+        512, ge=16, description="Largest number of connections; idle ones are closed for new ones."
     )
     requests: int = Field(
-        64, ge=4, description="Requests answered at once; one more is told to come again."
+        64, ge=4, description="Largest number of concurrent requests; more get an answer to retry."
     )
-    uploads: int = Field(4, ge=1, description="Files received at once through the API.")
-    header_s: float = Field(
-        10.0, gt=0, description="How long the head of a request may take, in seconds."
+    uploads: int = Field(
+        4, ge=1, description="Largest number of concurrent uploads through the API."
     )
+    header_s: float = Field(10.0, gt=0, description="Time limit (s) for the head of a request.")
     idle_s: float = Field(
-        20.0, gt=0, description="How long a sender or reader may be silent, in seconds."
+        20.0, gt=0, description="Time (s) without data after which a connection is closed."
     )
 
 
@@ -202,7 +208,7 @@ class ArchiveSection(Section):
     """[archive]."""
 
     originals: Literal["flagged", "all"] = Field(
-        "flagged", description="Whose original bytes are kept: labelled and flagged ones, or all."
+        "flagged", description="Original files to keep: labelled and flagged ones, or all."
     )
 
 
@@ -210,11 +216,16 @@ class RetentionSection(Section):
     """[retention]: after how many days `agent prune` may delete; 0 is never."""
 
     crops_days: int = Field(
-        0, ge=0, description="Crops and maps of unflagged, unlabelled micrographs."
+        0,
+        ge=0,
+        description="Days to keep crops and maps of micrographs without flag and label; 0: "
+        "forever.",
     )
-    originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
+    originals_days: int = Field(
+        0, ge=0, description="Days to keep originals that no record refers to; 0: forever."
+    )
     statements_years: int = Field(
-        15, ge=1, description="So long (years) the pixels that a statement names are evidence."
+        15, ge=1, description="Years to keep the pixels that a statement refers to."
     )
 
 
@@ -230,72 +241,78 @@ class RetrainSection(Section):
     """[retrain]: when a candidate is trained; only a lead promotes one."""
 
     schedule: Annotated[str, AfterValidator(_parse_weekly)] = Field(
-        "", description='When one is taught by itself: "sunday 02:00", "daily 02:00"; "" never.'
+        "", description='Start of automatic retraining: "sunday 02:00", "daily 02:00"; "" never.'
     )
     start_at_new_labels: int = Field(
-        0, ge=0, description="So many labels since the last one begin one by themselves; 0: never."
+        0, ge=0, description="Number of new labels that starts a retraining; 0: never."
     )
     shadow_days: int = Field(
-        0, ge=0, description="A new candidate judges the last so many days beside; 0: none."
+        0,
+        ge=0,
+        description="Days of past micrographs that a new candidate also evaluates; 0: none.",
     )
     promoters: int = Field(
-        1, ge=1, le=2, description="How many people have to sign before a bundle is put to work."
+        1, ge=1, le=2, description="Number of leads who must sign before a bundle is promoted."
     )
-    epochs: int = Field(0, ge=0, description="Epochs; 0 takes the current bundle's.")
+    epochs: int = Field(0, ge=0, description="Epochs; 0: as for the bundle in use.")
     min_new_labels: int = Field(
-        20, ge=1, description="Fewer new or changed labels than this are said to be too few."
+        20, ge=1, description="Smallest number of new or changed labels for a retraining."
     )
     learns_from: tuple[Literal["blind", "imported", "confirmed", "seen"], ...] = Field(
         ("blind", "imported", "confirmed"),
         min_length=1,
-        description='Labels that count; "seen": one person, with the model\'s answer in view.',
+        description='Origins of labels to train on; "seen": one reviewer who saw the answer.',
     )
     leave_out_doubted: bool = Field(
         default=True,
-        description="Labels in doubt wait for a second look before they are learned from.",
+        description="Leave suspect labels out of the training until a second review.",
     )
     max_loss_points: float = Field(
-        3.0, ge=0, description="Accuracy (points) a candidate may lose at the interval's far end."
+        3.0, ge=0, description="Largest accuracy loss (points), at the far end of the interval."
     )
     min_accuracy: float = Field(
-        0.6, ge=0, le=1, description="Floor: share of right codes that any candidate must reach."
+        0.6, ge=0, le=1, description="Smallest share of correct codes that a candidate must reach."
     )
     min_recall: float = Field(
-        0.2, ge=0, le=1, description="Floor: share of right answers that each code must reach."
+        0.2, ge=0, le=1, description="Smallest recall that each code must reach."
     )
     may_flip_back: float = Field(
-        0.05, ge=0, le=1, description="Share of once corrected images that may be wrong again."
+        0.05, ge=0, le=1, description="Largest share of corrected images that may be wrong again."
     )
     max_slowdown: float = Field(
-        1.5, ge=1, description="How many times as long as the current bundle it may take."
+        1.5, ge=1, description="Largest run time relative to the bundle in use."
     )
 
 
 class NotifySection(Section):
     """[notify]: needs the `notify` extra."""
 
-    urls: tuple[str, ...] = Field((), description="Apprise addresses; empty: nobody is told.")
+    urls: tuple[str, ...] = Field(
+        (), description="Apprise addresses for notices; empty: no notices."
+    )
     pictures: bool = Field(
         default=False,
-        description="Whether a notice carries thumbnails of what needs a person, five at most.",
+        description="Attach up to five thumbnails of micrographs that need review.",
     )
 
 
 class LogSection(Section):
     """[log]."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
 
 
 class BackupSection(Section):
     """[backup]: each night one file with database, bundles and settings."""
 
     folder: str = Field(
-        "", description='Folder of the nightly back-ups, best on another disk; "" makes none.'
+        "", description='Folder for nightly backups, preferably on another disk; "" for none.'
     )
-    keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
+    keep: int = Field(14, ge=1, description="Number of nightly backups to keep.")
     verify: Literal["weekly", "monthly", "never"] = Field(
-        "monthly", description="How often the newest back-up is restored on trial."
+        "monthly", description="Interval of trial restores of the newest backup."
     )
 
 
@@ -304,18 +321,18 @@ class TrailSection(Section):
 
     anchor: str = Field(
         "",
-        description="A file, best on a share, to which the end of the trail is appended every "
-        'quarter of an hour; "" writes none.',
+        description="File, preferably on a share, to which the head of the audit log is appended "
+        'every 15 minutes; "" for none.',
     )
     timestamp_url: str = Field(
         "",
-        description="An RFC 3161 time-stamp authority, http or https, that stamps the end of the "
-        'trail once a night; "" asks none. Needs martensight[timestamps].',
+        description="URL of an RFC 3161 time-stamp authority that stamps the head of the audit log "
+        'every night; "" for none. Needs martensight[timestamps].',
     )
     timestamp_certificates: str = Field(
         "",
-        description="The authority's root certificate, and those between, as a PEM file: "
-        'agent verify then checks who signed; "" checks only what was stamped.',
+        description="PEM file with the root and intermediate certificates of the authority, for "
+        'agent verify; "" checks the stamped content only.',
     )
 
 
@@ -323,7 +340,7 @@ class ServiceSection(Section):
     """[service]."""
 
     cores: int = Field(
-        0, ge=0, description="Processor cores that agent run uses; 0: half of them, at least 2."
+        0, ge=0, description="Processor cores for agent run; 0: half of all, at least 2."
     )
 
 
@@ -338,44 +355,42 @@ class OrdersSection(Section):
     )
     lists: str = Field(
         "",
-        description='Folder into which order lists (CSV) are dropped; "" for none.',
+        description='Folder for order lists (CSV); "" for none.',
     )
     outbox: str = Field(
         "",
-        description='Folder a LIMS takes results from, a file per state of an order; "" for none.',
+        description='Folder with results for a LIMS, one file per state of an order; "" for none.',
     )
     outbox_formats: tuple[Literal["json", "csv"], ...] = Field(
-        ("json", "csv"), description="What is laid into the outbox."
+        ("json", "csv"), description="File formats in the outbox."
     )
     leads: tuple[str, ...] = Field(
-        (), description="Names of leads, besides the accounts of that role."
+        (), description="Names of leads, in addition to accounts with that role."
     )
     exact_numbers: bool = Field(
         default=False,
-        description="Order numbers that differ in case, spaces or leading zeros are two orders. "
-        "Those that differ in hyphens, slashes or dots always are; else a note names the other.",
+        description="Treat order numbers that differ in case, spaces or leading zeros as two "
+        "orders. Hyphens, slashes and dots always distinguish orders.",
     )
     second_look_at_limit: bool = Field(
         default=False,
-        description="A label that is the last size within the limit needs two reviewers.",
+        description="Require two reviewers for a label that is the last size within the limit.",
     )
     max_false_conform: float = Field(
         0.02,
         gt=0,
         lt=1,
-        description="Largest 95 % bound of a false conforms per specimen by the model alone.",
+        description="Largest 95 % bound of the false-conforms rate per specimen without review.",
     )
-    control: tuple[str, ...] = Field(
-        (), description="Numbers of control orders: the control specimen of each microscope."
-    )
+    control: tuple[str, ...] = Field((), description="Order numbers of the control specimens.")
     control_every_h: float = Field(
-        0.0, ge=0, description="Hours after which a control specimen is due again; 0: none is."
+        0.0, ge=0, description="Hours after which a control specimen is due again; 0: never."
     )
 
     scale_valid_months: int = Field(
         0,
         ge=0,
-        description="Months a stage-micrometer measurement proves a scale; 0: none is asked for.",
+        description="Months that a stage-micrometer measurement is valid; 0: not required.",
     )
 
     @model_validator(mode="before")
@@ -399,7 +414,7 @@ class StatementsSection(Section):
         "", description='Signs the PDF of each statement (PKCS #12, .p12 or .pfx); "" for none.'
     )
     passphrase_file: str = Field(
-        "", description="File with the certificate's passphrase; readable by the agent alone."
+        "", description="File with the passphrase of the certificate; only the agent may read it."
     )
 
 
@@ -407,7 +422,7 @@ class MsaSection(Section):
     """[msa]."""
 
     effectiveness_min: float = Field(
-        0.90, gt=0, le=1, description="Smallest share of specimens judged right in every run."
+        0.90, gt=0, le=1, description="Smallest share of specimens graded correctly in every run."
     )
     miss_rate_max: float = Field(
         0.02, gt=0, lt=1, description="Largest share of non-conforming runs called conforming."
@@ -416,9 +431,12 @@ class MsaSection(Section):
         0.05, gt=0, lt=1, description="Largest share of conforming runs not called conforming."
     )
     study_share_max: float = Field(
-        0.30, gt=0, lt=1, description="Largest share of the measuring system in the scatter."
+        0.30,
+        gt=0,
+        lt=1,
+        description="Largest share of the measuring system in the total variation.",
     )
     source: str = Field(
         "AIAG, Measurement Systems Analysis, 4th ed. 2010, chapters II and III",
-        description="Where these four come from; it stands in every report.",
+        description="Source of these four limits; every report shows it.",
     )

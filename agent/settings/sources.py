@@ -38,22 +38,26 @@ def _require_pattern(text: str) -> str:
         groups = set(re.compile(text).groupindex)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
-    if strangers := groups - set(PROCESS_COLUMNS):
+    if unknown := groups - set(PROCESS_COLUMNS):
         known = ", ".join(PROCESS_COLUMNS)
-        raise ValueError(f"unknown group {min(strangers)!r}; the groups may be {known}")
+        raise ValueError(f"unknown group {min(unknown)!r}; the groups may be {known}")
     return text
 
 
 class Objective(Section):
     """[[sources.objectives]]: an independent scale, measured with a stage micrometer."""
 
-    name: str = Field(min_length=1, description="As it appears in the process data, such as 50x.")
+    name: str = Field(min_length=1, description="Name as in the process data, such as 50x.")
     um_per_px: float = Field(gt=0, description="Measured with a stage micrometer, µm per pixel.")
     camera: str = Field("", description="Name of the camera.")
-    width: int | None = Field(None, gt=0, description="Image width in pixels it holds for.")
-    height: int | None = Field(None, gt=0, description="Image height in pixels it holds for.")
-    certificate: str = Field("", description="Of the stage micrometer.")
-    valid_from: date | None = Field(None, description="First day it holds.")
+    width: int | None = Field(
+        None, gt=0, description="Image width in pixels, if the value depends on it."
+    )
+    height: int | None = Field(
+        None, gt=0, description="Image height in pixels, if the value depends on it."
+    )
+    certificate: str = Field("", description="Certificate of the stage micrometer.")
+    valid_from: date | None = Field(None, description="First day of validity.")
 
     def contradicts(self, other: Objective) -> bool:
         """Return whether both are valid for one picture and one day, with another scale."""
@@ -77,18 +81,21 @@ class Source(Section):
     """[[sources]]: one per microscope export folder."""
 
     name: str = Field(min_length=1, description="Name of the source, unique.")
-    folder: Folder = Field(description="The folder the microscope exports to; only ever read.")
+    folder: Folder = Field(
+        description="Folder that the microscope exports to; the agent only reads it."
+    )
     mode: Literal["native", "poll", "auto"] = Field(
         "auto",
-        description="How news is heard: file system events, polling, or chosen and said aloud.",
+        description="File-system events (native), polling (poll), or an automatic choice.",
     )
-    quiet_s: float = Field(5.0, ge=0, description="How long (s) a file must stay unchanged.")
+    quiet_s: float = Field(5.0, ge=0, description="Time (s) that a file must stay unchanged.")
     completion: Literal["quiet", "rename", "sidecar"] = Field(
-        "quiet", description="How the microscope says a file is done."
+        "quiet", description="Sign of a complete file: unchanged, renamed, or a marker file."
     )
-    scan_every_s: float = Field(60.0, gt=0, description="How often (s) the folder is listed.")
+    scan_every_s: float = Field(60.0, gt=0, description="Interval (s) between folder listings.")
     pattern: Annotated[str, AfterValidator(_require_pattern)] = Field(
-        "", description="Regular expression with named groups: process data from the path."
+        "",
+        description="Regular expression with named groups that reads process data from the path.",
     )
     objectives: tuple[Objective, ...] = Field((), description="Calibrated objectives.")
     plant: str = ""
@@ -111,9 +118,9 @@ class Source(Section):
         for objective, other in combinations(value, 2):
             if objective.contradicts(other):
                 raise ValueError(
-                    f"{objective.name} stands there twice, with {objective.um_per_px} and "
+                    f"{objective.name} is defined twice, with {objective.um_per_px} and "
                     f"{other.um_per_px} µm per pixel, for the same day and image size; "
-                    "give each its width and height or its valid_from"
+                    "add width and height or valid_from to each"
                 )
         return value
 
@@ -126,5 +133,5 @@ def require_unique_names(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     """Return the sources. Raises `ValueError` where two have one name."""
     names = [source.name for source in sources]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two sources are called {min(twice)!r}; names are unique")
+        raise ValueError(f"two sources have the name {min(twice)!r}; use unique names")
     return sources

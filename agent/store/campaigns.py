@@ -108,7 +108,7 @@ class Campaigns(Repository):
         with writing(self._engine) as session:
             row = _get_existing(session, self._whose, name)
             if row.closed_at is not None:
-                raise WrongUse(f"campaign {name!r} is closed; nobody can be invited any more.")
+                raise WrongUse(f"campaign {name!r} is closed. No rater can be invited.")
             _seat(session, row, rater, at=at)
             self._remember(session, "campaign.invited", name, by=by, at=at, rater=rater.pseudonym)
 

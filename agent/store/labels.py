@@ -63,11 +63,13 @@ def _decide(
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
-        raise Overtaken(f"{public_id}: {before.by if before else 'somebody'} decided meanwhile.")
+        raise Overtaken(
+            f"{public_id}: {before.by if before else 'another reviewer'} decided in between."
+        )
     if before and _lacks_reason(session, decision, before):
         raise WrongUse(
-            f"{public_id}: {before.by} decided this already; whoever decides otherwise says why, "
-            "in the comment (in the shell: --comment)."
+            f"{public_id}: already decided by {before.by}. Add a comment to change it (in the "
+            "shell: --comment)."
         )
     row = LabelRow(
         micrograph_id=micrograph.id or 0,

@@ -640,7 +640,7 @@ class Orders(Repository):
     def _get_known(self, session: Session, number: str) -> OrderRow:
         row = self._row(session, number)
         if row is None:
-            raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         return row
 
     def _remember(self, session: Session, **said: Any) -> None:

@@ -67,8 +67,7 @@ def require_lost(engine: Engine, folder: Path) -> None:
     """
     if not _find_refusal(engine, folder):
         raise NothingToBegin(
-            f"nothing to begin anew: {engines.place(engine)} is the database of {folder}; nothing "
-            "was changed."
+            f"{engines.place(engine)} is already the database of {folder}. Nothing was changed."
         )
 
 
@@ -91,7 +90,7 @@ def _find_refusal(engine: Engine, folder: Path) -> str:
             return "every act of its trail was deleted, so no account holds"
         if not mark and first is not None and _is_strange(engine, folder):
             return (
-                "the database of another lab: it knows none of the pictures in "
+                "the database of another lab: it does not know the images in "
                 f"{folder / ARCHIVED[0]}"
             )
     return ""

@@ -115,8 +115,9 @@ def _sign(
     """
     if (now := _find_current(session)) != instead_of:
         raise WrongUse(
-            f"{now} was put to work meanwhile; what was shown speaks of {instead_of or 'no bundle'}"
-            f" at work. Look again, and sign again if {bundle} is still wanted."
+            f"{now} was promoted in between, but the comparison shown was with "
+            f"{instead_of or 'no bundle'}. Compare again, and sign again if {bundle} is still "
+            "wanted."
         )
     signed = [signature]
     if promoters > 1:
@@ -170,9 +171,9 @@ def _is_same(first: str, second: str) -> bool:
 
 def _refuse_empty(by: str, reason: str) -> None:
     if not by.strip():
-        raise WrongUse("a promotion is a person's act: say who with --by NAME.")
+        raise WrongUse("A promotion needs a name: --by NAME.")
     if not reason.strip():
-        raise WrongUse("a promotion needs a reason: say why with --reason TEXT.")
+        raise WrongUse("A promotion needs a reason: --reason TEXT.")
 
 
 def _promote(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600
 WRONG = marked("Name and password do not belong together.")
-WAIT = marked("Too many wrong passwords; wait until {at}, or ask whoever keeps the accounts.")
+WAIT = marked("Too many wrong passwords. Wait until {at}, or ask an administrator.")
 BUSY = marked("Many people log in right now; try again in a moment.")
 WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from agent.store import FileFate, OrderLine, Unassigned
     from agent.web.context import Desk
 
-NOT_HERE = marked("nobody has heard of this order")
+NOT_HERE = marked("Unknown order")
 ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
 
 

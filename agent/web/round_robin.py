@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
-TWICE = reports.marked("You have rated that micrograph before. What you said first was kept.")
+TWICE = reports.marked("You have already rated this micrograph. Your first rating was kept.")
 CRITERIA = ("mean", "max")
 UNSURE = "?"
 """What a form sends for a size that the rater cannot tell."""
@@ -127,7 +127,7 @@ def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
     """Say why there is nothing to rate; None where there is."""
     campaign, n = seat.campaign, len(seat.campaign.images)
     if campaign.state == "planned":
-        title, sentence = _("Not open yet"), _("Come back when you are told that it has begun.")
+        title, sentence = _("Not open yet"), _("Come back when the campaign has started.")
     elif campaign.state == "closed":
         title, sentence = _("Closed"), _("This campaign takes no more ratings. Thank you.")
     elif len(seat.ratings) >= n:

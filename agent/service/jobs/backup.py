@@ -86,7 +86,10 @@ def describe_overdue(settings: Settings, now: datetime) -> Iterator[str]:
         return
     hours = (now - since).total_seconds() / 3600
     if last is None:
-        yield f"back-up: none of this lab in {folder} yet, and the data is {hours:.0f} hours old."
+        yield (
+            f"back-up: {folder} contains no backup of this lab yet, and the data is {hours:.0f} "
+            "hours old."
+        )
     else:
         yield f"back-up: the last one in {folder} is {hours:.0f} hours old."
 

@@ -84,7 +84,7 @@ def get_bundle_in_use(settings: Settings, store: Store) -> Path:
     """Return the folder of the bundle in use. Raises `WrongUse` where there is none yet."""
     name = store.promotions.find_current()
     if name is None:
-        raise WrongUse("there is no bundle yet; teach the first one: agent train.")
+        raise WrongUse("There is no bundle yet. Train the first one: agent train.")
     return get_bundle(settings.store.folder, name)
 
 
@@ -246,8 +246,8 @@ def refuse_without_room(
         )
     if (free := memory_free()) < memory:
         raise NoRoom(
-            f"teaching a bundle needs {_gb(memory)} of memory, {_gb(free)} are free; close "
-            "other programs, or teach on another PC and take the bundle in: agent models add."
+            f"Training a bundle needs {_gb(memory)} of memory, {_gb(free)} are free. Close other "
+            "programs, or train on another PC and add the bundle: agent models add."
         )
 
 
