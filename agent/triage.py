@@ -130,7 +130,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TriageVerdict:
     """Automatic, or review with all reasons, in the order of `sort_reasons`.
 
     Args:
@@ -154,7 +154,7 @@ def triage(
     policy: Policy,
     told: Mapping[str, str] = NO_PROCESS_DATA,
     expected: Sequence[str] = (),
-) -> Verdict:
+) -> TriageVerdict:
     """Decide whether a micrograph needs review. Without a bundle every one is `untrained`.
 
     Args:
@@ -176,7 +176,7 @@ def triage(
         *((Reason.CONTROL_SAMPLE,) if is_control_sample(sha256, policy.control_share) else ()),
     )
     ordered = sort_reasons(reasons)
-    return Verdict(Handling.REVIEW if ordered else Handling.AUTOMATIC, ordered, outside)
+    return TriageVerdict(Handling.REVIEW if ordered else Handling.AUTOMATIC, ordered, outside)
 
 
 def _check_image(
