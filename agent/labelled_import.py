@@ -221,7 +221,7 @@ def _code(taxonomy: Taxonomy, written: str) -> str:
 
 def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
     entries: dict[str, Labelled | Unusable] = {}
-    for number, row in iter_rows(manifest, _refuse_columns):
+    for number, row in iter_rows(manifest, require_columns):
         entry = _row(folder, row, f"line {number}", taxonomy)
         if isinstance(entry, Unusable):
             entries[f"{number} {entry.file}"] = entry
@@ -280,7 +280,12 @@ def _text(manifest: Path) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _refuse_columns(manifest: Path, columns: Sequence[str]) -> None:
+def require_columns(manifest: Path, columns: Sequence[str]) -> None:
+    """Check that a manifest names files and codes.
+
+    Raises:
+        WrongUse: A column is missing, or is there twice.
+    """
     twice = {name for name in columns if name and columns.count(name) > 1}
     if twice:
         raise WrongUse(f"{manifest}: the column {min(twice)!r} is there twice.")

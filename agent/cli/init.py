@@ -15,18 +15,42 @@ from agent.errors import WrongUse
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where agent.toml goes.")] = Path(),
+    taxonomy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Labelled images, a folder per class, or a CSV with file and code: proposes "
+            "subtypes and sizes from the names, and writes taxonomy.toml next to agent.toml.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write taxonomy.toml unasked.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --yes: replace a taxonomy.toml, keeping a copy."),
+    ] = False,
 ) -> None:
-    """Write a commented agent.toml and the data folder."""
+    """Write a commented agent.toml and the data folder; with --taxonomy the lab's classes too."""
     from agent import settings  # noqa: PLC0415
+    from agent.cli.init_taxonomy import (  # noqa: PLC0415
+        describe_missing_setting,
+        name_taxonomy,
+        write_proposal,
+    )
     from agent.cli.settings_reference import page  # noqa: PLC0415
 
     file = folder / settings.FILE_NAME
-    if file.exists():
+    if file.exists() and taxonomy is None:
         raise WrongUse(f"{file}: already there, and is left as it is; edit it, or name a folder.")
+    if taxonomy is not None:
+        write_proposal(folder, taxonomy, yes=yes, force=force)
+        if file.exists():
+            if sentence := describe_missing_setting(file):
+                console.print(sentence, markup=False)
+            return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(mode=0o750, exist_ok=True)
     file.touch(mode=0o640)  # a database's password may come to stand in it
-    file.write_text(page(), encoding="utf-8")
+    file.write_text(name_taxonomy(page()) if taxonomy else page(), encoding="utf-8")
     console.print(f"wrote {file}", markup=False)
     console.print(
         "next: name your microscopes' export folders under [[sources]], then: agent doctor",
