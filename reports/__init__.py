@@ -127,6 +127,7 @@ from reports.render import (
     render_sites,
     render_statement,
     render_study,
+    render_taxonomy,
     render_trace,
     report_policy,
 )
@@ -301,6 +302,7 @@ __all__ = [
     "render_statement",
     "render_statement_pdf",
     "render_study",
+    "render_taxonomy",
     "render_trace",
     "report_policy",
     "retold",
