@@ -183,8 +183,8 @@ def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None
     unusable = [entry for entry in entries if isinstance(entry, Unusable)]
     if not files and not unusable:
         raise WrongUse(
-            f"{folder}: no labelled micrograph in it; make a folder per structure code, such as "
-            "G8, or name a CSV with --manifest."
+            f"{folder}: no labelled micrograph in it; make a folder per structure code (agent "
+            "taxonomy show lists them), or name a CSV with --manifest."
         )
     return Listing(folder, tuple(files), tuple(unusable))
 
