@@ -35,6 +35,7 @@ GROUPS = (
     "experiments",
     "models_int8",
     "weights",
+    "datasets",
     "report",
     "review",
     "orders",
