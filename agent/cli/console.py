@@ -67,13 +67,14 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print rows for people; cells are text, never markup."""
+    """Print rows for people; cells are text, never markup. Without a row nothing is printed."""
     grid = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")  # a name is wrapped, never cut
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
-    console.print(grid)
+    if grid.row_count:
+        console.print(grid)
 
 
 def _plain(cell: object) -> Text:

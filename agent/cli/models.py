@@ -52,6 +52,8 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         console.print_json({"current": current, "bundles": rows})
         return
+    if not rows:
+        console.console.print("No bundles yet: agent train makes the first one.")
     console.table(
         ("bundle", "", "taught", "scheme", "network", "learned from", "codes right (its own test)"),
         [
@@ -211,7 +213,7 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
 def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Say what every check of the gate found when a bundle was held against the one at work."""
     from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.cli.train import outcome_json, say_checks  # noqa: PLC0415
+    from agent.cli.retrain_verdict import outcome_json, say_checks  # noqa: PLC0415
     from agent.retrain import load_outcome  # noqa: PLC0415
 
     settings = settings_of(context)

@@ -177,9 +177,25 @@ def label(  # noqa: PLR0917 - each is an option of the command
         )
         store.decide(public_id, decision, at=datetime.now(UTC))
         waiting = store.queue_length()
+        use = _describe_use(settings, store, public_id)
     console.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} wait.",
         markup=False,
+    )
+    console.print(use, markup=False)
+
+
+def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent.retrain import describe_use  # noqa: PLC0415
+
+    return describe_use(
+        store,
+        Archive(settings.store.folder),
+        taxonomy_in_force(settings, store),
+        public_id,
+        learns_from=settings.retrain.learns_from,
     )
 
 

@@ -45,6 +45,9 @@ def statements(
     if as_json:
         console.print_json(lines)
         return
+    if not lines:
+        console.console.print("No statements yet.")
+        return
     zone = ZoneInfo(settings.site.time_zone)
     rows = [
         (

@@ -18,6 +18,7 @@ import agent.cli.models  # noqa: F401 - `agent models` belongs to this group
 from agent.cli import console
 from agent.cli.app import SAYS_NO, SOME_FAILED, app, settings_of, store_of
 from agent.cli.evaluation_text import share
+from agent.cli.retrain_verdict import explain_last_verdict, outcome_json
 from agent.cli.signing import os_user, sign, signed_store
 from agent.errors import WrongUse
 
@@ -514,9 +515,13 @@ def teaching(
 
 
 def say_collected(collected: Collected) -> None:
-    """Say what is left out of learning, and why."""
+    """Print what is left out of training and why, and what the rest lacks."""
+    from agent.retrain import list_gaps  # noqa: PLC0415
+
     for reason, count in collected.left_out.items():
         console.aside.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
+    for sentence in list_gaps(collected):
+        console.aside.print(sentence, markup=False)
 
 
 def say_groups(examples: Sequence[Example], column: str, known: Mapping[str, int]) -> None:
@@ -593,7 +598,10 @@ def retrain(
         bool, typer.Option("--dry-run", help="Only say what would be learned from.")
     ] = False,
     why: Annotated[
-        bool, typer.Option("--why", help="Say what every check of the gate found, in numbers.")
+        bool,
+        typer.Option(
+            "--why", help="Explain how the last retraining ended, check by check; starts none."
+        ),
     ] = False,
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End the one that goes on, whoever began it.")
@@ -619,11 +627,15 @@ def retrain(
         if cancel:
             _cancel(store)
             return
+        if why:
+            explain_last_verdict(settings, store, json=json)
+            return
         if dry_run:
             _say_dry_run(settings, store, json)
             return
+        say_collected(_collected(settings, store))
         outcome = _learned(settings, store, pseudo_labels=pseudo_labels)
-    _say_outcome(outcome, why=why, json=json)
+    _say_outcome(outcome, json=json)
 
 
 def _cancel(store: Store) -> None:
@@ -633,6 +645,12 @@ def _cancel(store: Store) -> None:
     if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
         raise WrongUse("nothing is being learned now.")
     console.console.print("It ends within a few seconds; nothing was promoted.")
+
+
+def _collected(settings: Settings, store: Store) -> Collected:
+    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
+
+    return lesson_of(settings, store).collected
 
 
 def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
@@ -688,15 +706,14 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
     )
 
 
-def _say_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
+def _say_outcome(outcome: Outcome, *, json: bool) -> None:
     from agent.retrain import Gate  # noqa: PLC0415
 
     if json:
         console.print_json(outcome_json(outcome))
     else:
         console.console.print(outcome.sentence, markup=False)
-        if why:
-            say_checks(outcome)
+        console.aside.print("Each check: agent retrain --why", markup=False)
     if outcome.gate is not Gate.RECOMMENDED:
         raise typer.Exit(SAYS_NO)
     if not json:
@@ -705,29 +722,6 @@ def _say_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
             "--by NAME --reason TEXT",
             markup=False,
         )
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Give how a retraining ended as a JSON document."""
-    return {
-        "gate": str(outcome.gate),
-        "outcome": str(outcome.finding),
-        "sentence": outcome.sentence,
-        "candidate": outcome.candidate,
-        "current": outcome.current,
-        "numbers": outcome.numbers,
-    }
-
-
-def say_checks(outcome: Outcome) -> None:
-    """Say what every check of the gate found."""
-    console.table(
-        ("check", "", "what was found"),
-        [
-            (one["name"].replace("_", " "), "" if one["passed"] else "no", one["sentence"])
-            for one in outcome.numbers.get("checks", ())
-        ],
-    )
 
 
 # --- reprocess ----------------------------------------------------------------------------------
