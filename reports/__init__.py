@@ -136,11 +136,13 @@ from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
+    GUIDE_PICTURES,
     LONGEST_QUERY,
     GuidePage,
     get_guide_page,
     list_guide,
     read_guide,
+    read_guide_picture,
     search_guide,
 )
 from reports.vocabulary import (
@@ -163,6 +165,7 @@ __all__ = [
     "CORRECTION_WHYS",
     "CRITERIA",
     "GUIDE_PAGES",
+    "GUIDE_PICTURES",
     "LANGUAGES",
     "LONGEST_QUERY",
     "REASONS",
@@ -277,6 +280,7 @@ __all__ = [
     "ngettext",
     "number_keys",
     "read_guide",
+    "read_guide_picture",
     "reason",
     "render_campaigns",
     "render_card",

@@ -78,6 +78,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
                 zone=settings.site.time_zone,
                 software=software(),
                 at=clock(),
+                language=settings.report.language,
             ),
         )
     different = [one for one in found.fields if one.rerun.outcome is Sameness.DIFFERENT]
