@@ -6,6 +6,7 @@ import re
 
 import pytest
 from small_lab import twin_of
+from test_language import Words, english_in
 
 from agent.bundle_registry import get_bundle, list_bundles
 from agent.retrain import save_card
@@ -53,8 +54,8 @@ def test_every_share_on_the_card_has_its_interval_and_how_many_it_rests_on(bundl
     row = re.search(r"<td[^>]*>structure code right</td>(.*?)</tr>", page)[1]
     said = re.findall(r">([^<]+)</td>", row)
     assert said == [
-        f"{accuracy['value']:.1%}",
-        f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+        f"{100 * accuracy['value']:.1f}\u00a0%",
+        f"{100 * accuracy['low']:.1f}\u00a0% to {100 * accuracy['high']:.1f}\u00a0%",
         str(n),
     ]
 
@@ -75,8 +76,8 @@ def test_the_card_says_what_the_bundle_is_not_for(bundle):
 
     said = " ".join(document["not_for"])
     assert "no grain-size rating" in said
-    assert "never taught" in said
-    assert "Fewer than 20 test images speak for" in said
+    assert "never trained on" in said
+    assert "Fewer than 20 test images of" in said
 
 
 def test_the_card_asks_the_network_for_nothing(bundle):
@@ -93,11 +94,11 @@ def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundl
     assert lab.agent("models", "promote", twin.name, *by, "better on G7") == 0
 
     page, document = card(twin)
-    assert "At work since" in page
+    assert "In use since" in page
     assert "E. Meier &lt;lead&gt;" in page
     assert document["signatures"][0]["reason"] == "better on G7"
     assert document["signatures"][0]["shown"]["orders"] == 0
-    assert "Not at work any more" in card(bundle)[0]
+    assert "No longer in use" in card(bundle)[0]
 
     assert lab.agent("models", "rollback", *by, "worse") == 0
     assert not card(twin)[1]["at_work"]
@@ -112,7 +113,21 @@ def test_a_candidate_says_that_nobody_signed(lab, bundle):
     page, document = card(twin)
 
     assert document["signatures"] == []
-    assert "nobody has put it to work" in page
+    assert "it was never promoted" in page
+
+
+def test_a_german_card_says_nothing_in_english_and_its_json_nothing_in_german(lab, bundle):
+    twin = twin_of(bundle)
+    with Store.open(store_url(lab.folder / "data"), site="Labor", agent="test") as store:
+        save_card(twin, store.promotions(), site="Labor", at="11.12.", language="de")
+
+    page, document = card(twin)
+
+    words = Words(page)
+    assert words.lang == "de"
+    kept = {*document["notes"], *document["files"]}
+    assert [one for one in english_in(page) if one not in kept] == []
+    assert any("specification limits decide" in one for one in document["not_for"])
 
 
 def test_the_card_goes_out_with_the_bundle(lab, bundle, tmp_path):

@@ -28,6 +28,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from drawn_steel import steel  # noqa: E402 - the tests' drawings
 
+from agent.pictures import decode, encode_png  # noqa: E402
+
 GUIDE = ROOT / "reports" / "guide"
 HEIGHT, WIDTH = 480, 640
 CLASSES = {
@@ -112,6 +114,11 @@ def draw(code: str, seed: int) -> np.ndarray:
     return cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
 
 
+def write_picture(path: Path, grey: np.ndarray) -> None:
+    """Write a grey micrograph as PNG."""
+    path.write_bytes(encode_png(np.repeat(grey[..., None], 3, axis=2)))
+
+
 def write_labelled(folder: Path) -> Path:
     """Write the labelled images, a folder per class; the manifest comes back."""
     rows = [("file", "code", "specimen", "um_per_px")]
@@ -119,7 +126,7 @@ def write_labelled(folder: Path) -> Path:
         (folder / code).mkdir(parents=True)
         for n in range(EACH):
             name = f"{code}/{n:02d}.png"
-            cv2.imwrite(str(folder / name), draw(code, 100 * at + n))
+            write_picture(folder / name, draw(code, 100 * at + n))
             rows.append((name, code, f"S{at}-{n // 2}", "0.2"))
     manifest = folder.parent / "labels.csv"
     with manifest.open("w", newline="", encoding="utf-8") as file:
@@ -130,7 +137,7 @@ def write_labelled(folder: Path) -> Path:
 def agent(lab: Path, *words: object) -> str:
     """Run a command in the lab; what it printed comes back."""
     call = [sys.executable, "-m", "agent", "--config", str(lab / "agent.toml"), *map(str, words)]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1, 3):
         raise SystemExit(f"{words}: {done.stdout}{done.stderr}")
     return done.stdout
@@ -166,14 +173,16 @@ def take_picture(address: str, name: str, *, height: int, top: int = 0) -> None:
             "--hide-scrollbars", "--virtual-time-budget=4000",
             f"--window-size=1100,{height + top}", f"--screenshot={shot}", address,
         ]  # fmt: skip
-        subprocess.run(call, check=True, capture_output=True)  # noqa: S603
-        pixels = cv2.imread(str(shot))[top:]
+        subprocess.run(call, check=True, capture_output=True)
+        pixels = decode(shot.read_bytes())[top:]
     small = cv2.resize(
         pixels, (WIDE_PX, round(pixels.shape[0] * WIDE_PX / pixels.shape[1])),
         interpolation=cv2.INTER_AREA,
     )  # fmt: skip
     path = GUIDE / f"{name}.webp"
-    cv2.imwrite(str(path), small, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+    path.write_bytes(encoded.tobytes())
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -191,8 +200,8 @@ def make_lab(lab: Path, port: int) -> None:
     ))  # fmt: skip
     for field in (1, 2):
         name = f"4711_01_{field}_50x.png"
-        cv2.imwrite(str(lab / "export" / name), draw("globular fine", 900 + field))
-    cv2.imwrite(str(lab / "export" / "4712_01_1_50x.png"), draw("network", 990))
+        write_picture(lab / "export" / name, draw("globular fine", 900 + field))
+    write_picture(lab / "export" / "4712_01_1_50x.png", draw("network", 990))
     agent(lab, "run", "--once")
 
 
@@ -216,7 +225,7 @@ def main() -> None:
     else:
         make_lab(lab, port)
     ids = list_waiting(lab)
-    web = subprocess.Popen(  # noqa: S603
+    web = subprocess.Popen(
         [sys.executable, "-m", "agent", "--config", str(lab / "agent.toml"), "web"], cwd=ROOT
     )
     home = f"http://127.0.0.1:{port}"
