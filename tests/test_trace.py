@@ -68,6 +68,23 @@ def test_a_trace_says_all_that_stands_behind_an_order(desk):
     assert (desk.folder / "out" / "specifications" / "ring-a-1.json").is_file()
 
 
+def test_a_german_page_has_german_words_and_its_json_english_ones(desk):
+    conforming(desk)
+    desk.check()
+    with (desk.folder / "agent.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[report]\nlanguage = "de"\n')
+
+    code, document, page = trace(desk, "4711")
+
+    assert code == 0
+    assert '<html lang="de">' in page
+    for words in ("Nachweis des Auftrags 4711", "Maßstab und seine Prüfungen", "0,12 µm je Pixel"):
+        assert words in page
+    for words in ("Judged", "Control check of that day", "demanded:", "Superseded"):
+        assert words not in page
+    assert document["orders"][0]["conformity"] == "conforms"
+
+
 def test_every_file_of_a_trace_is_named_with_its_hash(desk):
     (first, *_) = conforming(desk)
 
