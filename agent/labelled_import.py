@@ -385,7 +385,7 @@ def import_folder(
         Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
     """
     files = {file.relative: file for file in listing.files}
-    store.arrive(
+    store.files.add(
         [
             ListedFile(listing.source, listing.folder, file.relative, *file.facts)
             for file in listing.files
@@ -421,11 +421,11 @@ def _label(
             if differs := _find_differences(view, file):
                 changed.append(Unusable(file.relative, _describe_differences(view, differs)))
                 if update:
-                    store.describe(view.id, differs, by=by, at=now())
+                    store.results.describe(view.id, differs, by=by, at=now())
             if _has_same_label(view.label, file):
                 unchanged += 1
                 continue
-            store.decide(view.id, _decision(file, by), at=now())
+            store.labels.decide(view.id, _decision(file, by), at=now())
             labelled += 1
         if number % FILES_AT_ONCE == 0:
             yield Step(number, len(listing.files), "labelled")
@@ -464,9 +464,9 @@ def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:
                     fates_by_path[relative] = fate
         return fates_by_path
 
-    own = gathered(store.files(source=listing.source))
+    own = gathered(store.files.iter_status(source=listing.source))
     # A file that was moved here from a watched folder is kept under that folder's name.
-    return own if wanted <= own.keys() else {**gathered(store.files()), **own}
+    return own if wanted <= own.keys() else {**gathered(store.files.iter_status()), **own}
 
 
 def _why_not(fate: FileFate | None) -> str:
@@ -495,12 +495,12 @@ def _conflicts(listing: Listing, fates: Mapping[str, FileFate]) -> dict[str, str
 
 
 def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
-    view = store.micrograph(sha256[:16])
+    view = store.results.find(sha256[:16])
     if view is None:
         return
     yield view
     for page in range(2, int(view.crop_facts.get("pages") or 1) + 1):
-        further = store.micrograph(f"{sha256[:16]}-p{page}")
+        further = store.results.find(f"{sha256[:16]}-p{page}")
         if further:
             yield further
 

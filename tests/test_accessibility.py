@@ -17,7 +17,7 @@ from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.store import Decision, Store
 from agent.web import create_app
 from agent.web.context import TaxonomySetup
@@ -76,7 +76,7 @@ def address(lab):
             lab.store, data=lab.folder, specifications=lab.folder / "none.toml"
         ),
     )
-    pages = Pages(create_app(replace(desk_of(lab), taxonomy_setup=setup)), Web(port=0))
+    pages = Pages(create_app(replace(desk_of(lab), taxonomy_setup=setup)), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -140,7 +140,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/help/commands",
     ]
 
-    lab.store.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
@@ -173,7 +173,7 @@ def test_the_page_of_experiments(axe, tab):
 
 def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
     round_ = Round(Lab(tmp_path / "data"), raters=2, images=2, may_go_back=True)
-    pages = Pages(create_app(desk_of(round_.lab)), Web(port=0))
+    pages = Pages(create_app(desk_of(round_.lab)), WebSection(port=0))
     pages.start()
 
     link = f"{pages.url}/rate/{round_.tokens['R01']}"

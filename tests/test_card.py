@@ -108,7 +108,7 @@ def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundl
 def test_a_candidate_says_that_nobody_signed(lab, bundle):
     twin = twin_of(bundle)
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        save_card(twin, store.promotions(), site="Small lab", at="now")
+        save_card(twin, store.promotions.list_all(), site="Small lab", at="now")
 
     page, document = card(twin)
 
@@ -119,7 +119,7 @@ def test_a_candidate_says_that_nobody_signed(lab, bundle):
 def test_a_german_card_says_nothing_in_english_and_its_json_nothing_in_german(lab, bundle):
     twin = twin_of(bundle)
     with Store.open(store_url(lab.folder / "data"), site="Labor", agent="test") as store:
-        save_card(twin, store.promotions(), site="Labor", at="11.12.", language="de")
+        save_card(twin, store.promotions.list_all(), site="Labor", at="11.12.", language="de")
 
     page, document = card(twin)
 

@@ -267,7 +267,7 @@ def test_plan_and_report_are_records(shell):
     records = shell.lab.store.records
     assert records.latest("msa_plan", NAME).facts["codes"] == TRUE
     assert records.latest("msa", NAME).facts["runs"] == 64
-    assert [one.act for one in shell.lab.store.trail("msa")] == [
+    assert [one.act for one in shell.lab.store.audit_log.iter_acts("msa")] == [
         "msa_plan.recorded",
         "msa.recorded",
     ]

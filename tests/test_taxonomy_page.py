@@ -71,7 +71,7 @@ def post(pages: TestClient, act: str, **fields):
 
 def test_the_form_shows_what_applies_with_an_example_of_each_class(lab):
     shown = lab.take("G8")
-    lab.store.decide(shown, Decision("code", "Ann", code="G8"), at=DAY)
+    lab.store.labels.decide(shown, Decision("code", "Ann", code="G8"), at=DAY)
 
     page = open_pages(lab).get("/setup/taxonomy")
 
@@ -84,7 +84,7 @@ def test_the_form_shows_what_applies_with_an_example_of_each_class(lab):
 
 def test_nothing_is_written_before_its_effects_were_shown(lab):
     shown = lab.take("G7")
-    lab.store.decide(shown, Decision("code", "Ann", code="G7"), at=DAY)
+    lab.store.labels.decide(shown, Decision("code", "Ann", code="G7"), at=DAY)
     pages, file = open_pages(lab), lab.folder.parent / "own.toml"
     fields = form_of(pages.get("/setup/taxonomy").text)
     fields["sizes"][0] = "8\n9"

@@ -25,7 +25,7 @@ def shell(tmp_path, capsys):
 def decide(shell, code: str | None, decision: Decision | None = None, **facts) -> str:
     taken = shell.lab.take(code, **facts)
     said = decision or Decision("code", "Ann", code=code, origin="import")
-    shell.lab.store.decide(taken, said, at=DAY)
+    shell.lab.store.labels.decide(taken, said, at=DAY)
     return taken
 
 
@@ -90,13 +90,13 @@ def test_retrain_why_explains_the_last_verdict_and_starts_nothing(shell):
     assert (code, "no retraining has ended yet" in said) == (2, True)
 
     store = shell.lab.store
-    job = store.begin_job("retrain", at=DAY, facts={"by": "Ann"})
-    store.end_job(job, "too_few", at=DAY, facts={"sentence": "3 new labels; 20 are wanted."})
+    job = store.jobs.begin("retrain", at=DAY, facts={"by": "Ann"})
+    store.jobs.end(job, "too_few", at=DAY, facts={"sentence": "3 new labels; 20 are wanted."})
     code, said = shell.agent("retrain", "--why")
 
     assert (code, "2026-11-24 09:00 UTC: 3 new labels; 20 are wanted." in said) == (0, True)
     assert json.loads(shell.agent("retrain", "--why", "--json")[1])["gate"] == "too_few"
-    assert len(store.ended_jobs("retrain")) == 1
+    assert len(store.jobs.list_ended("retrain")) == 1
 
 
 def test_a_table_without_a_row_is_not_printed(shell):

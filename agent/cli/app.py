@@ -138,9 +138,9 @@ def settings_of(context: typer.Context) -> Settings:
 
     read = settings.read(settings_file_of(context))
     if sys.platform != "win32":
-        from agent.host.file_ownership import leave_to_owner  # noqa: PLC0415
+        from agent.host.file_ownership import restore_owner  # noqa: PLC0415
 
-        left = partial(leave_to_owner, [read.store.folder], since_s=time.time() - CLOCK_STEP_S)
+        left = partial(restore_owner, [read.store.folder], since_s=time.time() - CLOCK_STEP_S)
         context.find_root().call_on_close(left)
     return read
 

@@ -84,10 +84,10 @@ def _taxonomy(settings: Settings) -> Finding:
 
 def _account() -> str | None:
     if sys.platform == "win32":
-        from agent.host.windows import account_of_service  # noqa: PLC0415
+        from agent.host.windows import find_service_account  # noqa: PLC0415
     else:
-        from agent.host.systemd import account_of_service  # noqa: PLC0415
-    return account_of_service()
+        from agent.host.systemd import find_service_account  # noqa: PLC0415
+    return find_service_account()
 
 
 def _service(account: str | None) -> Finding:
@@ -110,7 +110,7 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         return
     now = datetime.now(UTC)
     own = backup.list_own(settings)
-    late = next(backup.overdue(settings, now), "")
+    late = next(backup.describe_overdue(settings, now), "")
     broken = list(iter_broken_backups(Path(settings.backup.folder)))
     if broken:
         yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")
@@ -206,8 +206,8 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
     try:
         with store_of(settings) as store:
             missing, rewritable, kind = (
-                store.missing_guards(),
-                store.rewritable_tables(),
+                store.checks.find_missing_guards(),
+                store.checks.find_rewritable_tables(),
                 store.kind,
             )
     except AgentError:
@@ -388,7 +388,7 @@ def _bundle(settings: Settings) -> Finding:
         store = store_of(settings)
     except AgentError:
         return Finding("bundle", "doubtful", "unknown, as the database does not open.")
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     store.close()
     if name is None:
         return Finding(

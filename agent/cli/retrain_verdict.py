@@ -26,7 +26,7 @@ def explain_last_verdict(settings: Settings, store: Store, *, json: bool) -> Non
     """
     from agent.service.jobs.retrain import JOB  # noqa: PLC0415
 
-    ended = store.ended_jobs(JOB)
+    ended = store.jobs.list_ended(JOB)
     if not ended:
         raise WrongUse("no retraining has ended yet; agent retrain starts one.")
     outcome = _load_outcome(settings, str(ended[-1].facts.get("candidate") or ""))

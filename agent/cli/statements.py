@@ -172,9 +172,9 @@ def _write(settings: Settings, store: Store, found: list[FrozenStatement], folde
     from agent.archive import Archive  # noqa: PLC0415
     from agent.orders.statement import plain  # noqa: PLC0415
     from agent.orders.statement_files import read_files  # noqa: PLC0415
-    from agent.orders.trace_folder import fresh  # noqa: PLC0415
+    from agent.orders.trace_folder import require_new_folder  # noqa: PLC0415
 
-    target = fresh(folder.absolute())
+    target = require_new_folder(folder.absolute())
     archive = Archive(settings.store.folder)
     try:
         target.mkdir(parents=True)

@@ -15,7 +15,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.statement import Made
     from agent.orders.trace import Trace
     from agent.settings import Settings
@@ -55,24 +55,24 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.cli.train import quiet  # noqa: PLC0415
     from agent.lab_context import software  # noqa: PLC0415
-    from agent.orders.order_json import trace_document_of  # noqa: PLC0415
+    from agent.orders.order_json import trace_to_json  # noqa: PLC0415
     from agent.orders.reproduce import Sameness  # noqa: PLC0415
     from agent.orders.statement import plain  # noqa: PLC0415
-    from agent.orders.trace_folder import PAGE, Signature, fresh, write  # noqa: PLC0415
+    from agent.orders.trace_folder import PAGE, TraceSignature, require_new_folder, write_trace  # noqa: PLC0415
     from agent.service.data_folder import bundles_folder, clock  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
-    target = fresh((folder or Path(f"trace-{plain(asked)}")).absolute())
+    target = require_new_folder((folder or Path(f"trace-{plain(asked)}")).absolute())
     signed = by or os_user()
     with store_of(settings) as store:
         found = _gathered(settings, store, asked, kind)
-        write(
+        write_trace(
             found,
             target,
             archive=Archive(settings.store.folder),
             bundles=bundles_folder(settings),
-            signature=Signature(
+            signature=TraceSignature(
                 by=signed,
                 site=settings.site.name,
                 zone=settings.site.time_zone,
@@ -83,7 +83,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
         )
     different = [one for one in found.fields if one.rerun.outcome is Sameness.DIFFERENT]
     if as_json:
-        console.print_json({"folder": str(target), **trace_document_of(found, {})})
+        console.print_json({"folder": str(target), **trace_to_json(found, {})})
     else:
         _show(found, target / PAGE)
     raise typer.Exit(SAYS_NO if different else DONE)
@@ -92,9 +92,9 @@ def trace(  # noqa: PLR0917 - each is a word of the command
 def _gathered(settings: Settings, store: Store, asked: str, kind: str) -> Trace:
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.orders import lab_in  # noqa: PLC0415
-    from agent.orders.trace import Trace, Tracer, find  # noqa: PLC0415
+    from agent.orders.trace import Trace, Tracer, find_match  # noqa: PLC0415
 
-    found = find(store, asked, kind)
+    found = find_match(store, asked, kind)
     lab = lab_in(settings, store, is_noted=False)
     stated = [_stated(store, number, lab) for number in found.orders]
     fields = 1 if found.only else sum(_fields(assessed) for assessed, _ in stated)
@@ -123,7 +123,7 @@ def _fields(assessed: Assessed) -> int:
     return sum(len(one.fields) for one in prepared) + len(assessed.unassigned)
 
 
-def _stated(store: Store, number: str, lab: Lab) -> tuple[Assessed, list[Made]]:
+def _stated(store: Store, number: str, lab: OrderPolicy) -> tuple[Assessed, list[Made]]:
     """Return an order as it stands, and every statement that was made of it."""
     from agent.orders.assessment import assess  # noqa: PLC0415
     from agent.orders.statement import list_made  # noqa: PLC0415

@@ -25,7 +25,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.labelled_import import ImportOutcome, Unusable
+    from agent.labelled_import import ImportOutcome, UnusableFile
     from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
@@ -261,7 +261,7 @@ def say_imported(imported: ImportOutcome, *, updated: bool = False) -> None:
         )
 
 
-def say_unusable(unusable: Sequence[Unusable]) -> None:
+def say_unusable(unusable: Sequence[UnusableFile]) -> None:
     """Name every file that could not be used, and why."""
     for file, sentence in unusable:
         console.aside.print(f"not used: {file}: {sentence}", markup=False)
@@ -355,7 +355,7 @@ def train(
     from agent.bundle_registry import delete_leftovers  # noqa: PLC0415
     from agent.retrain import save_record  # noqa: PLC0415
     from agent.service.jobs.retrain import write_card  # noqa: PLC0415
-    from agent.service.lock import TeachLock  # noqa: PLC0415
+    from agent.service.lock import TrainingLock  # noqa: PLC0415
     from model import init_process_group  # noqa: PLC0415
 
     plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **given(asked)})
@@ -364,12 +364,12 @@ def train(
             help_teach(settings, plan_of, world)
             return
         with store_of(settings) as opened:
-            signs = folder is not None or opened.current_bundle() is None
+            signs = folder is not None or opened.promotions.find_current() is None
             store, by = sign(context, opened, "") if signs else (opened, "")
             imported = take_in(settings, store, folder, manifest, by=by) if folder else None
             if imported:
                 say_imported(imported)
-            with TeachLock(settings.store.folder):
+            with TrainingLock(settings.store.folder):
                 delete_leftovers(settings.store.folder)
                 world.barrier()
                 bundle = teach(settings, store, plan_of(settings, store), world)
@@ -491,17 +491,17 @@ def teaching(
     """
     from agent.bundle_registry import get_bundle, get_bundles_folder  # noqa: PLC0415
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.service.composition import cases_of  # noqa: PLC0415
+    from agent.service.composition import collect_labels  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
     from model import SINGLE_PROCESS, read_manifest  # noqa: PLC0415
     from model import train as teach_bundle  # noqa: PLC0415
 
-    collected = cases_of(settings, store, plan.taxonomy, group_by=plan.group_by)
+    collected = collect_labels(settings, store, plan.taxonomy, group_by=plan.group_by)
     say_collected(collected)
     if not collected.examples:
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
     say_groups(collected.examples, plan.group_by, collected.columns)
-    current = store.current_bundle()
+    current = store.promotions.find_current()
     manifest = read_manifest(get_bundle(settings.store.folder, current)) if current else None
     return teach_bundle(
         collected.for_training(manifest),
@@ -565,7 +565,7 @@ def put_to_work(store: Store, bundle: Path, *, by: str = "") -> None:
 
     metrics = read_manifest(bundle).metrics
     console.console.print(f"bundle {bundle.name}: {accuracy_of(metrics)}", markup=False)
-    if store.current_bundle() is not None:
+    if store.promotions.find_current() is not None:
         console.console.print(
             f"It is a candidate. To put it to work: agent models promote {bundle.name} "
             "--by NAME --reason TEXT",
@@ -573,7 +573,7 @@ def put_to_work(store: Store, bundle: Path, *, by: str = "") -> None:
         )
         return
     by = by or os_user()
-    store.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
+    store.promotions.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
     console.console.print(
         f"It is the first bundle, so it is at work from now on (recorded as promoted by {by}).",
         markup=False,
@@ -642,31 +642,31 @@ def _cancel(store: Store) -> None:
     from agent.service.data_folder import clock  # noqa: PLC0415
     from agent.service.jobs.retrain import JOB  # noqa: PLC0415
 
-    if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
+    if not store.jobs.cancel(JOB, by=os_user(), at=clock()):
         raise WrongUse("nothing is being learned now.")
     console.console.print("It ends within a few seconds; nothing was promoted.")
 
 
 def _collected(settings: Settings, store: Store) -> Collected:
-    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
+    from agent.service.jobs.retrain import find_training_job  # noqa: PLC0415
 
-    return lesson_of(settings, store).collected
+    return find_training_job(settings, store).collected
 
 
 def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
     from agent.retrain import Outcome  # noqa: PLC0415
-    from agent.service.jobs.retrain import learn, learning  # noqa: PLC0415
+    from agent.service.jobs.retrain import train_candidate, train_in_child  # noqa: PLC0415
 
-    work = partial(learn, pseudo_labels=pseudo_labels)
-    return end_of(learning(settings, store, by=os_user(), work=work), Outcome)
+    work = partial(train_candidate, pseudo_labels=pseudo_labels)
+    return end_of(train_in_child(settings, store, by=os_user(), work=work), Outcome)
 
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
     from agent.retrain import Cleaned, clean_labels  # noqa: PLC0415
-    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
+    from agent.service.jobs.retrain import find_training_job  # noqa: PLC0415
     from model import read_training_labels  # noqa: PLC0415
 
-    lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
+    lesson, wanted = find_training_job(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
     clean = end_of(
         clean_labels(
@@ -746,13 +746,13 @@ def reprocess(
     process of low priority; what Ctrl-C cuts short is taken up by the next one.
     """
     from agent.retrain import Again  # noqa: PLC0415
-    from agent.service.jobs.shadow import judging_again  # noqa: PLC0415
+    from agent.service.jobs.shadow import judge_in_child  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
     role: Role = "shadow" if shadow else "reprocess"
     with store_of(settings) as store:
-        steps = judging_again(settings, store, bundle=bundle, role=role, days=days, by=os_user())
+        steps = judge_in_child(settings, store, bundle=bundle, role=role, days=days, by=os_user())
         again = end_of(steps, Again)
     _say_again(again, bundle, json)
 

@@ -54,13 +54,13 @@ def load_taxonomy_use(store: Store, *, data: Path, specifications: Path) -> Taxo
     Raises:
         BadSpecification: The file of limits cannot be used.
     """
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     bundle = None
     if name is not None:
         with suppress(*UNREADABLE):
             bundle = read_bundle_taxonomy(data / BUNDLES, name)
     limits = read_specifications(specifications).entries if specifications.exists() else ()
-    labelled = Counter(one.code for one in store.labelled() if one.code)
+    labelled = Counter(one.code for one in store.labelled_micrographs.list_all() if one.code)
     return TaxonomyUse(labelled, bundle, tuple(limits))
 
 

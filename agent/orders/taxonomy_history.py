@@ -266,7 +266,7 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime, by: str = 
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:
     """Keep the taxonomy of every bundle that was ever in use and can be read."""
     known = store.records.newest(OF_BUNDLE)
-    for name in dict.fromkeys(one.bundle for one in store.promotions()):
+    for name in dict.fromkeys(one.bundle for one in store.promotions.list_all()):
         if name in known:
             continue
         try:

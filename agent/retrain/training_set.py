@@ -139,14 +139,14 @@ def collect(
     """
     kept: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
-    for label in store.labelled():
+    for label in store.labelled_micrographs.list_all():
         reason = _why_not(label, archive.crop_path(label.sha256, label.page), taxonomy, learns_from)
         if reason:
             left_out[reason] += 1
         else:
             kept.append(label)
     strange: dict[str, list[Example]] = defaultdict(list)
-    for label in store.labelled(kinds=("strange",)):
+    for label in store.labelled_micrographs.list_all(kinds=("strange",)):
         if label.recipe == RECIPE and archive.crop_path(label.sha256, label.page).is_file():
             strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
     return Collected(
@@ -212,7 +212,10 @@ def describe_use(
         public_id: Of the micrograph.
         learns_from: As in `collect`.
     """
-    label = next((one for one in store.labelled(kinds=KINDS) if one.id == public_id), None)
+    label = next(
+        (one for one in store.labelled_micrographs.list_all(kinds=KINDS) if one.id == public_id),
+        None,
+    )
     if label is None:
         return ""
     if label.kind != "code":

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
@@ -67,12 +67,12 @@ def app_of(
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
         taxonomy_setup=_taxonomy_setup(settings, store),
-        lab=lambda: lab_of(
+        lab=lambda: load_policy(
             settings,
             store,
             read_taxonomy(settings, store, now=now()),
             now=now(),
-            held=holds_of(settings, store),
+            held=load_holds(settings, store),
         ),
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)

@@ -51,7 +51,7 @@ def router(desk: Desk) -> APIRouter:
     def cancel(request: Request) -> Response:
         who = who_is(request)
         by = who.name if who else cookies.name_of(request) or "somebody at this PC"
-        desk.store.cancel_jobs(CANCELLED, by=by, at=desk.now())
+        desk.store.jobs.cancel(CANCELLED, by=by, at=desk.now())
         return RedirectResponse("/models", 303)
 
     @routes.get("/models/{name}/card")
@@ -82,12 +82,12 @@ def _record(path: Path) -> Response:
 
 
 def _page(desk: Desk, request: Request) -> ModelsPage:
-    who, promotions = who_is(request), desk.store.promotions()
+    who, promotions = who_is(request), desk.store.promotions.list_all()
     folders = list_bundles(desk.archive.folder)[::-1]
     return ModelsPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
-        jobs=tuple(_job(job, desk.zone) for job in desk.store.jobs_going_on(at=desk.now())),
+        jobs=tuple(_job(job, desk.zone) for job in desk.store.jobs.list_running(at=desk.now())),
         may_cancel=who is None or who.may("lead"),
         last=_last(desk),
         bundles=tuple(_bundle(desk, one, promotions) for one in folders[:SHOWN]),
@@ -113,7 +113,7 @@ def _job(job: Job, zone: str) -> JobLine:
 
 def _last(desk: Desk) -> str:
     """Say how the last teaching ended, "" where there was none."""
-    ended = desk.store.ended_jobs(CANCELLED)
+    ended = desk.store.jobs.list_ended(CANCELLED)
     if not ended or ended[-1].ended_at is None:
         return ""
     said = ended[-1].facts.get("sentence") or ended[-1].outcome
@@ -142,7 +142,7 @@ def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine
 def _state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
     if promotions and promotions[0].bundle == name:
         return _("at work"), Tone.CALM
-    if signed := desk.store.proposals(name):
+    if signed := desk.store.promotions.list_signatures(name):
         said = _("proposed by {who}; another person has to sign")
         return said.format(who=signed[-1].by), Tone.ATTENTION
     if any(one.bundle == name for one in promotions):

@@ -178,7 +178,7 @@ def _restart(setup: TaxonomySetup) -> str:
 def _find_examples(desk: Desk) -> dict[str, str]:
     """Return structure code → a labelled micrograph whose pixels are archived."""
     examples: dict[str, str] = {}
-    for one in desk.store.labelled():
+    for one in desk.store.labelled_micrographs.list_all():
         archived = desk.archive.thumbnail_path(one.sha256, one.page)
         if one.code and one.code not in examples and archived.is_file():
             examples[one.code] = one.id
@@ -187,7 +187,7 @@ def _find_examples(desk: Desk) -> dict[str, str]:
 
 def _list_sets(desk: Desk) -> tuple[Link, ...]:
     names = dict.fromkeys(
-        view.source for view in desk.store.micrographs() if view.origin == "import"
+        view.source for view in desk.store.results.iter_all() if view.origin == "import"
     )
     return tuple(
         Link(name.removeprefix(IMPORTED), f"{PATH}?source={quote(name, safe='')}") for name in names
@@ -198,10 +198,12 @@ def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
     """Return a draft of the codes that an imported set has, by the current classes."""
     ids = {
         view.id
-        for view in desk.store.micrographs()
+        for view in desk.store.results.iter_all()
         if view.origin == "import" and view.source == source
     }
-    codes = {one.code for one in desk.store.labelled() if one.id in ids and one.code}
+    codes = {
+        one.code for one in desk.store.labelled_micrographs.list_all() if one.id in ids and one.code
+    }
     if not codes:
         raise Unknown(source)
     own = desk.taxonomy()

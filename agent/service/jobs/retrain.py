@@ -83,7 +83,7 @@ def lesson_of(settings: Settings, store: Store) -> Lesson:
 
 def bundle_at_work(settings: Settings, store: Store) -> Path:
     """Say where the bundle at work lies. Raises `WrongUse` where there is none yet."""
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     if name is None:
         raise WrongUse("there is no bundle yet; teach the first one: agent train.")
     return get_bundle(settings.store.folder, name)
@@ -105,7 +105,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
     delete_leftovers(settings.store.folder)
     with open_store(settings) as store:
         lesson = lesson_of(settings, store)
-        views = list(store.micrographs()) if pseudo_labels else []
+        views = list(store.results.iter_all()) if pseudo_labels else []
     pseudo: PseudoLabelled | None = None
     for step in _pseudo_labelled(settings, lesson, views) if pseudo_labels else ():
         if isinstance(step, PseudoLabelled):
@@ -161,7 +161,7 @@ def write_card(settings: Settings, store: Store, name: str) -> Path:
     bundle = get_bundle(settings.store.folder, name)
     page, _ = save_card(
         bundle,
-        store.promotions(),
+        store.promotions.list_all(),
         site=settings.site.name,
         at=at,
         language=settings.report.language,
@@ -212,7 +212,7 @@ def learning(
     ):
         if isinstance(news, Outcome):
             facts = {"gate": str(news.gate), "sentence": news.sentence}
-            store.remember(
+            store.audit_log.add(
                 at=now(), actor=by, act="model.candidate", subject=news.candidate, facts=facts
             )
         yield news
