@@ -289,7 +289,7 @@ def test_a_field_of_no_order_is_traced_alone(desk):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("1",), "'1' is an order or a heat or a micrograph nobody has heard of"),
+        (("1",), "Unknown order or heat or micrograph '1'"),
         (("4711", "--as", "batch"), "--as: one of order, heat, id, found 'batch'"),
     ],
 )

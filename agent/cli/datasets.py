@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,13 +32,13 @@ def _show_by_default(context: typer.Context, json: JsonOption = False) -> None:
 @datasets.command("list")
 def list_datasets(json: JsonOption = False) -> None:
     """List the open sets: licence, citation, DOI, number of images, and what each is good for."""
-    from agent.cli.open_datasets import DATASETS  # noqa: PLC0415
+    from agent.cli.open_datasets import DATASETS
 
     if json:
         console.print_json([one.to_json() for one in DATASETS])
         return
     for one in DATASETS:
-        console.console.print(f"\n{one.name}: {one.title}", markup=False)
+        console.out.print(f"\n{one.name}: {one.title}", markup=False)
         facts = (
             ("content", one.content),
             ("images", one.images or UNCONFIRMED),
@@ -50,8 +50,8 @@ def list_datasets(json: JsonOption = False) -> None:
             ("good for", one.good_for),
         )
         for name, text in facts:
-            console.console.print(f"  {name:<9} {text}", markup=False)
-    console.console.print(
+            console.out.print(f"  {name:<9} {text}", markup=False)
+    console.out.print(
         "\nDownload a set with a browser, then: agent datasets prepare NAME FOLDER", markup=False
     )
 
@@ -68,8 +68,8 @@ def prepare_dataset(
     json: JsonOption = False,
 ) -> None:
     """Write a manifest with class, group and scale of each image, checked by count and hash."""
-    from agent.cli.open_datasets import COLUMNS, MANIFEST, get_dataset, prepare  # noqa: PLC0415
-    from agent.csv_export import write_csv  # noqa: PLC0415
+    from agent.cli.open_datasets import COLUMNS, MANIFEST, get_dataset, prepare
+    from agent.csv_export import write_csv
 
     dataset = get_dataset(name)
     prepared = prepare(dataset, folder)
@@ -102,7 +102,7 @@ def prepare_dataset(
     else:
         console.table(("class", "images"), sorted(prepared.codes.items()))
         checked = f"{prepared.hashed} checked by their hash" if prepared.hashed else "no hash known"
-        console.console.print(
+        console.out.print(
             f"{len(prepared.images)} images in {groups} groups, {without_scale} without a scale, "
             f"{checked}: {file}",
             markup=False,
@@ -113,8 +113,8 @@ def prepare_dataset(
         ):
             if files:
                 shown = ", ".join(files[:3]) + (" …" if len(files) > 3 else "")  # noqa: PLR2004
-                console.console.print(f"{len(files)} {title}: {shown}", markup=False)
-        console.console.print(
+                console.out.print(f"{len(files)} {title}: {shown}", markup=False)
+        console.out.print(
             f"next: agent init --taxonomy {file}, then: agent train {folder} --manifest {file}",
             markup=False,
         )

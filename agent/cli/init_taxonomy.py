@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agent.cli.app import store_of
-from agent.cli.console import console, table
+from agent.cli.app import open_store
+from agent.cli.console import out, table
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def propose_taxonomy(source: Path) -> tuple[Taxonomy, tuple[LabelledClass, ...]]
         WrongUse: The source cannot be used.
         model.TaxonomyError: Two names are written alike.
     """
-    from model import propose_draft  # noqa: PLC0415
+    from model import propose_draft
 
     classes = list_classes(source)
     draft = propose_draft([one.name for one in classes], name=source.stem or "own classes")
@@ -77,15 +77,15 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
     Raises:
         WrongUse: One is there and nobody agreed to its replacement, or nobody answered.
     """
-    from agent.orders.taxonomy_writing import TAXONOMY_FILE, write_taxonomy  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.orders.taxonomy_writing import TAXONOMY_FILE, write_taxonomy
+    from agent.service.data_folder import clock
 
     proposed, classes = propose_taxonomy(source)
     file = folder / TAXONOMY_FILE
     _show(proposed, classes)
     if file.exists():
         for sentence in _effects(folder, proposed):
-            console.print(sentence, markup=False)
+            out.print(sentence, markup=False)
         if yes and not force:
             raise WrongUse(
                 f"{file}: already there; add --force to replace it, a copy is kept next to it."
@@ -94,24 +94,24 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
     else:
         question = f"Write {file}?"
     if not yes and not _confirm(question):
-        console.print("nothing was written", markup=False)
+        out.print("nothing was written", markup=False)
         raise typer.Exit
     folder.mkdir(parents=True, exist_ok=True)
     copy = write_taxonomy(file, proposed, now=clock())
-    console.print(f"wrote {file}" + (f", the old one is {copy.name}" if copy else ""), markup=False)
+    out.print(f"wrote {file}" + (f", the old one is {copy.name}" if copy else ""), markup=False)
 
 
 def name_taxonomy(page: str) -> str:
     """Return the commented `agent.toml` with the setting that names `taxonomy.toml`."""
-    from agent.orders.taxonomy_writing import TAXONOMY_FILE  # noqa: PLC0415
+    from agent.orders.taxonomy_writing import TAXONOMY_FILE
 
     return page.replace(NO_TAXONOMY, f'taxonomy = "{TAXONOMY_FILE}"', 1)
 
 
 def describe_missing_setting(file: Path) -> str:
     """Return what is left to do where an `agent.toml` does not name the taxonomy; "" if it does."""
-    from agent import settings  # noqa: PLC0415
-    from agent.orders.taxonomy_writing import TAXONOMY_FILE  # noqa: PLC0415
+    from agent import settings
+    from agent.orders.taxonomy_writing import TAXONOMY_FILE
 
     if settings.read(file).model.taxonomy:
         return ""
@@ -119,7 +119,7 @@ def describe_missing_setting(file: Path) -> str:
 
 
 def _from_folder(folder: Path) -> dict[str, list[str]]:
-    from agent.watch.listing import list_folder  # noqa: PLC0415
+    from agent.watch.listing import list_folder
 
     try:
         listed = list_folder(folder.absolute())
@@ -134,7 +134,7 @@ def _from_folder(folder: Path) -> dict[str, list[str]]:
 
 
 def _from_manifest(manifest: Path) -> dict[str, list[str]]:
-    from agent.labelled_import import iter_rows, require_columns  # noqa: PLC0415
+    from agent.labelled_import import iter_rows, require_columns
 
     files: dict[str, list[str]] = {}
     for _number, row in iter_rows(manifest, require_columns):
@@ -153,21 +153,21 @@ def _show(proposed: Taxonomy, classes: Sequence[LabelledClass]) -> None:
         for size in subtype.sizes:
             known = by_code[subtype.code(size.name)]
             rows.append((subtype.name, size.name or "–", known.images, known.example))
-    console.print("Proposed classes; the sizes of a subtype are listed coarse to fine.")
+    out.print("Proposed classes; the sizes of a subtype are listed coarse to fine.")
     table(("subtype", "size", "images", "example"), rows)
 
 
 def _effects(folder: Path, proposed: Taxonomy) -> list[str]:
     """Return what the taxonomy would change in a lab that is set up here."""
-    from agent import settings  # noqa: PLC0415
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.orders.taxonomy_effects import find_effects, load_taxonomy_use  # noqa: PLC0415
+    from agent import settings
+    from agent.lab_context import taxonomy_in_force
+    from agent.orders.taxonomy_effects import find_effects, load_taxonomy_use
 
     file = folder / settings.FILE_NAME
     if not file.exists():
         return []
     own = settings.read(file)
-    with store_of(own) as store:
+    with open_store(own) as store:
         use = load_taxonomy_use(
             store, data=own.store.folder, specifications=own.orders.specifications
         )

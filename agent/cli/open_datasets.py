@@ -148,7 +148,7 @@ def prepare(dataset: OpenDataset, folder: Path) -> Preparation:
 
 
 def _hash_pixels(path: Path) -> str:
-    from agent.pictures import decode  # noqa: PLC0415
+    from agent.pictures import decode
 
     try:
         pixels = decode(path.read_bytes())
@@ -217,7 +217,7 @@ def _compute_scale(row: Mapping[str, str]) -> str:
 
 def _list_nffa(folder: Path) -> Iterator[PreparedImage]:
     """Yield the images of the NFFA set: a folder per category."""
-    from agent.watch.listing import list_folder  # noqa: PLC0415
+    from agent.watch.listing import list_folder
 
     pictures = [path for path in sorted(list_folder(folder.absolute()).pictures) if "/" in path]
     categories = {path.split("/")[0] for path in pictures}

@@ -24,26 +24,26 @@ def explain_last_verdict(settings: Settings, store: Store, *, json: bool) -> Non
     Raises:
         WrongUse: No retraining has ended yet.
     """
-    from agent.service.jobs.retrain import JOB  # noqa: PLC0415
+    from agent.service.jobs.retrain import JOB
 
     ended = store.jobs.list_ended(JOB)
     if not ended:
         raise WrongUse("no retraining has ended yet; agent retrain starts one.")
     outcome = _load_outcome(settings, str(ended[-1].facts.get("candidate") or ""))
     if json:
-        console.print_json(outcome_json(outcome) if outcome else _job_json(ended[-1]))
+        console.print_json(outcome_to_json(outcome) if outcome else _job_json(ended[-1]))
         return
     at = f"{ended[-1].ended_at:%Y-%m-%d %H:%M} UTC" if ended[-1].ended_at else ""
     sentence = outcome.sentence if outcome else _job_json(ended[-1])["sentence"]
-    console.console.print(f"{at}: {sentence}", markup=False)
+    console.out.print(f"{at}: {sentence}", markup=False)
     if outcome:
-        say_checks(outcome)
+        print_checks(outcome)
 
 
 def _load_outcome(settings: Settings, candidate: str) -> Outcome | None:
     """Return the outcome that a candidate's folder keeps; None without a candidate."""
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.retrain import load_outcome  # noqa: PLC0415
+    from agent.bundle_registry import get_bundle
+    from agent.retrain import load_outcome
 
     if not candidate:
         return None
@@ -54,7 +54,7 @@ def _load_outcome(settings: Settings, candidate: str) -> Outcome | None:
 
 
 def _job_json(job: Job) -> dict[str, Any]:
-    """Return what the job alone recorded, with the keys of `outcome_json`."""
+    """Return what the job alone recorded, with the keys of `outcome_to_json`."""
     return {
         "gate": job.outcome,
         "outcome": job.outcome,
@@ -65,8 +65,8 @@ def _job_json(job: Job) -> dict[str, Any]:
     }
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Give how a retraining ended as a JSON document."""
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return the outcome of a retraining as JSON."""
     return {
         "gate": str(outcome.gate),
         "outcome": str(outcome.finding),
@@ -77,12 +77,12 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def say_checks(outcome: Outcome) -> None:
-    """Say what every check of the gate found."""
+def print_checks(outcome: Outcome) -> None:
+    """Print the result of every check of the gate."""
     console.table(
-        ("check", "", "what was found"),
+        ("check", "", "result"),
         [
-            (one["name"].replace("_", " "), "" if one["passed"] else "no", one["sentence"])
-            for one in outcome.numbers.get("checks", ())
+            (check["name"].replace("_", " "), "" if check["passed"] else "no", check["sentence"])
+            for check in outcome.numbers.get("checks", ())
         ],
     )

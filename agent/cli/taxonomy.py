@@ -1,4 +1,4 @@
-"""Commands about the lab's classes: what is trained and ordered, and what a change would do."""
+"""`agent taxonomy`: the lab's subtypes and sizes, and the effects of a change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SAYS_NO, app, settings_of, store_of
+from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from agent.store import Store
     from model import Taxonomy
 
-taxonomy = typer.Typer(
-    name="taxonomy", help="The subtypes and sizes that the lab tells apart.", no_args_is_help=True
-)
+taxonomy = typer.Typer(name="taxonomy", help="Subtypes and sizes of the lab.", no_args_is_help=True)
 app.add_typer(taxonomy)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -29,11 +27,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 @taxonomy.command("show")
 def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
-    """Show each structure code: whether it is trained, labelled, in the bundle and ordered."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    """Show each structure code: trained, labelled, in the bundle in use, ordered."""
+    from agent.lab_context import taxonomy_in_force
 
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    settings = load_settings(context)
+    with open_store(settings) as store:
         own = taxonomy_in_force(settings, store)
         rows = list(_rows(own, settings, store))
     if json:
@@ -43,7 +41,7 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
         console.print_json({**whole, "codes": rows})
         return
     kinds = "several subtypes" if own.several_subtypes else "one subtype"
-    console.console.print(
+    console.out.print(
         f"{own.name}, from {_source(settings)}; a specimen has {kinds}.", markup=False
     )
     console.table(
@@ -67,39 +65,39 @@ def check_taxonomy(
     context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(help="A taxonomy.toml; without it the one that [model] taxonomy names."),
+        typer.Argument(help="A taxonomy.toml. Default: the file in [model] taxonomy."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a taxonomy.toml: faults by name (exit code 2), and what it would change (3)."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.orders.taxonomy_effects import find_effects  # noqa: PLC0415
-    from model import load_taxonomy  # noqa: PLC0415
+    """Check a taxonomy.toml for faults (exit code 2) and list what it would change (3)."""
+    from agent.lab_context import taxonomy_in_force
+    from agent.orders.taxonomy_effects import find_effects
+    from model import load_taxonomy
 
-    settings = settings_of(context)
+    settings = load_settings(context)
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
     if path is None:
-        raise WrongUse("name a taxonomy.toml: agent taxonomy check FILE, or set [model] taxonomy.")
+        raise WrongUse("Name a taxonomy.toml: agent taxonomy check FILE, or set [model] taxonomy.")
     new = load_taxonomy(path)
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         current = taxonomy_in_force(settings, store) if file else None
-        effects = list(find_effects(new, current, _use(settings, store)))
+        effects = list(find_effects(new, current, _load_use(settings, store)))
     if json:
         console.print_json({"file": str(path), "codes": list(new.codes), "effects": effects})
     else:
-        holds = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
-        console.console.print(holds, markup=False)
+        summary = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
+        console.out.print(summary, markup=False)
         for sentence in effects:
-            console.console.print(sentence, markup=False)
+            console.out.print(sentence, markup=False)
     if effects:
         raise typer.Exit(SAYS_NO)
 
 
 def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str, Any]]:
-    from agent.orders.class_texts import describe_codes  # noqa: PLC0415
-    from agent.orders.taxonomy_effects import is_trained  # noqa: PLC0415
+    from agent.orders.class_texts import describe_codes
+    from agent.orders.taxonomy_effects import is_trained
 
-    use = _use(settings, store)
+    use = _load_use(settings, store)
     for code, title in describe_codes(own).items():
         subtype, _size = own.parse(code)
         yield {
@@ -108,7 +106,7 @@ def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str,
             "trained": code in own.trained_codes,
             "labelled": use.labelled.get(code, 0),
             "in_bundle": use.bundle is not None and is_trained(use.bundle, code),
-            "ordered_by": [one.name for one in use.specifications if subtype in one.subtype],
+            "ordered_by": [limit.name for limit in use.specifications if subtype in limit.subtype],
         }
 
 
@@ -116,8 +114,8 @@ def _source(settings: Settings) -> str:
     return str(settings.model.taxonomy) if settings.model.taxonomy else "the bundle in use"
 
 
-def _use(settings: Settings, store: Store) -> TaxonomyUse:
-    from agent.orders.taxonomy_effects import load_taxonomy_use  # noqa: PLC0415
+def _load_use(settings: Settings, store: Store) -> TaxonomyUse:
+    from agent.orders.taxonomy_effects import load_taxonomy_use
 
     return load_taxonomy_use(
         store, data=settings.store.folder, specifications=settings.orders.specifications

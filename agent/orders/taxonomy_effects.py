@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import fault_of
+from agent.orders.limit import find_limit_fault
 from agent.orders.order_policy import BUNDLES
 from agent.orders.specification import read_specifications
 from agent.orders.taxonomy_history import (
     UNREADABLE,
+    find_scale,
     list_sizes,
     read_bundle_taxonomy,
-    scale_of,
 )
 from model import TaxonomyError
 from reports import gettext as _
@@ -60,39 +60,37 @@ def load_taxonomy_use(store: Store, *, data: Path, specifications: Path) -> Taxo
         with suppress(*UNREADABLE):
             bundle = read_bundle_taxonomy(data / BUNDLES, name)
     limits = read_specifications(specifications).entries if specifications.exists() else ()
-    labelled = Counter(one.code for one in store.labelled_micrographs.list_all() if one.code)
+    labelled = Counter(label.code for label in store.labelled_micrographs.list_all() if label.code)
     return TaxonomyUse(labelled, bundle, tuple(limits))
 
 
 def find_effects(new: Taxonomy, current: Taxonomy | None, use: TaxonomyUse) -> Iterator[str]:
-    """Yield what a taxonomy would change, a sentence each, in the language that is spoken.
+    """Yield what a taxonomy would change, a sentence each, in the current language.
 
     Args:
-        new: The taxonomy.
-        current: The one in force, None to compare only with what depends on it.
+        new: New taxonomy.
+        current: Taxonomy in use, or None to compare with labels, limits and bundle only.
         use: What depends on it.
     """
     if lost := {code: n for code, n in use.labelled.items() if not _has(new, code)}:
         shown = ", ".join(f"{code} ({n})" for code, n in sorted(lost.items()))
-        yield _("Labels of codes that it does not know are left out of training: {codes}.").format(
-            codes=shown
-        )
+        yield _("Training leaves out the labels of unknown codes: {codes}.").format(codes=shown)
     bundle = use.bundle
     if bundle and (gone := [code for code in bundle.trained_codes if not _has(new, code)]):
         yield _(
-            "The bundle in use answers {codes}, which it does not know; train a new bundle: "
+            "The bundle in use answers {codes}, which the taxonomy lacks. Train a new bundle: "
             "agent train."
         ).format(codes=", ".join(gone))
     if bundle and (fresh := [code for code in new.trained_codes if not is_trained(bundle, code)]):
-        yield _("The bundle in use does not have {codes}; train a new one: agent train.").format(
+        yield _("The bundle in use lacks {codes}. Train a new one: agent train.").format(
             codes=", ".join(fresh)
         )
     for subtype in new.subtypes if current else ():
-        before, now = scale_of(current, subtype.name), scale_of(new, subtype.name)  # type: ignore[arg-type]
+        before, now = find_scale(current, subtype.name), find_scale(new, subtype.name)  # type: ignore[arg-type]
         if before is not None and before != now:
             yield _(
-                "The sizes of {subtype} become {sizes}; orders that were released keep the list "
-                "before it until a lead reopens them."
+                "The sizes of {subtype} become {sizes}. Released orders keep the previous sizes "
+                "until a lead reopens them."
             ).format(subtype=subtype.name, sizes=list_sizes(new, subtype.name))
     yield from _find_limits(new, use)
 
@@ -101,10 +99,10 @@ def _find_limits(new: Taxonomy, use: TaxonomyUse) -> Iterator[str]:
     known = {subtype.name for subtype in new.subtypes}
     for wanted in use.specifications:
         if missing := [name for name in wanted.subtype if name not in known]:
-            yield _("Specification {name} demands {subtypes}, which it lacks.").format(
+            yield _("Specification {name} requires {subtypes}, which the taxonomy lacks.").format(
                 name=wanted.name, subtypes=", ".join(missing)
             )
-        elif wanted.bound and (fault := fault_of(wanted.bound, wanted.subtype, new)):
+        elif wanted.bound and (fault := find_limit_fault(wanted.bound, wanted.subtype, new)):
             yield _("Specification {name}: {fault}.").format(name=wanted.name, fault=fault)
 
 

@@ -1,7 +1,4 @@
-"""Say a trace as its printable page does: every number that stands behind a statement, in words.
-
-In:  a `Trace`, and what of each field's pixels was kept. Out: `reports.TracePage`. Next: `folder`.
-"""
+"""Build the printable page of a trace: every number behind a statement, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from zoneinfo import ZoneInfo
 from agent import pictures
 from agent.orders.reproduce import Sameness
 from agent.orders.specimen_facts import Conformity
-from agent.orders.trace import Kind
+from agent.orders.trace import TraceKind
 from reports import (
     Fact,
     Picture,
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.orders.assessment import Assessed
+    from agent.orders.assessed import Assessed
     from agent.orders.instrument_checks import ControlPoint
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
@@ -55,9 +52,9 @@ RERUN_TONES = {
 SHOWN_PX = 900
 JPEG_QUALITY = 82  # on paper, at about 8 cm, more is not seen
 TITLES = {
-    Kind.ORDER: marked("Trace of order {asked}"),
-    Kind.HEAT: marked("Trace of heat {asked}"),
-    Kind.ID: marked("Trace of micrograph {asked}"),
+    TraceKind.ORDER: marked("Trace of order {asked}"),
+    TraceKind.HEAT: marked("Trace of heat {asked}"),
+    TraceKind.ID: marked("Trace of micrograph {asked}"),
 }
 COLUMNS = {
     "plant": marked("Plant"),
@@ -81,15 +78,17 @@ RERUN = {
     Sameness.NOT_POSSIBLE: marked("not possible"),
 }
 OWN_ACTS = ("label.", "statement.")
-"""Acts that stand on the page already, as decisions and statements."""
+"""Acts that are on the page already, as decisions and statements."""
 
 
 class Paper:
-    """Writes a trace in words.
+    """Builds the page of a trace.
 
     Args:
-        archive: Where the pictures come from. pixels: public id → what of it was kept beside.
-        site: Name of the site. zone: its time zone.
+        archive: Source of the pictures.
+        pixels: Public id → its files in the folder.
+        site: Name of the site.
+        zone: Its time zone.
     """
 
     def __init__(
@@ -99,14 +98,14 @@ class Paper:
         self._site, self._zone = site, ZoneInfo(zone)
 
     def page(self, trace: Trace, *, by: str, software: str, at: datetime) -> TracePage:
-        """Say the whole trace."""
-        found = trace.found
+        """Build the whole page."""
+        match = trace.found
         return TracePage(
             site=self._site,
-            title=_(TITLES[found.kind]).format(asked=found.asked),
+            title=_(TITLES[match.kind]).format(asked=match.asked),
             zone=str(self._zone),
-            orders=tuple(self._order(one) for one in trace.orders),
-            loose=tuple(self._field(one) for one in trace.loose),
+            orders=tuple(self._order(order) for order in trace.orders),
+            loose=tuple(self._field(field) for field in trace.loose),
             generated=_("{at} by {by} with {software}").format(
                 at=self._at(at), by=by, software=software
             ),
@@ -128,11 +127,11 @@ class Paper:
             sentences=tuple(map(retold, (*statement.because, *statement.missing))),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
-                self._statement(one, number)
-                for number, one in enumerate(traced.statements, start=1)
+                self._statement(made, number)
+                for number, made in enumerate(traced.statements, start=1)
             ),
             acts=tuple(map(self._act, _others(traced.acts))),
-            fields=tuple(self._field(one) for one in traced.fields),
+            fields=tuple(self._field(field) for field in traced.fields),
         )
 
     def _statement(self, made: Made, number: int) -> TraceStatement:
@@ -161,13 +160,13 @@ class Paper:
             id=view.id,
             name=traced.facts.called,
             place=traced.place,
-            code=_code(traced.facts),
+            code=_format_code(traced.facts),
             gone=_gone(traced.facts),
             again=f"{_(RERUN[again.outcome])}: {retold(again.sentence)}",
             again_tone=RERUN_TONES[again.outcome],
             picture=self._picture(traced),
             facts=tuple(self._facts(traced)),
-            lists=tuple(one for one in self._lists(traced) if one.lines),
+            lists=tuple(traced_list for traced_list in self._lists(traced) if traced_list.lines),
         )
 
     def _picture(self, traced: TracedField) -> Picture | None:
@@ -176,15 +175,15 @@ class Paper:
         except (OSError, ValueError):
             return None
         shown = pictures.fit_within(pixels, SHOWN_PX)
-        held = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
+        encoded = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
         height, width = shown.shape[:2]
         alt = _("Crop of {field}, {place}").format(field=traced.facts.called, place=traced.place)
-        return Picture(f"data:image/jpeg;base64,{held}", alt, width, height)
+        return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)
 
     def _facts(self, traced: TracedField) -> Iterator[Fact]:
         view, facts = traced.view, traced.facts
         kept = self._pixels.get(view.id)
-        said = {
+        values = {
             _("File"): view.path,
             "SHA-256": view.sha256,
             _("Page"): str(view.page + 1) if view.page else "",
@@ -202,7 +201,7 @@ class Paper:
             if view.probability is not None
             else "",
             _("Prediction set"): ", ".join(view.prediction_set),
-            _("Out-of-distribution check"): _strangeness(view.strangeness),
+            _("Out-of-distribution check"): _describe_ood(view.strangeness),
             _("Handling"): ", ".join((view.handling, *(w.replace("_", " ") for w in view.reasons))),
             _("Bundle"): view.bundle,
             _("Computed by"): " ".join(filter(None, (view.engine, view.precision))),
@@ -213,11 +212,11 @@ class Paper:
                 for name, value in view.process_data.items()
             },
         }
-        yield from (Fact(name, value) for name, value in said.items() if value)
+        yield from (Fact(name, value) for name, value in values.items() if value)
 
     def _lists(self, traced: TracedField) -> Iterator[TraceList]:
-        others = [one for one in traced.answers if not one.current]
-        yield TraceList(_("Scale and its checks"), tuple(_scale(traced)))
+        others = [answer for answer in traced.answers if not answer.current]
+        yield TraceList(_("Scale and its checks"), tuple(_iter_scale_facts(traced)))
         checks = (*map(self._check, traced.checks), *map(self._point, traced.control))
         yield TraceList(_("Control check of that day"), checks or (_("none is on record"),))
         yield TraceList(_("Decisions"), tuple(map(self._decision, traced.view.labels)))
@@ -225,8 +224,8 @@ class Paper:
         yield TraceList(_("Acts"), tuple(map(self._act, _others(traced.acts))))
 
     def _check(self, record: Record) -> str:
-        found = record.facts.get("findings", ())
-        bad = [f"{name}: {sentence}" for name, sentence, is_good in found if not is_good]
+        findings = record.facts.get("findings", ())
+        bad = [f"{name}: {sentence}" for name, sentence, is_good in findings if not is_good]
         word = (
             _("good")
             if record.facts.get("passed")
@@ -239,20 +238,20 @@ class Paper:
             at=self._at(record.at),
             source=record.subject,
             word=word,
-            n=len(found),
+            n=len(findings),
             bundle=using,
             version=record.facts.get("software", ""),
         )
 
     def _point(self, point: ControlPoint) -> str:
-        said = "; ".join(point.faults) or _("as usual")
+        words = "; ".join(point.faults) or _("as usual")
         return _("{at}, control specimen {id}: {code}, {finding}").format(
-            at=self._at(point.at), id=point.id, code=point.code or "–", finding=said
+            at=self._at(point.at), id=point.id, code=point.code or "–", finding=words
         )
 
     def _decision(self, label: LabelView) -> str:
-        said = label.code or label.strange_kind or label.why or ""
-        what = f"{label.kind.replace('_', ' ')} {said.replace('_', ' ')}".strip()
+        words = label.code or label.strange_kind or label.why or ""
+        what = f"{label.kind.replace('_', ' ')} {words.replace('_', ' ')}".strip()
         more = (
             _("criterion {criterion}").format(criterion=label.criterion)
             if label.criterion != "unrecorded"
@@ -274,7 +273,7 @@ class Paper:
 
 def _order_facts(assessed: Assessed) -> Iterator[Fact]:
     view, wanted = assessed.view, assessed.specification
-    said = {
+    values = {
         _("Customer"): view.customer,
         _("Product"): view.product,
         _("Material"): assessed.material,
@@ -290,31 +289,31 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
         _("Specimen rule"): wanted.specimen_rule.replace("_", " ") if wanted else "",
         _("Decision rule"): assessed.decision_rule.text if assessed.decision_rule else "",
     }
-    for one in assessed.specimens:
+    for specimen in assessed.specimens:
         named = (
-            (_("Heat"), one.view.heat),
-            (_("Batch"), one.view.batch),
-            (_("Bundle"), one.view.bundle),
+            (_("Heat"), specimen.view.heat),
+            (_("Batch"), specimen.view.batch),
+            (_("Bundle"), specimen.view.bundle),
         )
         more = ", ".join(f"{name} {value}" for name, value in named if value)
-        word = one.statement.conformity.words
-        said[_("Specimen {name}").format(name=one.view.name)] = (
+        word = specimen.statement.conformity.words
+        values[_("Specimen {name}").format(name=specimen.view.name)] = (
             f"{word}{f' ({more})' if more else ''}"
         )
-    said[_("Notes")] = "; ".join(assessed.notes)
-    yield from (Fact(name, value) for name, value in said.items() if value)
+    values[_("Notes")] = "; ".join(assessed.notes)
+    yield from (Fact(name, value) for name, value in values.items() if value)
 
 
 def _others(acts: tuple[TrailEntry, ...]) -> tuple[TrailEntry, ...]:
     return tuple(act for act in acts if not act.act.startswith(OWN_ACTS))
 
 
-def _code(facts: FieldFacts) -> str:
+def _format_code(facts: FieldFacts) -> str:
     decided = facts.decided
     if decided is None:
         return facts.code or "–"
-    said = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
-    return _("{code}, decided by {by}").format(code=said, by=decided.by)
+    words = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
+    return _("{code}, decided by {by}").format(code=words, by=decided.by)
 
 
 def _gone(facts: FieldFacts) -> str:
@@ -336,16 +335,16 @@ def _box(box: tuple[int, int, int, int] | None) -> str:
     return _("({0}, {1}) to ({2}, {3})").format(*box) if box else _("not recorded")
 
 
-def _strangeness(said: Mapping[str, object]) -> str:
-    p_value = said.get("p_value")
+def _describe_ood(facts: Mapping[str, object]) -> str:
+    p_value = facts.get("p_value")
     if not isinstance(p_value, int | float):
         return ""
     shown = f"p = {decimal(p_value, '.3f')}"
-    return _("{p}, flagged").format(p=shown) if said.get("flagged") else shown
+    return _("{p}, flagged").format(p=shown) if facts.get("flagged") else shown
 
 
-def _scale(traced: TracedField) -> Iterator[str]:
-    """Say the scale, each witness of it, and the micron bar as it was read."""
+def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
+    """Yield the scale, each evidence of it, and the scale bar as it was read."""
     view = traced.view
     if traced.facts.scale_in_doubt:
         yield _("in doubt: its sources disagree by more than 5 %")
@@ -356,12 +355,13 @@ def _scale(traced: TracedField) -> Iterator[str]:
             scale=decimal(view.um_per_px, ".5g"), source=_plain(view.um_per_px_source)
         )
     if traced.facts.scale_traced_to:
-        said = traced.facts.scale_traced_to
+        measured = traced.facts.scale_traced_to
         traced_to = _("traced to the stage micrometer of {date}, record {record}").format(
-            date=said["at"][:10], record=said["record"]
+            date=measured["at"][:10], record=measured["record"]
         )
-        if said["certificate"]:
-            traced_to += _(", certificate {certificate}").format(certificate=said["certificate"])
+        if measured["certificate"]:
+            certificate = measured["certificate"]
+            traced_to += _(", certificate {certificate}").format(certificate=certificate)
         yield traced_to
     else:
         yield _("not traced to a stage micrometer")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.store import Promotion
     from model import Manifest
 
-APART = marked("No specimen is both trained on and tested on.")
+APART = marked("No specimen is in both training and test set.")
 FEW = 20
 """With fewer test images a code's figures are too uncertain."""
 SHARE, NUMBER = ".1%", ".2f"
@@ -36,14 +36,14 @@ MEASURES = (
     (marked("within one size"), "within_one_size", SHARE),
     (marked("macro-F1"), "macro_f1", NUMBER),
     (marked("agreement beyond chance (kappa)"), "kappa", NUMBER),
-    (marked("surprise at the true code (NLL)"), "nll", NUMBER),
-    (marked("probability against share right (ECE)"), "ece", NUMBER),
-    (marked("prediction sets that hold the true code"), "coverage", SHARE),
-    (marked("reference test images flagged as unusual"), "false_alarm_rate", SHARE),
+    (marked("negative log-likelihood of the true code (NLL)"), "nll", NUMBER),
+    (marked("calibration error (ECE)"), "ece", NUMBER),
+    (marked("prediction sets that contain the true code"), "coverage", SHARE),
+    (marked("normal test images flagged as unusual"), "false_alarm_rate", SHARE),
 )
 NO_VERDICT = marked(
-    "It names a structure code; the specification limits decide whether an order conforms and, "
-    "where the lab has not allowed that, a reviewer."
+    "It returns a structure code. Whether an order conforms follows from the specification limits; "
+    "a reviewer confirms it, unless the lab permits automatic conformity."
 )
 NO_INCLUSIONS = marked(
     "It rates no inclusions (ISO 4967); a dark particle is a possible one at most."
@@ -153,14 +153,14 @@ def _page(facts: _Facts, *, site: str, at: str) -> ModelCard:
 
 def _state(facts: _Facts) -> str:
     if not facts.promotions:
-        return _("A candidate: it was never promoted.")
+        return _("A candidate: not promoted.")
     last = facts.promotions[0]
-    said = (
+    sentence = (
         _("In use since {when}, signed by {names}: {reason}")
         if facts.current == facts.manifest.name
-        else _("No longer in use; last promoted on {when}, signed by {names}: {reason}")
+        else _("Retired; last promoted on {when}, signed by {names}: {reason}")
     )
-    return said.format(
+    return sentence.format(
         when=f"{last.promoted_at:%Y-%m-%d}",
         names=", ".join(signature["by"] for signature in _list_signatures(last)),
         reason=last.reason,
@@ -176,13 +176,13 @@ def _sections(facts: _Facts) -> Iterator[CardSection]:
     manifest = facts.manifest
     yield CardSection(_("What it is"), facts=tuple(_what(manifest)))
     data = tuple(_data(manifest))
-    yield CardSection(_("What it was trained on"), (_(APART),), data, _images(manifest))
+    yield CardSection(_("Training and test data"), (_(APART),), data, _images(manifest))
     yield _how_good(manifest)
     if facts.outcome:
         comparison = _("Compared with {current}: {sentence}").format(
             current=facts.outcome.current, sentence=facts.outcome.sentence
         )
-        yield CardSection(_("What the gate says"), (comparison,))
+        yield CardSection(_("Result of the gate"), (comparison,))
     notes = tuple(manifest.facts.get("notes", ()))
     yield CardSection(_("What it is not for"), (*_not_for(manifest), *_limits(manifest), *notes))
     yield _signatures(facts)
@@ -193,15 +193,15 @@ def _what(manifest: Manifest) -> Iterator[Fact]:
     plan = manifest.facts.get("plan", {})
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
     values = {
-        _("Trained at"): f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
+        _("Trained"): f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
         _("Scheme"): manifest.scheme,
         _("Network"): manifest.network,
-        _("Trained"): _("the heads alone") if plan.get("frozen") else _("the whole networks"),
+        _("Trained parts"): _("heads only") if plan.get("frozen") else _("whole networks"),
         _("Framing"): str(plan.get("framing", "")),
         _("Crop recipe"): manifest.recipe,
         _("Seed"): str(plan.get("seed", "")),
-        _("Codes trained"): ", ".join(manifest.taxonomy.trained_codes),
-        _("Codes not trained"): ", ".join(untaught),
+        _("Trained codes"): ", ".join(manifest.taxonomy.trained_codes),
+        _("Untrained codes"): ", ".join(untaught),
     }
     yield from (Fact(name, value) for name, value in values.items() if value)
 
@@ -264,8 +264,8 @@ def _how_good(manifest: Manifest) -> CardSection:
     columns = (_("measure"), _("value"), _("95 % interval"), "n")
     table = Table(_("On its own test images"), columns, rows)
     only = _(
-        "On {n} test micrographs of specimens it was never trained on, of the materials and "
-        "microscopes above and of no others."
+        "On {n} test micrographs of specimens outside the training set; valid for the materials "
+        "and microscopes above only."
     ).format(n=n)
     tables = (table, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
     return CardSection(_("How good it is"), (only,), tables=tables)
@@ -340,7 +340,7 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
     )
     if rows:
         columns = (_("only"), _("code right"), _("95 % interval"), "n")
-        yield Table(_("By group"), columns, rows)
+        yield Table(_("By process data"), columns, rows)
 
 
 # --- limits, signatures, what it is made of -----------------------------------------------------
@@ -349,7 +349,7 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
 def _limits(manifest: Manifest) -> Iterator[str]:
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
     if untaught:
-        yield _("It was never trained on {codes}; they should be flagged as unusual.").format(
+        yield _("It was not trained on {codes}; they should be flagged as unusual.").format(
             codes=", ".join(untaught)
         )
     if scope := manifest.validated.get("um_per_px"):
@@ -380,9 +380,9 @@ def _signatures(facts: _Facts) -> CardSection:
         for signature in _list_signatures(act)
     )
     if not rows:
-        return CardSection(_("Who promoted it"), (_("It was never promoted."),))
+        return CardSection(_("Promotions"), (_("Not promoted."),))
     columns = (_("who"), _("when (UTC)"), _("why"), _("shown: orders that would change"))
-    return CardSection(_("Who promoted it"), tables=(Table(_("Signatures"), columns, rows),))
+    return CardSection(_("Promotions"), tables=(Table(_("Signatures"), columns, rows),))
 
 
 def _format_shown(shown: Mapping[str, Any] | None) -> str:

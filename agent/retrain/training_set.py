@@ -32,10 +32,10 @@ FEWEST_GROUPS = 3
 """One group each to train, validate and test."""
 
 _WAYS = {
-    "blind": "said without the answer in view",
+    "blind": "decided without the model's answer",
     "imported": "imported",
-    "confirmed": "said by two people",
-    "seen": "said by one person with the model's answer in view",
+    "confirmed": "decided by two reviewers",
+    "seen": "decided by one reviewer who saw the model's answer",
 }
 
 
@@ -268,7 +268,7 @@ def _why_not(
     if not crop.is_file():
         return "its crop is no longer in the archive"
     if label.is_doubted:
-        return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
+        return "suspect, and not reviewed again (agent review list --reason doubted_label)"
     ways = _ways(label)
     return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
 

@@ -257,8 +257,8 @@ def write_report(
     """
     if not gathered.measured:
         raise WrongUse(
-            f"nothing was measured of plan {name!r}: no image has it as its order number. Look at "
-            "the source's pattern, or give codes that people filled in with --codes CSV."
+            f"Plan {name!r} has no results: no image has it as its order number. Check the "
+            "pattern of the source, or give the codes that raters filled in with --codes CSV."
         )
     subtypes = {taxonomy.parse(result.true)[0] for result in gathered.measured}
     kept = [

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
 JOBS = {
-    "retrain": marked("A candidate is being taught"),
+    "retrain": marked("A candidate is being trained"),
     "shadow": marked("A candidate is being tried on the last days"),
     "reprocess": marked("Micrographs are being judged again"),
 }
@@ -141,12 +141,12 @@ def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine
 
 def _state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
     if promotions and promotions[0].bundle == name:
-        return _("at work"), Tone.CALM
+        return _("in use"), Tone.CALM
     if signed := desk.store.promotions.list_signatures(name):
         said = _("proposed by {who}; another person has to sign")
         return said.format(who=signed[-1].by), Tone.ATTENTION
     if any(one.bundle == name for one in promotions):
-        return _("was at work"), None
+        return _("was in use"), None
     return _("candidate"), None
 
 
@@ -157,7 +157,7 @@ def _facts(folder: Path) -> list[Fact]:
         taught, scheme = str(said["created_at"])[:16].replace("T", " "), str(said["scheme"])
     except (OSError, ValueError, KeyError, TypeError):
         return [Fact(_("Cannot be read"), "bundle.json")]
-    facts = [Fact(_("Taught"), f"{taught} UTC"), Fact(_("Scheme"), scheme)]
+    facts = [Fact(_("Trained"), f"{taught} UTC"), Fact(_("Scheme"), scheme)]
     if metrics.get("n"):
         found = metrics["accuracy"]
         shares = {key: reports.decimal(100 * found[key], ".1f") for key in ("value", "low", "high")}
