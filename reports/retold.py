@@ -57,7 +57,7 @@ FORMS: tuple[str, ...] = (
     marked("magnification {word} has 0 validated specimens of material {material}"),
     # why the scatter of a source is not known
     marked("there is only one"),
-    marked("cannot be told apart from {source} in this plan"),
+    marked("cannot be separated from {source} in this plan"),
     # limits and places of orders
     marked("{number} or finer"),
     marked("{number} or coarser"),

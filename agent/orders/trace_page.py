@@ -347,7 +347,7 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
     """Yield the scale, each evidence of it, and the scale bar as it was read."""
     view = traced.view
     if traced.facts.scale_in_doubt:
-        yield _("in doubt: its sources disagree by more than 5 %")
+        yield _("uncertain: its sources differ by more than 5 %")
     elif view.um_per_px is None:
         yield _("no scale is known")
     else:
