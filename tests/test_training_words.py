@@ -63,7 +63,7 @@ def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell
     [
         (Decision("code", "Ann", code="G8", blind=True), "is trained on it, or tested on it"),
         (Decision("code", "Ann", code="G5", blind=True), "G5 is untrained in the taxonomy"),
-        (Decision("code", "Ann", code="G8"), "with the model's answer in view"),
+        (Decision("code", "Ann", code="G8"), "who saw the model's answer"),
         (Decision("strange", "Ann", strange_kind="inclusion"), "tests whether unusual ones"),
         (Decision("unusable", "Ann", why="scratch"), "is not trained on it."),
     ],
