@@ -91,7 +91,7 @@ def test_nothing_is_written_before_its_effects_were_shown(lab):
 
     unseen = post(pages, "write", **fields)
 
-    assert "left out of training: G7 (1)." in unescape(unseen.text)
+    assert "Training leaves out the labels of unknown codes: G7 (1)." in unescape(unseen.text)
     assert "The sizes of G become 8, 9" in unseen.text
     assert file.read_text("utf-8") == OWN
 
