@@ -14,6 +14,8 @@ from model.class_names import join_code
 from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, WeightsError
 from model.size_order import Numbers, parse_numbers
 from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
+from model.taxonomy_draft import SubtypeDraft, TaxonomyDraft, draft_from_taxonomy, propose_draft
+from model.taxonomy_toml import format_taxonomy
 
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, read_training_labels, verify_bundle
@@ -138,7 +140,9 @@ __all__ = [
     "Size",
     "Split",
     "Subtype",
+    "SubtypeDraft",
     "Taxonomy",
+    "TaxonomyDraft",
     "TaxonomyError",
     "TrainingConfig",
     "TrainingError",
@@ -151,6 +155,7 @@ __all__ = [
     "compare_bundles",
     "convert",
     "default_taxonomy",
+    "draft_from_taxonomy",
     "evaluate",
     "evaluate_pair",
     "fetch_weights",
@@ -160,6 +165,7 @@ __all__ = [
     "fingerprint",
     "fit_learning_curve",
     "folds",
+    "format_taxonomy",
     "group_untrained",
     "has_weights",
     "init_process_group",
@@ -170,6 +176,7 @@ __all__ = [
     "merge_groups",
     "parse_numbers",
     "predict_out_of_sample",
+    "propose_draft",
     "quick_config",
     "read_manifest",
     "read_training_labels",

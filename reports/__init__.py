@@ -127,6 +127,7 @@ from reports.render import (
     render_sites,
     render_statement,
     render_study,
+    render_taxonomy,
     render_trace,
     report_policy,
 )
@@ -135,11 +136,13 @@ from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
+    GUIDE_PICTURES,
     LONGEST_QUERY,
     GuidePage,
     get_guide_page,
     list_guide,
     read_guide,
+    read_guide_picture,
     search_guide,
 )
 from reports.vocabulary import (
@@ -162,6 +165,7 @@ __all__ = [
     "CORRECTION_WHYS",
     "CRITERIA",
     "GUIDE_PAGES",
+    "GUIDE_PICTURES",
     "LANGUAGES",
     "LONGEST_QUERY",
     "REASONS",
@@ -276,6 +280,7 @@ __all__ = [
     "ngettext",
     "number_keys",
     "read_guide",
+    "read_guide_picture",
     "reason",
     "render_campaigns",
     "render_card",
@@ -301,6 +306,7 @@ __all__ = [
     "render_statement",
     "render_statement_pdf",
     "render_study",
+    "render_taxonomy",
     "render_trace",
     "report_policy",
     "retold",

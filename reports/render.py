@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RatingPage,
         StudyReport,
     )
+    from reports.content.setup import TaxonomyPage
     from reports.content.statements import StatementPage
 
 ASSETS = (
@@ -47,6 +48,7 @@ ASSETS = (
     "statement.css",
     "rate.css",
     "help.css",
+    "setup.css",
     "rate.js",
     "viewer.js",
     "viewing.js",
@@ -187,6 +189,11 @@ def render_login(page: LoginPage) -> str:
 def render_message(page: MessagePage) -> str:
     """Render a page with one message."""
     return _render("message.html", page=page)
+
+
+def render_taxonomy(page: TaxonomyPage) -> str:
+    """Render the page of the lab's classes."""
+    return _render("taxonomy.html", page=page)
 
 
 def render_help(page: HelpPage) -> str:

@@ -57,6 +57,9 @@ FORMS: tuple[str, ...] = (
     marked("microscope {word} has 0 validated specimens of material {material}"),
     marked("objective {word} has 0 validated specimens of material {material}"),
     marked("magnification {word} has 0 validated specimens of material {material}"),
+    # why the scatter of a source is not known
+    marked("there is only one"),
+    marked("cannot be separated from {source} in this plan"),
     # limits and places of orders
     marked("{number} or finer"),
     marked("{number} or coarser"),

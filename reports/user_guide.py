@@ -27,6 +27,7 @@ GUIDE_PAGES = (
     "first-night",
     "reviewing",
     "orders",
+    "own-classes",
     "measuring-people",
     "retraining",
     "integrations",
@@ -35,6 +36,12 @@ GUIDE_PAGES = (
     "settings",
 )
 """The pages in reading order; each is `guide/NAME.md`."""
+GUIDE_PICTURES = (
+    "own-classes-setup.webp",
+    "own-classes-review.webp",
+    "own-classes-order.webp",
+)
+"""Pictures of the pages; made by `tests/bench/guide_pictures.py`."""
 LONGEST_QUERY = 80
 MOST_HITS = 30
 EXCERPT = 170
@@ -72,6 +79,17 @@ def read_guide(name: str) -> str:
     if name not in GUIDE_PAGES:
         raise KeyError(name)
     return files("reports").joinpath("guide", f"{name}.md").read_text(encoding="utf-8")
+
+
+def read_guide_picture(name: str) -> bytes:
+    """Return a picture of the guide, WebP.
+
+    Raises:
+        KeyError: The guide has no picture of that name.
+    """
+    if name not in GUIDE_PICTURES:
+        raise KeyError(name)
+    return files("reports").joinpath("guide", name).read_bytes()
 
 
 @cache
@@ -172,12 +190,15 @@ def _free_anchor(text: str, taken: set[str]) -> str:
 
 
 def _point_links(tokens: Sequence[Token]) -> None:
-    """Convert links to other Markdown pages into addresses below `/help`."""
+    """Convert links to other Markdown pages and pictures into addresses below `/help`."""
     for token in tokens:
         for child in token.children or ():
             match = LINK.fullmatch(str(child.attrGet("href") or ""))
             if child.type == "link_open" and match:
                 child.attrSet("href", f"/help/{match[1]}{match[2] or ''}")
+            elif child.type == "image":
+                child.attrSet("src", f"/help/pictures/{child.attrGet('src')}")
+                child.attrSet("loading", "lazy")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,10 +15,12 @@ from agent import auth
 from agent.nightly import layout as night_page
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
+from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision, Store
 from agent.web import create_app
+from agent.web.context import TaxonomySetup
 from reports import (
     CardSection,
     Experiments,
@@ -66,7 +69,14 @@ def tab(request):
 
 @pytest.fixture
 def address(lab):
-    pages = Pages(create_app(desk_of(lab)), WebSection(port=0))
+    setup = TaxonomySetup(
+        lab.folder / "taxonomy.toml",
+        is_named=True,
+        load_use=lambda: load_taxonomy_use(
+            lab.store, data=lab.folder, specifications=lab.folder / "none.toml"
+        ),
+    )
+    pages = Pages(create_app(replace(desk_of(lab), taxonomy_setup=setup)), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -125,6 +135,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/help",
         "/help?q=scale bar",
         "/help/orders",
+        "/help/own-classes",
+        "/setup/taxonomy",
         "/help/commands",
     ]
 

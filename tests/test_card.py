@@ -6,6 +6,7 @@ import re
 
 import pytest
 from small_lab import twin_of
+from test_language import Words, english_in
 
 from agent.bundle_registry import get_bundle, list_bundles
 from agent.retrain import save_card
@@ -53,8 +54,8 @@ def test_every_share_on_the_card_has_its_interval_and_how_many_it_rests_on(bundl
     row = re.search(r"<td[^>]*>structure code right</td>(.*?)</tr>", page)[1]
     said = re.findall(r">([^<]+)</td>", row)
     assert said == [
-        f"{accuracy['value']:.1%}",
-        f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+        f"{100 * accuracy['value']:.1f}\u00a0%",
+        f"{100 * accuracy['low']:.1f}\u00a0% to {100 * accuracy['high']:.1f}\u00a0%",
         str(n),
     ]
 
@@ -76,7 +77,7 @@ def test_the_card_says_what_the_bundle_is_not_for(bundle):
     said = " ".join(document["not_for"])
     assert "no grain-size rating" in said
     assert "not trained on" in said
-    assert "Fewer than 20 test images speak for" in said
+    assert "Fewer than 20 test images of" in said
 
 
 def test_the_card_asks_the_network_for_nothing(bundle):
@@ -113,6 +114,20 @@ def test_a_candidate_says_that_nobody_signed(lab, bundle):
 
     assert document["signatures"] == []
     assert "not promoted" in page
+
+
+def test_a_german_card_says_nothing_in_english_and_its_json_nothing_in_german(lab, bundle):
+    twin = twin_of(bundle)
+    with Store.open(store_url(lab.folder / "data"), site="Labor", agent="test") as store:
+        save_card(twin, store.promotions.list_all(), site="Labor", at="11.12.", language="de")
+
+    page, document = card(twin)
+
+    words = Words(page)
+    assert words.lang == "de"
+    kept = {*document["notes"], *document["files"]}
+    assert [one for one in english_in(page) if one not in kept] == []
+    assert any("specification limits" in one for one in document["not_for"])
 
 
 def test_the_card_goes_out_with_the_bundle(lab, bundle, tmp_path):

@@ -124,9 +124,9 @@ def test_sources_that_a_plan_cannot_tell_apart_are_named():
     found = components(numbers, sources)
 
     assert found.inseparable == {
-        "microscope": "cannot be told apart from operator in this plan",
+        "microscope": "cannot be separated from operator in this plan",
         "site": "there is only one",
-        "run": "cannot be told apart from rest in this plan",
+        "run": "cannot be separated from rest in this plan",
     }
     assert list(found.variance) == ["operator", REST]
 

@@ -260,6 +260,21 @@ def test_every_word_has_to_be_in_the_section():
     assert reports.search_guide("  ") == ()
 
 
+def test_every_picture_of_the_guide_is_shown_with_words_and_all_are_small():
+    shown = [
+        picture
+        for name in reports.GUIDE_PAGES
+        for picture in re.findall(r"<img [^>]+>", str(reports.get_guide_page(name).html))
+    ]
+
+    assert {re.search(r'src="/help/pictures/([^"]+)"', one)[1] for one in shown} == set(
+        reports.GUIDE_PICTURES
+    )
+    assert all(len(re.search(r'alt="([^"]*)"', one)[1]) > 20 for one in shown)
+    assert {path.name for path in GUIDE.glob("*.webp")} == set(reports.GUIDE_PICTURES)
+    assert sum(len(reports.read_guide_picture(one)) for one in reports.GUIDE_PICTURES) < 150_000
+
+
 # --- at /help -----------------------------------------------------------------------------------
 
 
@@ -284,6 +299,15 @@ def test_no_page_loads_anything_from_another_place(browser):
     pages = [browser.get(f"/help/{name}").text for name in reports.GUIDE_PAGES]
 
     assert [page for page in pages if loaded.search(page)] == []
+
+
+def test_the_pictures_are_served_and_no_other_file(browser):
+    for name in reports.GUIDE_PICTURES:
+        answer = browser.get(f"/help/pictures/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+        assert answer.content[8:12] == b"WEBP"
+
+    assert browser.get("/help/pictures/own-classes.md").status_code == 404
 
 
 def test_the_contents_name_every_page(browser):

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, desk_of, minutes
 from shell import Shell
+from test_language import Words, english_in
 
 from agent.web import create_app
 
@@ -210,7 +211,7 @@ def test_people_can_fill_the_codes_in(shell):
     found = json.loads(said)
     assert (found["runs"], found["bundles"]) == (64, [])
     assert found["scatter"]["left_out"] == 1
-    assert "people filled in" in shell.report(f"{NAME}.html")
+    assert "raters filled in" in shell.report(f"{NAME}.html")
 
 
 @pytest.mark.parametrize(
@@ -330,4 +331,19 @@ def test_the_share_of_the_measuring_system_stands_with_n_and_interval(shell):
     found, page = json.loads(said)["scatter"], shell.report(f"{NAME}.html")
     assert found["study_share_low"] <= found["study_share"] <= found["study_share_high"]
     assert "(n = 64 runs)" in page
-    assert f"groups that it tells apart: {found['categories']}" in page
+    assert f"groups that it distinguishes: {found['categories']}" in page
+
+
+def test_a_german_report_says_nothing_in_english_and_its_json_nothing_in_german(shell):
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n[report]\nlanguage = "de"\n')
+    play(shell, shell.plan())
+
+    _, said = shell.agent("msa", "report", NAME, "--limit", "8 or finer", "--json")
+
+    page = shell.report(f"{NAME}.html")
+    claims = next(iter(json.loads(said)["limits"].values()))["claim"].values()
+    assert all(claim.startswith(("met", "not met")) for claim in claims)
+    assert Words(page).lang == "de"
+    assert [one for one in english_in(page) if "AIAG" not in one] == []
+    assert "Schlupf: Ein nicht konformer Schliff wird konform genannt." in page
+    assert "8 oder feiner" in page

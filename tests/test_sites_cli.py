@@ -46,6 +46,8 @@ LEFT_OUT = {
     "train": "reads a folder",
     "import": "reads a folder",
     "classify": "reads files",
+    "datasets list": "shows a list of its own",
+    "datasets prepare": "reads a folder",
     "service install": "of this PC",
     "service uninstall": "of this PC",
     "service start": "of this PC",

@@ -62,10 +62,27 @@ def test_a_trace_says_all_that_stands_behind_an_order(desk):
     assert first["decisions"][0]["by"] == "Ada"
     assert [check["passed"] for check in first["control_checks"]] == [True]
     assert first["judged_again"]["outcome"] == "not_possible"  # its bundle is not on this disk
-    assert "metadata says 0.12 µm per pixel" in page
+    assert "metadata: 0.12 µm per pixel" in page
     assert "code G8" in page
     assert "ring-a, version 1" in page
     assert (desk.folder / "out" / "specifications" / "ring-a-1.json").is_file()
+
+
+def test_a_german_page_has_german_words_and_its_json_english_ones(desk):
+    conforming(desk)
+    desk.check()
+    with (desk.folder / "agent.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[report]\nlanguage = "de"\n')
+
+    code, document, page = trace(desk, "4711")
+
+    assert code == 0
+    assert '<html lang="de">' in page
+    for words in ("Nachweis des Auftrags 4711", "Maßstab und seine Prüfungen", "0,12 µm je Pixel"):
+        assert words in page
+    for words in ("Judged", "Control check of that day", "demanded:", "Superseded"):
+        assert words not in page
+    assert document["orders"][0]["conformity"] == "conforms"
 
 
 def test_every_file_of_a_trace_is_named_with_its_hash(desk):

@@ -49,6 +49,7 @@ GROUPS = (
     "models_transfer",
     "models_int8",
     "weights",
+    "datasets",
     "report",
     "review",
     "order",

@@ -68,13 +68,14 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print rows as a table; cells are text, never markup."""
+    """Print rows as a table; cells are text, never markup. Without a row nothing is printed."""
     grid = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")  # a name is wrapped, never cut
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
-    out.print(grid)
+    if grid.row_count:
+        out.print(grid)
 
 
 def _plain(cell: object) -> Text:

@@ -67,14 +67,17 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
 
 def _taxonomy(settings: Settings) -> Finding:
     """Check the taxonomy and its effects on labels, limits and the bundle in use."""
-    from agent.cli.taxonomy import find_effects
     from agent.lab_context import taxonomy_in_force
+    from agent.orders.taxonomy_effects import find_effects, load_taxonomy_use
     from model import TaxonomyError
 
     try:
         with open_store(settings) as store:
             own = taxonomy_in_force(settings, store)
-            effects = list(find_effects(own, None, settings, store))
+            use = load_taxonomy_use(
+                store, data=settings.store.folder, specifications=settings.orders.specifications
+            )
+            effects = list(find_effects(own, None, use))
     except (AgentError, TaxonomyError, OSError) as error:
         return Finding("taxonomy", "wrong", str(error))
     summary = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."

@@ -65,6 +65,8 @@ EXAMPLES: dict[str, str] = {
     "models add": "agent models add bundles/20261124-1f2e3d4c",
     "models int8": "agent models int8 20261124-1f2e3d4c",
     "models export": "agent models export 20261124-1f2e3d4c /mnt/nas/bundles",
+    "datasets list": "agent datasets list",
+    "datasets prepare": "agent datasets prepare uhcsdb downloads/uhcs",
     "review list": "agent review list --reason strange",
     "review suggest": "agent review suggest --n 10",
     "review label": 'agent review label 1f2e3d4c5b6a7988 G8 --by "R. Stahl"',

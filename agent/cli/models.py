@@ -47,6 +47,8 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         console.print_json({"current": current, "bundles": rows})
         return
+    if not rows:
+        console.out.print("No bundles yet: agent train makes the first one.")
     console.table(
         ("bundle", "", "trained", "scheme", "network", "images", "codes right (own test set)"),
         [
@@ -207,7 +209,7 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
 def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Show each check of the gate that compared a bundle with the bundle in use."""
     from agent.bundle_registry import get_bundle
-    from agent.cli.retrain import outcome_to_json, print_checks
+    from agent.cli.retrain_verdict import outcome_to_json, print_checks
     from agent.retrain import load_outcome
 
     settings = load_settings(context)

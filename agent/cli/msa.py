@@ -148,6 +148,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
             generated=local_full(at, settings.site.time_zone),
             by=by or os_user(),
             at=at,
+            language=settings.report.language,
         )
     if as_json:
         print_json(document)

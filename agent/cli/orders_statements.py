@@ -48,6 +48,9 @@ def statements(
     if as_json:
         console.print_json(lines)
         return
+    if not lines:
+        console.out.print("No statements yet.")
+        return
     zone = ZoneInfo(settings.site.time_zone)
     rows = [
         (

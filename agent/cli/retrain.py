@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from agent.cli.job_progress import run_to_end, silence_log
 from agent.cli.options import (
     JsonOption,
 )
+from agent.cli.retrain_verdict import explain_last_verdict, outcome_to_json
 from agent.cli.signing import os_user
 from agent.cli.train import print_left_out
 from agent.errors import WrongUse
@@ -32,7 +33,10 @@ def retrain(
         bool, typer.Option("--dry-run", help="Only print the training set; train nothing.")
     ] = False,
     why: Annotated[
-        bool, typer.Option("--why", help="Print the result of every check of the gate.")
+        bool,
+        typer.Option(
+            "--why", help="Explain how the last retraining ended, check by check; starts none."
+        ),
     ] = False,
     cancel: Annotated[
         bool,
@@ -53,17 +57,23 @@ def retrain(
     A gate recommends the candidate or not; a lead promotes it. The training runs with low
     priority. Ctrl-C stops it; the next run resumes from the last checkpoint.
     """
+    from agent.service.jobs.retrain import find_training_job
+
     silence_log()
     settings = load_settings(context)
     with open_store(settings) as store:
         if cancel:
             _cancel(store)
             return
+        if why:
+            explain_last_verdict(settings, store, json=json)
+            return
         if dry_run:
             _print_dry_run(settings, store, json)
             return
+        print_left_out(find_training_job(settings, store).collected)
         outcome = _retrain(settings, store, pseudo_labels=pseudo_labels)
-    _print_outcome(outcome, why=why, json=json)
+    _print_outcome(outcome, json=json)
 
 
 def _cancel(store: Store) -> None:
@@ -128,15 +138,14 @@ def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
     )
 
 
-def _print_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
+def _print_outcome(outcome: Outcome, *, json: bool) -> None:
     from agent.retrain import Gate
 
     if json:
         console.print_json(outcome_to_json(outcome))
     else:
         console.out.print(outcome.sentence, markup=False)
-        if why:
-            print_checks(outcome)
+        console.err.print("Each check: agent retrain --why", markup=False)
     if outcome.gate is not Gate.RECOMMENDED:
         raise typer.Exit(SAYS_NO)
     if not json:
@@ -145,26 +154,3 @@ def _print_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
             "--by NAME --reason TEXT",
             markup=False,
         )
-
-
-def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """Return the outcome of a retraining as JSON."""
-    return {
-        "gate": str(outcome.gate),
-        "outcome": str(outcome.finding),
-        "sentence": outcome.sentence,
-        "candidate": outcome.candidate,
-        "current": outcome.current,
-        "numbers": outcome.numbers,
-    }
-
-
-def print_checks(outcome: Outcome) -> None:
-    """Print the result of every check of the gate."""
-    console.table(
-        ("check", "", "result"),
-        [
-            (check["name"].replace("_", " "), "" if check["passed"] else "no", check["sentence"])
-            for check in outcome.numbers.get("checks", ())
-        ],
-    )

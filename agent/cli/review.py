@@ -181,9 +181,25 @@ def label(  # noqa: PLR0917 - each is an option of the command
         )
         store.labels.decide(public_id, decision, at=datetime.now(UTC))
         waiting = store.review_queue.count()
+        use = _describe_use(settings, store, public_id)
     out.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} await review.",
         markup=False,
+    )
+    out.print(use, markup=False)
+
+
+def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
+    from agent.archive import Archive
+    from agent.lab_context import taxonomy_in_force
+    from agent.retrain import describe_use
+
+    return describe_use(
+        store,
+        Archive(settings.store.folder),
+        taxonomy_in_force(settings, store),
+        public_id,
+        learns_from=settings.retrain.learns_from,
     )
 
 

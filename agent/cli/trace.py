@@ -85,6 +85,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
                 zone=settings.site.time_zone,
                 software=software(),
                 at=clock(),
+                language=settings.report.language,
             ),
         )
     different = [field for field in evidence.fields if field.rerun.outcome is Sameness.DIFFERENT]

@@ -200,9 +200,13 @@ def iter_training(
 
 
 def print_left_out(collected: Collected) -> None:
-    """Print how many labelled micrographs are left out of the training, by reason."""
+    """Print how many labelled micrographs training leaves out and why, and what the rest lacks."""
+    from agent.retrain import list_gaps
+
     for reason, count in collected.left_out.items():
         console.err.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
+    for sentence in list_gaps(collected):
+        console.err.print(sentence, markup=False)
 
 
 def print_groups(examples: Sequence[Example], column: str, known: Mapping[str, int]) -> None:

@@ -28,6 +28,7 @@ from agent.labelled_import.manifest import (
     iter_rows,
     list_labelled,
     list_unusual,
+    require_columns,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "list_labelled",
     "list_unusual",
     "make_loader",
+    "require_columns",
 ]

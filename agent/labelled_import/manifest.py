@@ -96,8 +96,8 @@ def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None
     unusable = [entry for entry in entries if isinstance(entry, UnusableFile)]
     if not files and not unusable:
         raise WrongUse(
-            f"{folder}: no labelled micrograph in it; make a folder per structure code, such as "
-            "G8, or name a CSV with --manifest."
+            f"{folder}: no labelled micrograph in it; make a folder per structure code (agent "
+            "taxonomy show lists them), or name a CSV with --manifest."
         )
     return LabelledFolder(folder, tuple(files), tuple(unusable))
 
@@ -134,7 +134,7 @@ def _code(taxonomy: Taxonomy, written: str) -> str:
 
 def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | UnusableFile]:
     entries: dict[str, Labelled | UnusableFile] = {}
-    for number, row in iter_rows(manifest, _refuse_columns):
+    for number, row in iter_rows(manifest, require_columns):
         entry = _row(folder, row, f"line {number}", taxonomy)
         if isinstance(entry, UnusableFile):
             entries[f"{number} {entry.file}"] = entry
@@ -193,7 +193,12 @@ def _text(manifest: Path) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _refuse_columns(manifest: Path, columns: Sequence[str]) -> None:
+def require_columns(manifest: Path, columns: Sequence[str]) -> None:
+    """Check that a manifest names files and codes.
+
+    Raises:
+        WrongUse: A column is missing, or appears twice.
+    """
     twice = {name for name in columns if name and columns.count(name) > 1}
     if twice:
         raise WrongUse(f"{manifest}: the column {min(twice)!r} is there twice.")

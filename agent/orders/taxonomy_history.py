@@ -249,13 +249,20 @@ def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
 # --- what is kept --------------------------------------------------------------------------------
 
 
-def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
-    """Record from when on a taxonomy is valid, unless it is the one recorded last."""
+def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime, by: str = "agent") -> None:
+    """Record from when on a taxonomy is valid, unless it is the one recorded last.
+
+    Args:
+        store: Open.
+        taxonomy: The one in force.
+        now: Aware UTC.
+        by: Who changed it; the agent where it only read the file.
+    """
     entry = taxonomy.without_texts().as_json()  # what pages say of a class decides nothing
     newest = store.records.newest(TAXONOMY).get("")
     if newest is None or newest.facts["taxonomy"] != entry:
         new = NewRecord(TAXONOMY, "", {"taxonomy": entry})
-        store.records.add_together([new], by="agent", at=now, follows=newest.id if newest else 0)
+        store.records.add_together([new], by=by, at=now, follows=newest.id if newest else 0)
 
 
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:

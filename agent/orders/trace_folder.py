@@ -22,7 +22,7 @@ from agent.orders.order_json import trace_to_json
 from agent.orders.statement import plain
 from agent.orders.trace_page import Paper
 from agent.store import to_canonical
-from reports import render_trace
+from reports import render_trace, speaking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.orders.trace import Trace
     from agent.store import MicrographView
+    from reports import Language
 
 PAGE, DOCUMENT, SUMS = "trace.html", "trace.json", "SHA256SUMS"
 PIXELS, SPECIFICATIONS, STATEMENTS, BUNDLES = "pixels", "specifications", "statements", "bundles"
@@ -53,13 +54,14 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class TraceSignature:
-    """Author, site, software and time of a trace."""
+    """Author, site, software and time of a trace; language of its page."""
 
     by: str
     site: str
     zone: str
     software: str
     at: datetime
+    language: Language = "en"
 
 
 def require_new_folder(folder: Path) -> Path:
@@ -117,8 +119,9 @@ def _fill(
     }
     _write_json(folder / DOCUMENT, head | trace_to_json(trace, files))
     paper = Paper(archive, kept, site=signature.site, zone=signature.zone)
-    page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
-    (folder / PAGE).write_text(render_trace(page), encoding="utf-8")
+    with speaking(signature.language):
+        page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
+        (folder / PAGE).write_text(render_trace(page), encoding="utf-8")
     sums = "".join(f"{sum_}  {name}\n" for sum_, name in _iter_sums(folder))
     (folder / SUMS).write_text(sums, encoding="utf-8")
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from agent import pictures
 from agent.orders.reproduce import Sameness
 from agent.orders.specimen_facts import Conformity
+from agent.orders.trace import TraceKind
 from reports import (
     Fact,
     Picture,
@@ -18,7 +19,11 @@ from reports import (
     TraceOrder,
     TracePage,
     TraceStatement,
+    decimal,
+    marked,
+    retold,
 )
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +51,32 @@ RERUN_TONES = {
 }
 SHOWN_PX = 900
 JPEG_QUALITY = 82  # on paper, at about 8 cm, more is not seen
+TITLES = {
+    TraceKind.ORDER: marked("Trace of order {asked}"),
+    TraceKind.HEAT: marked("Trace of heat {asked}"),
+    TraceKind.ID: marked("Trace of micrograph {asked}"),
+}
+COLUMNS = {
+    "plant": marked("Plant"),
+    "microscope": marked("Microscope"),
+    "objective": marked("Objective"),
+    "order": marked("Order"),
+    "heat": marked("Heat"),
+    "batch": marked("Batch"),
+    "specimen": marked("Specimen"),
+    "preparation": marked("Preparation"),
+    "field": marked("Field"),
+    "material": marked("Material"),
+    "etchant": marked("Etchant"),
+    "magnification": marked("Magnification"),
+    "operator": marked("Operator"),
+}
+"""Columns of process data; another column is shown by its own name."""
+RERUN = {
+    Sameness.SAME: marked("same"),
+    Sameness.DIFFERENT: marked("different"),
+    Sameness.NOT_POSSIBLE: marked("not possible"),
+}
 OWN_ACTS = ("label.", "statement.")
 """Acts that are on the page already, as decisions and statements."""
 
@@ -71,11 +102,13 @@ class Paper:
         match = trace.found
         return TracePage(
             site=self._site,
-            title=f"Trace of {match.kind} {match.asked}",
+            title=_(TITLES[match.kind]).format(asked=match.asked),
             zone=str(self._zone),
             orders=tuple(self._order(order) for order in trace.orders),
             loose=tuple(self._field(field) for field in trace.loose),
-            generated=f"{self._at(at)} by {by} with {software}",
+            generated=_("{at} by {by} with {software}").format(
+                at=self._at(at), by=by, software=software
+            ),
         )
 
     def _at(self, at: datetime) -> str:
@@ -90,8 +123,8 @@ class Paper:
             number=assessed.view.number,
             word=statement.conformity.words,
             tone=TONES[statement.conformity],
-            demand=f"demanded: {wanted.demand}" if wanted else "",
-            sentences=(*statement.because, *statement.missing),
+            demand=_("demanded: {demand}").format(demand=wanted.demand) if wanted else "",
+            sentences=tuple(map(retold, (*statement.because, *statement.missing))),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
                 self._statement(made, number)
@@ -104,13 +137,13 @@ class Paper:
     def _statement(self, made: Made, number: int) -> TraceStatement:
         word = Conformity(made.document["conformity"])
         return TraceStatement(
-            title=f"Statement {number}",
+            title=_("Statement {number}").format(number=number),
             word=word.words,
             tone=TONES[word],
-            said=f"{self._at(made.at)}, by {made.by}",
+            said=_("{at}, by {by}").format(at=self._at(made.at), by=made.by),
             reason=made.reason,
             changed=made.changed,
-            sentences=(*made.document["because"], *made.document["missing"]),
+            sentences=tuple(map(retold, (*made.document["because"], *made.document["missing"]))),
             file=f"statements/{made.file}",
         )
 
@@ -129,7 +162,7 @@ class Paper:
             place=traced.place,
             code=_format_code(traced.facts),
             gone=_gone(traced.facts),
-            again=f"{again.outcome.replace('_', ' ')}: {again.sentence}",
+            again=f"{_(RERUN[again.outcome])}: {retold(again.sentence)}",
             again_tone=RERUN_TONES[again.outcome],
             picture=self._picture(traced),
             facts=tuple(self._facts(traced)),
@@ -138,106 +171,136 @@ class Paper:
 
     def _picture(self, traced: TracedField) -> Picture | None:
         try:
-            pixels, _ = self._archive.field(traced.view.sha256, traced.view.page)
+            pixels, _valid = self._archive.field(traced.view.sha256, traced.view.page)
         except (OSError, ValueError):
             return None
         shown = pictures.fit_within(pixels, SHOWN_PX)
         encoded = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
         height, width = shown.shape[:2]
-        alt = f"Crop of {traced.facts.called}, {traced.place}"
+        alt = _("Crop of {field}, {place}").format(field=traced.facts.called, place=traced.place)
         return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)
 
     def _facts(self, traced: TracedField) -> Iterator[Fact]:
         view, facts = traced.view, traced.facts
         kept = self._pixels.get(view.id)
         values = {
-            "File": view.path,
+            _("File"): view.path,
             "SHA-256": view.sha256,
-            "Page": str(view.page + 1) if view.page else "",
-            "Source": view.source,
-            "Judged": self._at(view.done_at),
-            "Pixels": kept.said if kept else "",
-            "Crop": f"{_box(view.crop)} of {view.width} × {view.height} px, recipe {view.recipe}",
-            "Area": f"{facts.area_mm2:.4f} mm²" if facts.area_mm2 is not None else "",
-            "Answer": view.structure_code or "no model answered",
-            "Probability": f"{view.probability:.4f}" if view.probability is not None else "",
-            "Could be": ", ".join(view.prediction_set),
-            "Strangeness": _describe_ood(view.strangeness),
-            "Handling": ", ".join((view.handling, *(w.replace("_", " ") for w in view.reasons))),
-            "Bundle": view.bundle,
-            "Computed by": " ".join(filter(None, (view.engine, view.precision))),
-            "Held": facts.held,
-            "Outside": str(view.expected.get("outside") or ""),
-            **{name.capitalize(): value for name, value in view.process_data.items()},
+            _("Page"): str(view.page + 1) if view.page else "",
+            _("Source"): view.source,
+            _("Classified at"): self._at(view.done_at),
+            _("Pixels"): kept.said if kept else "",
+            _("Crop"): _("{box} of {width} × {height} px, recipe {recipe}").format(
+                box=_box(view.crop), width=view.width, height=view.height, recipe=view.recipe
+            ),
+            _("Area"): f"{decimal(facts.area_mm2, '.4f')} mm²"
+            if facts.area_mm2 is not None
+            else "",
+            _("Answer"): view.structure_code or _("no model answered"),
+            _("Probability"): decimal(view.probability, ".4f")
+            if view.probability is not None
+            else "",
+            _("Prediction set"): ", ".join(view.prediction_set),
+            _("Out-of-distribution check"): _describe_ood(view.strangeness),
+            _("Handling"): ", ".join((view.handling, *(w.replace("_", " ") for w in view.reasons))),
+            _("Bundle"): view.bundle,
+            _("Computed by"): " ".join(filter(None, (view.engine, view.precision))),
+            _("Held"): facts.held,
+            _("Outside"): str(view.expected.get("outside") or ""),
+            **{
+                _(COLUMNS.get(name, name.capitalize())): value
+                for name, value in view.process_data.items()
+            },
         }
         yield from (Fact(name, value) for name, value in values.items() if value)
 
     def _lists(self, traced: TracedField) -> Iterator[TraceList]:
         others = [answer for answer in traced.answers if not answer.current]
-        yield TraceList("Scale and its checks", tuple(_iter_scale_facts(traced)))
+        yield TraceList(_("Scale and its checks"), tuple(_iter_scale_facts(traced)))
         checks = (*map(self._check, traced.checks), *map(self._point, traced.control))
-        yield TraceList("Control check of that day", checks or ("none is on record",))
-        yield TraceList("Decisions", tuple(map(self._decision, traced.view.labels)))
-        yield TraceList("Superseded results", tuple(map(self._answer, others)))
-        yield TraceList("What was done to it", tuple(map(self._act, _others(traced.acts))))
+        yield TraceList(_("Control check of that day"), checks or (_("none is on record"),))
+        yield TraceList(_("Decisions"), tuple(map(self._decision, traced.view.labels)))
+        yield TraceList(_("Superseded results"), tuple(map(self._answer, others)))
+        yield TraceList(_("Acts"), tuple(map(self._act, _others(traced.acts))))
 
     def _check(self, record: Record) -> str:
         findings = record.facts.get("findings", ())
         bad = [f"{name}: {sentence}" for name, sentence, is_good in findings if not is_good]
-        word = "good" if record.facts.get("passed") else f"failed ({'; '.join(bad)})"
-        using = record.facts.get("bundle") or "no bundle"
-        return (
-            f"{self._at(record.at)} on {record.subject}: {word}; {len(findings)} reference images, "
-            f"{using}, Martensight {record.facts.get('software', '')}"
+        word = (
+            _("good")
+            if record.facts.get("passed")
+            else _("failed ({why})").format(why="; ".join(bad))
+        )
+        using = record.facts.get("bundle") or _("no bundle")
+        return _(
+            "{at} on {source}: {word}; {n} reference images, {bundle}, Martensight {version}"
+        ).format(
+            at=self._at(record.at),
+            source=record.subject,
+            word=word,
+            n=len(findings),
+            bundle=using,
+            version=record.facts.get("software", ""),
         )
 
     def _point(self, point: ControlPoint) -> str:
-        words = "; ".join(point.faults) or "as usual"
-        return f"{self._at(point.at)}, control specimen {point.id}: {point.code or '–'}, {words}"
+        words = "; ".join(point.faults) or _("as usual")
+        return _("{at}, control specimen {id}: {code}, {finding}").format(
+            at=self._at(point.at), id=point.id, code=point.code or "–", finding=words
+        )
 
     def _decision(self, label: LabelView) -> str:
         words = label.code or label.strange_kind or label.why or ""
         what = f"{label.kind.replace('_', ' ')} {words.replace('_', ' ')}".strip()
         more = (
-            f"criterion {label.criterion}" if label.criterion != "unrecorded" else "",
-            "without having seen the answer" if label.blind else "",
+            _("criterion {criterion}").format(criterion=label.criterion)
+            if label.criterion != "unrecorded"
+            else "",
+            _("without having seen the answer") if label.blind else "",
             f"“{label.comment}”" if label.comment else "",
-            "taken back" if label.undone else "",
+            _("taken back") if label.undone else "",
         )
         return ", ".join((f"{self._at(label.at)}, {label.by}: {what}", *filter(None, more)))
 
     def _answer(self, answer: Answer) -> str:
-        code = answer.structure_code or "no code"
-        sure = f", probability {answer.probability:.4f}" if answer.probability is not None else ""
-        return (
-            f"{self._at(answer.at)}, {answer.bundle or 'no bundle'} ({answer.role}): {code}{sure}"
-        )
+        code = answer.structure_code or _("no code")
+        if answer.probability is not None:
+            code = _("{code}, probability {probability}").format(
+                code=code, probability=decimal(answer.probability, ".4f")
+            )
+        return f"{self._at(answer.at)}, {answer.bundle or _('no bundle')} ({answer.role}): {code}"
 
 
 def _order_facts(assessed: Assessed) -> Iterator[Fact]:
     view, wanted = assessed.view, assessed.specification
     values = {
-        "Customer": view.customer,
-        "Product": view.product,
-        "Material": assessed.material,
-        "Specification": f"{wanted.name}, version {assessed.version}" if wanted else "",
-        "Valid from": f"{wanted.valid_from}" if wanted else "",
-        "Approved by": wanted.approved_by if wanted else "",
-        "Chart": f"{wanted.chart} {wanted.chart_revision}".strip() if wanted else "",
-        "Standard": wanted.standard if wanted else "",
-        "Specimen rule": wanted.specimen_rule.replace("_", " ") if wanted else "",
-        "Decision rule": assessed.decision_rule.text if assessed.decision_rule else "",
+        _("Customer"): view.customer,
+        _("Product"): view.product,
+        _("Material"): assessed.material,
+        _("Specification"): _("{name}, version {version}").format(
+            name=wanted.name, version=assessed.version
+        )
+        if wanted
+        else "",
+        _("Valid from"): f"{wanted.valid_from}" if wanted else "",
+        _("Approved by"): wanted.approved_by if wanted else "",
+        _("Chart"): f"{wanted.chart} {wanted.chart_revision}".strip() if wanted else "",
+        _("Standard"): wanted.standard if wanted else "",
+        _("Specimen rule"): wanted.specimen_rule.replace("_", " ") if wanted else "",
+        _("Decision rule"): assessed.decision_rule.text if assessed.decision_rule else "",
     }
     for specimen in assessed.specimens:
         named = (
-            ("heat", specimen.view.heat),
-            ("batch", specimen.view.batch),
-            ("bundle", specimen.view.bundle),
+            (_("Heat"), specimen.view.heat),
+            (_("Batch"), specimen.view.batch),
+            (_("Bundle"), specimen.view.bundle),
         )
         more = ", ".join(f"{name} {value}" for name, value in named if value)
         word = specimen.statement.conformity.words
-        values[f"Specimen {specimen.view.name}"] = f"{word}{f' ({more})' if more else ''}"
-    values["Notes"] = "; ".join(assessed.notes)
+        values[_("Specimen {name}").format(name=specimen.view.name)] = (
+            f"{word}{f' ({more})' if more else ''}"
+        )
+    values[_("Notes")] = "; ".join(assessed.notes)
     yield from (Fact(name, value) for name, value in values.items() if value)
 
 
@@ -250,53 +313,68 @@ def _format_code(facts: FieldFacts) -> str:
     if decided is None:
         return facts.code or "–"
     words = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
-    return f"{words}, decided by {decided.by}"
+    return _("{code}, decided by {by}").format(code=words, by=decided.by)
 
 
 def _gone(facts: FieldFacts) -> str:
     gone = facts.superseded
     if gone is None:
         return ""
-    by = f" by {gone.by}" if gone.by else ""
-    defect = f", defect {gone.defect.replace('_', ' ')}" if gone.defect else ""
-    return f"superseded{by}: {gone.reason}{defect}{', approved by a lead' if gone.lead else ''}"
+    said = (
+        _("superseded by {by}: {reason}").format(by=gone.by, reason=gone.reason)
+        if gone.by
+        else _("superseded: {reason}").format(reason=gone.reason)
+    )
+    defect = (
+        _("defect {defect}").format(defect=gone.defect.replace("_", " ")) if gone.defect else ""
+    )
+    return ", ".join(filter(None, (said, defect, _("approved by a lead") if gone.lead else "")))
 
 
 def _box(box: tuple[int, int, int, int] | None) -> str:
-    return "({}, {}) to ({}, {})".format(*box) if box else "not recorded"
+    return _("({0}, {1}) to ({2}, {3})").format(*box) if box else _("not recorded")
 
 
 def _describe_ood(facts: Mapping[str, object]) -> str:
     p_value = facts.get("p_value")
     if not isinstance(p_value, int | float):
         return ""
-    return f"p = {p_value:.3f}{', flagged' if facts.get('flagged') else ''}"
+    shown = f"p = {decimal(p_value, '.3f')}"
+    return _("{p}, flagged").format(p=shown) if facts.get("flagged") else shown
 
 
 def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
     """Yield the scale, each evidence of it, and the scale bar as it was read."""
     view = traced.view
     if traced.facts.scale_in_doubt:
-        yield "in doubt: its witnesses disagree by more than 5 %"
+        yield _("uncertain: its sources differ by more than 5 %")
     elif view.um_per_px is None:
-        yield "no scale is known"
+        yield _("no scale is known")
     else:
-        yield f"{view.um_per_px:.5g} µm per pixel, by {_plain(view.um_per_px_source)}"
-    if traced.facts.scale_traced_to:
-        traced_to = traced.facts.scale_traced_to
-        certificate = (
-            f", certificate {traced_to['certificate']}" if traced_to["certificate"] else ""
+        yield _("{scale} µm per pixel, by {source}").format(
+            scale=decimal(view.um_per_px, ".5g"), source=_plain(view.um_per_px_source)
         )
-        measurement = f"{traced_to['at'][:10]}, record {traced_to['record']}"
-        yield f"traced to the stage micrometer of {measurement}{certificate}"
+    if traced.facts.scale_traced_to:
+        measured = traced.facts.scale_traced_to
+        traced_to = _("traced to the stage micrometer of {date}, record {record}").format(
+            date=measured["at"][:10], record=measured["record"]
+        )
+        if measured["certificate"]:
+            certificate = measured["certificate"]
+            traced_to += _(", certificate {certificate}").format(certificate=certificate)
+        yield traced_to
     else:
-        yield "not traced to a stage micrometer"
+        yield _("not traced to a stage micrometer")
     for witness in view.crop_facts.get("scales") or ():
-        yield f"{_plain(witness['source'])} says {witness['um_per_px']:.5g} µm per pixel"
+        yield _("{source}: {scale} µm per pixel").format(
+            source=_plain(witness["source"]), scale=decimal(witness["um_per_px"], ".5g")
+        )
     if bar := view.crop_facts.get("micron_bar"):
-        yield f"micron bar {bar['label']!r}: {bar['um']:g} µm over {bar['line_px']:.1f} px"
+        yield _("scale bar “{label}”: {um} µm over {px} px").format(
+            label=bar["label"], um=decimal(bar["um"], "g"), px=decimal(bar["line_px"], ".1f")
+        )
     yield from (warning.replace("_", " ") for warning in view.warnings if "scale" in warning)
 
 
 def _plain(word: str | None) -> str:
-    return (word or "nobody").replace("_", " ")
+    return (word or _("unknown")).replace("_", " ")

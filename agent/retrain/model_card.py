@@ -16,7 +16,8 @@ from agent.bundle_registry import get_record_folder
 from agent.orders.class_texts import name_scale
 from agent.retrain.gate import load_outcome
 from model import read_manifest
-from reports import CardSection, Fact, ModelCard, Table, Tone
+from reports import CardSection, Fact, Language, ModelCard, Table, Tone, marked, ngettext
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,25 +27,27 @@ if TYPE_CHECKING:
     from agent.store import Promotion
     from model import Manifest
 
-APART = "No specimen is in both training and test set."
+APART = marked("No specimen is in both training and test set.")
 FEW = 20
 """With fewer test images a code's figures are too uncertain."""
 SHARE, NUMBER = ".1%", ".2f"
 MEASURES = (
-    ("structure code right", "accuracy", SHARE),
-    ("within one size", "within_one_size", SHARE),
-    ("macro-F1", "macro_f1", NUMBER),
-    ("agreement beyond chance (kappa)", "kappa", NUMBER),
-    ("negative log-likelihood of the true code (NLL)", "nll", NUMBER),
-    ("calibration error (ECE)", "ece", NUMBER),
-    ("prediction sets that contain the true code", "coverage", SHARE),
-    ("normal test images flagged as unusual", "false_alarm_rate", SHARE),
+    (marked("structure code right"), "accuracy", SHARE),
+    (marked("within one size"), "within_one_size", SHARE),
+    (marked("macro-F1"), "macro_f1", NUMBER),
+    (marked("agreement beyond chance (kappa)"), "kappa", NUMBER),
+    (marked("negative log-likelihood of the true code (NLL)"), "nll", NUMBER),
+    (marked("calibration error (ECE)"), "ece", NUMBER),
+    (marked("prediction sets that contain the true code"), "coverage", SHARE),
+    (marked("normal test images flagged as unusual"), "false_alarm_rate", SHARE),
 )
-NO_VERDICT = (
+NO_VERDICT = marked(
     "It returns a structure code. Whether an order conforms follows from the specification limits; "
     "a reviewer confirms it, unless the lab permits automatic conformity."
 )
-NO_INCLUSIONS = "It rates no inclusions (ISO 4967); a dark particle is a possible one at most."
+NO_INCLUSIONS = marked(
+    "It rates no inclusions (ISO 4967); a dark particle is a possible one at most."
+)
 NOT_FOR = (NO_VERDICT, NO_INCLUSIONS)
 
 
@@ -59,7 +62,12 @@ class _Facts:
 
 
 def save_card(
-    bundle: Path, promotions: Sequence[Promotion], *, site: str, at: str
+    bundle: Path,
+    promotions: Sequence[Promotion],
+    *,
+    site: str,
+    at: str,
+    language: Language = "en",
 ) -> tuple[Path, Path]:
     """Write a bundle's card into its record.
 
@@ -68,6 +76,7 @@ def save_card(
         promotions: Of every bundle, the newest first.
         site: Name of the site.
         at: When, and by which program, in words.
+        language: Of the page; the JSON is in English.
 
     Returns:
         The paths of the page and of the JSON.
@@ -80,8 +89,10 @@ def save_card(
         get_record_folder(bundle) / "card.html",
         get_record_folder(bundle) / "card.json",
     )
-    content = json.dumps(card_to_json(facts), ensure_ascii=False, indent=1, default=str)
-    html = reports.render_card(_page(facts, site=site, at=at))
+    with reports.speaking("en"):
+        content = json.dumps(card_to_json(facts), ensure_ascii=False, indent=1, default=str)
+    with reports.speaking(language):
+        html = reports.render_card(_page(facts, site=site, at=at))
     write_whole({page: html.encode(), document: content.encode()})
     return page, document
 
@@ -132,7 +143,7 @@ def _page(facts: _Facts, *, site: str, at: str) -> ModelCard:
     manifest = facts.manifest
     return ModelCard(
         site=site,
-        title=f"Bundle {manifest.name}",
+        title=_("Bundle {name}").format(name=manifest.name),
         state=_state(facts),
         tone=Tone.CALM if facts.current == manifest.name else Tone.ATTENTION,
         sections=tuple(_sections(facts)),
@@ -142,48 +153,55 @@ def _page(facts: _Facts, *, site: str, at: str) -> ModelCard:
 
 def _state(facts: _Facts) -> str:
     if not facts.promotions:
-        return "A candidate: not promoted."
+        return _("A candidate: not promoted.")
     last = facts.promotions[0]
-    names = " and ".join(signature["by"] for signature in _list_signatures(last))
-    when = f"{last.promoted_at:%Y-%m-%d}"
-    if facts.current == facts.manifest.name:
-        return f"In use since {when}, signed by {names}: {last.reason}"
-    return f"Retired; last promoted on {when}, signed by {names}: {last.reason}"
+    sentence = (
+        _("In use since {when}, signed by {names}: {reason}")
+        if facts.current == facts.manifest.name
+        else _("Retired; last promoted on {when}, signed by {names}: {reason}")
+    )
+    return sentence.format(
+        when=f"{last.promoted_at:%Y-%m-%d}",
+        names=", ".join(signature["by"] for signature in _list_signatures(last)),
+        reason=last.reason,
+    )
 
 
 def _not_for(manifest: Manifest) -> tuple[str, ...]:
     scale = name_scale(manifest.taxonomy)
-    return (*NOT_FOR, *([scale] if scale else ()))
+    return (*map(_, NOT_FOR), *([scale] if scale else ()))
 
 
 def _sections(facts: _Facts) -> Iterator[CardSection]:
     manifest = facts.manifest
-    yield CardSection("What it is", facts=tuple(_what(manifest)))
+    yield CardSection(_("What it is"), facts=tuple(_what(manifest)))
     data = tuple(_data(manifest))
-    yield CardSection("Training and test data", (APART,), data, _images(manifest))
+    yield CardSection(_("Training and test data"), (_(APART),), data, _images(manifest))
     yield _how_good(manifest)
     if facts.outcome:
-        comparison = f"Compared with {facts.outcome.current}: {facts.outcome.sentence}"
-        yield CardSection("Result of the gate", (comparison,))
+        comparison = _("Compared with {current}: {sentence}").format(
+            current=facts.outcome.current, sentence=facts.outcome.sentence
+        )
+        yield CardSection(_("Result of the gate"), (comparison,))
     notes = tuple(manifest.facts.get("notes", ()))
-    yield CardSection("What it is not for", (*_not_for(manifest), *_limits(manifest), *notes))
+    yield CardSection(_("What it is not for"), (*_not_for(manifest), *_limits(manifest), *notes))
     yield _signatures(facts)
-    yield CardSection("What it is made of", tables=tuple(_made_of(manifest)))
+    yield CardSection(_("What it is made of"), tables=tuple(_made_of(manifest)))
 
 
 def _what(manifest: Manifest) -> Iterator[Fact]:
     plan = manifest.facts.get("plan", {})
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
     values = {
-        "Trained": f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
-        "Scheme": manifest.scheme,
-        "Network": manifest.network,
-        "Trained parts": "heads only" if plan.get("frozen") else "whole networks",
-        "Framing": str(plan.get("framing", "")),
-        "Crop recipe": manifest.recipe,
-        "Seed": str(plan.get("seed", "")),
-        "Trained codes": ", ".join(manifest.taxonomy.trained_codes),
-        "Untrained codes": ", ".join(untaught),
+        _("Trained"): f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
+        _("Scheme"): manifest.scheme,
+        _("Network"): manifest.network,
+        _("Trained parts"): _("heads only") if plan.get("frozen") else _("whole networks"),
+        _("Framing"): str(plan.get("framing", "")),
+        _("Crop recipe"): manifest.recipe,
+        _("Seed"): str(plan.get("seed", "")),
+        _("Trained codes"): ", ".join(manifest.taxonomy.trained_codes),
+        _("Untrained codes"): ", ".join(untaught),
     }
     yield from (Fact(name, value) for name, value in values.items() if value)
 
@@ -196,20 +214,25 @@ def _codes(manifest: Manifest) -> list[str]:
 
 def _data(manifest: Manifest) -> Iterator[Fact]:
     validated = manifest.validated
-    for side, title in (("train", "To train"), ("validation", "To choose"), ("test", "To test")):
+    for side, title in (
+        ("train", _("To train")),
+        ("validation", _("To validate")),
+        ("test", _("To test")),
+    ):
         n = len(manifest.split.get(side, ()))
-        yield Fact(title, f"{n} micrographs")
+        yield Fact(title, ngettext("{n} micrograph", "{n} micrographs", n).format(n=n))
     if scope := validated.get("um_per_px"):
-        yield Fact("Pixel size", f"{scope[0]:.3g} to {scope[1]:.3g} µm")
+        sizes = _("{low} to {high} µm").format(low=_number(scope[0]), high=_number(scope[1]))
+        yield Fact(_("Pixel size"), sizes)
     titles = {
-        "material": "Materials",
-        "microscope": "Microscopes",
-        "magnification": "Magnifications",
-        "criteria": "Criteria",
+        "material": _("Materials"),
+        "microscope": _("Microscopes"),
+        "magnification": _("Magnifications"),
+        "criteria": _("Criteria"),
     }
     for key, title in titles.items():
-        yield Fact(title, _tally(validated.get(key) or {}) or "not recorded")
-    yield Fact("Fingerprint", str(manifest.facts.get("data", "")))
+        yield Fact(title, _tally(validated.get(key) or {}) or _("not recorded"))
+    yield Fact(_("Fingerprint"), str(manifest.facts.get("data", "")))
 
 
 def _tally(counts: Mapping[str, int]) -> str:
@@ -219,7 +242,8 @@ def _tally(counts: Mapping[str, int]) -> str:
 def _images(manifest: Manifest) -> tuple[Table, ...]:
     images = manifest.validated.get("images") or {}
     rows = tuple((code, str(n)) for code, n in images.items())
-    return (Table("Micrographs per code, test images apart", ("code", "n"), rows),) if rows else ()
+    title = _("Micrographs per code, without test images")
+    return (Table(title, (_("code"), "n"), rows),) if rows else ()
 
 
 # --- how good -----------------------------------------------------------------------------------
@@ -230,20 +254,21 @@ def _how_good(manifest: Manifest) -> CardSection:
     n = metrics.get("n") or 0
     if not n:
         return CardSection(
-            "How good it is", ("It was not tested: no micrograph was left to test.",)
+            _("How good it is"), (_("It was not tested: no micrograph was left to test."),)
         )
     rows = tuple(
-        (title, _value(estimated, form), _interval(estimated, form), str(n))
+        (_(title), _value(estimated, form), _interval(estimated, form), str(n))
         for title, key, form in MEASURES
         for estimated in [estimate(metrics, key)]
     )
-    table = Table("On its own test images", ("measure", "value", "95 % interval", "n"), rows)
-    only = (
-        f"On {n} test micrographs of specimens outside the training set; valid for the materials "
+    columns = (_("measure"), _("value"), _("95 % interval"), "n")
+    table = Table(_("On its own test images"), columns, rows)
+    only = _(
+        "On {n} test micrographs of specimens outside the training set; valid for the materials "
         "and microscopes above only."
-    )
+    ).format(n=n)
     tables = (table, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
-    return CardSection("How good it is", (only,), tables=tables)
+    return CardSection(_("How good it is"), (only,), tables=tables)
 
 
 def estimate(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:
@@ -257,12 +282,25 @@ def estimate(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]
 
 def _value(estimated: Mapping[str, float | None], form: str = SHARE) -> str:
     value = estimated.get("value")
-    return "–" if value is None else format(value, form)
+    return "–" if value is None else _format(value, form)
 
 
 def _interval(estimated: Mapping[str, float | None], form: str = SHARE) -> str:
     low, high = estimated.get("low"), estimated.get("high")
-    return "–" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+    if low is None or high is None:
+        return "–"
+    return _("{low} to {high}").format(low=_format(low, form), high=_format(high, form))
+
+
+def _format(value: float, form: str) -> str:
+    """Format a share or a number as the language writes it."""
+    if form == SHARE:
+        return f"{reports.decimal(100 * value, '.1f')} %"
+    return reports.decimal(value, form)
+
+
+def _number(value: float) -> str:
+    return reports.decimal(value, ".3g")
 
 
 def _limit_table(metrics: Mapping[str, Any]) -> Table:
@@ -270,22 +308,27 @@ def _limit_table(metrics: Mapping[str, Any]) -> Table:
         (name, _wrong(both["false_conform"]), _wrong(both["false_nonconform"]))
         for name, both in metrics.get("limits", {}).items()
     )
-    columns = ("limit", "called conforming, is coarser", "called coarser, conforms")
-    return Table("At each limit, with the one-sided 95 % bound", columns, rows)
+    columns = (_("limit"), _("called conforming, is coarser"), _("called coarser, conforms"))
+    return Table(_("At each limit, with the one-sided 95 % bound"), columns, rows)
 
 
 def _wrong(counts: Mapping[str, Any]) -> str:
     bound = counts.get("upper95")
-    at_most = f", at most {100 * bound:.1f} %" if bound is not None else ""
-    return f"{counts['wrong']} of {counts['n']}{at_most}"
+    share = _("{wrong} of {n}").format(wrong=counts["wrong"], n=counts["n"])
+    if bound is None:
+        return share
+    return _("{share}, at most {bound}").format(share=share, bound=_format(bound, SHARE))
 
 
 def _recalls(metrics: Mapping[str, Any]) -> Table:
     codes, predicted = metrics["confusion"]["codes"], metrics["confusion"]["rows_predicted"]
     totals = {code: sum(row[at] for row in predicted) for at, code in enumerate(codes)}
-    rows = tuple((code, f"{predicted[at][at]} of {totals[code]}") for at, code in enumerate(codes))
-    drawn = reports.confusion_svg(codes, predicted, "predicted and true structure codes")
-    return Table("Right per true code", ("code", "right"), rows, drawn)
+    rows = tuple(
+        (code, _("{right} of {n}").format(right=predicted[at][at], n=totals[code]))
+        for at, code in enumerate(codes)
+    )
+    drawn = reports.confusion_svg(codes, predicted, _("predicted and true structure codes"))
+    return Table(_("Right per true code"), (_("code"), _("right")), rows, drawn)
 
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
@@ -296,7 +339,8 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
         for value, estimated in values.items()
     )
     if rows:
-        yield Table("By process data", ("only", "code right", "95 % interval", "n"), rows)
+        columns = (_("only"), _("code right"), _("95 % interval"), "n")
+        yield Table(_("By process data"), columns, rows)
 
 
 # --- limits, signatures, what it is made of -----------------------------------------------------
@@ -305,12 +349,13 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
 def _limits(manifest: Manifest) -> Iterator[str]:
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
     if untaught:
-        yield f"It was not trained on {', '.join(untaught)}; they should be flagged as unusual."
-    if scope := manifest.validated.get("um_per_px"):
-        yield (
-            f"Fields outside {scope[0]:.3g} to {scope[1]:.3g} µm per pixel, or of unknown scale, "
-            "go to review."
+        yield _("It was not trained on {codes}; they should be flagged as unusual.").format(
+            codes=", ".join(untaught)
         )
+    if scope := manifest.validated.get("um_per_px"):
+        yield _(
+            "Fields outside {low} to {high} µm per pixel, or of unknown scale, go to review."
+        ).format(low=_number(scope[0]), high=_number(scope[1]))
     confusion = manifest.metrics.get("confusion")
     if confusion:
         rows = confusion["rows_predicted"]
@@ -318,7 +363,9 @@ def _limits(manifest: Manifest) -> Iterator[str]:
             code for at, code in enumerate(confusion["codes"]) if sum(row[at] for row in rows) < FEW
         ]
         if few:
-            yield f"Fewer than {FEW} test images speak for {', '.join(few)}: read those with care."
+            yield _("Fewer than {few} test images of {codes}: their figures are uncertain.").format(
+                few=FEW, codes=", ".join(few)
+            )
 
 
 def _signatures(facts: _Facts) -> CardSection:
@@ -333,20 +380,22 @@ def _signatures(facts: _Facts) -> CardSection:
         for signature in _list_signatures(act)
     )
     if not rows:
-        return CardSection("Promotions", ("Not promoted.",))
-    columns = ("who", "when (UTC)", "why", "shown: orders that would change")
-    return CardSection("Promotions", tables=(Table("Signatures", columns, rows),))
+        return CardSection(_("Promotions"), (_("Not promoted."),))
+    columns = (_("who"), _("when (UTC)"), _("why"), _("shown: orders that would change"))
+    return CardSection(_("Promotions"), tables=(Table(_("Signatures"), columns, rows),))
 
 
 def _format_shown(shown: Mapping[str, Any] | None) -> str:
     if not shown:
         return "–"
     mark = str(shown["sha256"])[:12]
-    return f"{len(shown['changed'])} of {shown['orders']} (impact-{mark})"
+    return _("{n} of {orders} (impact-{mark})").format(
+        n=len(shown["changed"]), orders=shown["orders"], mark=mark
+    )
 
 
 def _made_of(manifest: Manifest) -> Iterator[Table]:
-    yield Table("Files", ("file", "SHA-256"), tuple(manifest.files.items()))
+    yield Table(_("Files"), (_("file"), "SHA-256"), tuple(manifest.files.items()))
     versions = manifest.facts.get("versions", {})
-    rows = (("engine", str(manifest.facts.get("engine", ""))), *versions.items())
-    yield Table("Environment", ("what", "version"), tuple(rows))
+    rows = ((_("engine"), str(manifest.facts.get("engine", ""))), *versions.items())
+    yield Table(_("Environment"), (_("what"), _("version")), tuple(rows))

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 LEARNS_FROM = ("blind", "imported", "confirmed")
 """Labels that are trained on by default; "seen" is the fourth kind."""
 
+KINDS = ("code", "strange", "unusable", "cannot_tell")
+FEW_MICROGRAPHS = 10
+"""With fewer, a code's accuracy is hardly known: 5 of 5 right is 57 to 100 % (Wilson, 95 %)."""
+FEWEST_GROUPS = 3
+"""One group each to train, validate and test."""
+
 _WAYS = {
     "blind": "decided without the model's answer",
     "imported": "imported",
@@ -50,6 +56,7 @@ class Collected:
         strange: Kind → micrographs that reviewers called unusual.
         labels: Key → public id and number of the label.
         columns: Process data → how many of the examples have it.
+        without_scale: Number of the examples without µm per pixel.
     """
 
     examples: tuple[Example, ...]
@@ -62,6 +69,7 @@ class Collected:
     strange: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     columns: Mapping[str, int] = field(default_factory=dict)
+    without_scale: int = 0
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
         """Return the examples that are in no part of a bundle's split, not even its test.
@@ -154,7 +162,73 @@ def collect(
         columns=Counter(
             name for label in kept for name, value in _merge_process_data(label).items() if value
         ),
+        without_scale=sum(label.um_per_px is None for label in kept),
     )
+
+
+def list_gaps(collected: Collected) -> list[str]:
+    """Return what the labelled micrographs lack for training, a sentence each.
+
+    Scale comes first: a micrograph without it goes to review whatever is trained.
+    """
+    gaps = []
+    total = len(collected.examples)
+    if collected.without_scale:
+        gaps.append(
+            f"{collected.without_scale} of {total} micrographs have no scale. Micrographs without "
+            "a scale go to review; give um_per_px in the manifest, or [[sources.objectives]]."
+        )
+    if few := {code: n for code, n in sorted(collected.codes.items()) if n < FEW_MICROGRAPHS}:
+        gaps.append(f"Fewer than {FEW_MICROGRAPHS} micrographs: {_format_counts(few)}.")
+    groups: dict[str, set[str]] = defaultdict(set)
+    for example in collected.examples:
+        groups[example.code].add(example.group)
+    if close := {code: len(g) for code, g in sorted(groups.items()) if len(g) < FEWEST_GROUPS}:
+        gaps.append(
+            f"From fewer than {FEWEST_GROUPS} groups (specimens): {_format_counts(close)}; one "
+            "each is needed to train, validate and test."
+        )
+    return gaps
+
+
+def _format_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} ({n})" for code, n in counts.items())
+
+
+def describe_use(
+    store: Store,
+    archive: Archive,
+    taxonomy: Taxonomy,
+    public_id: str,
+    *,
+    learns_from: Collection[str] = LEARNS_FROM,
+) -> str:
+    """Return whether the label of a micrograph is trained on, in a sentence; "" without a label.
+
+    Args:
+        store: Has the label.
+        archive: The pixels.
+        taxonomy: Valid codes.
+        public_id: Of the micrograph.
+        learns_from: As in `collect`.
+    """
+    label = next(
+        (one for one in store.labelled_micrographs.list_all(kinds=KINDS) if one.id == public_id),
+        None,
+    )
+    if label is None:
+        return ""
+    if label.kind != "code":
+        tests = "; it tests whether unusual ones are flagged" if label.kind == "strange" else ""
+        return f"The next model is not trained on it{tests}."
+    crop = archive.crop_path(label.sha256, label.page)
+    if reason := _why_not(label, crop, taxonomy, learns_from):
+        return f"The next model is not trained on it: {reason}."
+    if label.is_control and label.origin != "import":
+        return "It is a control sample: the next model is tested on it, not trained."
+    if label.code not in taxonomy.trained_codes:
+        return f"The next model is not trained on it: {label.code} is untrained in the taxonomy."
+    return "The next model is trained on it, or tested on it where its specimen is kept for tests."
 
 
 def _keys(labels: Iterable[LabelledMicrograph]) -> frozenset[str]:

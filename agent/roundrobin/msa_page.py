@@ -11,12 +11,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.roundrobin.capability import format_source, still_needed
-from reports import Fact, StudyReport, Table
+from reports import Fact, StudyReport, Table, decimal, marked, ngettext, retold
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.roundrobin.capability import AtLimit, Measured, Rate, Scatter
+
+
+AT_LEAST, AT_MOST = marked("at least {bound}"), marked("at most {bound}")
+RATES = {
+    "effectiveness": marked("effectiveness"),
+    "miss_rate": marked("miss rate"),
+    "false_alarm_rate": marked("false-alarm rate"),
+}
+NOT_SHOWN_MISS = marked(
+    "met, but not shown by {n} non-conforming specimens; {needed} without a miss would show it"
+)
+NOT_SHOWN_ALARM = marked(
+    "met, but not shown by {n} conforming specimens; {needed} without a false alarm would show it"
+)
+SOURCES = {
+    "specimen": marked("specimen"),
+    "preparation": marked("preparation"),
+    "operator": marked("operator"),
+    "microscope": marked("microscope"),
+    "re-imaging, and the rest": marked("re-imaging, and the rest"),
+}
+"""Sources of scatter, by their names in the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +140,7 @@ def build_report(
     """Build the page of an analysis; `analysis_to_json` has the same values."""
     return StudyReport(
         site=site,
-        title=f"Measurement-system analysis {name}",
+        title=_("Measurement-system analysis {name}").format(name=name),
         sentences=tuple(_sentences(gathered)),
         headline=tuple(_headline(kept, split)),
         images=(),
@@ -141,19 +164,25 @@ def _rate_json(rate: Rate) -> dict[str, float | int | None]:
 
 def _sentences(gathered: Gathered) -> Iterator[str]:
     runs = [result.run for result in gathered.measured]
-    counts = {
-        "specimens": len({run.specimen for run in runs}),
-        "operators": len({run.operator for run in runs}),
-        "microscopes": len({run.microscope for run in runs}),
-        "preparations": len({run.preparation for run in runs}),
-        "images of each": len({run.image for run in runs}),
-    }
-    crossed = " × ".join(f"{n} {what}" for what, n in counts.items())
-    yield f"{crossed}: {len(runs)} runs were measured, {len(gathered.missing)} are missing."
+    yield _(
+        "{specimens} specimens × {operators} operators × {microscopes} microscopes × "
+        "{preparations} preparations × {images} images of each: {n} runs were measured, "
+        "{missing} are missing."
+    ).format(
+        specimens=len({run.specimen for run in runs}),
+        operators=len({run.operator for run in runs}),
+        microscopes=len({run.microscope for run in runs}),
+        preparations=len({run.preparation for run in runs}),
+        images=len({run.image for run in runs}),
+        n=len(runs),
+        missing=len(gathered.missing),
+    )
     if gathered.bundles:
-        yield f"The codes are the stored live results of bundle {', '.join(gathered.bundles)}."
+        yield _("The codes are the stored live results of bundle {bundles}.").format(
+            bundles=", ".join(gathered.bundles)
+        )
     else:
-        yield "The codes are those that people filled in."
+        yield _("The codes are those that raters filled in.")
     yield from gathered.faults
 
 
@@ -161,14 +190,19 @@ def _headline(kept: Sequence[AtLimit], split: Scatter) -> Iterator[Fact]:
     for result in kept:
         missed = result.missed
         yield Fact(
-            f"{result.subtype}, {result.limit}",
-            f"{missed.count} of {missed.n} non-conforming specimens missed at least once; "
-            f"at most {_percent(missed.bound)}"
+            f"{result.subtype}, {retold(str(result.limit))}",
+            _(
+                "{count} of {n} non-conforming specimens missed at least once; at most {bound}"
+            ).format(count=missed.count, n=missed.n, bound=_percent(missed.bound))
             if missed.n
-            else "no non-conforming specimen: nothing can be said of misses",
+            else _("no non-conforming specimen: misses cannot be estimated"),
         )
-    groups = "" if split.categories is None else f"; groups that it tells apart: {split.categories}"
-    yield Fact("Share of the measuring system", _share_in_words(split) + groups)
+    share = _share_in_words(split)
+    if split.categories is not None:
+        share = _("{share}; groups that it distinguishes: {n}").format(
+            share=share, n=split.categories
+        )
+    yield Fact(_("Share of the measuring system"), share)
 
 
 def _tables(
@@ -183,41 +217,39 @@ def _tables(
 
 def _rates(kept: Sequence[AtLimit]) -> Table:
     columns = (
-        "limit",
-        "specimens right in every run",
-        "runs that miss",
-        "runs with a false alarm",
-        "non-conforming specimens ever missed",
+        _("limit"),
+        _("specimens right in every run"),
+        _("runs that miss"),
+        _("runs with a false alarm"),
+        _("non-conforming specimens ever missed"),
     )
     rows = [
         (
-            f"{result.subtype}, {result.limit}",
-            _in_words(result.effectiveness, "at least"),
-            _in_words(result.miss, "at most"),
-            _in_words(result.false_alarm, "at most"),
-            _in_words(result.missed, "at most"),
+            f"{result.subtype}, {retold(str(result.limit))}",
+            _in_words(result.effectiveness, AT_LEAST),
+            _in_words(result.miss, AT_MOST),
+            _in_words(result.false_alarm, AT_MOST),
+            _in_words(result.missed, AT_MOST),
         )
         for result in kept
     ]
-    return Table("At each limit", columns, tuple(rows))
+    return Table(_("At each limit"), columns, tuple(rows))
 
 
 def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> Table:
-    columns = ("what is asked for", "at least or at most", "found")
+    columns = (_("what is required"), _("at least or at most"), _("found"))
     rows = []
     for result in kept:
-        claim, of = _claim(result, thresholds), f"{result.subtype}, {result.limit}: "
+        claim, of = _claim(result, thresholds), f"{result.subtype}, {retold(str(result.limit))}: "
         asked = (
             ("effectiveness", thresholds.effectiveness),
             ("miss_rate", thresholds.miss_rate),
             ("false_alarm_rate", thresholds.false_alarm_rate),
         )
-        rows += [
-            (of + word.replace("_", " "), _percent(limit), claim[word]) for word, limit in asked
-        ]
+        rows += [(of + _(RATES[word]), _percent(limit), claim[word]) for word, limit in asked]
     most = thresholds.study_share
-    rows.append(("measuring system in the scatter", _percent(most), _compare_share(split, most)))
-    return Table("Against what the lab asks for", columns, tuple(rows))
+    rows.append((_("measuring system in the scatter"), _percent(most), _compare_share(split, most)))
+    return Table(_("Against what the lab requires"), columns, tuple(rows))
 
 
 def _claim(result: AtLimit, thresholds: Thresholds) -> dict[str, str]:
@@ -225,83 +257,90 @@ def _claim(result: AtLimit, thresholds: Thresholds) -> dict[str, str]:
     return {
         "effectiveness": _compare_least(result.effectiveness, thresholds.effectiveness),
         "miss_rate": _compare_most(
-            result.miss, result.missed, thresholds.miss_rate, "non-conforming", "a miss"
+            result.miss, result.missed, thresholds.miss_rate, NOT_SHOWN_MISS
         ),
         "false_alarm_rate": _compare_most(
             result.false_alarm,
             result.alarmed,
             thresholds.false_alarm_rate,
-            "conforming",
-            "a false alarm",
+            NOT_SHOWN_ALARM,
         ),
     }
 
 
 def _compare_least(rate: Rate, least: float) -> str:
     if rate.value is None or rate.bound is None:
-        return "cannot be said: there is no specimen"
+        return _("not known: there is no specimen")
     if rate.value < least:
-        return f"not met: {_percent(rate.value)}"
+        return _("not met: {found}").format(found=_percent(rate.value))
     return _met(shown=rate.bound >= least)
 
 
-def _compare_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
+def _compare_most(rate: Rate, specimens: Rate, most: float, not_shown: str) -> str:
     """Compare a rate of runs with its limit; specimens that ever had the fault are the proof."""
     if rate.value is None:
-        return "cannot be said: there is no such specimen"
+        return _("not known: there is no such specimen")
     if rate.value > most:
-        return f"not met: {_percent(rate.value)}"
+        return _("not met: {found}").format(found=_percent(rate.value))
     if specimens.bound is not None and specimens.bound <= most:
-        return "met, and shown"
-    return (
-        f"met, but not shown by {specimens.n} {kind} specimens; "
-        f"{still_needed(most)} without {fault} would show it"
-    )
+        return _("met, and shown")
+    return _(not_shown).format(n=specimens.n, needed=still_needed(most))
 
 
 def _compare_share(split: Scatter, most: float) -> str:
     if split.study_share is None:
-        return "cannot be said"
+        return _("not known")
     if split.study_share > most:
-        return f"not met: {_share_in_words(split)}"
+        return _("not met: {found}").format(found=_share_in_words(split))
     return _met(shown=split.share_high is not None and split.share_high <= most)
 
 
 def _met(*, shown: bool) -> str:
-    return "met, and shown" if shown else "met, but not shown: too few specimens"
+    return _("met, and shown") if shown else _("met, but not shown: too few specimens")
 
 
 def _sources(split: Scatter) -> Table:
-    columns = ("source", "variance", "95 %", "standard deviation", "of the whole")
+    columns = (_("source"), _("variance"), "95 %", _("standard deviation"), _("of the whole"))
     rows = [
         (
-            format_source(source.name),
-            f"{source.variance:.4f}",
-            "–" if source.low is None else f"{source.low:.4f} to {source.high:.4f}",
-            f"{source.variance**0.5:.3f}",
+            _name_source(source.name),
+            decimal(source.variance, ".4f"),
+            _range(source.low, source.high),
+            decimal(source.variance**0.5, ".3f"),
             _percent(source.variance / split.total if split.total else None),
         )
         for source in split.sources
     ]
-    rows += [(name, "–", "–", "–", why) for name, why in split.inseparable.items()]
+    rows += [
+        (_name_source(name), "–", "–", "–", retold(why)) for name, why in split.inseparable.items()
+    ]
     share = _percent(split.measuring / split.total if split.total else None)
-    spread = f"{split.measuring**0.5:.3f}"
-    rows.append(("measuring system", f"{split.measuring:.4f}", "–", spread, share))
-    scale = "places in the order of sizes" if split.by_rank else "size numbers"
-    title = f"Where the scatter of the {scale} comes from (n = {split.n} runs"
+    spread = decimal(split.measuring**0.5, ".3f")
+    rows.append((_("measuring system"), decimal(split.measuring, ".4f"), "–", spread, share))
+    title = (
+        _("Sources of the scatter of the places in the order of sizes (n = {n} runs)")
+        if split.by_rank
+        else _("Sources of the scatter of the size numbers (n = {n} runs)")
+    ).format(n=split.n)
     if split.left_out:
-        title += f"; {split.left_out} without a size of the true subtype are left out"
-    return Table(title + ")", columns, tuple(rows))
+        left_out = ngettext(
+            "{n} run without a size of the true subtype is left out",
+            "{n} runs without a size of the true subtype are left out",
+            split.left_out,
+        ).format(n=split.left_out)
+        title = f"{title}; {left_out}"
+    return Table(title, columns, tuple(rows))
 
 
 def _specimens(measured: Sequence[Measured]) -> Table:
     rows = []
     for name in sorted({result.run.specimen for result in measured}, key=_natural):
         own = [result for result in measured if result.run.specimen == name]
-        counts = Counter(result.said or "none" for result in own)
+        counts = Counter(result.said or _("none") for result in own)
         listed = ", ".join(f"{code} {n}" for code, n in counts.most_common())
         rows.append((name, own[0].true, str(len(own)), listed))
-    return Table("Specimen by specimen", ("specimen", "true code", "runs", "said"), tuple(rows))
+    columns = (_("specimen"), _("true code"), _("runs"), _("answers"))
+    return Table(_("Specimen by specimen"), columns, tuple(rows))
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
@@ -311,31 +350,38 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def _method(split: Scatter, thresholds: Thresholds, scale_name: str) -> Iterator[str]:
-    yield (
+    yield _(
         "A miss: a non-conforming specimen is called conforming. A false alarm: a conforming one "
         "is not; another subtype, or no answer, is not “conforms”. Effectiveness: specimens that "
         "every run judged right. Bounds are exact, one-sided, at 95 % (Clopper and Pearson 1934)."
     )
-    yield (
+    yield _(
         "Runs of one specimen are no independent trials, so a claim about misses rests on the "
         "number of non-conforming specimens, one about false alarms on that of conforming ones. "
         "The bound of a rate of runs counts specimens too: the shares of wrong runs of each are "
         "added up and rounded up to whole specimens."
     )
-    scale = (
-        "by the place of each size in the order that the taxonomy lists, as not every size has a "
-        "number"
-        if split.by_rank
-        else "on the scale of the size numbers, a merged size as the mean of its numbers"
-    )
     yield (
-        f"Variances {scale}, of runs with the true subtype: "
-        "quadratic forms set equal to their expectations (Rao 1971), in a complete plan the "
-        "estimators of the analysis of variance; below zero is 0. Intervals: specimens drawn again "
-        "300 times. Share of the measuring system: its standard deviation in that of everything; "
-        "groups that it tells apart: 1.41 times that of the specimens over its own, rounded down."
+        _(
+            "Variances are computed by the place of each size in the order that the taxonomy "
+            "lists, as not every size has a number."
+        )
+        if split.by_rank
+        else _(
+            "Variances are computed on the scale of the size numbers, a merged size as the mean "
+            "of its numbers."
+        )
     )
-    yield f"Thresholds: [msa] of agent.toml. Their source: {thresholds.source}."
+    yield _(
+        "Variances are those of runs with the true subtype: quadratic forms set equal to their "
+        "expectations (Rao 1971), in a complete plan the estimators of the analysis of variance; "
+        "below zero is 0. Intervals: specimens drawn again 300 times. Share of the measuring "
+        "system: its standard deviation in that of everything; groups that it distinguishes: 1.41 "
+        "times that of the specimens over its own, rounded down."
+    )
+    yield _("Thresholds: [msa] of agent.toml. Their source: {source}.").format(
+        source=thresholds.source
+    )
     if scale_name:
         yield scale_name
 
@@ -343,17 +389,31 @@ def _method(split: Scatter, thresholds: Thresholds, scale_name: str) -> Iterator
 def _in_words(rate: Rate, which: str) -> str:
     if not rate.n:
         return "–"
-    over = "" if rate.specimens == rate.n else f" by {rate.specimens} specimens"
-    details = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
-    return f"{rate.count} of {rate.n} ({details})"
+    bound = _(which).format(bound=_percent(rate.bound))
+    if rate.specimens != rate.n:
+        bound = _("{bound} by {n} specimens").format(bound=bound, n=rate.specimens)
+    return _("{count} of {n} ({share}; {bound})").format(
+        count=rate.count, n=rate.n, share=_percent(rate.value), bound=bound
+    )
 
 
 def _share_in_words(split: Scatter) -> str:
     if split.share_low is None or split.share_high is None:
         return _percent(split.study_share)
     low, high = 100 * split.share_low, 100 * split.share_high
-    return f"{_percent(split.study_share)} ({low:.1f} to {high:.1f})"
+    return f"{_percent(split.study_share)} ({_range(low, high, '.1f')})"
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else f"{decimal(100 * share, '.1f')} %"
+
+
+def _range(low: float | None, high: float | None, form: str = ".4f") -> str:
+    if low is None or high is None:
+        return "–"
+    return _("{low} to {high}").format(low=decimal(low, form), high=decimal(high, form))
+
+
+def _name_source(name: str) -> str:
+    """Return the name of a source of scatter in the language of the page."""
+    return " × ".join(_(SOURCES.get(part, part)) for part in format_source(name).split(" × "))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agent.roundrobin.plan import StudyRun
     from agent.store import MicrographView, Store
     from model import Taxonomy
+    from reports import Language
 
 PLAN, REPORT = "msa_plan", "msa"
 """Kinds of the records that plan and report leave."""
@@ -230,6 +231,7 @@ def write_report(
     generated: str,
     by: str,
     at: datetime,
+    language: Language = "en",
 ) -> dict[str, Any]:
     """Write the results of a plan as page, CSV and JSON.
 
@@ -245,6 +247,7 @@ def write_report(
         generated: When it is written, in words.
         by: Who requests it.
         at: Now.
+        language: Of the page; CSV and JSON are in English.
 
     Returns:
         The values of the JSON file.
@@ -264,17 +267,8 @@ def write_report(
         if subtype in subtypes
     ]
     split = scatter(gathered.measured, taxonomy)
-    document = analysis_to_json(name, gathered, kept, split, thresholds)
-    page = build_report(
-        name,
-        gathered,
-        kept,
-        split,
-        thresholds,
-        site=site,
-        generated=generated,
-        scale_name=name_scale(taxonomy),
-    )
+    with reports.speaking("en"):
+        document = analysis_to_json(name, gathered, kept, split, thresholds)
     rows = [
         {
             "run": result.run.number,
@@ -284,6 +278,17 @@ def write_report(
         }
         for result in gathered.measured
     ]
-    write_study(path, page, columns=COLUMNS, rows=rows, document=document)
+    with reports.speaking(language):
+        page = build_report(
+            name,
+            gathered,
+            kept,
+            split,
+            thresholds,
+            site=site,
+            generated=generated,
+            scale_name=name_scale(taxonomy),
+        )
+        write_study(path, page, columns=COLUMNS, rows=rows, document=document)
     store.records.add(REPORT, name, by=by, at=at, facts=document)
     return document

@@ -79,7 +79,7 @@ def _separable(
         if len(set(grouping)) == 1:
             left_out[name] = "there is only one"
         elif grouping in groupings:
-            left_out[name] = f"cannot be told apart from {groupings[grouping]} in this plan"
+            left_out[name] = f"cannot be separated from {groupings[grouping]} in this plan"
         else:
             kept[name], groupings[grouping] = levels, name
     return kept, left_out

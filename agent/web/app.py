@@ -18,7 +18,17 @@ import reports
 from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
-from agent.web import api, images, login, models_page, orders, places, review_page, round_robin
+from agent.web import (
+    api,
+    images,
+    login,
+    models_page,
+    orders,
+    places,
+    review_page,
+    round_robin,
+    taxonomy_page,
+)
 from agent.web import help as help_pages
 from agent.web.authentication import Gate
 from agent.web.connection_limits import Crowd
@@ -92,6 +102,7 @@ def create_app(
     app.include_router(images.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
+    app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)

@@ -41,6 +41,8 @@ IPV4, IPV6_NETWORK_BITS = 4, 64
 
 OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """What anybody may ask for; `rating` asks for a link of its own, or sends to the log-in."""
+ADMINISTRATION = re.compile(r"/setup/.+")
+"""What an administrator alone may see and change."""
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/review/.+"), "reviewer"),
@@ -87,6 +89,8 @@ def needed(method: str, path: str) -> str | None:
     """Say which role a request needs; None: none."""
     if OPEN.fullmatch(path):
         return None
+    if ADMINISTRATION.fullmatch(path):
+        return "admin"
     if method in SAFE_METHODS:
         return "viewer"
     return next((role for pattern, role in NEEDED if pattern.fullmatch(path)), "lead")

@@ -19,12 +19,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
+    from agent.orders.taxonomy_effects import TaxonomyUse
     from agent.store import MicrographView, Store
     from agent.web.uploads import Inbox
     from model import Taxonomy
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class TaxonomySetup:
+    """Where the lab's classes are written, and what depends on them.
+
+    Args:
+        file: The taxonomy.toml.
+        is_named: The settings name this file, so that it applies once it is written.
+        load_use: Returns what depends on the classes.
+    """
+
+    file: Path
+    is_named: bool
+    load_use: Callable[[], TaxonomyUse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,7 @@ class Desk:
         inbox: Takes in files that programs send; None where this process takes none.
         lab: Says what the lab has laid down for its orders now; None: nothing.
         leases: Who has what open.
+        taxonomy_setup: Where the classes are written; None where there are no settings.
         measures: File of the numbers that the agent counts; None where none runs.
     """
 
@@ -55,6 +72,7 @@ class Desk:
     inbox: Inbox | None = None
     lab: Callable[[], OrderPolicy] | None = None
     measures: Path | None = None
+    taxonomy_setup: TaxonomySetup | None = None
     leases: Leases = field(default_factory=Leases)
 
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import platform
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import load_holds
 from agent.orders.order_policy import load_policy
+from agent.orders.taxonomy_effects import load_taxonomy_use
+from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
-from agent.web.context import Desk
+from agent.web.context import Desk, TaxonomySetup
 from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ def app_of(
         status=status,
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
+        taxonomy_setup=_taxonomy_setup(settings, store),
         lab=lambda: load_policy(
             settings,
             store,
@@ -78,4 +82,17 @@ def app_of(
         idle=timedelta(minutes=settings.web.lock_after_min),
         requests=settings.web.requests,
         language=settings.report.language,
+    )
+
+
+def _taxonomy_setup(settings: Settings, store: Store) -> TaxonomySetup:
+    """Return where the classes are written: the file that the settings name, or next to them."""
+    named = settings.model.taxonomy
+    beside = settings.file.parent if settings.file else settings.store.folder
+    return TaxonomySetup(
+        file=Path(named) if named else beside / TAXONOMY_FILE,
+        is_named=bool(named),
+        load_use=lambda: load_taxonomy_use(
+            store, data=settings.store.folder, specifications=settings.orders.specifications
+        ),
     )

@@ -32,6 +32,12 @@ def router(desk: Desk) -> APIRouter:
         )
         return HTMLResponse(reports.render_help(page))
 
+    @routes.get("/help/pictures/{name}")
+    def show_picture(name: str) -> Response:
+        if name not in reports.GUIDE_PICTURES:
+            raise Unknown(name)
+        return Response(reports.read_guide_picture(name), media_type="image/webp")
+
     @routes.get("/help/{name}")
     def show_page(request: Request, name: str) -> Response:
         if name not in reports.GUIDE_PAGES:

@@ -91,6 +91,9 @@ def _page(desk: Desk, request: Request) -> ModelsPage:
         may_cancel=who is None or who.may("lead"),
         last=_last(desk),
         bundles=tuple(_bundle(desk, one, promotions) for one in folders[:SHOWN]),
+        classes=Link(_("Classes"), "/setup/taxonomy")
+        if desk.taxonomy_setup and (who is None or who.may("admin"))
+        else None,
     )
 
 

@@ -145,6 +145,7 @@ class ModelsPage:
         may_cancel: The reader may cancel them.
         last: How the last training ended, "" where there was none.
         bundles: Of the lab.
+        classes: The page of the lab's classes, None for who may not change them.
     """
 
     site: str
@@ -153,6 +154,7 @@ class ModelsPage:
     may_cancel: bool
     last: str
     bundles: tuple[BundleLine, ...]
+    classes: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

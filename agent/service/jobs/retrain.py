@@ -158,7 +158,13 @@ def write_card(settings: Settings, store: Store, name: str) -> Path:
 
     at = f"{clock():%Y-%m-%d %H:%M} UTC with {software()}"
     bundle = get_bundle(settings.store.folder, name)
-    page, _ = save_card(bundle, store.promotions.list_all(), site=settings.site.name, at=at)
+    page, _ = save_card(
+        bundle,
+        store.promotions.list_all(),
+        site=settings.site.name,
+        at=at,
+        language=settings.report.language,
+    )
     return page
 
 

@@ -1,0 +1,206 @@
+"""Draft of a taxonomy: what somebody types or a folder's names suggest, before it is checked.
+
+A draft keeps what the entries of an earlier taxonomy state beyond names and titles, so that a
+rewritten file loses no text and no range of numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from model.class_names import SEPARATOR, compose_name, fold_name, require_distinct
+from model.errors import TaxonomyError
+from model.size_order import parse_numbers
+from model.taxonomy import Taxonomy, taxonomy_from
+from model.wording import TEXTS, wording_as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_COARSE_TO_FINE = (
+    ("very coarse", "extra coarse", "sehr grob"),
+    ("coarse", "large", "grob", "groß", "gross"),
+    ("medium coarse", "mittelgrob"),
+    ("medium", "mittel"),
+    ("medium fine", "mittelfein"),
+    ("fine", "small", "fein", "klein"),
+    ("very fine", "extra fine", "sehr fein"),
+    ("ultrafine", "ultra fine", "ultrafein"),
+)
+_RANKS = {
+    fold_name(word): rank for rank, words in enumerate(_COARSE_TO_FINE) for word in words
+}  # folded without spaces
+_SIZE_WORDS = sorted((w for words in _COARSE_TO_FINE for w in words), key=len, reverse=True)
+_WORD_END = re.compile(
+    r"(.*?\w)[ _-]+("
+    + "|".join(re.escape(word).replace(r"\ ", "[ _-]") for word in _SIZE_WORDS)
+    + ")",
+    re.IGNORECASE,
+)
+_NUMBER = r"\d+(?:[.,]\d+)?(?:\s*[-\u2013]\s*\d+(?:[.,]\d+)?)?"
+_NUMBER_AFTER_GAP = re.compile(rf"(.*[^\W_].*?)[ _]+({_NUMBER})")
+_NUMBER_END = re.compile(rf"(.*?[^\W\d_])[ _-]?({_NUMBER})")
+
+
+@dataclass(frozen=True, slots=True)
+class SubtypeDraft:
+    """A subtype as typed: its name, titles, and the names of its sizes, coarse to fine."""
+
+    name: str
+    sizes: tuple[str, ...] = ()
+    title: str = ""
+    title_de: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaxonomyDraft:
+    """Classes as typed or suggested; nothing of it is checked.
+
+    Attributes:
+        name: The lab's name for the taxonomy.
+        subtypes: In display order.
+        size_titles: Name of a size → its title in English and in German, "" where none is given.
+        several_subtypes: A specimen may have several of the subtypes.
+    """
+
+    name: str
+    subtypes: tuple[SubtypeDraft, ...]
+    size_titles: tuple[tuple[str, tuple[str, str]], ...] = ()
+    several_subtypes: bool = False
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Every size that a subtype lists, once, in order of appearance."""
+        return tuple(dict.fromkeys(size for one in self.subtypes for size in one.sizes))
+
+    def build(self, base: Taxonomy | None = None) -> Taxonomy:
+        """Return the taxonomy that it describes.
+
+        Args:
+            base: An earlier taxonomy; texts, stated numbers and untrained sizes of entries of the
+                same name are kept.
+
+        Raises:
+            TaxonomyError: It is inconsistent; the message names the entry.
+        """
+        document: dict[str, object] = {
+            "name": self.name.strip() or "unnamed",
+            "separator": SEPARATOR,
+            "size": [self._size_to_json(name, base) for name in self.sizes],
+            "subtype": [_subtype_to_json(one, base) for one in self.subtypes],
+        }
+        if self.several_subtypes:
+            document["subtypes_per_specimen"] = "several"
+        return taxonomy_from(document)
+
+    def _size_to_json(self, name: str, base: Taxonomy | None) -> dict[str, object]:
+        title, title_de = dict(self.size_titles).get(name, ("", ""))
+        entry: dict[str, object] = {"name": name} | _titles(title, title_de)
+        known = next((size for size in base.sizes if size.name == name), None) if base else None
+        if known is None:
+            return entry
+        if known.stated and known.numbers:
+            entry |= {"min": known.numbers.lower, "max": known.numbers.upper, "stated": True}
+        return entry | wording_as_json("look_for", known.look_for)
+
+
+def draft_from_taxonomy(taxonomy: Taxonomy) -> TaxonomyDraft:
+    """Return the draft that builds a taxonomy again, with the taxonomy itself as its base."""
+    return TaxonomyDraft(
+        name=taxonomy.name,
+        subtypes=tuple(
+            SubtypeDraft(
+                name=subtype.name,
+                sizes=tuple(size.name for size in subtype.sizes if size.name),
+                title=subtype.title if subtype.title != subtype.name else "",
+                title_de=subtype.title_de,
+            )
+            for subtype in taxonomy.subtypes
+        ),
+        size_titles=tuple(
+            (size.name, (size.title if size.title != size.name else "", size.title_de))
+            for size in taxonomy.sizes
+            if size.name
+        ),
+        several_subtypes=taxonomy.several_subtypes,
+    )
+
+
+def propose_draft(names: Iterable[str], *, name: str = "") -> TaxonomyDraft:
+    """Return the subtypes and sizes that the names of classes suggest.
+
+    A number or a word such as "coarse" at the end is a size where at least two names share what
+    precedes it: "G7" and "G8", "lath coarse" and "lath fine". Every proposed taxonomy parses each
+    of the names; where the sizes contradict each other, each name is a subtype without sizes.
+
+    Args:
+        names: Names of folders, or codes.
+        name: The lab's name for the taxonomy.
+
+    Raises:
+        TaxonomyError: There is no name, or two are written alike.
+    """
+    plain = [composed for one in names if (composed := compose_name(one))]
+    if not plain:
+        raise TaxonomyError("No class is named; at least one is needed.")
+    require_distinct("The classes", dict.fromkeys(plain))
+    proposed = TaxonomyDraft(name, _split_names(plain))
+    try:
+        taxonomy = proposed.build()
+        for one in plain:
+            taxonomy.parse(one)
+    except TaxonomyError:
+        proposed = TaxonomyDraft(name, tuple(SubtypeDraft(one) for one in dict.fromkeys(plain)))
+        proposed.build()
+    return proposed
+
+
+def _split_names(names: Sequence[str]) -> tuple[SubtypeDraft, ...]:
+    """Return the subtypes, each with its sizes in the order that numbers or words suggest."""
+    parts = {name: _split(name) for name in dict.fromkeys(names)}
+    heads: dict[str, set[str]] = {}
+    for subtype, size in parts.values():
+        heads.setdefault(fold_name(subtype), set()).add(size)
+    subtypes: dict[str, tuple[str, list[str]]] = {}
+    for name, (subtype, size) in parts.items():
+        if not size or len(heads[fold_name(subtype)]) < 2:  # noqa: PLR2004 - a scale has two
+            subtypes.setdefault(fold_name(name), (name, []))
+        else:
+            subtypes.setdefault(fold_name(subtype), (subtype, []))[1].append(size)
+    return tuple(SubtypeDraft(name, tuple(_sort(sizes))) for name, sizes in subtypes.values())
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return subtype and size of a name; "" as the size where none is recognised."""
+    for pattern in (_WORD_END, _NUMBER_AFTER_GAP, _NUMBER_END):
+        if match := pattern.fullmatch(name):
+            return match[1].strip(" _-"), match[2]
+    return name, ""
+
+
+def _sort(sizes: Sequence[str]) -> list[str]:
+    """Return sizes coarse to fine: chart numbers rise, decimals (lengths) fall, words are known."""
+    numbers = {size: parse_numbers(size) for size in sizes}
+    if all(numbers.values()):
+        falls = any(one and one.whole is None for one in numbers.values())
+        return sorted(sizes, key=lambda size: numbers[size] or (0, 0), reverse=falls)
+    last = len(_COARSE_TO_FINE)
+    return sorted(sizes, key=lambda size: _RANKS.get(fold_name(size.replace("_", " ")), last))
+
+
+def _subtype_to_json(draft: SubtypeDraft, base: Taxonomy | None) -> Mapping[str, object]:
+    entry: dict[str, object] = {"name": draft.name, "sizes": list(draft.sizes)}
+    entry |= _titles(draft.title, draft.title_de)
+    known = next((one for one in base.subtypes if one.name == draft.name), None) if base else None
+    if known is None:
+        return entry
+    for key in TEXTS:
+        entry |= wording_as_json(key, getattr(known, key))
+    return entry | {"untrained": [size for size in draft.sizes if size in known.untrained]}
+
+
+def _titles(title: str, title_de: str) -> dict[str, object]:
+    written = {"title": title.strip(), "title_de": title_de.strip()}
+    return {key: text for key, text in written.items() if text}

@@ -1,0 +1,105 @@
+"""What training lacks is said before it starts, and a label's use when it is given."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from lab import DAY
+from shell import Shell
+
+from agent.pictures import encode_png
+from agent.retrain import collect, describe_use, list_gaps
+from agent.store import Decision
+from model import default_taxonomy
+
+
+@pytest.fixture
+def shell(tmp_path, capsys):
+    shell = Shell(tmp_path, capsys)
+    yield shell
+    shell.lab.store.close()
+
+
+def decide(shell, code: str | None, decision: Decision | None = None, **facts) -> str:
+    taken = shell.lab.take(code, **facts)
+    said = decision or Decision("code", "Ann", code=code, origin="import")
+    shell.lab.store.labels.decide(taken, said, at=DAY)
+    return taken
+
+
+def test_few_images_and_few_groups_of_a_code_are_named_before_training(shell):
+    for number in range(12):
+        decide(shell, "G8", order="1", specimen=str(number))
+    for _ in range(2):
+        decide(shell, "B7", order="2", specimen="1")
+    lab = shell.lab
+
+    gaps = list_gaps(collect(lab.store, lab.archive, default_taxonomy()))
+
+    assert "Fewer than 10 micrographs: B7 (2)." in gaps
+    assert any(one.startswith("From fewer than 3 groups (specimens): B7 (1);") for one in gaps)
+    assert not any("G8" in one for one in gaps)
+
+
+def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell, tmp_path):
+    rng = np.random.default_rng(1)
+    (tmp_path / "labelled" / "G8").mkdir(parents=True)
+    for number in range(2):
+        grey = rng.integers(60, 200, (200, 260, 1), dtype=np.uint8)
+        picture = encode_png(np.repeat(grey, 3, axis=2))
+        (tmp_path / "labelled" / "G8" / f"{number}.png").write_bytes(picture)
+
+    code, said = shell.agent("train", tmp_path / "labelled")
+
+    assert code == 2
+    assert "2 of 2 micrographs have no scale." in said
+    assert said.index("have no scale") < said.index("Fewer than 10 micrographs: G8 (2)")
+
+
+@pytest.mark.parametrize(
+    ("decision", "sentence"),
+    [
+        (Decision("code", "Ann", code="G8", blind=True), "is trained on it, or tested on it"),
+        (Decision("code", "Ann", code="G5", blind=True), "G5 is untrained in the taxonomy"),
+        (Decision("code", "Ann", code="G8"), "who saw the model's answer"),
+        (Decision("strange", "Ann", strange_kind="inclusion"), "tests whether unusual ones"),
+        (Decision("unusable", "Ann", why="scratch"), "is not trained on it."),
+    ],
+    ids=["blind", "untrained", "seen", "strange", "unusable"],
+)
+def test_the_use_of_a_label_is_stated(shell, decision, sentence):
+    lab = shell.lab
+    taken = decide(shell, "G8", decision)
+
+    assert sentence in describe_use(lab.store, lab.archive, default_taxonomy(), taken)
+
+
+def test_review_label_states_whether_it_is_trained_on(shell):
+    taken = shell.lab.take(None, reasons=("untrained",))
+
+    code, said = shell.agent("review", "label", taken, "G8", "--by", "Ann")
+
+    assert code == 0
+    assert "The next model is trained on it" in said
+
+
+def test_retrain_why_explains_the_last_verdict_and_starts_nothing(shell):
+    code, said = shell.agent("retrain", "--why")
+    assert (code, "no retraining has ended yet" in said) == (2, True)
+
+    store = shell.lab.store
+    job = store.jobs.begin("retrain", at=DAY, facts={"by": "Ann"})
+    store.jobs.end(job, "too_few", at=DAY, facts={"sentence": "3 new labels; 20 are wanted."})
+    code, said = shell.agent("retrain", "--why")
+
+    assert (code, "2026-11-24 09:00 UTC: 3 new labels; 20 are wanted." in said) == (0, True)
+    assert json.loads(shell.agent("retrain", "--why", "--json")[1])["gate"] == "too_few"
+    assert len(store.jobs.list_ended("retrain")) == 1
+
+
+def test_a_table_without_a_row_is_not_printed(shell):
+    code, said = shell.agent("models", "list")
+
+    assert (code, said.strip()) == (0, "No bundles yet: agent train makes the first one.")
