@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from sqlalchemy.exc import IntegrityError
 
 from agent.store import (
+    as_of,
     audit_log,
     backup,
     deduplication,
@@ -154,6 +155,13 @@ class Store:
             listen: Called without a transaction, in the thread of the act. It must not raise.
         """
         self._engine.update_execution_options(**{engines.AFTER_ACT: listen})
+
+    def as_of(self, at: datetime) -> Store:
+        """Return the same site's store as it was at an instant; it only reads. Close it.
+
+        What has no time reads as it is now, see `agent.store.as_of`.
+        """
+        return Store(as_of.open_engine(self._engine, at), self._whose)
 
     def close(self) -> None:
         """Let every connection go."""
