@@ -102,6 +102,7 @@ def lay_out(
     *,
     revision: int,
     generated: datetime,
+    late: datetime | None = None,
     on_drawn: Callable[[int, int], None] = _ignore_progress,
 ) -> Laid:
     """Lay a night out on pages.
@@ -111,6 +112,7 @@ def lay_out(
         archive: Has the pictures.
         revision: Number of the facts' revision, from 1.
         generated: Now, aware.
+        late: When the facts were frozen, where that was long after the night's end.
         on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
     gallery = Embedded(archive)
@@ -147,8 +149,18 @@ def lay_out(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
         shadow=build_shadow(facts.shadow, archive),
         inside=inside,
+        late=_describe_late(facts, late) if late else "",
     )
     return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.waits))
+
+
+def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
+    """Return what a report that was written late cannot know."""
+    return _(
+        "First written {at}. The report shows what was known at the end of the night, {until}. "
+        "Not known as of then: problems of sources, files that failed then and were read since, "
+        "and places in orders that were changed since by hand or by an order list."
+    ).format(at=local(frozen_at, facts.zone), until=local(facts.gathered_at, facts.zone))
 
 
 def _by_weight(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from agent.nightly.order_status import (
     instruments,
     iter_control_values,
 )
-from agent.nightly.outages import Outage, is_free, outages
+from agent.nightly.outages import Outage, is_free, outages, rewind_outages, rewind_sources
 from agent.nightly.reviewer_agreement import Agreement, agreement
 from agent.nightly.shadow_results import Shadowed, collect_shadow
 from agent.nightly.spc.individuals_chart import Individuals, average_by_night, chart, is_ready
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 FACTS_VERSION = 1
 UNUSABLE_STATES = ("set_aside", "failed")
+LATE = timedelta(hours=1)
+"""A report that is written later after its night's end no longer knows the troubles of sources."""
 SCALE_DOUBTS = {"scale_unknown", "scale_conflict"}
 
 
@@ -82,6 +84,8 @@ class NightSettings:
         control: Numbers of the control orders.
         control_every: How often one is due; zero: never.
         host: Name of the PC that writes.
+        rules_at: Return `lab` and `lab_fault` as of an instant, from a store as of it; None: the
+            same at any time.
     """
 
     site: str
@@ -101,6 +105,7 @@ class NightSettings:
     control: tuple[str, ...] = ()
     control_every: timedelta = timedelta(0)
     host: str = ""
+    rules_at: Callable[[Store, datetime], tuple[Lab | None, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,14 +352,46 @@ _SUMMARY = TypeAdapter(Summary)
 _TALLIES = TypeAdapter(tuple[Tally, ...])
 
 
-def gather(store: Store, night: date, settings: NightSettings, *, now: datetime) -> NightFacts:
-    """Gather the facts of one night from the store.
+def gather(
+    store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool = False
+) -> NightFacts:
+    """Gather the facts of one night as they were known at its end, whenever that was.
 
     Args:
         store: Open.
         night: Its date.
         settings: Of the lab.
         now: An aware instant; if the night is not over, its facts are those until now.
+        refresh: Gather what is known of the night now instead.
+    """
+    _, until = compute_night_period(night, settings.at, settings.zone)
+    if refresh or now <= until:
+        return _gather(store, store, night, settings, at=now)
+    with store.as_of(until) as past:
+        if settings.rules_at and settings.lab:
+            lab, fault = settings.rules_at(past, until)
+            settings = replace(settings, lab=lab, lab_fault=fault)
+        return _gather(past, store, night, settings, at=until, is_late=now - until > LATE)
+
+
+def _gather(
+    store: Store,
+    present: Store,
+    night: date,
+    settings: NightSettings,
+    *,
+    at: datetime,
+    is_late: bool = False,
+) -> NightFacts:
+    """Gather the facts of one night from the store as of an instant.
+
+    Args:
+        store: As of the instant.
+        present: As it is now; it alone knows outages that ended later.
+        night: Its date.
+        settings: Of the lab.
+        at: The instant.
+        is_late: The troubles of sources are of another time.
     """
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
@@ -370,16 +407,21 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         | {entry.source for entry in unusable}
         | {entry.source for entry in twins}
     )
-    watched = [health for health in store.sources() if health.name in named or _is_watched(health)]
+    past_outages = present.records.all(OUTAGE)
+    watched = [
+        health
+        for health in rewind_sources(present.sources(), past_outages, at, is_late=is_late)
+        if health.name in named or _is_watched(health)
+    ]
     sources = tuple(_folder(health, last) for health in watched)
-    away = outages(store.records.all(OUTAGE), watched, after, until)
+    away = outages(rewind_outages(past_outages, at), watched, after, until)
     newest = max(last.values(), default=None)
     refused = tuple(
         str(record.facts.get("said", ""))
         for record in store.records.all(REFUSED)
         if _is_within(record.at, after, until)
     )
-    status = collect_order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
+    status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
     orders = status.orders
     waits_before, waits_since = store.waiting_until(after)
     end = store.trail_head()
@@ -428,7 +470,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
             ),
             control=settings.control,
             every=settings.control_every,
-            now=min(now, until),
+            now=min(at, until),
         )
         if settings.lab
         else (),
@@ -444,7 +486,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         night=night,
         after=after,
         until=until,
-        gathered_at=now.astimezone(UTC),
+        gathered_at=at.astimezone(UTC),
         alpha=settings.alpha,
         min_probability=settings.min_probability,
         review_url=settings.review_url.rstrip("/"),

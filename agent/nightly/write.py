@@ -5,7 +5,7 @@ The first writing of a night that is over freezes its facts; later ones draw the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from agent.archive import write_whole
 from agent.nightly.layout import lay_out, page_name
 from agent.nightly.micrograph_rows import build_record, records_to_csv
 from agent.nightly.site_overview import write_sites
-from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
+from agent.nightly.snapshot import LATE, from_text, gather, parse_summary, to_text
 from agent.site_time import compute_night_end, format_night_title, local_full, night_of
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
@@ -85,14 +85,18 @@ def write_report(
         OSError: The folder cannot be written.
     """
     with reports.speaking(settings.language):
-        facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
+        _freeze_earlier(store, night, settings, now=now)
+        facts, text, revision, frozen_at = _facts(store, night, settings, now=now, refresh=refresh)
     if facts.summary.planned and not facts.running:
         index = write_index(store, folder, settings, now=now)
         return Written(index, facts.summary, revision, running=False)
     beside = folder / night.isoformat()
     path = folder / f"{night}.html"
     with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
-        laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
+        late = frozen_at if frozen_at and frozen_at - facts.gathered_at > LATE else None
+        laid = lay_out(
+            facts, archive, revision=revision, generated=now, late=late, on_drawn=on_drawn
+        )
         page = reports.render_night(laid.night)
         for number, overflow in enumerate(
             laid.more, start=1
@@ -123,19 +127,29 @@ def write_report(
     return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
 
+def _freeze_earlier(store: Store, night: date, settings: NightSettings, *, now: datetime) -> None:
+    """Freeze the earlier nights that have no facts yet, since each night is compared with them."""
+    frozen = {row.date for row in store.nights()}
+    for earlier in _list_over(store, settings, now=now):
+        if earlier < night and earlier not in frozen:
+            _facts(store, earlier, settings, now=now, refresh=False)
+
+
 def _facts(
     store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool
-) -> tuple[NightFacts, str, int]:
+) -> tuple[NightFacts, str, int, datetime | None]:
+    """Return a night's facts, their text and revision, and when they were frozen."""
     row = store.night(night)
     if row is not None and not refresh:
-        return from_text(row.facts_json), row.facts_json, row.revision
-    facts = gather(store, night, settings, now=now)
+        return from_text(row.facts_json), row.facts_json, row.revision, row.frozen_at
+    facts = gather(store, night, settings, now=now, refresh=refresh)
     text = to_text(facts)
     if facts.running:
-        return facts, text, 1
+        return facts, text, 1, None
     frozen = store.freeze_night(night, text, at=now, revision=row.revision + 1 if row else 1)
     # Another agent may have been first: what is frozen holds, not what was just gathered.
-    return from_text(frozen.facts_json), frozen.facts_json, frozen.revision
+    kept = frozen.facts_json
+    return from_text(kept), kept, frozen.revision, frozen.frozen_at
 
 
 def _clear(folder: Path, keep: set[str]) -> None:
@@ -164,7 +178,7 @@ def write_index(
     with reports.speaking(settings.language):
         index = Index(
             site=settings.site,
-            nights=(*_running_line(running), *(_line(row) for row in rows)),
+            nights=(*_running_line(running), *(_line(row, folder) for row in rows)),
             newest_at=local_full(newest, settings.zone),
             newest_epoch_s=int(newest.timestamp()),
             generated=local_full(now, settings.zone),
@@ -180,9 +194,11 @@ def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
         yield _night_line(facts.summary, _("still running"))
 
 
-def _line(row: NightHead) -> NightLine:
+def _line(row: NightHead, folder: Path) -> NightLine:
     note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
-    return _night_line(parse_summary(row.head), note)
+    line = _night_line(parse_summary(row.head), note)
+    has_page = line.href and (folder / line.href).is_file()
+    return line if has_page else replace(line, href="")
 
 
 def _night_line(summary: Summary, note: str) -> NightLine:
@@ -208,22 +224,26 @@ def missing_nights(
     of them: a PC that slept writes them when it wakes, and a page that could not be written, though
     its facts were frozen, is written as soon as it can be.
     """
-    starts = [
-        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
-    ]
     heads = store.nights()
     frozen = {row.date for row in heads}
-    if not starts and not frozen:
-        return []
-    nights = frozen | {night_of(start, settings.at, settings.zone) for start in starts}
-    first = min(nights)
-    last = night_of(now, settings.at, settings.zone)
-    first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    over = [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]
     pageless = {row.date for row in heads if parse_summary(row.head).planned}
     return [
         day
-        for day in over
+        for day in _list_over(store, settings, now=now)
         if day not in frozen or not (day in pageless or (folder / f"{day}.html").is_file())
     ]
+
+
+def _list_over(store: Store, settings: NightSettings, *, now: datetime) -> list[date]:
+    """Return the newest `LONGEST_CATCH_UP` nights of this site's agents that are over."""
+    starts = [
+        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
+    ]
+    nights = {row.date for row in store.nights()}
+    nights |= {night_of(start, settings.at, settings.zone) for start in starts}
+    if not nights:
+        return []
+    last = night_of(now, settings.at, settings.zone)
+    first = max(min(nights), last - timedelta(days=LONGEST_CATCH_UP))
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]

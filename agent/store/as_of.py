@@ -133,7 +133,9 @@ class _Past:
         if table in LATER:
             time, before = LATER[table]
             for name, value in {**before, time: "NULL"}.items():
-                columns[name] = f'CASE WHEN t."{time}" > {self._at} THEN {value} ELSE t."{name}" END'
+                columns[name] = (
+                    f'CASE WHEN t."{time}" > {self._at} THEN {value} ELSE t."{name}" END'
+                )
         if table == "result":
             columns |= self._result_columns(later)
         if table == "micrograph":

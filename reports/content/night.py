@@ -268,6 +268,7 @@ class Night:
         drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
         inside: The same night for programs; the page carries it as hidden JSON.
+        late: What a report that was written late cannot know, "" for one written in time.
     """
 
     site: str
@@ -307,6 +308,7 @@ class Night:
     drifts: tuple[Fact, ...] = ()
     shadow: Shadow | None = None
     inside: Mapping[str, object] = field(default_factory=dict)
+    late: str = ""
 
 
 @dataclass(frozen=True, slots=True)
