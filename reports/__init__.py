@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
-from reports.content.micrograph import Answer, Card, Cause, Decision, Row, Share
+from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -177,6 +177,7 @@ __all__ = [
     "Choice",
     "CodeCount",
     "Conflict",
+    "ContactPrint",
     "ControlTrend",
     "ControlValue",
     "Decision",

@@ -32,6 +32,7 @@ EMPTY = dataclasses.replace(
     groups=(),
     control=(),
     drifts=(),
+    prints=(),
 )
 
 

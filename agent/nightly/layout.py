@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.nightly import summary
+from agent.nightly.contact_sheet import build_contact_sheet, enlarge
 from agent.nightly.embedded_images import Embedded, embed_colour_scale
 from agent.nightly.micrograph_cards import build_card, build_row, percent
 from agent.nightly.micrograph_rows import night_to_json
@@ -28,6 +29,7 @@ from model import wilson
 from reports import (
     Card,
     CodeCount,
+    ContactPrint,
     Duplicate,
     Fact,
     Hour,
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE_BYTES = 4_700_000
+PAGE_BYTES = 3_700_000
 """What the pictures of one page may weigh; everything else of a page is some hundred kB."""
 CARDS_PER_PAGE = 100
 ROWS_PER_PAGE = 500
@@ -128,6 +130,9 @@ def lay_out(
             yield micrograph
             on_drawn(number, len(facts.micrographs))
 
+    places = {micrograph.id: f"#m-{micrograph.id}" for micrograph in flagged}
+    prints = tuple(build_contact_sheet(flagged, places, gallery))
+    room -= sum(map(_print_weight, prints))
     cards = _paginate(
         (_card(micrograph, facts, gallery) for micrograph in drawn(flagged, 0)),
         _card_weight,
@@ -136,6 +141,11 @@ def lay_out(
         first_bytes=room,
     )
     room -= sum(map(_card_weight, cards[0]))
+    places |= {
+        card.id: f"{facts.night}/{page_name(number)}#m-{card.id}"
+        for number, page in enumerate(cards[1:], start=1)
+        for card in page
+    }
     rows = _paginate(
         (_row(micrograph, facts, gallery) for micrograph in drawn(others, len(flagged))),
         _row_weight,
@@ -143,6 +153,12 @@ def lay_out(
         PAGE_BYTES,
         first_bytes=room if len(cards) < 2 else 0,  # noqa: PLR2004 - rows follow the last cards
     )
+    room -= sum(map(_row_weight, rows[0]))
+    by_id = {micrograph.id: micrograph for micrograph in flagged}
+    rooms = [room, *(PAGE_BYTES - sum(map(_card_weight, page)) for page in cards[1:])]
+    cards = [
+        enlarge(page, by_id, gallery, left) for page, left in zip(cards, rooms, strict=True)
+    ]
     stamp = local_full(generated, facts.zone)
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
@@ -150,6 +166,7 @@ def lay_out(
         shadow=build_shadow(facts.shadow, archive),
         inside=inside,
         late=_describe_late(facts, late) if late else "",
+        prints=tuple(replace(entry, href=places[entry.id]) for entry in prints),
     )
     return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.waits))
 
@@ -187,7 +204,7 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
         if facts.review_url
         else None
     )
-    return build_card(
+    card = build_card(
         micrograph,
         gallery,
         zone=facts.zone,
@@ -195,6 +212,8 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
         review=review,
         texts=facts.texts,
     )
+    order = micrograph.process_data.get("order", "")
+    return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
 def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
@@ -211,6 +230,10 @@ def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -
 def _card_weight(card: Card) -> int:
     figures = (card.crop, card.field, *card.maps, *card.nearest)
     return 4000 + sum(len(f.picture.src) for f in figures if f.picture)
+
+
+def _print_weight(entry: ContactPrint) -> int:
+    return 400 + (len(entry.picture.src) if entry.picture else 0)
 
 
 def _row_weight(row: Row) -> int:
@@ -267,6 +290,7 @@ def _more(
             previous=Link(_("Previous page"), page_name(number - 1)) if number > 1 else None,
             next=Link(_("Next page"), page_name(number + 1)) if number < total else None,
             generated=stamp,
+            agent=facts.review_url,
         )
         for number, (batch, lines) in enumerate(contents, start=1)
     )
@@ -336,7 +360,17 @@ def _night(
         groups=tuple(summary.groups(facts)),
         control=tuple(summary.control_trends(facts)),
         drifts=tuple(summary.drifts(facts)),
+        links=_links(facts),
+        agent=facts.review_url,
     )
+
+
+def _links(facts: NightFacts) -> tuple[Link, ...]:
+    """Return links to the agent's queue and orders, () where its address is not set."""
+    url = facts.review_url
+    if not url:
+        return ()
+    return Link(_("Review queue"), f"{url}/review"), Link(_("Orders"), f"{url}/orders")
 
 
 def _scales() -> tuple[reports.Picture, reports.Picture]:

@@ -76,8 +76,7 @@ def _lab(
 ) -> tuple[Lab | None, str]:
     holds = holds_of(settings, store)
     try:
-        lab = lab_of(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted)
-        return lab, ""
+        return lab_of(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted), ""
     except BadSpecification as error:
         return None, str(error)
 

@@ -140,7 +140,7 @@ def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> Ope
         if why not in common
     ]
     sentences = (*order.said, *own)
-    href = f"{facts.review_url}/order/{quote(order.number, safe='')}" if facts.review_url else ""
+    href = order_href(order.number, facts)
     more = len(sentences) - SENTENCES_SHOWN
     return OpenOrder(
         number=order.number,
@@ -155,6 +155,11 @@ def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> Ope
         else "",
         urgent=order.urgent,
     )
+
+
+def order_href(number: str, facts: NightFacts) -> str:
+    """Return the address of an order's page, "" where the agent's address is not set."""
+    return f"{facts.review_url}/order/{quote(number, safe='')}" if facts.review_url else ""
 
 
 def _age(since: datetime | None, facts: NightFacts) -> str:
@@ -330,9 +335,7 @@ def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
 
 
 def _href(column: str, name: str, facts: NightFacts) -> str:
-    if column != "order" or not name or not facts.review_url:
-        return ""
-    return f"{facts.review_url}/order/{quote(name, safe='')}"
+    return order_href(name, facts) if column == "order" and name else ""
 
 
 # --- the control specimen over the nights -------------------------------------------------------

@@ -156,12 +156,10 @@ class _Past:
             reasons = self._reasons()
             is_empty = f"{reasons} = '[]'" if self._is_sqlite else f"{reasons}::text = '[]'"
             columns["reasons"] = reasons
-            columns["handling"] = (
-                f"CASE WHEN {self._has_request()} AND {is_empty} THEN 'automatic' ELSE t.handling END"
-            )
+            was_automatic = f"{self._has_request()} AND {is_empty}"
+            columns["handling"] = f"CASE WHEN {was_automatic} THEN 'automatic' ELSE t.handling END"
             columns["review_rank"] = (
-                f"CASE WHEN {self._has_request()} AND {is_empty} THEN NULL "
-                f"ELSE {columns['review_rank']} END"
+                f"CASE WHEN {was_automatic} THEN NULL ELSE {columns['review_rank']} END"
             )
         return columns
 

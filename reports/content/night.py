@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reports.content.components import Fact, Link, Picture, Tone
-    from reports.content.micrograph import Card, Row
+    from reports.content.micrograph import Card, ContactPrint, Row
     from reports.content.models import FlipCard
 
 
@@ -268,6 +268,9 @@ class Night:
         drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
         inside: The same night for programs; the page carries it as hidden JSON.
+        prints: The contact sheet: every flagged micrograph, the weightiest first.
+        links: The agent's pages, where its address is set.
+        agent: The agent's address, "" for none.
         late: What a report that was written late cannot know, "" for one written in time.
     """
 
@@ -309,6 +312,9 @@ class Night:
     shadow: Shadow | None = None
     inside: Mapping[str, object] = field(default_factory=dict)
     late: str = ""
+    prints: tuple[ContactPrint, ...] = ()
+    links: tuple[Link, ...] = ()
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +342,7 @@ class MorePage:
     previous: Link | None
     next: Link | None
     generated: str
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
