@@ -14,18 +14,16 @@ from reports.i18n import decimal, gettext, language, marked
 FORMS: tuple[str, ...] = (
     # how unusual a micrograph is, and where
     marked("Not comparable with the reference images: {rare}; {what}."),
-    marked("{what} (the marked place has {area} µm²)"),
-    marked("Stranger than all {n} known images"),
-    marked("stranger than all {n} known images"),
-    marked("Like the known images"),
-    marked("like the known images"),
-    marked("1 in {n} known images looks this strange"),
+    marked("{what}, {area} µm² marked"),
+    marked("Unlike all {n} reference images"),
+    marked("unlike all {n} reference images"),
+    marked("Like the reference images"),
+    marked("like the reference images"),
+    marked("1 in {n} reference images scores as high"),
     marked("the whole field"),
-    marked("a part of the field, about 80 µm wide"),
-    marked("the structure of one place"),
-    marked("one place, by how dark, bright or coloured it is"),
-    marked("the structure of a patch, about 20 µm wide"),
-    marked("a patch about 20 µm wide, by how dark, bright or coloured it is"),
+    marked("a part of the field"),
+    marked("unusual texture"),
+    marked("unusual brightness or colour"),
     # what is wrong with an image or a preparation, and the remedy
     marked("out of focus"),
     marked("over- or underexposed"),
@@ -71,8 +69,32 @@ FORMS: tuple[str, ...] = (
 """In order of precedence: the first form that matches is used."""
 
 
+RESTATED: tuple[tuple[str, str], ...] = (
+    (r"tranger than all (\d+) known (?:images|micrographs)", r"nlike all \1 reference images"),
+    (r"ike the known images", "ike the reference images"),
+    (r"(\d+) known images looks this strange", r"\1 reference images scores as high"),
+    (r"the structure of (?:a patch, about 20 µm wide|one place)", "unusual texture"),
+    (
+        r"(?:a patch about 20 µm wide|one place), by how dark, bright or coloured it is",
+        "unusual brightness or colour",
+    ),
+    (r"a part of the field, about 80 µm wide", "a part of the field"),
+    (r" \(the marked place has (\d+) µm²\)", r", \1 µm² marked"),
+    (r"\b(\d{2,3})(\d{3}) µm² marked", "\\1\u00a0\\2 µm² marked"),
+)
+"""Words of stored sentences → words of today; the size of a window is not that of the place."""
+
+
+def restate(sentence: str) -> str:
+    """Return a stored sentence in today's words, in English."""
+    for before, now in RESTATED:
+        sentence = re.sub(before, now, sentence)
+    return re.sub(r"\bS(?=nlike)", "U", re.sub(r"\bs(?=nlike)", "u", sentence))
+
+
 def retold(sentence: str) -> str:
     """Return a stored sentence in the language of the page; an unknown one as it is."""
+    sentence = restate(sentence)
     if language() == "en" or not sentence:
         return sentence
     if re.fullmatch(r"\d+\.\d+", sentence):
