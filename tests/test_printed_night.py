@@ -70,7 +70,7 @@ def test_a_night_of_46_micrographs_39_of_them_flagged_takes_six_pages_on_paper(l
 
 @pytest.mark.slow
 def test_a_card_opens_from_the_contact_sheet_and_by_keys_and_its_pictures_enlarge(lab, tab):
-    first, second, *_ = fill(lab, 6, 5)
+    first, *_ = fill(lab, 6, 5)
     tab.goto(write(lab).as_uri())
     is_open = "id => document.getElementById('m-' + id).closest('details').open"
 

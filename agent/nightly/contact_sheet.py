@@ -1,4 +1,4 @@
-"""Lay all flagged micrographs of a night out as a contact sheet, and enlarge what there is room for.
+"""Lay the flagged micrographs of a night out as a contact sheet, and enlarge what has room.
 
 The sheet is the overview: every flagged micrograph, the weightiest first, wherever its card is.
 """

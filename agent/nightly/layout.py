@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.nightly.reviewer_agreement import Raters
     from agent.nightly.snapshot import Failed, Folder, NightFacts, ReportedMicrograph
-    from agent.nightly.spc.p_chart import Trend
+    from agent.nightly.spc.p_chart import Point, Trend
 
 T = TypeVar("T")
 
@@ -156,9 +156,7 @@ def lay_out(
     room -= sum(map(_row_weight, rows[0]))
     by_id = {micrograph.id: micrograph for micrograph in flagged}
     rooms = [room, *(PAGE_BYTES - sum(map(_card_weight, page)) for page in cards[1:])]
-    cards = [
-        enlarge(page, by_id, gallery, left) for page, left in zip(cards, rooms, strict=True)
-    ]
+    cards = [enlarge(page, by_id, gallery, left) for page, left in zip(cards, rooms, strict=True)]
     stamp = local_full(generated, facts.zone)
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
@@ -534,11 +532,11 @@ def _trend(trend: Trend) -> reports.Trend:
         return reports.Trend(
             title,
             _(
-                "{n} of {of} nights that say what is usual have been; with at least {specimens} "
-                "specimens it is drawn."
+                "{n} of {of} nights that set the limits; limits are drawn from then on, with at "
+                "least {specimens} specimens."
             ).format(n=trend.nights, of=BASELINE_NIGHTS, specimens=BASELINE_SPECIMENS),
             Tone.CALM,
-            (),
+            tuple(_gathered(point) for point in trend.gathered),
             0.0,
         )
     usual = trend.usual_bad / trend.usual_n
@@ -562,6 +560,13 @@ def _trend(trend: Trend) -> reports.Trend:
             for p in trend.points
         ),
         usual,
+    )
+
+
+def _gathered(point: Point) -> reports.TrendPoint:
+    sure = wilson(point.bad, point.n)
+    return reports.TrendPoint(
+        reports.short_day(point.night), point.n, point.bad, None, sure.low or 0.0, sure.high or 1.0
     )
 
 

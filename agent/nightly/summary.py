@@ -351,7 +351,9 @@ def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
             title=title,
             text=_control_text(chart),
             tone=Tone.ATTENTION if chart.alarm else Tone.CALM,
-            points=tuple(ControlValue(reports.short_day(d), v) for d, v in chart.points),
+            points=tuple(
+                ControlValue(reports.short_day(d), v) for d, v in chart.points or chart.gathered
+            ),
             usual=chart.usual,
             low=chart.low,
             high=chart.high,
@@ -360,7 +362,7 @@ def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
 
 def _control_text(chart: Individuals) -> str:
     if not chart.points:
-        text = _("{n} of {of} nights that say what is usual have been.")
+        text = _("{n} of {of} nights that set the limits.")
         return text.format(n=chart.nights, of=BASELINE_NIGHTS)
     usual = _("Usual: {usual}, between {low} and {high}.").format(
         usual=decimal(chart.usual, ".3g"),

@@ -115,12 +115,21 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class TrendPoint:
-    """One night of a trend: `bad` of `n`; more than `limit` is an alarm."""
+    """One night of a trend: `bad` of `n`; more than `limit` is an alarm.
+
+    Args:
+        label: The night.
+        n, bad: Specimens of the night, and those that are counted.
+        limit: None while the baseline is gathered; then the interval is drawn.
+        low, high: 95 % interval of the share.
+    """
 
     label: str
     n: int
     bad: int
-    limit: int
+    limit: int | None
+    low: float = 0.0
+    high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,8 @@ class Trend:
         title: What is counted.
         text: Tonight's result, and what is usual.
         tone: Of the result.
-        points: The newest last; empty while the baseline is gathered.
-        usual: The usual share.
+        points: The newest last; without a limit while the baseline is gathered.
+        usual: The usual share; 0.0 while the baseline is gathered.
     """
 
     title: str
@@ -213,9 +222,9 @@ class ControlTrend:
         title: What is measured.
         text: Tonight's result, and what is usual.
         tone: Of the result.
-        points: The newest last; empty while the baseline is gathered.
+        points: The newest last.
         usual: The mean.
-        low, high: The limits.
+        low, high: The limits; both 0.0 while the baseline is gathered.
     """
 
     title: str
