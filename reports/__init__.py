@@ -57,6 +57,7 @@ from reports.content.orders import (
     TracePage,
     TraceStatement,
 )
+from reports.content.period import PeriodPage
 from reports.content.review import (
     Choice,
     Conflict,
@@ -91,6 +92,7 @@ from reports.i18n import (
     gettext,
     language,
     marked,
+    month_and_year,
     ngettext,
     short_day,
     speaking,
@@ -118,6 +120,7 @@ from reports.render import (
     render_night,
     render_order,
     render_orders,
+    render_period,
     render_places,
     render_plan,
     render_queue,
@@ -220,6 +223,7 @@ __all__ = [
     "OrderRow",
     "OrderSpecimen",
     "OrdersPage",
+    "PeriodPage",
     "Picture",
     "PlaceLink",
     "PlaceSidePicture",
@@ -274,6 +278,7 @@ __all__ = [
     "language",
     "list_guide",
     "marked",
+    "month_and_year",
     "ngettext",
     "number_keys",
     "read_guide",
@@ -292,6 +297,7 @@ __all__ = [
     "render_night",
     "render_order",
     "render_orders",
+    "render_period",
     "render_places",
     "render_plan",
     "render_queue",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
+    from reports.content.period import PeriodPage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.round_robin import (
         CampaignsPage,
@@ -77,6 +78,11 @@ def render_more(page: MorePage) -> str:
 def render_index(index: Index) -> str:
     """Render the list of all nights."""
     return _render("index.html", page=index, policy=report_policy(), **_inside())
+
+
+def render_period(page: PeriodPage) -> str:
+    """Render the report of a week or a month."""
+    return _render("period.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_sites(page: SitesPage) -> str:

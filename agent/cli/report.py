@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.console import echo, progress
 from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
 
 
 def _night(text: str) -> date:
@@ -26,12 +29,20 @@ def report(
         str | None,
         typer.Option("--date", metavar="YYYY-MM-DD", help="Which night; else the running one."),
     ] = None,
+    week: Annotated[
+        str | None,
+        typer.Option(metavar="YYYY-Www", help="Write the page of an ISO week, such as 2026-W48."),
+    ] = None,
+    month: Annotated[
+        str | None,
+        typer.Option(metavar="YYYY-MM", help="Write the page of a month, such as 2026-11."),
+    ] = None,
     refresh: Annotated[
         bool,
         typer.Option(help="Gather the facts anew, as a recorded revision; else a night stays."),
     ] = False,
 ) -> None:
-    """Write one night's report page, with its data beside it."""
+    """Write one night's report page, with its data next to it, or the page of a week or month."""
     from agent import log  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415 - `agent --help` answers without them
     from agent.lab_context import reports_folder  # noqa: PLC0415
@@ -40,6 +51,11 @@ def report(
 
     settings = settings_of(context)
     log.set_up(level=settings.log.level)
+    if week or month:
+        if night or refresh or (week and month):
+            raise WrongUse("--week and --month: give one of them, without --date and --refresh.")
+        _write_period(settings, week or month or "", is_week=bool(week))
+        return
     now = datetime.now(UTC)
     with store_of(settings) as store:
         lab = night_settings(settings, store, now=now)
@@ -62,3 +78,27 @@ def report(
             )
     echo(written.summary.headline, err=True)
     echo(str(written.path))
+
+
+def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
+    from agent.lab_context import reports_folder  # noqa: PLC0415
+    from agent.nightly import night_settings, parse_period, write_index, write_period  # noqa: PLC0415
+
+    period = parse_period(name)
+    if period is None or period.is_week != is_week:
+        like = (
+            "--week: write a week like 2026-W48" if is_week else "--month: write one like 2026-11"
+        )
+        raise WrongUse(f"{like}, not {name!r}.")
+    now = datetime.now(UTC)
+    with store_of(settings) as store:
+        lab = night_settings(settings, store, now=now)
+        folder = reports_folder(settings.store.folder, store)
+        path = write_period(store, folder, period, lab, now=now)
+        if path is None:
+            raise WrongUse(
+                f"{name}: none of its nights has a report yet; write one: agent report --date "
+                f"{period.first}."
+            )
+        write_index(store, folder, lab, now=now)
+    echo(str(path))

@@ -392,7 +392,7 @@ def _verdict(facts: NightFacts) -> Verdict:
             Line(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
             for sentence in facts.refused
         ),
-        *_trend_lines(facts),
+        *trend_lines(facts),
     )
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
@@ -494,7 +494,8 @@ def _per_specimen(facts: NightFacts) -> str:
     )
 
 
-def _trend_lines(facts: NightFacts) -> Iterator[Line]:
+def trend_lines(facts: NightFacts) -> Iterator[Line]:
+    """Yield the trends that alarm."""
     for trend in facts.trends:
         if trend.alarm:
             yield Line(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
@@ -587,14 +588,15 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
     if agreement is None:
         return
     if agreement.n:
-        yield Fact(_("Decided in the last 90 days"), _share(agreement.same, agreement.n))
+        yield Fact(_("Decided in the last 90 days"), format_share(agreement.same, agreement.n))
     if agreement.blind_n:
         yield Fact(
-            _("Of those without seeing the answer"), _share(agreement.blind_same, agreement.blind_n)
+            _("Of those without seeing the answer"),
+            format_share(agreement.blind_same, agreement.blind_n),
         )
     if agreement.two_n:
         yield Fact(
-            _("Two people, unseen by each other"), _share(agreement.two_same, agreement.two_n)
+            _("Two people, unseen by each other"), format_share(agreement.two_same, agreement.two_n)
         )
     if agreement.two_kappa:
         text = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
@@ -638,7 +640,8 @@ def _kappa(kappa: tuple[float, float, float] | None) -> str:
     return _("{value} (95 % interval {low} to {high})").format(value=value, low=low, high=high)
 
 
-def _share(same: int, n: int) -> str:
+def format_share(same: int, n: int) -> str:
+    """Format how many of some decisions gave the same code, with the interval."""
     sure = wilson(same, n)
     low, high = percent(sure.low or 0.0), percent(sure.high or 0.0)
     text = _("{same} of {n} the same code (95 % interval {low} to {high})")

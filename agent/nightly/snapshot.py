@@ -18,7 +18,9 @@ from agent.nightly.order_status import (
     Instrument,
     OpenOrder,
     OrderStatus,
+    StatedOrder,
     collect_order_status,
+    collect_stated,
     get_order_status,
     instruments,
     iter_control_values,
@@ -339,6 +341,8 @@ class NightFacts:
     schema: str = ""
     lab_fault: str = ""
     trail: TrailEnd | None = None
+    stated: tuple[StatedOrder, ...] | None = None
+    """Statements that were made in the night, None in nights of earlier versions."""
     texts: ClassTexts = field(default_factory=ClassTexts)
 
     @property
@@ -513,6 +517,7 @@ def _gather(
         outages=away,
         refused=refused,
         shadow=collect_shadow(store, until),
+        stated=collect_stated(store, after, min(at, until)),
         language=settings.language,
         before=_before(store, night, orders),
     )

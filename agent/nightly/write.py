@@ -15,6 +15,8 @@ import reports
 from agent.archive import write_whole
 from agent.nightly.layout import lay_out, page_name
 from agent.nightly.micrograph_rows import build_record, records_to_csv
+from agent.nightly.period_facts import parse_period
+from agent.nightly.period_report import format_period_title, list_written
 from agent.nightly.site_overview import write_sites
 from agent.nightly.snapshot import LATE, from_text, gather, parse_summary, to_text
 from agent.site_time import compute_night_end, format_night_title, local_full, night_of
@@ -183,6 +185,11 @@ def write_index(
             newest_epoch_s=int(newest.timestamp()),
             generated=local_full(now, settings.zone),
             sites=Link(_("All sites"), sites.name) if sites else None,
+            periods=tuple(
+                Link(format_period_title(period), f"{name}.html")
+                for name in list_written(folder)
+                if (period := parse_period(name)) is not None
+            ),
         )
         page = reports.render_index(index)
     write_whole({path: page.encode()})

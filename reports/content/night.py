@@ -379,6 +379,7 @@ class Index:
     newest_epoch_s: int
     generated: str
     sites: Link | None = None
+    periods: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
