@@ -28,7 +28,7 @@ from agent.nightly.period_facts import (
 from agent.nightly.snapshot import from_text
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
-from agent.store import Decision, NewStatement, Signature
+from agent.store import Decision, NewStatement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WEEK = parse_period("2026-W48")
@@ -36,7 +36,7 @@ WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((RING_A,)),
 AFTERWARDS = datetime(2026, 11, 30, 6, 0, tzinfo=UTC)
 
 
-def state(lab, order, number, conformity, at, previous=""):
+def state(lab, order, number, conformity, *, at, previous=""):
     final = conformity != "undecided"
     document = {"order": order, "number": number}
     new = NewStatement(order, number, previous, conformity, str(number), final, document)
@@ -65,11 +65,11 @@ def lab(tmp_path):
             if field == 0:
                 decision = Decision("code", "Ada", code="G9-10")
                 lab.store.decide(public_id, decision, at=day + timedelta(hours=1))
-    first = state(lab, "4710", 1, "undecided", DAY + timedelta(hours=2))
-    state(lab, "4710", 2, "conforms", DAY + timedelta(days=1), first)
-    state(lab, "4711", 1, "does_not_conform", DAY + timedelta(days=1, hours=3))
-    signature = Signature("Leo", "better", DAY + timedelta(days=2))
-    lab.store.promote("20261120-0badcafe", signature, {})
+    first = state(lab, "4710", 1, "undecided", at=DAY + timedelta(hours=2))
+    state(lab, "4710", 2, "conforms", at=DAY + timedelta(days=1), previous=first)
+    state(lab, "4711", 1, "does_not_conform", at=DAY + timedelta(days=1, hours=3))
+    promoted_at = DAY + timedelta(days=2)
+    lab.store.promote("20261120-0badcafe", by="Leo", reason="better", at=promoted_at, metrics={})
     yield lab
     lab.store.close()
 
@@ -132,7 +132,7 @@ def test_the_page_of_a_week_says_what_it_counts_and_links_its_nights(lab):
     assert "12, flagged 6 (50 %)" in page
     assert "3 of 6 (50 %), 3 wait" in page
     assert "median 13.5 h, worst 24.0 h (order 4710), 2 orders" in page
-    assert "bundle 20261120-0badcafe is in use, before none" in page
+    assert "bundle 20261120-0badcafe is in use, before none yet" in page
     assert 'href="2026-11-24.html"' in page
     assert "have no report" not in page
 

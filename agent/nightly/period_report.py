@@ -287,7 +287,7 @@ def _alarms(nights: Sequence[NightFacts]) -> Iterator[str]:
 def _learned(nights: Sequence[NightFacts]) -> Iterator[str]:
     for day, before, after in list_promotions(nights):
         text = _("{day}: bundle {after} is in use, before {before}.")
-        yield text.format(day=reports.short_day(day), after=after, before=before or _("none"))
+        yield text.format(day=reports.short_day(day), after=after, before=before or _("none yet"))
     shadow = nights[-1].shadow
     if shadow is not None and shadow.judged:
         text = _(
