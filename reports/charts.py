@@ -164,9 +164,9 @@ def control_chart(trend: ControlTrend) -> Markup:
     axes.grid(axis="y", color=LINE)
     name = "control-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
     text = (
-        _("{title}, a value a night; dashed: usual; lines: limits.")
+        _("{title}, oldest first; dashed: usual; lines: limits.")
         if has_limits
-        else _("{title}, a value a night; no limits yet.")
+        else _("{title}, oldest first; no limits yet.")
     )
     return _svg(figure, name, text.format(title=trend.title))
 

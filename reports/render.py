@@ -65,6 +65,7 @@ def render_night(night: Night) -> str:
         "hours_chart": charts.hours_chart(night.hours),
         "trend_charts": {trend.title: charts.trend_chart(trend) for trend in night.trends},
         "control_charts": {trend.title: charts.control_chart(trend) for trend in night.control},
+        "furnace_charts": {trend.title: charts.control_chart(trend) for trend in night.furnaces},
         "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
     }
     return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)

@@ -18,6 +18,7 @@ import reports
 from agent.nightly import summary
 from agent.nightly.contact_sheet import build_contact_sheet, enlarge
 from agent.nightly.embedded_images import Embedded, embed_colour_scale
+from agent.nightly.furnace_view import furnace_lines, furnace_trends
 from agent.nightly.micrograph_cards import build_card, build_row, percent
 from agent.nightly.micrograph_rows import night_to_json
 from agent.nightly.shadow_results import build_shadow
@@ -357,6 +358,7 @@ def _night(
         changes=tuple(summary.changes(facts)),
         groups=tuple(summary.groups(facts)),
         control=tuple(summary.control_trends(facts)),
+        furnaces=tuple(furnace_trends(facts)),
         drifts=tuple(summary.drifts(facts)),
         links=_links(facts),
         agent=facts.review_url,
@@ -383,6 +385,7 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
 def _verdict(facts: NightFacts) -> Verdict:
     lines = (
         *summary.order_lines(facts),
+        *furnace_lines(facts),
         *_reason_lines(facts),
         *summary.waiting_lines(facts),
         *_file_lines(facts),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import reports
 from agent.archive import write_whole
 from agent.nightly import layout, summary
+from agent.nightly.furnace_view import furnace_lines
 from agent.nightly.micrograph_cards import percent
 from agent.nightly.order_status import get_order_status
 from agent.nightly.period_facts import (
@@ -273,7 +274,12 @@ def _checks(nights: Sequence[NightFacts]) -> Table:
 def _alarms(nights: Sequence[NightFacts]) -> Iterator[str]:
     for facts in nights:
         day = reports.short_day(facts.night)
-        for line in (*layout.trend_lines(facts), *summary.instrument_lines(facts)):
+        lines = (
+            *layout.trend_lines(facts),
+            *furnace_lines(facts),
+            *summary.instrument_lines(facts),
+        )
+        for line in lines:
             if line.tone is not Tone.CALM:
                 yield (
                     f"{day}: {line.count} {line.text}"

@@ -28,6 +28,7 @@ from agent.nightly.order_status import (
 from agent.nightly.outages import Outage, is_free, outages, rewind_outages, rewind_sources
 from agent.nightly.reviewer_agreement import Agreement, agreement
 from agent.nightly.shadow_results import Shadowed, collect_shadow
+from agent.nightly.spc.batch_chart import BatchChart, BatchSize, average_batches, chart_batches
 from agent.nightly.spc.individuals_chart import Individuals, average_by_night, chart, is_ready
 from agent.nightly.spc.p_chart import (
     CONTROL,
@@ -301,9 +302,11 @@ class NightFacts:
     """Number of the newest result that this report could know, None in earlier versions."""
     summary: Summary
     tallies: tuple[Tally, ...] = ()
+    batch_sizes: tuple[BatchSize, ...] = ()
     trends: tuple[Trend, ...] = ()
     control_charts: tuple[Individuals, ...] = ()
     drifts: tuple[Drift, ...] = ()
+    batch_charts: tuple[BatchChart, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
     conforming: int = 0
     """Orders of recent days that conform; 0 in nights of earlier versions."""
@@ -353,6 +356,7 @@ class NightFacts:
 
 _ADAPTER = TypeAdapter(NightFacts)
 _SUMMARY = TypeAdapter(Summary)
+_BATCHES = TypeAdapter(tuple[BatchSize, ...])
 _TALLIES = TypeAdapter(tuple[Tally, ...])
 
 
@@ -444,6 +448,7 @@ def _gather(
         has_calendar=bool(settings.free_days),
         refused=refused,
     )
+    batch_sizes = average_batches(reported)
     tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
     charts = average_by_night(
         iter_control_values(store, settings.control),
@@ -462,6 +467,8 @@ def _gather(
         trends=trends(earlier, night, tallies, level),
         control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
         drifts=drifts(earlier, night, tallies),
+        batch_sizes=batch_sizes,
+        batch_charts=chart_batches(_list_batches(store, night), night, batch_sizes),
         orders=orders,
         conforming=status.conforming,
         instruments=instruments(
@@ -583,6 +590,14 @@ def parse_tallies(text: str) -> tuple[Tally, ...]:
         return ()
 
 
+def parse_batches(text: str) -> tuple[BatchSize, ...]:
+    """Parse the sizes of the batches alone; () where they are not in this much of the text."""
+    try:
+        return _BATCHES.validate_python(_part(text, "batch_sizes"))
+    except ValueError:  # of a version before there were any
+        return ()
+
+
 def _part(text: str, key: str) -> object:
     start = text.index(f'"{key}": ') + len(key) + 4
     document, _ = json.JSONDecoder().raw_decode(text, start)
@@ -612,6 +627,10 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
 
 def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
     return [(row.date, parse_tallies(row.head)) for row in store.nights() if row.date < night]
+
+
+def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
+    return [(row.date, parse_batches(row.head)) for row in store.nights() if row.date < night]
 
 
 def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:

@@ -277,6 +277,7 @@ class Night:
         drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
         inside: The same night for programs; the page carries it as hidden JSON.
+        furnaces: Size numbers of the batches per material and furnace.
         prints: The contact sheet: every flagged micrograph, the weightiest first.
         links: The agent's pages, where its address is set.
         agent: The agent's address, "" for none.
@@ -321,6 +322,7 @@ class Night:
     shadow: Shadow | None = None
     inside: Mapping[str, object] = field(default_factory=dict)
     late: str = ""
+    furnaces: tuple[ControlTrend, ...] = ()
     prints: tuple[ContactPrint, ...] = ()
     links: tuple[Link, ...] = ()
     agent: str = ""
