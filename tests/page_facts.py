@@ -219,6 +219,17 @@ NIGHT = Night(
             decided="G9-10",
         ),
     ),
+    furnaces=(
+        ControlTrend(
+            "Size number per batch, 100Cr6, F1",
+            "3 of 20 batches that set the limits.",
+            Tone.CALM,
+            (ControlValue("B1", 8.0), ControlValue("B2", 7.5)),
+            0.0,
+            0.0,
+            0.0,
+        ),
+    ),
     links=(Link("Review queue", "http://127.0.0.1:8787/review"),),
     agent="http://127.0.0.1:8787",
 )

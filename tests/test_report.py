@@ -33,6 +33,7 @@ EMPTY = dataclasses.replace(
     control=(),
     drifts=(),
     prints=(),
+    furnaces=(),
 )
 
 
