@@ -102,14 +102,13 @@ class Embedded:
             micrograph: The micrograph.
             most_bytes: Of the data URI.
         """
-        full = self._read_crop(micrograph)
+        # A JPEG of a micrograph takes a fifth of a byte per pixel at the least.
+        sizes_px = [px for px in LARGE_PX if px * px // 5 <= most_bytes]
+        full = self._read_crop(micrograph) if sizes_px else None
         if full is None:
             return None
         alt = _("Crop of {name}").format(name=micrograph.name)
-        for longest_px in LARGE_PX:
-            # A JPEG of a micrograph takes a fifth of a byte per pixel at the least.
-            if longest_px * longest_px // 5 > most_bytes:
-                continue
+        for longest_px in sizes_px:
             crop = _mark(pictures.fit_within(full, longest_px), micrograph, full.shape[1])
             picture = embed_jpeg(crop, alt, LARGE_QUALITY)
             if len(picture.src) <= most_bytes:
