@@ -115,5 +115,6 @@ def test_a_batch_that_is_coarser_than_usual_stands_on_the_first_screen(drifted):
     said = "batch B20 (100Cr6) is coarser than usual: size 7.0, usual 8.0"
     assert said in page[: page.index('class="jump')]
     assert 'id="furnaces"' in page
+    assert written.summary.tone == "attention"
     facts = from_text(drifted.store.night(DAY.date()).facts_json)
     assert [one.alarm for one in facts.batch_charts] == ["value"]

@@ -433,6 +433,8 @@ def _gather(
     orders = status.orders
     waits_before, waits_since = store.waiting_until(after)
     end = store.trail_head()
+    batch_sizes = average_batches(reported)
+    batch_charts = chart_batches(_list_batches(store, night), night, batch_sizes)
     summary = _summary(
         night,
         settings.zone,
@@ -447,8 +449,8 @@ def _gather(
         free=is_free(night, settings.free_days) and not twins,
         has_calendar=bool(settings.free_days),
         refused=refused,
+        is_drifting=any(chart.alarm for chart in batch_charts),
     )
-    batch_sizes = average_batches(reported)
     tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
     charts = average_by_night(
         iter_control_values(store, settings.control),
@@ -468,7 +470,7 @@ def _gather(
         control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
         drifts=drifts(earlier, night, tallies),
         batch_sizes=batch_sizes,
-        batch_charts=chart_batches(_list_batches(store, night), night, batch_sizes),
+        batch_charts=batch_charts,
         orders=orders,
         conforming=status.conforming,
         instruments=instruments(
@@ -822,6 +824,7 @@ def _summary(
     free: bool,
     has_calendar: bool,
     refused: tuple[str, ...],
+    is_drifting: bool,
 ) -> Summary:
     empty = not reported and not unusable
     waiting = [micrograph for micrograph in reported if micrograph.waits]
@@ -840,6 +843,7 @@ def _summary(
         or needing
         or unusable
         or away
+        or is_drifting
         or any(source.problem for source in sources)
         # With a calendar of free days, an empty night on any other day needs attention.
         or (empty and has_calendar and not free)
