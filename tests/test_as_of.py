@@ -29,40 +29,40 @@ def test_a_micrograph_that_came_later_is_not_there(lab):
     lab.take("G8", at=LATER)
 
     with lab.store.as_of(NOON) as past:
-        assert [view.id for view in past.micrographs()] == [early]
+        assert [view.id for view in past.results.iter_all()] == [early]
         assert past.order_changes.heads().result < lab.store.order_changes.heads().result
 
 
 def test_a_micrograph_that_was_decided_later_waits(lab):
     public_id = lab.take("G8", reasons=("uncertain",))
-    lab.store.decide(public_id, Decision("code", "Ann", code="G7"), at=LATER)
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G7"), at=LATER)
 
     with lab.store.as_of(NOON) as past:
-        view = past.micrograph(public_id)
+        view = past.results.find(public_id)
         assert (view.label, view.awaits) == (None, True)
-        assert past.waiting_until(NOON) == (1, DAY)
+        assert past.review_queue.count_until(NOON) == (1, DAY)
 
 
 def test_a_decision_that_was_taken_back_later_holds(lab):
     public_id = lab.take("G8", reasons=("uncertain",))
-    lab.store.decide(public_id, Decision("code", "Ann", code="G7"), at=minutes(5))
-    lab.store.undo(public_id, by="Ann", at=LATER)
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G7"), at=minutes(5))
+    lab.store.labels.undo(public_id, by="Ann", at=LATER)
 
     with lab.store.as_of(NOON) as past:
-        view = past.micrograph(public_id)
+        view = past.results.find(public_id)
         assert (view.label.code, view.awaits) == ("G7", False)
 
 
 def test_a_micrograph_that_was_put_up_for_review_later_was_automatic(lab):
     public_id = lab.take("G8")
     other = lab.take("G8", reasons=("uncertain",))
-    lab.store.ask_again([public_id, other], Reason.UNLIKE_TAUGHT, by="agent", at=LATER)
+    lab.store.review_queue.add([public_id, other], Reason.UNLIKE_TAUGHT, by="agent", at=LATER)
 
     with lab.store.as_of(NOON) as past:
-        view = past.micrograph(public_id)
+        view = past.results.find(public_id)
         assert (view.handling, view.reasons, view.awaits) == ("automatic", (), False)
-        assert past.micrograph(other).reasons == ("uncertain",)
-        assert past.micrograph(other).awaits
+        assert past.results.find(other).reasons == ("uncertain",)
+        assert past.results.find(other).awaits
 
 
 def test_an_order_that_became_urgent_later_was_not(lab):
@@ -91,8 +91,8 @@ def test_a_field_that_was_superseded_later_counts(lab):
 
 def test_a_promotion_that_came_later_is_unknown(lab):
     with lab.store.as_of(NOON) as past:
-        assert past.current_bundle() is None
-        assert past.nights() == []
+        assert past.promotions.find_current() is None
+        assert past.nightly_reports.list_all() == []
 
 
 def test_a_store_as_of_an_instant_writes_nothing_and_keeps_to_its_site(lab, address):
@@ -100,6 +100,8 @@ def test_a_store_as_of_an_instant_writes_nothing_and_keeps_to_its_site(lab, addr
     other = Store.open(address, site="Plant 2", agent="PC")
 
     with other, other.as_of(NOON) as past, lab.store.as_of(NOON) as own:
-        assert list(past.micrographs()) == []
+        assert list(past.results.iter_all()) == []
         with pytest.raises(Exception, match=r"view|read.?only|readonly"):
-            own.freeze_night(date(2026, 11, 24), "{}", at=datetime(2026, 11, 25, tzinfo=UTC))
+            own.nightly_reports.freeze(
+                date(2026, 11, 24), "{}", at=datetime(2026, 11, 25, tzinfo=UTC)
+            )

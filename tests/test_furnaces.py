@@ -81,7 +81,7 @@ def test_furnaces_and_materials_are_apart():
 
 
 def test_a_reviewers_code_counts_before_the_models(lab):
-    view = lab.store.micrograph(lab.take("G9-10", batch="B1", material="100Cr6"))
+    view = lab.store.results.find(lab.take("G9-10", batch="B1", material="100Cr6"))
     seen = build_reported_micrograph(view)
     decision = ReportedDecision("code", "G7", None, None, "mean", "", "Ann", DAY)
 
@@ -100,7 +100,7 @@ def drifted(lab):
         at = DAY - timedelta(days=BASELINE_BATCHES - number)
         code = "G7" if number == BASELINE_BATCHES else "G8"
         lab.take(code, at=at, batch=f"B{number}", material="100Cr6")
-    lab.store.started(at=DAY - timedelta(days=BASELINE_BATCHES, hours=1))
+    lab.store.agents.record_start(at=DAY - timedelta(days=BASELINE_BATCHES, hours=1))
     return lab
 
 
@@ -116,5 +116,5 @@ def test_a_batch_that_is_coarser_than_usual_stands_on_the_first_screen(drifted):
     assert said in page[: page.index('class="jump')]
     assert 'id="furnaces"' in page
     assert written.summary.tone == "attention"
-    facts = from_text(drifted.store.night(DAY.date()).facts_json)
+    facts = from_text(drifted.store.nightly_reports.find(DAY.date()).facts_json)
     assert [one.alarm for one in facts.batch_charts] == ["value"]

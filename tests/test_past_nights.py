@@ -14,7 +14,7 @@ from lab import DAY, RING_A, SETTINGS, TAXONOMY, Lab
 
 from agent.nightly import write_report
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy as Rules
 from agent.orders.instrument_checks import CONTROL
 from agent.store import Decision, SourceHealth
 
@@ -35,13 +35,15 @@ def write(lab, night, now=AFTERWARDS, *, refresh=False):
 
 def play(lab, on_day_end=lambda _night: None):
     """Let three nights pass, each with decisions on what the night before flagged."""
-    lab.store.started(at=DAY - timedelta(hours=1))
+    lab.store.agents.record_start(at=DAY - timedelta(hours=1))
     flagged = []
     for number, night in enumerate(NIGHTS):
         day = DAY + timedelta(days=number)
         for public_id in flagged:
             code = "G7" if number == 1 else "G8"
-            lab.store.decide(public_id, Decision("code", "Ada", code=code, comment="x"), at=day)
+            lab.store.labels.decide(
+                public_id, Decision("code", "Ada", code=code, comment="x"), at=day
+            )
         if number == 1:
             lab.store.orders.set_urgent("4711", urgent=True, by="Leo", at=day)
             facts = {"sources": ["LOM-07"], "passed": True, "findings": []}
@@ -72,13 +74,13 @@ def _see_source(lab, number, day):
         health = SourceHealth("LOM-07", str(lab.folder / "export"), mode="poll", last_scan_at=end)
         if number == 1:
             back = dataclasses.replace(health, last_scan_at=day)
-            lab.store.sources_seen([back])
+            lab.store.sources.record([back])
     else:
         health = SourceHealth(
             "LOM-07", str(lab.folder / "export"), mode="poll", online=False,
             offline_since=day + timedelta(hours=10), last_scan_at=day + timedelta(hours=10),
         )  # fmt: skip
-    lab.store.sources_seen([health])
+    lab.store.sources.record([health])
 
 
 def pages_of(lab):
@@ -176,6 +178,6 @@ def test_earlier_nights_are_frozen_with_a_later_one_and_have_no_link_until_they_
     write(lab, NIGHTS[2])
 
     index = (lab.reports / "index.html").read_text("utf-8")
-    assert [row.date for row in lab.store.nights()] == list(reversed(NIGHTS))
+    assert [row.date for row in lab.store.nightly_reports.list_all()] == list(reversed(NIGHTS))
     assert 'href="2026-11-26.html"' in index
     assert 'href="2026-11-25.html"' not in index

@@ -27,7 +27,7 @@ from agent.nightly.period_facts import (
 )
 from agent.nightly.snapshot import from_text
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy as Rules
 from agent.store import Decision, NewStatement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -48,7 +48,7 @@ def lab(tmp_path):
     """A week in which one order conforms after a day and one does not after three hours."""
     lab = Lab(tmp_path)
     lab.compares_places = False
-    lab.store.started(at=DAY - timedelta(days=1))
+    lab.store.agents.record_start(at=DAY - timedelta(days=1))
     for number in range(3):
         day = DAY + timedelta(days=number)
         for field in range(4):
@@ -64,12 +64,14 @@ def lab(tmp_path):
             )
             if field == 0:
                 decision = Decision("code", "Ada", code="G9-10")
-                lab.store.decide(public_id, decision, at=day + timedelta(hours=1))
+                lab.store.labels.decide(public_id, decision, at=day + timedelta(hours=1))
     first = state(lab, "4710", 1, "undecided", at=DAY + timedelta(hours=2))
     state(lab, "4710", 2, "conforms", at=DAY + timedelta(days=1), previous=first)
     state(lab, "4711", 1, "does_not_conform", at=DAY + timedelta(days=1, hours=3))
     promoted_at = DAY + timedelta(days=2)
-    lab.store.promote("20261120-0badcafe", by="Leo", reason="better", at=promoted_at, metrics={})
+    lab.store.promotions.promote(
+        "20261120-0badcafe", by="Leo", reason="better", at=promoted_at, metrics={}
+    )
     yield lab
     lab.store.close()
 
@@ -77,7 +79,7 @@ def lab(tmp_path):
 def freeze(lab, settings=WITH_ORDERS, now=AFTERWARDS):
     for day in WEEK.nights():
         write_report(lab.store, lab.archive, lab.reports, day, settings, now=now)
-    return [from_text(lab.store.night(day).facts_json) for day in WEEK.nights()]
+    return [from_text(lab.store.nightly_reports.find(day).facts_json) for day in WEEK.nights()]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +142,8 @@ def test_the_page_of_a_week_says_what_it_counts_and_links_its_nights(lab):
 def test_a_week_is_the_same_whatever_happened_after_its_nights(lab):
     freeze(lab)
     first = write_period(lab.store, lab.reports, WEEK, WITH_ORDERS, now=AFTERWARDS).read_bytes()
-    for view in lab.store.queue():
-        lab.store.decide(view.id, Decision("code", "Ann", code="G7"), at=AFTERWARDS)
+    for view in lab.store.review_queue.list_micrographs():
+        lab.store.labels.decide(view.id, Decision("code", "Ann", code="G7"), at=AFTERWARDS)
 
     second = write_period(lab.store, lab.reports, WEEK, WITH_ORDERS, now=AFTERWARDS).read_bytes()
 

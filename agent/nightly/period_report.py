@@ -66,7 +66,9 @@ def write_period(
     Raises:
         OSError: The folder cannot be written.
     """
-    rows = [row for night in period.nights() if (row := store.night(night)) is not None]
+    rows = [
+        row for night in period.nights() if (row := store.nightly_reports.find(night)) is not None
+    ]
     if not rows:
         return None
     nights = [from_text(row.facts_json) for row in rows]
@@ -82,7 +84,7 @@ def missing_periods(
 ) -> list[Period]:
     """Return the weeks and months of late whose last night is frozen and that have no page."""
     since = (now - RECENT).date()
-    frozen = {row.date for row in store.nights()}
+    frozen = {row.date for row in store.nightly_reports.list_all()}
     periods = {period for night in frozen for period in list_periods(night)}
     return sorted(
         (

@@ -13,13 +13,13 @@ from agent.lab_context import read_taxonomy, review_url, software, taxonomy_in_f
 from agent.nightly.snapshot import NightSettings
 from agent.orders import BadSpecification
 from agent.orders.class_texts import build_class_texts, describe_codes
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
     from model import Taxonomy
@@ -65,7 +65,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
     )
 
 
-def _rules_at(settings: Settings, store: Store, at: datetime) -> tuple[Lab | None, str]:
+def _rules_at(settings: Settings, store: Store, at: datetime) -> tuple[OrderPolicy | None, str]:
     """Return what was laid down for orders at an instant, from the store as of it."""
     with reports.speaking(settings.report.language):
         return _lab(settings, store, taxonomy_in_force(settings, store), at, is_noted=False)
@@ -73,10 +73,10 @@ def _rules_at(settings: Settings, store: Store, at: datetime) -> tuple[Lab | Non
 
 def _lab(
     settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime, *, is_noted: bool = True
-) -> tuple[Lab | None, str]:
-    holds = holds_of(settings, store)
+) -> tuple[OrderPolicy | None, str]:
+    holds = load_holds(settings, store)
     try:
-        return lab_of(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted), ""
+        return load_policy(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted), ""
     except BadSpecification as error:
         return None, str(error)
 

@@ -26,7 +26,7 @@ from agent.nightly.order_status import (
     iter_control_values,
 )
 from agent.nightly.outages import Outage, is_free, outages, rewind_outages, rewind_sources
-from agent.nightly.reviewer_agreement import Agreement, agreement
+from agent.nightly.reviewer_agreement import ReviewerAgreement, agreement
 from agent.nightly.shadow_results import Shadowed, collect_shadow
 from agent.nightly.spc.batch_chart import BatchChart, BatchSize, average_batches, chart_batches
 from agent.nightly.spc.individuals_chart import Individuals, average_by_night, chart, is_ready
@@ -42,7 +42,7 @@ from agent.nightly.spc.p_chart import (
     tally,
     trends,
 )
-from agent.orders import limits_in_use
+from agent.orders import list_valid_limits
 from agent.orders.class_texts import ClassTexts
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.next_step import NextStep
@@ -55,7 +55,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import FileFate, MicrographView, SourceHealth, Store
 
 FACTS_VERSION = 1
@@ -103,12 +103,12 @@ class NightSettings:
     config: str = ""
     free_days: tuple[str, ...] = ()
     language: Language = "en"
-    lab: Lab | None = None
+    lab: OrderPolicy | None = None
     lab_fault: str = ""
     control: tuple[str, ...] = ()
     control_every: timedelta = timedelta(0)
     host: str = ""
-    rules_at: Callable[[Store, datetime], tuple[Lab | None, str]] | None = None
+    rules_at: Callable[[Store, datetime], tuple[OrderPolicy | None, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +329,7 @@ class NightFacts:
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
-    agreement: Agreement | None = None
+    agreement: ReviewerAgreement | None = None
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
     refused: tuple[str, ...] = ()
@@ -404,7 +404,7 @@ def _gather(
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
     reported = tuple(build_reported_micrograph(view) for view in views)
-    fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
+    fates = tuple(store.files.iter_status((*UNUSABLE_STATES, "duplicate")))
     unusable = tuple(
         _build_failed(fate, until) for fate in fates if _is_reported(fate, after, until)
     )
@@ -418,7 +418,7 @@ def _gather(
     past_outages = present.records.all(OUTAGE)
     watched = [
         health
-        for health in rewind_sources(present.sources(), past_outages, at, is_late=is_late)
+        for health in rewind_sources(present.sources.list_all(), past_outages, at, is_late=is_late)
         if health.name in named or _is_watched(health)
     ]
     sources = tuple(_folder(health, last) for health in watched)
@@ -431,8 +431,8 @@ def _gather(
     )
     status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
     orders = status.orders
-    waits_before, waits_since = store.waiting_until(after)
-    end = store.trail_head()
+    waits_before, waits_since = store.review_queue.count_until(after)
+    end = store.audit_log.get_head()
     batch_sizes = average_batches(reported)
     batch_charts = chart_batches(_list_batches(store, night), night, batch_sizes)
     summary = _summary(
@@ -506,7 +506,7 @@ def _gather(
         software=settings.software,
         database=store.kind,
         config=settings.config,
-        bundle=store.current_bundle() or "",
+        bundle=store.promotions.find_current() or "",
         words=dict(settings.words),
         texts=settings.texts,
         last_file_at=newest,
@@ -515,8 +515,8 @@ def _gather(
         duplicates=twins,
         sources=sources,
         agreement=agreement(
-            store.labelled(origin="watch"),
-            store.pairs(),
+            store.labelled_micrographs.list_all(origin="watch"),
+            store.labels.list_blind_pairs(),
             store.records.all(ROUND_ROBIN),
             until=until,
             taxonomy=settings.lab.taxonomy if settings.lab else None,
@@ -532,8 +532,8 @@ def _gather(
     )
 
 
-def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
-    return limits_in_use(lab.specifications, lab.taxonomy, on=night)
+def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:
+    return list_valid_limits(lab.specifications, lab.taxonomy, on=night)
 
 
 def _results(
@@ -544,12 +544,12 @@ def _results(
     A result that was written after the last report, with a time that this one already covered, is
     reported now: a file whose end fell together with the night's, or a clock that was set back.
     """
-    numbers = {row.date: _parse_newest_result(row.head) for row in store.nights()}
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nightly_reports.list_all()}
     is_new = night not in numbers
     before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
     newest = store.order_changes.heads().result
-    late = store.late(after, after_id=max(before)) if before else []
-    views = [*late, *store.between(after, until)]
+    late = store.results.list_late(after, after_id=max(before)) if before else []
+    views = [*late, *store.results.list_between(after, until)]
     return newest, [view for view in views if view.result_id <= newest]
 
 
@@ -607,8 +607,8 @@ def _part(text: str, key: str) -> object:
 
 
 def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | None:
-    earlier = [row.date for row in store.nights() if row.date < night]
-    row = store.night(max(earlier)) if earlier else None
+    earlier = [row.date for row in store.nightly_reports.list_all() if row.date < night]
+    row = store.nightly_reports.find(max(earlier)) if earlier else None
     if row is None:
         return None
     facts = from_text(row.facts_json)
@@ -628,11 +628,19 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
 
 
 def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
-    return [(row.date, parse_tallies(row.head)) for row in store.nights() if row.date < night]
+    return [
+        (row.date, parse_tallies(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
 
 
 def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
-    return [(row.date, parse_batches(row.head)) for row in store.nights() if row.date < night]
+    return [
+        (row.date, parse_batches(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
 
 
 def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
@@ -803,7 +811,7 @@ def _last_files(
     if last:
         return last
     # The report of an empty night names the last file: only then is the whole store read.
-    for fate in store.files("done"):
+    for fate in store.files.iter_status("done"):
         at = fate.done_at
         if at is not None and at <= until:
             last[fate.source] = max(at, last.get(fate.source, at))

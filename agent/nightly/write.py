@@ -131,7 +131,7 @@ def write_report(
 
 def _freeze_earlier(store: Store, night: date, settings: NightSettings, *, now: datetime) -> None:
     """Freeze the earlier nights that have no facts yet, since each night is compared with them."""
-    frozen = {row.date for row in store.nights()}
+    frozen = {row.date for row in store.nightly_reports.list_all()}
     for earlier in _list_over(store, settings, now=now):
         if earlier < night and earlier not in frozen:
             _facts(store, earlier, settings, now=now, refresh=False)
@@ -141,14 +141,16 @@ def _facts(
     store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool
 ) -> tuple[NightFacts, str, int, datetime | None]:
     """Return a night's facts, their text and revision, and when they were frozen."""
-    row = store.night(night)
+    row = store.nightly_reports.find(night)
     if row is not None and not refresh:
         return from_text(row.facts_json), row.facts_json, row.revision, row.frozen_at
     facts = gather(store, night, settings, now=now, refresh=refresh)
     text = to_text(facts)
     if facts.running:
         return facts, text, 1, None
-    frozen = store.freeze_night(night, text, at=now, revision=row.revision + 1 if row else 1)
+    frozen = store.nightly_reports.freeze(
+        night, text, at=now, revision=row.revision + 1 if row else 1
+    )
     # Another agent may have been first: what is frozen holds, not what was just gathered.
     kept = frozen.facts_json
     return from_text(kept), kept, frozen.revision, frozen.frozen_at
@@ -173,7 +175,7 @@ def write_index(
     running: NightFacts | None = None,
 ) -> Path:
     """Write the list of all nights; its script marks it as old when the newest night is."""
-    rows = store.nights()
+    rows = store.nightly_reports.list_all()
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
     path = folder / "index.html"
     sites = write_sites(store, folder, settings, now=now)
@@ -231,7 +233,7 @@ def missing_nights(
     of them: a PC that slept writes them when it wakes, and a page that could not be written, though
     its facts were frozen, is written as soon as it can be.
     """
-    heads = store.nights()
+    heads = store.nightly_reports.list_all()
     frozen = {row.date for row in heads}
     pageless = {row.date for row in heads if parse_summary(row.head).planned}
     return [
@@ -244,9 +246,11 @@ def missing_nights(
 def _list_over(store: Store, settings: NightSettings, *, now: datetime) -> list[date]:
     """Return the newest `LONGEST_CATCH_UP` nights of this site's agents that are over."""
     starts = [
-        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
+        agent.first_started_at
+        for agent in store.agents.list_all()
+        if agent.first_started_at is not None
     ]
-    nights = {row.date for row in store.nights()}
+    nights = {row.date for row in store.nightly_reports.list_all()}
     nights |= {night_of(start, settings.at, settings.zone) for start in starts}
     if not nights:
         return []

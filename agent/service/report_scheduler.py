@@ -97,7 +97,7 @@ class Nights:
             lab = night_settings(self._settings, self._store, now=self._now())
             folder = reports_folder(self._settings.store.folder, self._store)
             for night in missing_nights(self._store, folder, lab, now=self._now()):
-                is_new = self._store.night(night) is None
+                is_new = self._store.nightly_reports.find(night) is None
                 written = write_report(
                     self._store, self._archive, folder, night, lab, now=self._now()
                 )
@@ -124,6 +124,6 @@ class Nights:
         if not most:
             return
         after, until = compute_night_period(night, lab.at, lab.zone)
-        picked = list_farthest(self._store.between(after, until), most)
-        self._store.ask_again(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
+        picked = list_farthest(self._store.results.list_between(after, until), most)
+        self._store.review_queue.add(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
         log.info("micrographs.asked_again", night=night.isoformat(), n=len(picked))
