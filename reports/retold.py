@@ -20,6 +20,7 @@ FORMS: tuple[str, ...] = (
     marked("Like the reference images"),
     marked("like the reference images"),
     marked("1 in {n} reference images scores as high"),
+    marked("too few reference images to raise an alarm"),
     marked("the whole field"),
     marked("a part of the field"),
     marked("unusual texture"),
@@ -68,46 +69,54 @@ FORMS: tuple[str, ...] = (
 )
 """In order of precedence: the first form that matches is used."""
 
-
-RESTATED: tuple[tuple[str, str], ...] = (
-    (r"tranger than all (\d+) known (?:images|micrographs)", r"nlike all \1 reference images"),
-    (r"ike the known images", "ike the reference images"),
-    (r"(\d+) known images looks this strange", r"\1 reference images scores as high"),
-    (r"the structure of (?:a patch, about 20 µm wide|one place)", "unusual texture"),
-    (
-        r"(?:a patch about 20 µm wide|one place), by how dark, bright or coloured it is",
-        "unusual brightness or colour",
+EARLIER: dict[str, str] = {
+    "{what} (the marked place has {area} µm²)": "{what}, {area} µm² marked",
+    "Stranger than all {n} known images": "Unlike all {n} reference images",
+    "stranger than all {n} known images": "unlike all {n} reference images",
+    "Like the known images": "Like the reference images",
+    "like the known images": "like the reference images",
+    "1 in {n} known images looks this strange": "1 in {n} reference images scores as high",
+    "too few known images to raise an alarm": "too few reference images to raise an alarm",
+    # the size of the window is not that of the marked place
+    "a part of the field, about 80 µm wide": "a part of the field",
+    "the structure of one place": "unusual texture",
+    "one place, by how dark, bright or coloured it is": "unusual brightness or colour",
+    "the structure of a patch, about 20 µm wide": "unusual texture",
+    "a patch about 20 µm wide, by how dark, bright or coloured it is": (
+        "unusual brightness or colour"
     ),
-    (r"a part of the field, about 80 µm wide", "a part of the field"),
-    (r" \(the marked place has (\d+) µm²\)", r", \1 µm² marked"),
-    (r"\b(\d{2,3})(\d{3}) µm² marked", "\\1\u00a0\\2 µm² marked"),
+}
+"""Form in rows of earlier versions → the present form, in which it is shown."""
+
+_CHANGES_IN_ENGLISH = re.compile(
+    "known images|marked place|a part of the field, about|the structure of|by how dark"
+    r"|\d{5} µm² marked"
 )
-"""Words of stored sentences → words of today; the size of a window is not that of the place."""
-
-
-def restate(sentence: str) -> str:
-    """Return a stored sentence in today's words, in English."""
-    for before, now in RESTATED:
-        sentence = re.sub(before, now, sentence)
-    return re.sub(r"\bS(?=nlike)", "U", re.sub(r"\bs(?=nlike)", "u", sentence))
 
 
 def retold(sentence: str) -> str:
     """Return a stored sentence in the language of the page; an unknown one as it is."""
-    sentence = restate(sentence)
-    if language() == "en" or not sentence:
+    if not sentence or (language() == "en" and not _CHANGES_IN_ENGLISH.search(sentence)):
         return sentence
     if re.fullmatch(r"\d+\.\d+", sentence):
         return decimal(float(sentence), "g")
     for form, pattern in _patterns():
         if match := pattern.fullmatch(sentence):
-            return gettext(form).format(**{k: retold(v) for k, v in match.groupdict().items()})
+            return gettext(form).format(**{k: _retell(k, v) for k, v in match.groupdict().items()})
     return sentence
+
+
+def _retell(name: str, value: str) -> str:
+    """Return the value of a placeholder as the page shows it, five digits and more in groups."""
+    if name == "area" and re.fullmatch(r"\d{5,}", value):
+        return f"{int(value):,}".replace(",", "\u00a0")
+    return retold(value)
 
 
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((form, re.compile(_pattern(form))) for form in FORMS)
+    present = dict(zip(FORMS, FORMS, strict=True))
+    return tuple((new, re.compile(_pattern(old))) for old, new in (EARLIER | present).items())
 
 
 def _pattern(form: str) -> str:

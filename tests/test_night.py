@@ -352,7 +352,7 @@ def test_what_chance_alone_would_flag_is_said(lab):
 
     page = page_of(write(lab))
 
-    assert "25 micrographs judged, 1 flagged as strange, of which about 0.5 are expected" in page
+    assert "25 micrographs evaluated, 1 flagged as unusual, of which about 0.5 are expected" in page
 
 
 def test_what_somebody_decided_already_does_not_wait(lab):

@@ -1,4 +1,4 @@
-"""Find what an undecided order needs next, so that it is in somebody's queue."""
+"""Find what an undecided order needs next, so that it is in a queue."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agent.orders.specimen_facts import Conformity
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
 
 
 class NextStep(StrEnum):
-    """What an undecided order needs next, most pressing first; stored with the night."""
+    """Next step of an undecided order, most pressing first; stored with the night."""
 
     PROBABLY_OUT = "probably_out"
     HELD = "held"
@@ -25,7 +25,7 @@ class NextStep(StrEnum):
 
     @property
     def words(self) -> str:
-        """As people read it: "probably out of specification"."""
+        """The word on pages: "probably out of specification"."""
         return {
             NextStep.PROBABLY_OUT: _("probably out of specification"),
             NextStep.HELD: _("held"),
@@ -34,17 +34,17 @@ class NextStep(StrEnum):
         }[self]
 
 
-def find_next_step(assessed: Assessed, lab: Lab) -> NextStep | None:
+def find_next_step(assessed: Assessed, policy: OrderPolicy) -> NextStep | None:
     """Return what an order needs next, None where it is not undecided.
 
-    An order waits for images only where nothing of what is there needs a reviewer or a lead;
-    answers that rest on the model alone are confirmed once all images are there.
+    An order waits for images only where no field needs a reviewer or a lead; answers that rest on
+    the model alone are confirmed once all images are there.
     """
     if assessed.statement.conformity is not Conformity.UNDECIDED:
         return None
     if assessed.specification is None:
         return NextStep.TO_CONFIRM
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     fields = [
         field
         for specimen in assessed.specimens
@@ -71,7 +71,7 @@ def _looks_broken(field: FieldFacts, rules: Rules) -> bool:
 
 
 def _has_question(assessed: Assessed, rules: Rules) -> bool:
-    return any(conformity.has_question(one.facts, rules) for one in assessed.specimens)
+    return any(conformity.has_question(specimen.facts, rules) for specimen in assessed.specimens)
 
 
 def _lacks_images(assessed: Assessed, rules: Rules) -> bool:

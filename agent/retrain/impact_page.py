@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import reports
 from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
-from agent.orders.prediction_flips import flip_card
+from agent.orders.prediction_flips import build_flip_card
 from agent.orders.specimen_facts import Conformity
 from agent.orders.trace_page import TONES
 from reports import ImpactOrder, ImpactPage, Tone
@@ -61,7 +61,7 @@ def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -
         tone=Tone.ATTENTION if impact.changed or impact.unasked else Tone.CALM,
         sentences=list_sentences(impact),
         orders=tuple(_order(order, archive) for order in impact.changed),
-        flips=tuple(flip_card(flip, archive) for flip in impact.flips[:MOST]),
+        flips=tuple(build_flip_card(flip, archive) for flip in impact.flips[:MOST]),
         left_out=_left_out(impact.flips),
         mark=impact.sha256(),
         generated=at,
@@ -80,18 +80,18 @@ def list_sentences(impact: Impact) -> tuple[str, ...]:
     """Return what the result rests on, and what is not known."""
     flips = len(impact.flips) + sum(len(order.flips) for order in impact.changed)
     compared = (
-        f"Orders first heard of since {impact.since:%Y-%m-%d}: of "
-        f"{_format_count(impact.fields, 'field')} that count and both bundles answered, {flips} "
-        f"are answered otherwise than by {impact.current or 'no bundle'}."
+        f"Orders first seen since {impact.since:%Y-%m-%d}: of "
+        f"{_format_count(impact.fields, 'field')} that count and have answers of both bundles, "
+        f"{flips} differ from {impact.current or 'no bundle'}."
     )
     unasked = (
         f"{_format_count(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
-        "answered them."
+        "evaluated them."
     )
-    lost = f"{_format_count(impact.lost, 'field')} have no crop any more, so nobody can be asked."
+    lost = f"{_format_count(impact.lost, 'field')} have no archived crop and were not compared."
     stays = (
-        "What a person decided stands whoever is at work. Nothing was written and nothing is "
-        "stated anew: results that stand keep their bundle."
+        "Decisions of reviewers stay valid with any bundle. Nothing was written, and no statement "
+        "changes: existing results keep their bundle."
     )
     known = (unasked if impact.unasked else "", lost if impact.lost else "")
     return (compared, *filter(None, known), stays, *impact.notes)
@@ -103,7 +103,7 @@ def _format_count(n: int, noun: str) -> str:
 
 def _left_out(flips: Sequence[Flip]) -> str:
     over = len(flips) - MOST
-    return f"{over} more stand in the JSON file beside this page." if over > 0 else ""
+    return f"{over} more are in the JSON file next to this page." if over > 0 else ""
 
 
 def _order(order: Changed, archive: Archive) -> ImpactOrder:
@@ -115,5 +115,5 @@ def _order(order: Changed, archive: Archive) -> ImpactOrder:
         before_tone=words[order.before],
         after_tone=words[order.after],
         why=order.why,
-        flips=tuple(flip_card(flip, archive) for flip in order.flips),
+        flips=tuple(build_flip_card(flip, archive) for flip in order.flips),
     )

@@ -26,10 +26,10 @@ LEARNS_FROM = ("blind", "imported", "confirmed")
 """Labels that are trained on by default; "seen" is the fourth kind."""
 
 _WAYS = {
-    "blind": "said without the answer in view",
+    "blind": "decided without the model's answer",
     "imported": "imported",
-    "confirmed": "said by two people",
-    "seen": "said by one person with the model's answer in view",
+    "confirmed": "decided by two reviewers",
+    "seen": "decided by one reviewer who saw the model's answer",
 }
 
 
@@ -131,14 +131,14 @@ def collect(
     """
     kept: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
-    for label in store.labelled():
+    for label in store.labelled_micrographs.list_all():
         reason = _why_not(label, archive.crop_path(label.sha256, label.page), taxonomy, learns_from)
         if reason:
             left_out[reason] += 1
         else:
             kept.append(label)
     strange: dict[str, list[Example]] = defaultdict(list)
-    for label in store.labelled(kinds=("strange",)):
+    for label in store.labelled_micrographs.list_all(kinds=("strange",)):
         if label.recipe == RECIPE and archive.crop_path(label.sha256, label.page).is_file():
             strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
     return Collected(
@@ -194,7 +194,7 @@ def _why_not(
     if not crop.is_file():
         return "its crop is no longer in the archive"
     if label.is_doubted:
-        return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
+        return "suspect, and not reviewed again (agent review list --reason doubted_label)"
     ways = _ways(label)
     return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
 

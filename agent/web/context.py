@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab
+from agent.orders.assessed import OrderPolicy
 from agent.web.leases import Leases
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Desk:
     now: Callable[[], datetime]
     status: Callable[[], dict[str, Any]]
     inbox: Inbox | None = None
-    lab: Callable[[], Lab] | None = None
+    lab: Callable[[], OrderPolicy] | None = None
     measures: Path | None = None
     leases: Leases = field(default_factory=Leases)
 
@@ -64,12 +64,12 @@ class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
 
 def find(desk: Desk, public_id: str) -> MicrographView:
     """Find a micrograph. Raises `Unknown`."""
-    view = desk.store.micrograph(public_id) if ID.fullmatch(public_id) else None
+    view = desk.store.results.find(public_id) if ID.fullmatch(public_id) else None
     if view is None:
         raise Unknown(public_id)
     return view
 
 
-def order_rules(desk: Desk) -> Lab:
+def order_rules(desk: Desk) -> OrderPolicy:
     """Return what the lab has laid down for its orders; nothing where it has no settings."""
-    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())
+    return desk.lab() if desk.lab else OrderPolicy(Specifications(), desk.taxonomy())

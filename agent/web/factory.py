@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.context import Desk
@@ -63,12 +63,12 @@ def app_of(
         status=status,
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
-        lab=lambda: lab_of(
+        lab=lambda: load_policy(
             settings,
             store,
             read_taxonomy(settings, store, now=now()),
             now=now(),
-            held=holds_of(settings, store),
+            held=load_holds(settings, store),
         ),
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)

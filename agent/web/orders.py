@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.permissions import require_may_assign
 from agent.orders.trace_page import TONES
 from agent.site_time import local
@@ -44,12 +44,12 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
-    from agent.orders.specimen_facts import Decided, FieldFacts
+    from agent.orders.assessed import Assessed, AssessedSpecimen
+    from agent.orders.specimen_facts import FieldDecision, FieldFacts
     from agent.store import FileFate, OrderLine, Unassigned
     from agent.web.context import Desk
 
-NOT_HERE = marked("nobody has heard of this order")
+NOT_HERE = marked("Unknown order")
 ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
 
 
@@ -63,7 +63,7 @@ def assessed_of(desk: Desk, number: str) -> Assessed:
 
 def document(desk: Desk, number: str) -> dict[str, Any]:
     """Say an order as `agent order --json` does. Raises `HTTPException` 404."""
-    return document_of(assessed_of(desk, number))
+    return order_to_json(assessed_of(desk, number))
 
 
 def router(desk: Desk) -> APIRouter:
@@ -295,7 +295,7 @@ def _state(field: FieldFacts) -> str:
     return _("the model's answer")
 
 
-def _of_a_person(decided: Decided) -> str:
+def _of_a_person(decided: FieldDecision) -> str:
     if decided.kind == "strange":
         kind = reports.strange_kind(decided.said)
         return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)

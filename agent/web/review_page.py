@@ -34,10 +34,10 @@ from agent.nightly.reviewer_agreement import still_needed
 from agent.nightly.snapshot import ReportedDecision
 from agent.orders.class_texts import (
     build_class_texts,
+    choose_title,
     describe_codes,
     label_of,
     name_criterion,
-    title_of,
 )
 from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.site_time import local
@@ -297,7 +297,7 @@ def _queue(
     desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
 ) -> list[MicrographView]:
     """Say what waits for this person: not what waits for another one to judge it too."""
-    waiting = desk.store.queue(
+    waiting = desk.store.review_queue.list_micrographs(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
@@ -374,7 +374,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
     items = [
         _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
     ]
-    waiting = desk.store.queue_length()
+    waiting = desk.store.review_queue.count()
     more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
         site=desk.site,
@@ -386,7 +386,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         if waiting
         else (),
         notice=_notice(desk, request),
-        control=_control(*desk.store.blind_tally()),
+        control=_control(*desk.store.labels.count_blind()),
     )
 
 
@@ -444,7 +444,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
         return Notice(Tone.CALM, _(text))
     last = request.cookies.get(cookies.LAST, "")
-    view = desk.store.micrograph(last) if ID.fullmatch(last) else None
+    view = desk.store.results.find(last) if ID.fullmatch(last) else None
     label = _last_of(view, cookies.name_of(request)) if view else None
     if view is None or label is None:
         return None
@@ -542,7 +542,7 @@ def _review_page(
         if blind
         else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed, held)),
-        progress=Progress(cookies.count_of(request), desk.store.queue_length()),
+        progress=Progress(cookies.count_of(request), desk.store.review_queue.count()),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
         prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
@@ -576,7 +576,7 @@ def _window(public_id: str, um: float) -> str:
 
 def _scaled_id(desk: Desk, key: str) -> str | None:
     sha256, page = parse_training_key(key)
-    view = desk.store.micrograph(f"{sha256[:16]}-p{page}" if page else sha256[:16])
+    view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
     if view is None or view.sha256 != sha256 or not view.um_per_px:
         return None
     return view.id if desk.archive.crop_path(sha256, page).is_file() else None
@@ -688,8 +688,8 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
         sizes = tuple(
             Choice(
                 value=f"code:{subtype.code(size.name)}",
-                text=label_of(size) or title_of(subtype),
-                words=title_of(size)
+                text=label_of(size) or choose_title(subtype),
+                words=choose_title(size)
                 + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
                 key=key,
                 taught=size.name not in subtype.untrained,
@@ -702,7 +702,7 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
 
 def _title(subtype: Subtype) -> str:
     """Return the title of a subtype, "" where it only repeats the name."""
-    title = title_of(subtype)
+    title = choose_title(subtype)
     return title if title != subtype.name else ""
 
 
