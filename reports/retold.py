@@ -73,6 +73,8 @@ EARLIER: dict[str, str] = {
     "{what} (the marked place has {area} µm²)": "{what}, {area} µm² marked",
     "Stranger than all {n} known images": "Unlike all {n} reference images",
     "stranger than all {n} known images": "unlike all {n} reference images",
+    "Stranger than all {n} known micrographs": "Unlike all {n} reference images",
+    "stranger than all {n} known micrographs": "unlike all {n} reference images",
     "Like the known images": "Like the reference images",
     "like the known images": "like the reference images",
     "1 in {n} known images looks this strange": "1 in {n} reference images scores as high",
@@ -89,7 +91,7 @@ EARLIER: dict[str, str] = {
 """Form in rows of earlier versions → the present form, in which it is shown."""
 
 _CHANGES_IN_ENGLISH = re.compile(
-    "known images|marked place|a part of the field, about|the structure of|by how dark"
+    "known (?:images|micrographs)|marked place|a part of the field, about|the structure of|by how dark"
     r"|\d{5} µm² marked"
 )
 
