@@ -91,7 +91,8 @@ EARLIER: dict[str, str] = {
 """Form in rows of earlier versions → the present form, in which it is shown."""
 
 _CHANGES_IN_ENGLISH = re.compile(
-    "known (?:images|micrographs)|marked place|a part of the field, about|the structure of|by how dark"
+    "known (?:images|micrographs)|marked place"
+    "|a part of the field, about|the structure of|by how dark"
     r"|\d{5} µm² marked"
 )
 
