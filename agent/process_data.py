@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.settings import PROCESS_COLUMNS
+from agent.settings import PROCESS_KEYS
 from agent.store import ClaimedPlace, number_key
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ GERMAN = {
     "schmelze": "heat",
     "charge": "batch",
     "wärmebehandlungscharge": "batch",
+    "ofen": "furnace",
     "schliff": "specimen",
     "probe": "specimen",
     "präparation": "preparation",
@@ -167,7 +168,7 @@ def read_notes(content: bytes) -> list[dict[str, str]]:
     notes: list[dict[str, str]] = []
     for name, text in _iter_pairs(_decode(content)):
         column, value = GERMAN.get(name, name), text.strip().strip('"')
-        if column not in PROCESS_COLUMNS or not value or len(value) > LONGEST_VALUE:
+        if column not in PROCESS_KEYS or not value or len(value) > LONGEST_VALUE:
             continue
         if value.isprintable() and value not in (note.get(column) for note in notes):
             free = next((note for note in notes if column not in note), None)

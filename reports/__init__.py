@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
-from reports.content.micrograph import Answer, Card, Cause, Decision, Row, Share
+from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -57,6 +57,7 @@ from reports.content.orders import (
     TracePage,
     TraceStatement,
 )
+from reports.content.period import PeriodPage
 from reports.content.review import (
     Choice,
     Conflict,
@@ -91,6 +92,7 @@ from reports.i18n import (
     gettext,
     language,
     marked,
+    month_and_year,
     ngettext,
     short_day,
     speaking,
@@ -118,6 +120,7 @@ from reports.render import (
     render_night,
     render_order,
     render_orders,
+    render_period,
     render_places,
     render_plan,
     render_queue,
@@ -181,6 +184,7 @@ __all__ = [
     "Choice",
     "CodeCount",
     "Conflict",
+    "ContactPrint",
     "ControlTrend",
     "ControlValue",
     "Decision",
@@ -223,6 +227,7 @@ __all__ = [
     "OrderRow",
     "OrderSpecimen",
     "OrdersPage",
+    "PeriodPage",
     "Picture",
     "PlaceLink",
     "PlaceSidePicture",
@@ -277,6 +282,7 @@ __all__ = [
     "language",
     "list_guide",
     "marked",
+    "month_and_year",
     "ngettext",
     "number_keys",
     "read_guide",
@@ -296,6 +302,7 @@ __all__ = [
     "render_night",
     "render_order",
     "render_orders",
+    "render_period",
     "render_places",
     "render_plan",
     "render_queue",

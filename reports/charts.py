@@ -110,10 +110,17 @@ def trend_chart(trend: Trend) -> Markup:
     figure, axes = _canvas(7.2, 1.9)
     at = list(range(len(trend.points)))
     shares = [p.bad / p.n for p in trend.points]
-    limits = [(p.limit + 0.5) / p.n for p in trend.points]
-    beyond = [x for x, p in zip(at, trend.points, strict=True) if p.bad > p.limit]
-    axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-    axes.step(at, limits, where="mid", color=ALARM, linewidth=1.2)
+    has_limits = all(p.limit is not None for p in trend.points)
+    limits = [((p.limit or 0) + 0.5) / p.n if has_limits else p.high for p in trend.points]
+    beyond = [
+        x for x, p in zip(at, trend.points, strict=True) if has_limits and p.bad > (p.limit or 0)
+    ]
+    if has_limits:
+        axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+        axes.step(at, limits, where="mid", color=ALARM, linewidth=1.2)
+    else:
+        axes.vlines(at, [p.low for p in trend.points], limits, color=AUTOMATIC, linewidth=1)
+        axes.set_xlim(-0.5, max(9.5, len(at) - 0.5))
     axes.plot(at, shares, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
     axes.plot(beyond, [shares[x] for x in beyond], "x", color=ALARM, markersize=8)
     step = max(1, len(at) // 8)
@@ -122,6 +129,9 @@ def trend_chart(trend: Trend) -> Markup:
     axes.yaxis.set_major_formatter(lambda share, _at: f"{share * 100:.0f} %")
     axes.grid(axis="y", color=LINE)
     name = "trend-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
+    if not has_limits:
+        about = _("{title}: share per night with its 95 % interval; no limits yet.")
+        return _svg(figure, name, about.format(title=trend.title))
     return _svg(
         figure,
         name,
@@ -138,10 +148,14 @@ def control_chart(trend: ControlTrend) -> Markup:
     figure, axes = _canvas(7.2, 1.9)
     at = list(range(len(trend.points)))
     values = [point.value for point in trend.points]
-    beyond = [x for x in at if not trend.low <= values[x] <= trend.high]
-    axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-    axes.axhline(trend.low, color=ALARM, linewidth=1.2)
-    axes.axhline(trend.high, color=ALARM, linewidth=1.2)
+    has_limits = trend.low < trend.high
+    beyond = [x for x in at if has_limits and not trend.low <= values[x] <= trend.high]
+    if has_limits:
+        axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+        axes.axhline(trend.low, color=ALARM, linewidth=1.2)
+        axes.axhline(trend.high, color=ALARM, linewidth=1.2)
+    else:
+        axes.set_xlim(-0.5, max(9.5, len(at) - 0.5))
     axes.plot(at, values, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
     axes.plot(beyond, [values[x] for x in beyond], "x", color=ALARM, markersize=8)
     step = max(1, len(at) // 8)
@@ -149,7 +163,11 @@ def control_chart(trend: ControlTrend) -> Markup:
     axes.yaxis.set_major_formatter(lambda value, _at: decimal(value, ".3g"))
     axes.grid(axis="y", color=LINE)
     name = "control-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
-    text = _("{title}, a value a night; dashed: usual; lines: limits.")
+    text = (
+        _("{title}, oldest first; dashed: usual; lines: limits.")
+        if has_limits
+        else _("{title}, oldest first; no limits yet.")
+    )
     return _svg(figure, name, text.format(title=trend.title))
 
 

@@ -104,6 +104,11 @@ def short_day(day: date) -> str:
     return format_date(day, DAY[language()], locale=language())
 
 
+def month_and_year(day: date) -> str:
+    """Format the month of a day, such as "November 2026"."""
+    return format_date(day, "LLLL yyyy", locale=language())
+
+
 def whole_date(day: date) -> str:
     """Format a day with its weekday and year, such as "Tuesday 24 November 2026"."""
     return format_date(day, WHOLE_DATE[language()], locale=language())

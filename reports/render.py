@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
+    from reports.content.period import PeriodPage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.round_robin import (
         CampaignsPage,
@@ -66,6 +67,7 @@ def render_night(night: Night) -> str:
         "hours_chart": charts.hours_chart(night.hours),
         "trend_charts": {trend.title: charts.trend_chart(trend) for trend in night.trends},
         "control_charts": {trend.title: charts.control_chart(trend) for trend in night.control},
+        "furnace_charts": {trend.title: charts.control_chart(trend) for trend in night.furnaces},
         "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
     }
     return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)
@@ -79,6 +81,11 @@ def render_more(page: MorePage) -> str:
 def render_index(index: Index) -> str:
     """Render the list of all nights."""
     return _render("index.html", page=index, policy=report_policy(), **_inside())
+
+
+def render_period(page: PeriodPage) -> str:
+    """Render the report of a week or a month."""
+    return _render("period.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_sites(page: SitesPage) -> str:

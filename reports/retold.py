@@ -24,11 +24,9 @@ FORMS: tuple[str, ...] = (
     marked("1 in {n} reference images scores as high"),
     marked("too few reference images to raise an alarm"),
     marked("the whole field"),
-    marked("an unusual part of the field, about 80 µm wide"),
-    marked("unusual structure at one place"),
-    marked("unusual brightness or colour at one place"),
-    marked("unusual structure of a patch, about 20 µm wide"),
-    marked("unusual brightness or colour of a patch, about 20 µm wide"),
+    marked("a part of the field"),
+    marked("unusual texture"),
+    marked("unusual brightness or colour"),
     # what is wrong with an image or a preparation, and the remedy
     marked("out of focus"),
     marked("over- or underexposed"),
@@ -80,35 +78,47 @@ EARLIER: dict[str, str] = {
     "{what} (the marked place has {area} µm²)": "{what}, {area} µm² marked",
     "Stranger than all {n} known images": "Unlike all {n} reference images",
     "stranger than all {n} known images": "unlike all {n} reference images",
+    "Stranger than all {n} known micrographs": "Unlike all {n} reference images",
+    "stranger than all {n} known micrographs": "unlike all {n} reference images",
     "Like the known images": "Like the reference images",
     "like the known images": "like the reference images",
     "1 in {n} known images looks this strange": "1 in {n} reference images scores as high",
     "too few known images to raise an alarm": "too few reference images to raise an alarm",
-    "a part of the field, about 80 µm wide": "an unusual part of the field, about 80 µm wide",
-    "the structure of one place": "unusual structure at one place",
-    "one place, by how dark, bright or coloured it is": "unusual brightness or colour at one place",
-    "the structure of a patch, about 20 µm wide": "unusual structure of a patch, about 20 µm wide",
+    # the size of the window is not that of the marked place
+    "a part of the field, about 80 µm wide": "a part of the field",
+    "the structure of one place": "unusual texture",
+    "one place, by how dark, bright or coloured it is": "unusual brightness or colour",
+    "the structure of a patch, about 20 µm wide": "unusual texture",
     "a patch about 20 µm wide, by how dark, bright or coloured it is": (
-        "unusual brightness or colour of a patch, about 20 µm wide"
+        "unusual brightness or colour"
     ),
 }
 """Form in rows of earlier versions → the present form, in which it is shown."""
 
-_IS_EARLIER = re.compile(
-    "known images|marked place|a part of the field|the structure of|by how dark"
+_CHANGES_IN_ENGLISH = re.compile(
+    "known (?:images|micrographs)|marked place"
+    "|a part of the field, about|the structure of|by how dark"
+    r"|\d{5} µm² marked"
 )
 
 
 def retold(sentence: str) -> str:
     """Return a stored sentence in the language of the page; an unknown one as it is."""
-    if not sentence or (language() == "en" and not _IS_EARLIER.search(sentence)):
+    if not sentence or (language() == "en" and not _CHANGES_IN_ENGLISH.search(sentence)):
         return sentence
     if re.fullmatch(r"\d+\.\d+", sentence):
         return decimal(float(sentence), "g")
     for form, pattern in _patterns():
         if match := pattern.fullmatch(sentence):
-            return gettext(form).format(**{k: retold(v) for k, v in match.groupdict().items()})
+            return gettext(form).format(**{k: _retell(k, v) for k, v in match.groupdict().items()})
     return sentence
+
+
+def _retell(name: str, value: str) -> str:
+    """Return the value of a placeholder as the page shows it, five digits and more in groups."""
+    if name == "area" and re.fullmatch(r"\d{5,}", value):
+        return f"{int(value):,}".replace(",", "\u00a0")
+    return retold(value)
 
 
 @cache

@@ -11,6 +11,7 @@ from reports import (
     Cause,
     Choice,
     CodeCount,
+    ContactPrint,
     ControlTrend,
     ControlValue,
     Decision,
@@ -93,6 +94,7 @@ CARD = Card(
     warnings=("Two witnesses of the scale disagree by more than 5 %.",),
     decision=Decision("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),
     review=Link("Decide", "http://127.0.0.1:8787/review/0123456789abcdef"),
+    order=Link("4711", "http://127.0.0.1:8787/order/4711"),
 )
 
 NIGHT = Night(
@@ -204,6 +206,32 @@ NIGHT = Night(
         ),
     ),
     drifts=(Fact("100Cr6", "p = 0.21 for the newest 32 specimens"),),
+    prints=(
+        ContactPrint(
+            id=CARD.id,
+            name=CARD.name,
+            href=f"#m-{CARD.id}",
+            picture=PICTURE,
+            code="G8",
+            word="strange",
+            why="Not comparable with the reference images",
+            order="4711",
+            decided="G9-10",
+        ),
+    ),
+    furnaces=(
+        ControlTrend(
+            "Size number per batch, 100Cr6, F1",
+            "3 of 20 batches that set the limits.",
+            Tone.CALM,
+            (ControlValue("B1", 8.0), ControlValue("B2", 7.5)),
+            0.0,
+            0.0,
+            0.0,
+        ),
+    ),
+    links=(Link("Review queue", "http://127.0.0.1:8787/review"),),
+    agent="http://127.0.0.1:8787",
 )
 
 ITEM = QueueItem(

@@ -216,7 +216,7 @@ def test_a_flagged_micrograph_is_shown_with_both_stages_and_its_strangeness(lab)
     ):
         assert f"<h4>{title}</h4>" in card
     assert card.count("data:image/jpeg;base64,") == 5
-    assert "Stranger than all 160 known micrographs." in card
+    assert "Unlike all 160 reference images." in card
     assert f"http://127.0.0.1:8787/review/{public_id}" in card
 
 

@@ -545,6 +545,21 @@ def test_process_data_come_from_path_source_and_file_in_this_order(bench):
     assert view.process_extra == {"detector": "CCD"}
 
 
+def test_a_furnace_is_known_from_the_path_a_note_or_the_source(bench):
+    pattern = r"(?P<furnace>F\d)/(?P<batch>B\d)"
+    source = Provenance(fixed={"furnace": "F3"}, pattern=pattern)
+    bench.pipeline = bench.made(sources={"LOM": source})
+    bench.export("F1/B1/a.png", seed=1)
+    noted = bench.export("F1/B2/b.png", seed=2)
+    noted.with_suffix(".txt").write_text("Ofen: F2\n", encoding="utf-8")
+    bench.export("c.png", seed=3)
+
+    bench.take()
+
+    furnaces = {view.path[-5:]: view.process_extra["furnace"] for view in bench.views()}
+    assert furnaces == {"a.png": "F1", "b.png": "F2", "c.png": "F3"}
+
+
 def test_the_table_of_objectives_is_asked_with_what_the_file_itself_says(bench):
     table = (Calibration("50x", 0.1), Calibration("20x", 0.25, width=64))
     bench.pipeline = bench.made(sources={"LOM": Provenance(objectives=table)})

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 import structlog
 import uvicorn
+from lab import DAY, SETTINGS, desk_of, minutes
 from lab import NEXT_DAY as NOW
-from lab import SETTINGS, desk_of, minutes
 
 from agent.cli import main
 from agent.nightly import layout as night_page
@@ -179,6 +179,38 @@ def test_a_night_that_cannot_be_is_refused(lab, agent, date, said):
     assert said in complaint
 
 
+def test_the_pages_of_a_week_and_a_month_are_written_by_command(lab, agent, tmp_path):
+    lab.take("G8", reasons=("strange",))
+    assert agent("report", "--week", "2026-W48")[0] == 2  # none of its nights has a report yet
+    agent("report", "--date", "2026-11-24")
+
+    week = agent("report", "--week", "2026-W48")
+    month = agent("report", "--month", "2026-11")
+
+    for (code, said, _), name in ((week, "2026-W48"), (month, "2026-11")):
+        assert (code, said.strip()) == (0, str(lab.reports / f"{name}.html"))
+        assert 'href="2026-11-24.html"' in (lab.reports / f"{name}.html").read_text("utf-8")
+        assert f'href="{name}.html"' in (lab.reports / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--week", "2026-11"), "--week"),
+        (("--week", "2026-W54"), "--week"),
+        (("--month", "2026-W48"), "--month"),
+        (("--week", "2026-W48", "--month", "2026-11"), "one of them"),
+        (("--week", "2026-W48", "--refresh"), "--refresh"),
+        (("--month", "2026-11", "--date", "2026-11-24"), "--date"),
+    ],
+)
+def test_a_week_or_month_that_cannot_be_is_refused(lab, agent, options, named):
+    code, said, complaint = agent("report", *options)
+
+    assert (code, said) == (2, "")
+    assert named in complaint
+
+
 # --- by keyboard, in a real browser -------------------------------------------------------------
 
 
@@ -247,6 +279,24 @@ def decided(lab, public_id):
     while (label := lab.store.results.find(public_id).label) is None:
         assert time.monotonic() < until_s
     return label
+
+
+def test_links_of_a_served_report_lead_to_the_address_that_it_came_from(lab, desk, tab):
+    public_id = lab.take("G8", reasons=("uncertain",), order="4711", specimen="1")
+    write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NOW)
+    review = f"/review/{public_id}"
+    page = (lab.reports / "2026-11-24.html").read_text("utf-8")
+    assert f'href="{SETTINGS.review_url}{review}"' in page  # the file leads to the agent's address
+
+    with served(desk) as address:
+        assert not address.startswith(SETTINGS.review_url)
+        tab.goto(f"{address}/reports/2026-11-24.html")
+        links = tab.locator("a").evaluate_all("links => links.map(link => link.href)")
+        assert {f"{address}/review", f"{address}/orders", f"{address}{review}"} <= set(links)
+        assert not [link for link in links if link.startswith(SETTINGS.review_url)]
+
+        tab.goto(f"{address}{review}")
+        assert tab.locator("h1").count() == 1
 
 
 @pytest.mark.slow

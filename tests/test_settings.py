@@ -193,6 +193,16 @@ def test_two_sources_of_one_name_are_refused(tmp_path) -> None:
         settings.read(file, {})
 
 
+def test_a_furnace_is_given_by_a_key_or_the_pattern_of_a_source(tmp_path) -> None:
+    text = "[[sources]]\nname = 'LOM'\nfolder = 'x'\nfurnace = 'F1'\npattern = '(?P<furnace>F.)/'"
+
+    (source,) = settings.read(written(tmp_path, text), {}).sources
+
+    assert source.fixed_process_data() == {"furnace": "F1"}
+    with pytest.raises(BadSettings, match=r"unknown group 'oven'.*furnace"):
+        settings.read(written(tmp_path, text.replace("<furnace>", "<oven>")), {})
+
+
 def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
     start = "[[sources]]\nname = 'a'\nfolder = 'a'\n"
     table = "[[sources.objectives]]\nname = '{}'\num_per_px = {}\n{}\n"

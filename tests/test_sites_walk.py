@@ -84,6 +84,7 @@ VALUES = {"place", "exact_numbers", "kind", "site_id", "site"}
 LEFT_OUT = {
     "close": "ends the connection",
     "backup.write": "a back-up of a shared database holds all of it, see OPERATIONS",
+    "as_of": "the same store on another engine, with tests of its own in test_as_of",
     "over_all_sites": "the named way past the site, with tests of its own",
     "after_each_act": "keeps a listener",
     "take_as_own": "marks a data folder and names no row",

@@ -118,7 +118,7 @@ def test_the_page_shows_why_it_is_here_and_every_code(lab, browser):
 
     page = browser.get(f"/review/{public_id}").text
 
-    assert "Stranger than all 160 known micrographs." in page
+    assert "Unlike all 160 reference images." in page
     assert 'value="code:G9-10"' in page
     assert 'value="strange:pearlite"' in page
     assert 'value="unusable:out_of_focus"' in page

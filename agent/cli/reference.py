@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from agent.cli.app import GROUPS, app
 from agent.cli.examples import EXAMPLES, add_examples, iter_commands
 from agent.cli.settings_reference import format_toml
-from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Objective, Settings, Source
+from agent.settings import ENV_PREFIX, PROCESS_KEYS, Objective, Settings, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,8 +143,8 @@ def _sections() -> Iterator[str]:
 def _sources() -> Iterator[str]:
     yield "## [[sources]]\n"
     yield "One block for each folder that a microscope exports to. The agent only reads it.\n"
-    yield _keys(Source, "", without={"objectives", *PROCESS_COLUMNS})
-    columns = ", ".join(f"`{column}`" for column in PROCESS_COLUMNS)
+    yield _keys(Source, "", without={"objectives", *PROCESS_KEYS})
+    columns = ", ".join(f"`{column}`" for column in PROCESS_KEYS)
     yield f"Process data that holds for every file of the source may be set too: {columns}.\n"
     yield "## [[sources.objectives]]\n"
     yield "Measured pixel sizes, as independent evidence for the scale.\n"

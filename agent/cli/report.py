@@ -1,15 +1,18 @@
-"""`agent report`: write one night's page."""
+"""`agent report`: write the page of a night, a week or a month."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, progress
 from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
 
 
 def _parse_night(text: str) -> date:
@@ -26,6 +29,14 @@ def report(
         str | None,
         typer.Option("--date", metavar="YYYY-MM-DD", help="Night. Default: the current one."),
     ] = None,
+    week: Annotated[
+        str | None,
+        typer.Option(metavar="YYYY-Www", help="Write the page of an ISO week, such as 2026-W48."),
+    ] = None,
+    month: Annotated[
+        str | None,
+        typer.Option(metavar="YYYY-MM", help="Write the page of a month, such as 2026-11."),
+    ] = None,
     refresh: Annotated[
         bool,
         typer.Option(
@@ -33,7 +44,7 @@ def report(
         ),
     ] = False,
 ) -> None:
-    """Write the report page of a night, with its data files."""
+    """Write the report page of a night, a week or a month, with the data files of a night."""
     from agent import log
     from agent.archive import Archive  # `agent --help` answers without them
     from agent.lab_context import reports_folder
@@ -42,6 +53,11 @@ def report(
 
     settings = load_settings(context)
     log.set_up(level=settings.log.level)
+    if week or month:
+        if night or refresh or (week and month):
+            raise WrongUse("--week and --month: give one of them, without --date and --refresh.")
+        _write_period(settings, week or month or "", is_week=bool(week))
+        return
     now = datetime.now(UTC)
     with open_store(settings) as store:
         lab = night_settings(settings, store, now=now)
@@ -68,3 +84,27 @@ def report(
             )
     echo(written.summary.headline, err=True)
     echo(str(written.path))
+
+
+def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
+    from agent.lab_context import reports_folder
+    from agent.nightly import night_settings, parse_period, write_index, write_period
+
+    period = parse_period(name)
+    if period is None or period.is_week != is_week:
+        like = (
+            "--week: write a week like 2026-W48" if is_week else "--month: write one like 2026-11"
+        )
+        raise WrongUse(f"{like}, not {name!r}.")
+    now = datetime.now(UTC)
+    with open_store(settings) as store:
+        lab = night_settings(settings, store, now=now)
+        folder = reports_folder(settings.store.folder, store)
+        path = write_period(store, folder, period, lab, now=now)
+        if path is None:
+            raise WrongUse(
+                f"{name}: none of its nights has a report yet; write one: agent report --date "
+                f"{period.first}."
+            )
+        write_index(store, folder, lab, now=now)
+    echo(str(path))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from agent.errors import hide_passwords
-from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Settings, Source
+from agent.settings import ENV_PREFIX, PROCESS_KEYS, Settings, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,8 +69,8 @@ def _section(name: str) -> str:
 
 
 def _sources() -> str:
-    elsewhere = {"name", "folder", "objectives", *PROCESS_COLUMNS}
-    process = PROCESS_EXAMPLE.format(keys=", ".join(PROCESS_COLUMNS))
+    elsewhere = {"name", "folder", "objectives", *PROCESS_KEYS}
+    process = PROCESS_EXAMPLE.format(keys=", ".join(PROCESS_KEYS))
     return SOURCE_EXAMPLE + "".join(_lines(Source, elsewhere)) + process + OBJECTIVE_EXAMPLE
 
 

@@ -16,6 +16,8 @@ from agent.nightly.micrograph_cards import (
     format_decision,
     percent,
 )
+from agent.nightly.period_facts import Period, parse_period
+from agent.nightly.period_report import missing_periods, write_period
 from agent.nightly.settings import night_settings
 from agent.nightly.site_overview import build_sites_page
 from agent.nightly.snapshot import (
@@ -33,6 +35,7 @@ __all__ = [
     "Gallery",
     "NightFacts",
     "NightSettings",
+    "Period",
     "ReportedDecision",
     "ReportedMicrograph",
     "Summary",
@@ -46,9 +49,12 @@ __all__ = [
     "get_colour_limit",
     "get_palette",
     "missing_nights",
+    "missing_periods",
     "night_settings",
+    "parse_period",
     "parse_training_key",
     "percent",
     "write_index",
+    "write_period",
     "write_report",
 ]

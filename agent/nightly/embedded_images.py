@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.nightly.snapshot import ReportedMicrograph
 
+LARGE_PX = (1600, 1200, 900, 640)
+"""Longest side of an enlarged crop, the first one that fits its page's budget."""
 CARD_PX = 340
+MAP_PX = 260
 ROW_PX = 112
 NEAR_PX = 120
-CARD_QUALITY = 64
+CARD_QUALITY = 56
+LARGE_QUALITY = 55
 ROW_QUALITY = 60
 
 EVIDENCE_LIMIT = 24.0
@@ -91,11 +95,31 @@ class Embedded:
         """Return the crop that the model received, its most unusual place marked."""
         return self._draw_cached(micrograph)["crop"][0]
 
+    def large_crop(self, micrograph: ReportedMicrograph, *, most_bytes: int) -> Picture | None:
+        """Return the crop in the largest size that is no more than so many bytes, or None.
+
+        Args:
+            micrograph: The micrograph.
+            most_bytes: Of the data URI.
+        """
+        # A JPEG of a micrograph takes a fifth of a byte per pixel at the least.
+        sizes_px = [px for px in LARGE_PX if px * px // 5 <= most_bytes]
+        full = self._read_crop(micrograph) if sizes_px else None
+        if full is None:
+            return None
+        alt = _("Crop of {name}").format(name=micrograph.name)
+        for longest_px in sizes_px:
+            crop = _mark(pictures.fit_within(full, longest_px), micrograph, full.shape[1])
+            picture = embed_jpeg(crop, alt, LARGE_QUALITY)
+            if len(picture.src) <= most_bytes:
+                return picture
+        return None
+
     def field(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(micrograph.sha256, micrograph.page)
         try:
-            preview = pictures.fit_within(pictures.decode(path.read_bytes()), CARD_PX)
+            preview = pictures.fit_within(pictures.decode(path.read_bytes()), MAP_PX)
         except (OSError, ValueError):
             return None
         if micrograph.crop is not None:
@@ -138,18 +162,20 @@ class Embedded:
             self._last = (micrograph.id, self._draw(micrograph))
         return self._last[1]
 
-    def _draw(self, micrograph: ReportedMicrograph) -> Drawn:
+    def _read_crop(self, micrograph: ReportedMicrograph) -> NDArray[np.uint8] | None:
+        """Return a crop as (h, w, 3) uint8 RGB; None where the archive has none."""
         try:
             encoded = self._archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
-            full = pictures.decode(encoded)
+            return pictures.decode(encoded)
         except (OSError, ValueError):
+            return None
+
+    def _draw(self, micrograph: ReportedMicrograph) -> Drawn:
+        full = self._read_crop(micrograph)
+        if full is None:
             return {"crop": (None, "")}
-        crop = pictures.fit_within(full, CARD_PX)
-        shown = (
-            pictures.draw_box(crop, micrograph.where, field_width=full.shape[1])
-            if micrograph.where
-            else crop
-        )
+        shown = _mark(pictures.fit_within(full, CARD_PX), micrograph, full.shape[1])
+        crop = pictures.fit_within(full, MAP_PX)
         drawn: Drawn = {
             "crop": (embed_jpeg(shown, _("Crop of {name}").format(name=micrograph.name)), "")
         }
@@ -168,6 +194,15 @@ class Embedded:
                 note,
             )
         return drawn
+
+
+def _mark(
+    crop: NDArray[np.uint8], micrograph: ReportedMicrograph, full_width: int
+) -> NDArray[np.uint8]:
+    """Return a crop with its most unusual place marked."""
+    if not micrograph.where:
+        return crop
+    return pictures.draw_box(crop, micrograph.where, field_width=full_width)
 
 
 def parse_training_key(key: str) -> tuple[str, int]:

@@ -16,7 +16,9 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.nightly import summary
+from agent.nightly.contact_sheet import build_contact_sheet, enlarge
 from agent.nightly.embedded_images import Embedded, embed_colour_scale
+from agent.nightly.furnace_view import furnace_lines, furnace_trends
 from agent.nightly.micrograph_cards import build_card, build_row, percent
 from agent.nightly.micrograph_rows import night_to_json
 from agent.nightly.shadow_results import build_shadow
@@ -28,6 +30,7 @@ from model import wilson
 from reports import (
     Card,
     CodeCount,
+    ContactPrint,
     Duplicate,
     Fact,
     Hour,
@@ -53,11 +56,11 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.nightly.reviewer_agreement import Raters
     from agent.nightly.snapshot import Failed, Folder, NightFacts, ReportedMicrograph
-    from agent.nightly.spc.p_chart import Trend
+    from agent.nightly.spc.p_chart import Point, Trend
 
 T = TypeVar("T")
 
-PAGE_BYTES = 4_700_000
+PAGE_BYTES = 3_700_000
 """What the pictures of one page may weigh; everything else of a page is some hundred kB."""
 CARDS_PER_PAGE = 100
 ROWS_PER_PAGE = 500
@@ -102,6 +105,7 @@ def lay_out(
     *,
     revision: int,
     generated: datetime,
+    late: datetime | None = None,
     on_drawn: Callable[[int, int], None] = _ignore_progress,
 ) -> Laid:
     """Lay a night out on pages.
@@ -111,6 +115,7 @@ def lay_out(
         archive: Has the pictures.
         revision: Number of the facts' revision, from 1.
         generated: Now, aware.
+        late: When the facts were frozen, where that was long after the night's end.
         on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
     gallery = Embedded(archive)
@@ -126,6 +131,9 @@ def lay_out(
             yield micrograph
             on_drawn(number, len(facts.micrographs))
 
+    places = {micrograph.id: f"#m-{micrograph.id}" for micrograph in flagged}
+    prints = tuple(build_contact_sheet(flagged, places, gallery))
+    room -= sum(map(_print_weight, prints))
     cards = _paginate(
         (_card(micrograph, facts, gallery) for micrograph in drawn(flagged, 0)),
         _card_weight,
@@ -134,6 +142,11 @@ def lay_out(
         first_bytes=room,
     )
     room -= sum(map(_card_weight, cards[0]))
+    places |= {
+        card.id: f"{facts.night}/{page_name(number)}#m-{card.id}"
+        for number, page in enumerate(cards[1:], start=1)
+        for card in page
+    }
     rows = _paginate(
         (_row(micrograph, facts, gallery) for micrograph in drawn(others, len(flagged))),
         _row_weight,
@@ -141,14 +154,29 @@ def lay_out(
         PAGE_BYTES,
         first_bytes=room if len(cards) < 2 else 0,  # noqa: PLR2004 - rows follow the last cards
     )
+    room -= sum(map(_row_weight, rows[0]))
+    by_id = {micrograph.id: micrograph for micrograph in flagged}
+    rooms = [room, *(PAGE_BYTES - sum(map(_card_weight, page)) for page in cards[1:])]
+    cards = [enlarge(page, by_id, gallery, left) for page, left in zip(cards, rooms, strict=True)]
     stamp = local_full(generated, facts.zone)
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
         shadow=build_shadow(facts.shadow, archive),
         inside=inside,
+        late=_describe_late(facts, late) if late else "",
+        prints=tuple(replace(entry, href=places[entry.id]) for entry in prints),
     )
     return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.waits))
+
+
+def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
+    """Return what a report that was written late cannot know."""
+    return _(
+        "First written {at}. The report shows what was known at the end of the night, {until}. "
+        "Not known as of then: problems of sources, files that failed then and were read since, "
+        "and places in orders that were changed since by hand or by an order list."
+    ).format(at=local(frozen_at, facts.zone), until=local(facts.gathered_at, facts.zone))
 
 
 def _by_weight(
@@ -175,7 +203,7 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
         if facts.review_url
         else None
     )
-    return build_card(
+    card = build_card(
         micrograph,
         gallery,
         zone=facts.zone,
@@ -183,6 +211,8 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
         review=review,
         texts=facts.texts,
     )
+    order = micrograph.process_data.get("order", "")
+    return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
 def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
@@ -199,6 +229,10 @@ def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -
 def _card_weight(card: Card) -> int:
     figures = (card.crop, card.field, *card.maps, *card.nearest)
     return 4000 + sum(len(f.picture.src) for f in figures if f.picture)
+
+
+def _print_weight(entry: ContactPrint) -> int:
+    return 400 + (len(entry.picture.src) if entry.picture else 0)
 
 
 def _row_weight(row: Row) -> int:
@@ -255,6 +289,7 @@ def _more(
             previous=Link(_("Previous page"), page_name(number - 1)) if number > 1 else None,
             next=Link(_("Next page"), page_name(number + 1)) if number < total else None,
             generated=stamp,
+            agent=facts.review_url,
         )
         for number, (batch, lines) in enumerate(contents, start=1)
     )
@@ -323,8 +358,19 @@ def _night(
         changes=tuple(summary.changes(facts)),
         groups=tuple(summary.groups(facts)),
         control=tuple(summary.control_trends(facts)),
+        furnaces=tuple(furnace_trends(facts)),
         drifts=tuple(summary.drifts(facts)),
+        links=_links(facts),
+        agent=facts.review_url,
     )
+
+
+def _links(facts: NightFacts) -> tuple[Link, ...]:
+    """Return links to the agent's queue and orders, () where its address is not set."""
+    url = facts.review_url
+    if not url:
+        return ()
+    return Link(_("Review queue"), f"{url}/review"), Link(_("Orders"), f"{url}/orders")
 
 
 def _scales() -> tuple[reports.Picture, reports.Picture]:
@@ -339,6 +385,7 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
 def _verdict(facts: NightFacts) -> Verdict:
     lines = (
         *summary.order_lines(facts),
+        *furnace_lines(facts),
         *_reason_lines(facts),
         *summary.waiting_lines(facts),
         *_file_lines(facts),
@@ -348,7 +395,7 @@ def _verdict(facts: NightFacts) -> Verdict:
             Line(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
             for sentence in facts.refused
         ),
-        *_trend_lines(facts),
+        *trend_lines(facts),
     )
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
@@ -450,7 +497,8 @@ def _per_specimen(facts: NightFacts) -> str:
     )
 
 
-def _trend_lines(facts: NightFacts) -> Iterator[Line]:
+def trend_lines(facts: NightFacts) -> Iterator[Line]:
+    """Yield the trends that alarm."""
     for trend in facts.trends:
         if trend.alarm:
             yield Line(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
@@ -488,11 +536,11 @@ def _trend(trend: Trend) -> reports.Trend:
         return reports.Trend(
             title,
             _(
-                "{n} of {of} nights that say what is usual have been; with at least {specimens} "
-                "specimens it is drawn."
+                "{n} of {of} nights that set the limits; limits are drawn from then on, with at "
+                "least {specimens} specimens."
             ).format(n=trend.nights, of=BASELINE_NIGHTS, specimens=BASELINE_SPECIMENS),
             Tone.CALM,
-            (),
+            tuple(_gathered(point) for point in trend.gathered),
             0.0,
         )
     usual = trend.usual_bad / trend.usual_n
@@ -519,6 +567,13 @@ def _trend(trend: Trend) -> reports.Trend:
     )
 
 
+def _gathered(point: Point) -> reports.TrendPoint:
+    sure = wilson(point.bad, point.n)
+    return reports.TrendPoint(
+        reports.short_day(point.night), point.n, point.bad, None, sure.low or 0.0, sure.high or 1.0
+    )
+
+
 def _limits_in_words(trend: Trend) -> str:
     """Return how the limits were computed; "" for a report from before this was stored."""
     if trend.spread is None:
@@ -536,14 +591,15 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
     if agreement is None:
         return
     if agreement.n:
-        yield Fact(_("Decided in the last 90 days"), _share(agreement.same, agreement.n))
+        yield Fact(_("Decided in the last 90 days"), format_share(agreement.same, agreement.n))
     if agreement.blind_n:
         yield Fact(
-            _("Of those without seeing the answer"), _share(agreement.blind_same, agreement.blind_n)
+            _("Of those without seeing the answer"),
+            format_share(agreement.blind_same, agreement.blind_n),
         )
     if agreement.two_n:
         yield Fact(
-            _("Two people, unseen by each other"), _share(agreement.two_same, agreement.two_n)
+            _("Two people, unseen by each other"), format_share(agreement.two_same, agreement.two_n)
         )
     if agreement.two_kappa:
         text = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
@@ -587,7 +643,8 @@ def _kappa(kappa: tuple[float, float, float] | None) -> str:
     return _("{value} (95 % interval {low} to {high})").format(value=value, low=low, high=high)
 
 
-def _share(same: int, n: int) -> str:
+def format_share(same: int, n: int) -> str:
+    """Format how many of some decisions gave the same code, with the interval."""
     sure = wilson(same, n)
     low, high = percent(sure.low or 0.0), percent(sure.high or 0.0)
     text = _("{same} of {n} the same code (95 % interval {low} to {high})")

@@ -30,6 +30,9 @@ SOURCES_OF_SCALE = {
 WARNINGS = {
     "scale_conflict": marked("Two sources of the scale differ by more than 5 %."),
     "no_scale": marked("Nothing says how large a pixel is."),
+    "bleeding": marked("Bleeding along the border was removed."),
+    "stain": marked("There is a stain on the specimen; it was kept."),
+    "second_material": marked("There is a second material next to the steel."),
     "coating": marked("There is a coating or a second material next to the steel."),
 }
 PROCESS_NAMES = {
@@ -39,6 +42,7 @@ PROCESS_NAMES = {
     "order": marked("Order"),
     "heat": marked("Heat"),
     "batch": marked("Heat-treatment batch"),
+    "furnace": marked("Furnace"),
     "specimen": marked("Specimen"),
     "preparation": marked("Preparation"),
     "field": marked("Field"),
@@ -417,8 +421,9 @@ def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
         kept = (x1 - x0) * (y1 - y0) / (micrograph.width * micrograph.height)
         text = _("{width} × {height} px, {share} of the field")
         yield Fact(_("Kept"), text.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
+    process_data = {**micrograph.process_extra, **micrograph.process_data}
     for column, name in PROCESS_NAMES.items():
-        if value := micrograph.process_data.get(column):
+        if value := process_data.get(column):
             yield Fact(_(name), value)
     if micrograph.p_value is not None:
         yield Fact(_("Strangeness"), f"p = {decimal(micrograph.p_value, '.2g')}")

@@ -98,6 +98,57 @@ class ControlValue:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedOrder:
+    """A statement of an order that was frozen in the night.
+
+    Args:
+        number: Of the order.
+        conformity: The stable word.
+        at: When it was made.
+        first: It is the order's first one that conforms or does not.
+        imaged_at: When the order's first micrograph was read, None where there is none.
+    """
+
+    number: str
+    conformity: str
+    at: datetime
+    first: bool
+    imaged_at: datetime | None
+
+
+def collect_stated(store: Store, after: datetime, until: datetime) -> tuple[StatedOrder, ...]:
+    """Return the statements that were made in (after, until], oldest first."""
+    final: set[str] = set()
+    stated = []
+    for statement in store.statements.every():
+        is_first = statement.final and statement.order not in final
+        if statement.final:
+            final.add(statement.order)
+        if after < statement.at <= until:
+            stated.append(
+                StatedOrder(
+                    number=statement.order,
+                    conformity=statement.conformity,
+                    at=statement.at,
+                    first=is_first,
+                    imaged_at=_find_first_image(store, statement.order) if is_first else None,
+                )
+            )
+    return tuple(stated)
+
+
+def _find_first_image(store: Store, number: str) -> datetime | None:
+    view = store.orders.order(number)
+    times = [
+        field.view.done_at
+        for specimen in (view.specimens if view else ())
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    ]
+    return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class OrderStatus:
     """The orders of recent days.
 

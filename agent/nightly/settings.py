@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import platform
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import reports
-from agent.lab_context import read_taxonomy, review_url, software
+from agent.lab_context import read_taxonomy, review_url, software, taxonomy_in_force
 from agent.nightly.snapshot import NightSettings
 from agent.orders import BadSpecification
 from agent.orders.class_texts import build_class_texts, describe_codes
@@ -60,15 +61,22 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
         host=platform.node(),
         config=_fingerprint(settings),
         free_days=settings.night.free_days,
+        rules_at=partial(_rules_at, settings),
     )
 
 
+def _rules_at(settings: Settings, store: Store, at: datetime) -> tuple[OrderPolicy | None, str]:
+    """Return what was laid down for orders at an instant, from the store as of it."""
+    with reports.speaking(settings.report.language):
+        return _lab(settings, store, taxonomy_in_force(settings, store), at, is_noted=False)
+
+
 def _lab(
-    settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
+    settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime, *, is_noted: bool = True
 ) -> tuple[OrderPolicy | None, str]:
     holds = load_holds(settings, store)
     try:
-        return load_policy(settings, store, taxonomy, now=now, held=holds), ""
+        return load_policy(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted), ""
     except BadSpecification as error:
         return None, str(error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,17 @@ from agent.nightly.order_status import (
     Instrument,
     OpenOrder,
     OrderStatus,
+    StatedOrder,
     collect_order_status,
+    collect_stated,
     get_order_status,
     instruments,
     iter_control_values,
 )
-from agent.nightly.outages import Outage, is_free, outages
+from agent.nightly.outages import Outage, is_free, outages, rewind_outages, rewind_sources
 from agent.nightly.reviewer_agreement import ReviewerAgreement, agreement
 from agent.nightly.shadow_results import Shadowed, collect_shadow
+from agent.nightly.spc.batch_chart import BatchChart, BatchSize, average_batches, chart_batches
 from agent.nightly.spc.individuals_chart import Individuals, average_by_night, chart, is_ready
 from agent.nightly.spc.p_chart import (
     CONTROL,
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
 
 FACTS_VERSION = 1
 UNUSABLE_STATES = ("set_aside", "failed")
+LATE = timedelta(hours=1)
+"""A report that is written later after its night's end no longer knows the troubles of sources."""
 SCALE_DOUBTS = {"scale_unknown", "scale_conflict"}
 
 
@@ -82,6 +87,8 @@ class NightSettings:
         control: Numbers of the control orders.
         control_every: How often one is due; zero: never.
         host: Name of the PC that writes.
+        rules_at: Return `lab` and `lab_fault` as of an instant, from a store as of it; None: the
+            same at any time.
     """
 
     site: str
@@ -101,6 +108,7 @@ class NightSettings:
     control: tuple[str, ...] = ()
     control_every: timedelta = timedelta(0)
     host: str = ""
+    rules_at: Callable[[Store, datetime], tuple[OrderPolicy | None, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +302,11 @@ class NightFacts:
     """Number of the newest result that this report could know, None in earlier versions."""
     summary: Summary
     tallies: tuple[Tally, ...] = ()
+    batch_sizes: tuple[BatchSize, ...] = ()
     trends: tuple[Trend, ...] = ()
     control_charts: tuple[Individuals, ...] = ()
     drifts: tuple[Drift, ...] = ()
+    batch_charts: tuple[BatchChart, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
     conforming: int = 0
     """Orders of recent days that conform; 0 in nights of earlier versions."""
@@ -334,6 +344,8 @@ class NightFacts:
     schema: str = ""
     lab_fault: str = ""
     trail: TrailEnd | None = None
+    stated: tuple[StatedOrder, ...] | None = None
+    """Statements that were made in the night, None in nights of earlier versions."""
     texts: ClassTexts = field(default_factory=ClassTexts)
 
     @property
@@ -344,17 +356,50 @@ class NightFacts:
 
 _ADAPTER = TypeAdapter(NightFacts)
 _SUMMARY = TypeAdapter(Summary)
+_BATCHES = TypeAdapter(tuple[BatchSize, ...])
 _TALLIES = TypeAdapter(tuple[Tally, ...])
 
 
-def gather(store: Store, night: date, settings: NightSettings, *, now: datetime) -> NightFacts:
-    """Gather the facts of one night from the store.
+def gather(
+    store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool = False
+) -> NightFacts:
+    """Gather the facts of one night as they were known at its end, whenever that was.
 
     Args:
         store: Open.
         night: Its date.
         settings: Of the lab.
         now: An aware instant; if the night is not over, its facts are those until now.
+        refresh: Gather what is known of the night now instead.
+    """
+    _, until = compute_night_period(night, settings.at, settings.zone)
+    if refresh or now <= until:
+        return _gather(store, store, night, settings, at=now)
+    with store.as_of(until) as past:
+        if settings.rules_at and settings.lab:
+            lab, fault = settings.rules_at(past, until)
+            settings = replace(settings, lab=lab, lab_fault=fault)
+        return _gather(past, store, night, settings, at=until, is_late=now - until > LATE)
+
+
+def _gather(
+    store: Store,
+    present: Store,
+    night: date,
+    settings: NightSettings,
+    *,
+    at: datetime,
+    is_late: bool = False,
+) -> NightFacts:
+    """Gather the facts of one night from the store as of an instant.
+
+    Args:
+        store: As of the instant.
+        present: As it is now; it alone knows outages that ended later.
+        night: Its date.
+        settings: Of the lab.
+        at: The instant.
+        is_late: The troubles of sources are of another time.
     """
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
@@ -370,21 +415,26 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         | {entry.source for entry in unusable}
         | {entry.source for entry in twins}
     )
+    past_outages = present.records.all(OUTAGE)
     watched = [
-        health for health in store.sources.list_all() if health.name in named or _is_watched(health)
+        health
+        for health in rewind_sources(present.sources.list_all(), past_outages, at, is_late=is_late)
+        if health.name in named or _is_watched(health)
     ]
     sources = tuple(_folder(health, last) for health in watched)
-    away = outages(store.records.all(OUTAGE), watched, after, until)
+    away = outages(rewind_outages(past_outages, at), watched, after, until)
     newest = max(last.values(), default=None)
     refused = tuple(
         str(record.facts.get("said", ""))
         for record in store.records.all(REFUSED)
         if _is_within(record.at, after, until)
     )
-    status = collect_order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
+    status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
     orders = status.orders
     waits_before, waits_since = store.review_queue.count_until(after)
     end = store.audit_log.get_head()
+    batch_sizes = average_batches(reported)
+    batch_charts = chart_batches(_list_batches(store, night), night, batch_sizes)
     summary = _summary(
         night,
         settings.zone,
@@ -399,6 +449,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         free=is_free(night, settings.free_days) and not twins,
         has_calendar=bool(settings.free_days),
         refused=refused,
+        is_drifting=any(chart.alarm for chart in batch_charts),
     )
     tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
     charts = average_by_night(
@@ -418,6 +469,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         trends=trends(earlier, night, tallies, level),
         control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
         drifts=drifts(earlier, night, tallies),
+        batch_sizes=batch_sizes,
+        batch_charts=batch_charts,
         orders=orders,
         conforming=status.conforming,
         instruments=instruments(
@@ -430,7 +483,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
             ),
             control=settings.control,
             every=settings.control_every,
-            now=min(now, until),
+            now=min(at, until),
         )
         if settings.lab
         else (),
@@ -446,7 +499,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         night=night,
         after=after,
         until=until,
-        gathered_at=now.astimezone(UTC),
+        gathered_at=at.astimezone(UTC),
         alpha=settings.alpha,
         min_probability=settings.min_probability,
         review_url=settings.review_url.rstrip("/"),
@@ -473,6 +526,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         outages=away,
         refused=refused,
         shadow=collect_shadow(store, until),
+        stated=collect_stated(store, after, min(at, until)),
         language=settings.language,
         before=_before(store, night, orders),
     )
@@ -538,6 +592,14 @@ def parse_tallies(text: str) -> tuple[Tally, ...]:
         return ()
 
 
+def parse_batches(text: str) -> tuple[BatchSize, ...]:
+    """Parse the sizes of the batches alone; () where they are not in this much of the text."""
+    try:
+        return _BATCHES.validate_python(_part(text, "batch_sizes"))
+    except ValueError:  # of a version before there were any
+        return ()
+
+
 def _part(text: str, key: str) -> object:
     start = text.index(f'"{key}": ') + len(key) + 4
     document, _ = json.JSONDecoder().raw_decode(text, start)
@@ -568,6 +630,14 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
 def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
     return [
         (row.date, parse_tallies(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
+
+
+def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
+    return [
+        (row.date, parse_batches(row.head))
         for row in store.nightly_reports.list_all()
         if row.date < night
     ]
@@ -762,6 +832,7 @@ def _summary(
     free: bool,
     has_calendar: bool,
     refused: tuple[str, ...],
+    is_drifting: bool,
 ) -> Summary:
     empty = not reported and not unusable
     waiting = [micrograph for micrograph in reported if micrograph.waits]
@@ -780,6 +851,7 @@ def _summary(
         or needing
         or unusable
         or away
+        or is_drifting
         or any(source.problem for source in sources)
         # With a calendar of free days, an empty night on any other day needs attention.
         or (empty and has_calendar and not free)

@@ -140,7 +140,7 @@ def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> Ope
         if why not in common
     ]
     sentences = (*order.said, *own)
-    href = f"{facts.review_url}/order/{quote(order.number, safe='')}" if facts.review_url else ""
+    href = order_href(order.number, facts)
     more = len(sentences) - SENTENCES_SHOWN
     return OpenOrder(
         number=order.number,
@@ -155,6 +155,11 @@ def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> Ope
         else "",
         urgent=order.urgent,
     )
+
+
+def order_href(number: str, facts: NightFacts) -> str:
+    """Return the address of an order's page, "" where the agent's address is not set."""
+    return f"{facts.review_url}/order/{quote(number, safe='')}" if facts.review_url else ""
 
 
 def _age(since: datetime | None, facts: NightFacts) -> str:
@@ -332,9 +337,7 @@ def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
 
 
 def _href(column: str, name: str, facts: NightFacts) -> str:
-    if column != "order" or not name or not facts.review_url:
-        return ""
-    return f"{facts.review_url}/order/{quote(name, safe='')}"
+    return order_href(name, facts) if column == "order" and name else ""
 
 
 # --- the control specimen over the nights -------------------------------------------------------
@@ -350,7 +353,9 @@ def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
             title=title,
             text=_control_text(chart),
             tone=Tone.ATTENTION if chart.alarm else Tone.CALM,
-            points=tuple(ControlValue(reports.short_day(d), v) for d, v in chart.points),
+            points=tuple(
+                ControlValue(reports.short_day(d), v) for d, v in chart.points or chart.gathered
+            ),
             usual=chart.usual,
             low=chart.low,
             high=chart.high,
@@ -359,7 +364,7 @@ def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
 
 def _control_text(chart: Individuals) -> str:
     if not chart.points:
-        text = _("{n} of {of} nights that say what is usual have been.")
+        text = _("{n} of {of} nights that set the limits.")
         return text.format(n=chart.nights, of=BASELINE_NIGHTS)
     usual = _("Usual: {usual}, between {low} and {high}.").format(
         usual=decimal(chart.usual, ".3g"),

@@ -5,7 +5,7 @@ The first writing of a night that is over freezes its facts; later ones draw the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ import reports
 from agent.archive import write_whole
 from agent.nightly.layout import lay_out, page_name
 from agent.nightly.micrograph_rows import build_record, records_to_csv
+from agent.nightly.period_facts import parse_period
+from agent.nightly.period_report import format_period_title, list_written
 from agent.nightly.site_overview import write_sites
-from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
+from agent.nightly.snapshot import LATE, from_text, gather, parse_summary, to_text
 from agent.site_time import compute_night_end, format_night_title, local_full, night_of
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
@@ -85,14 +87,18 @@ def write_report(
         OSError: The folder cannot be written.
     """
     with reports.speaking(settings.language):
-        facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
+        _freeze_earlier(store, night, settings, now=now)
+        facts, text, revision, frozen_at = _facts(store, night, settings, now=now, refresh=refresh)
     if facts.summary.planned and not facts.running:
         index = write_index(store, folder, settings, now=now)
         return Written(index, facts.summary, revision, running=False)
     beside = folder / night.isoformat()
     path = folder / f"{night}.html"
     with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
-        laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
+        late = frozen_at if frozen_at and frozen_at - facts.gathered_at > LATE else None
+        laid = lay_out(
+            facts, archive, revision=revision, generated=now, late=late, on_drawn=on_drawn
+        )
         page = reports.render_night(laid.night)
         for number, overflow in enumerate(
             laid.more, start=1
@@ -123,21 +129,31 @@ def write_report(
     return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
 
+def _freeze_earlier(store: Store, night: date, settings: NightSettings, *, now: datetime) -> None:
+    """Freeze the earlier nights that have no facts yet, since each night is compared with them."""
+    frozen = {row.date for row in store.nightly_reports.list_all()}
+    for earlier in _list_over(store, settings, now=now):
+        if earlier < night and earlier not in frozen:
+            _facts(store, earlier, settings, now=now, refresh=False)
+
+
 def _facts(
     store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool
-) -> tuple[NightFacts, str, int]:
+) -> tuple[NightFacts, str, int, datetime | None]:
+    """Return a night's facts, their text and revision, and when they were frozen."""
     row = store.nightly_reports.find(night)
     if row is not None and not refresh:
-        return from_text(row.facts_json), row.facts_json, row.revision
-    facts = gather(store, night, settings, now=now)
+        return from_text(row.facts_json), row.facts_json, row.revision, row.frozen_at
+    facts = gather(store, night, settings, now=now, refresh=refresh)
     text = to_text(facts)
     if facts.running:
-        return facts, text, 1
+        return facts, text, 1, None
     frozen = store.nightly_reports.freeze(
         night, text, at=now, revision=row.revision + 1 if row else 1
     )
     # Another agent may have been first: what is frozen holds, not what was just gathered.
-    return from_text(frozen.facts_json), frozen.facts_json, frozen.revision
+    kept = frozen.facts_json
+    return from_text(kept), kept, frozen.revision, frozen.frozen_at
 
 
 def _clear(folder: Path, keep: set[str]) -> None:
@@ -166,11 +182,16 @@ def write_index(
     with reports.speaking(settings.language):
         index = Index(
             site=settings.site,
-            nights=(*_running_line(running), *(_line(row) for row in rows)),
+            nights=(*_running_line(running), *(_line(row, folder) for row in rows)),
             newest_at=local_full(newest, settings.zone),
             newest_epoch_s=int(newest.timestamp()),
             generated=local_full(now, settings.zone),
             sites=Link(_("All sites"), sites.name) if sites else None,
+            periods=tuple(
+                Link(format_period_title(period), f"{name}.html")
+                for name in list_written(folder)
+                if (period := parse_period(name)) is not None
+            ),
         )
         page = reports.render_index(index)
     write_whole({path: page.encode()})
@@ -182,9 +203,11 @@ def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
         yield _night_line(facts.summary, _("still running"))
 
 
-def _line(row: NightHead) -> NightLine:
+def _line(row: NightHead, folder: Path) -> NightLine:
     note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
-    return _night_line(parse_summary(row.head), note)
+    line = _night_line(parse_summary(row.head), note)
+    has_page = line.href and (folder / line.href).is_file()
+    return line if has_page else replace(line, href="")
 
 
 def _night_line(summary: Summary, note: str) -> NightLine:
@@ -210,24 +233,28 @@ def missing_nights(
     of them: a PC that slept writes them when it wakes, and a page that could not be written, though
     its facts were frozen, is written as soon as it can be.
     """
+    heads = store.nightly_reports.list_all()
+    frozen = {row.date for row in heads}
+    pageless = {row.date for row in heads if parse_summary(row.head).planned}
+    return [
+        day
+        for day in _list_over(store, settings, now=now)
+        if day not in frozen or not (day in pageless or (folder / f"{day}.html").is_file())
+    ]
+
+
+def _list_over(store: Store, settings: NightSettings, *, now: datetime) -> list[date]:
+    """Return the newest `LONGEST_CATCH_UP` nights of this site's agents that are over."""
     starts = [
         agent.first_started_at
         for agent in store.agents.list_all()
         if agent.first_started_at is not None
     ]
-    heads = store.nightly_reports.list_all()
-    frozen = {row.date for row in heads}
-    if not starts and not frozen:
+    nights = {row.date for row in store.nightly_reports.list_all()}
+    nights |= {night_of(start, settings.at, settings.zone) for start in starts}
+    if not nights:
         return []
-    nights = frozen | {night_of(start, settings.at, settings.zone) for start in starts}
-    first = min(nights)
     last = night_of(now, settings.at, settings.zone)
-    first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
+    first = max(min(nights), last - timedelta(days=LONGEST_CATCH_UP))
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    over = [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]
-    pageless = {row.date for row in heads if parse_summary(row.head).planned}
-    return [
-        day
-        for day in over
-        if day not in frozen or not (day in pageless or (folder / f"{day}.html").is_file())
-    ]
+    return [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]

@@ -15,7 +15,14 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
 from agent.lab_context import reports_folder
-from agent.nightly import missing_nights, night_settings, write_report
+from agent.nightly import (
+    missing_nights,
+    missing_periods,
+    night_settings,
+    write_index,
+    write_period,
+    write_report,
+)
 from agent.nightly.novelty_sampling import list_farthest
 from agent.service.jobs.outbound import plan_notice
 from agent.site_time import compute_night_period
@@ -97,6 +104,11 @@ class ReportScheduler:
                 if is_new:
                     self._ask_for_diversity(night, lab)
                 plan_notice(self._settings, self._store, self._archive, written, now=self._now())
+            periods = missing_periods(self._store, folder, lab, now=self._now())
+            for period in periods:
+                write_period(self._store, folder, period, lab, now=self._now())
+            if periods:
+                write_index(self._store, folder, lab, now=self._now())
         except (AgentError, ModelError, OSError) as error:
             self._problems.say("night", f"the night's report could not be written: {error}")
             log.error("night.failed", reason=str(error))  # noqa: TRY400 - the sentence says it all

@@ -10,12 +10,13 @@ from agent.settings.loading import FILE_NAME, find_file, platform_folder, read
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.section import WEEKDAYS
 from agent.settings.sections import StatementsSection, WebSection
-from agent.settings.sources import PROCESS_COLUMNS, Objective, Source, objective_key
+from agent.settings.sources import PROCESS_COLUMNS, PROCESS_KEYS, Objective, Source, objective_key
 
 __all__ = [
     "ENV_PREFIX",
     "FILE_NAME",
     "PROCESS_COLUMNS",
+    "PROCESS_KEYS",
     "WEEKDAYS",
     "Objective",
     "Settings",

@@ -30,7 +30,14 @@ PROCESS_COLUMNS = (
     "magnification",
     "operator",
 )
-"""Process data that a path pattern, a manifest or a fixed key of a source can give."""
+"""Process data of which each has a column of the micrograph in the database."""
+
+PROCESS_KEYS = (*PROCESS_COLUMNS, "furnace")
+"""Process data that a path pattern, a note, a sender or a fixed key of a source can give.
+
+What has no column is stored in the micrograph's further process data, as are other columns of a
+manifest.
+"""
 
 
 def _require_pattern(text: str) -> str:
@@ -38,8 +45,8 @@ def _require_pattern(text: str) -> str:
         groups = set(re.compile(text).groupindex)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
-    if unknown := groups - set(PROCESS_COLUMNS):
-        known = ", ".join(PROCESS_COLUMNS)
+    if unknown := groups - set(PROCESS_KEYS):
+        known = ", ".join(PROCESS_KEYS)
         raise ValueError(f"unknown group {min(unknown)!r}; the groups may be {known}")
     return text
 
@@ -111,6 +118,7 @@ class Source(Section):
     etchant: str = ""
     magnification: str = ""
     operator: str = ""
+    furnace: str = ""
 
     @field_validator("objectives")
     @classmethod
@@ -126,7 +134,7 @@ class Source(Section):
 
     def fixed_process_data(self) -> dict[str, str]:
         """Return the process data that is the same for every file of this source."""
-        return {column: value for column in PROCESS_COLUMNS if (value := getattr(self, column))}
+        return {column: value for column in PROCESS_KEYS if (value := getattr(self, column))}
 
 
 def require_unique_names(sources: tuple[Source, ...]) -> tuple[Source, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from agent.store import audit_log, own_database, schema, site_scope, sites, sources
+from agent.store import as_of, audit_log, own_database, schema, site_scope, sites, sources
 from agent.store import engine as engines
 from agent.store.accounts import Accounts
 from agent.store.audit_log import AuditLog
@@ -115,6 +115,13 @@ class Store:
             listen: Called without a transaction, in the thread of the act. It must not raise.
         """
         self._engine.update_execution_options(**{engines.AFTER_ACT: listen})
+
+    def as_of(self, at: datetime) -> Store:
+        """Return the same site's store as it was at an instant; it only reads. Close it.
+
+        What has no time reads as it is now, see `agent.store.as_of`.
+        """
+        return Store(as_of.open_engine(self._engine, at), self._whose)
 
     def acting_as(self, origin: Origin) -> Store:
         """Return the same store with an origin that is stored with each of its acts."""

@@ -227,12 +227,12 @@ def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[Fie
 
 def list_lines(session: Session, whose: Whose) -> list[OrderLine]:
     """Return the orders of a site as lines, urgent ones first, then the newest."""
-    query = (
+    counts = (  # apart from the order's columns: a view has no primary key to group them by
         select(
-            OrderRow,
-            func.count(func.distinct(SpecimenRow.id)),
-            func.count(func.distinct(MicrographRow.id)),
-            func.count(col(ResultRow.review_rank)),
+            col(OrderRow.id).label("order_id"),
+            func.count(func.distinct(SpecimenRow.id)).label("specimens"),
+            func.count(func.distinct(MicrographRow.id)).label("fields"),
+            func.count(col(ResultRow.review_rank)).label("waiting"),
         )
         .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
         .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
@@ -243,6 +243,12 @@ def list_lines(session: Session, whose: Whose) -> list[OrderLine]:
         )
         .where(OrderRow.site_id == whose.site_id)
         .group_by(col(OrderRow.id))
+        .subquery()
+    )
+    query = (
+        select(OrderRow, counts.c.specimens, counts.c.fields, counts.c.waiting)
+        .join(counts, counts.c.order_id == col(OrderRow.id))
+        .where(OrderRow.site_id == whose.site_id)
         .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
     )
     return [

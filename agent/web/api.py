@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent.errors import AgentError
-from agent.settings import PROCESS_COLUMNS
+from agent.settings import PROCESS_KEYS
 from agent.store import StoreFault, signed_by_program
 from agent.triage import is_provisional
 from agent.web import decisions, metrics, orders
@@ -53,7 +53,7 @@ SENT: dict[str, Any] = {
             "required": False,
             "schema": {"type": "string", "maxLength": LONGEST_VALUE},
         }
-        for column in PROCESS_COLUMNS
+        for column in PROCESS_KEYS
     ],
 }
 """What FastAPI cannot read off `submit`: the body is the file, and any process data may be told."""

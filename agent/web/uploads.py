@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from agent.archive import PART, flush_folder
 from agent.errors import AgentError, WrongUse
 from agent.imaging.crop import public_id
-from agent.settings import PROCESS_COLUMNS
+from agent.settings import PROCESS_KEYS
 from agent.watch import ListedFile, find_facts
 
 if TYPE_CHECKING:
@@ -195,9 +195,9 @@ def _of(told: Mapping[str, str]) -> str:
 
 
 def _refuse_unknown(told: Mapping[str, str]) -> None:
-    if strangers := sorted(told.keys() - set(PROCESS_COLUMNS)):
+    if strangers := sorted(told.keys() - set(PROCESS_KEYS)):
         raise WrongUse(
-            f"no process data is called {strangers[0]!r}; known are {', '.join(PROCESS_COLUMNS)}."
+            f"no process data is called {strangers[0]!r}; known are {', '.join(PROCESS_KEYS)}."
         )
     if any(len(value) > LONGEST_VALUE or not value.isprintable() for value in told.values()):
         raise WrongUse(f"a value of the process data has at most {LONGEST_VALUE} plain letters.")

@@ -338,12 +338,12 @@ def _format_sentence(how_rare: str, look: str, region: OodRegion | None, *, flag
         return f"{how_rare}."
     what = {
         "whole": "the whole field",
-        "window": "an unusual part of the field, about 80 µm wide",
-        "fine": "unusual structure at one place",
-        "broad": "unusual structure at one place",
-        "tone": "unusual brightness or colour at one place",
-        "patch": "unusual structure of a patch, about 20 µm wide",
-        "shade": "unusual brightness or colour of a patch, about 20 µm wide",
+        "window": "a part of the field",
+        "fine": "unusual texture",
+        "broad": "unusual texture",
+        "tone": "unusual brightness or colour",
+        "patch": "unusual texture",
+        "shade": "unusual brightness or colour",
     }[look]
     if region and region.area_um2 is not None and look != "whole":
         what += f", {_format_two_digits(region.area_um2)} µm² marked"

@@ -109,6 +109,7 @@ class Card:
         warnings: Sentences.
         decision: The one that counts, or None.
         review: Where it is decided, or None.
+        order: The order that it belongs to, with its page where the agent's address is set.
     """
 
     id: str
@@ -126,6 +127,34 @@ class Card:
     warnings: tuple[str, ...]
     decision: Decision | None
     review: Link | None
+    order: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPrint:
+    """One flagged micrograph on the contact sheet.
+
+    Args:
+        id: The public id.
+        name: The file's name.
+        href: Of its card, on this page or on an overflow page.
+        picture: A thumbnail, or None.
+        code: The model's, "" for none.
+        word: The weightiest reason, the stable word.
+        why: The same in words.
+        order: Number of its order, "" for none.
+        decided: A reviewer's decision, "" while it waits.
+    """
+
+    id: str
+    name: str
+    href: str
+    picture: Picture | None
+    code: str
+    word: str
+    why: str
+    order: str
+    decided: str
 
 
 @dataclass(frozen=True, slots=True)

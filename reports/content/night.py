@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reports.content.components import Fact, Link, Picture, Tone
-    from reports.content.micrograph import Card, Row
+    from reports.content.micrograph import Card, ContactPrint, Row
     from reports.content.models import FlipCard
 
 
@@ -115,12 +115,21 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class TrendPoint:
-    """One night of a trend: `bad` of `n`; more than `limit` is an alarm."""
+    """One night of a trend: `bad` of `n`; more than `limit` is an alarm.
+
+    Args:
+        label: The night.
+        n, bad: Specimens of the night, and those that are counted.
+        limit: None while the baseline is gathered; then the interval is drawn.
+        low, high: 95 % interval of the share.
+    """
 
     label: str
     n: int
     bad: int
-    limit: int
+    limit: int | None
+    low: float = 0.0
+    high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,8 @@ class Trend:
         title: What is counted.
         text: Tonight's result, and what is usual.
         tone: Of the result.
-        points: The newest last; empty while the baseline is gathered.
-        usual: The usual share.
+        points: The newest last; without a limit while the baseline is gathered.
+        usual: The usual share; 0.0 while the baseline is gathered.
     """
 
     title: str
@@ -213,9 +222,9 @@ class ControlTrend:
         title: What is measured.
         text: Tonight's result, and what is usual.
         tone: Of the result.
-        points: The newest last; empty while the baseline is gathered.
+        points: The newest last.
         usual: The mean.
-        low, high: The limits.
+        low, high: The limits; both 0.0 while the baseline is gathered.
     """
 
     title: str
@@ -268,6 +277,11 @@ class Night:
         drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
         inside: The same night for programs; the page carries it as hidden JSON.
+        furnaces: Size numbers of the batches per material and furnace.
+        prints: The contact sheet: every flagged micrograph, the weightiest first.
+        links: The agent's pages, where its address is set.
+        agent: The agent's address, "" for none.
+        late: What a report that was written late cannot know, "" for one written in time.
     """
 
     site: str
@@ -307,6 +321,11 @@ class Night:
     drifts: tuple[Fact, ...] = ()
     shadow: Shadow | None = None
     inside: Mapping[str, object] = field(default_factory=dict)
+    late: str = ""
+    furnaces: tuple[ControlTrend, ...] = ()
+    prints: tuple[ContactPrint, ...] = ()
+    links: tuple[Link, ...] = ()
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +353,7 @@ class MorePage:
     previous: Link | None
     next: Link | None
     generated: str
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +381,7 @@ class Index:
     newest_epoch_s: int
     generated: str
     sites: Link | None = None
+    periods: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Individuals:
         points: (night, value) after the baseline, the newest last.
         alarm: "value" where tonight is beyond the limits, "step" where it is too far from the night
             before it, "" for none or where tonight has no value.
+        gathered: (night, value) of the baseline so far, while it is gathered.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Individuals:
     high: float
     points: tuple[tuple[date, float], ...]
     alarm: str
+    gathered: tuple[tuple[date, float], ...] = ()
 
 
 def average_by_night(
@@ -106,7 +108,8 @@ def chart(
     from scipy.special import stdtrit  # noqa: PLC0415 - takes a fifth of a second
 
     if not is_ready(series):
-        return Individuals(source, measure, len(series), 0.0, 0.0, 0.0, (), "")
+        gathered = tuple(series[-SHOWN_NIGHTS:])
+        return Individuals(source, measure, len(series), 0.0, 0.0, 0.0, (), "", gathered)
     baseline = [value for _when, value in series[:BASELINE_NIGHTS]]
     usual = fmean(baseline)
     sigma = fmean(abs(b - a) for a, b in pairwise(baseline)) / D2

@@ -86,6 +86,7 @@ class Trend:
         points: The nights after the baseline, the newest last; empty while it is gathered.
         alarm: "night", "run", or "" for none.
         run: How many nights in a row, tonight's the last, were above the usual share.
+        gathered: The nights of the baseline so far, while it is gathered; their limit is 0.
         spread: How far the baseline's nights differ: standard deviation of the log rate, None while
             it is gathered, and in reports from before it was stored.
     """
@@ -100,6 +101,7 @@ class Trend:
     alarm: str
     run: int
     spread: float | None = None
+    gathered: tuple[Point, ...] = ()
 
 
 class Unit(NamedTuple):
@@ -227,7 +229,10 @@ def _trend(
 ) -> Trend:
     length = _baseline(series)
     if length is None:
-        return Trend(material, measure, bundle, len(series), 0, 0, (), "", 0)
+        gathered = tuple(
+            Point(night, t.specimens, _bad(t, measure), 0) for night, t in series[-SHOWN_NIGHTS:]
+        )
+        return Trend(material, measure, bundle, len(series), 0, 0, (), "", 0, gathered=gathered)
     usual_n = sum(entry.specimens for _, entry in series[:length])
     usual_bad = sum(_bad(entry, measure) for _, entry in series[:length])
     usual = usual_bad / usual_n

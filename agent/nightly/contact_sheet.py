@@ -1,0 +1,76 @@
+"""Lay the flagged micrographs of a night out as a contact sheet, and enlarge what has room.
+
+The sheet is the overview: every flagged micrograph, the weightiest first, wherever its card is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import reports
+from agent.nightly.micrograph_cards import format_decision
+from reports import ContactPrint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.nightly.embedded_images import Embedded
+    from agent.nightly.snapshot import ReportedMicrograph
+    from reports import Card
+
+MOST_PRINTS = 1000
+LEAST_GAIN = 1.3
+"""A picture is not enlarged for less."""
+
+
+def build_contact_sheet(
+    flagged: Sequence[ReportedMicrograph], hrefs: Mapping[str, str], gallery: Embedded
+) -> Iterator[ContactPrint]:
+    """Yield the print of each flagged micrograph, `MOST_PRINTS` at most.
+
+    Args:
+        flagged: The weightiest first.
+        hrefs: Public id → where its card is.
+        gallery: Has the thumbnails.
+    """
+    for micrograph in flagged[:MOST_PRINTS]:
+        word = micrograph.reasons[0] if micrograph.reasons else ""
+        yield ContactPrint(
+            id=micrograph.id,
+            name=micrograph.name,
+            href=hrefs.get(micrograph.id, ""),
+            picture=gallery.thumbnail(micrograph),
+            code=micrograph.structure_code or "",
+            word=word,
+            why=reports.reason(word)[0] if word else "",
+            order=micrograph.process_data.get("order", ""),
+            decided=format_decision(micrograph.decision) if micrograph.decision else "",
+        )
+
+
+def enlarge(
+    cards: Sequence[Card],
+    micrographs: Mapping[str, ReportedMicrograph],
+    gallery: Embedded,
+    room_bytes: int,
+) -> tuple[Card, ...]:
+    """Return cards whose crops are as large as the room of their page allows, at most 1600 px.
+
+    Args:
+        cards: Of one page.
+        micrographs: Public id → the micrograph.
+        gallery: Has the crops.
+        room_bytes: What the page may still weigh.
+    """
+    enlarged = []
+    for number, card in enumerate(cards):
+        share = room_bytes // (len(cards) - number)
+        small = card.crop.picture
+        large = gallery.large_crop(micrographs[card.id], most_bytes=share) if small else None
+        if small is None or large is None or large.width < LEAST_GAIN * small.width:
+            enlarged.append(card)
+            continue
+        room_bytes -= len(large.src) - len(small.src)
+        enlarged.append(replace(card, crop=replace(card.crop, picture=large)))
+    return tuple(enlarged)
