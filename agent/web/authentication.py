@@ -43,7 +43,7 @@ OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """What anybody may ask for; `rating` asks for a link of its own, or sends to the log-in."""
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
-    (re.compile(r"/review/.+"), "reviewer"),
+    (re.compile(r"/(review|confirm)/.+"), "reviewer"),
     (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo))?"), "reviewer"),
 )
 """Which role it takes to change something there; everywhere else it takes a lead."""

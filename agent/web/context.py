@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
 from agent.orders.assessment import Lab
 from agent.web.leases import Leases
+from agent.web.order_board import OrderBoard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
+    from agent.orders.instrument_holds import Holds
     from agent.store import MicrographView, Store
     from agent.web.uploads import Inbox
     from model import Taxonomy
@@ -41,6 +45,9 @@ class Desk:
         inbox: Takes in files that programs send; None where this process takes none.
         lab: Says what the lab has laid down for its orders now; None: nothing.
         leases: Who has what open.
+        board: The orders as the desk read them last.
+        form_key: Signs what a form lists, as long as this process runs.
+        holds: Returns what holds results of instruments; None where that is not known.
         measures: File of the numbers that the agent counts; None where none runs.
     """
 
@@ -56,6 +63,9 @@ class Desk:
     lab: Callable[[], Lab] | None = None
     measures: Path | None = None
     leases: Leases = field(default_factory=Leases)
+    board: OrderBoard = field(default_factory=OrderBoard)
+    form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
+    holds: Callable[[], Holds] | None = None
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

@@ -63,6 +63,7 @@ def app_of(
         status=status,
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
+        holds=lambda: holds_of(settings, store),
         lab=lambda: lab_of(
             settings,
             store,

@@ -46,11 +46,12 @@ def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[Micr
     return [
         one
         for one in fields
-        if one.id != view.id and one.awaits and one.label is None and not _stands_alone(one)
+        if one.id != view.id and one.awaits and one.label is None and not stands_alone(one)
     ]
 
 
-def _stands_alone(view: MicrographView) -> bool:
+def stands_alone(view: MicrographView) -> bool:
+    """Return whether a field is never decided together with others: blind, or asked of two."""
     return view.asks_two or is_blind(view)
 
 

@@ -1,0 +1,187 @@
+"""Keep what the order desk shows of each order; only orders that something touched are read again.
+
+An order takes some milliseconds to assess, and a lab has hundreds of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from agent.orders.assessment import Beside, assess, is_recent
+from agent.orders.confirmation import Lack, find_lack, list_to_confirm
+from agent.orders.examination import Position, begin, list_touched
+from agent.orders.next_step import find_next_step
+from agent.orders.specimen_facts import LONG_AGO, Conformity
+from agent.web.specimen_fields import is_blind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from agent.orders.assessment import Assessed, Lab
+    from agent.store import MicrographView, OrderAge, Store
+
+MOST_READ = 150
+"""Orders that one request assesses at most: about two seconds."""
+SWEPT = 10
+"""Orders that are read again at each look although nothing is known to have touched them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardOrder:
+    """One order as the desk shows it.
+
+    Attributes:
+        number: Of the order.
+        state: A word of `NextStep`, or "conforms", "does_not_conform", "not_assessed".
+        lack: What it lacks.
+        to_confirm: Public ids of the fields that need a reviewer's answer.
+        elsewhere: How many of these are not in the review queue.
+        fields: How many fields have come.
+        heard_at: When it was first heard of, aware UTC, or None.
+        urgent: It goes first.
+        facts: Customer, product, material and heats, where known; it is found by them.
+        sources: Of its fields.
+    """
+
+    number: str
+    state: str
+    lack: Lack
+    to_confirm: tuple[str, ...]
+    elsewhere: int
+    fields: int
+    heard_at: datetime | None
+    urgent: bool
+    facts: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The orders of recent days: urgent ones first, then those that have waited longest.
+
+    Attributes:
+        orders: Those that were read.
+        unread: How many are still to be read; each look reads some more.
+    """
+
+    orders: tuple[BoardOrder, ...] = ()
+    unread: int = 0
+
+    @property
+    def to_confirm(self) -> tuple[BoardOrder, ...]:
+        """Orders with fields that need a reviewer's answer."""
+        return tuple(one for one in self.orders if one.to_confirm)
+
+    @property
+    def elsewhere(self) -> int:
+        """Fields that need a reviewer's answer and are not in the review queue."""
+        return sum(one.elsewhere for one in self.orders)
+
+
+class OrderBoard:
+    """The orders as they were read last; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._position: Position | None = None
+        self._known: dict[str, BoardOrder] = {}
+        self._last = Board()
+
+    @property
+    def last(self) -> Board:
+        """The board of the last look, empty before the first; nothing is read for it."""
+        return self._last
+
+    def look(self, store: Store, lab: Callable[[], Lab], *, now: datetime) -> Board:
+        """Read what was touched since the last look, and return the board.
+
+        Args:
+            store: Open.
+            lab: Returns what is laid down; only called where something is to be read.
+            now: Aware UTC.
+        """
+        with self._lock:
+            ages = [
+                one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)
+            ]
+            due = self._list_due(store, lab, [one.number for one in ages], now)
+            if due:
+                self._read(store, lab(), due)
+            self._last = self._build(ages)
+            return self._last
+
+    def _list_due(
+        self, store: Store, lab: Callable[[], Lab], numbers: list[str], now: datetime
+    ) -> list[str]:
+        """Return what to read now: touched and unknown orders first, then the longest unread."""
+        if self._position is None:
+            touched, self._position = list[str](), begin(store)
+        else:
+            touched, self._position = list_touched(store, lab, position=self._position, now=now)
+        for number in touched:
+            self._known.pop(number, None)
+        unknown = [one for one in numbers if one not in self._known][:MOST_READ]
+        swept = [one for one in self._known if one in set(numbers)][:SWEPT]
+        return [*unknown, *swept] if len(unknown) < MOST_READ else unknown
+
+    def _read(self, store: Store, lab: Lab, numbers: list[str]) -> None:
+        beside = Beside.of(store)
+        for number in numbers:
+            self._known.pop(number, None)  # what is read stands last, and is swept last
+            if assessed := assess(store, number, lab, beside=beside):
+                self._known[number] = build_board_order(assessed, lab)
+
+    def _build(self, ages: list[OrderAge]) -> Board:
+        found = [
+            replace(self._known[one.number], urgent=one.urgent)
+            for one in ages
+            if one.number in self._known
+        ]
+        found.sort(key=lambda one: (not one.urgent, one.heard_at or LONG_AGO, one.number))
+        return Board(tuple(found), len(ages) - len(found))
+
+
+def build_board_order(assessed: Assessed, lab: Lab) -> BoardOrder:
+    """Build what the desk shows of an assessed order; answers that are hidden leave no trace."""
+    views = map_views(assessed)
+    hidden = {one.id for one in views.values() if is_blind(one)}
+    fields = list_to_confirm(assessed, lab)
+    return BoardOrder(
+        number=assessed.view.number,
+        state=find_state(assessed, lab, hidden),
+        lack=find_lack(assessed, lab, n_to_confirm=len(fields), hidden=hidden),
+        to_confirm=tuple(one.id for one in fields),
+        elsewhere=sum(not views[one.id].awaits for one in fields),
+        fields=sum(len(one.facts.fields) for one in assessed.specimens),
+        heard_at=assessed.view.first_seen_at,
+        urgent=assessed.view.urgent,
+        facts=tuple(_list_facts(assessed)),
+        sources=tuple(sorted({one.source for one in views.values()})),
+    )
+
+
+def map_views(assessed: Assessed) -> Mapping[str, MicrographView]:
+    """Return public id → micrograph of every field of an order."""
+    return {
+        field.view.id: field.view
+        for specimen in assessed.view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+
+
+def find_state(assessed: Assessed, lab: Lab, hidden: set[str]) -> str:
+    """Return the column of an order: its next step, or its conformity where it has none."""
+    if assessed.statement.conformity is Conformity.UNDECIDED:
+        return str(find_next_step(assessed, lab, hidden=hidden))
+    return str(assessed.statement.conformity)
+
+
+def _list_facts(assessed: Assessed) -> Iterator[str]:
+    view = assessed.view
+    named = [assessed.material, view.customer, view.product]
+    heats = sorted({one.heat for one in view.specimens if one.heat})
+    yield from (one for one in (*named, *heats) if one)
