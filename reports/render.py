@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
-    from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
+    from reports.content.order_desk import OrderConfirmPage, OrderDeskPage
+    from reports.content.orders import OrderPage, PlacesPage, TracePage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.round_robin import (
         CampaignsPage,
@@ -43,6 +44,9 @@ ASSETS = (
     "review.js",
     "order.css",
     "order.js",
+    "desk.css",
+    "desk.js",
+    "confirm.js",
     "trace.css",
     "statement.css",
     "rate.css",
@@ -124,9 +128,14 @@ def render_order(page: OrderPage) -> str:
     return _render("order.html", page=page)
 
 
-def render_orders(page: OrdersPage) -> str:
-    """Render the list of all orders."""
-    return _render("orders.html", page=page)
+def render_order_desk(page: OrderDeskPage) -> str:
+    """Render the order desk."""
+    return _render("order_desk.html", page=page)
+
+
+def render_order_confirm(page: OrderConfirmPage) -> str:
+    """Render the page where the fields of one order are confirmed."""
+    return _render("order_confirm.html", page=page)
 
 
 def render_trace(page: TracePage) -> str:

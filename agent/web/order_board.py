@@ -104,9 +104,7 @@ class OrderBoard:
             now: Aware UTC.
         """
         with self._lock:
-            ages = [
-                one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)
-            ]
+            ages = [one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)]
             due = self._list_due(store, lab, [one.number for one in ages], now)
             if due:
                 self._read(store, lab(), due)

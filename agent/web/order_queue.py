@@ -12,7 +12,7 @@ from agent.web.order_board import map_views
 from agent.web.specimen_fields import is_done_by
 
 if TYPE_CHECKING:
-    from agent.orders.assessment import Assessed
+    from agent.orders.assessment import Assessed, Lab
     from agent.store import MicrographView
     from agent.web.context import Desk
 
@@ -26,13 +26,13 @@ def list_order_queue(desk: Desk, number: str, who: str) -> list[MicrographView]:
     assessed = assess(desk.store, number, lab)
     if assessed is None:
         return []
-    return list_own(assessed, desk, who)
+    return list_own(assessed, lab, who)
 
 
-def list_own(assessed: Assessed, desk: Desk, who: str) -> list[MicrographView]:
+def list_own(assessed: Assessed, lab: Lab, who: str) -> list[MicrographView]:
     """Return the fields of an assessed order that need this reviewer's answer."""
     views = map_views(assessed)
-    fields = list_to_confirm(assessed, order_rules(desk), by=who)
+    fields = list_to_confirm(assessed, lab, by=who)
     return [views[one.id] for one in fields if not is_done_by(views[one.id], who)]
 
 
@@ -58,7 +58,10 @@ def _begin_after(numbers: list[str], after: str, every: list[str]) -> list[str]:
     """Return numbers in the desk's sequence, those behind an order first."""
     place = every.index(after) if after in every else -1
     later = set(every[place + 1 :])
-    return [*(one for one in numbers if one in later), *(one for one in numbers if one not in later)]
+    return [
+        *(one for one in numbers if one in later),
+        *(one for one in numbers if one not in later),
+    ]
 
 
 def order_href(number: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, Decision
 
@@ -42,14 +44,38 @@ def number_keys(count: int, *, first: int = 1) -> tuple[str, ...]:
     return tuple(f"{number:0{width}}" for number in range(first, count + 1))
 
 
+def size_keys(lowest: Sequence[float | None]) -> tuple[str, ...]:
+    """Return the digits of sizes as their keys, equally long so that none begins another.
+
+    Args:
+        lowest: Lowest number of each size, such as 9 of "9-10", None where it has none.
+
+    Returns:
+        Such as "7", "8", "9", or "07" … "12"; counted from 1 where numbers are missing, are no
+        whole numbers or are not distinct.
+    """
+    whole = [int(one) for one in lowest if one is not None and one >= 0 and one == int(one)]
+    if len(whole) < len(lowest) or len(set(whole)) < len(whole):
+        return number_keys(len(lowest))
+    width = len(str(max(whole)))
+    return tuple(f"{number:0{width}}" for number in whole)
+
+
 @dataclass(frozen=True, slots=True)
 class SubtypeChoice:
-    """A subtype, and its sizes, coarse to fine."""
+    """A subtype, and its sizes, coarse to fine.
+
+    Args:
+        name: Of the subtype. title: what it means, "" for nothing more.
+        key: The digits that open it. letter: the letter that does so too, "" for none.
+        sizes: Of the subtype.
+    """
 
     name: str
     title: str
     key: str
     sizes: tuple[Choice, ...]
+    letter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +308,8 @@ class QueuePage:
         filters: Ways to narrow the queue.
         notice: The result of the last action, or None.
         control: How well the true agreement is known, in a sentence, "" for not at all yet.
+        orders: To the orders with fields that need a reviewer and are not among the items; None
+            where there are none.
     """
 
     site: str
@@ -292,6 +320,7 @@ class QueuePage:
     filters: tuple[Filter, ...]
     notice: Notice | None
     control: str = ""
+    orders: Link | None = None
 
     @property
     def start(self) -> str:
