@@ -18,7 +18,18 @@ import reports
 from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
-from agent.web import api, images, login, models_page, orders, places, review_page, round_robin
+from agent.web import (
+    api,
+    images,
+    login,
+    models_page,
+    order_confirm,
+    order_desk,
+    orders,
+    places,
+    review_page,
+    round_robin,
+)
 from agent.web import help as help_pages
 from agent.web.authentication import Gate
 from agent.web.connection_limits import Crowd
@@ -87,6 +98,8 @@ def create_app(
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(review_page.router(desk))
+    app.include_router(order_desk.router(desk))
+    app.include_router(order_confirm.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))

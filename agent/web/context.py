@@ -48,6 +48,7 @@ class Desk:
         board: The orders as the desk read them last.
         form_key: Signs what a form lists, as long as this process runs.
         holds: Returns what holds results of instruments; None where that is not known.
+        hasten: Puts the files of urgent orders first; None where the sources are not known.
         measures: File of the numbers that the agent counts; None where none runs.
     """
 
@@ -66,6 +67,7 @@ class Desk:
     board: OrderBoard = field(default_factory=OrderBoard)
     form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
     holds: Callable[[], Holds] | None = None
+    hasten: Callable[[], int] | None = None
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

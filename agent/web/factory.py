@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agent.lab_context import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import holds_of
 from agent.orders.order_policy import lab_of
+from agent.orders.priority import put_first
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.context import Desk
@@ -64,6 +65,7 @@ def app_of(
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
         holds=lambda: holds_of(settings, store),
+        hasten=lambda: put_first(store, settings),
         lab=lambda: lab_of(
             settings,
             store,

@@ -77,3 +77,15 @@ def confirm_href(number: str) -> str:
 def done_href(number: str) -> str:
     """Return the address of the desk after an order was settled."""
     return f"/orders?{urlencode({'done': number})}"
+
+
+def review_href(public_id: str, number: str, *, goes_on: bool = False) -> str:
+    """Return where a field of an order is decided alone.
+
+    Args:
+        public_id: Of the field.
+        number: Of the order.
+        goes_on: The next order comes after its last field; else the desk does.
+    """
+    query = {"order": number} | ({"then": "next"} if goes_on else {})
+    return f"/review/{public_id}?{urlencode(query)}"
