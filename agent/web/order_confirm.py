@@ -33,9 +33,8 @@ from agent.web.order_queue import (
 from agent.web.orders import assessed_of
 from agent.web.review_page import seconds_of
 from agent.web.specimen_fields import is_done_by, stands_alone
-from reports import Done, Fact, NamePage
+from reports import Done, Fact, NamePage, ngettext
 from reports import gettext as _
-from reports import ngettext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +120,9 @@ def find_last(desk: Desk, request: Request) -> Done | None:
             n,
         )
         return Done(text.format(number=number, n=n))
-    text = ngettext("Order {number}: {n} field answered.", "Order {number}: {n} fields answered.", n)
+    text = ngettext(
+        "Order {number}: {n} field answered.", "Order {number}: {n} fields answered.", n
+    )
     return Done(text.format(number=number, n=n), confirm_href(number))
 
 
@@ -218,7 +219,9 @@ def _describe_conflict(meanwhile: Meanwhile, answer: str) -> str:
     if meanwhile.answer or label is None:
         text = _("Field {name} has changed meanwhile: look at it again. Yours was {yours}.")
         return text.format(name=name, yours=yours)
-    text = _("Field {name}: {who} decided {code} meanwhile; yours was {yours}. Nothing was changed.")
+    text = _(
+        "Field {name}: {who} decided {code} meanwhile; yours was {yours}. Nothing was changed."
+    )
     return text.format(name=name, who=label.by, code=label.code or label.kind, yours=yours)
 
 

@@ -140,9 +140,7 @@ def _width_um(view: MicrographView) -> float | None:
     return (view.crop[2] - view.crop[0]) * view.um_per_px
 
 
-def _build_row(
-    one: AssessedSpecimen, views: Mapping[str, MicrographView], page: _Page
-) -> PlateRow:
+def _build_row(one: AssessedSpecimen, views: Mapping[str, MicrographView], page: _Page) -> PlateRow:
     fields = [field for field in one.facts.fields if not field.superseded]
     return PlateRow(
         name=one.view.name,
@@ -167,7 +165,9 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         picture=_draw(view, field.called, page.um_per_px),
         ruler=ruler_of(seen),
         href=review_href(field.id, page.number, goes_on=True),
-        answers=tuple(_list_answers(code, page)) if asked and not alone else (),
+        answers=tuple(_list_answers(code, page, is_labelled=view.label is not None))
+        if asked and not alone
+        else (),
         alone=alone,
     )
 
@@ -191,13 +191,16 @@ def _describe_alone(view: MicrographView, page: _Page) -> str:
     return ""
 
 
-def _list_answers(code: str, page: _Page) -> Iterator[Choice]:
-    """Yield what can be answered; the code on the page comes first, and is suggested."""
+def _list_answers(code: str, page: _Page, *, is_labelled: bool) -> Iterator[Choice]:
+    """Yield what can be answered; the code on the page comes first, and is suggested.
+
+    Another code than a reviewer's needs a reason, so it is given where the field is decided alone.
+    """
     if code:
         yield Choice(f"code:{code}", _("Confirm {code}").format(code=code), suggested=True)
     else:
         yield Choice("", _("no answer yet"), suggested=True)
-    for subtype in page.subtypes:
+    for subtype in () if is_labelled else page.subtypes:
         for size in subtype.sizes:
             if size.value != f"code:{code}":
                 yield Choice(size.value, size.value.removeprefix("code:"))

@@ -90,9 +90,7 @@ def router(desk: Desk) -> APIRouter:
             fields = [Fact("number", one) for one in number] + [Fact("urgent", urgent)]
             return _request_name(desk, "/orders/urgent", who, fields, wrong)
         for one in number[:MOST_ORDERS_AT_ONCE]:
-            desk.store.orders.set_urgent(
-                one, urgent=urgent == "1", by=who.strip(), at=desk.now()
-            )
+            desk.store.orders.set_urgent(one, urgent=urgent == "1", by=who.strip(), at=desk.now())
         if desk.hasten:
             desk.hasten()
         return _to_desk(who)
@@ -227,7 +225,7 @@ def _list_columns(
     asked: Mapping[str, str],
     held: Mapping[str, str],
     now: datetime,
-    confirming: bool,  # noqa: FBT001 - of this page alone
+    confirming: bool,
 ) -> Iterator[DeskColumn]:
     for place, (word, tone) in enumerate(COLUMNS.items()):
         own = [one for one in orders if one.state == word]

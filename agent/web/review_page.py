@@ -35,16 +35,16 @@ from agent.nightly.snapshot import ReportedDecision
 from agent.orders.class_texts import (
     build_class_texts,
     describe_codes,
-    label_of,
     name_criterion,
-    title_of,
 )
 from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.site_time import local
 from agent.web import cookies, decisions, specimen_fields
 from agent.web.authentication import may_decide, may_undo_any
-from agent.web.context import ID, find
+from agent.web.code_choices import list_subtypes
+from agent.web.context import ID, find, order_rules
 from agent.web.decisions import Meanwhile
+from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
 from agent.web.specimen_fields import is_blind, is_done_by
 from reports import (
     Card,
@@ -64,10 +64,10 @@ from reports import (
     ReviewPage,
     Ruler,
     Sibling,
-    SubtypeChoice,
     Tone,
     decimal,
     marked,
+    ngettext,
     number_keys,
 )
 from reports import gettext as _
@@ -80,13 +80,13 @@ if TYPE_CHECKING:
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
-    from model import Subtype
+    from agent.web.order_board import Board
 
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 AROUND_SHOWN = 60
 """How much of the queue is read to go from one to the next: reading all of it takes longer."""
-FILTERS = ("reason", "source", "order")
+FILTERS = ("reason", "source", "order", "then")
 ROUND = (1, 2, 5)
 OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
 SPOKEN = marked("You have judged it. Somebody else judges it too, without seeing what you said.")
@@ -159,13 +159,12 @@ def router(desk: Desk) -> APIRouter:
     """Make the routes of the review."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/")
-    def root() -> Response:
-        return RedirectResponse("/review", 303)
-
     @routes.get("/review")
     def queue(request: Request) -> Response:
-        return HTMLResponse(reports.render_queue(_queue_page(desk, request)))
+        page = _queue_page(desk, request)
+        if (order := request.query_params.get("order")) and not page.items:
+            return RedirectResponse(done_href(order), 303)
+        return HTMLResponse(reports.render_queue(page))
 
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
@@ -233,8 +232,10 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         cookies.keep(told, cookies.NAME, who.strip())  # to insist, nobody is asked again
         return told
     left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
-    onward = _open_next(desk, left, public_id, who)
-    answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
+    onward = _open_next(desk, left, public_id, who, narrowed.get("order", ""))
+    answer = RedirectResponse(
+        _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
+    )
     cookies.keep(answer, cookies.NAME, who.strip())
     cookies.keep(answer, cookies.CRITERION, decision.criterion)
     cookies.keep(answer, cookies.LAST, view.id, for_good=False)
@@ -296,14 +297,20 @@ def _narrowed(request: Request) -> dict[str, str]:
 def _queue(
     desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
 ) -> list[MicrographView]:
-    """Say what waits for this person: not what waits for another one to judge it too."""
+    """Say what waits for this person: not what waits for another one to judge it too.
+
+    Of an order it is every field that needs this reviewer's answer, also where none was flagged.
+    """
+    of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
     waiting = desk.store.queue(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
         limit=limit,
     )
-    return [view for view in waiting if not is_done_by(view, who)]
+    known = {view.id for view in of_order}
+    others = [view for view in waiting if view.id not in known and not is_done_by(view, who)]
+    return [*of_order, *others][:limit]
 
 
 def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
@@ -329,18 +336,28 @@ def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographV
 
 
 def _open_next(
-    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str
+    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str, order: str = ""
 ) -> MicrographView | None:
     """Open what comes next for a person, and close what they had open; None: nothing is left."""
+    asked = {one.id for one in list_order_queue(desk, order, who)} if order else set()
     for view in _others(queue, public_id):
         if desk.leases.take(view.id, who, at=desk.now()):
             continue
         # Whoever had it open until just now may have decided it: seen only once it is ours.
         now = find(desk, view.id)
-        if now.awaits and not is_done_by(now, who):
+        if (now.awaits or now.id in asked) and not is_done_by(now, who):
             return now
     desk.leases.leave(who)
     return None
+
+
+def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
+    """Return where a reviewer goes on after the last micrograph: the queue, or behind an order."""
+    order = narrowed.get("order", "")
+    if not order:
+        return _href("", narrowed)
+    following = find_next_order(desk, order, who) if narrowed.get("then") == "next" else None
+    return confirm_href(following) if following else done_href(order)
 
 
 def _item(
@@ -374,7 +391,8 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
     items = [
         _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
     ]
-    waiting = desk.store.queue_length()
+    board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    waiting = desk.store.queue_length() + board.elsewhere
     more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
         site=desk.site,
@@ -387,7 +405,22 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         else (),
         notice=_notice(desk, request),
         control=_control(*desk.store.blind_tally()),
+        orders=_link_orders(board),
     )
+
+
+def _link_orders(board: Board) -> Link | None:
+    """Return where the fields are confirmed that are in no queue; None where there are none."""
+    if not board.elsewhere:
+        return None
+    orders = [one for one in board.orders if one.elsewhere]
+    text = ngettext(
+        "{n} field of {orders} can only be settled by a reviewer",
+        "{n} fields of {orders} can only be settled by a reviewer",
+        board.elsewhere,
+    )
+    named = ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))
+    return Link(text.format(n=board.elsewhere, orders=named), "/orders")
 
 
 def _control(n: int, same: int) -> str:
@@ -525,7 +558,7 @@ def _review_page(
         layers=() if blind else tuple(_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
-        subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
+        subtypes=tuple(list_subtypes(taxonomy, None if blind else seen.structure_code)),
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
         unusable_whys=tuple(_unusable_whys()),
         criteria=tuple(
@@ -542,7 +575,7 @@ def _review_page(
         if blind
         else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed, held)),
-        progress=Progress(cookies.count_of(request), desk.store.queue_length()),
+        progress=Progress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
         prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
@@ -554,6 +587,13 @@ def _review_page(
         if view.label and not blind
         else (),
     )
+
+
+def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
+    """Return how many micrographs wait: of the order that is reviewed, else of the lab."""
+    if narrowed.get("order"):
+        return len(queue)
+    return desk.store.queue_length() + desk.board.last.elsewhere
 
 
 def _unsaid(card: Card) -> Card:
@@ -678,32 +718,6 @@ def _round_length(wanted_um: float) -> float:
 def _confirm(seen: ReportedMicrograph) -> Choice | None:
     code = seen.structure_code
     return Choice(f"code:{code}", code, suggested=True) if code else None
-
-
-def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
-    known = desk.taxonomy().subtypes
-    for row, subtype in zip(number_keys(len(known)), known, strict=True):
-        # Where there is nothing to choose from, the key of the subtype decides.
-        keys = number_keys(len(subtype.sizes)) if len(subtype.sizes) > 1 else ("",)
-        sizes = tuple(
-            Choice(
-                value=f"code:{subtype.code(size.name)}",
-                text=label_of(size) or title_of(subtype),
-                words=title_of(size)
-                + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
-                key=key,
-                taught=size.name not in subtype.untrained,
-                suggested=subtype.code(size.name) == suggested,
-            )
-            for key, size in zip(keys, subtype.sizes, strict=True)
-        )
-        yield SubtypeChoice(subtype.name, _title(subtype), row, sizes)
-
-
-def _title(subtype: Subtype) -> str:
-    """Return the title of a subtype, "" where it only repeats the name."""
-    title = title_of(subtype)
-    return title if title != subtype.name else ""
 
 
 def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:
