@@ -101,7 +101,9 @@ class Lack:
         sentences = {
             "": _("nothing"),
             "broken": ngettext("{word} in {n} field", "{word} in {n} fields", n),
-            "out": ngettext("{word} in {n} field, unconfirmed", "{word} in {n} fields, unconfirmed", n),
+            "out": ngettext(
+                "{word} in {n} field, unconfirmed", "{word} in {n} fields, unconfirmed", n
+            ),
             "held": ngettext("{n} field held: {word}", "{n} fields held: {word}", n),
             "lead": _("a lead decides"),
             "confirm": ngettext("{n} field to confirm", "{n} fields to confirm", n),
@@ -110,7 +112,7 @@ class Lack:
             "area": _("more area is needed"),
             "files": ngettext("{n} file still unread", "{n} files still unread", n),
             "specification": _("no specification applies"),
-        }  # fmt: skip
+        }
         return sentences[self.kind].format(n=n, of=of, word=word)
 
 
@@ -135,13 +137,13 @@ def find_lack(
     if word is Conformity.DOES_NOT_CONFORM:
         return _name_codes("broken", [one for one in broken if one.decided])
     step = find_next_step(assessed, lab, hidden=hidden)
-    if step is NextStep.PROBABLY_OUT:
-        return _name_codes("out", [one for one in broken if one.id not in hidden])
-    if step is NextStep.HELD:
-        return _name_held(assessed)
-    if step is NextStep.TO_CONFIRM:
-        return Lack("confirm", n_to_confirm) if n_to_confirm else Lack("lead")
-    return _name_missing(assessed, rules)
+    if step is NextStep.WAITING_FOR_IMAGES:
+        return _name_missing(assessed, rules)
+    to_answer = Lack("confirm", n_to_confirm) if n_to_confirm else Lack("lead")
+    return {
+        NextStep.PROBABLY_OUT: _name_codes("out", [one for one in broken if one.id not in hidden]),
+        NextStep.HELD: _name_held(assessed),
+    }.get(step or NextStep.TO_CONFIRM, to_answer)
 
 
 def _name_codes(kind: str, fields: list[FieldFacts]) -> Lack:

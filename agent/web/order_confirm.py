@@ -82,7 +82,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/confirm/{number:path}")
     def show(request: Request, number: str) -> Response:
-        return HTMLResponse(_render(desk, request, number, done=find_last(desk, request)))
+        return HTMLResponse(_render(desk, request, number, done=find_last(request)))
 
     @routes.post("/confirm/{number:path}")
     async def confirm(request: Request, number: str) -> Response:
@@ -107,7 +107,7 @@ def _render(
     return reports.render_order_confirm(page)
 
 
-def find_last(desk: Desk, request: Request) -> Done | None:
+def find_last(request: Request) -> Done | None:
     """Return what the page before confirmed, or took back, as the address has it; or None."""
     number, count = request.query_params.get("last", ""), request.query_params.get("n", "")
     if not number or not count.isdecimal():

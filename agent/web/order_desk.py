@@ -147,9 +147,8 @@ def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
     starts = [one.failure.after for one in affected if one.failure.source == source]
     known = [one for one in starts if one is not None]
     begin = min(known) if known and len(known) == len(starts) else LONG_AGO
-    release(
-        desk.store, affected, source, start=begin, end=desk.now(), by=by, reason=reason, at=desk.now()
-    )  # fmt: skip
+    now = desk.now()
+    release(desk.store, affected, source, start=begin, end=now, by=by, reason=reason, at=now)
 
 
 # --- the page -----------------------------------------------------------------------------------
