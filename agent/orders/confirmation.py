@@ -99,7 +99,7 @@ class Lack:
         """As it is read, in about five words."""
         n, of, word = self.n, self.of, self.word
         sentences = {
-            "": _("nothing"),
+            "": _("nothing is missing"),
             "broken": ngettext("{word} in {n} field", "{word} in {n} fields", n),
             "out": ngettext(
                 "{word} in {n} field, unconfirmed", "{word} in {n} fields, unconfirmed", n
