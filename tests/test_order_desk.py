@@ -138,7 +138,7 @@ def test_what_is_touched_after_the_desk_was_read_is_shown_as_it_is_now(lab, brow
 @pytest.mark.parametrize(
     ("query", "numbers"),
     [
-        ("find=47", ["4711", "4712"]),
+        ("find=47", ["4712", "4711"]),
         ("find=100cr6+4712", ["4712"]),
         ("find=none", []),
         ("urgent=1", ["4712"]),
@@ -206,10 +206,11 @@ def test_a_form_decides_about_nothing_that_its_page_did_not_offer(lab, browser):
 
     refused = send(browser, "4711", forged)
     elsewhere = send(browser, "4712", form)
-    changed = send(browser, "4711", form | {"state": form["state"][:-1] + "0"})
+    state = form["state"]
+    wrong = state[:-1] + ("1" if state.endswith("0") else "0")
+    changed = send(browser, "4711", form | {"state": wrong})
 
-    assert (refused.status_code, elsewhere.status_code) == (422, 409)
-    assert changed.status_code in (409, 303)  # one digest in sixteen ends like this
+    assert (refused.status_code, elsewhere.status_code, changed.status_code) == (422, 409, 409)
     assert labels(lab, other) == [None] * 3
 
 
@@ -363,6 +364,8 @@ def test_who_may_what(lab):
         ([7, 7, 8], ("1", "2", "3")),
         ([None, 8], ("1", "2")),
         ([0.5, 1], ("1", "2")),
+        ([float("inf"), 1], ("1", "2")),
+        ([100, 200], ("1", "2")),
         ([], ()),
     ],
 )

@@ -16,6 +16,7 @@ from agent.store import Decision
 pytestmark = pytest.mark.slow
 
 ALL_SEEN = "document.querySelectorAll('[data-seen]:not(:checked)').length === 0"
+WIDTHS = "[...document.querySelectorAll('.pane img')].map(one => one.width)"
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 TOP_OF_PICTURE = "document.querySelector('[data-canvas]').getBoundingClientRect().top"
 
@@ -120,9 +121,9 @@ def test_every_field_of_an_order_is_drawn_at_one_physical_scale(lab, tab):  # no
             assert widths[0] / 400 == pytest.approx(widths[1] / 800, rel=0.01)
             assert widths[0] / 400 == pytest.approx(widths[2] / 600, rel=0.01)
             assert tab.evaluate(FITS)
-        before = tab.evaluate("[...document.querySelectorAll('.pane img')].map(one => one.width)")
+        before = tab.evaluate(WIDTHS)
         tab.keyboard.press("+")
-        after = tab.evaluate("[...document.querySelectorAll('.pane img')].map(one => one.width)")
+        after = tab.evaluate(WIDTHS)
 
     assert [b / a for a, b in zip(before, after, strict=True)] == pytest.approx(
         [1.25] * 3, rel=0.02

@@ -44,6 +44,9 @@ def number_keys(count: int, *, first: int = 1) -> tuple[str, ...]:
     return tuple(f"{number:0{width}}" for number in range(first, count + 1))
 
 
+MOST_DIGITS = 2
+
+
 def size_keys(lowest: Sequence[float | None]) -> tuple[str, ...]:
     """Return the digits of sizes as their keys, equally long so that none begins another.
 
@@ -52,12 +55,12 @@ def size_keys(lowest: Sequence[float | None]) -> tuple[str, ...]:
 
     Returns:
         Such as "7", "8", "9", or "07" … "12"; counted from 1 where numbers are missing, are no
-        whole numbers or are not distinct.
+        whole numbers, are not distinct or have more than `MOST_DIGITS` digits.
     """
-    whole = [int(one) for one in lowest if one is not None and one >= 0 and one == int(one)]
-    if len(whole) < len(lowest) or len(set(whole)) < len(whole):
+    whole = [int(one) for one in lowest if one is not None and one >= 0 and one % 1 == 0]
+    width = len(str(max(whole, default=0)))
+    if len(whole) < len(lowest) or len(set(whole)) < len(whole) or width > MOST_DIGITS:
         return number_keys(len(lowest))
-    width = len(str(max(whole)))
     return tuple(f"{number:0{width}}" for number in whole)
 
 
