@@ -255,7 +255,7 @@ def test_the_same_answer_of_another_reviewer_is_a_confirmation_another_one_a_con
     answer = send(browser, "4711", form)
 
     assert answer.status_code == 409
-    assert "Bea decided G7 meanwhile; yours was G8" in answer.text
+    assert "Bea has decided G7 since; your answer was G8" in answer.text
     assert labels(lab, ids) == [("G8", "Ann"), ("G7", "Bea"), ("G8", "Ann")]
     assert [one.by for one in lab.store.micrograph(ids[0]).labels] == ["Bea", "Ann"]
 

@@ -146,7 +146,7 @@ def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):  # noqa: F8
         assert tab.evaluate(number) == "4800"
         tab.keyboard.press("ArrowLeft")
         tab.keyboard.press("Space")
-        assert "1 orders marked" in tab.locator("[data-say]").inner_text()
+        assert "Orders marked: 1" in tab.locator("[data-say]").inner_text()
         tab.keyboard.press("/")
         tab.keyboard.type("4712")
         assert tab.locator("[data-card]:visible").count() == 1

@@ -140,7 +140,7 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
     try:
         listed = signed_form.read(desk.form_key, order, sent.get("state"))
     except signed_form.NotOursError:
-        old = _("This page was opened before the agent was started. Look at the fields once more.")
+        old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
         return HTMLResponse(_render(desk, request, order, conflicts=(old,)), 409)
     _refuse_unlisted(listed, sent)
     written, conflicts = _write(desk, request, listed, sent, who.strip())
@@ -217,10 +217,10 @@ def _describe_conflict(meanwhile: Meanwhile, answer: str) -> str:
     name = view.process_data.get("field") or view.id
     yours = answer.removeprefix("code:")
     if meanwhile.answer or label is None:
-        text = _("Field {name} has changed meanwhile: look at it again. Yours was {yours}.")
+        text = _("Field {name} has changed since: inspect it again. Your answer was {yours}.")
         return text.format(name=name, yours=yours)
     text = _(
-        "Field {name}: {who} decided {code} meanwhile; yours was {yours}. Nothing was changed."
+        "Field {name}: {who} has decided {code} since; your answer was {yours}. Nothing was changed."
     )
     return text.format(name=name, who=label.by, code=label.code or label.kind, yours=yours)
 
