@@ -340,13 +340,14 @@ def test_a_decision_for_one_field_is_for_one_field(lab, ann):
 def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk):
     waiting = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
     conflicts: list[int] = []
+    said = {"Ann": "code:G8", "Bea": "code:G7"}  # the same answer would be a confirmation
     app = create_app(desk)  # once: FastAPI changes the warnings' filters of the whole process
 
     def work(name):
         with TestClient(app, base_url=HOME, follow_redirects=False) as client:
             client.post("/review/name", data={"by": name})
             for public_id in waiting:
-                form = form_of(lab, public_id, "code:G8") | {"label_id": ""}
+                form = form_of(lab, public_id, said[name]) | {"label_id": ""}
                 answer = client.post(f"/review/{public_id}/decide", data=form)
                 conflicts.append(answer.status_code)
 
