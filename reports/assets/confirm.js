@@ -29,8 +29,15 @@
 
   // --- what was on screen ---
   const waits = new Map();
+  // What lies over the page at its edges hides a field as the end of the screen does.
+  function covered(selector, position) {
+    const part = main.querySelector(selector);
+    return part && getComputedStyle(part).position === position ? part.getBoundingClientRect().height : 0;
+  }
+  const above = covered(".bar", "sticky");
+  const below = Math.max(covered(".go-on", "fixed"), covered(".toast", "fixed"));
   function isShown(entry) {
-    const most = window.innerHeight * SEEN_SHARE;
+    const most = (window.innerHeight - above - below) * SEEN_SHARE;
     return entry.intersectionRatio >= SEEN_SHARE || entry.intersectionRect.height >= most;
   }
   function look(plate) {
@@ -54,7 +61,7 @@
       const plate = entry.target.closest("[data-open]");
       if (!isShown(entry)) { forget(plate); } else if (!waits.has(plate)) { waits.set(plate, 0); look(plate); }
     }
-  }, { threshold: [0, 0.25, 0.5, SEEN_SHARE, 1] });
+  }, { threshold: [0, 0.25, 0.5, SEEN_SHARE, 1], rootMargin: "-" + Math.ceil(above) + "px 0px -" + Math.ceil(below) + "px 0px" });
   function watch() {
     for (const plate of plates) {
       forget(plate);
