@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, RING_A, TAXONOMY, desk_of, minutes
+from test_ordering import AT, Desk
 
 from agent import auth
-from agent.orders import Specifications
+from agent.orders import BadSpecification, Specifications
 from agent.orders.assessment import Lab as Rules
 from agent.store import Decision
 from agent.web import create_app
@@ -372,3 +374,42 @@ def test_who_may_what(lab):
 def test_a_size_has_its_own_digits_as_key_and_no_key_begins_another(lowest, keys):
     assert size_keys(lowest) == keys
     assert len({len(key) for key in size_keys(lowest)}) <= 1
+
+
+def test_the_queue_is_there_also_where_the_file_of_limits_cannot_be_used(lab):
+    def broken():
+        raise BadSpecification("feilds: no key is called feilds")
+
+    waiting = field_of(lab, "4711", 1, reasons=("uncertain",))
+    with TestClient(create_app(replace(desk_of(lab), lab=broken)), base_url=HOME) as browser:
+        browser.cookies.set("reviewer", "Ann")
+        queue, root, desk = (browser.get(path) for path in ("/review", "/", "/orders"))
+
+    assert queue.status_code == root.status_code == 200
+    assert f"/review/{waiting}" in queue.text
+    assert desk.status_code == 503
+    assert "no key is called feilds" in desk.text
+
+
+def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path, capsys):
+    own = Desk(tmp_path, capsys)
+    ids = [own.take(n) for n in (1, 2, 3)]
+    for one in ids:
+        own.confirm(one)
+    own.check(passed=False, at=AT - timedelta(hours=1))
+    browser = own.browser()
+    browser.cookies.set("reviewer", "R. Stahl")
+    form = {"source": "LOM-07", "reason": "the lamp was replaced, the images are sound"}
+
+    desk = browser.get("/orders").text
+    unreasoned = browser.post("/orders/release", data={"source": "LOM-07", "reason": " "})
+    browser.cookies.set("reviewer", "Ada")
+    refused = browser.post("/orders/release", data=form)
+    browser.cookies.set("reviewer", "R. Stahl")
+    done = browser.post("/orders/release", data=form)
+
+    assert (unreasoned.status_code, refused.status_code, done.status_code) == (422, 422, 200)
+    assert (states(desk)["held"], states(done.text)["held"]) == (["4711"], [])
+    assert "Release the results of LOM-07 (1 order)" in desk
+    assert states(done.text)["conforms"] == ["4711"]
+    own.store.close()

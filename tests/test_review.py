@@ -275,7 +275,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         until_ready(tab, ids[3])
         assert decided(lab, ids[2]).strange_kind == "pearlite"
 
-        tab.keyboard.press("m")
+        tab.keyboard.press("c")
         tab.keyboard.press("n")
         tab.keyboard.press("u")
         tab.keyboard.press("1")
@@ -298,7 +298,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         assert tab.locator(".over-subtype").is_visible()
         tab.keyboard.press("h")
         assert tab.locator(".over-size").is_visible()
-        tab.keyboard.press("b")
+        tab.keyboard.press("w")
         assert tab.locator(".canvas .field").is_visible()
         tab.keyboard.press("?")
         assert tab.locator("dialog").is_visible()

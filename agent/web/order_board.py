@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_READ = 150
 """Orders that one request assesses at most: about two seconds."""
 SWEPT = 10
-"""Orders that are read again at each look although nothing is known to have touched them."""
+"""Orders that the desk reads again at each look although nothing is known to have touched them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +95,35 @@ class OrderBoard:
         """The board of the last look, empty before the first; nothing is read for it."""
         return self._last
 
-    def look(self, store: Store, lab: Callable[[], Lab], *, now: datetime) -> Board:
+    def look(self, store: Store, lab: Callable[[], Lab], *, now: datetime, swept: int = 0) -> Board:
         """Read what was touched since the last look, and return the board.
 
         Args:
             store: Open.
             lab: Returns what is laid down; only called where something is to be read.
             now: Aware UTC.
+            swept: So many orders are read again although nothing is known to have touched them.
+
+        Raises:
+            BadSpecification: The file of specifications cannot be used; the last board stays.
         """
         with self._lock:
             ages = [one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)]
-            due = self._list_due(store, lab, [one.number for one in ages], now)
+            numbers = [one.number for one in ages]
+            due = self._list_due(store, lab, numbers, now=now, swept=swept)
             if due:
                 self._read(store, lab(), due)
             self._last = self._build(ages)
             return self._last
 
     def _list_due(
-        self, store: Store, lab: Callable[[], Lab], numbers: list[str], now: datetime
+        self,
+        store: Store,
+        lab: Callable[[], Lab],
+        numbers: list[str],
+        *,
+        now: datetime,
+        swept: int,
     ) -> list[str]:
         """Return what to read now: touched and unknown orders first, then the longest unread."""
         if self._position is None:
@@ -122,8 +133,10 @@ class OrderBoard:
         for number in touched:
             self._known.pop(number, None)
         unknown = [one for one in numbers if one not in self._known][:MOST_READ]
-        swept = [one for one in self._known if one in set(numbers)][:SWEPT]
-        return [*unknown, *swept] if len(unknown) < MOST_READ else unknown
+        if len(unknown) == MOST_READ:
+            return unknown
+        recent = set(numbers)
+        return [*unknown, *[one for one in self._known if one in recent][:swept]]
 
     def _read(self, store: Store, lab: Lab, numbers: list[str]) -> None:
         beside = Beside.of(store)

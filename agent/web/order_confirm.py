@@ -220,7 +220,8 @@ def _describe_conflict(meanwhile: Meanwhile, answer: str) -> str:
         text = _("Field {name} has changed since: inspect it again. Your answer was {yours}.")
         return text.format(name=name, yours=yours)
     text = _(
-        "Field {name}: {who} has decided {code} since; your answer was {yours}. Nothing was changed."
+        "Field {name}: {who} has decided {code} since; your answer was {yours}. "
+        "Nothing was changed."
     )
     return text.format(name=name, who=label.by, code=label.code or label.kind, yours=yours)
 

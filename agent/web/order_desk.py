@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
 from agent.errors import WrongUse
+from agent.orders import BadSpecification
 from agent.orders.affected_orders import affected_orders, release
 from agent.orders.assessment import assess
 from agent.orders.next_step import NextStep
@@ -19,6 +20,7 @@ from agent.web import cookies
 from agent.web.authentication import may_decide, may_undo_any, who_is
 from agent.web.context import order_rules
 from agent.web.decisions import LONGEST_COMMENT
+from agent.web.order_board import SWEPT
 from agent.web.order_queue import confirm_href, order_href
 from agent.web.orders import list_loose
 from reports import (
@@ -72,7 +74,11 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/")
     def root(request: Request) -> Response:
-        return RedirectResponse("/orders" if is_lead(desk, request) else "/review", 303)
+        try:
+            leads = is_lead(desk, request)
+        except BadSpecification:  # the desk itself names the fault
+            leads = False
+        return RedirectResponse("/orders" if leads else "/review", 303)
 
     @routes.get("/orders")
     def orders(request: Request) -> Response:
@@ -158,7 +164,7 @@ def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
     """Build the page of the order desk."""
     asked = {key: request.query_params.get(key, "").strip()[:LONGEST_SEARCH] for key in KEPT}
     who, now = cookies.name_of(request), desk.now()
-    board = desk.board.look(desk.store, lambda: order_rules(desk), now=now)
+    board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
     shown = [one for one in board.orders if _fits(one, asked)]
     held = desk.leases.others(who, at=now)
     confirming = may_decide(request)

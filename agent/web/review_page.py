@@ -32,6 +32,7 @@ from agent.nightly.embedded_images import (
 from agent.nightly.micrograph_cards import list_maps
 from agent.nightly.reviewer_agreement import still_needed
 from agent.nightly.snapshot import ReportedDecision
+from agent.orders import BadSpecification
 from agent.orders.class_texts import (
     build_class_texts,
     describe_codes,
@@ -391,7 +392,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
     items = [
         _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
     ]
-    board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    board = _look_at_orders(desk)
     waiting = desk.store.queue_length() + board.elsewhere
     more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
@@ -407,6 +408,14 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         control=_control(*desk.store.blind_tally()),
         orders=_link_orders(board),
     )
+
+
+def _look_at_orders(desk: Desk) -> Board:
+    """Return the orders of the desk; as they were where the file of limits cannot be used now."""
+    try:
+        return desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    except BadSpecification:
+        return desk.board.last
 
 
 def _link_orders(board: Board) -> Link | None:
