@@ -297,15 +297,19 @@ def test_one_answer_is_another_code_and_the_criterion_is_kept(lab, browser):
 def test_a_second_reviewer_is_led_to_what_needs_a_second_look_and_the_first_is_not(lab):
     ids = order_of(lab, "4711")
     for one in ids:
-        lab.store.decide(one, Decision("code", "Ann", code="G8"), at=minutes(9))
+        given = Decision("code", "Ann", code="G8", criterion="mean")
+        lab.store.decide(one, given, at=minutes(9))
     with TestClient(create_app(desk_with(lab, second_look=True)), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Ann")
         first = form_of(browser, "4711")
         browser.cookies.set("reviewer", "Bea")
         form = form_of(browser, "4711")
-        send(browser, "4711", form)
+        otherwise = send(browser, "4711", form | {"criterion": "max"})
+        send(browser, "4711", form | {"criterion": "unrecorded"})
         desk = browser.get("/orders").text
 
+    assert otherwise.status_code == 409
+    assert "Ann decided this already" in otherwise.text
     assert first["seen"] == []
     assert form["seen"] == ids
     assert [len(lab.store.micrograph(one).labels) for one in ids] == [2, 2, 2]

@@ -213,7 +213,7 @@ def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab): 
         tab.goto(f"{address}/review/{ids[0]}")
         tab.wait_for_selector("[data-review][data-ready]")
         place = tab.evaluate(TOP_OF_PICTURE)
-        for key in ("s", "u", "s", "Escape"):
+        for key in ("s", "u", "s", "g", "Escape"):
             tab.keyboard.press(key)
             assert tab.evaluate(TOP_OF_PICTURE) == place, key
             assert tab.evaluate("window.scrollY") == 0
@@ -227,7 +227,9 @@ def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab): 
         tab.wait_for_selector("[data-review][data-ready]")
         assert tab.locator("[data-undo]").is_visible()
         assert tab.evaluate(TOP_OF_PICTURE) == place
-        assert tab.evaluate(FITS)
+        for key in ("h", "h", "h", "w", "f", "f", "?"):
+            tab.keyboard.press(key)
+            assert tab.evaluate(FITS), key
 
 
 @pytest.mark.parametrize("width", [1280, 820, 390])

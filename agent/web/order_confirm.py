@@ -39,7 +39,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.store import MicrographView
+    from agent.store import Decision, MicrographView
     from agent.web.context import Desk
     from agent.web.signed_form import ListedField
 
@@ -188,34 +188,42 @@ def _write(
         if stands_alone(view) and not is_done_by(view, who):
             raise WrongUse(_("{id}: this field is decided alone.").format(id=view.id))
     viewing_s = seconds_of(sent.get("viewing_s"))
-    at, written, conflicts = desk.now(), 0, list[str]()
-    for field, answer in chosen:
-        decision = decisions.read_decision(
-            answer,
-            taxonomy=desk.taxonomy,
-            by=who,
-            criterion=_criterion(request, sent),
-            viewing_s=viewing_s and round(viewing_s / len(chosen), 1),
-            result_seen=field.result_id,
+    given = [
+        (
+            field,
+            decisions.read_decision(
+                answer,
+                taxonomy=desk.taxonomy,
+                by=who,
+                criterion=_criterion_for(views[field.id], _criterion(request, sent)),
+                viewing_s=viewing_s and round(viewing_s / len(chosen), 1),
+                result_seen=field.result_id,
+            ),
         )
+        for field, answer in chosen
+    ]
+    at, written, conflicts = desk.now(), 0, list[str]()
+    for field, decision in given:
+        bulk = replace(decision, bulk=len(given) > 1)
         try:
-            decisions.decide(
-                desk,
-                field.id,
-                replace(decision, bulk=len(chosen) > 1),
-                label_seen=field.label_id,
-                at=at,
-            )
+            decisions.decide(desk, field.id, bulk, label_seen=field.label_id, at=at)
             written += 1
         except Meanwhile as meanwhile:
-            conflicts.append(_describe_conflict(meanwhile, answer))
+            conflicts.append(_describe_conflict(meanwhile, decision))
+        except WrongUse as error:  # it changes another reviewer's answer without a reason
+            conflicts.append(str(error))
     return written, conflicts
 
 
-def _describe_conflict(meanwhile: Meanwhile, answer: str) -> str:
+def _criterion_for(view: MicrographView, chosen: str) -> str:
+    """Return the criterion of an answer: who confirms a label and names none confirms its own."""
+    return view.label.criterion if view.label and chosen == "unrecorded" else chosen
+
+
+def _describe_conflict(meanwhile: Meanwhile, decision: Decision) -> str:
     view, label = meanwhile.view, meanwhile.view.label
     name = view.process_data.get("field") or view.id
-    yours = answer.removeprefix("code:")
+    yours = decision.code or decision.kind
     if meanwhile.answer or label is None:
         text = _("Field {name} has changed since: inspect it again. Your answer was {yours}.")
         return text.format(name=name, yours=yours)
