@@ -159,7 +159,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         id=field.id,
         name=field.called,
         code=code,
-        state=_("hidden until you decide") if hidden else describe_field(field),
+        state=_("hidden until you decide") if hidden else _describe_state(field),
         keeps=page.rules.keeps(code) if page.rules and code else None,
         scaled=_width_um(view) is not None,
         picture=_draw(view, field.called, page.um_per_px),
@@ -170,6 +170,14 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         else (),
         alone=alone,
     )
+
+
+def _describe_state(field: FieldFacts) -> str:
+    """Return whose code a field has, and by which criterion where that is recorded."""
+    held = field.decided
+    if held is None or held.kind != "code" or held.criterion == "unrecorded":
+        return describe_field(field)
+    return f"{describe_field(field)} · {reports.criterion(held.criterion)}"
 
 
 def _get_code(field: FieldFacts) -> str:
