@@ -266,7 +266,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         tab.keyboard.press("3")
         tab.keyboard.press("Escape")
         tab.keyboard.press("Numpad1")
-        tab.keyboard.press("3")
+        tab.keyboard.press("7")
         until_ready(tab, ids[2])
         assert decided(lab, ids[1]).code == "B7"
 
