@@ -51,6 +51,7 @@ ASSETS = (
     "viewer.js",
     "viewing.js",
     "keys.js",
+    "saving.js",
     "onward.js",
     "icon.svg",
 )

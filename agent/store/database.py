@@ -609,6 +609,15 @@ class Store:
                 session, self._whose, public_id, decision, at=at, expected=expected
             )
 
+    def find_decision(self, public_id: str, decision: Decision) -> int | None:
+        """Return the number of the label that a decision of this id has already, or None.
+
+        Raises:
+            WrongUse: Another decision was sent under this id.
+        """
+        with reading(self._engine) as session:
+            return labels.find_decision(session, public_id, decision)
+
     def describe(
         self, public_id: str, process_data: Mapping[str, str], *, by: str, at: datetime
     ) -> None:

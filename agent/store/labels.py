@@ -6,6 +6,7 @@ An undo is a row that takes the one before back; what holds is read off the rows
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ from sqlmodel import col, select
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store import audit_log, label_resolution, quality_records
-from agent.store.tables import LabelRow, MicrographRow, ResultRow
+from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ UNDO = "undo"
 DOUBT = "doubt"
 """A row that takes nothing back: the label holds, and somebody should look again."""
 NO_DECISION = (UNDO, DOUBT)
+GIVEN = "label.given"
+"""Act of the audit log: a decision was appended."""
+DECISION_ID = "decision_id"
+"""Key of that act's facts: the id under which the decision was sent."""
+_SAME = ("kind", "by", "code", "strange_kind", "why")
 CRITERIA = ("mean", "max", "unrecorded")
 
 
@@ -55,6 +61,7 @@ class Decision:
         bulk: One act for many micrographs.
         result_seen: Number of the result the person saw, or None: the current one.
         origin: "review", "import" or "api".
+        id: Under which it is sent, the same at each attempt, so that it counts once; "" for none.
     """
 
     kind: str
@@ -70,6 +77,7 @@ class Decision:
     bulk: bool = False
     result_seen: int | None = None
     origin: str = "review"
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,8 @@ def decide(
 ) -> int:
     """Append what somebody says; the micrograph leaves the queue.
 
+    A decision that is sent again under its id is not appended again.
+
     Returns:
         The label's number.
 
@@ -176,6 +186,8 @@ def decide(
     """
     _refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
+    if (number := find_decision(session, public_id, decision)) is not None:
+        return number
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
     standing = _standing(_rows(session, [micrograph.id or 0]))
@@ -214,8 +226,41 @@ def decide(
         result.review_rank = None
         session.add(result)
     session.flush()
-    _remember(session, whose, "label.given", row, micrograph)
+    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.id)
     return row.id or 0
+
+
+def find_decision(session: Session, public_id: str, decision: Decision) -> int | None:
+    """Return the number of the label that was appended for a decision of this id, or None.
+
+    The audit log holds the id next to the label: both have the same instant.
+
+    Raises:
+        WrongUse: Another decision was sent under this id.
+    """
+    if not decision.id:
+        return None
+    wanted = (
+        select(LabelRow, TrailRow.facts)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .join(TrailRow, col(TrailRow.at) == col(LabelRow.decided_at))
+        .where(
+            MicrographRow.public_id == public_id,
+            TrailRow.subject == public_id,
+            TrailRow.act == GIVEN,
+        )
+    )
+    for row, text in session.exec(wanted):
+        facts = json.loads(text)
+        if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.id:
+            continue
+        if any(getattr(row, name) != getattr(decision, name) for name in _SAME):
+            raise WrongUse(
+                f"{public_id}: the decision id {decision.id!r} was used for another decision. "
+                "Send each decision under an id that is used once."
+            )
+        return row.id
+    return None
 
 
 def _needs_a_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
@@ -392,10 +437,17 @@ def _queue_again(session: Session, micrograph: MicrographRow) -> None:
 
 
 def _remember(
-    session: Session, whose: Whose, act: str, row: LabelRow, micrograph: MicrographRow
+    session: Session,
+    whose: Whose,
+    act: str,
+    row: LabelRow,
+    micrograph: MicrographRow,
+    *,
+    decision_id: str = "",
 ) -> None:
     facts = {
         "label": row.id,
+        DECISION_ID: decision_id,
         "kind": row.kind,
         "code": row.code,
         "strange_kind": row.strange_kind,

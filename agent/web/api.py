@@ -95,6 +95,12 @@ class DecisionIn(BaseModel):
     label_seen: int | None = Field(
         None, description="`label.id` that was seen; sent, a newer label is a conflict (409)."
     )
+    decision_id: str = Field(
+        "",
+        max_length=64,
+        pattern="^([0-9A-Za-z_-]{8,64})?$",
+        description="Of this decision alone: sent again with it, the decision counts once.",
+    )
 
     def said(self) -> str:
         """Say it as a form does. Raises `HTTPException` unless exactly one is given."""
@@ -166,6 +172,7 @@ def router(desk: Desk) -> APIRouter:
             viewing_s=body.viewing_s,
             result_seen=body.result_seen,
             origin="api",
+            decision_id=body.decision_id,
         )
         told = "label_seen" in body.model_fields_set
         number = decisions.decide(

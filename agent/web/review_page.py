@@ -219,6 +219,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         viewing_s=seconds_of(form.get("viewing_s", "")),
         blind=form.get("blind") == "1",
         result_seen=cookies.number(form.get("result_id", "")),
+        decision_id=form.get("decision_id", ""),
     )
     # As it was: what comes next is said from here.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)

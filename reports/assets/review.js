@@ -98,6 +98,7 @@
     box.checked = !box.checked;
     say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : words.alone);
   }
+  function unsaved() { return !document.querySelector("[data-unsaved]").hidden; }
   function shown() {
     slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
   }
@@ -129,7 +130,7 @@
     const early = desk.dataset.ready === undefined || desk.hasAttribute("aria-busy");
     if (early && (digit || event.key === "Enter" || event.key.toLowerCase() === "t")) {
       event.preventDefault();
-      say(words.just_come);
+      if (!unsaved()) { say(words.just_come); }
       return;
     }
     if (digit) { event.preventDefault(); choose(digit); return; }
