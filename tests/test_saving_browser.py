@@ -245,7 +245,8 @@ def test_a_kept_decision_of_ann_is_not_sent_under_the_name_of_bob(lab, server, p
     (first,) = (lab.take("G8", reasons=("uncertain",)),)
     page.goto(f"{server.url}/review/name")
     page.fill("#by", "Ann")
-    page.keyboard.press("Enter")
+    with page.expect_navigation(url="**/review"):
+        page.keyboard.press("Enter")
     page.goto(f"{server.url}/review/{first}")
     until_ready(page, first)
     server.kill()

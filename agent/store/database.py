@@ -648,7 +648,7 @@ class Store:
             return labels.undo(session, self._whose, public_id, by=by, at=at)
 
     def blind_tally(self) -> tuple[int, int]:
-        """Count codes given before the model's answer was seen, and how many were the same."""
+        """Count control samples decided before the answer was seen, and how many equal it."""
         with reading(self._engine) as session:
             return labels.blind_tally(session, self._whose)
 
@@ -663,6 +663,14 @@ class Store:
         """Say every labelled micrograph with the label that holds."""
         with reading(self._engine) as session:
             return list(labels.labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    def find_labelled(self, public_id: str) -> LabelledMicrograph | None:
+        """Return a micrograph with the label that holds, whatever its kind; None without one."""
+        with reading(self._engine) as session:
+            rows = labels.labelled(
+                session, self._whose, kinds=labels.KINDS, origin=None, public_id=public_id
+            )
+            return next(rows, None)
 
     # --- bundles ---
 

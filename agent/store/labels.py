@@ -537,10 +537,14 @@ def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
 
 
 def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
-    """Count codes given before the model's answer was seen, and how many were the same as it."""
+    """Count codes of control samples given before the answer was seen, and how many equal it.
+
+    Other blind decisions are left out: what is flagged, or chosen by a reviewer, is no sample of
+    all micrographs.
+    """
     taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
     asked = (
-        select(LabelRow.code, ResultRow.structure_code)
+        select(LabelRow.code, ResultRow.structure_code, ResultRow.reasons)
         .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
         .where(
             ResultRow.site_id == whose.site_id,
@@ -550,8 +554,12 @@ def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
             col(LabelRow.id).not_in(taken_back.where(col(LabelRow.supersedes).is_not(None))),
         )
     )
-    pairs = session.exec(asked).all()
-    return len(pairs), sum(said == answered for said, answered in pairs)
+    pairs = [
+        (code, answer)
+        for code, answer, reasons in session.exec(asked)
+        if Reason.CONTROL_SAMPLE in reasons
+    ]
+    return len(pairs), sum(code == answer for code, answer in pairs)
 
 
 def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
@@ -578,9 +586,22 @@ def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
 
 
 def labelled(
-    session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
+    session: Session,
+    whose: Whose,
+    *,
+    kinds: Sequence[str],
+    origin: str | None,
+    public_id: str | None = None,
 ) -> Iterator[LabelledMicrograph]:
-    """Say every micrograph of this site that has a label, with the one that holds."""
+    """Yield every micrograph of this site that has a label, with the one that holds.
+
+    Args:
+        session: Open.
+        whose: The site and the agent.
+        kinds: Of the labels, as in `Decision`.
+        origin: Of the micrographs; None for any.
+        public_id: Of the only micrograph that is wanted; None for all.
+    """
     asked = (
         select(LabelRow, MicrographRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
@@ -589,12 +610,15 @@ def labelled(
     )
     if origin:
         asked = asked.where(MicrographRow.origin == origin)
+    if public_id is not None:
+        asked = asked.where(MicrographRow.public_id == public_id)
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
     for label, micrograph in session.exec(asked):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    answers, seen = _answers(session, whose), _seen(session, whose)
+    alone = None if public_id is None else list(micrographs)
+    answers, seen = _answers(session, whose, alone), _seen(session, whose, alone)
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
         two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
@@ -617,7 +641,9 @@ class _Answer:
 _NO_ANSWER = _Answer(None, {}, "", ())
 
 
-def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
+def _answers(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, _Answer]:
     asked = (
         sqlalchemy.select(
             col(ResultRow.micrograph_id),
@@ -629,16 +655,22 @@ def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
         .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
         .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
     )
+    if alone is not None:
+        asked = asked.where(col(ResultRow.micrograph_id).in_(alone))
     return {number: _Answer(*told) for number, *told in session.execute(asked)}
 
 
-def _seen(session: Session, whose: Whose) -> dict[int, str | None]:
+def _seen(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, str | None]:
     """Say what the results said that people saw when they decided."""
     asked = (
         select(ResultRow.id, ResultRow.structure_code)
         .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
         .where(ResultRow.site_id == whose.site_id)
     )
+    if alone is not None:
+        asked = asked.where(col(ResultRow.micrograph_id).in_(alone))
     return {number or 0: code for number, code in session.exec(asked)}
 
 

@@ -20,6 +20,7 @@ from agent.store import StoreFault, signed_by_program
 from agent.web import decisions, metrics, orders
 from agent.web.authentication import may_undo_any, who_is
 from agent.web.context import LONGEST_NAME, find
+from agent.web.label_uses import find_use, use_to_json
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
@@ -145,7 +146,8 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(public_id: str) -> dict[str, Any]:
         """Say everything about one micrograph."""
-        return as_json(find(desk, public_id))
+        view = find(desk, public_id)
+        return as_json(view) | {"learning": use_to_json(find_use(desk, view))}
 
     @routes.get("/queue", response_model=Queue)
     def queue(
@@ -178,7 +180,9 @@ def router(desk: Desk) -> APIRouter:
         number = decisions.decide(
             desk, public_id, decision, label_seen=body.label_seen if told else "any"
         )
-        return {"label": number, "micrograph": as_json(find(desk, public_id))}
+        view = find(desk, public_id)
+        learning = use_to_json(find_use(desk, view))
+        return {"label": number, "micrograph": as_json(view) | {"learning": learning}}
 
     @routes.post("/micrographs/{public_id}/undo", status_code=201, response_model=Decided)
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
 from agent.orders.assessment import Lab
+from agent.retrain.label_use import LEARNS_FROM
 from agent.web.leases import Leases
+from agent.web.shown_answers import ShownAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,8 @@ class Desk:
         lab: Says what the lab has laid down for its orders now; None: nothing.
         leases: Who has what open.
         measures: File of the numbers that the agent counts; None where none runs.
+        learns_from: Which labels are trained on, as `[retrain] learns_from`.
+        shown: Whose page has shown which answer.
     """
 
     store: Store
@@ -56,6 +60,8 @@ class Desk:
     lab: Callable[[], Lab] | None = None
     measures: Path | None = None
     leases: Leases = field(default_factory=Leases)
+    learns_from: tuple[str, ...] = LEARNS_FROM
+    shown: ShownAnswers = field(default_factory=ShownAnswers)
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

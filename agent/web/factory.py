@@ -63,6 +63,7 @@ def app_of(
         status=status,
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
+        learns_from=settings.retrain.learns_from,
         lab=lambda: lab_of(
             settings,
             store,

@@ -109,6 +109,7 @@
     r: function () { list("r"); },
     t: function () { press(desk.querySelector("[data-cannot]")); },
     a: together,
+    v: function () { go("[data-blind]"); },
     m: criterion,
     n: unsure,
     z: undo,
