@@ -72,6 +72,7 @@ from reports.content.review import (
     SubtypeChoice,
     number_keys,
 )
+from reports.content.review_scale import ScalePage
 from reports.content.round_robin import (
     CampaignLine,
     CampaignsPage,
@@ -124,6 +125,7 @@ from reports.render import (
     render_rating,
     render_rating_end,
     render_review,
+    render_scale,
     render_sites,
     render_statement,
     render_study,
@@ -234,6 +236,7 @@ __all__ = [
     "ReviewPage",
     "Row",
     "Ruler",
+    "ScalePage",
     "Shadow",
     "Share",
     "Sibling",
@@ -297,6 +300,7 @@ __all__ = [
     "render_rating",
     "render_rating_end",
     "render_review",
+    "render_scale",
     "render_sites",
     "render_statement",
     "render_statement_pdf",

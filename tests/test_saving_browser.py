@@ -129,14 +129,18 @@ class LossyWire:
     def _pass_on(self, browser: socket.socket) -> None:
         loses = threading.Event()
         with browser, socket.create_connection(self._server) as server:
-            threading.Thread(target=self._answer, args=(server, browser, loses), daemon=True).start()
+            threading.Thread(
+                target=self._answer, args=(server, browser, loses), daemon=True
+            ).start()
             while part := _received(browser):
                 if b"/decide " in part.split(b"\r\n", 1)[0] and self.left_to_lose:
                     self.left_to_lose -= 1
                     loses.set()
                 server.sendall(part)
 
-    def _answer(self, server: socket.socket, browser: socket.socket, loses: threading.Event) -> None:
+    def _answer(
+        self, server: socket.socket, browser: socket.socket, loses: threading.Event
+    ) -> None:
         while part := _received(server):
             if loses.is_set():  # it has done what it was asked, and no one hears of it
                 self.lost += 1

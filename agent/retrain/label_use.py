@@ -86,32 +86,38 @@ def decide_use(
         taxonomy: The active one.
         learns_from: Which labels count: a subset of "blind", "imported", "confirmed" and "seen".
     """
-
-    def unused(why: str) -> LabelUse:
-        return LabelUse(Use.UNUSED, why, label.code or "", label.recipe)
-
-    if label.kind not in ("code", "strange"):
-        return unused("no_code")
-    if label.kind == "code":
-        try:
-            taxonomy.parse(label.code or "")
-        except TaxonomyError:
-            return unused("not_in_taxonomy")
-    if label.recipe != RECIPE:
-        return unused("other_recipe")
-    if not has_crop:
-        return unused("no_crop")
+    obstacle = _find_obstacle(label, has_crop, taxonomy)
+    if obstacle:
+        return LabelUse(Use.UNUSED, obstacle, label.code or "", label.recipe)
     if label.kind == "strange":
         return LabelUse(Use.TESTED, "strange")
-    if label.is_doubted:
-        return unused("doubted")
     ways = _list_ways(label)
     counting = ways & set(learns_from)
     if not counting:
-        return unused(min(ways))
+        return LabelUse(Use.UNUSED, min(ways))
     if label.is_control and label.origin != "import":
         return LabelUse(Use.TESTED, "control_sample")
     return LabelUse(Use.TRAINED, min(counting))
+
+
+def _find_obstacle(label: LabelledMicrograph, has_crop: bool, taxonomy: Taxonomy) -> str:
+    """Return what stands against a label whatever its way, "" for nothing."""
+    obstacles = {
+        "no_code": label.kind not in ("code", "strange"),
+        "not_in_taxonomy": label.kind == "code" and not _is_in(taxonomy, label.code),
+        "other_recipe": label.recipe != RECIPE,
+        "no_crop": not has_crop,
+        "doubted": label.kind == "code" and label.is_doubted,
+    }
+    return next((why for why, holds in obstacles.items() if holds), "")
+
+
+def _is_in(taxonomy: Taxonomy, code: str | None) -> bool:
+    try:
+        taxonomy.parse(code or "")
+    except TaxonomyError:
+        return False
+    return True
 
 
 def _list_ways(label: LabelledMicrograph) -> set[str]:

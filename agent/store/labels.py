@@ -18,7 +18,7 @@ from sqlmodel import col, select
 
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import audit_log, label_resolution, quality_records
+from agent.store import audit_log, given_scales, label_resolution, quality_records
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
 
@@ -700,7 +700,7 @@ def _labelled(
         process_data=process_data_of(micrograph),
         process_extra=micrograph.process_extra,
         origin=micrograph.origin,
-        um_per_px=micrograph.um_per_px,
+        um_per_px=given_scales.resolve_scale(answer.thresholds, micrograph.um_per_px),
         recipe=micrograph.recipe,
         labelled_at=label.decided_at,
         model_code=answer.code,

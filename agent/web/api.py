@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
-from agent.store import StoreFault, signed_by_program
+from agent.store import StoreFault
 from agent.web import decisions, metrics, orders
-from agent.web.authentication import may_undo_any, who_is
+from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.label_uses import find_use, use_to_json
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
@@ -167,7 +167,7 @@ def router(desk: Desk) -> APIRouter:
         decision = decisions.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
-            by=_by(request, body.by),
+            by=signing_name(request, body.by),
             criterion=body.criterion,
             unsure=body.unsure,
             comment=body.comment,
@@ -188,7 +188,7 @@ def router(desk: Desk) -> APIRouter:
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Take the decision that holds back, by a row of its own."""
         number = decisions.undo(
-            desk, public_id, by=_by(request, body.by), any_ones=may_undo_any(request)
+            desk, public_id, by=signing_name(request, body.by), any_ones=may_undo_any(request)
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
@@ -208,24 +208,6 @@ def router(desk: Desk) -> APIRouter:
         return desk.status()
 
     return routes
-
-
-def _by(request: Request, said: str) -> str:
-    """Say who decides: who is logged in; a program says for whom, and is named beside it."""
-    who = who_is(request)
-    said = said.strip()
-    if who is None:
-        return said
-    if who.is_program:
-        name = signed_by_program(said, who.name)
-        if len(name) > LONGEST_NAME:
-            raise HTTPException(
-                422, f"a name has at most {LONGEST_NAME} letters, with the program's: {name!r}"
-            )
-        return name
-    if said != who.name:
-        raise HTTPException(403, f"you are logged in as {who.name}, not as {said}")
-    return who.name
 
 
 async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:

@@ -18,7 +18,17 @@ import reports
 from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
-from agent.web import api, images, login, models_page, orders, places, review_page, round_robin
+from agent.web import (
+    api,
+    images,
+    login,
+    models_page,
+    orders,
+    places,
+    review_page,
+    round_robin,
+    scale_by_reviewer,
+)
 from agent.web import help as help_pages
 from agent.web.authentication import Gate
 from agent.web.connection_limits import Crowd
@@ -87,6 +97,7 @@ def create_app(
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(review_page.router(desk))
+    app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))

@@ -16,12 +16,13 @@ from agent.web.leases import Leases
 from agent.web.shown_answers import ShownAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from agent.archive import Archive
     from agent.store import MicrographView, Store
+    from agent.watch import Calibration
     from agent.web.uploads import Inbox
     from model import Taxonomy
 
@@ -46,6 +47,8 @@ class Desk:
         measures: File of the numbers that the agent counts; None where none runs.
         learns_from: Which labels are trained on, as `[retrain] learns_from`.
         shown: Whose page has shown which answer.
+        objectives: Source name → its table of objectives.
+        um_per_px_range: Smallest and largest plausible µm per pixel.
     """
 
     store: Store
@@ -62,6 +65,8 @@ class Desk:
     leases: Leases = field(default_factory=Leases)
     learns_from: tuple[str, ...] = LEARNS_FROM
     shown: ShownAnswers = field(default_factory=ShownAnswers)
+    objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    um_per_px_range: tuple[float, float] = (0.01, 5.0)
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.order_policy import lab_of, provenance_of
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.context import Desk
@@ -64,6 +64,8 @@ def app_of(
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
         learns_from=settings.retrain.learns_from,
+        objectives={one.name: provenance_of(one).objectives for one in settings.sources},
+        um_per_px_range=settings.imaging.um_per_px_range,
         lab=lambda: lab_of(
             settings,
             store,

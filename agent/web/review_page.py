@@ -39,12 +39,14 @@ from agent.orders.class_texts import (
     name_criterion,
     title_of,
 )
+from agent.orders.given_scale import describe_state
 from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.site_time import local
 from agent.web import cookies, decisions, label_uses, specimen_fields
 from agent.web.authentication import may_decide, may_undo_any
 from agent.web.context import ID, find
 from agent.web.decisions import Meanwhile
+from agent.web.scale_by_reviewer import needs_scale
 from agent.web.specimen_fields import is_blind, is_done_by
 from reports import (
     Card,
@@ -443,10 +445,12 @@ def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> 
         yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
 
 
-def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
+def _about(view: MicrographView, who: str, held_by: str, state: str) -> Notice | None:
     """Say what a reviewer has to know before they look at a micrograph."""
     if held_by:
         return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
+    if state:
+        return Notice(Tone.CALM, state)
     if view.doubt:
         return Notice(Tone.ATTENTION, reports.doubt(view.doubt))
     if view.label is not None or not view.votes:
@@ -538,7 +542,7 @@ def _review_page(
     window_um = _window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
     card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
-    notice = _about(view, who, held_by) or _notice(desk, request)
+    notice = _about(view, who, held_by, describe_state(desk.store, view)) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
@@ -547,6 +551,7 @@ def _review_page(
         blind=blind,
         blind_first=blind_first,
         was_shown=blind and not unseen,
+        scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
         learning=label_uses.describe(use)
         if use
         else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),

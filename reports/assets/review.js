@@ -110,6 +110,7 @@
     t: function () { press(desk.querySelector("[data-cannot]")); },
     a: together,
     v: function () { go("[data-blind]"); },
+    l: function () { go("[data-give-scale]"); },
     m: criterion,
     n: unsure,
     z: undo,

@@ -205,6 +205,7 @@ class ReviewPage:
         blind: The model's answer is hidden until the decision.
         blind_first: The reviewer asked for micrographs without the answer.
         was_shown: The answer is hidden, and the reviewer's page has shown it before.
+        scale_href: Where a reviewer gives its scale, "" where its file says it.
         learning: Whether the decision is or would be learned from, and why, in a sentence.
         layers: Pictures that can be shown over the crop.
         ruler: None where the scale is unknown.
@@ -265,6 +266,7 @@ class ReviewPage:
     criterion: str = ""
     blind_first: bool = False
     was_shown: bool = False
+    scale_href: str = ""
     learning: str = ""
 
 
