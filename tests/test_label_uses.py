@@ -51,12 +51,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("reasons", "said", "blind", "use", "why"),
-    [case[1:] for case in CASES],
-    ids=[case[0] for case in CASES],
-)
-def test_the_page_says_what_the_training_does(lab, desk, reasons, said, blind, use, why):
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+def test_the_page_says_what_the_training_does(lab, desk, case):
+    _name, reasons, said, blind, use, why = case
     public_id = lab.take("G8", reasons=reasons)
     lab.take("G8", reasons=("uncertain",), at=minutes(1))
     ann = reviewer(desk)

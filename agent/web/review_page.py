@@ -445,12 +445,10 @@ def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> 
         yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
 
 
-def _about(view: MicrographView, who: str, held_by: str, state: str) -> Notice | None:
+def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     """Say what a reviewer has to know before they look at a micrograph."""
     if held_by:
         return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
-    if state:
-        return Notice(Tone.CALM, state)
     if view.doubt:
         return Notice(Tone.ATTENTION, reports.doubt(view.doubt))
     if view.label is not None or not view.votes:
@@ -465,6 +463,12 @@ def _about(view: MicrographView, who: str, held_by: str, state: str) -> Notice |
     )
     text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
     return Notice(Tone.ATTENTION, text)
+
+
+def _about_scale(desk: Desk, view: MicrographView) -> Notice | None:
+    """Return what reviewers gave as its scale, as long as it is not judged with."""
+    state = describe_state(desk.store, view)
+    return Notice(Tone.CALM, state) if state else None
 
 
 def _notice(desk: Desk, request: Request) -> Notice | None:
@@ -542,7 +546,7 @@ def _review_page(
     window_um = _window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
     card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
-    notice = _about(view, who, held_by, describe_state(desk.store, view)) or _notice(desk, request)
+    notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=cookies.name_of(request),

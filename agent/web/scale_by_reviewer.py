@@ -203,7 +203,7 @@ def _build_page(
         length=form.get("length_um", ""),
         state=describe_state(desk.store, view),
         known="" if needs_scale(view) else decimal(view.um_per_px or 0.0, ".4g"),
-        two=view.asks_two,
+        two=_("A second reviewer has to give it too, to within 2 %.") if view.asks_two else "",
         wrong=wrong,
     )
 

@@ -25,7 +25,7 @@ class ScalePage:
         length: What was typed as its length.
         state: What is recorded already, in a sentence; "" for nothing.
         known: µm per pixel in words where the file says it, "" where it does not.
-        two: A second reviewer has to give the scale too.
+        two: That a second reviewer has to give the scale too, "" where one is enough.
         wrong: Why nothing was recorded, "" where nothing is wrong.
     """
 
@@ -40,5 +40,5 @@ class ScalePage:
     length: str
     state: str
     known: str
-    two: bool
+    two: str
     wrong: str
