@@ -69,6 +69,17 @@ def test_the_page_says_what_the_training_does(lab, desk, case):
     assert why in answer["sentence"]
 
 
+@pytest.mark.parametrize("reasons", [("control_sample",), ("strange", "control_sample")])
+def test_a_control_sample_is_shown_without_the_answer_flagged_or_not(lab, desk, reasons):
+    public_id = lab.take("G9-10", reasons=reasons)
+
+    page = reviewer(desk).get(f"/review/{public_id}").text
+
+    assert "hidden until you have decided" in page
+    assert "Confirm" not in page
+    assert "G9-10</span>" not in page
+
+
 def test_the_setting_of_the_lab_is_what_the_page_goes_by(lab, desk):
     public_id = lab.take("G8", reasons=("uncertain",))
     everything = replace(desk, learns_from=("blind", "imported", "confirmed", "seen"))

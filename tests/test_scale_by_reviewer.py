@@ -9,8 +9,11 @@ from fastapi.testclient import TestClient
 from lab import HOME, Lab, desk_of, minutes
 from test_pipeline import Bench, Parrot
 from test_review import served, tab, until_ready  # noqa: F401 - a fixture
+from test_statements import ISSUER, RULES
 
+import reports
 from agent.errors import WrongUse
+from agent.orders.freezing import freeze_orders
 from agent.orders.given_scale import (
     find_settled,
     give_scale,
@@ -18,6 +21,7 @@ from agent.orders.given_scale import (
     propose_from_objective,
     settle,
 )
+from agent.orders.statement_page import build_statement_page
 from agent.retrain.reprocessing import reprocess
 from agent.store import GIVEN, Record
 from agent.triage import Policy
@@ -171,7 +175,7 @@ def test_a_scale_that_the_file_says_is_not_replaced(lab):
     )
 
     assert answer.status_code == 422
-    assert "The file says the scale of this micrograph itself" in answer.text
+    assert "The file gives the scale of this micrograph itself" in answer.text
 
 
 def test_the_second_of_two_does_not_see_what_the_first_gave(unscaled, desk):
@@ -352,3 +356,24 @@ def test_the_line_is_drawn_by_pointer_and_moved_by_keys(unscaled, desk, tab):  #
     assert "0.2" in shown
     (kept,) = unscaled.store.records.all(GIVEN, public_id)
     assert kept.facts["um_per_px"] == pytest.approx(0.2, rel=0.03)
+
+
+# --- the statement --------------------------------------------------------------------------------
+
+
+def test_the_statement_and_the_trace_name_who_gave_the_scale(bench):
+    view = unknown(bench, "4711_01_01.png")
+    give(bench, view, 0.25, by="Ann")
+    bench.pipeline.take(4)
+    keys = {"order": "4711", "specimen": "01", "field": "1"}
+    bench.store.orders.assign(view.id, keys, by="Ann", reason="it is", at=bench.clock())
+    freeze_orders(bench.store, RULES, ISSUER, ("4711",), now=bench.clock())
+
+    (statement,) = bench.store.statements.all("4711")
+    whole = bench.store.statements.document(statement.sha256)
+    (field,) = whole["fields"]
+    page = reports.render_statement(build_statement_page(whole, statement.sha256, lambda _: None))
+
+    assert (field["um_per_px"], field["um_per_px_source"]) == (0.25, "reviewer")
+    assert field["scale_given"]["by"] == ["Ann"]
+    assert "the scale was given by Ann (record" in page

@@ -135,7 +135,7 @@ def _record(
 ) -> GivenScale | None:
     if not needs_scale(view):
         raise WrongUse(
-            _("The file says the scale of this micrograph itself: {um} µm per pixel.").format(
+            _("The file gives the scale of this micrograph itself: {um} µm per pixel.").format(
                 um=decimal(view.um_per_px or 0.0, ".4g")
             )
         )

@@ -28,7 +28,8 @@
     let wait_ms = 500;
     while (true) {
       try {
-        const answer = await fetch(url, Object.assign({ signal: AbortSignal.timeout(NO_ANSWER_MS) }, sent));
+        const limit = AbortSignal.timeout ? { signal: AbortSignal.timeout(NO_ANSWER_MS) } : {}; // not in browsers before 2022
+        const answer = await fetch(url, Object.assign(limit, sent));
         if (answer.status < 500) { show(""); return answer; }
       } catch (error) {
         if (!(error instanceof TypeError) && error.name !== "TimeoutError") { throw error; } // as fetch names a server out of reach

@@ -40,11 +40,17 @@
     const box = image.getBoundingClientRect();
     return [(event.clientX - box.left) * width / box.width, (event.clientY - box.top) * height / box.height];
   }
+  // At zoom 1 the whole micrograph is in view, so that the bar at its foot is.
+  function fit() {
+    const room = Math.max(window.innerHeight * 0.5, 240);
+    const whole_px = Math.min(drawing.clientWidth, room * width / height);
+    paper.style.width = whole_px * zoom + "px";
+  }
   function enlarge(by) {
     const box = drawing.getBoundingClientRect();
     const middle = [(at("from")[0] + at("to")[0]) / 2 / width, (at("from")[1] + at("to")[1]) / 2 / height];
     zoom = Math.min(Math.max(zoom * by, 1), MOST_ZOOM);
-    paper.style.setProperty("--zoom", zoom);
+    fit();
     drawing.scrollTo(middle[0] * paper.clientWidth - box.width / 2, middle[1] * paper.clientHeight - box.height / 2);
   }
 
@@ -78,5 +84,7 @@
     if (event.key === "+" || event.key === "-") { event.preventDefault(); enlarge(event.key === "+" ? 1.5 : 1 / 1.5); }
   });
   form.addEventListener("input", draw);
+  window.addEventListener("resize", fit);
+  fit();
   draw();
 }());
