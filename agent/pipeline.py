@@ -24,6 +24,7 @@ from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.orders.waiting_notes import WaitingNotes, list_missing_notes
 from agent.process_data import keys_of, merge_notes, notes_beside
+from agent.scale_rejudging import ScaleRejudging
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
 from agent.triage import Handling, Policy, Reason, Verdict, triage
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.imaging import Crop, CropPool
-    from agent.store import Claim, ClaimedPlace, Ordered, Store
+    from agent.store import Claim, ClaimedPlace, MicrographView, Ordered, Store
     from model import Classifier, Prediction
 
 Judge = tuple["Classifier | None", Policy]
@@ -165,6 +166,7 @@ class Pipeline:
         self._owed: list[Claim] = []
         self._places = PlaceCheck(store, self._control_orders)
         self._notes = WaitingNotes(store, self._sources)
+        self._scales = ScaleRejudging(store, archive, self._judge_at_scale)
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Take up another bundle; a specimen that was begun is judged to its end by its own."""
@@ -228,6 +230,32 @@ class Pipeline:
         expected = _expected(crop, prediction, verdict, wanted, classifier)
         return Judged(crop, process_data, extra, prediction, verdict, expected)
 
+    def _judge_at_scale(self, view: MicrographView, crop: Crop) -> Finding | None:
+        """Judge a known micrograph at another scale by its specimen's bundle, None without it."""
+        judge = (self._newest, self._policy)
+        order, specimen = (view.process_data.get(key, "") for key in ("order", "specimen"))
+        begun = self._store.orders.expect(order, specimen).bundle if order and specimen else ""
+        bundle = begun or (view.bundle if specimen else "")
+        if bundle and (self._newest is None or bundle != self._newest.name):
+            judge = self._begun_by(bundle)
+            if judge[0] is None:
+                return None
+        (judged,) = self.judge([(crop, view.process_data)], *judge)
+        prediction = judged.prediction
+        if prediction:
+            maps = maps_of(prediction)
+            self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
+        return Finding(
+            crop_facts={},
+            process_data={},
+            process_extra={},
+            prediction=prediction,
+            verdict=judged.verdict,
+            thresholds={**self._thresholds, **(prediction.evidence_limits if prediction else {})},
+            origin=view.origin,
+            expected=judged.expected,
+        )
+
     # --- keeping the books ----------------------------------------------------------------------
 
     def take(
@@ -253,6 +281,7 @@ class Pipeline:
         owed, self._owed = self._owed, []
         self._give_back(owed, None)
         self._guarded(lambda: self._places.compare_pending(at=self._now()))
+        self._guarded(lambda: self._scales.judge_pending(now=self._now))
         claims = self._guarded(
             lambda: self._store.claim(n, at=self._now(), lease_s=self._lease_s, only=only)
         )

@@ -81,6 +81,7 @@ from reports.content.review import (
     number_keys,
     size_keys,
 )
+from reports.content.review_scale import ScalePage
 from reports.content.round_robin import (
     CampaignLine,
     CampaignsPage,
@@ -134,6 +135,7 @@ from reports.render import (
     render_rating,
     render_rating_end,
     render_review,
+    render_scale,
     render_sites,
     render_statement,
     render_study,
@@ -250,6 +252,7 @@ __all__ = [
     "ReviewPage",
     "Row",
     "Ruler",
+    "ScalePage",
     "Shadow",
     "Share",
     "Sibling",
@@ -314,6 +317,7 @@ __all__ = [
     "render_rating",
     "render_rating_end",
     "render_review",
+    "render_scale",
     "render_sites",
     "render_statement",
     "render_statement_pdf",

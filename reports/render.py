@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reports.content.order_desk import OrderConfirmPage, OrderDeskPage
     from reports.content.orders import OrderPage, PlacesPage, TracePage
     from reports.content.review import QueuePage, ReviewPage
+    from reports.content.review_scale import ScalePage
     from reports.content.round_robin import (
         CampaignsPage,
         PlanSheet,
@@ -53,8 +54,11 @@ ASSETS = (
     "help.css",
     "rate.js",
     "viewer.js",
+    "scale.css",
+    "scale.js",
     "viewing.js",
     "keys.js",
+    "saving.js",
     "onward.js",
     "icon.svg",
 )
@@ -116,6 +120,11 @@ def render_queue(page: QueuePage) -> str:
 def render_review(page: ReviewPage) -> str:
     """Render the page on which one micrograph is decided."""
     return _render("review.html", page=page)
+
+
+def render_scale(page: ScalePage) -> str:
+    """Render the page on which a reviewer gives the scale of a micrograph."""
+    return _render("scale.html", page=page)
 
 
 def render_places(page: PlacesPage) -> str:

@@ -112,8 +112,11 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     lab.take("G8", order="4711", specimen="1", field="2")
     blind = lab.take(reasons=("control_sample",))
     decided = lab.take(reasons=("uncertain",))
+    unscaled = lab.take(reasons=("scale_unknown",), um_per_px=None)
     pages = [
         "/review",
+        f"/review/{unscaled}",
+        f"/review/{unscaled}/scale",
         f"/review/{flagged}",
         f"/review/{blind}",
         "/review/name",

@@ -176,10 +176,33 @@ def label(  # noqa: PLR0917 - each is an option of the command
             comment=comment,
         )
         store.decide(public_id, decision, at=datetime.now(UTC))
-        waiting = store.queue_length()
+        waiting, learning = store.queue_length(), _describe_use(settings, store, public_id)
     console.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} wait.",
         markup=False,
+    )
+    if learning:
+        console.print(learning, markup=False)
+
+
+def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
+    """Return whether the decision on a micrograph is learned from, "" where none holds yet."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.lab_context import read_taxonomy  # noqa: PLC0415
+    from agent.retrain.label_use import decide_use  # noqa: PLC0415
+    from agent.web.label_uses import describe  # noqa: PLC0415
+
+    label = store.find_labelled(public_id)
+    if label is None:
+        return ""
+    crop = Archive(settings.store.folder).crop_path(label.sha256, label.page)
+    return describe(
+        decide_use(
+            label,
+            has_crop=crop.is_file(),
+            taxonomy=read_taxonomy(settings, store, now=datetime.now(UTC)),
+            learns_from=settings.retrain.learns_from,
+        )
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from agent import pictures
+from agent.orders.given_scale import describe_givers
 from agent.orders.reproduce import Sameness
 from agent.orders.specimen_facts import Conformity
 from reports import (
@@ -278,7 +279,9 @@ def _scale(traced: TracedField) -> Iterator[str]:
     elif view.um_per_px is None:
         yield "no scale is known"
     else:
-        yield f"{view.um_per_px:.5g} µm per pixel, by {_plain(view.um_per_px_source)}"
+        given = describe_givers(view.thresholds)
+        by = f"given by {given}" if given else f"by {_plain(view.um_per_px_source)}"
+        yield f"{view.um_per_px:.5g} µm per pixel, {by}"
     if traced.facts.scale_traced_to:
         said = traced.facts.scale_traced_to
         certificate = f", certificate {said['certificate']}" if said["certificate"] else ""

@@ -609,6 +609,15 @@ class Store:
                 session, self._whose, public_id, decision, at=at, expected=expected
             )
 
+    def find_decision(self, public_id: str, decision: Decision) -> int | None:
+        """Return the number of the label that a decision of this id has already, or None.
+
+        Raises:
+            WrongUse: Another decision was sent under this id.
+        """
+        with reading(self._engine) as session:
+            return labels.find_decision(session, public_id, decision)
+
     def describe(
         self, public_id: str, process_data: Mapping[str, str], *, by: str, at: datetime
     ) -> None:
@@ -639,7 +648,7 @@ class Store:
             return labels.undo(session, self._whose, public_id, by=by, at=at)
 
     def blind_tally(self) -> tuple[int, int]:
-        """Count codes given before the model's answer was seen, and how many were the same."""
+        """Count control samples decided before the answer was seen, and how many equal it."""
         with reading(self._engine) as session:
             return labels.blind_tally(session, self._whose)
 
@@ -654,6 +663,14 @@ class Store:
         """Say every labelled micrograph with the label that holds."""
         with reading(self._engine) as session:
             return list(labels.labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    def find_labelled(self, public_id: str) -> LabelledMicrograph | None:
+        """Return a micrograph with the label that holds, whatever its kind; None without one."""
+        with reading(self._engine) as session:
+            rows = labels.labelled(
+                session, self._whose, kinds=labels.KINDS, origin=None, public_id=public_id
+            )
+            return next(rows, None)
 
     # --- bundles ---
 

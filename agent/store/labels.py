@@ -6,6 +6,7 @@ An undo is a row that takes the one before back; what holds is read off the rows
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,8 +18,8 @@ from sqlmodel import col, select
 
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import audit_log, label_resolution, quality_records
-from agent.store.tables import LabelRow, MicrographRow, ResultRow
+from agent.store import audit_log, given_scales, label_resolution, quality_records
+from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ UNDO = "undo"
 DOUBT = "doubt"
 """A row that takes nothing back: the label holds, and somebody should look again."""
 NO_DECISION = (UNDO, DOUBT)
+GIVEN = "label.given"
+"""Act of the audit log: a decision was appended."""
+DECISION_ID = "decision_id"
+"""Key of that act's facts: the id under which the decision was sent."""
+_SAME = ("kind", "by", "code", "strange_kind", "why")
 CRITERIA = ("mean", "max", "unrecorded")
 
 
@@ -55,6 +61,7 @@ class Decision:
         bulk: One act for many micrographs.
         result_seen: Number of the result the person saw, or None: the current one.
         origin: "review", "import" or "api".
+        id: Under which it is sent, the same at each attempt, so that it counts once; "" for none.
     """
 
     kind: str
@@ -70,6 +77,7 @@ class Decision:
     bulk: bool = False
     result_seen: int | None = None
     origin: str = "review"
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,8 @@ def decide(
 ) -> int:
     """Append what somebody says; the micrograph leaves the queue.
 
+    A decision that is sent again under its id is not appended again.
+
     Returns:
         The label's number.
 
@@ -176,6 +186,8 @@ def decide(
     """
     _refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
+    if (number := find_decision(session, public_id, decision)) is not None:
+        return number
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
     standing = _standing(_rows(session, [micrograph.id or 0]))
@@ -214,8 +226,41 @@ def decide(
         result.review_rank = None
         session.add(result)
     session.flush()
-    _remember(session, whose, "label.given", row, micrograph)
+    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.id)
     return row.id or 0
+
+
+def find_decision(session: Session, public_id: str, decision: Decision) -> int | None:
+    """Return the number of the label that was appended for a decision of this id, or None.
+
+    The audit log holds the id next to the label: both have the same instant.
+
+    Raises:
+        WrongUse: Another decision was sent under this id.
+    """
+    if not decision.id:
+        return None
+    wanted = (
+        select(LabelRow, TrailRow.facts)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .join(TrailRow, col(TrailRow.at) == col(LabelRow.decided_at))
+        .where(
+            MicrographRow.public_id == public_id,
+            TrailRow.subject == public_id,
+            TrailRow.act == GIVEN,
+        )
+    )
+    for row, text in session.exec(wanted):
+        facts = json.loads(text)
+        if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.id:
+            continue
+        if any(getattr(row, name) != getattr(decision, name) for name in _SAME):
+            raise WrongUse(
+                f"{public_id}: the decision id {decision.id!r} was used for another decision. "
+                "Send each decision under an id that is used once."
+            )
+        return row.id
+    return None
 
 
 def _needs_a_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
@@ -392,10 +437,17 @@ def _queue_again(session: Session, micrograph: MicrographRow) -> None:
 
 
 def _remember(
-    session: Session, whose: Whose, act: str, row: LabelRow, micrograph: MicrographRow
+    session: Session,
+    whose: Whose,
+    act: str,
+    row: LabelRow,
+    micrograph: MicrographRow,
+    *,
+    decision_id: str = "",
 ) -> None:
     facts = {
         "label": row.id,
+        DECISION_ID: decision_id,
         "kind": row.kind,
         "code": row.code,
         "strange_kind": row.strange_kind,
@@ -485,10 +537,14 @@ def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
 
 
 def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
-    """Count codes given before the model's answer was seen, and how many were the same as it."""
+    """Count codes of control samples given before the answer was seen, and how many equal it.
+
+    Other blind decisions are left out: what is flagged, or chosen by a reviewer, is no sample of
+    all micrographs.
+    """
     taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
     asked = (
-        select(LabelRow.code, ResultRow.structure_code)
+        select(LabelRow.code, ResultRow.structure_code, ResultRow.reasons)
         .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
         .where(
             ResultRow.site_id == whose.site_id,
@@ -498,8 +554,12 @@ def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
             col(LabelRow.id).not_in(taken_back.where(col(LabelRow.supersedes).is_not(None))),
         )
     )
-    pairs = session.exec(asked).all()
-    return len(pairs), sum(said == answered for said, answered in pairs)
+    pairs = [
+        (code, answer)
+        for code, answer, reasons in session.exec(asked)
+        if Reason.CONTROL_SAMPLE in reasons
+    ]
+    return len(pairs), sum(code == answer for code, answer in pairs)
 
 
 def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
@@ -526,9 +586,22 @@ def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
 
 
 def labelled(
-    session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
+    session: Session,
+    whose: Whose,
+    *,
+    kinds: Sequence[str],
+    origin: str | None,
+    public_id: str | None = None,
 ) -> Iterator[LabelledMicrograph]:
-    """Say every micrograph of this site that has a label, with the one that holds."""
+    """Yield every micrograph of this site that has a label, with the one that holds.
+
+    Args:
+        session: Open.
+        whose: The site and the agent.
+        kinds: Of the labels, as in `Decision`.
+        origin: Of the micrographs; None for any.
+        public_id: Of the only micrograph that is wanted; None for all.
+    """
     asked = (
         select(LabelRow, MicrographRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
@@ -537,12 +610,15 @@ def labelled(
     )
     if origin:
         asked = asked.where(MicrographRow.origin == origin)
+    if public_id is not None:
+        asked = asked.where(MicrographRow.public_id == public_id)
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
     for label, micrograph in session.exec(asked):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    answers, seen = _answers(session, whose), _seen(session, whose)
+    alone = None if public_id is None else list(micrographs)
+    answers, seen = _answers(session, whose, alone), _seen(session, whose, alone)
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
         two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
@@ -565,7 +641,9 @@ class _Answer:
 _NO_ANSWER = _Answer(None, {}, "", ())
 
 
-def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
+def _answers(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, _Answer]:
     asked = (
         sqlalchemy.select(
             col(ResultRow.micrograph_id),
@@ -577,16 +655,22 @@ def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
         .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
         .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
     )
+    if alone is not None:
+        asked = asked.where(col(ResultRow.micrograph_id).in_(alone))
     return {number: _Answer(*told) for number, *told in session.execute(asked)}
 
 
-def _seen(session: Session, whose: Whose) -> dict[int, str | None]:
+def _seen(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, str | None]:
     """Say what the results said that people saw when they decided."""
     asked = (
         select(ResultRow.id, ResultRow.structure_code)
         .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
         .where(ResultRow.site_id == whose.site_id)
     )
+    if alone is not None:
+        asked = asked.where(col(ResultRow.micrograph_id).in_(alone))
     return {number or 0: code for number, code in session.exec(asked)}
 
 
@@ -616,7 +700,7 @@ def _labelled(
         process_data=process_data_of(micrograph),
         process_extra=micrograph.process_extra,
         origin=micrograph.origin,
-        um_per_px=micrograph.um_per_px,
+        um_per_px=given_scales.resolve_scale(answer.thresholds, micrograph.um_per_px),
         recipe=micrograph.recipe,
         labelled_at=label.decided_at,
         model_code=answer.code,

@@ -20,6 +20,7 @@ from agent.store import (
     audit_log,
     file_status,
     filing,
+    given_scales,
     label_resolution,
     labels,
     order_claims,
@@ -218,7 +219,7 @@ def _was_said(session: Session, micrograph: MicrographRow, finding: Finding) -> 
     asked = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id,
         ResultRow.bundle == (finding.prediction.bundle if finding.prediction else ""),
-        ResultRow.recipe == micrograph.recipe,
+        ResultRow.recipe == given_scales.resolve_recipe(finding.thresholds, micrograph.recipe),
     )
     return session.exec(asked).first() is not None
 
@@ -282,7 +283,7 @@ def _write_result(
         micrograph_id=micrograph.id or 0,
         site_id=whose.site_id,
         agent_id=whose.agent_id,
-        recipe=micrograph.recipe,
+        recipe=given_scales.resolve_recipe(finding.thresholds, micrograph.recipe),
         role=role,
         current=role == LIVE,
         origin=finding.origin,
@@ -640,11 +641,13 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         done_at=row.r_done_at,
         width=row.m_width,
         height=row.m_height,
-        um_per_px=row.m_um_per_px,
-        um_per_px_source=row.m_um_per_px_source,
+        um_per_px=given_scales.resolve_scale(row.r_thresholds, row.m_um_per_px),
+        um_per_px_source=given_scales.BY_REVIEWER
+        if given_scales.find_given(row.r_thresholds)
+        else row.m_um_per_px_source,
         crop=(box[0], box[1], box[2], box[3]) if box else None,
         recipe=row.m_recipe,
-        warnings=tuple(row.m_warnings),
+        warnings=given_scales.keep_warnings(row.r_thresholds, row.m_warnings),
         crop_facts=row.m_crop_facts,
         process_data={name: value for name, value in told.items() if value},
         process_extra=row.m_process_extra,

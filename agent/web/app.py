@@ -29,6 +29,7 @@ from agent.web import (
     places,
     review_page,
     round_robin,
+    scale_by_reviewer,
 )
 from agent.web import help as help_pages
 from agent.web.authentication import Gate
@@ -100,6 +101,7 @@ def create_app(
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))
+    app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from model import Size, Subtype, Taxonomy
 
-COMMAND_LETTERS = frozenset("acfhjknorstuwz")
+COMMAND_LETTERS = frozenset("acfhjklnorstuvwz")
 """Keys of the pages that press no code; B and M are a subtype's where one has that letter."""
 
 

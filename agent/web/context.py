@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
 from agent.orders.assessment import Lab
+from agent.retrain.label_use import LEARNS_FROM
 from agent.web.leases import Leases
 from agent.web.order_board import OrderBoard
+from agent.web.shown_answers import ShownAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from agent.archive import Archive
     from agent.orders.instrument_holds import Holds
     from agent.store import MicrographView, Store
+    from agent.watch import Calibration
     from agent.web.uploads import Inbox
     from model import Taxonomy
 
@@ -50,6 +53,10 @@ class Desk:
         holds: Returns what holds results of instruments; None where that is not known.
         hasten: Puts the files of urgent orders first; None where the sources are not known.
         measures: File of the numbers that the agent counts; None where none runs.
+        learns_from: Which labels are trained on, as `[retrain] learns_from`.
+        shown: Whose page has shown which answer.
+        objectives: Source name → its table of objectives.
+        um_per_px_range: Smallest and largest plausible µm per pixel.
     """
 
     store: Store
@@ -68,6 +75,10 @@ class Desk:
     form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
     holds: Callable[[], Holds] | None = None
     hasten: Callable[[], int] | None = None
+    learns_from: tuple[str, ...] = LEARNS_FROM
+    shown: ShownAnswers = field(default_factory=ShownAnswers)
+    objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    um_per_px_range: tuple[float, float] = (0.01, 5.0)
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

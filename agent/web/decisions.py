@@ -9,6 +9,7 @@ that one of them can be changed later, and all of them be taken back at once.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 LONGEST_WORD, LONGEST_CODE = 80, 90
 """Letters of a reason, and of a structure code: two names of 40 and what joins them fit."""
 LONGEST_COMMENT = 500
+DECISION_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
+"""Id under which a decision is sent, the same at each attempt."""
 
 
 class NotYours(Exception):  # noqa: N818 - it is a finding, not a fault
@@ -61,11 +64,12 @@ def read_decision(
     blind: bool = False,
     result_seen: int | None = None,
     origin: str = "review",
+    decision_id: str = "",
 ) -> Decision:
     """Read a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
 
     Raises:
-        WrongUse: It is none, or a name or comment is too long.
+        WrongUse: It is none, a name or comment is too long, or its id is none.
         model.TaxonomyError: A code is not in the taxonomy; the nearest is named.
     """
     kind, _, what = said.partition(":")
@@ -75,6 +79,8 @@ def read_decision(
         raise WrongUse("a name, a reason or a comment is too long.")
     if not (name.isprintable() and what.isprintable()):
         raise WrongUse("a name or a reason has letters that cannot be shown.")
+    if decision_id and not DECISION_ID.fullmatch(decision_id):
+        raise WrongUse("a decision id has 8 to 64 letters, digits, hyphens or underscores.")
     if kind == "code":
         known = taxonomy()
         what = known.code(*known.parse(what))
@@ -91,6 +97,7 @@ def read_decision(
         blind=blind,
         result_seen=result_seen,
         origin=origin,
+        id=decision_id,
     )
 
 
@@ -110,6 +117,8 @@ def decide(
 ) -> int:
     """Append a decision; the label's number comes back.
 
+    A decision that is sent again under its id, since no answer came, is not appended again.
+
     Args:
         desk: Where.
         public_id: Of the micrograph.
@@ -126,6 +135,8 @@ def decide(
     a reviewer's own, sent once more, is written once.
     """
     view = find(desk, public_id)
+    if (number := desk.store.find_decision(public_id, decision)) is not None:
+        return number
     holds = view.label.id if view.label else None
     if label_seen not in ("any", holds):
         if view.label is None or not is_same_answer(view.label, decision):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.order_policy import lab_of, provenance_of
 from agent.orders.priority import put_first
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
@@ -66,6 +66,9 @@ def app_of(
         measures=settings.store.folder / MEASURES,
         holds=lambda: holds_of(settings, store),
         hasten=lambda: put_first(store, settings),
+        learns_from=settings.retrain.learns_from,
+        objectives={one.name: provenance_of(one).objectives for one in settings.sources},
+        um_per_px_range=settings.imaging.um_per_px_range,
         lab=lambda: lab_of(
             settings,
             store,

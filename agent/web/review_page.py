@@ -38,14 +38,16 @@ from agent.orders.class_texts import (
     describe_codes,
     name_criterion,
 )
+from agent.orders.given_scale import describe_state
 from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.site_time import local
-from agent.web import cookies, decisions, specimen_fields
+from agent.web import cookies, decisions, label_uses, specimen_fields
 from agent.web.authentication import may_decide, may_undo_any
 from agent.web.code_choices import list_subtypes
 from agent.web.context import ID, find, order_rules
 from agent.web.decisions import Meanwhile
 from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
+from agent.web.scale_by_reviewer import needs_scale
 from agent.web.specimen_fields import is_blind, is_done_by
 from reports import (
     Card,
@@ -174,6 +176,16 @@ def router(desk: Desk) -> APIRouter:
         page = _review_page(desk, request, view, held_by=other)
         return HTMLResponse(reports.render_review(page))
 
+    @routes.post("/review/blind")
+    async def hide_answers(request: Request) -> Response:
+        sent = await request.form()
+        public_id = str(sent.get("id", ""))
+        answer = RedirectResponse(
+            f"/review/{public_id}" if ID.fullmatch(public_id) else "/review", 303
+        )
+        cookies.keep(answer, cookies.BLIND, "0" if cookies.is_blind_first(request) else "1")
+        return answer
+
     @routes.post("/review/{public_id}/decide")
     async def decide(request: Request, public_id: str) -> Response:
         sent = await request.form()
@@ -217,8 +229,9 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         unsure=form.get("unsure") == "1",
         comment=form.get("comment", ""),
         viewing_s=seconds_of(form.get("viewing_s", "")),
-        blind=form.get("blind") == "1",
+        blind=form.get("blind") == "1" and not desk.shown.has(who.strip(), view.result_id),
         result_seen=cookies.number(form.get("result_id", "")),
+        decision_id=form.get("decision_id", ""),
     )
     # As it was: what comes next is said from here.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
@@ -362,13 +375,19 @@ def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
 
 
 def _item(
-    view: MicrographView, desk: Desk, href: str, *, current: bool = False, held_by: str = ""
+    view: MicrographView,
+    desk: Desk,
+    href: str,
+    *,
+    current: bool = False,
+    held_by: str = "",
+    blind_first: bool = False,
 ) -> QueueItem:
     seen = build_reported_micrograph(view)
     return QueueItem(
         id=view.id,
         name=seen.name,
-        code="" if is_blind(view) else view.structure_code or "",
+        code="" if is_blind(view, asked=blind_first) else view.structure_code or "",
         why=reports.reason(view.reasons[0])[0] if view.reasons else "",
         more=max(0, len(view.reasons) - 1),
         source=view.source,
@@ -390,7 +409,14 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
     narrowed, who = _narrowed(request), cookies.name_of(request)
     held, queue = _held(desk, who), _queue(desk, narrowed, who)
     items = [
-        _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
+        _item(
+            view,
+            desk,
+            _href(view.id, narrowed),
+            held_by=held.get(view.id, ""),
+            blind_first=cookies.is_blind_first(request),
+        )
+        for view in queue
     ]
     board = _look_at_orders(desk)
     waiting = desk.store.queue_length() + board.elsewhere
@@ -481,6 +507,12 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     return Notice(Tone.ATTENTION, text)
 
 
+def _about_scale(desk: Desk, view: MicrographView) -> Notice | None:
+    """Return what reviewers gave as its scale, as long as it is not judged with."""
+    state = describe_state(desk.store, view)
+    return Notice(Tone.CALM, state) if state else None
+
+
 def _notice(desk: Desk, request: Request) -> Notice | None:
     if undone := request.query_params.get("undone"):
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
@@ -496,11 +528,13 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
         if label.bulk
         else _("{said} for")
     )
+    use = label_uses.find_use(desk, view)
     return Notice(
         Tone.CALM,
         text.format(said=format_decision(_said(label))),
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
+        more=label_uses.describe(use) if use else "",
     )
 
 
@@ -540,7 +574,13 @@ def _review_page(
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
-    seen, blind = build_reported_micrograph(view), is_blind(view)
+    seen = build_reported_micrograph(view)
+    blind_first = cookies.is_blind_first(request)
+    blind = is_blind(view, asked=blind_first)
+    if not blind and view.structure_code:
+        desk.shown.add(who, view.result_id)
+    unseen = blind and not desk.shown.has(who, view.result_id)
+    use = label_uses.find_use(desk, view) if not blind else None
     fields = specimen_fields.fields_of(desk, view)
     taxonomy = desk.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
@@ -548,13 +588,19 @@ def _review_page(
     window_um = _window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
     card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
-    notice = _about(view, who, held_by) or _notice(desk, request)
+    notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
         may_decide=may_decide(request),
         card=_unsaid(card) if blind else card,
         blind=blind,
+        blind_first=blind_first,
+        was_shown=blind and not unseen,
+        scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
+        learning=label_uses.describe(use)
+        if use
+        else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
         window=Picture(
             _window(seen.id, window_um),
             _("Part of {name}, {width} wide").format(name=seen.name, width=_length(window_um)),
@@ -578,12 +624,12 @@ def _review_page(
         comment=comment,
         result_id=str(view.result_id),
         label_id=str(view.label.id) if view.label else "",
-        siblings=tuple(_siblings(fields, view, narrowed)),
+        siblings=tuple(_siblings(fields, view, narrowed, blind_first=blind_first)),
         together=0 if blind else len(specimen_fields.waiting(fields, view)),
         history=()
         if blind
         else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
-        queue=tuple(_strip(desk, queue, view, narrowed, held)),
+        queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
         progress=Progress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
@@ -637,13 +683,22 @@ def _strip(
     view: MicrographView,
     narrowed: Mapping[str, str],
     held: Mapping[str, str],
+    *,
+    blind_first: bool,
 ) -> Iterator[QueueItem]:
     ids = [one.id for one in queue]
     at = ids.index(view.id) if view.id in ids else 0
     start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
     for one in queue[start : start + STRIP_SHOWN]:
         href, current = _href(one.id, narrowed), one.id == view.id
-        yield _item(one, desk, href, current=current, held_by=held.get(one.id, ""))
+        yield _item(
+            one,
+            desk,
+            href,
+            current=current,
+            held_by=held.get(one.id, ""),
+            blind_first=blind_first,
+        )
 
 
 def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
@@ -653,7 +708,11 @@ def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping
 
 
 def _siblings(
-    fields: Sequence[MicrographView], view: MicrographView, narrowed: Mapping[str, str]
+    fields: Sequence[MicrographView],
+    view: MicrographView,
+    narrowed: Mapping[str, str],
+    *,
+    blind_first: bool,
 ) -> Iterator[Sibling]:
     """Show the fields of one specimen side by side, a micrometre as long in each of them."""
     if len(fields) < 2:  # noqa: PLR2004 - one alone stands beside nothing
@@ -669,7 +728,7 @@ def _siblings(
             name=_("field {name}").format(name=field)
             if field
             else build_reported_micrograph(one).name,
-            code=_holds(one),
+            code=_holds(one, blind_first=blind_first),
             state=_state(one),
             scaled=um is not None,
             picture=Picture(f"/pictures/{one.id}/thumb.jpg", "", max(1, width), max(1, height)),
@@ -684,10 +743,10 @@ def _width_um(view: MicrographView) -> float | None:
     return (view.crop[2] - view.crop[0]) * view.um_per_px
 
 
-def _holds(view: MicrographView) -> str:
+def _holds(view: MicrographView, *, blind_first: bool) -> str:
     if view.label is not None and not view.doubt:
         return view.label.code or ""
-    return "" if is_blind(view) else view.structure_code or ""
+    return "" if is_blind(view, asked=blind_first) else view.structure_code or ""
 
 
 def _state(view: MicrographView) -> str:

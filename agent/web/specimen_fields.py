@@ -55,17 +55,23 @@ def stands_alone(view: MicrographView) -> bool:
     return view.asks_two or is_blind(view)
 
 
-def is_blind(view: MicrographView) -> bool:
-    """Say whether the model's answer, and what others said, are hidden until one has decided.
+def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
+    """Return whether the model's answer, and what others said, are hidden until one has decided.
 
-    So are control samples, what two people judge until both have spoken, and a label that is
-    doubted: only who has not seen it can say the same again.
+    So are control samples, flagged or not, what two people judge until both have spoken, and a
+    label that is doubted: only who has not seen it can say the same again.
+
+    Args:
+        view: The micrograph.
+        asked: The reviewer asked for micrographs without the answer.
     """
     if view.doubt:
         return True
     if view.label is not None:
         return False
-    return view.reasons == ("control_sample",) or (view.asks_two and not view.disagreed)
+    if view.disagreed:
+        return False
+    return asked or "control_sample" in view.reasons or view.asks_two
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:

@@ -110,6 +110,7 @@
     box.checked = !box.checked;
     say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : words.alone);
   }
+  function unsaved() { return !document.querySelector("[data-unsaved]").hidden; }
   function shown() {
     slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
   }
@@ -120,6 +121,8 @@
     r: function () { list("r"); },
     t: function () { press(desk.querySelector("[data-cannot]")); },
     a: together,
+    v: function () { go("[data-blind]"); },
+    l: function () { go("[data-give-scale]"); },
     m: criterion,
     c: criterion,
     n: unsure,
@@ -153,7 +156,7 @@
     const early = desk.dataset.ready === undefined || desk.hasAttribute("aria-busy");
     if (early && (digit || own || event.key === "Enter" || letter === "t")) {
       event.preventDefault();
-      say(words.just_come);
+      if (!unsaved()) { say(words.just_come); }
       return;
     }
     if (digit) { event.preventDefault(); choose(digit); return; }

@@ -137,12 +137,14 @@ class Notice:
         text: The result.
         undo_id: What can be undone; "" for nothing.
         about: Link to its subject, or None.
+        more: A second sentence, "" for none.
     """
 
     tone: Tone
     text: str
     undo_id: str = ""
     about: Link | None = None
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,10 @@ class ReviewPage:
         may_decide: Whether the reader may also decide.
         card: As in the report, its pictures as links.
         blind: The model's answer is hidden until the decision.
+        blind_first: The reviewer asked for micrographs without the answer.
+        was_shown: The answer is hidden, and the reviewer's page has shown it before.
+        scale_href: Where a reviewer gives its scale, "" where its file says it.
+        learning: Whether the decision is or would be learned from, and why, in a sentence.
         layers: Pictures that can be shown over the crop.
         ruler: None where the scale is unknown.
         confirm: The model's answer as a choice, or None.
@@ -287,6 +293,10 @@ class ReviewPage:
     window_width: str = ""
     corrects: tuple[str, ...] = ()
     criterion: str = ""
+    blind_first: bool = False
+    was_shown: bool = False
+    scale_href: str = ""
+    learning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
