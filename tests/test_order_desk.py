@@ -273,6 +273,33 @@ def test_a_form_that_is_sent_twice_is_written_once(lab, browser):
     assert [len(lab.store.micrograph(one).labels) for one in ids] == [1, 1, 1]
 
 
+def test_answers_sent_again_under_their_id_are_no_second_word_after_another_reviewers(lab, browser):
+    ids = order_of(lab, "4711")
+    form = form_of(browser, "4711") | {"decision_id": "once-and-no-more"}
+    send(browser, "4711", form)
+    for one in ids:
+        lab.store.decide(one, Decision("code", "Bea", code="G8"), at=minutes(9))
+
+    again = send(browser, "4711", form)
+
+    assert again.status_code == 303
+    assert labels(lab, ids) == [("G8", "Bea")] * 3
+    assert [len(lab.store.micrograph(one).labels) for one in ids] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("path", ["/confirm/4711", "/order/4711"])
+def test_an_answer_that_an_orders_page_has_shown_is_not_given_blind_later(lab, browser, path):
+    shown, other = order_of(lab, "4711")[0], order_of(lab, "4712")[0]
+    browser.get(path)
+    form = {"decision": "code:G8", "by": "Ann", "blind": "1"}
+
+    for one in (shown, other):
+        result = {"result_id": str(lab.store.micrograph(one).result_id)}
+        browser.post(f"/review/{one}/decide", data=form | result)
+
+    assert [lab.store.micrograph(one).label.blind for one in (shown, other)] == [False, True]
+
+
 def test_the_answers_to_an_order_are_taken_back_together(lab, browser):
     ids = order_of(lab, "4711")
     send(browser, "4711", form_of(browser, "4711"))

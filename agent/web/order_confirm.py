@@ -198,6 +198,7 @@ def _write(
                 criterion=_criterion_for(views[field.id], _criterion(request, sent)),
                 viewing_s=viewing_s and round(viewing_s / len(chosen), 1),
                 result_seen=field.result_id,
+                decision_id=sent.get("decision_id"),
             ),
         )
         for field, answer in chosen

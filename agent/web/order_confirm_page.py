@@ -18,7 +18,7 @@ from agent.web.order_queue import confirm_href, list_own, order_href, review_hre
 from agent.web.orders import describe_field
 from agent.web.review_page import ruler_of
 from agent.web.signed_form import ListedField
-from agent.web.specimen_fields import is_blind, is_done_by, stands_alone
+from agent.web.specimen_fields import is_blind, is_done_by, remember_shown, stands_alone
 from reports import (
     Choice,
     Done,
@@ -86,6 +86,7 @@ def build_confirm_page(
     queue = list_own(assessed, lab, who) if confirming else []
     held = desk.leases.take_all([one.id for one in queue], who, at=desk.now())
     views = map_views(assessed)
+    remember_shown(desk, views.values(), who)
     shown = _Page(
         number=number,
         rules=assessed.rules(lab) if assessed.specification else None,

@@ -27,7 +27,7 @@ from agent.web.decisions import LONGEST_WORD
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_order_queue, order_href
 from agent.web.places import list_links
-from agent.web.specimen_fields import is_blind
+from agent.web.specimen_fields import is_blind, remember_shown
 from agent.web.statements import link_newest, statement_response
 from reports import (
     Fact,
@@ -170,7 +170,9 @@ def page_of(
         confirming: The fields that need this reviewer's answer.
     """
     view, wanted = assessed.view, assessed.specification
-    hidden = {one.id for one in map_views(assessed).values() if is_blind(one)}
+    micrographs = map_views(assessed).values()
+    hidden = {one.id for one in micrographs if is_blind(one)}
+    remember_shown(desk, micrographs, reviewer)
     loose = {
         _("specimen {name}: {said}").format(name=one.view.name, said="")
         for one in assessed.specimens

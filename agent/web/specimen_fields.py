@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from agent.store import MicrographView
@@ -72,6 +72,13 @@ def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
     if view.disagreed:
         return False
     return asked or "control_sample" in view.reasons or view.asks_two
+
+
+def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
+    """Remember that a page has shown a reviewer the answers that are not hidden from anyone."""
+    for view in micrographs:
+        if view.structure_code and not is_blind(view):
+            desk.shown.add(who, view.result_id)
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:

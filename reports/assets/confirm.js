@@ -159,7 +159,10 @@
     form.requestSubmit(form.querySelector("[data-confirm]"));
   }
   form.addEventListener("submit", function (event) {
-    if (!event.defaultPrevented) { sent = true; main.setAttribute("aria-busy", "true"); }
+    if (event.defaultPrevented) { return; }
+    form.elements.decision_id.value = saving.newId(); // sent again, as by a reload, it counts once
+    sent = true;
+    main.setAttribute("aria-busy", "true");
   });
   const button = form.querySelector("[data-confirm]");
   if (button) {

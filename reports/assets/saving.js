@@ -70,7 +70,7 @@
       if (name === "unsure" || name === "together") { if (field) { field.checked = true; } }
     }
   }
-  window.saving = { ask: ask, decide: decide, send: send, find: find, fill: fill, words: words, show: show };
+  window.saving = { newId: newId, ask: ask, decide: decide, send: send, find: find, fill: fill, words: words, show: show };
 
   // The queue has no form to go on from: it sends what was kept, and is read again.
   if (document.querySelector("[data-queue]")) {
