@@ -283,7 +283,9 @@ class Pipeline:
         self._guarded(lambda: self._places.compare_pending(at=self._now()))
         self._guarded(lambda: self._scales.judge_pending(now=self._now))
         claims = self._guarded(
-            lambda: self._store.claim(n, at=self._now(), lease_s=self._lease_s, only=only)
+            lambda: self._store.work_queue.claim(
+                n, at=self._now(), lease_s=self._lease_s, only=only
+            )
         )
         waiting = {claim.content_id: claim for claim in claims}
         try:
@@ -317,7 +319,7 @@ class Pipeline:
                 return
             if (self._now() - renewed_at).total_seconds() > RENEW_AFTER * self._lease_s:
                 renewed_at = self._now()
-                self._store.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
+                self._store.work_queue.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
             if isinstance(outcome, BaseException):
                 self._spoilt(hand, outcome, taken)
                 waiting.pop(hand.claim.content_id, None)
@@ -405,7 +407,7 @@ class Pipeline:
             self._wait_for_writer(hand, taken)
             return False
         names = () if claim.origin == "import" else hand.claims
-        known = self._store.identify(
+        known = self._store.work_queue.identify(
             claim,
             crops[0].sha256,
             at=at,
@@ -424,7 +426,9 @@ class Pipeline:
     def _wait_for_writer(self, hand: _InHand, taken: Taken) -> None:
         claim, at = hand.claim, self._now()
         again_at = at + timedelta(seconds=CHANGED_AGAIN_S)
-        self._store.release(claim, at=at, retry_at=again_at, sentence="still being written")
+        self._store.work_queue.release(
+            claim, at=at, retry_at=again_at, sentence="still being written"
+        )
         log.info("file.changed", source=claim.source, file=claim.relative)
         taken.given_back += 1
 
@@ -529,9 +533,11 @@ class Pipeline:
         claim, began_s = hand.claim, time.perf_counter()
         findings = [self._archived(hand, one) for one in judged]
         try:
-            self._store.finish(claim, findings, at=self._now())
+            self._store.work_queue.finish(claim, findings, at=self._now())
         except OtherBundle as other:  # another agent has begun this specimen meanwhile
-            self._store.release(claim, at=self._now(), retry_at=self._now(), sentence=str(other))
+            self._store.work_queue.release(
+                claim, at=self._now(), retry_at=self._now(), sentence=str(other)
+            )
             log.info("file.judged_again", file=claim.relative, bundle=other.bundle)
             taken.given_back += 1
             return
@@ -612,7 +618,7 @@ class Pipeline:
             self._wait_for_writer(hand, taken)
         elif isinstance(error, FileError):
             name_lost(self._store, claim.content_id, hand.claims, at=at)
-            self._store.set_aside(claim, error.code, error.message, at=at)
+            self._store.work_queue.set_aside(claim, error.code, error.message, at=at)
             log.warning(
                 "file.set_aside",
                 source=claim.source, file=claim.relative, code=str(error.code), reason=str(error),
@@ -635,9 +641,9 @@ class Pipeline:
             if claim.content_id not in self._missed:
                 self._missed.add(claim.content_id)
                 name_lost(self._store, claim.content_id, hand.claims, at=at)
-            gone = self._store.miss(claim, sentence, at=at, retry_at=again_at)
+            gone = self._store.work_queue.miss(claim, sentence, at=at, retry_at=again_at)
         else:
-            self._store.release(claim, at=at, retry_at=again_at, sentence=sentence)
+            self._store.work_queue.release(claim, at=at, retry_at=again_at, sentence=sentence)
         log.warning(
             "file.vanished" if gone else "file.unreadable",
             source=claim.source, file=claim.relative, reason=sentence,
@@ -647,7 +653,7 @@ class Pipeline:
     def _crashed(self, hand: _InHand, error: BaseException, taken: Taken) -> None:
         claim = hand.claim
         sentence = f"{type(error).__name__}: {error}"
-        next_at = self._store.fail(claim, sentence, at=self._now())
+        next_at = self._store.work_queue.fail(claim, sentence, at=self._now())
         log.error(
             "file.crashed",
             source=claim.source, file=claim.relative, attempts=claim.attempts,
@@ -661,7 +667,7 @@ class Pipeline:
         owed = list(claims)
         while owed:
             try:
-                self._store.release(owed[-1], at=at, retry_at=at, sentence=sentence)
+                self._store.work_queue.release(owed[-1], at=at, retry_at=at, sentence=sentence)
             except StoreFault:
                 self._owed += owed  # given back before the next round; else the lease runs out
                 return

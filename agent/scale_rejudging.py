@@ -60,7 +60,7 @@ class ScaleRejudging:
         return judged
 
     def _judge_one(self, public_id: str, now: Callable[[], datetime]) -> bool:
-        view = self._store.micrograph(public_id)
+        view = self._store.results.find(public_id)
         scale = find_settled(self._store, view) if view else None
         if view is None or scale is None:
             return False
@@ -73,7 +73,7 @@ class ScaleRejudging:
             return False
         thresholds = {**finding.thresholds, GIVEN: scale.to_json()}
         at = now()
-        self._store.add_result(
+        self._store.results.add(
             public_id, replace(finding, thresholds=thresholds), role="live", at=at
         )
         log.info("scale.judged", micrograph=public_id, um_per_px=scale.um_per_px)

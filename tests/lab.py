@@ -15,10 +15,10 @@ import numpy as np
 from agent.archive import Archive
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.nightly import NightSettings
-from agent.orders.place_check import PlaceCheck, landmarks_of
+from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.orders.specification import Specification
 from agent.store import Finding, Store
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from agent.web import Desk
 from model import OodResult, Prediction, default_taxonomy
@@ -140,8 +140,8 @@ class Lab:
         arrival = ListedFile(
             self.source, self.folder / "export", name, 10 + self._count, self._count
         )
-        self.store.arrive([arrival], at=at)
-        return self.store.claim(1, at=at, lease_s=60)[0]
+        self.store.files.add([arrival], at=at)
+        return self.store.work_queue.claim(1, at=at, lease_s=60)[0]
 
     def take(
         self,
@@ -171,7 +171,7 @@ class Lab:
                 "strangeness": prediction.strangeness.heat,
             }
             self.archive.keep_maps(sha256, 0, prediction.bundle, maps)
-        verdict = Verdict(
+        verdict = TriageVerdict(
             Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
         )
         facts = facts_of(crop)
@@ -182,22 +182,22 @@ class Lab:
             prediction,
             verdict,
             thresholds or {},
-            landmarks=landmarks_of(crop),
+            landmarks=encode_landmarks(crop),
         )
-        self.store.finish(claim, [finding], at=at)
+        self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:
             self.places.compare_pending(at=at)
         return public_id(sha256, 0)
 
     def set_aside(self, name: str, code: str, sentence: str, *, at: datetime = DAY) -> None:
         """Let one file be no use."""
-        self.store.set_aside(self.arrive(name, at=at), code, sentence, at=at)
+        self.store.work_queue.set_aside(self.arrive(name, at=at), code, sentence, at=at)
 
     def duplicate(self, name: str, of: str, *, at: datetime = DAY) -> None:
         """Let one file have the content of another."""
-        view = self.store.micrograph(of)
+        view = self.store.results.find(of)
         assert view is not None
-        self.store.identify(self.arrive(name, at=at), view.sha256, at=at)
+        self.store.work_queue.identify(self.arrive(name, at=at), view.sha256, at=at)
 
 
 def desk_of(lab: Lab, *, at: datetime = NEXT_DAY) -> Desk:

@@ -16,7 +16,7 @@ from agent.nightly import layout as night_page
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.store import Decision, Store
 from agent.web import create_app
 from reports import (
@@ -67,7 +67,7 @@ def tab(request):
 
 @pytest.fixture
 def address(lab):
-    pages = Pages(create_app(desk_of(lab)), Web(port=0))
+    pages = Pages(create_app(desk_of(lab)), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -132,7 +132,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/help/commands",
     ]
 
-    lab.store.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
@@ -143,9 +143,9 @@ def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
     order_of(lab, "4712", reasons=("uncertain",))
     blind = field_of(lab, "4712", 4, reasons=("control_sample",))
     for one in order_of(lab, "4713"):
-        lab.store.decide(one, Decision("code", "Ann", code="G8"), at=WRITTEN)
+        lab.store.labels.decide(one, Decision("code", "Ann", code="G8"), at=WRITTEN)
     lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=WRITTEN)
-    pages = Pages(create_app(desk_with(lab)), Web(port=0))
+    pages = Pages(create_app(desk_with(lab)), WebSection(port=0))
     pages.start()
 
     for path in (
@@ -192,7 +192,7 @@ def test_the_page_of_experiments(axe, tab):
 
 def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
     round_ = Round(Lab(tmp_path / "data"), raters=2, images=2, may_go_back=True)
-    pages = Pages(create_app(desk_of(round_.lab)), Web(port=0))
+    pages = Pages(create_app(desk_of(round_.lab)), WebSection(port=0))
     pages.start()
 
     link = f"{pages.url}/rate/{round_.tokens['R01']}"

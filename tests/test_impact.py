@@ -15,13 +15,13 @@ from agent.archive import Archive
 from agent.bundle_registry import get_bundle, list_bundles
 from agent.errors import WrongUse
 from agent.orders import method_validation
-from agent.orders.order_policy import lab_of
+from agent.orders.order_policy import load_policy
 from agent.retrain import compute_impact, format_headline, list_sentences, save_impact
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from model import Finding as GateFinding
 from model import default_taxonomy
 
@@ -41,8 +41,8 @@ def allow(desk):
     desk.check()
     desk.promote()
     before = AT - timedelta(days=1)
-    method_validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
-    method_validation.switch(
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
+    method_validation.set_permission(
         desk.store,
         "100Cr6",
         on=True,
@@ -58,14 +58,14 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
     """Let the candidate answer about a field."""
     prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
     handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
-    verdict = Verdict(handling, tuple(Reason(one) for one in reasons))
+    verdict = TriageVerdict(handling, tuple(Reason(one) for one in reasons))
     finding = Finding({}, {}, {}, prediction, verdict)
-    assert desk.store.add_result(public_id, finding, role=role, at=AT)
+    assert desk.store.results.add(public_id, finding, role=role, at=AT)
 
 
 def found(desk, *, has_crop=lambda _: True):
     settings = read(desk.folder / "agent.toml")
-    lab = lab_of(settings, desk.store, default_taxonomy(), now=AT)
+    lab = load_policy(settings, desk.store, default_taxonomy(), now=AT)
     return compute_impact(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
 
 
@@ -166,7 +166,7 @@ def test_nothing_that_counts_is_changed_by_asking(desk):
     found(desk)
 
     assert desk.order() == before
-    assert desk.store.queue_length() == 0
+    assert desk.store.review_queue.count() == 0
 
 
 def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(desk):
@@ -217,58 +217,58 @@ def signed(by, at=AT):
 
 
 def test_one_person_is_enough_where_the_lab_asks_for_one(store):
-    assert store.sign("b", signed("Ada"), metrics={"n": 3}, promoters=1, instead_of=None)
+    assert store.promotions.sign("b", signed("Ada"), metrics={"n": 3}, promoters=1, instead_of=None)
 
-    (act,) = store.promotions()
+    (act,) = store.promotions.list_all()
     assert (act.bundle, act.by, act.metrics["n"]) == ("b", "Ada", 3)
     assert [one["by"] for one in act.signatures] == ["Ada"]
     assert act.signatures[0]["shown"] == {"sha256": "0bad"}
 
 
 def test_two_people_sign_and_both_are_on_record(store):
-    sign = partial(store.sign, "b", metrics={}, promoters=2, instead_of=None)
+    sign = partial(store.promotions.sign, "b", metrics={}, promoters=2, instead_of=None)
 
     assert not sign(signed("Ada"))
-    assert store.current_bundle() is None
-    assert [one.by for one in store.proposals("b")] == ["Ada"]
+    assert store.promotions.find_current() is None
+    assert [one.by for one in store.promotions.list_signatures("b")] == ["Ada"]
     assert sign(signed("Bob", AT + timedelta(hours=1)))
 
-    assert store.current_bundle() == "b"
-    assert [one["by"] for one in store.promotions()[0].signatures] == ["Ada", "Bob"]
-    assert store.proposals("b") == []
-    acts = [entry.act for entry in store.trail()]
+    assert store.promotions.find_current() == "b"
+    assert [one["by"] for one in store.promotions.list_all()[0].signatures] == ["Ada", "Bob"]
+    assert store.promotions.list_signatures("b") == []
+    acts = [entry.act for entry in store.audit_log.iter_acts()]
     assert acts == ["promotion_proposed.recorded", "model.promoted"]
-    assert store.trail_problems() == []
+    assert store.audit_log.find_problems() == []
 
 
 @pytest.mark.parametrize("again", ["Ada", " ada", "A da"])
 def test_the_same_person_does_not_sign_twice(store, again):
-    store.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
+    store.promotions.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
 
     with pytest.raises(WrongUse, match="a second person has to sign"):
-        store.sign("b", signed(again), metrics={}, promoters=2, instead_of=None)
+        store.promotions.sign("b", signed(again), metrics={}, promoters=2, instead_of=None)
 
-    assert store.current_bundle() is None
+    assert store.promotions.find_current() is None
 
 
 def test_what_was_shown_beside_a_bundle_that_is_no_longer_at_work_is_not_signed_for(store):
-    store.promote("c", by="Eve", reason="first", at=AT, metrics={})
+    store.promotions.promote("c", by="Eve", reason="first", at=AT, metrics={})
 
     with pytest.raises(WrongUse, match=r"c was put to work meanwhile.* speaks of a at work"):
-        store.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="a")
+        store.promotions.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="a")
 
-    assert store.current_bundle() == "c"
-    assert store.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="c")
+    assert store.promotions.find_current() == "c"
+    assert store.promotions.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="c")
 
 
 def test_a_proposal_ends_with_the_promotion_of_another_bundle(store):
-    store.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
-    store.promote("c", by="Eve", reason="first", at=AT + timedelta(hours=1), metrics={})
+    store.promotions.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
+    store.promotions.promote("c", by="Eve", reason="first", at=AT + timedelta(hours=1), metrics={})
 
     later = signed("Bob", AT + timedelta(hours=2))
-    assert not store.sign("b", later, metrics={}, promoters=2, instead_of="c")
+    assert not store.promotions.sign("b", later, metrics={}, promoters=2, instead_of="c")
 
-    assert store.current_bundle() == "c"
+    assert store.promotions.find_current() == "c"
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "r"), ("Ada", " ")])
@@ -296,7 +296,7 @@ def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, caps
     assert code == 0
     assert "Nothing to compare: 0 orders without a field" in said
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        shown = store.promotions()[0].signatures[0]["shown"]
+        shown = store.promotions.list_all()[0].signatures[0]["shown"]
     record = get_bundle(lab.folder / "data", name) / "record"
     assert (record / f"impact-{shown['sha256'][:12]}.html").is_file()
 
@@ -321,7 +321,7 @@ def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys
     assert told in said
     assert "agent models diff" not in said
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        assert store.promotions()[0].signatures[0]["shown"]["gate"] == told
+        assert store.promotions.list_all()[0].signatures[0]["shown"]["gate"] == told
 
 
 def test_a_gate_that_held_it_against_another_bundle_than_is_at_work_is_said_to_be_so(small, capsys):
@@ -377,7 +377,7 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
 
 def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
     lab, name = small
-    tokens = {"reviewing": auth.new_token(), "releasing": auth.new_token()}
+    tokens = {"reviewing": auth.make_token(), "releasing": auth.make_token()}
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         for who, role in (("reviewing", "reviewer"), ("releasing", "lead")):
             hashed = auth.hash_token(tokens[who])

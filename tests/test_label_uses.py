@@ -28,7 +28,7 @@ def reviewer(desk, name="Ann"):
 
 
 def decide(lab, client, public_id, said="code:G8", *, blind=True):
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     form = {"decision": said, "result_id": str(view.result_id), "label_id": "", "comment": "x"}
     return client.post(f"/review/{public_id}/decide", data=form | ({"blind": "1"} if blind else {}))
 
@@ -103,7 +103,7 @@ def test_an_answer_that_was_shown_cannot_be_hidden_afterwards(lab, desk):
     assert "is not learned from" in hidden
     decide(lab, ann, public_id)
 
-    assert not lab.store.micrograph(public_id).label.blind
+    assert not lab.store.results.find(public_id).label.blind
     assert learned(lab, desk) == {}
 
 
@@ -143,9 +143,9 @@ def test_a_control_sample_counts_for_the_accuracy_whether_it_is_flagged_or_not(l
     ]
     chosen = lab.take("G8", reasons=("uncertain",))
     for one in (*ids, chosen):
-        lab.store.decide(one, Decision("code", "Ann", code="G8", blind=True), at=minutes(99))
+        lab.store.labels.decide(one, Decision("code", "Ann", code="G8", blind=True), at=minutes(99))
 
-    assert lab.store.blind_tally() == (2, 2)
+    assert lab.store.labels.count_blind() == (2, 2)
 
 
 def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, desk, tab):  # noqa: F811

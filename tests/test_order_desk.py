@@ -13,7 +13,7 @@ from test_ordering import AT, Desk
 
 from agent import auth
 from agent.orders import BadSpecification, Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy as Rules
 from agent.store import Decision
 from agent.web import create_app
 from reports import size_keys
@@ -85,7 +85,7 @@ def send(browser, number, form):
 
 
 def labels(lab, ids):
-    held = [lab.store.micrograph(one).label for one in ids]
+    held = [lab.store.results.find(one).label for one in ids]
     return [label and (label.code, label.by) for label in held]
 
 
@@ -107,8 +107,10 @@ def test_the_desk_has_every_order_in_the_column_of_its_next_step(lab):
     order_of(lab, "2")
     field_of(lab, "3", 1)
     for one in order_of(lab, "4"):
-        lab.store.decide(one, Decision("code", "Ada", code="G8"), at=minutes(9))
-    lab.store.decide(order_of(lab, "5")[0], Decision("code", "Ada", code="G7"), at=minutes(9))
+        lab.store.labels.decide(one, Decision("code", "Ada", code="G8"), at=minutes(9))
+    lab.store.labels.decide(
+        order_of(lab, "5")[0], Decision("code", "Ada", code="G7"), at=minutes(9)
+    )
     order_of(lab, "6")
     held = lambda view: "failed" if view.process_data["order"] == "6" else ""  # noqa: E731
 
@@ -129,7 +131,7 @@ def test_what_is_touched_after_the_desk_was_read_is_shown_as_it_is_now(lab, brow
     ids = order_of(lab, "4711", "G7")
     assert states(browser.get("/orders").text)["probably_out"] == ["4711"]
 
-    lab.store.decide(ids[0], Decision("code", "Ada", code="G7"), at=minutes(9))
+    lab.store.labels.decide(ids[0], Decision("code", "Ada", code="G7"), at=minutes(9))
     order_of(lab, "4712")
 
     shown = states(browser.get("/orders").text)
@@ -171,7 +173,7 @@ def test_marked_orders_go_first_together(lab, browser):
 
     assert answer.headers["location"] == "/orders"
     assert lab.store.orders.urgent_numbers() == {"2", "3"}
-    assert [act.actor for act in lab.store.trail("order.urgent")] == ["Ann", "Ann"]
+    assert [act.actor for act in lab.store.audit_log.iter_acts("order.urgent")] == ["Ann", "Ann"]
 
 
 def test_an_order_is_confirmed_in_one_go_and_the_next_one_comes_then_the_desk(lab, browser):
@@ -185,7 +187,7 @@ def test_an_order_is_confirmed_in_one_go_and_the_next_one_comes_then_the_desk(la
     assert one.headers["location"] == "/confirm/4712?last=4711&n=3"
     assert labels(lab, first) == [("G8", "Ann")] * 3
     assert labels(lab, second) == [("G7", "Ann")] * 3
-    assert [lab.store.micrograph(one).label.bulk for one in first] == [True] * 3
+    assert [lab.store.results.find(one).label.bulk for one in first] == [True] * 3
     assert "Order 4712 done: does not conform." in desk
     assert states(desk)["conforms"] == ["4711"]
 
@@ -238,9 +240,11 @@ def test_a_control_sample_is_neither_shown_nor_confirmed_with_the_others(lab, br
 def test_a_field_that_became_a_double_review_is_refused_though_the_page_offered_it(lab, browser):
     ids = order_of(lab, "4711")
     form = form_of(browser, "4711")
-    lab.store.decide(ids[0], Decision("code", "Ada", code="G8"), at=minutes(9))
-    label = lab.store.micrograph(ids[0]).label
-    lab.store.doubt(ids[0], label_id=label.id, sentence="look again", by="agent", at=minutes(10))
+    lab.store.labels.decide(ids[0], Decision("code", "Ada", code="G8"), at=minutes(9))
+    label = lab.store.results.find(ids[0]).label
+    lab.store.labels.mark_suspect(
+        ids[0], label_id=label.id, sentence="look again", by="agent", at=minutes(10)
+    )
 
     answer = send(browser, "4711", form)
 
@@ -251,15 +255,15 @@ def test_a_field_that_became_a_double_review_is_refused_though_the_page_offered_
 def test_the_same_answer_of_another_reviewer_is_a_confirmation_another_one_a_conflict(lab, browser):
     ids = order_of(lab, "4711")
     form = form_of(browser, "4711")
-    lab.store.decide(ids[0], Decision("code", "Bea", code="G8"), at=minutes(9))
-    lab.store.decide(ids[1], Decision("code", "Bea", code="G7"), at=minutes(9))
+    lab.store.labels.decide(ids[0], Decision("code", "Bea", code="G8"), at=minutes(9))
+    lab.store.labels.decide(ids[1], Decision("code", "Bea", code="G7"), at=minutes(9))
 
     answer = send(browser, "4711", form)
 
     assert answer.status_code == 409
     assert "Bea has decided G7 since; your answer was G8" in answer.text
     assert labels(lab, ids) == [("G8", "Ann"), ("G7", "Bea"), ("G8", "Ann")]
-    assert [one.by for one in lab.store.micrograph(ids[0]).labels] == ["Bea", "Ann"]
+    assert [one.by for one in lab.store.results.find(ids[0]).labels] == ["Bea", "Ann"]
 
 
 def test_a_form_that_is_sent_twice_is_written_once(lab, browser):
@@ -270,7 +274,7 @@ def test_a_form_that_is_sent_twice_is_written_once(lab, browser):
     again = send(browser, "4711", form)
 
     assert again.status_code == 303
-    assert [len(lab.store.micrograph(one).labels) for one in ids] == [1, 1, 1]
+    assert [len(lab.store.results.find(one).labels) for one in ids] == [1, 1, 1]
 
 
 def test_answers_sent_again_under_their_id_are_no_second_word_after_another_reviewers(lab, browser):
@@ -278,13 +282,13 @@ def test_answers_sent_again_under_their_id_are_no_second_word_after_another_revi
     form = form_of(browser, "4711") | {"decision_id": "once-and-no-more"}
     send(browser, "4711", form)
     for one in ids:
-        lab.store.decide(one, Decision("code", "Bea", code="G8"), at=minutes(9))
+        lab.store.labels.decide(one, Decision("code", "Bea", code="G8"), at=minutes(9))
 
     again = send(browser, "4711", form)
 
     assert again.status_code == 303
     assert labels(lab, ids) == [("G8", "Bea")] * 3
-    assert [len(lab.store.micrograph(one).labels) for one in ids] == [2, 2, 2]
+    assert [len(lab.store.results.find(one).labels) for one in ids] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("path", ["/confirm/4711", "/order/4711"])
@@ -294,10 +298,10 @@ def test_an_answer_that_an_orders_page_has_shown_is_not_given_blind_later(lab, b
     form = {"decision": "code:G8", "by": "Ann", "blind": "1"}
 
     for one in (shown, other):
-        result = {"result_id": str(lab.store.micrograph(one).result_id)}
+        result = {"result_id": str(lab.store.results.find(one).result_id)}
         browser.post(f"/review/{one}/decide", data=form | result)
 
-    assert [lab.store.micrograph(one).label.blind for one in (shown, other)] == [False, True]
+    assert [lab.store.results.find(one).label.blind for one in (shown, other)] == [False, True]
 
 
 def test_the_answers_to_an_order_are_taken_back_together(lab, browser):
@@ -318,14 +322,14 @@ def test_one_answer_is_another_code_and_the_criterion_is_kept(lab, browser):
     send(browser, "4711", form)
 
     assert labels(lab, ids) == [("G8", "Ann"), ("G9-10", "Ann"), ("G8", "Ann")]
-    assert {lab.store.micrograph(one).label.criterion for one in ids} == {"mean"}
+    assert {lab.store.results.find(one).label.criterion for one in ids} == {"mean"}
 
 
 def test_a_second_reviewer_is_led_to_what_needs_a_second_look_and_the_first_is_not(lab):
     ids = order_of(lab, "4711")
     for one in ids:
         given = Decision("code", "Ann", code="G8", criterion="mean")
-        lab.store.decide(one, given, at=minutes(9))
+        lab.store.labels.decide(one, given, at=minutes(9))
     with TestClient(create_app(desk_with(lab, second_look=True)), base_url=HOME) as browser:
         browser.cookies.set("reviewer", "Ann")
         first = form_of(browser, "4711")
@@ -339,7 +343,7 @@ def test_a_second_reviewer_is_led_to_what_needs_a_second_look_and_the_first_is_n
     assert "Ann decided this already" in otherwise.text
     assert first["seen"] == []
     assert form["seen"] == ids
-    assert [len(lab.store.micrograph(one).labels) for one in ids] == [2, 2, 2]
+    assert [len(lab.store.results.find(one).labels) for one in ids] == [2, 2, 2]
     assert states(desk)["conforms"] == ["4711"]
 
 
@@ -349,7 +353,7 @@ def test_a_reviewer_stays_within_the_fields_of_an_order_and_ends_at_the_desk(lab
     places = []
 
     for one in ids:
-        view = lab.store.micrograph(one)
+        view = lab.store.results.find(one)
         form = {"decision": "code:G8", "order": "4711", "result_id": str(view.result_id)}
         answer = browser.post(f"/review/{one}/decide", data=form, follow_redirects=False)
         places.append(answer.headers["location"])
@@ -363,7 +367,7 @@ def test_a_reviewer_stays_within_the_fields_of_an_order_and_ends_at_the_desk(lab
     assert browser.get("/review?order=4711", follow_redirects=False).headers["location"] == (
         "/orders?done=4711"
     )
-    assert lab.store.micrograph(other).awaits
+    assert lab.store.results.find(other).awaits
 
 
 def test_who_may_what(lab):

@@ -169,7 +169,7 @@ def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_en
         assert "Order 4711 done: conforms." in tab.locator(".toast").inner_text()
 
     assert labels(lab, ids) == [("G8", "Ann")] * 3
-    assert lab.store.micrograph(other).label is None
+    assert lab.store.results.find(other).label is None
 
 
 def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):  # noqa: F811
@@ -193,7 +193,7 @@ def test_enter_in_the_name_field_is_the_name_and_the_next_enter_confirms(lab, ta
         tab.fill("#by", "Ann")
         tab.keyboard.press("Enter")
         assert "Ann decides" in tab.locator("[data-say]").inner_text()
-        assert lab.store.micrograph(first).label is None
+        assert lab.store.results.find(first).label is None
         tab.keyboard.press("Enter")
         tab.wait_for_url(f"**/{second}")
 
@@ -235,7 +235,9 @@ def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab): 
 @pytest.mark.parametrize("width", [1280, 820, 390])
 def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):  # noqa: F811
     ids = order_of(lab, "4711/2026-ÄÖÜ-" + "x" * 40, reasons=("uncertain",))
-    lab.store.decide(field_of(lab, "4712", 1), Decision("code", "Ada", code="G7"), at=minutes(3))
+    lab.store.labels.decide(
+        field_of(lab, "4712", 1), Decision("code", "Ada", code="G7"), at=minutes(3)
+    )
     tab.set_viewport_size({"width": width, "height": 844})
     with served(desk_with(lab)) as address:
         named(tab, address, "/review")

@@ -73,7 +73,7 @@ def test_a_decision_from_the_shell_is_a_row_like_any_other(lab, agent):
         "review", "label", public_id, "g9–10", "--by", "Ann", "--criterion", "max", "--comment", "x"
     )
 
-    label = lab.store.micrograph(public_id).label
+    label = lab.store.results.find(public_id).label
     assert code == 0
     assert "This decision is not learned from: " in out
     assert (label.code, label.by, label.criterion, label.comment) == ("G9-10", "Ann", "max", "x")
@@ -92,7 +92,7 @@ def test_everything_else_can_be_said_from_the_shell(lab, agent, option, kind):
 
     agent("review", "label", public_id, *option, "--by", "Ann")
 
-    assert lab.store.micrograph(public_id).label.kind == kind
+    assert lab.store.results.find(public_id).label.kind == kind
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_decision_that_says_nothing_is_refused_in_a_sentence(lab, agent, argum
     assert code == 2
     assert said in complaint
     assert "Traceback" not in complaint
-    assert lab.store.micrograph(public_id).label is None
+    assert lab.store.results.find(public_id).label is None
 
 
 def test_an_unknown_id_is_refused_in_a_sentence(lab, agent):
@@ -129,7 +129,7 @@ def test_a_decision_is_taken_back_from_the_shell(lab, agent):
 
     agent("review", "undo", public_id, "--by", "Bea")
 
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     assert view.label is None
     assert [label.undone for label in view.labels] == [True]
 
@@ -245,7 +245,7 @@ def left(request) -> bool:
 def decided(lab, public_id):
     """What holds for a micrograph, as soon as it does."""
     until_s = time.monotonic() + 10
-    while (label := lab.store.micrograph(public_id).label) is None:
+    while (label := lab.store.results.find(public_id).label) is None:
         assert time.monotonic() < until_s
     return label
 
@@ -257,7 +257,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         tab.goto(f"{address}/review/{ids[0]}")
         tab.fill("#by", "Ann")
         tab.keyboard.press("9")  # typed into the name: no decision
-        assert lab.store.micrograph(ids[0]).label is None
+        assert lab.store.results.find(ids[0]).label is None
         say_who(tab, "Ann")
 
         tab.keyboard.press("Enter")
@@ -289,7 +289,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
 
         tab.keyboard.press("z")
         until_ready(tab, ids[3])
-        assert lab.store.micrograph(ids[3]).label is None
+        assert lab.store.results.find(ids[3]).label is None
         tab.keyboard.press("j")
         until_ready(tab, ids[4])
         tab.keyboard.press("k")
@@ -312,7 +312,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
 @pytest.mark.slow
 def test_a_correction_by_keyboard_is_asked_for_its_reason_first(lab, desk, tab):
     first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
-    lab.store.decide(first, Decision(kind="code", by="Bea", code="G7"), at=NOW)
+    lab.store.labels.decide(first, Decision(kind="code", by="Bea", code="G7"), at=NOW)
     with served(desk) as address:
         tab.goto(f"{address}/review/{first}")
         say_who(tab, "Ann")
@@ -323,7 +323,7 @@ def test_a_correction_by_keyboard_is_asked_for_its_reason_first(lab, desk, tab):
         tab.keyboard.press("t")
         until_ready(tab, second)
 
-    label = lab.store.micrograph(first).label
+    label = lab.store.results.find(first).label
     assert (label.kind, label.comment) == ("cannot_tell", "looked again, more closely")
 
 
@@ -420,7 +420,7 @@ def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
         tab.keyboard.press("Enter")
         tab.wait_for_selector("text=Every flagged micrograph has been decided")
 
-    assert [lab.store.micrograph(one).label.code for one in ids] == ["G8"] * 30
+    assert [lab.store.results.find(one).label.code for one in ids] == ["G8"] * 30
     assert max(looked, decided_) <= 2000  # against a hang; the medians themselves are printed
 
 
@@ -431,17 +431,17 @@ def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwrit
     with served(desk) as address:
         page.goto(f"{address}/review/{ids[0]}")
         say_who(page, "Ann")
-        lab.store.decide(ids[0], Decision(kind="code", by="Bea", code="G7"), at=NOW)
-        lab.store.decide(ids[1], Decision(kind="code", by="Bea", code="G7"), at=NOW)
+        lab.store.labels.decide(ids[0], Decision(kind="code", by="Bea", code="G7"), at=NOW)
+        lab.store.labels.decide(ids[1], Decision(kind="code", by="Bea", code="G7"), at=NOW)
 
         page.keyboard.press("Enter")
         page.wait_for_selector("text=decided this micrograph meanwhile")
-        assert lab.store.micrograph(ids[0]).label.by == "Bea"
+        assert lab.store.results.find(ids[0]).label.by == "Bea"
         page.fill("#all-the-same", "looked again")
         page.click("text=Say G8 all the same")
         page.wait_for_url(f"**/{ids[2]}")  # the second was fetched ahead, and is decided by now
 
-    assert [lab.store.micrograph(one).label.by for one in ids[:2]] == ["Ann", "Bea"]
+    assert [lab.store.results.find(one).label.by for one in ids[:2]] == ["Ann", "Bea"]
 
 
 @pytest.mark.slow
@@ -472,11 +472,11 @@ def test_a_decision_that_reaches_no_server_is_kept_and_sent_when_it_is_back(lab,
 
         page.keyboard.press("Enter")
         page.get_by_text("Not saved; trying again").wait_for()
-        assert lab.store.micrograph(first).label is None
+        assert lab.store.results.find(first).label is None
         page.context.set_offline(offline=False)
         page.wait_for_url(f"**/{second}")
 
-    assert lab.store.micrograph(first).label.code == "G8"
+    assert lab.store.results.find(first).label.code == "G8"
 
 
 @dataclass
@@ -536,7 +536,7 @@ def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab, d
         for thread in work:
             thread.join()
 
-    views = [lab.store.micrograph(one) for one in ids]
+    views = [lab.store.results.find(one) for one in ids]
     assert [len(view.labels) for view in views] == [1] * count
     for name, one in two.items():
         assert {view.id for view in views if view.label.by == name} == set(one.written)
@@ -619,4 +619,4 @@ def test_the_basics_work_without_a_script(lab, desk):
         page.wait_for_selector("text=Every flagged micrograph has been decided")
         browser.close()
 
-    assert lab.store.micrograph(public_id).label.code == "M8"
+    assert lab.store.results.find(public_id).label.code == "M8"

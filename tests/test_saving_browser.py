@@ -26,7 +26,7 @@ def browser_of(lab):
 
 
 def sent(lab, public_id, *, code="G8", decision_id=ID, **more):
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     form = {"decision": f"code:{code}", "by": "Ann", "decision_id": decision_id}
     form |= {"result_id": str(view.result_id), "label_id": ""}
     return browser_of(lab).post(
@@ -41,20 +41,20 @@ def test_a_decision_that_is_sent_twice_under_one_id_counts_once(lab):
 
     assert [one.status_code for one in answers] == [303, 303]
     assert [one.headers["location"] for one in answers] == [f"/review/{second}"] * 2
-    assert len(lab.store.micrograph(first).labels) == 1
-    acts = [one for one in lab.store.trail() if one.act == "label.given"]
+    assert len(lab.store.results.find(first).labels) == 1
+    acts = [one for one in lab.store.audit_log.iter_acts() if one.act == "label.given"]
     assert [one.facts["decision_id"] for one in acts] == [ID]
-    assert lab.store.trail_problems() == []
+    assert lab.store.audit_log.find_problems() == []
 
 
 def test_what_was_taken_back_is_not_appended_again_by_a_late_attempt(lab):
     public_id = lab.take("G8", reasons=("uncertain",))
     sent(lab, public_id)
-    lab.store.undo(public_id, by="Ann", at=minutes(2000))
+    lab.store.labels.undo(public_id, by="Ann", at=minutes(2000))
 
     assert sent(lab, public_id).status_code == 303
 
-    assert lab.store.micrograph(public_id).label is None
+    assert lab.store.results.find(public_id).label is None
 
 
 def test_another_decision_under_the_same_id_is_refused(lab):
@@ -63,9 +63,11 @@ def test_another_decision_under_the_same_id_is_refused(lab):
 
     assert sent(lab, public_id, code="G7").status_code == 422
     with pytest.raises(WrongUse, match="was used for another decision"):
-        lab.store.decide(public_id, Decision("code", "Bob", code="G8", id=ID), at=minutes(2000))
+        lab.store.labels.decide(
+            public_id, Decision("code", "Bob", code="G8", id=ID), at=minutes(2000)
+        )
 
-    assert [one.code for one in lab.store.micrograph(public_id).labels] == ["G8"]
+    assert [one.code for one in lab.store.results.find(public_id).labels] == ["G8"]
 
 
 def test_a_decision_for_a_whole_specimen_counts_once_for_each_field(lab):
@@ -78,7 +80,7 @@ def test_a_decision_for_a_whole_specimen_counts_once_for_each_field(lab):
     for _ in range(2):
         sent(lab, ids[0], together="1")
 
-    assert [len(lab.store.micrograph(one).labels) for one in ids] == [1, 1, 1]
+    assert [len(lab.store.results.find(one).labels) for one in ids] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("wrong", ["short", "with blank!", "x" * 65])
@@ -87,7 +89,7 @@ def test_an_id_that_is_none_is_refused(lab, wrong):
 
     assert sent(lab, public_id, decision_id=wrong).status_code == 422
 
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 def test_a_program_sends_its_decision_again_under_the_same_id(lab):
@@ -101,7 +103,7 @@ def test_a_program_sends_its_decision_again_under_the_same_id(lab):
 
     assert [one.status_code for one in answers] == [201, 201]
     assert answers[0].json()["label"] == answers[1].json()["label"]
-    assert len(lab.store.micrograph(public_id).labels) == 1
+    assert len(lab.store.results.find(public_id).labels) == 1
 
 
 # --- in a browser, with a server that goes away ---------------------------------------------------
@@ -202,9 +204,9 @@ def test_a_decision_outlives_the_server_that_it_was_sent_to(lab, server, page):
     server.start()
     until_ready(page, second)
 
-    (label,) = lab.store.micrograph(first).labels
+    (label,) = lab.store.results.find(first).labels
     assert (label.code, label.by, label.comment) == ("G7", "Ann", "fine needles")
-    assert lab.store.micrograph(second).labels == ()
+    assert lab.store.results.find(second).labels == ()
     assert page.get_by_text(UNSAVED).count() == 0
     assert page.evaluate("sessionStorage.length") == 0
 
@@ -223,7 +225,7 @@ def test_a_decision_outlives_a_reload_of_its_page(lab, server, page):
     page.goto(f"{server.url}/review/{first}")
     until_ready(page, second)
 
-    (label,) = lab.store.micrograph(first).labels
+    (label,) = lab.store.results.find(first).labels
     assert (label.code, label.by, label.comment) == ("G8", "Ann", "fine needles")
 
 
@@ -239,8 +241,8 @@ def test_an_answer_that_is_lost_on_its_way_does_not_make_two_decisions(lab, serv
     wire.close()
 
     assert wire.lost == 2
-    assert [one.code for one in lab.store.micrograph(first).labels] == ["G8"]
-    assert lab.store.micrograph(second).labels == ()
+    assert [one.code for one in lab.store.results.find(first).labels] == ["G8"]
+    assert lab.store.results.find(second).labels == ()
     assert decided(lab, first).by == "Ann"
 
 
@@ -264,7 +266,7 @@ def test_a_kept_decision_of_ann_is_not_sent_under_the_name_of_bob(lab, server, p
     until_ready(page, first)
     page.get_by_text("A decision of Ann is kept in this tab").wait_for()
 
-    assert lab.store.micrograph(first).labels == ()
+    assert lab.store.results.find(first).labels == ()
 
 
 @pytest.mark.slow

@@ -132,7 +132,9 @@ def test_the_review_page_leads_to_where_the_scale_is_given(unscaled, desk):
     assert "Ann gave the scale 0.21 µm per pixel." in after
     (kept,) = unscaled.store.records.all(GIVEN, public_id)
     assert (kept.by, kept.facts["length_um"], kept.facts["how"]) == ("Ann", 10.5, "line")
-    acts = [one for one in unscaled.store.trail() if one.act == "scale_given.recorded"]
+    acts = [
+        one for one in unscaled.store.audit_log.iter_acts() if one.act == "scale_given.recorded"
+    ]
     assert [(one.actor, one.subject) for one in acts] == [("Ann", public_id)]
 
 
@@ -141,7 +143,7 @@ def test_an_objective_of_the_table_is_given_by_one_press(unscaled, desk):
 
     reviewer(desk).post(f"/review/{public_id}/scale", data={"objective": "50x"})
 
-    view = unscaled.store.micrograph(public_id)
+    view = unscaled.store.results.find(public_id)
     assert find_settled(unscaled.store, view).um_per_px == 0.2
 
 
@@ -237,7 +239,7 @@ def unknown(bench, name="4711.png", *, warnings=()):
         replace(whole, um_per_px=None, um_per_px_source=None, warnings=tuple(warnings))
     ]
     bench.take()
-    (view,) = bench.store.find(path=name)
+    (view,) = bench.store.results.search(path=name)
     return view
 
 
@@ -252,15 +254,15 @@ def test_the_running_agent_judges_it_again_at_the_scale_that_was_given(bench):
     assert view.reasons == ("scale_unknown",)
 
     give(bench, view, 0.25)
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
 
-    after = bench.store.micrograph(view.id)
+    after = bench.store.results.find(view.id)
     assert bench.classifier.scales == [None, 0.25]
     assert (after.um_per_px, after.um_per_px_source) == (0.25, "reviewer")
     assert (after.handling, after.reasons, after.awaits) == ("automatic", (), False)
     assert after.thresholds[GIVEN]["by"] == ["Ann"]
-    assert bench.store.queue_length() == 0
-    assert bench.store.trail_problems() == []
+    assert bench.store.review_queue.count() == 0
+    assert bench.store.audit_log.find_problems() == []
 
 
 def test_it_is_judged_once_for_each_scale_also_by_the_next_agent(bench):
@@ -268,13 +270,13 @@ def test_it_is_judged_once_for_each_scale_also_by_the_next_agent(bench):
     give(bench, view, 0.25)
 
     for _ in range(2):
-        bench.pipeline.take(4)
+        bench.pipeline.process_batch(4)
     bench.made(classifier=bench.classifier).take(4)
     give(bench, view, 0.5, by="Bea")
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
 
     assert bench.classifier.scales == [None, 0.25, 0.5]
-    assert bench.store.micrograph(view.id).um_per_px == 0.5
+    assert bench.store.results.find(view.id).um_per_px == 0.5
 
 
 def test_scales_that_disagreed_are_replaced_and_no_longer_in_doubt(bench):
@@ -282,16 +284,16 @@ def test_scales_that_disagreed_are_replaced_and_no_longer_in_doubt(bench):
     assert view.reasons == ("scale_conflict",)
 
     give(bench, view, 0.25)
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
 
-    after = bench.store.micrograph(view.id)
+    after = bench.store.results.find(view.id)
     assert (after.reasons, after.warnings) == ((), ())
 
 
 def test_another_bundle_is_asked_at_the_scale_that_was_given(bench):
     view = unknown(bench)
     give(bench, view, 0.25)
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
     other = Watching(name="20261125-beefbeef")
 
     list(
@@ -306,7 +308,7 @@ def test_another_bundle_is_asked_at_the_scale_that_was_given(bench):
         )
     )
 
-    (answer,) = bench.store.answers_of(other.name, since=None)
+    (answer,) = bench.store.results.iter_by_bundle(other.name, since=None)
     assert (other.scales, answer.um_per_px) == ([0.25], 0.25)
 
 
@@ -364,7 +366,7 @@ def test_the_line_is_drawn_by_pointer_and_moved_by_keys(unscaled, desk, tab):  #
 def test_the_statement_and_the_trace_name_who_gave_the_scale(bench):
     view = unknown(bench, "4711_01_01.png")
     give(bench, view, 0.25, by="Ann")
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
     keys = {"order": "4711", "specimen": "01", "field": "1"}
     bench.store.orders.assign(view.id, keys, by="Ann", reason="it is", at=bench.clock())
     freeze_orders(bench.store, RULES, ISSUER, ("4711",), now=bench.clock())

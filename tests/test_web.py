@@ -16,7 +16,7 @@ from lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
 from agent.nightly import write_report
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
@@ -51,7 +51,7 @@ class Still:
     spare: str
 
     def unchanged(self) -> bool:
-        return self.lab.store.micrograph(self.public_id).labels == ()
+        return self.lab.store.results.find(self.public_id).labels == ()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def ann(browser):
 
 
 def form_of(lab, public_id, decision, **more):
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     label = str(view.label.id) if view.label else ""
     return {"decision": decision, "result_id": str(view.result_id), "label_id": label, **more}
 
@@ -162,7 +162,7 @@ def test_a_micrograph_without_a_bundle_can_be_labelled(lab, ann):
     ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:M8"))
 
     assert "Confirm" not in page
-    assert lab.store.micrograph(public_id).label.code == "M8"
+    assert lab.store.results.find(public_id).label.code == "M8"
 
 
 # --- deciding -----------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_decision_is_kept_with_who_and_when_and_the_next_one_shown(lab, ann):
         headers=PROMISED,
     )
 
-    label = lab.store.micrograph(first).label
+    label = lab.store.results.find(first).label
     assert (answer.status_code, answer.headers["location"]) == (303, f"/review/{second}")
     assert (label.kind, label.code, label.by, label.at) == ("code", "G9-10", "Ann", NOW)
     assert (label.criterion, label.comment, label.viewing_s) == ("max", "fine needles", 12.5)
@@ -207,7 +207,7 @@ def test_everything_else_a_reviewer_can_say_is_kept(lab, ann, said, kind, what):
 
     ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, said))
 
-    label = lab.store.micrograph(public_id).label
+    label = lab.store.results.find(public_id).label
     assert label.kind == kind
     assert what in (label.strange_kind, label.why)
 
@@ -221,7 +221,7 @@ def test_the_name_is_asked_once_and_kept(lab, browser):
 
     assert asked.status_code == 422
     assert 'name="decision" value="code:G8"' in asked.text
-    assert [lab.store.micrograph(one).label.by for one in (first, second)] == ["Bea", "Bea"]
+    assert [lab.store.results.find(one).label.by for one in (first, second)] == ["Bea", "Bea"]
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x01b"])
@@ -242,26 +242,26 @@ def test_a_decision_that_says_nothing_is_refused(still, said):
 def test_somebody_elses_decision_is_shown_not_overwritten(lab, ann):
     public_id = lab.take(reasons=("uncertain",))
     seen = form_of(lab, public_id, "code:G9-10", comment="mine")
-    lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
+    lab.store.labels.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
 
     answer = ann.post(f"/review/{public_id}/decide", data=seen)
 
     assert answer.status_code == 409
     assert "Bea" in answer.text
     assert "Nothing was overwritten" in answer.text
-    assert lab.store.micrograph(public_id).label.code == "G8"
+    assert lab.store.results.find(public_id).label.code == "G8"
 
 
 def test_a_reviewer_may_insist_with_a_reason_once_the_other_decision_was_seen(lab, ann):
     public_id = lab.take(reasons=("uncertain",))
-    lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
+    lab.store.labels.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
 
     page = ann.get(f"/review/{public_id}").text
     form = form_of(lab, public_id, "code:G9-10")
     silent = ann.post(f"/review/{public_id}/decide", data=form)
     ann.post(f"/review/{public_id}/decide", data=form | {"comment": "a slip of the hand"})
 
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     assert 'name="comment" required' in page
     assert (silent.status_code, "says why" in silent.text) == (422, True)
     assert [label.code for label in view.labels] == ["G8", "G9-10"]
@@ -275,11 +275,11 @@ def test_undo_is_a_row_of_its_own_and_the_micrograph_waits_again(lab, ann):
 
     answer = ann.post(f"/review/{public_id}/undo")
 
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     assert f"/review/{public_id}/undo" in offered
     assert answer.headers["location"].startswith(f"/review/{public_id}")
     assert (view.label, len(view.labels), view.labels[0].undone) == (None, 1, True)
-    assert [one.id for one in lab.store.queue()] == [public_id]
+    assert [one.id for one in lab.store.review_queue.list_micrographs()] == [public_id]
 
 
 def specimen_of(lab, *codes):
@@ -316,12 +316,12 @@ def test_one_decision_holds_for_every_waiting_field_and_is_taken_back_at_once(la
     answer = ann.post(f"/review/{first}/decide", data=form)
 
     def said(one):
-        label = lab.store.micrograph(one).label
+        label = lab.store.results.find(one).label
         return label and label.code
 
     after = [said(one) for one in (first, second, third, hidden, elsewhere)]
     assert after == ["G9-10", "G9-10", "G7", None, None]
-    assert lab.store.micrograph(second).label.bulk
+    assert lab.store.results.find(second).label.bulk
     assert answer.headers["location"] in (f"/review/{hidden}", f"/review/{elsewhere}")
 
     ann.post(f"/review/{second}/undo")
@@ -333,8 +333,8 @@ def test_a_decision_for_one_field_is_for_one_field(lab, ann):
 
     ann.post(f"/review/{first}/decide", data=form_of(lab, first, "code:G8"))
 
-    assert not lab.store.micrograph(first).label.bulk
-    assert lab.store.micrograph(second).label is None
+    assert not lab.store.results.find(first).label.bulk
+    assert lab.store.results.find(second).label is None
 
 
 def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk):
@@ -358,7 +358,7 @@ def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk)
         thread.join()
 
     assert sorted(conflicts) == [303] * 12 + [409] * 12
-    assert all(len(lab.store.micrograph(one).labels) == 1 for one in waiting)
+    assert all(len(lab.store.results.find(one).labels) == 1 for one in waiting)
 
 
 def test_a_control_sample_is_decided_before_the_answer_is_seen(lab, ann):
@@ -370,7 +370,7 @@ def test_a_control_sample_is_decided_before_the_answer_is_seen(lab, ann):
 
     assert "85 %" not in before
     assert "/subtype.png" not in before
-    assert lab.store.micrograph(public_id).label.blind
+    assert lab.store.results.find(public_id).label.blind
     assert "85 %" in after
 
 
@@ -387,23 +387,23 @@ def test_what_is_decided_blind_says_nothing_of_the_answer(lab, ann):
 def test_a_doubted_label_is_decided_again_without_the_first_one_in_view(lab, ann):
     public_id = lab.take("G7", reasons=("control_sample",))
     first = Decision(kind="code", by="Meier the first", code="M9-10", blind=True)
-    label_id = lab.store.decide(public_id, first, at=DAY)
+    label_id = lab.store.labels.decide(public_id, first, at=DAY)
     doubt = {"label_id": label_id, "sentence": "label", "by": "agent retrain", "at": DAY}
-    assert lab.store.doubt(public_id, **doubt)
+    assert lab.store.labels.mark_suspect(public_id, **doubt)
 
     page = ann.get(f"/review/{public_id}").text
     ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:M8", blind="1"))
 
     assert "Meier the first" not in page
     assert "Micrographs that look like this one were given another code." in page
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     assert (view.label.code, view.label.blind, view.doubt) == ("M8", True, "")
-    assert lab.store.queue() == []
+    assert lab.store.review_queue.list_micrographs() == []
 
 
 def test_known_micrographs_stand_beside_a_part_as_wide_as_theirs(lab, desk):
     known = lab.take("G8", name="known.tif")
-    sha256 = lab.store.micrograph(known).sha256
+    sha256 = lab.store.results.find(known).sha256
     gallery = Linked(lambda key: known if key == sha256 else None, 5.0)
 
     scaled, whole = gallery.known(sha256, "G8"), gallery.known("f" * 64, "G7")
@@ -435,7 +435,7 @@ def test_the_queue_says_how_well_the_true_agreement_is_known(lab, ann):
         ann.post(f"/review/{public_id}/decide", data=form)
     ann.post(f"/review/{ids[2]}/undo")
 
-    assert lab.store.blind_tally() == (2, 1)
+    assert lab.store.labels.count_blind() == (2, 1)
     assert "Control samples, decided blind: 1 of 2 as the model said" in ann.get("/review").text
 
 
@@ -461,7 +461,7 @@ def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, desk,
     assert "hidden until you have decided" in first.get(f"/review/{two}").text
 
     assert says(lab, first, two, "G9-10").status_code == 303
-    view = lab.store.micrograph(two)
+    view = lab.store.results.find(two)
     assert (view.label, view.awaits) == (None, True)
     assert "Nothing waits" in first.get("/review").text
     page = second.get(f"/review/{two}").text
@@ -469,27 +469,27 @@ def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, desk,
     assert "Ann" not in page
 
     assert says(lab, second, two, "G9-10").status_code == 303
-    view = lab.store.micrograph(two)
+    view = lab.store.results.find(two)
     assert (view.label.code, view.label.by, view.awaits) == ("G9-10", "Bea", False)
-    assert lab.store.blind_tally() == (0, 0)  # flagged micrographs are no sample of all
-    assert [pair[:2] for pair in lab.store.pairs()] == [("G9-10", "G9-10")]
+    assert lab.store.labels.count_blind() == (0, 0)  # flagged micrographs are no sample of all
+    assert [pair[:2] for pair in lab.store.labels.list_blind_pairs()] == [("G9-10", "G9-10")]
 
 
 def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, desk, two):
     first, second, third = (reviewer(desk, name) for name in ("Ann", "Bea", "Cem"))
     says(lab, first, two, "G8")
     says(lab, second, two, "G7")
-    assert lab.store.micrograph(two).label is None
-    assert list(lab.store.labelled()) == []
+    assert lab.store.results.find(two).label is None
+    assert list(lab.store.labelled_micrographs.list_all()) == []
 
     page = third.get(f"/review/{two}").text
     assert "Two people disagree: Ann says G8 and Bea says G7" in page
     says(lab, third, two, "G7")
-    assert [pair[:2] for pair in lab.store.pairs()] == [("G8", "G7")]
+    assert [pair[:2] for pair in lab.store.labels.list_blind_pairs()] == [("G8", "G7")]
 
-    view = lab.store.micrograph(two)
+    view = lab.store.results.find(two)
     assert (view.label.code, view.label.by, view.awaits) == ("G7", "Cem", False)
-    assert [one.code for one in lab.store.labelled()] == ["G7"]
+    assert [one.code for one in lab.store.labelled_micrographs.list_all()] == ["G7"]
 
 
 def test_one_person_is_not_two(lab, desk, two):
@@ -497,7 +497,7 @@ def test_one_person_is_not_two(lab, desk, two):
     says(lab, ann, two, "G8")
     says(lab, ann, two, "G8")
 
-    assert lab.store.micrograph(two).label is None
+    assert lab.store.results.find(two).label is None
 
 
 def test_each_takes_back_their_own_before_it_is_settled(lab, desk, two):
@@ -507,7 +507,7 @@ def test_each_takes_back_their_own_before_it_is_settled(lab, desk, two):
 
     first.post(f"/review/{two}/undo")
 
-    view = lab.store.micrograph(two)
+    view = lab.store.results.find(two)
     assert [vote.by for vote in view.votes] == ["Bea"]
     assert view.awaits
 
@@ -626,12 +626,12 @@ def test_a_hostile_name_is_text_on_every_page(lab, ann):
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.9", "lab-pc", "::"])  # noqa: S104 - refused
 def test_an_address_that_others_reach_is_refused_without_accounts(lab, host):
     with pytest.raises(BadSettings, match="no accounts"):
-        refuse_strangers(Web(host=host), lab.store.accounts)
+        refuse_strangers(WebSection(host=host), lab.store.accounts)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_pcs_own_addresses_need_none(lab, host):
-    refuse_strangers(Web(host=host), lab.store.accounts)
+    refuse_strangers(WebSection(host=host), lab.store.accounts)
 
 
 # --- programs -----------------------------------------------------------------------------------
@@ -663,7 +663,7 @@ def test_a_program_decides_and_takes_back(lab, browser):
 
 def test_a_program_that_saw_an_older_label_is_told_of_the_newer_one(lab, browser):
     public_id = lab.take(reasons=("uncertain",))
-    lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
+    lab.store.labels.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
 
     answer = browser.post(
         f"/api/v1/micrographs/{public_id}/decisions",
@@ -757,7 +757,7 @@ def test_a_decision_on_an_answer_that_has_changed_is_not_kept(lab, ann):
 
     assert answer.status_code == 409
     assert "Another bundle" in answer.text
-    assert lab.store.micrograph(public_id).label is None
+    assert lab.store.results.find(public_id).label is None
 
 
 def test_a_comment_is_one_line_of_what_can_be_shown(lab, browser):
@@ -768,7 +768,7 @@ def test_a_comment_is_one_line_of_what_can_be_shown(lab, browser):
         json={"by": "x", "code": "G8", "comment": " a\nb\x01 c "},
     )
 
-    assert lab.store.micrograph(public_id).label.comment == "a b c"
+    assert lab.store.results.find(public_id).label.comment == "a b c"
 
 
 @given(st.dictionaries(st.sampled_from(["decision", "by", "comment", *FORM]), st.text(max_size=90)))
@@ -811,13 +811,13 @@ def test_micrographs_are_found_by_content_path_and_order(lab, browser):
         told = browser.get("/api/v1/micrographs", params=asked).json()
         return [one["id"] for one in told["micrographs"]]
 
-    sha256 = lab.store.micrograph(first).sha256
+    sha256 = lab.store.results.find(first).sha256
     assert found(order="4711") == [second, first]
     assert found(order="4711", limit=1) == [second]
     assert found(order="4711", specimen="2") == []
     assert found(sha256=sha256) == [first]
     assert found(path="sub/b.tif") == [second]
-    assert found(path=lab.store.micrograph(second).path) == [second]
+    assert found(path=lab.store.results.find(second).path) == [second]
     assert found(path="b.tif") == []
     assert len(found()) == 3
 
@@ -855,7 +855,7 @@ def inbox(lab, desk):
 def test_a_file_that_a_program_sends_is_queued_with_its_process_data(lab, inbox):
     answer = inbox.post("/api/v1/micrographs?name=a.tif&order=4711", content=b"bytes")
 
-    claim = lab.store.claim(1, at=NOW, lease_s=60)[0]
+    claim = lab.store.work_queue.claim(1, at=NOW, lease_s=60)[0]
     assert answer.status_code == 202
     assert answer.json()["state"] == "queued"
     assert claim.path.read_bytes() == b"bytes"
@@ -870,7 +870,7 @@ def test_sending_a_file_twice_is_sending_it_once(lab, inbox):
     for _ in range(2):
         inbox.post("/api/v1/micrographs?name=a.tif", content=b"bytes")
 
-    assert lab.store.counts()["queued"] == 1
+    assert lab.store.files.count_by_state()["queued"] == 1
 
 
 @pytest.mark.parametrize(
@@ -889,7 +889,7 @@ def test_a_file_with_unknown_process_data_is_refused(lab, inbox, query):
     answer = inbox.post(f"/api/v1/micrographs?{query}", content=b"bytes")
 
     assert answer.status_code == 422
-    assert lab.store.counts()["queued"] == 0
+    assert lab.store.files.count_by_state()["queued"] == 0
 
 
 MEGABYTE = b"x" * 1_000_000

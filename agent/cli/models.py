@@ -43,10 +43,10 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
 
     settings = settings_of(context)
     with store_of(settings) as store:
-        current, folders = store.current_bundle(), list_bundles(settings.store.folder)
+        current, folders = store.promotions.find_current(), list_bundles(settings.store.folder)
         rows = [
             _summary(path, current)
-            | {"proposed_by": [one.by for one in store.proposals(path.name)]}
+            | {"proposed_by": [one.by for one in store.promotions.list_signatures(path.name)]}
             for path in folders
         ]
     if json:
@@ -111,7 +111,7 @@ def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -
     settings = settings_of(context)
     manifest = _verified(settings, name)
     with store_of(settings) as store:
-        acts = [one for one in store.promotions() if one.bundle == name]
+        acts = [one for one in store.promotions.list_all() if one.bundle == name]
     if json:
         console.print_json(_as_json(manifest, acts))
         return
@@ -185,7 +185,7 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     from agent.bundle_registry import get_bundle  # noqa: PLC0415
     from agent.cli.train import end_of, quiet  # noqa: PLC0415
     from agent.retrain import evaluate_candidate, get_training_config  # noqa: PLC0415
-    from agent.service.composition import cases_of, demands_of  # noqa: PLC0415
+    from agent.service.composition import collect_labels, build_demands  # noqa: PLC0415
     from agent.service.data_folder import clock  # noqa: PLC0415
     from model import Comparison  # noqa: PLC0415
 
@@ -195,8 +195,8 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     manifest = _verified(settings, other)
     with store_of(settings) as store:
         group_by = get_training_config(manifest).group_by
-        collected = cases_of(settings, store, manifest.taxonomy, group_by=group_by)
-    demands = demands_of(settings, manifest.taxonomy, now=clock())
+        collected = collect_labels(settings, store, manifest.taxonomy, group_by=group_by)
+    demands = build_demands(settings, manifest.taxonomy, now=clock())
     comparison = end_of(evaluate_candidate(first, second, collected, demands), Comparison)
     console.console.print(comparison.sentence, markup=False)
     flips = comparison.numbers.get("flips", [])
@@ -275,7 +275,7 @@ def promote(
     with signed_store(context, settings, by) as (store, signer):
         signature, manifest = Signature(signer, reason, clock()), _verified(settings, name)
         _refuse_stranger(settings, store, signer)
-        before = store.current_bundle()
+        before = store.promotions.find_current()
         if before == name:
             raise WrongUse(f"{name} is at work already.")
         gate = _say_gate(settings, name, before)
@@ -289,7 +289,7 @@ def promote(
             )
         signed = replace(signature, shown=found.in_short() | {"gate": gate})
         promoters = settings.retrain.promoters
-        if not store.sign(
+        if not store.promotions.sign(
             name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
         ):
             console.console.print(
@@ -394,7 +394,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
-        promotions = store.promotions()
+        promotions = store.promotions.list_all()
         before = next(iter(list_previous_bundles(promotions)), None)
         if before is None:
             raise WrongUse(
@@ -414,7 +414,7 @@ def _back_to_work(store: Store, manifest: Manifest, by: str, reason: str, curren
     from agent.store import Signature  # noqa: PLC0415
 
     Signature(by, reason, clock())  # refuses nobody, and no reason
-    store.promote(
+    store.promotions.promote(
         manifest.name,
         by=by,
         reason=f"back from {current}: {reason}",
@@ -585,7 +585,7 @@ def _remember(settings: Settings, act: str, name: str, facts: dict[str, object])
     from agent.service.data_folder import clock  # noqa: PLC0415
 
     with store_of(settings) as store:
-        store.remember(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)
+        store.audit_log.add(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)
 
 
 def _verified(settings: Settings, name: str) -> Manifest:

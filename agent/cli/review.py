@@ -42,7 +42,7 @@ def list_waiting(
     from agent.web.api import as_json as document  # noqa: PLC0415 - brings FastAPI
 
     with store_of(settings_of(context)) as store:
-        views = store.queue(reason=reason, source=source)
+        views = store.review_queue.list_micrographs(reason=reason, source=source)
     if as_json:
         for view in views:
             print_json(document(view))
@@ -74,12 +74,12 @@ def suggest(
     from agent.retrain import Suggestion  # noqa: PLC0415
     from agent.retrain import suggest as suggesting  # noqa: PLC0415
     from agent.service.composition import load_bundle  # noqa: PLC0415
-    from agent.service.jobs.retrain import lesson_of  # noqa: PLC0415
+    from agent.service.jobs.retrain import find_training_job  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
     with store_of(settings) as store:
-        lesson, waiting = lesson_of(settings, store), store.queue()
+        lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
     steps = suggesting(waiting, lesson.collected, classifier, archive, n=n)
@@ -175,8 +175,8 @@ def label(  # noqa: PLR0917 - each is an option of the command
             unsure=unsure,
             comment=comment,
         )
-        store.decide(public_id, decision, at=datetime.now(UTC))
-        waiting, learning = store.queue_length(), _describe_use(settings, store, public_id)
+        store.labels.decide(public_id, decision, at=datetime.now(UTC))
+        waiting, learning = store.review_queue.count(), _describe_use(settings, store, public_id)
     console.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} wait.",
         markup=False,
@@ -233,7 +233,7 @@ def _decision(
 def undo(context: typer.Context, public_id: Id, by: By = "") -> None:
     """Take the decision on one micrograph back; both stay in the trail."""
     with signed_store(context, settings_of(context), by) as (store, signer):
-        store.undo(public_id, by=signer, at=datetime.now(UTC))
+        store.labels.undo(public_id, by=signer, at=datetime.now(UTC))
     console.print(f"{public_id}: the decision was taken back, by {signer}.", markup=False)
 
 
@@ -272,7 +272,7 @@ def export(
         raise WrongUse(f"{folder}: export into a new or empty folder; nothing is written over.")
     settings = settings_of(context)
     with store_of(settings) as store:
-        labelled = store.labelled(kinds=("code", "strange", "unusable"))
+        labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)
     archive, missing, rows = Archive(settings.store.folder), [], []
     with progress("exported", len(labelled)) as advance:

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.orders.assessment import assess, assess_view
-from agent.orders.prediction_flips import Flip, as_validated, flip_of
+from agent.orders.prediction_flips import Flip, assume_validated, find_flip
 from agent.triage import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.store import FieldView, MicrographView, OrderView, Store
 
 
@@ -108,7 +108,7 @@ class Impact:
 
 def compute_impact(
     store: Store,
-    lab: Lab,
+    lab: OrderPolicy,
     bundle: str,
     *,
     since: datetime,
@@ -125,7 +125,7 @@ def compute_impact(
         has_crop: Returns whether the other bundle could answer a field at all.
         days: How many days `since` is back.
     """
-    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
+    answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
     numbers = [
         order.number
         for order in store.orders.all()
@@ -144,7 +144,7 @@ def compute_impact(
         unknown = [field for field in counted if field.id not in answers]
         unasked += sum(has_crop(field) for field in unknown)
         lost += sum(not has_crop(field) for field in unknown)
-        flips = tuple(flip for field in answered if (flip := flip_of(field, answers[field.id])))
+        flips = tuple(flip for field in answered if (flip := find_flip(field, answers[field.id])))
         if not flips:
             continue
         before, after = (
@@ -157,7 +157,7 @@ def compute_impact(
             rest += flips
     return Impact(
         bundle=bundle,
-        current=store.current_bundle() or "",
+        current=store.promotions.find_current() or "",
         since=since,
         orders=len(numbers),
         fields=fields,
@@ -183,7 +183,7 @@ def _replace_answers(view: OrderView, answers: Mapping[str, MicrographView]) -> 
         after = answers.get(current.view.id)
         if after is None or current.superseded:
             return current
-        validated = as_validated(current.view, after)
+        validated = assume_validated(current.view, after)
         awaits = validated.handling == Handling.REVIEW and current.view.label is None
         # Keeps the active bundle's name, since the lab's permissions are per bundle name.
         return replace(current, view=replace(validated, bundle=current.view.bundle, awaits=awaits))
@@ -214,7 +214,7 @@ def _build_changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -
     )
 
 
-def _notes(lab: Lab, bundle: str) -> Iterator[str]:
+def _notes(lab: OrderPolicy, bundle: str) -> Iterator[str]:
     on = {allowance.material for allowance in lab.allowances if allowance.on}
     for material in sorted(
         on - {allowance.material for allowance in lab.allowances if allowance.bundle == bundle}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import reports
 from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
-from agent.orders.prediction_flips import flip_card
+from agent.orders.prediction_flips import build_flip_card
 from agent.orders.specimen_facts import Conformity
 from agent.orders.trace_page import TONES
 from reports import ImpactOrder, ImpactPage, Tone
@@ -61,7 +61,7 @@ def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -
         tone=Tone.ATTENTION if impact.changed or impact.not_compared else Tone.CALM,
         sentences=list_sentences(impact),
         orders=tuple(_order(order, archive) for order in impact.changed),
-        flips=tuple(flip_card(flip, archive) for flip in impact.flips[:MOST]),
+        flips=tuple(build_flip_card(flip, archive) for flip in impact.flips[:MOST]),
         left_out=_left_out(impact.flips),
         mark=impact.sha256(),
         generated=at,
@@ -132,5 +132,5 @@ def _order(order: Changed, archive: Archive) -> ImpactOrder:
         before_tone=words[order.before],
         after_tone=words[order.after],
         why=order.why,
-        flips=tuple(flip_card(flip, archive) for flip in order.flips),
+        flips=tuple(build_flip_card(flip, archive) for flip in order.flips),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from agent.labelled_import import make_loader
-from agent.pipeline import maps_of
+from agent.pipeline import select_maps
 from agent.retrain.progress import Step
 from agent.store import GIVEN, Finding, find_given
 from agent.triage import triage
@@ -72,7 +72,7 @@ def reprocess(
         `Step`s, last an `Again`.
     """
     views = [view for view in _list_views(store, now(), since) if view.bundle != classifier.name]
-    answered = {view.id for view in store.answers_of(classifier.name, since=since)}
+    answered = {view.id for view in store.results.iter_by_bundle(classifier.name, since=since)}
     unknown = [view for view in views if view.id not in answered]
     archived = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
     flips: Counter[tuple[str, str]] = Counter()
@@ -86,9 +86,9 @@ def reprocess(
             for v in batch
         ]
         for view, prediction in zip(batch, classifier.classify(fields), strict=True):
-            archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
+            archive.keep_maps(view.sha256, view.page, prediction.bundle, select_maps(prediction))
             finding = _finding(view, prediction, policy, thresholds)
-            if store.add_result(view.id, finding, role=role, at=now()):
+            if store.results.add(view.id, finding, role=role, at=now()):
                 judged += 1
                 flagged += prediction.strangeness.flagged
                 if view.structure_code and view.structure_code != prediction.structure_code:
@@ -99,7 +99,11 @@ def reprocess(
 
 
 def _list_views(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:
-    return list(store.micrographs()) if since is None else store.between(since, at)[::-1]
+    return (
+        list(store.results.iter_all())
+        if since is None
+        else store.results.list_between(since, at)[::-1]
+    )
 
 
 def _finding(

@@ -122,7 +122,7 @@ def collect(
     left_out: Counter[str] = Counter()
     uses: dict[int, LabelUse] = {}
     strange: dict[str, list[Example]] = defaultdict(list)
-    for label in store.labelled(kinds=("code", "strange")):
+    for label in store.labelled_micrographs.list_all(kinds=("code", "strange")):
         use = uses[label.label_id] = decide_use(
             label,
             has_crop=archive.crop_path(label.sha256, label.page).is_file(),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from agent.store.labels import LabelView
     from agent.store.sources import Whose
-    from agent.triage import Verdict
+    from agent.triage import TriageVerdict
     from model import Prediction
 
 CHUNK = 400
@@ -78,7 +78,7 @@ class Finding:
     process_data: Mapping[str, str]
     process_extra: Mapping[str, Any]
     prediction: Prediction | None
-    verdict: Verdict
+    verdict: TriageVerdict
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "watch"
     artefacts: Mapping[str, Any] = field(default_factory=dict)

@@ -138,7 +138,7 @@ def router(desk: Desk) -> APIRouter:
         limit: Limit = 100,
     ) -> dict[str, Any]:
         """Find micrographs by content, by any path their file ever had, by order and specimen."""
-        views = desk.store.find(
+        views = desk.store.results.search(
             sha256=sha256, path=path, order=order, specimen=specimen, limit=limit
         )
         return {"micrographs": [as_json(view) for view in views]}
@@ -157,8 +157,13 @@ def router(desk: Desk) -> APIRouter:
         limit: Limit = 100,
     ) -> dict[str, Any]:
         """Say what waits for a person, the weightiest first."""
-        views = desk.store.queue(reason=reason, source=source, order=order, limit=limit)
-        return {"waiting": desk.store.queue_length(), "micrographs": [as_json(v) for v in views]}
+        views = desk.store.review_queue.list_micrographs(
+            reason=reason, source=source, order=order, limit=limit
+        )
+        return {
+            "waiting": desk.store.review_queue.count(),
+            "micrographs": [as_json(v) for v in views],
+        }
 
     @routes.post("/micrographs/{public_id}/decisions", status_code=201, response_model=Decided)
     def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
@@ -248,7 +253,7 @@ def health(desk: Desk) -> APIRouter:
     @routes.get("/readyz")
     def readyz() -> JSONResponse:
         try:
-            desk.store.queue_length()
+            desk.store.review_queue.count()
         except (AgentError, StoreFault, OSError) as error:
             return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
         return JSONResponse({"status": "ready"})

@@ -277,12 +277,12 @@ class Tallies:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, auth.Tally] = {}
+        self._kept: dict[str, auth.AttemptCounter] = {}
 
     def take(self, key: str, *, at: datetime) -> datetime | None:
         """Count a try; until when none is allowed, None where this one is."""
         with self._lock:
-            tally = self._kept.pop(key, auth.Tally())
+            tally = self._kept.pop(key, auth.AttemptCounter())
             locked = tally.is_locked(at)
             self._kept[key] = tally if locked else tally.counted(at)  # the newest stands last
             if len(self._kept) > MOST_TALLIES:

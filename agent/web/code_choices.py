@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.class_texts import label_of, title_of
+from agent.orders.class_texts import label_of, choose_title
 from reports import Choice, SubtypeChoice, number_keys, size_keys
 from reports import gettext as _
 
@@ -32,8 +32,8 @@ def list_subtypes(taxonomy: Taxonomy, suggested: str | None) -> Iterator[Subtype
         sizes = tuple(
             Choice(
                 value=f"code:{subtype.code(size.name)}",
-                text=label_of(size) or title_of(subtype),
-                words=title_of(size)
+                text=label_of(size) or choose_title(subtype),
+                words=choose_title(size)
                 + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
                 key=key,
                 taught=size.name not in subtype.untrained,
@@ -65,5 +65,5 @@ def _list_letters(names: Sequence[str]) -> list[str]:
 
 def _title(subtype: Subtype) -> str:
     """Return the title of a subtype, "" where it only repeats the name."""
-    title = title_of(subtype)
+    title = choose_title(subtype)
     return title if title != subtype.name else ""

@@ -12,7 +12,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab
+from agent.orders.assessed import OrderPolicy
 from agent.retrain.label_use import LEARNS_FROM
 from agent.web.leases import Leases
 from agent.web.order_board import OrderBoard
@@ -68,7 +68,7 @@ class Desk:
     now: Callable[[], datetime]
     status: Callable[[], dict[str, Any]]
     inbox: Inbox | None = None
-    lab: Callable[[], Lab] | None = None
+    lab: Callable[[], OrderPolicy] | None = None
     measures: Path | None = None
     leases: Leases = field(default_factory=Leases)
     board: OrderBoard = field(default_factory=OrderBoard)
@@ -87,12 +87,12 @@ class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
 
 def find(desk: Desk, public_id: str) -> MicrographView:
     """Find a micrograph. Raises `Unknown`."""
-    view = desk.store.micrograph(public_id) if ID.fullmatch(public_id) else None
+    view = desk.store.results.find(public_id) if ID.fullmatch(public_id) else None
     if view is None:
         raise Unknown(public_id)
     return view
 
 
-def order_rules(desk: Desk) -> Lab:
+def order_rules(desk: Desk) -> OrderPolicy:
     """Return what the lab has laid down for its orders; nothing where it has no settings."""
-    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())
+    return desk.lab() if desk.lab else OrderPolicy(Specifications(), desk.taxonomy())

@@ -147,7 +147,9 @@ def decide(
     if decision.result_seen not in (None, view.result_id):
         raise Meanwhile(view, answer=True)
     try:
-        return desk.store.decide(public_id, decision, at=at or desk.now(), expected=label_seen)
+        return desk.store.labels.decide(
+            public_id, decision, at=at or desk.now(), expected=label_seen
+        )
     except Overtaken:  # between our look and the act
         return decide(desk, public_id, decision, label_seen=label_seen, at=at)
 
@@ -177,7 +179,7 @@ def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
     label = find(desk, public_id).label
     if label is not None and label.by != by and not any_ones:
         raise NotYours(f"{label.by} decided that; a lead may take it back")
-    return desk.store.undo(public_id, by=by, at=desk.now())
+    return desk.store.labels.undo(public_id, by=by, at=desk.now())
 
 
 def decide_together(
@@ -198,7 +200,7 @@ def decide_together(
     for one in others:
         unseen = replace(given, result_seen=one.result_id, viewing_s=None)
         with suppress(Overtaken):
-            desk.store.decide(one.id, unseen, at=at, expected=None)
+            desk.store.labels.decide(one.id, unseen, at=at, expected=None)
             said.add(one.id)
     return said
 

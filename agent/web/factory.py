@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of, provenance_of
-from agent.orders.priority import put_first
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy, build_provenance
+from agent.orders.priority import prioritise_urgent
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.context import Desk
@@ -64,17 +64,17 @@ def app_of(
         status=status,
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
-        holds=lambda: holds_of(settings, store),
-        hasten=lambda: put_first(store, settings),
+        holds=lambda: load_holds(settings, store),
+        hasten=lambda: prioritise_urgent(store, settings),
         learns_from=settings.retrain.learns_from,
-        objectives={one.name: provenance_of(one).objectives for one in settings.sources},
+        objectives={one.name: build_provenance(one).objectives for one in settings.sources},
         um_per_px_range=settings.imaging.um_per_px_range,
-        lab=lambda: lab_of(
+        lab=lambda: load_policy(
             settings,
             store,
             read_taxonomy(settings, store, now=now()),
             now=now(),
-            held=holds_of(settings, store),
+            held=load_holds(settings, store),
         ),
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)

@@ -9,7 +9,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from agent.orders.assessment import Beside, assess, is_recent
+from agent.orders.open_items import OpenItems
+from agent.orders.assessment import assess, is_recent
 from agent.orders.confirmation import Lack, find_lack, list_to_confirm
 from agent.orders.examination import Position, begin, list_touched
 from agent.orders.next_step import find_next_step
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.store import MicrographView, OrderAge, Store
 
 MOST_READ = 150
@@ -95,7 +96,9 @@ class OrderBoard:
         """The board of the last look, empty before the first; nothing is read for it."""
         return self._last
 
-    def look(self, store: Store, lab: Callable[[], Lab], *, now: datetime, swept: int = 0) -> Board:
+    def look(
+        self, store: Store, lab: Callable[[], OrderPolicy], *, now: datetime, swept: int = 0
+    ) -> Board:
         """Read what was touched since the last look, and return the board.
 
         Args:
@@ -119,7 +122,7 @@ class OrderBoard:
     def _list_due(
         self,
         store: Store,
-        lab: Callable[[], Lab],
+        lab: Callable[[], OrderPolicy],
         numbers: list[str],
         *,
         now: datetime,
@@ -138,8 +141,8 @@ class OrderBoard:
         recent = set(numbers)
         return [*unknown, *[one for one in self._known if one in recent][:swept]]
 
-    def _read(self, store: Store, lab: Lab, numbers: list[str]) -> None:
-        beside = Beside.of(store)
+    def _read(self, store: Store, lab: OrderPolicy, numbers: list[str]) -> None:
+        beside = OpenItems.of(store)
         for number in numbers:
             self._known.pop(number, None)  # what is read stands last, and is swept last
             if assessed := assess(store, number, lab, beside=beside):
@@ -155,7 +158,7 @@ class OrderBoard:
         return Board(tuple(found), len(ages) - len(found))
 
 
-def build_board_order(assessed: Assessed, lab: Lab) -> BoardOrder:
+def build_board_order(assessed: Assessed, lab: OrderPolicy) -> BoardOrder:
     """Build what the desk shows of an assessed order; answers that are hidden leave no trace."""
     views = map_views(assessed)
     hidden = {one.id for one in views.values() if is_blind(one)}
@@ -184,7 +187,7 @@ def map_views(assessed: Assessed) -> Mapping[str, MicrographView]:
     }
 
 
-def find_state(assessed: Assessed, lab: Lab, hidden: set[str]) -> str:
+def find_state(assessed: Assessed, lab: OrderPolicy, hidden: set[str]) -> str:
     """Return the column of an order: its next step, or its conformity where it has none."""
     if assessed.statement.conformity is Conformity.UNDECIDED:
         return str(find_next_step(assessed, lab, hidden=hidden))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.assessed import Assessed, AssessedSpecimen
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
     from agent.store import MicrographView

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import reports
 from agent.errors import WrongUse
 from agent.orders import BadSpecification
-from agent.orders.affected_orders import affected_orders, release
+from agent.orders.affected_orders import list_affected_orders, release_results
 from agent.orders.assessment import assess
 from agent.orders.next_step import NextStep
 from agent.orders.permissions import require_lead
@@ -142,7 +142,7 @@ def _to_desk(who: str) -> Response:
 
 
 def _list_affected(desk: Desk) -> list[Affected]:
-    return affected_orders(desk.store, desk.holds(), now=desk.now()) if desk.holds else []
+    return list_affected_orders(desk.store, desk.holds(), now=desk.now()) if desk.holds else []
 
 
 def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
@@ -154,7 +154,9 @@ def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
     known = [one for one in starts if one is not None]
     begin = min(known) if known and len(known) == len(starts) else LONG_AGO
     now = desk.now()
-    release(desk.store, affected, source, start=begin, end=now, by=by, reason=reason, at=now)
+    release_results(
+        desk.store, affected, source, start=begin, end=now, by=by, reason=reason, at=now
+    )
 
 
 # --- the page -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from agent.web.order_board import map_views
 from agent.web.specimen_fields import is_done_by
 
 if TYPE_CHECKING:
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.store import MicrographView
     from agent.web.context import Desk
 
@@ -29,7 +29,7 @@ def list_order_queue(desk: Desk, number: str, who: str) -> list[MicrographView]:
     return list_own(assessed, lab, who)
 
 
-def list_own(assessed: Assessed, lab: Lab, who: str) -> list[MicrographView]:
+def list_own(assessed: Assessed, lab: OrderPolicy, who: str) -> list[MicrographView]:
     """Return the fields of an assessed order that need this reviewer's answer."""
     views = map_views(assessed)
     fields = list_to_confirm(assessed, lab, by=who)

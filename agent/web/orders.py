@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.permissions import require_may_assign
 from agent.orders.trace_page import TONES
 from agent.site_time import local
@@ -45,8 +45,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
-    from agent.orders.specimen_facts import Decided, FieldFacts
+    from agent.orders.assessed import Assessed, AssessedSpecimen
+    from agent.orders.specimen_facts import FieldDecision, FieldFacts
     from agent.store import FileFate, MicrographView, Unassigned
     from agent.web.context import Desk
 
@@ -64,7 +64,7 @@ def assessed_of(desk: Desk, number: str) -> Assessed:
 
 def document(desk: Desk, number: str) -> dict[str, Any]:
     """Say an order as `agent order --json` does. Raises `HTTPException` 404."""
-    return document_of(assessed_of(desk, number))
+    return order_to_json(assessed_of(desk, number))
 
 
 def router(desk: Desk) -> APIRouter:
@@ -285,7 +285,7 @@ def describe_field(field: FieldFacts) -> str:
     return _("the model's answer")
 
 
-def _of_a_person(decided: Decided) -> str:
+def _of_a_person(decided: FieldDecision) -> str:
     if decided.kind == "strange":
         kind = reports.strange_kind(decided.said)
         return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)

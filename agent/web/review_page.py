@@ -316,7 +316,7 @@ def _queue(
     Of an order it is every field that needs this reviewer's answer, also where none was flagged.
     """
     of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
-    waiting = desk.store.queue(
+    waiting = desk.store.review_queue.list_micrographs(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
@@ -419,7 +419,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         for view in queue
     ]
     board = _look_at_orders(desk)
-    waiting = desk.store.queue_length() + board.elsewhere
+    waiting = desk.store.review_queue.count() + board.elsewhere
     more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
         site=desk.site,
@@ -431,7 +431,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         if waiting
         else (),
         notice=_notice(desk, request),
-        control=_control(*desk.store.blind_tally()),
+        control=_control(*desk.store.labels.count_blind()),
         orders=_link_orders(board),
     )
 
@@ -518,7 +518,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
         return Notice(Tone.CALM, _(text))
     last = request.cookies.get(cookies.LAST, "")
-    view = desk.store.micrograph(last) if ID.fullmatch(last) else None
+    view = desk.store.results.find(last) if ID.fullmatch(last) else None
     label = _last_of(view, cookies.name_of(request)) if view else None
     if view is None or label is None:
         return None
@@ -648,7 +648,7 @@ def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[Micr
     """Return how many micrographs wait: of the order that is reviewed, else of the lab."""
     if narrowed.get("order"):
         return len(queue)
-    return desk.store.queue_length() + desk.board.last.elsewhere
+    return desk.store.review_queue.count() + desk.board.last.elsewhere
 
 
 def _unsaid(card: Card) -> Card:
@@ -671,7 +671,7 @@ def _window(public_id: str, um: float) -> str:
 
 def _scaled_id(desk: Desk, key: str) -> str | None:
     sha256, page = parse_training_key(key)
-    view = desk.store.micrograph(f"{sha256[:16]}-p{page}" if page else sha256[:16])
+    view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
     if view is None or view.sha256 != sha256 or not view.um_per_px:
         return None
     return view.id if desk.archive.crop_path(sha256, page).is_file() else None

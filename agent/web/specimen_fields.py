@@ -28,7 +28,9 @@ def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
     told = view.process_data
     if not told.get("order") or not told.get("specimen"):
         return [view]
-    others = desk.store.find(order=told["order"], specimen=told["specimen"], limit=MOST_FIELDS)
+    others = desk.store.results.search(
+        order=told["order"], specimen=told["specimen"], limit=MOST_FIELDS
+    )
     own = [one for one in others if _key(one) == _key(view)]
     return sorted(own, key=lambda one: (_number(one.process_data.get("field", "")), one.path))
 
