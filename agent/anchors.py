@@ -1,7 +1,7 @@
-"""Where the audit log ended at a time, kept outside the database.
+"""Ends of the audit log, kept outside the database.
 
-Reports, back-ups, the log and a file on a share hold it: whoever rewrites the audit log whole, with
-all its hashes, cannot rewrite those.
+Reports, back-ups, the log and a file on a share hold them: rewriting the whole audit log, with all
+its hashes, does not rewrite those.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ KEY = "trail"
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Where the audit log ended.
+    """An end of the audit log.
 
     Args:
-        number: Of the newest act. count: how many acts there were. sha256: of the newest act.
-        at: When that was written down, aware UTC.
+        number: Of the newest act.
+        count: How many acts there were.
+        sha256: Of the newest act.
+        at: When the anchor was written, aware UTC.
         actor, act, subject: Of the newest act, "" where they were not kept.
         place: Where it was found, such as a file's name.
     """
@@ -98,8 +100,8 @@ class Anchor:
 def append(file: Path, anchor: Anchor) -> None:
     """Append an anchor to a file, one JSON line. Raises `OSError`."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as held:
-        held.write(json.dumps(anchor.to_json(), ensure_ascii=False) + "\n")
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(json.dumps(anchor.to_json(), ensure_ascii=False) + "\n")
 
 
 def iter_lines(file: Path) -> Iterator[Anchor]:
@@ -109,8 +111,8 @@ def iter_lines(file: Path) -> Iterator[Anchor]:
         BadStore: It cannot be read.
     """
     try:
-        with file.open(encoding="utf-8", errors="replace") as held:
-            for line in held:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            for line in opened:
                 with suppress(ValueError):
                     document = json.loads(line)
                     if anchor := Anchor.from_json(document, place=file.name):
@@ -171,7 +173,7 @@ def _find_backup_fault(file: Path, *, thorough: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnchorChecks:
-    """What the anchors say of the audit log.
+    """Comparison of the audit log with its anchors.
 
     Args:
         faults: One sentence per stretch that was rewritten or deleted.
@@ -185,10 +187,10 @@ class AnchorChecks:
 def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     """Compare the audit log with what was written down outside."""
     known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
-    hashes = store.trail_hashes([anchor.number for anchor in known])
+    hashes = store.audit_log.get_hashes([anchor.number for anchor in known])
     restores = [
         (number, entry.at)
-        for entry in store.trail("backup.restored")
+        for entry in store.audit_log.iter_acts("backup.restored")
         if isinstance(number := entry.facts.get("trail"), int)
     ]
     begun_at = _find_beginning(store)
@@ -214,11 +216,11 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
 
 
 def _find_beginning(store: Store) -> datetime | None:
-    """Return when a lab was begun anew whose first act that is, or None: what went before is lost.
+    """Return when a lab was begun anew if that is its first act, else None: earlier acts are lost.
 
     As a later act it explains nothing: the acts before it are there.
     """
-    first = next(iter(store.trail()), None)
+    first = next(iter(store.audit_log.iter_acts()), None)
     return first.at if first and first.act == BEGUN_ANEW else None
 
 

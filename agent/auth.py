@@ -1,7 +1,6 @@
-"""Say what each role may do, and make passwords and tokens that a stolen database gives away not.
+"""Roles and their rights, and hashes of passwords and tokens.
 
-In:  names, passwords, roles. Out: hashes, and yes or no. Next: `store.accounts` keeps them, `web`
-and `agent users` ask. Nothing here touches the database.
+A stolen database reveals none of them. Nothing here touches the database.
 """
 
 from __future__ import annotations
@@ -10,12 +9,14 @@ import hashlib
 import secrets
 import threading
 import unicodedata
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from agent.errors import AgentError, WrongUse
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ROLES = ("viewer", "reviewer", "lead", "admin")
-"""Each may do what those before it may: look; decide; release; let people in."""
+"""Each has the rights of those before it: read; decide; release; manage accounts."""
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 LONGEST_NAME = 80
@@ -36,17 +37,16 @@ FORGIVEN_EVERY = timedelta(minutes=15)
 HASHES_AT_ONCE, HASHES_WAITING = 2, 6
 """One takes 64 MB and a tenth of a second of a processor."""
 
-_HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 9106, low memory)
-_NOBODYS = _HASHER.hash(secrets.token_hex())
+PASSWORD_HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 9106, low memory)
 
 
 def may(role: str, needed: str) -> bool:
-    """Say whether a role may do what needs another one; an unknown role may do nothing."""
+    """Return whether a role includes the rights of another; an unknown role has none."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
 
 
-def checked_name(name: str) -> str:
-    """Give a name as it is kept.
+def require_name(name: str) -> str:
+    """Return a name as it is stored.
 
     Raises:
         WrongUse: It is empty, too long, or cannot be shown.
@@ -62,8 +62,8 @@ def spelled(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
-def checked_role(role: str) -> str:
-    """Give a role back. Raises `WrongUse` where there is none of that name."""
+def require_role(role: str) -> str:
+    """Return the role. Raises `WrongUse` where there is none of that name."""
     if role not in ROLES:
         raise WrongUse(f"no role is called {role!r}; there are {', '.join(ROLES)}.")
     return role
@@ -81,10 +81,9 @@ def hash_password(password: str, *, name: str = "") -> str:
         raise WrongUse("a password must not be part of the name.")
     if _guesses(password, name) < EASIEST_GUESSES:
         raise WrongUse(
-            "this password is guessed too soon; take several words that nobody would expect "
-            "together, or a longer one."
+            "This password is too easy to guess. Use several unrelated words, or a longer password."
         )
-    return _HASHER.hash(password)
+    return PASSWORD_HASHER.hash(password)
 
 
 def _guesses(password: str, name: str) -> float:
@@ -95,22 +94,35 @@ def _guesses(password: str, name: str) -> float:
 
 
 def is_password(hashed: str | None, password: str) -> bool:
-    """Say whether a password is the right one.
+    """Return whether a password is the right one.
 
     Args:
         hashed: Of the account; None where there is none. It takes as long, so that the time
-            does not tell who has an account.
+            does not reveal which accounts exist.
         password: As it was typed.
     """
     try:
-        fits = _HASHER.verify(hashed or _NOBODYS, password[: LONGEST_PASSWORD + 1])
+        fits = PASSWORD_HASHER.verify(
+            hashed or build_hash_of_nobody(), password[: LONGEST_PASSWORD + 1]
+        )
     except (VerificationError, InvalidHashError):
         return False
     return fits and hashed is not None
 
 
-def new_token() -> str:
-    """Make a token: 256 bits that nobody can guess."""
+def build_hash_of_nobody() -> str:
+    """Return a hash of no password, which takes as long to compare as an account's."""
+    hasher = PASSWORD_HASHER
+    salt, digest = (
+        b64encode(secrets.token_bytes(count)).decode().rstrip("=")
+        for count in (hasher.salt_len, hasher.hash_len)
+    )
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
+
+
+def make_token() -> str:
+    """Return a new token of 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
@@ -119,8 +131,8 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-class Busy(AgentError):  # noqa: N818 - a state
-    """As many passwords are being checked, and wait for it, as may be."""
+class PasswordCheckBusy(AgentError):  # noqa: N818 - a state
+    """The limit of password checks at once, and of those that wait, is reached."""
 
 
 class PasswordCheck:
@@ -142,7 +154,7 @@ class PasswordCheck:
             Busy: Too many wait for their turn.
         """
         if not self._places.acquire(blocking=False):
-            raise Busy("too many passwords are being checked; try again in a moment")
+            raise PasswordCheckBusy("too many passwords are being checked; try again in a moment")
         try:
             with self._turns:
                 return is_password(hashed, password)
@@ -151,11 +163,11 @@ class PasswordCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How many passwords in a row were wrong, and until when no further one is tried.
+class AttemptCounter:
+    """Count of wrong passwords in a row, and the end of the lock that follows from it.
 
     Five are free; then a minute, doubled with every two further ones, an hour at most. Every
-    quarter of an hour without a try forgives half: a wrong password an hour locks nobody out.
+    quarter of an hour without a try forgives half: a wrong password an hour locks no account.
 
     Args:
         failures: Tries since the last right one, less those forgiven.
@@ -169,11 +181,11 @@ class Tally:
         """Return whether no password is tried at a time."""
         return self.until is not None and self.until > at
 
-    def counted(self, at: datetime) -> Tally:
+    def counted(self, at: datetime) -> AttemptCounter:
         """Return the tally with one more try, which counts as wrong until it proves right."""
         quarters = int((at - self.until) / FORGIVEN_EVERY) if self.until else 0
         failures = 1 + (self.failures >> min(max(quarters, 0), self.failures))
-        return Tally(failures, at + lock_after(failures))
+        return AttemptCounter(failures, at + lock_after(failures))
 
 
 def lock_after(failures: int) -> timedelta:

@@ -1,4 +1,4 @@
-"""What a back-up says of itself: whose it is, who asked for it, and what it holds.
+"""The manifest of a back-up: its lab, its author and its content.
 
 Several labs may back up into one folder. A back-up is a lab's own where its manifest names the
 lab's first act, which is the same on every PC that the lab was ever on.
@@ -28,16 +28,15 @@ NAMES = "martensight-*.zip"
 
 @dataclass(frozen=True, slots=True)
 class BackupFacts:
-    """What the manifest of a back-up holds.
+    """Facts in the manifest of a back-up.
 
     Attributes:
         made_at: Aware UTC.
         site: Of the lab, "" in back-ups of earlier versions.
         lab: Hash of the lab's first act, "" in back-ups of earlier versions.
-        is_automatic: The service made it by itself; only such a one is thinned out.
+        is_automatic: The service made it; only such a one is thinned out.
         counts: Table → rows in the copy of the database.
         names: Of the files in it.
-        trail_number: Of the newest act that it holds at least, 0 where it does not say.
     """
 
     made_at: datetime
@@ -46,7 +45,6 @@ class BackupFacts:
     is_automatic: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
-    trail_number: int = 0
 
     @classmethod
     def from_json(cls, document: Any) -> BackupFacts:
@@ -60,7 +58,6 @@ class BackupFacts:
             is_automatic=document.get("automatic") is True,
             counts={str(name): int(count) for name, count in counts.items()},
             names=tuple(document["sha256"]),
-            trail_number=int((document.get("trail") or {}).get("number") or 0),
         )
 
 
@@ -93,7 +90,7 @@ def name_site(site: str) -> str:
 
 
 def read_facts(file: Path) -> BackupFacts | None:
-    """Return what a back-up says of itself, None where it is none or cannot be read."""
+    """Return the manifest of a back-up, None where it is no back-up or cannot be read."""
     faults = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
     with suppress(*faults, zipfile.BadZipFile, zlib.error), zipfile.ZipFile(file) as packed:
         return BackupFacts.from_json(json.loads(packed.read(MANIFEST)))

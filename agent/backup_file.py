@@ -1,6 +1,6 @@
 """Unpack a back-up file: a zip whose manifest names the hash of everything in it.
 
-The file may come from anywhere, so whatever is odd about it is one sentence.
+The file is not trusted, so each fault of it is one sentence.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def unpack_database(backup: Path, scratch: Path) -> Path:
         BadStore: It is no backup, or is damaged.
     """
     unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
-    return scratch / database_in(backup, [file.name for file in scratch.iterdir()])
+    return scratch / find_database(backup, [file.name for file in scratch.iterdir()])
 
 
-def made_at_of(backup: Path) -> datetime | None:
-    """Return when a back-up was made, aware UTC, or None where it does not say."""
+def read_time(backup: Path) -> datetime | None:
+    """Return when a back-up was made, aware UTC, or None where its manifest names no time."""
     try:
         with zipfile.ZipFile(backup) as packed:
             made_at = datetime.fromisoformat(json.loads(packed.read(MANIFEST))["made_at"])
@@ -52,12 +52,12 @@ def _is_database(name: str) -> bool:
     return name in DATABASES
 
 
-def database_in(backup: Path, names: Sequence[str]) -> str:
+def find_database(backup: Path, names: Sequence[str]) -> str:
     """Return the name of the copy of the database. Raises `BadStore` where there is none."""
-    found = [name for name in names if _is_database(name)]
-    if len(found) != 1:
+    databases = [name for name in names if _is_database(name)]
+    if len(databases) != 1:
         raise BadStore(f"{backup}: not a whole backup of this program (no database in it).")
-    return found[0]
+    return databases[0]
 
 
 def unpack(
@@ -71,11 +71,11 @@ def unpack(
     """Unpack a back-up and compare every hash.
 
     Args:
-        backup: What `safekeeping.back_up` wrote.
+        backup: What `maintenance.back_up` wrote.
         scratch: An empty folder.
         url: Address of the database it is for, None: any.
         progress: Called with (done, total, what).
-        wanted: Says of a name whether it is unpacked.
+        wanted: Returns whether a name is unpacked.
 
     Returns:
         The names.
@@ -88,7 +88,7 @@ def unpack(
             manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
             if url is not None:
                 _refuse_another_kind(backup, manifest.kind, url)
-            members = [one for one in manifest.sha256.items() if wanted(one[0])]
+            members = [member for member in manifest.sha256.items() if wanted(member[0])]
             for number, (name, expected) in enumerate(members, start=1):
                 _take_out(packed, name, expected, scratch, backup)
                 progress(number, len(members), name)
@@ -111,7 +111,7 @@ _NOT_WHOLE = (
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """What a backup says of itself: its kind of database, and name → hash of each member."""
+    """Manifest of a back-up: its kind of database, and name → hash of each member."""
 
     kind: str
     sha256: dict[str, str]
@@ -122,7 +122,7 @@ class _Manifest:
         kind = document.get("kind") if isinstance(document, dict) else None
         hashes = document.get("sha256") if isinstance(document, dict) else None
         if not isinstance(kind, str) or not isinstance(hashes, dict):
-            raise ValueError("its manifest names no database")  # noqa: TRY004 - told as one sentence
+            raise ValueError("its manifest names no database")  # noqa: TRY004 - shown as one sentence
         for name, expected in hashes.items():
             if not isinstance(expected, str) or "\0" in name or not name.strip("/. "):
                 raise ValueError(f"its manifest holds an odd entry: {name!r}")

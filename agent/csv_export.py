@@ -1,9 +1,8 @@
-"""Write tables as CSV that a spreadsheet opens without running anything in it.
+"""Write tables as CSV that a spreadsheet opens without running anything in it (RFC 4180).
 
-In:  columns and rows. Out: text (RFC 4180). This is the only CSV writer of the house.
-A spreadsheet runs a cell that begins like a formula, and names of files and people and comments
-are typed by anybody, so an apostrophe goes before such a text; `plain` takes it away again where a
-program reads what `agent` has written.
+This is the only CSV writer of the program. A spreadsheet runs a cell that begins like a formula,
+and names of files, accounts and comments are free text, so an apostrophe goes before such a text;
+`plain` removes it where a program reads what `agent` has written.
 """
 
 from __future__ import annotations
@@ -57,11 +56,11 @@ def write_csv(
     return count
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+def format_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Return a table as CSV text; see `write_csv`."""
-    held = io.StringIO(newline="")
-    write_csv(held, columns, rows)
-    return held.getvalue()
+    buffer = io.StringIO(newline="")
+    write_csv(buffer, columns, rows)
+    return buffer.getvalue()
 
 
 def plain(cell: str) -> str:
@@ -82,5 +81,5 @@ def _cell(value: object, *, decimal_comma: bool) -> object:
 
 
 def _runs(text: str) -> bool:
-    """Return whether a spreadsheet may run a text, or take an apostrophe of its own for ours."""
+    """Return whether a spreadsheet may run a text, or take its own apostrophe for ours."""
     return text.lstrip("'").startswith(FORMULA_STARTS)

@@ -1,6 +1,6 @@
 """Collect what reports and review pages need to know of a lab, from its settings and its bundle.
 
-Service, commands and web pages ask here, so that a code has one meaning everywhere.
+Service, commands and web pages share it, so that a code has one meaning everywhere.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
 
     if settings.model.taxonomy:
         return load_taxonomy(Path(settings.model.taxonomy))
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     if name is None:
         return default_taxonomy()
     bundles = settings.store.folder / BUNDLES
     try:
         return fill_texts(read_bundle_taxonomy(bundles, name))
     except UNREADABLE as error:
-        for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions()):
+        for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions.list_all()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
                 return fill_texts(read_bundle_taxonomy(bundles, earlier))
         raise BadBundle(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agent.errors import without_passwords
+from agent.errors import hide_passwords
 from agent.terminal import visible
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def for_child(name: str) -> dict[str, Any]:
 
 
 def set_up(*, level: str = "info", file: Path | None = None, journal: bool = False) -> None:
-    """Send every event to the log file if there is one, else to stderr.
+    """Write every event to the log file if there is one, else to stderr.
 
     Args:
         level: The least level that is written: debug, info, warning or error.
-        file: JSON lines are appended here; each process needs a file of its own.
-        journal: Stderr goes to systemd's journal, which is told each line's priority.
+        file: JSON lines are appended here; each process needs a separate file.
+        journal: Stderr goes to systemd's journal, so each line starts with its priority.
     """
     _how.clear()
     _how.update(level=level, file=file, journal=journal)
@@ -114,14 +114,14 @@ def _make_visible(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """Lets no password of an address into a log, whoever wrote the line."""
+    """Removes the passwords of addresses from every line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_passwords(super().format(record))
+        return hide_passwords(super().format(record))
 
 
 class _JournalFormatter(_Formatter):
-    """Says a line's priority as the journal asks for it, so that `journalctl -p err` finds it."""
+    """Writes a line's priority for the journal, so that `journalctl -p err` finds it."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((p for least, p in PRIORITIES if record.levelno >= least), 7)
@@ -132,12 +132,12 @@ PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (
 
 
 class Seldom(logging.Filter):
-    """Lets one of many alike lines through, and notes on the next how many there were.
+    """Passes one of many alike lines, and adds to the next how many were left out.
 
-    Whoever can reach the page can make it log: a line for each bad request would fill the disk.
+    Anyone who can reach the page can make it log: a line for each bad request would fill the disk.
 
     Args:
-        every_s: How soon a line like an earlier one is let through again.
+        every_s: How soon a line like an earlier one is passed again.
         now_s: Steady clock, in seconds.
     """
 
@@ -180,10 +180,10 @@ _SELDOM = Seldom()
 
 
 class _PatientFile(logging.handlers.RotatingFileHandler):
-    """A log file that goes on where Windows forbids to rename it, and is rotated later.
+    """A log file that continues where Windows forbids to rename it, and is rotated later.
 
-    Somebody who reads the file holds it there: rotating would fail with every line, and each of
-    those lines would be lost.
+    A reader that has the file open prevents its rotation: rotating would fail with every line, and
+    each of those lines would be lost.
     """
 
     def __init__(self, file: Path) -> None:

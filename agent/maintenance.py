@@ -1,8 +1,7 @@
-"""Back a lab's data up, put it back, check that it is whole, and delete what nobody needs.
+"""Back up a lab's data, restore it, verify the archive, and prune what is no longer needed.
 
-In:  store, archive and data folder. Out: one backup file; sentences; deleted files, written down.
 A backup is a zip file that names the hash of everything in it; it is made while the agent runs.
-Pixels are only in it when asked for: they are content-addressed, so any copying tool keeps them.
+Pixels are only in it when requested: they are content-addressed, so any copying tool keeps them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
-from agent.backup_file import PIECE_BYTES, database_in, made_at_of, unpack
+from agent.backup_file import PIECE_BYTES, find_database, read_time, unpack
 from agent.errors import BadStore
 from agent.store import examine_copy, mark_restored, put_back, sites_in
 
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
 ALWAYS = ("bundles", "reference", "inbox", "timestamps")
 PIXELS = ("crops", "originals", "reports", "statements")
-"""Folders of the data folder: what every backup holds, and what it holds when asked for."""
+"""Folders of the data folder that a backup holds on request."""
 MAY_CHANGE = ("reference", "inbox")
-"""Folders whose files have names that may be used again: a restore keeps what is there."""
+"""Folders whose files have names that may be used again: a restore keeps existing ones."""
 
 KINDS = ("crops", "originals")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,11 +60,11 @@ def back_up(
         store: The database, which may be in use.
         folder: The data folder.
         target: The zip file to write; whole or not there at all.
-        settings_files: Written beside the rest, where they exist.
-        pixels: Put crops, originals, reports and files of statements in too.
-        at: Now.
-        progress: Told (done, total, what).
-        is_automatic: Nobody asked for it; the newest few of these are kept.
+        settings_files: Are included where they exist.
+        pixels: Include crops, originals, reports and files of statements.
+        at: Now, aware UTC.
+        progress: Called with (done, total, what).
+        is_automatic: The service made it; the newest few of these are kept.
 
     Returns:
         How many files are in it.
@@ -77,9 +76,11 @@ def back_up(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
-            copied = Path(scratch) / store.backup_name
+            copied = Path(scratch) / store.backup.file_name
             about = _about(store, at)  # before the copy, which then reaches at least so far
-            counts = store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            counts = store.backup.write(
+                copied, progress=lambda done, of: progress(done, of, "database")
+            )
             about |= {"counts": counts, "automatic": is_automatic}
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
             part.touch()
@@ -94,12 +95,12 @@ def back_up(
 
 
 def _about(store: Store, at: datetime) -> dict[str, Any]:
-    head = Anchor.of(store.trail_head(), at=at)
+    head = Anchor.of(store.audit_log.get_head(), at=at)
     return {
         "program": "martensight",
         "kind": store.kind,
         "site": store.site,
-        "lab": store.first_act(),
+        "lab": store.audit_log.get_first_hash(),
         "made_at": at.isoformat(),
         anchors.KEY: head.to_json(),
     }
@@ -138,15 +139,15 @@ def _zip(
 
 def _add(packed: zipfile.ZipFile, file: Path, name: str) -> str:
     digest = hashlib.sha256()
-    with file.open("rb") as held, packed.open(name, "w", force_zip64=True) as member:
-        while piece := held.read(PIECE_BYTES):
+    with file.open("rb") as opened, packed.open(name, "w", force_zip64=True) as member:
+        while piece := opened.read(PIECE_BYTES):
             digest.update(piece)
             member.write(piece)
     return digest.hexdigest()
 
 
 def examine(backup: Path) -> None:
-    """Try a back-up as a restore would, in a scratch folder beside it; nothing is put back.
+    """Unpack a back-up in a scratch folder next to it, as a restore would; nothing is restored.
 
     Raises:
         BadStore: A hash in it is wrong, or its database is not sound.
@@ -154,7 +155,7 @@ def examine(backup: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".examine-") as scratch:
             names = unpack(backup, Path(scratch), None, lambda _done, _of, _what: None)
-            database = database_in(backup, names)
+            database = find_database(backup, names)
             examine_copy(Path(scratch) / database)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be tried ({error.strerror or error}).") from error
@@ -165,12 +166,12 @@ def examine(backup: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did.
+    """Result of a restore.
 
     Args:
-        files: How many files were put back.
-        before: Where the database that was there is now, or None.
-        settings: Where the settings of that time were put, for a person to compare, or None.
+        files: How many files were restored.
+        before: Where the previous database is now, or None.
+        settings: Where the settings of that time were put, for the operator to compare, or None.
         made_at: When the back-up was made, aware UTC, None where it does not say.
     """
 
@@ -189,28 +190,28 @@ def restore(
     progress: Callable[[int, int, str], None],
     site: str = "",
 ) -> Restored:
-    """Put a backup in the place of what is there; nobody may be using it.
+    """Restore a backup. Existing data is kept; no process may use it during this time.
 
-    The whole file is unpacked and its hashes are compared before anything is touched. The
-    database that was there is kept beside; settings are never put back over those in force.
+    The whole file is unpacked and its hashes are compared before anything is touched. The previous
+    database is kept next to it; the current settings are never replaced.
 
     Args:
         backup: What `back_up` wrote.
         url: Address of the database.
         folder: The data folder.
-        at: Now; names what is kept.
-        progress: Told (done, total, what).
-        site: The lab's own; a back-up without it is refused, since nobody would see what it holds.
+        at: Now, aware UTC; names what is kept.
+        progress: Called with (done, total, what).
+        site: The lab's own; a back-up without it is refused, since no page would show its content.
 
     Raises:
-        BadStore: It is no backup, is damaged, or cannot be put back.
+        BadStore: It is no backup, is damaged, or cannot be restored.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stamp = _free_stamp(folder, at)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = unpack(backup, Path(scratch), url, progress)
-            database = database_in(backup, names)
+            database = find_database(backup, names)
             if site:
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
@@ -219,7 +220,7 @@ def restore(
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error
-    return Restored(len(names), before, settings, made_at_of(backup))
+    return Restored(len(names), before, settings, read_time(backup))
 
 
 def _free_stamp(folder: Path, at: datetime) -> str:
@@ -268,15 +269,15 @@ def verify(
     Args:
         store: Names what is archived.
         archive: Holds it.
-        progress: Told (micrographs done, what).
+        progress: Called with (micrographs done, what).
 
     Yields:
         One sentence per fault.
     """
     yield from verify_statements(store, archive)
-    for number, one in enumerate(store.kept(), start=1):
-        yield from _damage(archive, one)
-        progress(number, one.id)
+    for number, row in enumerate(store.retention.iter_archived(), start=1):
+        yield from _damage(archive, row)
+        progress(number, row.id)
 
 
 def verify_statements(store: Store, archive: Archive) -> Iterator[str]:
@@ -298,29 +299,29 @@ def verify_some(
     Args:
         store: Names what is archived.
         archive: Holds it.
-        after: What this gave back the last time; 0 begins anew.
-        is_enough: Asked after each micrograph.
+        after: What this returned the last time; 0 begins again.
+        is_enough: Called after each micrograph.
 
     Returns:
-        Where to go on, 0 where the end was reached; and a sentence per fault.
+        Where to continue, 0 where the end was reached; and a sentence per fault.
     """
     faults: list[str] = []
-    for one in store.kept(after=after):
-        faults += _damage(archive, one)
+    for row in store.retention.iter_archived(after=after):
+        faults += _damage(archive, row)
         if is_enough():
-            return one.number, faults
+            return row.number, faults
     return 0, faults
 
 
-def _damage(archive: Archive, one: Kept) -> Iterator[str]:
-    if one.pruned_at is None:
-        yield from archive.damage(one.sha256, one.page, _hashes(one))
-    if one.has_original and one.page == 0:
-        yield from archive.damage_of_original(one.sha256)
+def _damage(archive: Archive, row: Kept) -> Iterator[str]:
+    if row.pruned_at is None:
+        yield from archive.damage(row.sha256, row.page, _hashes(row))
+    if row.has_original and row.page == 0:
+        yield from archive.damage_of_original(row.sha256)
 
 
-def _hashes(one: Kept) -> dict[str, str]:
-    return {kind: value for kind, value in one.artefacts.items() if isinstance(value, str)}
+def _hashes(row: Kept) -> dict[str, str]:
+    return {kind: value for kind, value in row.artefacts.items() if isinstance(value, str)}
 
 
 def check(store: Store, archive: Archive) -> Iterator[str]:
@@ -329,11 +330,11 @@ def check(store: Store, archive: Archive) -> Iterator[str]:
     Yields:
         One sentence per fault.
     """
-    yield from store.problems(thorough=True)
-    for one in store.kept():
-        path = archive.crop_path(one.sha256, one.page)
-        if one.pruned_at is None and not path.is_file():
-            yield f"{path}: missing, though micrograph {one.id} names it"
+    yield from store.checks.find_problems(thorough=True)
+    for row in store.retention.iter_archived():
+        path = archive.crop_path(row.sha256, row.page)
+        if row.pruned_at is None and not path.is_file():
+            yield f"{path}: missing, though micrograph {row.id} names it"
 
 
 # --- prune --------------------------------------------------------------------------------------
@@ -344,8 +345,10 @@ class Pruning:
     """What may be deleted.
 
     Args:
-        kind: "crops" or "originals". ids: of the micrographs. files: what would go.
-        size_bytes: How much that is.
+        kind: "crops" or "originals".
+        ids: Of the micrographs.
+        files: What would be deleted.
+        size_bytes: Of these files.
         kept: Reason → how many that are old enough stay for it.
     """
 
@@ -374,24 +377,26 @@ def plan(
     plans = []
     for kind in KINDS:
         if kind in befores:
-            found = store.plan_retention(
+            retention = store.retention.plan(
                 kind, before=befores[kind], statements_since=statements_since
             )
             files = tuple(
-                dict.fromkeys(file for one in found.prunable for file in _files(archive, one, kind))
+                dict.fromkeys(
+                    file for row in retention.prunable for file in _files(archive, row, kind)
+                )
             )
             size = sum(file.stat().st_size for file in files)
-            ids = tuple(one.id for one in found.prunable)
-            plans.append(Pruning(kind, ids, files, size, found.kept))
+            ids = tuple(row.id for row in retention.prunable)
+            plans.append(Pruning(kind, ids, files, size, retention.kept))
     return plans
 
 
-def _files(archive: Archive, one: Kept, kind: str) -> Iterator[Path]:
+def _files(archive: Archive, row: Kept, kind: str) -> Iterator[Path]:
     if kind == "originals":
-        if path := archive.original_path(one.sha256):
+        if path := archive.original_path(row.sha256):
             yield path
         return
-    for path in archive.of(one.sha256, one.page):
+    for path in archive.of(row.sha256, row.page):
         if not path.name.endswith((".preview.jpg", ".thumb.jpg")):  # a page still shows those
             yield path
 
@@ -403,16 +408,16 @@ def prune(
     at: datetime,
     progress: Callable[[int, int, str], None],
 ) -> None:
-    """Delete what was planned and write it down.
+    """Delete what was planned and record it.
 
-    Files go before the row says so: after a kill in between, the next run finds them again.
+    Files are deleted before the row records that: after a kill in between, the next run finds them.
     """
-    total = sum(len(one.files) for one in plans)
+    total = sum(len(pruning.files) for pruning in plans)
     done = 0
-    for one in plans:
-        for file in one.files:
+    for pruning in plans:
+        for file in pruning.files:
             file.unlink(missing_ok=True)
             done += 1
-            progress(done, total, one.kind)
-        if one.ids:
-            store.pruned(one.ids, one.kind, at=at)
+            progress(done, total, pruning.kind)
+        if pruning.ids:
+            store.retention.mark_pruned(pruning.ids, pruning.kind, at=at)

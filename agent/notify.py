@@ -1,6 +1,6 @@
-"""Tell somebody that a night's report is there, by whatever way the lab has set; off by default.
+"""Send a notice of a night's report by the addresses that the lab has set; off by default.
 
-In:  Apprise addresses and a text. Out: nothing; a failing notice never stops the work.
+A failing notice never stops the work.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ def check(urls: Sequence[str]) -> None:
             raise BadSettings(f"notify.urls: address {number} is of no kind that Apprise knows.")
 
 
-def tell(urls: Sequence[str], *, title: str, text: str, pictures: Sequence[Path] = ()) -> bool:
-    """Send one notice to every address; say whether all of them took it.
+def send_notice(
+    urls: Sequence[str], *, title: str, text: str, pictures: Sequence[Path] = ()
+) -> bool:
+    """Send one notice to every address and return whether all of them accepted it.
 
     Args:
         urls: Apprise addresses.

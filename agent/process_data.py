@@ -1,8 +1,7 @@
-"""Say where a field belongs: what its path, the note beside it and its sender say of it.
+"""Collect a field's process data from its path, the notes next to it and its sender.
 
-In:  a source's words, a path, a sidecar, what came with the file. Out: `Keys`. Next: `pipeline`.
-Two that name different specimens are both named and neither is believed: the field then belongs
-to none, until a person assigns it.
+Two that name different specimens are both stored and neither is believed: the field then belongs
+to none, until a lead assigns it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from agent.watch import Provenance
 
 PLACE = ("order", "specimen", "preparation", "field")
-"""What says where a field belongs; the other process data only describe it."""
+"""Columns that name where a field belongs; the other process data only describe it."""
 SIDECARS = ("{stem}.json", "{name}.json", "{stem}.txt", "{name}.txt", "{stem}.ini")
 SIDECAR_BYTES = 64_000
 NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR})
@@ -53,12 +52,11 @@ _LINE = re.compile(r"\s*\W*([\w -]+?)\W*\s*[:=]\s*(.*?)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What is known of a field before anybody has looked at it.
+    """Process data of a field before it is read.
 
     Args:
         process_data: Column → value.
-        conflict: Why it can belong to no specimen, in one sentence, "" where nothing speaks
-            against it.
+        conflict: Why it can belong to no specimen, in one sentence, "" where it can.
         claims: Every order and specimen that its path, note or sender name.
     """
 
@@ -67,7 +65,7 @@ class Keys:
     claims: tuple[ClaimedPlace, ...] = ()
 
 
-def keys_of(
+def collect_keys(
     source: Provenance,
     relative: str,
     *,
@@ -76,42 +74,42 @@ def keys_of(
     exact_numbers: bool = False,
     notes: Sequence[Mapping[str, str]] = (),
 ) -> Keys:
-    """Say where a file's micrographs belong.
+    """Collect the process data of a file's micrographs.
 
     Args:
         source: What its source says: fixed values, and a pattern of its path.
         relative: Its path below the source.
-        beside: What the note beside it says.
-        given: What came with it, from a program or a manifest.
+        beside: Process data of the notes next to it.
+        given: What was sent with it, by a program or a manifest.
         exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
         notes: The notes that `beside` was made of, where one may contradict another.
     """
     path = source.process_data(relative)
-    told = {**path, **beside, **given}
+    merged = {**path, **beside, **given}
     matches = not source.pattern or re.search(source.pattern, relative) is not None
     by_path = {} if not matches else {k: v for k, v in path.items() if source.fixed.get(k) != v}
-    by_name = _belongs(list(source.named_places(relative))[-1]) if matches else {}
+    by_name = _select_place(list(source.named_places(relative))[-1]) if matches else {}
     sources = {
         "its path": by_path,
-        "its name": {} if by_name == _belongs(path) else by_name,
+        "its name": {} if by_name == _select_place(path) else by_name,
         "the note beside it": beside,
         "its sender": given,
         **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
     }
-    conflict = "; ".join(_conflicts(sources, exact_numbers=exact_numbers))
-    if not conflict and not matches and not (told.get("order") and told.get("specimen")):
+    conflict = "; ".join(_iter_conflicts(sources, exact_numbers=exact_numbers))
+    if not conflict and not matches and not (merged.get("order") and merged.get("specimen")):
         conflict = "the path pattern of its source does not match its name"
     claims = tuple(
         ClaimedPlace(
             order=named["order"],
-            specimen=named.get("specimen") or told.get("specimen", ""),
-            origin=ORIGINS.get(who, "note"),
+            specimen=named.get("specimen") or merged.get("specimen", ""),
+            origin=ORIGINS.get(origin, "note"),
             file=relative,
         )
-        for who, named in sources.items()
+        for origin, named in sources.items()
         if named.get("order")
     )
-    return Keys(told, conflict, claims)
+    return Keys(merged, conflict, claims)
 
 
 ORIGINS = {
@@ -120,32 +118,33 @@ ORIGINS = {
     "the note beside it": "note",
     "its sender": "sender",
 }
-"""What names a place, as a claim keeps it."""
+"""Names of origins in sentences → origin of a claim, as it is stored."""
 
 
-def _belongs(told: Mapping[str, str]) -> dict[str, str]:
-    return {key: told[key] for key in ("order", "specimen") if told.get(key)}
+def _select_place(keys: Mapping[str, str]) -> dict[str, str]:
+    return {key: keys[key] for key in ("order", "specimen") if keys.get(key)}
 
 
-def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) -> Iterator[str]:
+def _iter_conflicts(
+    claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool
+) -> Iterator[str]:
     for column in PLACE:
-        said = {who: told[column] for who, told in claims.items() if told.get(column)}
-        if len({number_key(one, exact=exact_numbers) for one in said.values()}) > 1:
-            words = ", ".join(f"{who} says {value!r}" for who, value in said.items())
+        values = {origin: named[column] for origin, named in claims.items() if named.get(column)}
+        if len({number_key(value, exact=exact_numbers) for value in values.values()}) > 1:
+            words = ", ".join(f"{origin} says {value!r}" for origin, value in values.items())
             yield f"it claims two {column}s: {words}"
 
 
-def notes_beside(path: Path) -> list[dict[str, str]]:
-    """Read the process data in the notes beside a picture, JSON or `key = value`; [] without one.
+def find_notes(path: Path) -> list[dict[str, str]]:
+    """Read the process data in the notes next to a picture, JSON or `key = value`; [] without one.
 
-    Every note counts: one that says nothing of the picture does not hide another that does.
+    Every note counts: one without process data does not hide another one.
 
     Raises:
-        OSError: The share would not give one for now; without it nobody knows where the field
-            belongs.
+        OSError: The share did not give one for now; without it the specimen is not known.
     """
     notes: list[dict[str, str]] = []
-    for name in dict.fromkeys(one.format(stem=path.stem, name=path.name) for one in SIDECARS):
+    for name in dict.fromkeys(suffix.format(stem=path.stem, name=path.name) for suffix in SIDECARS):
         try:
             note = path.with_name(name)
             if note != path and note.is_file() and note.stat().st_size <= SIDECAR_BYTES:
@@ -159,20 +158,15 @@ def notes_beside(path: Path) -> list[dict[str, str]]:
 
 
 def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return what notes say together; of two values the first one."""
+    """Return the process data of all notes; of two values the first one."""
     return {column: value for note in reversed(notes) for column, value in note.items()}
 
 
-def read_note(held: bytes) -> dict[str, str]:
-    """Read process data from a note's bytes; what it says besides is left alone."""
-    return merge_notes(read_notes(held))
-
-
-def read_notes(held: bytes) -> list[dict[str, str]]:
+def read_notes(content: bytes) -> list[dict[str, str]]:
     """Read process data from a note's bytes; a second value of a column makes a second note."""
     notes: list[dict[str, str]] = []
-    for name, said in _pairs(_text_of(held)):
-        column, value = GERMAN.get(name, name), said.strip().strip('"')
+    for name, text in _iter_pairs(_decode(content)):
+        column, value = GERMAN.get(name, name), text.strip().strip('"')
         if column not in PROCESS_COLUMNS or not value or len(value) > LONGEST_VALUE:
             continue
         if value.isprintable() and value not in (note.get(column) for note in notes):
@@ -183,16 +177,18 @@ def read_notes(held: bytes) -> list[dict[str, str]]:
     return notes
 
 
-def _text_of(held: bytes) -> str:
-    if held.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # "Unicode" in Windows Notepad
-        return held.decode("utf-16", "replace")
+def _decode(content: bytes) -> str:
+    if content.startswith(
+        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ):  # "Unicode" in Windows Notepad
+        return content.decode("utf-16", "replace")
     try:
-        return held.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return held.decode("cp1252", "replace")
+        return content.decode("cp1252", "replace")
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
+def _iter_pairs(text: str) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(text)
     except ValueError:
@@ -203,5 +199,5 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
                 yield key.strip().casefold(), str(value)
         return
     for line in text.splitlines():
-        if found := _LINE.fullmatch(line):
-            yield found[1].strip().casefold(), found[2]
+        if match := _LINE.fullmatch(line):
+            yield match[1].strip().casefold(), match[2]

@@ -1,7 +1,7 @@
-"""Open an exported file as what it was listed as: a regular file, never a link or a pipe.
+"""Open an exported file only as a regular file, never a link or a pipe.
 
-Whoever may write into an export folder may swap a file between the look and the reading. A link
-would have another file archived under its name, a pipe would hold the reader for ever.
+A file in an export folder may be swapped between listing and reading. A link would have another
+file archived under its name, a pipe would block the reader for ever.
 """
 
 from __future__ import annotations

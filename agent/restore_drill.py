@@ -1,4 +1,4 @@
-"""Restore a back-up on trial, in a scratch folder, and compare what comes out with what went in.
+"""Restore a back-up on trial, in a scratch folder, and compare the result with its manifest.
 
 The lab's own database and folders are never touched.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.backup_facts import read_facts
-from agent.backup_file import database_in, unpack
+from agent.backup_file import find_database, unpack
 from agent.errors import AgentError, BadStore
 from agent.store import (
     Store,
@@ -43,7 +43,7 @@ AT_LEAST = 2.5
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What a restore on trial found.
+    """Result of a restore on trial.
 
     Attributes:
         file: The back-up.
@@ -61,7 +61,7 @@ class DrillResult:
 
     @property
     def sentence(self) -> str:
-        """What was found, for the operator."""
+        """The result in words, for the operator."""
         if self.faults:
             more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
             return f"{self.file.name}: {self.faults[0]}{more}"
@@ -108,7 +108,7 @@ def rehearse_restore(
         _require_room(backup, scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".drill-") as folder:
             names = unpack(backup, Path(folder), None, progress)
-            copied = Path(folder) / database_in(backup, names)
+            copied = Path(folder) / find_database(backup, names)
             return _compare(backup, facts, copied, url, at)
     except AgentError as error:
         return DrillResult(backup, (str(error).removeprefix(f"{backup}: "),))
@@ -120,7 +120,7 @@ def _require_room(backup: Path, scratch: Path) -> None:
     import zipfile  # noqa: PLC0415 - only for the sizes
 
     with suppress(zipfile.BadZipFile), zipfile.ZipFile(backup) as packed:
-        needed = AT_LEAST * sum(one.file_size for one in packed.infolist())
+        needed = AT_LEAST * sum(member.file_size for member in packed.infolist())
         free = shutil.disk_usage(scratch).free
         if free < needed:
             raise BadStore(
@@ -153,8 +153,8 @@ def _compare(backup: Path, facts: BackupFacts, copied: Path, url: str, at: datet
 
 def _compare_database(backup: Path, facts: BackupFacts, url: str, site: str) -> DrillResult:
     with Store.open(url, site=site, agent="restore drill") as store:
-        counts = store.count_rows()
-        faults = [*store.problems(thorough=True), *store.trail_problems()]
+        counts = store.backup.count_rows()
+        faults = [*store.checks.find_problems(thorough=True), *store.audit_log.find_problems()]
         faults += _other_counts(facts, counts)
         faults += _anchor_fault(backup, store)
         newest = max(store.statements.every(), key=lambda one: one.id, default=None)
@@ -176,6 +176,6 @@ def _other_counts(facts: BackupFacts, counts: dict[str, int]) -> Iterator[str]:
 def _anchor_fault(backup: Path, store: Store) -> Iterator[str]:
     anchor = anchors.find_in_backup(backup)
     if anchor and anchor.number:
-        found = store.trail_hashes([anchor.number]).get(anchor.number)
-        if found != anchor.sha256:
+        sha256 = store.audit_log.get_hashes([anchor.number]).get(anchor.number)
+        if sha256 != anchor.sha256:
             yield f"trail: number {anchor.number} is not what it was when the back-up was made"

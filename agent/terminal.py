@@ -9,9 +9,9 @@ STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 def visible(text: str) -> str:
-    r"""Return a text whose steering letters are written out, such as "\x1b"."""
+    r"""Return a text with its control characters written out, such as "\x1b"."""
     return STEERING.sub(_written_out, text)
 
 
-def _written_out(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode()
+def _written_out(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()

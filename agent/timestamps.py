@@ -60,7 +60,7 @@ class Timestamped:
 
 
 def request_timestamp(url: str, anchor: Anchor, folder: Path, certificates: Path | None) -> Path:
-    """Have an anchor time-stamped and keep both files; return that of the authority's answer.
+    """Request a time stamp of an anchor, store both files, and return that of the answer.
 
     Args:
         url: Of the time-stamp authority, http or https.
@@ -241,5 +241,9 @@ def _load(file: Path) -> tuple[Sequence[Certificate], Sequence[Certificate]]:
     from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415 - an extra brings it
 
     every = load_pem_x509_certificates(file.read_bytes())
-    roots = [one for one in every if one.issuer == one.subject]
-    return (roots, [one for one in every if one not in roots]) if roots else (every, [])
+    roots = [certificate for certificate in every if certificate.issuer == certificate.subject]
+    return (
+        (roots, [certificate for certificate in every if certificate not in roots])
+        if roots
+        else (every, [])
+    )

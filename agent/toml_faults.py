@@ -1,6 +1,6 @@
-"""Describe a fault of a TOML file in words of the file: its line, and what to write instead.
+"""Describe a fault of a TOML file by its line, and what to write instead.
 
-The parser names a place and no remedy; most faults are a date or a time as people write it, or a
+The parser names a line and no remedy; most faults are a date or a time in everyday notation, or a
 text without quotes.
 """
 
@@ -44,15 +44,15 @@ def describe_toml_fault(text: str, error: tomllib.TOMLDecodeError) -> str:
     return f"line {number}: {remedy}"
 
 
-def _with_hint(said: str) -> str:
-    is_path = "\\" in said.replace("'\\n'", "") or "hex value" in said
-    return f"{said}. {IN_SINGLE_QUOTES}" if is_path else f"{said}."
+def _with_hint(sentence: str) -> str:
+    is_path = "\\" in sentence.replace("'\\n'", "") or "hex value" in sentence
+    return f"{sentence}. {IN_SINGLE_QUOTES}" if is_path else f"{sentence}."
 
 
 def _remedy(key: str, value: str) -> str:
     """Return what to write in place of a value, "" where that is not known."""
-    if found := _GERMAN_DATE.fullmatch(value):
-        day, month, year = (int(part) for part in found.groups())
+    if match := _GERMAN_DATE.fullmatch(value):
+        day, month, year = (int(part) for part in match.groups())
         return f"{key} = {value}: write the date as {year:04d}-{month:02d}-{day:02d}."
     if _TIME.fullmatch(value):
         return f'{key} = {value}: write the time in quotes, {key} = "{value}".'

@@ -108,7 +108,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TriageVerdict:
     """Automatic, or review with all reasons, the most important first.
 
     Args:
@@ -132,7 +132,7 @@ def triage(
     policy: Policy,
     told: Mapping[str, str] = NO_PROCESS_DATA,
     expected: Sequence[str] = (),
-) -> Verdict:
+) -> TriageVerdict:
     """Decide whether a micrograph needs review. Without a bundle every one is `untrained`.
 
     Args:
@@ -154,7 +154,7 @@ def triage(
         *((Reason.CONTROL_SAMPLE,) if is_control_sample(sha256, policy.control_share) else ()),
     )
     ordered = tuple(reason for reason in Reason if reason in reasons)
-    return Verdict(Handling.REVIEW if ordered else Handling.AUTOMATIC, ordered, outside)
+    return TriageVerdict(Handling.REVIEW if ordered else Handling.AUTOMATIC, ordered, outside)
 
 
 def _check_image(

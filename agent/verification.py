@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What is kept outside the database and says where the trail ended.
+    """Evidence outside the database of where the audit log ended.
 
     Args:
         reports: The folder of the nights' reports.
@@ -57,9 +57,9 @@ class Outside:
                 yield anchor
         for file in self.files:
             yield from anchors.iter_lines(file)
-        for one in self.list_timestamped():
-            if not one.fault:
-                yield one.anchor
+        for stamp in self.list_timestamped():
+            if not stamp.fault:
+                yield stamp.anchor
 
     def list_useless(self) -> list[str]:
         """Return a sentence per file in which something is, and no end of the trail."""
@@ -73,11 +73,15 @@ class Outside:
 def list_own_backups(folder: Path, site: str) -> list[Path]:
     """Return the back-ups in a folder that are not of another site, the oldest first; "": all.
 
-    The site alone decides: whoever computed the trail again has changed the lab's first act too.
+    Only the site counts: rewriting the audit log changes the lab's first act as well.
     """
     facts = {file: read_facts(file) for file in folder.glob("*.zip")}
-    meant = {"", site} if site else {one.site for one in facts.values() if one}
-    own = [(one.made_at, file) for file, one in facts.items() if one and one.site in meant]
+    meant = {"", site} if site else {manifest.site for manifest in facts.values() if manifest}
+    own = [
+        (manifest.made_at, file)
+        for file, manifest in facts.items()
+        if manifest and manifest.site in meant
+    ]
     return [file for _, file in sorted(own)]
 
 
@@ -87,53 +91,62 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     Returns:
         A sentence per fault, and one per stretch that is not covered.
     """
-    held = anchors.check(store, outside.iter_anchors())
-    rows = store.examine_rows()
-    chain = [*store.trail_problems(), *held.faults]
+    anchor_checks = anchors.check(store, outside.iter_anchors())
+    rows = store.checks.compare_rows()
+    chain = [*store.audit_log.find_problems(), *anchor_checks.faults]
     broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
-    guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
+    guards = [
+        f"database: the guard {name} is missing" for name in store.checks.find_missing_guards()
+    ]
     guards += [
         f"database: the trigger {name} is not this program's; it may change what is written"
-        for name in store.foreign_triggers()
+        for name in store.checks.find_foreign_triggers()
     ]
-    named = _changed_acts(store, outside.backups) if chain and outside.backups else []
+    named = _list_changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = list(name_odd("statements", find_differences(store, list_stated(store))))
     stamped = outside.list_timestamped()
-    stamps = [one.fault for one in stamped if one.fault] + _changed_stamps(store, outside)
+    stamps = [stamp.fault for stamp in stamped if stamp.fault] + _list_changed_stamps(
+        store, outside
+    )
     faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
-    stamp_notes = [one.note for one in stamped if one.note]
-    return faults, [*held.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
+    stamp_notes = [stamp.note for stamp in stamped if stamp.note]
+    return faults, [*anchor_checks.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
 
 
-def _changed_stamps(store: Store, outside: Outside) -> list[str]:
-    """Name the time stamps that are there otherwise than the trail holds them."""
+def _list_changed_stamps(store: Store, outside: Outside) -> list[str]:
+    """Return the time stamps that differ from the audit log."""
     if outside.timestamps is None:
         return []
-    found = []
-    for entry in store.trail(timestamps.STAMPED):
+    changed = []
+    for entry in store.audit_log.iter_acts(timestamps.STAMPED):
         file = outside.timestamps / Path(entry.subject).name
         if file.is_file() and timestamps.hash_file(file) != entry.facts.get("sha256"):
-            found.append(f"{file.name}: it was changed after it was made (trail number {entry.id})")
-    return found
+            changed.append(
+                f"{file.name}: it was changed after it was made (trail number {entry.id})"
+            )
+    return changed
 
 
-def _changed_acts(store: Store, backups: Path) -> list[str]:
-    """Name the acts that the newest back-up from before the change holds otherwise, or alone."""
+def _list_changed_acts(store: Store, backups: Path) -> list[str]:
+    """Return the acts that differ in the newest back-up from before the change, or are missing."""
     for file in reversed(list_own_backups(backups, store.site)):
         anchor = anchors.find_in_backup(file)
-        if anchor and store.trail_hashes([anchor.number]).get(anchor.number) == anchor.sha256:
+        if (
+            anchor
+            and store.audit_log.get_hashes([anchor.number]).get(anchor.number) == anchor.sha256
+        ):
             continue  # made after the change, or of before what was changed
         try:
             with tempfile.TemporaryDirectory(prefix="martensight-verify-") as scratch:
                 copied = unpack_database(file, Path(scratch))
-                return list(_differences(store, acts_in(copied), file.name))
+                return list(_iter_differences(store, acts_in(copied), file.name))
         except (BadStore, OSError, ValueError):
             continue
     return []
 
 
-def _differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
-    now = {entry.id: entry for entry in store.trail()}
+def _iter_differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
+    now = {entry.id: entry for entry in store.audit_log.iter_acts()}
     for copy in copies:
         entry = now.get(copy.number)
         if entry is None:

@@ -184,7 +184,7 @@ drill_2_move() {
   grep -q '^folder = "backups"' "$new/agent.toml" || fail "the move rewrote another folder than the source's"
   lab=$new
   run 0 run --once
-  printed "nothing new"
+  printed "no new files"
   "$agent" move "$work/$kind/lab.zip" --to "$new" >"$work/said" 2>&1 && fail "a live lab was moved over"
   lab=$old
   say "2 move: same sources, same history, nothing taken again; a lab that is there is refused"
@@ -230,7 +230,7 @@ drill_4_back_ups() {
   run 0 backup "$lab/backups"
   code=0
   "$agent" --config "$lab/agent.toml" doctor --json >"$work/said" 2>&1 || code=$?
-  printed "also holds those of Drill"
+  printed "also contains backups of Drill"
   run 0 backup --verify
   printed "every hash is as written"
   local newest
@@ -261,7 +261,7 @@ prune_in_a_year() { # as `agent prune` would a year from now: no row may be made
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from agent import safekeeping, settings
+from agent import maintenance, settings
 from agent.archive import Archive
 from agent.store import Store, store_url
 told = settings.read(Path(sys.argv[1]))
@@ -270,8 +270,8 @@ folder = told.store.folder
 with Store.open(store_url(folder, told.store.url), site=told.site.name, agent="drill") as store:
     years = timedelta(days=365.25 * told.retention.statements_years)
     befores = {"crops": now - timedelta(days=1)}
-    plans = safekeeping.plan(store, Archive(folder), befores=befores, statements_since=now - years)
-    safekeeping.prune(store, plans, at=now, progress=lambda *_: None)
+    plans = maintenance.plan(store, Archive(folder), befores=befores, statements_since=now - years)
+    maintenance.prune(store, plans, at=now, progress=lambda *_: None)
 for plan in plans:
     print(f"deleted {len(plan.files)}")
     for reason, count in plan.kept.items():

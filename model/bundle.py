@@ -234,7 +234,7 @@ def verify_bundle(bundle: Path) -> Manifest:
     """
     manifest = read_manifest(bundle)
     if manifest.name != bundle.name:
-        raise BundleError(f"The bundle {manifest.name} lies in a folder called {bundle.name}.")
+        raise BundleError(f"The bundle {manifest.name} is in a folder named {bundle.name}.")
     document = json.loads((bundle / "bundle.json").read_bytes())
     document.pop("name")
     if _sha256(_json(document))[:8] != manifest.name[-8:]:

@@ -58,7 +58,7 @@ def codes_chart(codes: Sequence[CodeCount]) -> Markup:
     axes.set_xlabel(_("micrographs"))
     axes.grid(axis="x", color=LINE)
     return _svg(
-        figure, "codes", _("Micrographs per structure code; the table beside has the numbers.")
+        figure, "codes", _("Micrographs per structure code; the table next to it has the numbers.")
     )
 
 
@@ -89,7 +89,7 @@ def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
     axes.axhline(len(p_values) / 20, color=INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.axvline(alpha, color=ALARM, linewidth=1.4)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(_("p-value of strangeness (left: stranger)"))
+    axes.set_xlabel(_("OOD p-value (left: more unusual)"))
     axes.xaxis.set_major_formatter(lambda p, _at: decimal(p, ".1f"))
     axes.set_ylabel(_("micrographs"))
     axes.grid(axis="y", color=LINE)
@@ -196,7 +196,9 @@ def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: in
     axes.set_ylim(-0.6, len(codes) - 0.4)
     axes.set_xlabel(_("micrograph"))
     axes.grid(color=LINE, linewidth=0.5)
-    about = _("What {raters} raters said of each of {images} micrographs; the table below has it.")
+    about = _(
+        "Ratings of {images} micrographs by {raters} raters; the table below has the numbers."
+    )
     return _svg(figure, "ratings", about.format(raters=raters, images=len(images)))
 
 

@@ -14,18 +14,19 @@ from reports.i18n import decimal, gettext, language, marked
 FORMS: tuple[str, ...] = (
     # how unusual a micrograph is, and where
     marked("Not comparable with the reference images: {rare}; {what}."),
-    marked("{what} (the marked place has {area} µm²)"),
-    marked("Stranger than all {n} known images"),
-    marked("stranger than all {n} known images"),
-    marked("Like the known images"),
-    marked("like the known images"),
-    marked("1 in {n} known images looks this strange"),
+    marked("{what}, {area} µm² marked"),
+    marked("Unlike all {n} reference images"),
+    marked("unlike all {n} reference images"),
+    marked("Like the reference images"),
+    marked("like the reference images"),
+    marked("1 in {n} reference images scores as high"),
+    marked("too few reference images to raise an alarm"),
     marked("the whole field"),
-    marked("a part of the field, about 80 µm wide"),
-    marked("the structure of one place"),
-    marked("one place, by how dark, bright or coloured it is"),
-    marked("the structure of a patch, about 20 µm wide"),
-    marked("a patch about 20 µm wide, by how dark, bright or coloured it is"),
+    marked("an unusual part of the field, about 80 µm wide"),
+    marked("unusual structure at one place"),
+    marked("unusual brightness or colour at one place"),
+    marked("unusual structure of a patch, about 20 µm wide"),
+    marked("unusual brightness or colour of a patch, about 20 µm wide"),
     # what is wrong with an image or a preparation, and the remedy
     marked("out of focus"),
     marked("over- or underexposed"),
@@ -70,10 +71,32 @@ FORMS: tuple[str, ...] = (
 )
 """In order of precedence: the first form that matches is used."""
 
+EARLIER: dict[str, str] = {
+    "{what} (the marked place has {area} µm²)": "{what}, {area} µm² marked",
+    "Stranger than all {n} known images": "Unlike all {n} reference images",
+    "stranger than all {n} known images": "unlike all {n} reference images",
+    "Like the known images": "Like the reference images",
+    "like the known images": "like the reference images",
+    "1 in {n} known images looks this strange": "1 in {n} reference images scores as high",
+    "too few known images to raise an alarm": "too few reference images to raise an alarm",
+    "a part of the field, about 80 µm wide": "an unusual part of the field, about 80 µm wide",
+    "the structure of one place": "unusual structure at one place",
+    "one place, by how dark, bright or coloured it is": "unusual brightness or colour at one place",
+    "the structure of a patch, about 20 µm wide": "unusual structure of a patch, about 20 µm wide",
+    "a patch about 20 µm wide, by how dark, bright or coloured it is": (
+        "unusual brightness or colour of a patch, about 20 µm wide"
+    ),
+}
+"""Form in rows of earlier versions → the present form, in which it is shown."""
+
+_IS_EARLIER = re.compile(
+    "known images|marked place|a part of the field|the structure of|by how dark"
+)
+
 
 def retold(sentence: str) -> str:
     """Return a stored sentence in the language of the page; an unknown one as it is."""
-    if language() == "en" or not sentence:
+    if not sentence or (language() == "en" and not _IS_EARLIER.search(sentence)):
         return sentence
     if re.fullmatch(r"\d+\.\d+", sentence):
         return decimal(float(sentence), "g")
@@ -85,7 +108,8 @@ def retold(sentence: str) -> str:
 
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((form, re.compile(_pattern(form))) for form in FORMS)
+    present = dict(zip(FORMS, FORMS, strict=True))
+    return tuple((new, re.compile(_pattern(old))) for old, new in (EARLIER | present).items())
 
 
 def _pattern(form: str) -> str:

@@ -13,8 +13,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "strange": (
         marked("Not comparable with the reference images"),
         marked(
-            "Look at the marked place: a possible inclusion, another structure, a fault? "
-            "Say which with S, or give the structure code if it is an ordinary field."
+            "Inspect the marked place: a possible inclusion, another structure, a fault? Enter "
+            "the kind with S, or the structure code if the field is normal."
         ),
     ),
     "uncertain": (
@@ -50,40 +50,40 @@ REASONS: dict[str, tuple[str, str]] = {
     "out_of_scope": (
         marked("Outside what the model was validated on"),
         marked(
-            "Decide by eye; or shoot it as the validated ones were, or have the model validated "
-            "on it (agent validate)."
+            "Decide without the model; or take the image as the validated ones, or validate the "
+            "model for it (agent validate)."
         ),
     ),
     "untrained": (
         marked("No model yet"),
-        marked("Give it a structure code: it becomes an example that the first model learns from."),
+        marked("Enter the structure code: the first model is trained on such examples."),
     ),
     "control_sample": (
         marked("Control sample"),
         marked(
-            "Picked by its content hash, whatever the model said, to measure how often it is "
-            "right. Decide as you would any other."
+            "Selected by its content hash, independently of the model, to measure how often the "
+            "model is right. Decide as for any other micrograph."
         ),
     ),
     "unlike_taught": (
-        marked("Unlike every taught micrograph"),
+        marked("Unlike every training image"),
         marked(
-            "The model answered by itself, far from all that it was taught. Give the structure "
-            "code: from such examples it learns most."
+            "Handled automatically, but unlike all training images. Enter the structure code: "
+            "such examples improve the next model most."
         ),
     ),
     "disagreement": (
-        marked("People disagree"),
+        marked("Raters disagree"),
         marked(
-            "Raters of a round robin did not agree on it, or not with its label. Look at it "
-            "together, with the comparison chart, and say which code holds."
+            "Raters of a round robin disagreed on it, or with its label. Decide together, with "
+            "the comparison chart."
         ),
     ),
     "doubted_label": (
-        marked("Label in doubt"),
+        marked("Suspect label"),
         marked(
-            "It was given a code before, and something speaks against it. Decide without having "
-            "seen it: what you say now is what the next model learns from."
+            "It has a label that other evidence contradicts. Decide without that label: the next "
+            "model is trained on your decision."
         ),
     ),
 }
@@ -94,7 +94,7 @@ DOUBTS: dict[str, str] = {
     "label": marked("Micrographs that look like this one were given another code."),
     "specimen": marked("Its code is of another subtype than the rest of its specimen."),
     "stranger": marked("It is not comparable with the reference images of its code."),
-    "contested": marked("It was imported with another code than somebody had given it."),
+    "contested": marked("It was imported with a code that differs from an earlier decision."),
     "raters": marked("Raters of a round robin did not agree with it, or with each other."),
 }
 """Why a label is suspect; neutral, since the earlier decision is hidden from the reviewer."""
@@ -141,7 +141,7 @@ STRANGE_KINDS: dict[str, str] = {
     "ferrite": marked("ferrite, decarburised"),
     "carbide_network": marked("carbide network"),
     "crack": marked("crack or pore"),
-    "coarser": marked("coarser than any taught size"),
+    "coarser": marked("coarser than any trained size"),
     "other_material": marked("another material"),
     "no_micrograph": marked("no micrograph"),
     "other": marked("something else"),
@@ -204,13 +204,13 @@ ACTS: dict[str, str] = {
 
 def reason(word: str) -> tuple[str, str]:
     """Return a reason's title and remedy; an unknown word is returned as it is."""
-    return _translate_both(REASONS.get(word, (_plain(word), marked("Look at it."))))
+    return _translate_both(REASONS.get(word, (_plain(word), marked("Inspect it."))))
 
 
 def file_code(word: str) -> tuple[str, str]:
     """Return the meaning and the remedy of a file's reason code."""
     return _translate_both(
-        FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it.")))
+        FILE_CODES.get(word, (_plain(word), marked("See the sentence next to it.")))
     )
 
 

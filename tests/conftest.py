@@ -7,7 +7,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import settings
+
+from agent import auth
 
 settings.register_profile("martensight", deadline=None)  # a busy PC is no fault of the code
 settings.load_profile("martensight")
@@ -47,6 +50,8 @@ def golden(request):
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("AGENT_")]:
         del os.environ[name]  # a developer's own settings must not decide a test
+    # A tenth of a second a login, hundreds of logins; what the agent itself uses has its own test.
+    auth.PASSWORD_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")

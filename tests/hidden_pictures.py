@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging.places import Landmarks, register
-from agent.orders.place_check import landmarks_of
+from agent.orders.place_check import encode_landmarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ def _crop(place: PlaceOf, variant: str) -> Crop:
 
 @cache
 def _landmarks(place: PlaceOf, variant: str) -> bytes:
-    return landmarks_of(_crop(place, variant))
+    return encode_landmarks(_crop(place, variant))
 
 
 _compared: dict[tuple[bytes, bytes], Overlap | None] = {}

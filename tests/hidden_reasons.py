@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hidden_ledger import Micrograph
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.assessed import Assessed, AssessedSpecimen
 
     Proof = Callable[["Scene", re.Match[str]], bool]
 
@@ -230,7 +230,7 @@ SENTENCES: list[tuple[str, Proof]] = [
     ),
     # Of the order itself.
     (
-        r"specimen (\w+): nothing has come",
+        r"specimen (\w+): no images received",
         lambda s, m: (
             m[1] in s.known.specimens
             and m[1] not in {one.view.name for one in s.assessed.specimens}
@@ -260,7 +260,7 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, _m: not s.assessed.view.specimens,
     ),
     (r"(\S+) could not be used: .*", lambda s, m: m[1] in s.world.lost[s.number]),
-    (r"nothing has come", lambda s, _m: not s.assessed.specimens),
+    (r"no images received", lambda s, _m: not s.assessed.specimens),
 ]
 
 

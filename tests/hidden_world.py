@@ -26,17 +26,17 @@ from hidden_pictures import compare
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
-from agent.orders.assessment import Assessed, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import Assessed, OrderPolicy
+from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
-from agent.process_data import keys_of
+from agent.process_data import collect_keys
 from agent.store import Decision, Entry, Finding
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class World(Ledger):
         disk().begin()
         self.store = disk().store
         self.places = PlaceCheck(self.store, compare=compare)
-        self._rules: Rules | None = None
+        self._rules: OrderPolicy | None = None
         self._pictures: dict[str, tuple[Picture, Mapping[str, str]]] = {}
         self._is_idle = True
         self.read_specifications()
@@ -109,10 +109,10 @@ class World(Ledger):
 
     # --- the agent --------------------------------------------------------------------------------
 
-    def rules(self) -> Rules:
+    def rules(self) -> OrderPolicy:
         """Return what the lab has laid down; it is read again where something was written."""
         if self._rules is None:
-            self._rules = Rules(
+            self._rules = OrderPolicy(
                 specifications=Specifications((*self.file, WASHER)),
                 taxonomy=lab.TAXONOMY,
                 sources={"LOM": SOURCE},
@@ -146,7 +146,7 @@ class World(Ledger):
         self._pictures[name] = (picture, note)
         size = 1000 + int(picture.sha256[:6], 16)
         arrival = ListedFile("LOM", disk().exports, name, size, self.arrivals)
-        self.store.arrive([arrival], at=self.now)
+        self.store.files.add([arrival], at=self.now)
 
     def drain(self) -> None:
         """Take every file to its fate, as the pipeline does; where none came, there is none."""
@@ -160,7 +160,7 @@ class World(Ledger):
         """Read every file; places are not compared yet."""
         for place in self.unread:
             self.note_heard(place.order)
-        while claims := self.store.claim(8, at=self.now, lease_s=60):
+        while claims := self.store.work_queue.claim(8, at=self.now, lease_s=60):
             for claim in claims:
                 self._take(claim)
         self.unread, self.is_uncompared = [], True
@@ -169,21 +169,21 @@ class World(Ledger):
         """Start the agent again; what it had in hand is taken back."""
         self.store.close()
         self.places, self._rules = PlaceCheck(self.store, compare=compare), None
-        self.store.take_back(at=self.now)
+        self.store.work_queue.requeue_own(at=self.now)
 
     def hold_and_be_killed(self) -> None:
         """Claim what is there, and be killed before any of it is written."""
-        self.store.claim(8, at=self.now, lease_s=60)
+        self.store.work_queue.claim(8, at=self.now, lease_s=60)
         self.be_killed()
 
     def _take(self, claim: Claim) -> None:
         if claim.relative not in self._pictures:
-            self.store.set_aside(claim, "not_an_image", "no image", at=self.now)
+            self.store.work_queue.set_aside(claim, "not_an_image", "no image", at=self.now)
             return
         picture, note = self._pictures[claim.relative]
-        keys = keys_of(SOURCE, claim.relative, beside=note, given=claim.process_data)
+        keys = collect_keys(SOURCE, claim.relative, beside=note, given=claim.process_data)
         named = {Name(plain(one.order), one.specimen) for one in keys.claims}
-        known = self.store.identify(claim, picture.sha256, at=self.now)
+        known = self.store.work_queue.identify(claim, picture.sha256, at=self.now)
         micrograph_id = public_id(picture.sha256, 0)
         if known is not None:
             if known != claim.content_id:
@@ -197,7 +197,7 @@ class World(Ledger):
             bundle = self.store.orders.reserve(order, specimen, bundle, at=self.now)
             begun = self.begun.setdefault(Name(plain(order), specimen), bundle)
             assert bundle == begun, f"{order}/{specimen}, begun by {begun}, was judged by {bundle}"
-        self.store.finish(claim, [self._finding(picture, keys, bundle)], at=self.now)
+        self.store.work_queue.finish(claim, [self._finding(picture, keys, bundle)], at=self.now)
         self.shown[micrograph_id] = Micrograph(picture, named, bundle, self.step, self.now)
         if not keys.conflict:
             some = self.hear(order).preparations.setdefault(specimen, set())
@@ -214,7 +214,7 @@ class World(Ledger):
             keys.process_data,
             {},
             replace(said, bundle=bundle, prediction_set=picture.codes),
-            Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+            TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
             area_mm2=picture.area_mm2,
             unassigned=keys.conflict,
             landmarks=picture.landmarks(),
@@ -224,10 +224,10 @@ class World(Ledger):
     def compare_bundles(self, micrograph_id: str, role: str) -> None:
         """Let another bundle answer in the shadow; it calls everything fine."""
         picture = self.shown[micrograph_id].picture
-        keys = keys_of(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
+        keys = collect_keys(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
         another = replace(picture, code="G8", codes=("G8",), strange=False)
         finding = self._finding(another, keys, "20260303-00000000")
-        self.store.add_result(micrograph_id, finding, role=role, at=self.now)
+        self.store.results.add(micrograph_id, finding, role=role, at=self.now)
 
     # --- what people do ---------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class World(Ledger):
         name = f"{number}_{specimen}_{field_name}_bad.tif"
         self.arrivals, self._is_idle = self.arrivals + 1, False
         arrival = ListedFile("LOM", disk().exports, name, 10 + self.arrivals, 1)
-        self.store.arrive([arrival], at=self.now)
+        self.store.files.add([arrival], at=self.now)
         self.lost.setdefault(number, set()).add(name)
         self.drain()
 
@@ -273,14 +273,14 @@ class World(Ledger):
             unsure=label.unsure,
             comment="again",
         )
-        self.store.decide(micrograph_id, decision, at=self.now)
+        self.store.labels.decide(micrograph_id, decision, at=self.now)
         self.note_label(self.shown[micrograph_id], label._replace(at=self.now))
 
     def undo(self, micrograph_id: str, by: str) -> None:
         """Take the label back that holds."""
         one = self.shown[micrograph_id]
         if one.standing:
-            self.store.undo(micrograph_id, by=by, at=self.now)
+            self.store.labels.undo(micrograph_id, by=by, at=self.now)
             self.note_undo(one, by)
 
     def supersede(

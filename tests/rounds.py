@@ -73,14 +73,14 @@ class Round:
             **told,
         )
         for n in range(1, self.raters + 1):
-            token = auth.new_token()
+            token = auth.make_token()
             store.give_link(NAME, f"R{n:02d}", auth.hash_token(token), **told)
             self.tokens[f"R{n:02d}"] = token
         store.open(NAME, **told)
 
     def shown(self, public_id: str) -> str:
         """Hash of the picture that a rater is shown of a micrograph."""
-        view = self.lab.store.micrograph(public_id)
+        view = self.lab.store.results.find(public_id)
         held = self.lab.archive.crop_path(view.sha256, view.page).read_bytes()
         fitted = pictures.fit_within(pictures.decode(held), CROP_PX)
         return hashlib.sha256(pictures.encode_jpeg(fitted, quality=90)).hexdigest()

@@ -26,10 +26,11 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders import Specifications
-from agent.orders.assessment import Lab, assess
+from agent.orders.assessed import OrderPolicy
+from agent.orders.assessment import assess
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
-from agent.orders.order_json import document_of
+from agent.orders.order_json import order_to_json
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
 from agent.pipeline import Pipeline
@@ -239,22 +240,22 @@ class Shift:
             ListedFile("SEM" if name.startswith("sem") else "LOM", self.export, name, *facts)
             for name, facts in found.items()
         ]
-        self.store.arrive(sorted(files, key=lambda one: one.relative), at=self.at)
+        self.store.files.add(sorted(files, key=lambda one: one.relative), at=self.at)
         pipeline = self.pipeline()
-        while pipeline.take(8).files:
+        while pipeline.process_batch(8).files:
             pass
         self._ids = {}
 
     def ids(self, order: str, field_name: str) -> list[str]:
         """Return the micrographs whose file is named as a field of an order, oldest first."""
         if not self._ids:
-            for view in self.store.micrographs():
+            for view in self.store.results.iter_all():
                 name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
                 self._ids.setdefault(name.partition(".")[0], []).append(view.id)
         return self._ids[f"{order}_01_{field_name}"]
 
-    def lab(self) -> Lab:
-        return Lab(
+    def lab(self) -> OrderPolicy:
+        return OrderPolicy(
             specifications=Specifications(self.file),
             taxonomy=default_taxonomy(),
             sources=SOURCES,
@@ -273,7 +274,7 @@ class Shift:
     def said(self, order: str) -> dict[str, Any]:
         """Say an order as its page would now."""
         assessed = assess(self.store, order, self.lab())
-        return document_of(assessed) if assessed else {"conformity": "unknown"}
+        return order_to_json(assessed) if assessed else {"conformity": "unknown"}
 
     # --- the day ---
 

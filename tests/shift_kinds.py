@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.lost_files import dismiss
+from agent.orders.lost_files import dismiss_file
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.specification_history import reopen
 from agent.store import Decision, Entry
@@ -117,7 +117,7 @@ def decide(by: str, kind: str, said: str, *, number: str = "3", unsure: bool = F
         word = {"code": "code", "unusable": "why", "strange": "strange_kind"}.get(kind)
         told = {word: said} if word else {}
         decision = Decision(kind, by, unsure=unsure, comment="again", **told)  # type: ignore[arg-type]
-        shift.store.decide(shift.ids(order, number)[0], decision, at=shift.at)
+        shift.store.labels.decide(shift.ids(order, number)[0], decision, at=shift.at)
 
     return act
 
@@ -176,7 +176,7 @@ def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
 
 def undo(shift: Shift, order: str) -> None:
     """Take the label of field 3 back, two hours later, and give the other one."""
-    shift.store.undo(shift.ids(order, "3")[0], by="Ada", at=shift.at)
+    shift.store.labels.undo(shift.ids(order, "3")[0], by="Ada", at=shift.at)
     decide("Ada", "code", "G8")(shift, order)
 
 
@@ -193,9 +193,11 @@ def reopened(shift: Shift, order: str) -> None:
 
 def dismissed(shift: Shift, order: str) -> None:
     """Decide that a file which ends early shows nothing; a lead's act."""
-    lost = [fate for fate in shift.store.files(("set_aside",)) if f"{order}_" in fate.path]
+    lost = [
+        fate for fate in shift.store.files.iter_status(("set_aside",)) if f"{order}_" in fate.path
+    ]
     name = f"{order}_01_4.tif"
-    dismiss(shift.store, order, name, lost, by=LEAD, reason="a test shot", at=shift.at)
+    dismiss_file(shift.store, order, name, lost, by=LEAD, reason="a test shot", at=shift.at)
 
 
 def fail(shift: Shift, _order: str) -> None:
@@ -353,7 +355,7 @@ HONEST: dict[str, Kind] = {
     "both_specimens": Kind(
         lambda order: (usual(order), of_second_specimen(order)),
         listed=deliver("first.csv", specimens=["01", "02"]),
-        halfway="specimen 02: nothing has come",
+        halfway="specimen 02: no images received",
     ),
     "late_list": Kind(
         first(), after=deliver("late.csv", customer="Adler", specimens=["01"]), halfway=ALONE
@@ -385,7 +387,7 @@ HONEST: dict[str, Kind] = {
     "lead_amended": Kind(
         first(), listed=deliver("first.csv", specimens=["01", "02"]),
         after=both(deliver("again.csv", specimens=["01"]), amend),
-        halfway="specimen 02: nothing has come",
+        halfway="specimen 02: no images received",
     ),
     "lead_dismissed": Kind(cut, after=dismissed, halfway="_4.tif could not be used"),
     "lead_reopened": Kind(first(**COARSE), before=decide("Ada", "code", "G7"), after=reopened),

@@ -18,17 +18,18 @@ import model
 from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.pipeline import Pipeline
-from agent.service.host_monitor import Vitals
+from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.outbound import fill_outbox
-from agent.service.periodic_thread import Rounds
+from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
+from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker
 from agent.settings import Settings
 from agent.store import Store, StoreFault
+from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch.fs_events import Hints
 
@@ -152,7 +153,7 @@ class CurrentBundle:
         """Load another one where one was promoted."""
         before = self.classifier.name
         with suppress(StoreFault):
-            name = self._quietly(self._store.current_bundle) or BUNDLES[0]
+            name = self._quietly(self._store.promotions.find_current) or BUNDLES[0]
             if name != before:
                 self.classifier = Classifier(name)
         return self.classifier.name != before
@@ -168,8 +169,8 @@ POLICY = Policy(control_share=0.0)
 # --- what is observed ---------------------------------------------------------------------------
 
 
-class ObservedStore(Store):
-    """A store whose claims are written into the ledger of the world."""
+class ObservedWorkQueue(WorkQueue):
+    """A work queue whose claims are written into the ledger of the world."""
 
     world: World
 
@@ -212,6 +213,19 @@ class ObservedStore(Store):
         held = super().set_aside(claim, *given, **named)
         self.world.put_off(claim.content_id, named["at"])
         return held
+
+
+class ObservedStore(Store):
+    """A store with an observed work queue."""
+
+    world: World
+
+    @property
+    def work_queue(self) -> ObservedWorkQueue:
+        """The work queue, observed by the world."""
+        queue = ObservedWorkQueue(self._engine, self._whose)
+        queue.world = self.world
+        return queue
 
 
 class Ears:
@@ -311,16 +325,16 @@ class Machine:
             steady=self.steady,
             listen=self._listen,
         )
-        self.outbox = Rounds(
+        self.outbox = PeriodicThread(
             "outbox",
             lambda: fill_outbox(world.settings, self.store, now=self.now()),
             every_s=120.0,
             problems=self.problems,
         )
-        self.nights = Nights(
+        self.nights = ReportScheduler(
             world.settings, self.store, self.archive, now=self.now, problems=self.problems
         )
-        self.vitals = Vitals(
+        self.vitals = HostMonitor(
             Path(DATA), now=self.now, steady=self.steady, free=lambda _folder: 10**12
         )
         self._actors: dict[str, Any] = {}
@@ -335,7 +349,7 @@ class Machine:
             classifier=bundle.classifier,
             policy=POLICY,
             now=self.now,
-            sources={"LOM": provenance_of(source)},
+            sources={"LOM": build_provenance(source)},
             lease_s=LEASE_S,
             earlier=lambda name: (Classifier(name), POLICY),
         )
@@ -343,8 +357,8 @@ class Machine:
     def _begin(self) -> None:
         while True:
             try:
-                self.store.take_back(at=self.now())
-                self.store.started(at=self.now())
+                self.store.work_queue.requeue_own(at=self.now())
+                self.store.agents.record_start(at=self.now())
                 break
             except StoreFault:  # the service manager starts it again
                 self.world.schedule.sleep(5.0)
@@ -410,10 +424,10 @@ class Machine:
             if set_back < timedelta(0):
                 self._owed = getattr(self, "_owed", timedelta(0)) - set_back
             if getattr(self, "_owed", None):
-                self.store.clock_set_back(self._owed, at=self.now())
+                self.store.work_queue.shift_clock(self._owed, at=self.now())
                 self._owed = timedelta(0)
-            self.store.sources_seen([self.watch.health()])
-            self.store.heartbeat({"problems": self.problems.all()}, at=self.now())
+            self.store.sources.record([self.watch.health()])
+            self.store.agents.record_heartbeat({"problems": self.problems.all()}, at=self.now())
         except StoreFault as fault:
             self.problems.say("database", str(fault))
             return 30.0

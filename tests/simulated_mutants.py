@@ -8,11 +8,13 @@ from unittest.mock import patch
 
 from sqlmodel import col, select
 
-from agent import archive, pipeline
+from agent import archive
 from agent.orders import outbox
+from agent.pipeline import batch
 from agent.service.problems import Problems
-from agent.store import Store, StoreFault, deduplication, quality_records, work_queue
+from agent.store import StoreFault, claims, deduplication, quality_records, work_queue
 from agent.store.file_states import State, rest
+from agent.store.files import Files
 from agent.store.tables import ContentRow
 from agent.watch import stability
 
@@ -40,7 +42,7 @@ def _swallow(real: Callable[..., Any], *faults: type[Exception]) -> Callable[...
 
 
 def _release_for_good(session: Any, claim: Any, sentence: Any, *, retry_at: Any) -> bool:
-    content = work_queue.held(session, claim)
+    content = claims.find_claimed(session, claim)
     if content is not None:
         rest(content, State.QUEUED, None, sentence)
         session.add(content)
@@ -65,10 +67,10 @@ def _known_by_no_hash(session: Any, content: Any, sha256: str) -> Any:
     return session.exec(asked).first()
 
 
-_REAL_DUE = work_queue._due
+_REAL_DUE = claims.list_due
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "settle time ignored": (stability.StabilityTracker, "find_stable", _at_rest_at_once),
-    "a lease that is over still counts": (work_queue, "held", _held_by_anyone),
+    "a lease that is over still counts": (claims, "find_claimed", _held_by_anyone),
     "row committed before the pixels are synced": (archive, "_flush", lambda _file: None),
     "name of the pixels not synced": (archive, "flush_folder", lambda _folder: None),
     "name of a new folder not synced": (
@@ -76,20 +78,20 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     ),
     "duplicates not recognised": (deduplication, "known_by_hash", _known_by_no_hash),
     "a change while it was read not noticed": (
-        pipeline.Pipeline, "_has_changed", lambda _self, _hand, **_named: False,
+        batch, "has_changed", lambda _claim, **_named: False,
     ),
     "outbox marks a revision as written that was not": (
         outbox, "write_whole", _swallow(outbox.write_whole, OSError),
     ),
     "two agents write one revision": (quality_records.Records, "add_together", _add_together),
     "the watch counts a file as taken before the journal has it": (
-        Store, "arrive", _swallow(Store.arrive, StoreFault),
+        Files, "add", _swallow(Files.add, StoreFault),
     ),
-    "what is given back is never due again": (work_queue, "release", _release_for_good),
-    "work of the dead is never taken over": (work_queue, "_due", _due_without_the_dead),
+    "what is given back is never due again": (work_queue, "release_claim", _release_for_good),
+    "work of the dead is never taken over": (claims, "list_due", _due_without_the_dead),
     "a fault is not said": (Problems, "say", lambda _self, _subject, _sentence: False),
     "a clock that is set back is not followed": (
-        Store, "clock_set_back", lambda _self, _by, **_named: None,
+        work_queue.WorkQueue, "shift_clock", lambda _self, _by, **_named: None,
     ),
 }  # fmt: skip
 """Name → where, what, and what stands there instead."""

@@ -62,7 +62,7 @@ def make_past(world: World) -> Past:
     work_off(world)
     for (public_id,) in world.ask("SELECT public_id FROM micrograph ORDER BY id"):
         decision = Decision("code", "Ada", code="G7", comment="seen")
-        label = machine.store.decide(public_id, decision, at=world.wall())
+        label = machine.store.labels.decide(public_id, decision, at=world.wall())
         world.ledger.decided.append((public_id, label, "G7"))
         if len(world.ledger.decided) == 1:
             machine.outbox.run_round()

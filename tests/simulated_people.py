@@ -170,7 +170,7 @@ class People:
             public_id, code = draw.choice(rows)[0], draw.choice(("G8", "G7", "G7"))
             decision = Decision("code", "Ada", code=code, comment="again")
             try:
-                label = store.decide(public_id, decision, at=self.world.wall())
+                label = store.labels.decide(public_id, decision, at=self.world.wall())
             except (StoreFault, WrongUse, Overtaken):
                 continue
             self.world.schedule.note(f"Ada decides {public_id}: {code}")
@@ -185,7 +185,7 @@ class People:
         self.world.schedule.sleep(60.0 * draw.random())
         for _ in range(3):
             try:
-                store.promote(
+                store.promotions.promote(
                     BUNDLES[1], by="R. Stahl", reason="better", at=self.world.wall(), metrics={}
                 )
             except StoreFault:

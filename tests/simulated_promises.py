@@ -17,7 +17,7 @@ from simulated_lab import DATA, OUTBOX, QUIET_S, SHARE, read_picture
 
 from agent.errors import FileError
 from agent.nightly.snapshot import from_text
-from agent.orders.statement import state_of
+from agent.orders.statement import hash_state
 from agent.site_time import compute_night_end, night_of
 from agent.store.file_states import RETRY_AFTER
 
@@ -205,7 +205,7 @@ def _without_evidence(world: World) -> Iterator[str]:
     for sha256, unassigned in world.ask("SELECT sha256, unassigned FROM micrograph"):
         if sha256 in world.ledger.noted and not unassigned:
             yield f"{world.ledger.noted[sha256]} was taken without the note beside it"
-    yield from (f"trail: {one}" for one in world.machines[0].store.trail_problems())
+    yield from (f"trail: {one}" for one in world.machines[0].store.audit_log.find_problems())
 
 
 def _outbox(world: World) -> Iterator[str]:
@@ -242,7 +242,7 @@ def _outbox(world: World) -> Iterator[str]:
         if revisions != list(range(1, recorded[number] + 1)):
             yield f"order {number} has revisions {revisions} of {recorded[number]}"
             continue
-        states = [state_of(orders[number][n]) for n in revisions]
+        states = [hash_state(orders[number][n]) for n in revisions]
         if any(a == b for a, b in pairwise(states)):
             yield f"order {number} has the same revision twice"
 

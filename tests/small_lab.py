@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from agent.cli.app import main
-from agent.demo.exporter import Picture, encode, plan_ordinary
+from agent.demo.exporter import DemoPicture, encode, plan_ordinary
 
 CODES = ("G7", "G9-10", "M9-10")
 PIXELS = (280, 210)
@@ -26,7 +27,7 @@ class Lab:
     """
 
     folder: Path
-    labelled: list[Picture] = field(default_factory=list)
+    labelled: list[DemoPicture] = field(default_factory=list)
 
     def agent(self, *words: str) -> int:
         """Run a command of the agent here, in this process; its exit code comes back."""
@@ -35,7 +36,7 @@ class Lab:
         return int(ended.value.code or 0)
 
 
-def write_labelled(pictures: list[Picture], folder: Path) -> Path:
+def write_labelled(pictures: list[DemoPicture], folder: Path) -> Path:
     """Draw labelled micrographs into a folder per code; the manifest beside them comes back."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.csv"
@@ -53,16 +54,34 @@ def write_labelled(pictures: list[Picture], folder: Path) -> Path:
     return manifest
 
 
-def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[Picture]:
+def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[DemoPicture]:
     """Plan labelled micrographs, two fields of each specimen."""
     return plan_ordinary(codes, specimens, first_order=first_order, seed=seed, fields=2)
 
 
 @pytest.fixture(scope="session")
-def taught_lab(tmp_path_factory) -> Lab:
-    """A lab with a first bundle at work, taught on drawn micrographs of three codes."""
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "export").mkdir()
+def taught_lab(tmp_path_factory, worker_id) -> Lab:
+    """A lab with a first bundle in use, trained on drawn micrographs of three codes.
+
+    It is trained once, by whichever worker asks first; each has a copy.
+    """
+    if worker_id == "master":
+        return _train(tmp_path_factory.mktemp("lab"))
+    shared = tmp_path_factory.getbasetemp().parent / "taught_lab"
+    with FileLock(shared.with_suffix(".lock")):
+        if not shared.exists():
+            unfinished = shared.with_suffix(".unfinished")
+            _train(unfinished)
+            unfinished.rename(shared)
+    return copy_of(Lab(shared, _history()), tmp_path_factory.mktemp("lab") / "lab")
+
+
+def _history() -> list[DemoPicture]:
+    return past(10, first_order=1000, seed=1)
+
+
+def _train(folder: Path) -> Lab:
+    (folder / "export").mkdir(parents=True)
     (folder / "agent.toml").write_text(
         '[site]\nname = "Small lab"\ntime_zone = "UTC"\n\n'
         '[[sources]]\nname = "LOM-1"\nfolder = "export"\nquiet_s = 0.2\n'
@@ -71,10 +90,9 @@ def taught_lab(tmp_path_factory) -> Lab:
         encoding="utf-8",
     )
     lab = Lab(folder)
-    pictures = past(10, first_order=1000, seed=1)
-    manifest = write_labelled(pictures, folder / "labelled")
+    lab.labelled = _history()
+    manifest = write_labelled(lab.labelled, folder / "labelled")
     assert lab.agent("train", folder / "labelled", "--manifest", manifest) == 0
-    lab.labelled = pictures
     return lab
 
 

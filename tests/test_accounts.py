@@ -6,12 +6,14 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from argon2 import PasswordHasher, Type, extract_parameters
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from agent import auth
 from agent.cli.app import app
 from agent.errors import BadSettings, WrongUse
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.store import Decision
 from agent.web import create_app
 from agent.web.authentication import OPEN, Tries, needed
@@ -79,7 +81,7 @@ def test_without_accounts_whoever_sits_here_says_a_name(lab, browser_of):
 
     assert browser.get("/review").status_code == 200
     assert browser.post(f"/review/{public_id}/decide", data=form).status_code == 303
-    assert lab.store.micrograph(public_id).label.by == "Ann"
+    assert lab.store.results.find(public_id).label.by == "Ann"
 
 
 def test_the_first_account_closes_the_door_for_everybody_else(lab, browser_of):
@@ -116,6 +118,23 @@ def test_the_door_leads_to_no_other_site(lab, browser_of, then):
     answer = browser_of().post("/login", data={"name": "Ann", "password": PASSWORD, "then": then})
 
     assert answer.headers["location"] == "/review"
+
+
+def test_a_password_is_hashed_as_rfc_9106_advises_also_where_there_is_no_account():
+    script = (
+        "from agent import auth\n"
+        "assert not auth.is_password(None, 'x')\n"
+        "print(auth.hash_password('four words nobody guesses'))\n"
+        "print(auth.build_hash_of_nobody())"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    known, unknown = (extract_parameters(line) for line in done.stdout.splitlines())
+    assert known == unknown
+    assert (known.type, known.memory_cost, known.time_cost) == (Type.ID, 64 * 1024, 3)
 
 
 @pytest.mark.parametrize("name", ["Ann", "Nobody", "<script>alert(1)</script>", "A" * 5000])
@@ -178,10 +197,14 @@ def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, bro
 
     evaluated = [page for page in told if "wait until" not in page and "Many people" not in page]
     assert len(evaluated) <= 5
-    assert len([entry for entry in lab.store.trail() if entry.act == "login.failed"]) <= 5
+    assert (
+        len([entry for entry in lab.store.audit_log.iter_acts() if entry.act == "login.failed"])
+        <= 5
+    )
 
 
-def test_no_more_than_two_passwords_are_hashed_at_once():
+def test_no_more_than_two_passwords_are_hashed_at_once(monkeypatch):
+    monkeypatch.setattr(auth, "PASSWORD_HASHER", PasswordHasher())  # long enough to meet
     check, hashed = auth.PasswordCheck(at_once=2, waiting=1), auth.hash_password(PASSWORD)
     together = threading.Barrier(12)
 
@@ -189,7 +212,7 @@ def test_no_more_than_two_passwords_are_hashed_at_once():
         together.wait(30)
         try:
             return check.is_password(hashed, PASSWORD)
-        except auth.Busy:
+        except auth.PasswordCheckBusy:
             return "busy"
 
     with ThreadPoolExecutor(12) as many:
@@ -255,7 +278,7 @@ def test_a_lock_never_gets_shorter_and_never_exceeds_an_hour(number):
 
 @given(st.lists(st.integers(0, 7200), max_size=60))
 def test_the_tally_of_an_account_never_falls_below_its_last_try(pauses):
-    tally, at = auth.Tally(), AT
+    tally, at = auth.AttemptCounter(), AT
     for pause_s in pauses:
         at += timedelta(seconds=pause_s)
         if not tally.is_locked(at):
@@ -362,10 +385,10 @@ def test_a_viewer_looks_and_a_reviewer_decides_under_the_own_name(lab, browser_o
 
     assert "Your account may look" in viewer.get(f"/review/{public_id}").text
     assert viewer.post(f"/review/{public_id}/decide", data=form).status_code == 403
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
     assert reviewer.post(f"/review/{public_id}/decide", data=form).status_code == 303
-    assert lab.store.micrograph(public_id).label.by == "Rob"
+    assert lab.store.results.find(public_id).label.by == "Rob"
 
 
 def test_what_somebody_else_decided_only_a_lead_takes_back(lab, browser_of):
@@ -375,7 +398,7 @@ def test_what_somebody_else_decided_only_a_lead_takes_back(lab, browser_of):
     browser_of("Rob").post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8"))
 
     assert browser_of("Eve").post(f"/review/{public_id}/undo").status_code == 403
-    assert lab.store.micrograph(public_id).label.by == "Rob"
+    assert lab.store.results.find(public_id).label.by == "Rob"
     assert browser_of("Lea").post(f"/review/{public_id}/undo").status_code == 303
 
 
@@ -459,7 +482,7 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
     answer = browser.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8"))
 
     assert answer.status_code == 403
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 # --- programs -----------------------------------------------------------------------------------
@@ -467,7 +490,7 @@ def test_a_cookie_alone_changes_nothing(lab, browser_of):
 
 def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
@@ -479,14 +502,14 @@ def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_o
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
     assert answer.status_code == 201
-    assert lab.store.micrograph(public_id).label.by == "R. Stahl (by Fiji-3)"
+    assert lab.store.results.find(public_id).label.by == "R. Stahl (by Fiji-3)"
     assert program.get("/metrics").status_code == 200
 
 
 @pytest.fixture
 def program(lab, browser_of):
     """A browser that shows the token of the program Fiji-3."""
-    token = auth.new_token()
+    token = auth.make_token()
     hashed = auth.hash_token(token)
     lab.store.accounts.add(
         "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
@@ -498,7 +521,7 @@ def program(lab, browser_of):
 
 def origin_of(lab, act):
     """Return the origin that the newest act of this name keeps."""
-    return list(lab.store.trail(act))[-1].facts["signed"]
+    return list(lab.store.audit_log.iter_acts(act))[-1].facts["signed"]
 
 
 def test_an_act_on_a_page_keeps_the_page_and_whoever_was_logged_in(lab, browser_of):
@@ -535,9 +558,9 @@ def test_an_act_outside_a_request_keeps_no_origin_of_one(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
     browser_of().get("/review")
 
-    lab.store.decide(public_id, Decision("code", "Leo", code="G8"), at=AT)
+    lab.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=AT)
 
-    assert "signed" not in list(lab.store.trail("label.given"))[-1].facts
+    assert "signed" not in list(lab.store.audit_log.iter_acts("label.given"))[-1].facts
 
 
 @pytest.mark.parametrize("padding", ["", " " * 60, " " * 77])
@@ -548,7 +571,7 @@ def test_a_program_signs_as_itself_however_a_name_is_padded(lab, program, paddin
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
     assert answer.status_code == 201
-    assert lab.store.micrograph(public_id).label.by == "leo (by Fiji-3)"
+    assert lab.store.results.find(public_id).label.by == "leo (by Fiji-3)"
 
 
 def test_a_program_that_would_hide_its_own_name_is_refused(lab, program):
@@ -558,7 +581,7 @@ def test_a_program_that_would_hide_its_own_name_is_refused(lab, program):
     answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
     assert answer.status_code == 422
-    assert lab.store.micrograph(public_id).label is None
+    assert lab.store.results.find(public_id).label is None
 
 
 def test_one_token_is_one_voter_whatever_names_it_gives(lab, program):
@@ -567,7 +590,7 @@ def test_one_token_is_one_voter_whatever_names_it_gives(lab, program):
         sent = {"by": name, "code": "G8", "comment": "seen"}
         program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
 
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     assert (view.label, len(view.votes)) == (None, 1)
 
 
@@ -590,7 +613,7 @@ def test_a_person_decides_for_nobody_else_through_the_api(lab, browser_of):
     )
 
     assert answer.status_code == 403
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 # --- what is kept -------------------------------------------------------------------------------
@@ -603,7 +626,7 @@ def test_the_trail_knows_every_coming_and_going_and_no_secret(lab, browser_of):
     browser.post("/logout")
     browser_of("Ann", password="wrong pass phrase")  # noqa: S106 - a test's
 
-    entries = list(lab.store.trail())
+    entries = list(lab.store.audit_log.iter_acts())
     said = "".join(str(entry) for entry in entries)
 
     assert [e.act for e in entries if e.act.startswith(("account", "login"))] == [
@@ -615,7 +638,7 @@ def test_the_trail_knows_every_coming_and_going_and_no_secret(lab, browser_of):
     assert PASSWORD not in said
     assert token not in said
     assert "argon2" not in said
-    assert lab.store.trail_problems() == []
+    assert lab.store.audit_log.find_problems() == []
 
 
 def test_a_password_is_kept_as_an_argon2_hash_and_checked_by_it():
@@ -660,7 +683,7 @@ def test_accounts_are_kept_from_the_shell(agent):
     listed = agent("users", "list").output
 
     assert added.exit_code == 0
-    assert "R. Stahl may come in as lead" in added.output
+    assert "Account R. Stahl added with role lead" in added.output
     assert re.search(r"^[\w-]{43}$", token.stdout, re.MULTILINE)
     assert re.search(r"R\. Stahl .* admin .* active", listed)
     assert re.search(r"Fiji-3 .* viewer .* disabled", listed)
@@ -728,7 +751,7 @@ def certificate(tmp_path):
 def test_with_a_certificate_the_page_is_https_and_its_cookie_stays_there(lab, certificate):
     made, key = map(str, certificate)
     let_in(lab, "Ann", "reviewer")
-    pages = Pages(create_app(desk_of(lab)), Web(port=0, certificate=made, key=key))
+    pages = Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=made, key=key))
     pages.start()
     sent = f"name=Ann&password={PASSWORD.replace(' ', '+')}".encode()
     request = urllib.request.Request(f"{pages.url}/login", sent)  # noqa: S310 - ours
@@ -766,7 +789,7 @@ def test_only_a_proxy_of_the_settings_says_from_where_a_request_comes(
     lab, proxies, secure, trusted
 ):
     let_in(lab, "Ann", "reviewer")
-    pages = Pages(create_app(desk_of(lab)), Web(port=0, proxies=proxies))
+    pages = Pages(create_app(desk_of(lab)), WebSection(port=0, proxies=proxies))
     pages.start()
     try:
         for number in range(21):
@@ -789,7 +812,7 @@ def test_a_certificate_without_its_key_is_refused(lab, certificate, missing):
     given_ = dict(zip(("certificate", "key"), map(str, certificate), strict=True)) | {missing: ""}
 
     with pytest.raises(BadSettings, match="belong together"):
-        Pages(create_app(desk_of(lab)), Web(port=0, **given_))
+        Pages(create_app(desk_of(lab)), WebSection(port=0, **given_))
 
 
 def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
@@ -797,4 +820,4 @@ def test_a_certificate_that_is_none_is_refused(lab, tmp_path):
     wrong.write_text("no certificate")
 
     with pytest.raises(BadSettings, match="cannot be used"):
-        Pages(create_app(desk_of(lab)), Web(port=0, certificate=str(wrong), key=str(wrong)))
+        Pages(create_app(desk_of(lab)), WebSection(port=0, certificate=str(wrong), key=str(wrong)))

@@ -53,7 +53,7 @@ def test_a_link_in_a_bundle_is_refused(shell, bundle, tmp_path, name) -> None:
     code, said = shell.agent("models", "add", bundle)
 
     assert code == 2
-    assert f"{name} in it is a link" in said
+    assert f"contains a link, {name}" in said
     assert here(shell, bundle) == set()
 
 

@@ -14,7 +14,7 @@ from test_ordering import AT, DEMAND, SETTINGS, Desk
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
-from agent.process_data import keys_of, read_note
+from agent.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
 from agent.service.jobs.order_lists import take_lists
 from agent.settings import read as read_settings
@@ -87,9 +87,9 @@ class Bench(Desk):
             folder = self.folder / source.folder
             found = list_folder(folder).pictures
             files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
-            self.store.arrive(files, at=self.at)
-            missed = self.store.known(source.name).keys() - found.keys()
-            self.store.gone(source.name, missed, at=self.at)
+            self.store.files.add(files, at=self.at)
+            missed = self.store.files.list_known(source.name).keys() - found.keys()
+            self.store.files.mark_gone(source.name, missed, at=self.at)
 
     def pipeline(self):
         return make_pipeline(
@@ -102,21 +102,23 @@ class Bench(Desk):
 
     def read_one(self, pipeline):
         """Read the file that came first, so that the others wait."""
-        assert pipeline.take(1).files == 1
+        assert pipeline.process_batch(1).files == 1
         self._capsys.readouterr()  # the log
 
     def work(self, *, label=True):
         self.arrive()
         pipeline = self.pipeline()
-        while pipeline.take(8).files:
+        while pipeline.process_batch(8).files:
             pass
-        pipeline.take(1)  # compares the places of the last ones
+        pipeline.process_batch(1)  # compares the places of the last ones
         self._capsys.readouterr()  # the log
-        bad = {f.sha256 for f in self.store.files() if f.path.endswith(tuple(self.coarse))}
-        for view in list(self.store.micrographs()) if label else ():
+        bad = {
+            f.sha256 for f in self.store.files.iter_status() if f.path.endswith(tuple(self.coarse))
+        }
+        for view in list(self.store.results.iter_all()) if label else ():
             if view.label is None:
                 code = COARSE if self.coarse and view.sha256 in bad else FINE
-                self.store.decide(view.id, Decision("code", "Ada", code=code), at=self.at)
+                self.store.labels.decide(view.id, Decision("code", "Ada", code=code), at=self.at)
 
     def word(self, number="4711"):
         return self.order(number)["conformity"]
@@ -244,7 +246,7 @@ def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(desk, names)
     desk.confirm(coarse, COARSE)
     for name in names:
         decision = Decision("code", name, code=FINE, comment="seen again")
-        desk.store.decide(coarse, decision, at=NEXT)
+        desk.store.labels.decide(coarse, decision, at=NEXT)
 
     assert desk.order()["conformity"] == "undecided"
     assert "field 4 was G7, labelled by Ada" in "; ".join(desk.order()["missing"])
@@ -256,7 +258,7 @@ def test_two_other_reviewers_outweigh_a_label(desk):
     desk.confirm(field, COARSE, why="looked coarse")
     for name in ("Bob Lee", "Eve"):
         decision = Decision("code", name, code=FINE, comment="seen again")
-        desk.store.decide(field, decision, at=NEXT)
+        desk.store.labels.decide(field, decision, at=NEXT)
 
     assert desk.order()["conformity"] == "conforms"
 
@@ -555,7 +557,7 @@ def test_a_file_in_a_folder_of_another_order_holds_both(bench):
 def test_a_folder_of_the_same_order_is_no_conflict():
     source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
 
-    keys = keys_of(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
+    keys = collect_keys(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
 
     assert keys.conflict == ""
     assert keys.process_data["order"] == "4711"
@@ -590,10 +592,9 @@ def test_a_note_that_names_two_orders_holds_both(bench):
 
 
 def test_a_note_in_the_unicode_of_windows_notepad_is_read():
-    assert read_note("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == {
-        "order": "4711",
-        "specimen": "01",
-    }
+    assert read_notes("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == [
+        {"order": "4711", "specimen": "01"}
+    ]
 
 
 @pytest.mark.parametrize("name", ["9999_01_4.tif", "trial.tif"])
@@ -715,7 +716,9 @@ def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_i
     bench.work()
     before = (bench.order()["conformity"], bench.missing())
 
-    (public_id,) = [one.id for one in bench.store.micrographs() if "planes_differ" in one.warnings]
+    (public_id,) = [
+        one.id for one in bench.store.results.iter_all() if "planes_differ" in one.warnings
+    ]
     bench.shoot("4711_01_4.tif")
     bench.work()
     words = ("orders", "supersede", public_id, "--reason", "saved as two files", "--by")

@@ -60,7 +60,7 @@ def test_whatever_is_sent_is_answered_as_the_document_says(operations, mode):
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_and_so_is_what_is_sent_about_what_is_there(lab, operations, mode):
-    there = next(iter(lab.store.micrographs()))
+    there = next(iter(lab.store.results.iter_all()))
     about = [one for one in operations if "{" in one.path]
     assert len(about) == 4
     for operation in about:

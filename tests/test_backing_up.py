@@ -19,9 +19,9 @@ from agent.restore_drill import rehearse_restore
 from agent.service.jobs.backup import (
     back_up_when_due,
     describe_drill,
+    describe_overdue,
     find_last_drill,
     last_backup_at,
-    overdue,
     rehearse_when_due,
 )
 from agent.store import Store, store_url
@@ -138,8 +138,8 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
     with opened(lab) as store:
         look(lab, store, NOON)
 
-    assert list(overdue(lab, NOON + timedelta(hours=47))) == []
-    (sentence,) = overdue(lab, NOON + timedelta(hours=49))
+    assert list(describe_overdue(lab, NOON + timedelta(hours=47))) == []
+    (sentence,) = describe_overdue(lab, NOON + timedelta(hours=49))
     assert "49 hours old" in sentence
     assert last_backup_at(lab) == NOON
 
@@ -147,7 +147,7 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
 def test_a_lab_that_wants_none_is_not_reminded(lab) -> None:
     none = lab.model_copy(update={"backup": lab.backup.model_copy(update={"folder": ""})})
 
-    assert list(overdue(none, NOON)) == []
+    assert list(describe_overdue(none, NOON)) == []
 
 
 # --- several labs, one folder -------------------------------------------------------------------
@@ -175,7 +175,7 @@ def facts_of(file: Path) -> dict:
 
 def first_act(lab: settings.Settings) -> str:
     with opened(lab) as store:
-        return store.first_act()
+        return store.audit_log.get_first_hash()
 
 
 def test_neither_a_manual_one_nor_one_of_an_earlier_version_is_thinned_out(lab) -> None:
@@ -209,9 +209,9 @@ def test_doctor_names_each_lab_of_the_folder(lab, capsys) -> None:
     agent(lab, "doctor", "--json")
 
     said = capsys.readouterr().out
-    assert "the last one is of" in said
-    assert "also holds those of Plant 1" in said
-    assert "another lab of the same name" in said
+    assert "last backup " in said
+    assert "also contains backups of Plant 1" in said
+    assert "another lab with the same name" in said
 
 
 def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:
@@ -219,8 +219,8 @@ def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:
         look(lab, first, NOON)
         look(another_settings(lab), second, NOON)
         for n in range(3):
-            first.remember(at=NOON, actor="Ada", act=f"lab.cleaned.{n}")
-            second.remember(at=NOON, actor="Eve", act=f"lab.cleaned.{n}")
+            first.audit_log.add(at=NOON, actor="Ada", act=f"lab.cleaned.{n}")
+            second.audit_log.add(at=NOON, actor="Eve", act=f"lab.cleaned.{n}")
         look(lab, first, NOON + timedelta(days=1))
         look(another_settings(lab), second, NOON + timedelta(days=1))
 
@@ -242,7 +242,7 @@ def test_a_back_up_of_an_earlier_version_counts_until_there_is_a_new_one(lab) ->
             packed.writestr(name, content)
     file.unlink()
 
-    assert list(overdue(lab, NOON + timedelta(hours=47))) == []
+    assert list(describe_overdue(lab, NOON + timedelta(hours=47))) == []
     assert agent(lab, "backup", "--verify", str(files(lab)[0])) == 0
     assert agent(lab, "restore", str(files(lab)[0])) == 0
 
@@ -365,10 +365,10 @@ def test_a_postgresql_is_restored_on_trial_in_a_database_made_for_it(
 ) -> None:
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        store.remember(at=NOON, actor="Ada", act="lab.opened")
+        store.audit_log.add(at=NOON, actor="Ada", act="lab.opened")
         maintenance.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[], pixels=False,
                             at=NOON, progress=lambda *_: None)  # fmt: skip
-        store.remember(at=NOON, actor="Ada", act="lab.closed")
+        store.audit_log.add(at=NOON, actor="Ada", act="lab.closed")
     if not may_make_databases:
         postgres.run("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN")
         url = url.replace("postgres@", "plain@")

@@ -21,7 +21,7 @@ NOWHERE = "specimen_id = NULL, preparation_id = NULL"
 
 
 def freeze(store, number, specimen, public_id):  # noqa: F811 - pytest's fixture
-    view = store.micrograph(public_id)
+    view = store.results.find(public_id)
     field = {
         "id": public_id,
         "structure_code": view.structure_code,

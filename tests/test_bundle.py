@@ -116,7 +116,7 @@ def test_a_changed_threshold_is_noticed(bundle):
 def test_a_renamed_bundle_is_noticed(bundle):
     bundle.rename(bundle.with_name("20261124-ffffffff"))
 
-    with pytest.raises(BundleError, match="lies in a folder called"):
+    with pytest.raises(BundleError, match="is in a folder named"):
         verify_bundle(bundle.with_name("20261124-ffffffff"))
 
 

@@ -19,9 +19,11 @@ G8 = Opinion("G", "8", "mean", comment="even", viewing_s=4.5)
 @pytest.fixture
 def store(address):
     with Store.open(address, site="Plant 1", agent="PC") as opened:
-        opened.arrive([file("a.tif"), file("b.tif")], at=AT)
-        for claim, sha256 in zip(opened.claim(2, at=AT, lease_s=60), (SHA, OTHER), strict=True):
-            opened.finish(claim, [finding(sha256, reasons=())], at=AT)
+        opened.files.add([file("a.tif"), file("b.tif")], at=AT)
+        for claim, sha256 in zip(
+            opened.work_queue.claim(2, at=AT, lease_s=60), (SHA, OTHER), strict=True
+        ):
+            opened.work_queue.finish(claim, [finding(sha256, reasons=())], at=AT)
         yield opened
 
 
@@ -138,13 +140,13 @@ def test_opening_and_closing_stand_in_the_trail(store):
     store.campaigns.rate(ann, 1, G8, at=AT)
     store.campaigns.close("spring", by="Lea", at=AT)
 
-    acts = [one.act for one in store.trail("campaign.")]
+    acts = [one.act for one in store.audit_log.iter_acts("campaign.")]
     whats = ("planned", "link_given", "opened", "closed")
     assert acts == [f"campaign.{what}" for what in whats]
-    (closed,) = store.trail("campaign.closed")
+    (closed,) = store.audit_log.iter_acts("campaign.closed")
     assert closed.facts["ratings"] == 1
     assert len(closed.facts["sha256"]) == 64
-    assert store.trail_problems() == []
+    assert store.audit_log.find_problems() == []
 
 
 def test_a_link_that_was_given_anew_ends_the_one_before(store):
@@ -161,7 +163,7 @@ def test_the_pixels_of_a_campaign_are_not_pruned(store):
 
     later = AT + timedelta(days=1)
 
-    found = store.plan_retention("crops", before=later, statements_since=later)
+    found = store.retention.plan("crops", before=later, statements_since=later)
     assert [kept.id for kept in found.prunable] == [IDS[1]]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from agent.orders.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit, scatter, still_needed
-from agent.roundrobin.plan import Run, plan_runs, run_from_json
+from agent.roundrobin.plan import StudyRun, plan_runs, run_from_json
 from agent.roundrobin.variance_components import REST
 from model import default_taxonomy
 
@@ -19,7 +19,7 @@ def measured(rows):
     found = []
     for specimen, true, *answers in rows:
         for image, said in enumerate(answers, start=1):
-            run = Run(len(found) + 1, 1, specimen, "A", "LOM", image)
+            run = StudyRun(len(found) + 1, 1, specimen, "A", "LOM", image)
             found.append(Measured(run, true, None if said == "?" else said))
     return found
 

@@ -75,7 +75,7 @@ def test_the_card_says_what_the_bundle_is_not_for(bundle):
 
     said = " ".join(document["not_for"])
     assert "no grain-size rating" in said
-    assert "never taught" in said
+    assert "not trained on" in said
     assert "Fewer than 20 test images speak for" in said
 
 
@@ -93,11 +93,11 @@ def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundl
     assert lab.agent("models", "promote", twin.name, *by, "better on G7") == 0
 
     page, document = card(twin)
-    assert "At work since" in page
+    assert "In use since" in page
     assert "E. Meier &lt;lead&gt;" in page
     assert document["signatures"][0]["reason"] == "better on G7"
     assert document["signatures"][0]["shown"]["orders"] == 0
-    assert "Not at work any more" in card(bundle)[0]
+    assert "Retired" in card(bundle)[0]
 
     assert lab.agent("models", "rollback", *by, "worse") == 0
     assert not card(twin)[1]["at_work"]
@@ -107,12 +107,12 @@ def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundl
 def test_a_candidate_says_that_nobody_signed(lab, bundle):
     twin = twin_of(bundle)
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        save_card(twin, store.promotions(), site="Small lab", at="now")
+        save_card(twin, store.promotions.list_all(), site="Small lab", at="now")
 
     page, document = card(twin)
 
     assert document["signatures"] == []
-    assert "nobody has put it to work" in page
+    assert "not promoted" in page
 
 
 def test_the_card_goes_out_with_the_bundle(lab, bundle, tmp_path):

@@ -15,7 +15,7 @@ from agent.orders.class_texts import (
     name_criterion,
     name_scale,
 )
-from agent.orders.limit import fault_of, find_bound, read_limit
+from agent.orders.limit import find_bound, find_limit_fault, read_limit
 from agent.orders.taxonomy_history import TAXONOMY, note_taxonomy
 from model import (
     Example,
@@ -210,7 +210,7 @@ def test_a_limit_names_a_size_by_its_name(own):
 
     assert bound is not None
     assert (bound.rank, bound.number) == (0, None)
-    assert "has no sizes" in fault_of(limit, ["spheroidite+widmanstätten"], own)
+    assert "has no sizes" in find_limit_fault(limit, ["spheroidite+widmanstätten"], own)
 
 
 def test_pages_say_what_the_taxonomy_says_in_either_language(own):

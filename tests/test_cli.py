@@ -20,9 +20,9 @@ HEAVY = ("torch", "cv2", "numpy", "sqlalchemy", "pydantic", "fastapi", "matplotl
 
 
 def commands():
-    from agent.cli.examples import show_examples  # noqa: PLC0415
+    from agent.cli.examples import add_examples  # noqa: PLC0415
 
-    show_examples(app_module.app)
+    add_examples(app_module.app)
     root = typer.main.get_command(app_module.app)
     stack = [("", root)]
     while stack:

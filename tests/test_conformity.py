@@ -14,7 +14,7 @@ from agent.orders.judgement_rules import Rules
 from agent.orders.specimen_facts import (
     Allowance,
     Conformity,
-    Decided,
+    FieldDecision,
     FieldFacts,
     SpecimenFacts,
     Statement,
@@ -66,11 +66,11 @@ def of(fields, **given):
 
 
 def judge(fields, rules=RULES, **given):
-    return conformity.specimen(of(fields, **given), rules)
+    return conformity.judge_specimen(of(fields, **given), rules)
 
 
 def said_by(code, criterion="unrecorded", kind="code"):
-    return Decided(kind, code, "R. Stahl", criterion)
+    return FieldDecision(kind, code, "R. Stahl", criterion)
 
 
 def demanding(**given):
@@ -331,16 +331,16 @@ BAD = Statement(Conformity.DOES_NOT_CONFORM, (), ("field 3 is G6, confirmed by R
         ({"01": FINE}, (), None, "conforms", ""),
         ({"01": FINE, "02": OPEN}, (), None, "undecided", "specimen 02: 3 of 5 fields; field 4"),
         ({"01": FINE, "02": BAD}, (), None, "does_not_conform", ""),
-        ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: nothing has come"),
+        ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: no images received"),
         ({"01": FINE}, (), 2, "undecided", "1 of 2 specimens"),
         ({"01": FINE, "02": FINE}, ("01",), 2, "conforms", ""),
-        ({}, (), None, "undecided", "nothing has come"),
+        ({}, (), None, "undecided", "no images received"),
     ],
 )
 def test_an_order_conforms_only_if_every_required_specimen_does(
     statements, required, count, word, missing
 ):
-    statement = conformity.order(statements, required, count)
+    statement = conformity.judge_order(statements, required, count)
 
     assert statement.conformity == word
     assert missing in "; ".join(statement.missing)
@@ -352,14 +352,14 @@ CODES = ("G5", "G6", "G7", "G8", "G9-10", "B8", "M9-10")
 DECISIONS = (
     st.none()
     | st.builds(
-        Decided,
+        FieldDecision,
         st.just("code"),
         st.sampled_from(CODES),
         st.just("R. Stahl"),
         st.sampled_from(("mean", "max", "unrecorded")),
     )
     | st.builds(
-        Decided,
+        FieldDecision,
         st.sampled_from(("strange", "unusable", "cannot_tell")),
         st.sampled_from(("over_etched", "other")),
         st.just("R. Stahl"),
@@ -434,7 +434,7 @@ def counted_of(facts):
 @settings(max_examples=250, deadline=None)
 @given(SPECIMENS, DEMANDS)
 def test_law_whatever_conforms_has_every_part_proved(facts, rules):
-    if conformity.specimen(facts, rules).conformity != "conforms":
+    if conformity.judge_specimen(facts, rules).conformity != "conforms":
         return
 
     wanted, counted = rules.specification, counted_of(facts)
@@ -455,14 +455,14 @@ def test_law_whatever_conforms_has_every_part_proved(facts, rules):
 @settings(max_examples=250, deadline=None)
 @given(SPECIMENS, DEMANDS)
 def test_law_whatever_does_not_conform_was_confirmed_by_a_person(facts, rules):
-    if conformity.specimen(facts, rules).conformity == "does_not_conform":
+    if conformity.judge_specimen(facts, rules).conformity == "does_not_conform":
         assert any(one.decided and one.decided.kind == "code" for one in counted_of(facts))
 
 
 @settings(max_examples=120, deadline=None)
 @given(SPECIMENS, DEMANDS)
 def test_law_what_is_undecided_says_what_is_missing_and_nothing_else_does(facts, rules):
-    statement = conformity.specimen(facts, rules)
+    statement = conformity.judge_specimen(facts, rules)
 
     assert bool(statement.missing) == (statement.conformity == "undecided")
 
@@ -472,6 +472,6 @@ def test_law_what_is_undecided_says_what_is_missing_and_nothing_else_does(facts,
 def test_law_another_doubt_never_makes_a_specimen_conform(facts, rules, doubtful):
     doubt = replace(doubtful, awaits=True, superseded=None, decided=None)
 
-    more = conformity.specimen(replace(facts, fields=(*facts.fields, doubt)), rules)
+    more = conformity.judge_specimen(replace(facts, fields=(*facts.fields, doubt)), rules)
 
     assert more.conformity != "conforms"

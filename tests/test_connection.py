@@ -14,7 +14,7 @@ from test_service import until
 
 from agent.log import Seldom
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.web import create_app
 
 HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
@@ -22,7 +22,9 @@ HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
 
 @pytest.fixture
 def pages(lab):
-    pages = Pages(create_app(desk_of(lab)), Web(port=0, connections=16, header_s=1, idle_s=1))
+    pages = Pages(
+        create_app(desk_of(lab)), WebSection(port=0, connections=16, header_s=1, idle_s=1)
+    )
     pages.start()
     yield pages
     pages.stop()

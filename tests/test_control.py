@@ -12,13 +12,13 @@ from test_pipeline import Parrot
 from agent.errors import OutOfResources
 from agent.orders.instrument_checks import (
     CONTROL,
-    chart,
     check_references,
-    crops_at_this_desk,
-    failure_of,
-    measured,
+    crop_in_this_process,
+    describe_failure,
+    list_control_points,
+    measure_image,
 )
-from agent.orders.instrument_holds import holds_of
+from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name
 from agent.service.jobs.instrument_check import is_due
 from agent.settings import read
@@ -35,7 +35,7 @@ def checked(desk, *, at=AT, spoil=None):
     def crops(path):
         if spoil and spoil in path.name:
             return OSError("the disk is gone")
-        return crops_at_this_desk(path, (0.01, 5.0))
+        return crop_in_this_process(path, (0.01, 5.0))
 
     return check_references(
         desk.store,
@@ -55,7 +55,7 @@ def test_the_shipped_images_are_read_with_the_scale_they_have(desk):
 
     assert [one.sentence for one in found if not one.is_good] == []
     assert len(found) == 3
-    assert failure_of(found) == ""
+    assert describe_failure(found) == ""
     assert desk.store.records.latest(CONTROL, "PC").facts["passed"] is True
 
 
@@ -99,7 +99,7 @@ def test_without_a_check_the_models_answer_is_held_until_a_good_one_after_it(
     too_old = desk.order()["specimens"][0]["missing"]
     desk.confirm(field)
     decided = desk.order()["specimens"][0]["missing"]
-    desk.store.undo(field, by="Ada", at=AT)
+    desk.store.labels.undo(field, by="Ada", at=AT)
     checked(desk, at=AT + timedelta(hours=3))
     after = desk.order()["specimens"][0]["missing"]
 
@@ -154,8 +154,8 @@ def test_a_lab_image_is_held_against_its_first_answer(desk):
 
     again = checked(desk)
 
-    assert failure_of(found) == ""
-    assert "structure code None, G8 was stored" in failure_of(again)
+    assert describe_failure(found) == ""
+    assert "structure code None, G8 was stored" in describe_failure(again)
 
 
 def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk):
@@ -173,15 +173,15 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
         desk.confirm(desk.take(field, order="4712"))
     bad = desk.order("4712")["specimens"][0]["missing"][0]
 
-    points = chart(desk.store, ["900"])["LOM-07"]
+    points = list_control_points(desk.store, ["900"])["LOM-07"]
     assert none == "field 1, field 2, field 3: no control specimen of LOM-07 within 24 h"
     assert (good, before) == ("conforms", "conforms")  # the good one came after its fields
     assert [point.faults for point in points] == [(), ("structure code G7, G8 is right",)]
     assert "the control specimen of LOM-07 failed: structure code G7" in bad
     assert desk.agent("orders", "control", "--json") == 0
     assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
-    held = holds_of(read(desk.folder / "agent.toml"), desk.store)
-    assert held(desk.store.micrograph(points[0].id)) == ""
+    held = load_holds(read(desk.folder / "agent.toml"), desk.store)
+    assert held(desk.store.results.find(points[0].id)) == ""
 
 
 DAYS = timedelta(days=1)
@@ -223,9 +223,9 @@ def test_focus_and_brightness_tell_a_blurred_and_a_dark_field():
     )
     valid = np.ones((60, 80), bool)
 
-    assert measured(blurred, valid)["focus"] < 0.5 * measured(sharp, valid)["focus"]
-    assert measured(sharp // 2, valid)["brightness"] == pytest.approx(
-        measured(sharp, valid)["brightness"] / 2, abs=1
+    assert measure_image(blurred, valid)["focus"] < 0.5 * measure_image(sharp, valid)["focus"]
+    assert measure_image(sharp // 2, valid)["brightness"] == pytest.approx(
+        measure_image(sharp, valid)["brightness"] / 2, abs=1
     )
 
 

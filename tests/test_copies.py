@@ -152,8 +152,8 @@ def test_a_database_older_than_the_last_back_up_or_the_anchors_is_a_warning(plan
     plant.write("agent.toml", SETTINGS + '[trail]\nanchor = "ends.jsonl"\n')
     settings = read(plant.folder / "agent.toml")
     snapshot = snapshot_of(plant)
-    plant.lab.store.remember(at=DAY, actor="Ada", act="lab.cleaned")
-    append(plant.folder / "ends.jsonl", Anchor.of(plant.lab.store.trail_head(), at=DAY))
+    plant.lab.store.audit_log.add(at=DAY, actor="Ada", act="lab.cleaned")
+    append(plant.folder / "ends.jsonl", Anchor.of(plant.lab.store.audit_log.get_head(), at=DAY))
     before = check_start(settings, plant.lab.store, now=DAY)
     put_back_by_hand(plant, snapshot)
 
@@ -173,7 +173,7 @@ def test_a_restored_back_up_is_no_older_database(plant) -> None:
     public_id = plant.take("4712")
     plant.say(public_id, "G8")
     plant.send()
-    append(plant.folder / "ends.jsonl", Anchor.of(plant.lab.store.trail_head(), at=DAY))
+    append(plant.folder / "ends.jsonl", Anchor.of(plant.lab.store.audit_log.get_head(), at=DAY))
     write_presence(settings, plant.lab.store, now=DAY)
     plant.restore(file)
 
@@ -186,7 +186,7 @@ def test_two_labs_of_one_name_and_one_outbox_do_not_stop_each_other(plant) -> No
     plant.send()
     other = Lab(plant.folder / "other")
     other.take("G8", order="5000", specimen="1")
-    other.store.remember(at=DAY, actor="Eve", act="lab.opened")
+    other.store.audit_log.add(at=DAY, actor="Eve", act="lab.opened")
     told = SETTINGS + '[store]\nfolder = "other"\n'
     settings = read(plant.write("other.toml", told))
 
@@ -201,4 +201,7 @@ def test_a_presence_names_this_pc_and_where_the_trail_ends(plant) -> None:
 
     (file,) = (plant.outbox / ".martensight").glob("*.presence")
     told = json.loads(file.read_text("utf-8"))
-    assert (told["pc"], told["number"]) == (agent_name(), plant.lab.store.trail_head().number)
+    assert (told["pc"], told["number"]) == (
+        agent_name(),
+        plant.lab.store.audit_log.get_head().number,
+    )

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.cli.doctor import examine
+from agent.cli.doctor_checks import examine
 from agent.cli.doctor_folders import examine_folders
-from agent.host.file_ownership import leave_to_owner
+from agent.host.file_ownership import restore_owner
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
 
@@ -122,7 +122,7 @@ def test_a_link_in_the_services_folder_leads_root_nowhere(tmp_path) -> None:
     (data / "link").symlink_to(other / "file")
     (data / "folder").symlink_to(other)
 
-    leave_to_owner([data, tmp_path / "not there"], since_s=0.0)
+    restore_owner([data, tmp_path / "not there"], since_s=0.0)
 
     owners = {p.name: p.lstat().st_uid for p in data.iterdir()}
     assert owners == dict.fromkeys(("file", "link", "folder"), nobody.pw_uid)

@@ -8,12 +8,12 @@ from test_conformity import BUNDLE, RULES, demanding, field, judge, three
 from agent.imaging.places import SAME_PLACE
 from agent.orders.decision_rule import (
     build_decision_rule,
+    compute_needed_reviews,
     recommend_second_look,
-    reviews_needed,
 )
 from agent.orders.specimen_facts import (
     ONE_PLACE,
-    Decided,
+    FieldDecision,
     LabelFacts,
     SamePlace,
     SpecimenFacts,
@@ -27,7 +27,7 @@ def labelled(*labels, number=3, **given):
     """Return a field whose last standing label holds."""
     standing = [label for label in labels if not label.withdrawn]
     last = standing[-1] if standing else None
-    decided = Decided(last.kind, last.said, last.by, unsure=last.unsure) if last else None
+    decided = FieldDecision(last.kind, last.said, last.by, unsure=last.unsure) if last else None
     return field(number, decided=decided, labels=labels, **given)
 
 
@@ -321,7 +321,7 @@ def test_the_bound_of_an_order_grows_with_its_fields_and_waits_for_enough_double
     few = build_decision_rule([specimen], RULES, reviews[:12])
     one, both = (build_decision_rule([s], RULES, reviews) for s in (specimen, two))
 
-    assert reviews_needed(0.02) == 149
+    assert compute_needed_reviews(0.02) == 149
     assert few.upper95 is None
     assert few.sentence.endswith("not known yet, 12 of 149 double reviews")
     assert one.upper95 == pytest.approx(0.0199, abs=1e-4)

@@ -100,7 +100,7 @@ def test_what_was_noted_while_a_row_was_taught_is_kept_with_it(small, tmp_path):
     first, again = small(tmp_path)[-1], small(tmp_path)[-1]
 
     assert "efficientnet-lite0: ImageNet weights from its package." in first.notes
-    assert not [note for note in first.notes if "known images" in note]
+    assert not [note for note in first.notes if "reference images" in note]
     assert again.notes == first.notes
     (kept,) = tmp_path.glob("*.json")
     kept.write_text(json.dumps(json.loads(kept.read_bytes())["cases"]))  # as it once was

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab import minutes
 
 from agent.cli import main
-from agent.csv_export import FORMULA_STARTS, csv_text, plain
+from agent.csv_export import FORMULA_STARTS, format_csv, plain
 from agent.labelled_import import iter_rows
 from agent.store import Decision, Origin, acting_through
 
@@ -39,7 +39,7 @@ def agent(tmp_path, capfd):
 def test_every_micrograph_is_a_row_with_its_code_and_its_decision(lab, agent, tmp_path):
     first = lab.take("G9-10", order="4711", name="=1+1.tif")
     lab.take("M8", reasons=("uncertain",))
-    lab.store.decide(first, Decision("code", "Ann", code="G8"), at=minutes(5))
+    lab.store.labels.decide(first, Decision("code", "Ann", code="G8"), at=minutes(5))
 
     code, _, said = agent("export", "--out", str(tmp_path / "out.csv"))
 
@@ -109,8 +109,8 @@ def test_the_trail_says_through_what_each_act_came_and_who_proved_to_be_there(la
     public_id = lab.take("G8")
     origin = Origin("web", account="Ann", proof="password", address="10.0.0.7")
     with acting_through(origin):
-        lab.store.decide(public_id, Decision("code", "Ann", code="G8"), at=minutes(5))
-    lab.store.undo(public_id, by="Ann", at=minutes(6))
+        lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8"), at=minutes(5))
+    lab.store.labels.undo(public_id, by="Ann", at=minutes(6))
 
     _, out, _ = agent("export", "trail", "--format", "json")
 
@@ -139,8 +139,8 @@ def test_stdout_holds_the_rows_and_nothing_else(lab, agent):
     ("words", "sentence"),
     [
         (("--out", "no/such/folder/out.csv"), "cannot be written"),
-        (("--from", "yesterday"), "write a day like"),
-        (("--format", "parquet"), "say the file"),
+        (("--from", "yesterday"), "write a day such as"),
+        (("--format", "parquet"), "name the file"),
     ],
 )
 def test_what_cannot_be_written_is_said_in_a_sentence(lab, agent, words, sentence):
@@ -171,7 +171,7 @@ def test_an_order_in_the_second_row_alone_has_its_column(lab, agent, tmp_path, n
 def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
     lab, agent, tmp_path
 ):
-    lab.store.decide(
+    lab.store.labels.decide(
         lab.take("G8", order="=1+1"), Decision("code", "Ann", code="G8"), at=minutes(5)
     )
 
@@ -185,7 +185,7 @@ def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
 
 @given(st.text(st.sampled_from("='+-@\t\r\n＝\"a,"), max_size=6))
 def test_no_cell_begins_like_a_formula_and_each_is_read_back(value):
-    text = csv_text(["before", "name"], [{"before": 1, "name": value}])
+    text = format_csv(["before", "name"], [{"before": 1, "name": value}])
 
     _, (_, cell) = csv.reader(io.StringIO(text, newline=""))
     assert not cell.startswith(FORMULA_STARTS)

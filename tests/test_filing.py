@@ -149,25 +149,25 @@ def test_a_field_that_was_deleted_before_it_was_sealed_is_named_by_its_file(lab)
 
 
 def test_a_result_that_was_deleted_before_it_was_sealed_is_named_by_its_field(lab) -> None:
-    last = list(lab.store.micrographs())[-1].id
+    last = list(lab.store.results.iter_all())[-1].id
     tamper(address_of(lab), "DELETE FROM result WHERE id = 3")
 
     assert f"field {last}: its result was deleted" in faults(lab)
 
 
 def test_what_acts_change_of_a_field_is_no_fault(lab) -> None:
-    first, second = (view.id for view in list(lab.store.micrographs())[:2])
+    first, second = (view.id for view in list(lab.store.results.iter_all())[:2])
     lab.store.orders.assign(
         first, {"order": "4712", "specimen": "1"}, by="Leo", reason="mixed up", at=DAY, lead=True
     )
-    lab.store.ask_again([second], Reason.CONTROL_SAMPLE, by="Leo", at=DAY)
-    lab.store.pruned([first], "crops", at=DAY)
+    lab.store.review_queue.add([second], Reason.CONTROL_SAMPLE, by="Leo", at=DAY)
+    lab.store.retention.mark_pruned([first], "crops", at=DAY)
 
     assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
 
 
 def test_a_field_that_was_assigned_is_where_the_act_put_it(lab) -> None:
-    first = next(iter(lab.store.micrographs())).id
+    first = next(iter(lab.store.results.iter_all())).id
     lab.store.orders.assign(
         first, {"order": "4712", "specimen": "1"}, by="Leo", reason="mixed up", at=DAY, lead=True
     )
@@ -205,10 +205,10 @@ def forge(lab: Lab) -> None:
 
 
 def test_what_was_filed_is_sealed_into_the_trail_and_deletion_is_named(lab) -> None:
-    assert lab.store.seal_results(at=DAY) == 3
-    assert lab.store.seal_results(at=DAY) == 0
+    assert lab.store.results.seal(at=DAY) == 3
+    assert lab.store.results.seal(at=DAY) == 0
     lab.take("G8", order="4713", specimen="1")
-    assert lab.store.seal_results(at=DAY) == 1
+    assert lab.store.results.seal(at=DAY) == 1
     assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
 
     forge(lab)
@@ -220,26 +220,26 @@ def test_what_was_filed_is_sealed_into_the_trail_and_deletion_is_named(lab) -> N
 
 
 def test_a_result_that_another_agent_files_late_is_sealed_too(lab) -> None:
-    lab.store.seal_results(at=DAY)
+    lab.store.results.seal(at=DAY)
     tamper(
         address_of(lab),
         "UPDATE result SET id = 50 WHERE id = 3",
         "DELETE FROM trail WHERE act = 'results.sealed'",
     )
     chain_again(address_of(lab))
-    lab.store.seal_results(at=DAY)
+    lab.store.results.seal(at=DAY)
     tamper(address_of(lab), "UPDATE result SET id = 3 WHERE id = 50")
 
-    assert lab.store.seal_results(at=DAY) == 1
+    assert lab.store.results.seal(at=DAY) == 1
 
 
 def test_the_end_of_the_trail_that_is_kept_outside_holds_what_was_filed(lab, tmp_path) -> None:
     Anchoring(lab.store, str(tmp_path / "trail.jsonl")).write(at=DAY)
 
-    newest = list(lab.store.trail())[-1]
+    newest = list(lab.store.audit_log.iter_acts())[-1]
     assert newest.act == "results.sealed"
-    assert lab.store.trail_head().number == newest.id
-    append(tmp_path / "trail.jsonl", Anchor.of(lab.store.trail_head(), at=DAY))
+    assert lab.store.audit_log.get_head().number == newest.id
+    append(tmp_path / "trail.jsonl", Anchor.of(lab.store.audit_log.get_head(), at=DAY))
 
 
 def test_results_of_an_earlier_version_are_covered_by_and_by(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_results_of_an_earlier_version_are_covered_by_and_by(tmp_path: Path) -> 
         assert found == []
         assert any("rows of an earlier version are not covered yet" in note for note in notes)
 
-        while store.seal_results(at=DAY):
+        while store.results.seal(at=DAY):
             pass
         found, notes = verify_trail(store, outside)
         assert found == []
@@ -268,7 +268,7 @@ def test_results_of_an_earlier_version_are_covered_by_and_by(tmp_path: Path) -> 
 @pytest.fixture
 def doubted(lab) -> Lab:
     """A lab in which a field left an order by a reviewer, and two fields show one place."""
-    first = next(iter(lab.store.micrographs())).id
+    first = next(iter(lab.store.results.iter_all())).id
     lab.store.orders.assign(
         first, {"order": "4712", "specimen": "1"}, by="Leo", reason="mixed up", at=DAY
     )
@@ -279,7 +279,7 @@ def doubted(lab) -> Lab:
 
 
 def test_claims_and_places_that_acts_explain_are_whole(doubted) -> None:
-    first, second = (view.id for view in list(doubted.store.micrographs())[:2])
+    first, second = (view.id for view in list(doubted.store.results.iter_all())[:2])
     doubted.store.places.decide(first, second, belongs=first, by="Leo", reason="one", at=DAY)
     doubted.store.orders.assign(
         first, {"order": "4712", "specimen": "2"}, by="Ada", reason="why", at=DAY, lead=True
@@ -311,8 +311,8 @@ def test_a_claim_or_a_place_that_no_act_explains_is_named(doubted, change, sente
 
 def test_after_which_record_a_label_was_given_is_compared(lab) -> None:
     lab.store.records.add("control", "LOM-07", by="agent", at=DAY, facts={"n": 1})
-    first = next(iter(lab.store.micrographs())).id
-    lab.store.decide(first, Decision("code", "Leo", code="G8"), at=DAY)
+    first = next(iter(lab.store.results.iter_all())).id
+    lab.store.labels.decide(first, Decision("code", "Leo", code="G8"), at=DAY)
 
     tamper(address_of(lab), "UPDATE label SET after_record = 0")
 
@@ -341,8 +341,8 @@ def test_after_which_record_a_label_was_given_is_compared(lab) -> None:
 )
 def test_a_file_that_could_not_be_used_is_not_hidden(lab, change, sentence) -> None:
     lab.set_aside("4711_1_3.tif", "unreadable", "cut off")
-    assert lab.store.seal_results(at=DAY) == 4
-    assert lab.store.seal_results(at=DAY) == 0
+    assert lab.store.results.seal(at=DAY) == 4
+    assert lab.store.results.seal(at=DAY) == 0
     assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
 
     tamper(address_of(lab), change)
@@ -352,8 +352,8 @@ def test_a_file_that_could_not_be_used_is_not_hidden(lab, change, sentence) -> N
 
 def test_a_file_that_is_read_again_or_exported_again_is_no_fault(lab) -> None:
     lab.set_aside("4711_1_3.tif", "unreadable", "cut off")
-    lab.store.seal_results(at=DAY)
-    lab.store.retry(None, at=DAY)
+    lab.store.results.seal(at=DAY)
+    lab.store.files.retry(None, at=DAY)
     assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
 
     lab.take("G8", name="4711_1_3.tif", order="4711", specimen="1", field="3")

@@ -19,13 +19,15 @@ RELEASED = sorted((Path(__file__).parent / "golden" / "schemas").glob("*.sql"))
 
 def fill(store: Store) -> None:
     """Leave an order with a field, a label, a record, a promotion and a night."""
-    store.arrive([file("a.tif")], at=AT)
-    (claim,) = store.claim(1, at=AT, lease_s=60)
-    store.finish(claim, [finding(SHA, process={"order": "4711", "specimen": "1"})], at=AT)
-    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
-    store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={})
+    store.files.add([file("a.tif")], at=AT)
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+    store.work_queue.finish(
+        claim, [finding(SHA, process={"order": "4711", "specimen": "1"})], at=AT
+    )
+    store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    store.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={})
     store.records.add("statement", "4711", by="Ada", at=AT, facts={"reason": ""})
-    store.freeze_night(AT.date(), '{"n": 1}', at=AT)
+    store.nightly_reports.freeze(AT.date(), '{"n": 1}', at=AT)
     store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
 
 
@@ -64,7 +66,7 @@ def test_evidence_can_be_neither_changed_nor_deleted(address, statement) -> None
         with pytest.raises(DBAPIError, match="is evidence"):
             run(address, statement)
 
-        assert store.trail_problems() == []
+        assert store.audit_log.find_problems() == []
 
 
 @pytest.mark.parametrize(
@@ -107,18 +109,18 @@ def test_a_database_of_every_released_schema_is_guarded_once_it_is_opened(tmp_pa
     connection.close()
 
     with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
-        assert store.missing_guards() == []
+        assert store.checks.find_missing_guards() == []
 
 
 def test_a_guard_that_was_dropped_is_named_and_laid_again_when_the_agent_starts(address) -> None:
     on = " ON label" if address.startswith("postgresql") else ""
     with Store.open(address, site="Plant 1", agent="PC") as store:
         run(address, f"DROP TRIGGER guard_label_update{on}")
-        assert store.missing_guards() == ["guard_label_update"]
+        assert store.checks.find_missing_guards() == ["guard_label_update"]
 
     with Store.open(address, site="Plant 1", agent="PC") as store:
-        assert store.missing_guards() == []
-        assert [act.act for act in store.trail("guards")] == ["guards.laid_again"]
+        assert store.checks.find_missing_guards() == []
+        assert [act.act for act in store.audit_log.iter_acts("guards")] == ["guards.laid_again"]
 
 
 def test_a_weaker_guard_under_the_same_name_is_named(tmp_path) -> None:
@@ -130,13 +132,13 @@ def test_a_weaker_guard_under_the_same_name_is_named(tmp_path) -> None:
             "CREATE TRIGGER guard_label_delete BEFORE DELETE ON label BEGIN SELECT 1; END",
         )
 
-        assert store.missing_guards() == ["guard_label_delete"]
+        assert store.checks.find_missing_guards() == ["guard_label_delete"]
 
 
 def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) -> None:
     owner = postgres.empty("ours")
     with Store.open(owner, site="Plant 1", agent="PC") as store:
-        assert "label" in store.rewritable_tables()
+        assert "label" in store.checks.find_rewritable_tables()
     postgres.run("DROP ROLE IF EXISTS agent_role")
     postgres.run("CREATE ROLE agent_role LOGIN")
     script = (Path(__file__).parents[1] / "deploy" / "postgresql-role.sql").read_text("utf-8")
@@ -146,13 +148,13 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
 
     with Store.open(address, site="Plant 1", agent="PC") as store:
         fill(store)
-        store.arrive([file("renamed.tif")], at=AT)
-        (renamed,) = store.claim(1, at=AT, lease_s=60)
-        assert store.identify(renamed, SHA, at=AT, is_there=lambda _: False) is not None
-        store.pruned([SHA[:16]], "crops", at=AT)
-        store.undo(SHA[:16], by="Ada", at=AT)
-        assert store.rewritable_tables() == []
-        assert store.missing_guards() == []
+        store.files.add([file("renamed.tif")], at=AT)
+        (renamed,) = store.work_queue.claim(1, at=AT, lease_s=60)
+        assert store.work_queue.identify(renamed, SHA, at=AT, is_there=lambda _: False) is not None
+        store.retention.mark_pruned([SHA[:16]], "crops", at=AT)
+        store.labels.undo(SHA[:16], by="Ada", at=AT)
+        assert store.checks.find_rewritable_tables() == []
+        assert store.checks.find_missing_guards() == []
     for statement in ("UPDATE label SET code = 'G7'", "DELETE FROM trail"):
         with pytest.raises(DBAPIError, match="permission denied"):
             run(address, statement)

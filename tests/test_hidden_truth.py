@@ -3,19 +3,20 @@
 import pytest
 from hidden_truth import BATCH, COUNTS, play
 
-HISTORIES = 100
 
-
-@pytest.mark.parametrize("half", [1, 2])
-def test_what_is_truly_bad_never_conforms_and_every_reason_is_true(half):
+@pytest.mark.parametrize(
+    ("first", "histories"),
+    [(1000, 25), (2000, 25), pytest.param(3000, 200, marks=pytest.mark.slow)],
+)
+def test_what_is_truly_bad_never_conforms_and_every_reason_is_true(first, histories):
     before = COUNTS.copy()
 
-    for batch in range(HISTORIES // BATCH):
-        play(1000 * half + batch)
+    for batch in range(-(-histories // BATCH)):
+        play(first + batch)
 
     happened = COUNTS - before
-    assert happened["histories"] >= HISTORIES
+    assert happened["histories"] >= histories
     assert (happened["false conforms"], happened["untrue reasons"]) == (0, 0)
-    assert happened["bad orders"] > HISTORIES // 2  # else nothing was tried
-    assert happened["honest orders"] > HISTORIES // 2
+    assert happened["bad orders"] > histories // 2  # else nothing was tried
+    assert happened["honest orders"] > histories // 2
     assert happened["honest orders refused"] == 0

@@ -14,10 +14,16 @@ import pytest
 
 from agent import settings
 from agent.host import cpu_affinity
-from agent.host.file_ownership import hand_over, offer
-from agent.host.systemd import Manager, _let_read
-from agent.host.systemd_unit import Machine, hidden_beside, shown, this_machine, unit_for
-from agent.host.windows import rights
+from agent.host.file_ownership import hand_over, permit_account
+from agent.host.systemd import Manager, _permit_reading
+from agent.host.systemd_unit import (
+    Machine,
+    inspect_machine,
+    list_bound_folders,
+    list_hidden_neighbours,
+    render_unit,
+)
+from agent.host.windows import iter_rights
 
 posix = pytest.mark.skipif(os.name == "nt", reason="systemd")
 root = pytest.mark.skipif(
@@ -44,7 +50,7 @@ def machine(**given) -> Machine:
 
 def unit(folder: Path, text: str = "", **given) -> str:
     file, read = lab(folder, text)
-    return unit_for(file, read, machine(**given))
+    return render_unit(file, read, machine(**given))
 
 
 # --- what the service sees ----------------------------------------------------------------------
@@ -52,21 +58,23 @@ def unit(folder: Path, text: str = "", **given) -> str:
 
 @posix
 def test_a_source_on_the_pcs_own_disk_is_laid_in_alone() -> None:
-    assert shown([Path("/home/leica/export")], machine()) == [Path("/home/leica/export")]
+    assert list_bound_folders([Path("/home/leica/export")], machine()) == [
+        Path("/home/leica/export")
+    ]
 
 
 @posix
 def test_a_share_is_shown_through_its_parent_so_that_it_is_seen_again_when_it_comes_back() -> None:
     pc = machine(mount_points=frozenset({Path("/"), Path("/mnt/lom07")}))
 
-    assert shown([Path("/mnt/lom07/export")], pc) == [Path("/mnt")]
+    assert list_bound_folders([Path("/mnt/lom07/export")], pc) == [Path("/mnt")]
 
 
 @posix
 def test_of_nested_shares_the_outer_ones_parent_is_shown() -> None:
     pc = machine(mount_points=frozenset({Path("/mnt/a"), Path("/mnt/a/b")}))
 
-    assert shown([Path("/mnt/a/b/export")], pc) == [Path("/mnt")]
+    assert list_bound_folders([Path("/mnt/a/b/export")], pc) == [Path("/mnt")]
 
 
 @posix
@@ -74,7 +82,7 @@ def test_what_lies_beside_a_share_is_hidden() -> None:
     beside = (Path("/mnt/lom07"), Path("/mnt/payroll"))
     pc = machine(neighbours={Path("/mnt"): beside})
 
-    hidden = hidden_beside([Path("/mnt")], pc, keep=[Path("/mnt/lom07/export")])
+    hidden = list_hidden_neighbours([Path("/mnt")], pc, keep=[Path("/mnt/lom07/export")])
 
     assert hidden == [Path("/mnt/payroll")]
 
@@ -86,7 +94,7 @@ def test_a_source_that_is_not_there_yet_counts_as_a_share_that_will_come(tmp_pat
     source = read.sources[0].model_copy(update={"folder": missing / "export"})
     given = read.model_copy(update={"sources": (source,)})
 
-    assert missing in this_machine(given).mount_points
+    assert missing in inspect_machine(given).mount_points
 
 
 @posix
@@ -138,10 +146,10 @@ def test_a_folder_that_others_use_keeps_its_owner_and_they_are_told(tmp_path) ->
     (theirs / "inside").mkdir(parents=True)
     empty.mkdir()
 
-    left = list(offer("[backup] folder", theirs, "nobody"))
-    given = list(offer("[orders] outbox", empty, "nobody"))
-    made = list(offer("[orders] lists", tmp_path / "made", "nobody"))
-    away = list(offer("[orders] lists", tmp_path / "not" / "there", "nobody"))
+    left = list(permit_account("[backup] folder", theirs, "nobody"))
+    given = list(permit_account("[orders] outbox", empty, "nobody"))
+    made = list(permit_account("[orders] lists", tmp_path / "made", "nobody"))
+    away = list(permit_account("[orders] lists", tmp_path / "not" / "there", "nobody"))
 
     assert (theirs.stat().st_uid, (theirs / "inside").stat().st_uid) == (0, 0)
     assert "setfacl -m u:nobody:rwx" in left[0]
@@ -157,8 +165,8 @@ def test_nothing_goes_out_unless_the_labs_settings_ask_for_it(tmp_path) -> None:
         update={"store": read.store.model_copy(update={"url": "postgresql+psycopg://db/x"})}
     )
 
-    assert "IPAddressDeny=any" in unit_for(file, read, machine())
-    assert "IPAddressDeny" not in unit_for(file, far, machine())
+    assert "IPAddressDeny=any" in render_unit(file, read, machine())
+    assert "IPAddressDeny" not in render_unit(file, far, machine())
 
 
 @posix
@@ -169,7 +177,7 @@ def test_systemd_finds_no_fault_in_the_unit_and_rates_it_2_or_better(tmp_path, g
     config, read = lab(tmp_path)
     given = read.model_copy(update={"notify": read.notify.model_copy(update={"urls": ("x://y",)})})
     pc = Machine(command=(sys.executable, "-m", "agent"), has_gpu=gpu)
-    file.write_text(unit_for(config, given, pc, account="root"), encoding="utf-8")
+    file.write_text(render_unit(config, given, pc, account="root"), encoding="utf-8")
 
     verified = subprocess.run(
         ["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False
@@ -189,7 +197,7 @@ def test_a_path_with_spaces_percents_and_quotes_reaches_the_command_whole(tmp_pa
     odd = tmp_path / 'a b%c"d$e'
     odd.mkdir()
     config, read = lab(odd)
-    text = unit_for(config, read, machine(), account="root")
+    text = render_unit(config, read, machine(), account="root")
 
     (line,) = [one for one in text.splitlines() if one.startswith("ExecStart=")]
 
@@ -207,7 +215,7 @@ def test_the_sample_beside_the_other_files_is_what_the_program_writes() -> None:
     )
     pc = machine(mount_points=frozenset({Path("/mnt/lom07")}))
 
-    assert sample.split("\n\n", 1)[1] == unit_for(Path("/etc/martensight/agent.toml"), read, pc)
+    assert sample.split("\n\n", 1)[1] == render_unit(Path("/etc/martensight/agent.toml"), read, pc)
 
 
 # --- what is said to systemd --------------------------------------------------------------------
@@ -239,7 +247,7 @@ def test_a_service_manager_hears_that_the_agent_is_ready(monkeypatch, tmp_path) 
     [(0, 16, 8), (0, 4, 2), (0, 2, 2), (0, 1, 1), (3, 16, 3), (9, 4, 4)],
 )
 def test_the_agent_takes_half_the_cores_and_at_least_two(wished, there, taken) -> None:
-    assert cpu_affinity.cores_for(wished, there) == taken
+    assert cpu_affinity.count_cores(wished, there) == taken
 
 
 def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
@@ -262,7 +270,7 @@ def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
 def test_on_windows_the_account_may_read_its_settings_and_write_its_folders(tmp_path) -> None:
     file, read = lab(tmp_path, '[orders]\noutbox = "/data/lims/in"')
 
-    told = {folder: (may, rule[1]) for may, folder, rule in rights("LAB\\name$", file, read)}
+    told = {folder: (may, rule[1]) for may, folder, rule in iter_rights("LAB\\name$", file, read)}
 
     assert told[tmp_path] == ("read", "LAB\\name$:(OI)(NP)RX")
     assert told[read.store.folder] == ("write", "LAB\\name$:(OI)(CI)M")
@@ -278,11 +286,11 @@ def test_settings_and_data_are_the_accounts_and_not_every_users(tmp_path) -> Non
     config.write_text("[store]\n", encoding="utf-8")
     config.chmod(0o644)
 
-    said = [*_let_read(config, "nobody"), *hand_over(data, "nobody")]
+    said = [*_permit_reading(config, "nobody"), *hand_over(data, "nobody")]
 
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     assert config.owner() == "root"
     assert config.stat().st_gid == data.stat().st_gid
     assert (data.owner(), data.stat().st_mode & stat.S_IRWXO) == ("nobody", 0)
     assert "it may hold a password" in said[0]
-    assert list(_let_read(config, "nobody")) == []
+    assert list(_permit_reading(config, "nobody")) == []

@@ -51,7 +51,7 @@ def collected(lab, **asked):
 
 def says(lab, public_id, code, by="E. Meier", **changes):
     decision = Decision(kind="code", by=by, code=code, **changes)
-    lab.store.decide(public_id, decision, at=LATER)
+    lab.store.labels.decide(public_id, decision, at=LATER)
 
 
 # --- which labels count -------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_a_doubted_label_waits_for_a_second_look_that_does_not_see_the_first(lab
 
     sent = send_back(lab.store, *doubt_of(lab, public_id), by="agent retrain", at=LATER)
 
-    (waiting,) = lab.store.queue(reason="doubted_label")
+    (waiting,) = lab.store.review_queue.list_micrographs(reason="doubted_label")
     assert sent == 1
     assert waiting.id == public_id
     assert waiting.reasons == ("doubted_label",)
@@ -168,9 +168,9 @@ def test_it_is_doubted_once_and_never_again_when_somebody_has_looked(lab):
 
     says(lab, public_id, "G8", by="R. Stahl", blind=True)
 
-    assert lab.store.queue() == []
+    assert lab.store.review_queue.list_micrographs() == []
     assert collected(lab).vouched == collected(lab).labels.keys()
-    assert lab.store.trail_problems() == []
+    assert lab.store.audit_log.find_problems() == []
 
 
 def test_what_somebody_decided_meanwhile_is_not_sent_back(lab):

@@ -254,7 +254,7 @@ def test_the_same_person_does_not_sign_twice(store, again):
 def test_what_was_shown_beside_a_bundle_that_is_no_longer_at_work_is_not_signed_for(store):
     store.promotions.promote("c", by="Eve", reason="first", at=AT, metrics={})
 
-    with pytest.raises(WrongUse, match=r"c was put to work meanwhile.* speaks of a at work"):
+    with pytest.raises(WrongUse, match=r"c was promoted in between.* with a\. Compare again"):
         store.promotions.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="a")
 
     assert store.promotions.find_current() == "c"
@@ -316,7 +316,7 @@ def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    told = f"What the gate said: {name} is worse."
+    told = f"Result of the gate: {name} is worse."
     said = " ".join(capsys.readouterr().out.split())
     assert told in said
     assert "agent models diff" not in said
@@ -331,7 +331,7 @@ def test_a_gate_that_held_it_against_another_bundle_than_is_at_work_is_said_to_b
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "That was against 20250101-00000000" in said
+    assert "The gate compared it with 20250101-00000000" in said
     assert "agent models diff" in said
 
 
@@ -340,7 +340,7 @@ def test_without_a_gate_whoever_signs_is_told_that_too(small, capsys):
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    assert f"No gate has held {name} against another" in " ".join(capsys.readouterr().out.split())
+    assert f"No gate has compared {name} with another" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing(small, capsys):
@@ -350,10 +350,10 @@ def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing
     gate.write_bytes(gate.read_bytes()[:20])
 
     assert lab.agent("models", "why", name) == 2
-    assert "what the gate said cannot be read" in capsys.readouterr().err
+    assert "the result of the gate cannot be read" in capsys.readouterr().err
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    assert "what the gate said cannot be read" in " ".join(capsys.readouterr().out.split())
+    assert "the result of the gate cannot be read" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, capsys):
@@ -362,7 +362,7 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
     promote = ("models", "promote", name, "--reason", "better", "--by")
 
     assert lab.agent(*promote, "E. Meier") == 0
-    assert "is put to work when a second person signs" in capsys.readouterr().out
+    assert "needs a second signature" in capsys.readouterr().out
     lab.agent("models", "list", "--json")
     listed = json.loads(capsys.readouterr().out)["bundles"]
     assert [one["proposed_by"] for one in listed if one["name"] == name] == [["E. Meier"]]
@@ -370,7 +370,7 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
     assert "a second person has to sign" in capsys.readouterr().err
     assert lab.agent(*promote, "R. Stahl") == 0
 
-    assert "is at work" in capsys.readouterr().out
+    assert "is in use" in capsys.readouterr().out
     lab.agent("models", "show", name)
     assert "E. Meier and R. Stahl: better" in capsys.readouterr().out
 
@@ -388,7 +388,7 @@ def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
         return lab.agent(*token, "models", *words, "--reason", "better", "--by", who)
 
     assert agent("reviewing", "promote", name) == 2
-    assert "is signed by a lead" in capsys.readouterr().err
+    assert "requires role lead" in capsys.readouterr().err
     assert agent("Nobody", "promote", name) == 2
     assert agent("releasing", "promote", name) == 0
     assert agent("reviewing", "rollback") == 2

@@ -86,7 +86,7 @@ def test_an_overlay_that_cannot_be_written_is_one_sentence(agent, folder) -> Non
 
     assert taken.returncode == 2
     assert "--overlay" in taken.stderr
-    assert "name one that you may write to" in taken.stderr
+    assert "Name a folder that you may write to" in taken.stderr
     assert taken.stdout == ""
 
 
@@ -105,7 +105,7 @@ def test_a_folder_without_pictures_is_said(agent, folder) -> None:
     came = agent("inspect", folder / "Gefüge", "--json")
 
     assert (came.returncode, came.stdout) == (2, "")
-    assert "no picture in it" in came.stderr
+    assert "no image file found" in came.stderr
 
 
 def test_a_file_that_is_not_there_is_named(agent, folder) -> None:
@@ -124,7 +124,7 @@ def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(agent, 
     came = agent("--config", config, "classify", folder / "Gefüge 50x.png")
 
     assert came.returncode == 2
-    assert "no bundle has been promoted yet" in came.stderr
+    assert "No bundle is in use yet" in came.stderr
     assert not (folder / "books").exists()
 
 
@@ -158,7 +158,9 @@ def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -
     assert senseless == [2, 2, 2]
     assert "+100" in wrong.stdout
     with Store.open(store_url(folder / "books"), site="Plant 1", agent="a") as store:
-        acts = [(entry.actor, entry.subject) for entry in store.trail("scale.checked")]
+        acts = [
+            (entry.actor, entry.subject) for entry in store.audit_log.iter_acts("scale.checked")
+        ]
     assert acts == [("A. Cole", "micrometer.png")] * 2
 
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from test_ordering import AT, Desk
 
 from agent.nightly.order_status import instruments
-from agent.orders.assessment import Beside
 from agent.orders.examination import Position, begin, list_due
-from agent.orders.instrument_checks import CONTROL, Doubt
-from agent.orders.instrument_failures import Check, find_failures
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
-from agent.orders.outbox import Site, record_revisions, write_pending
-from agent.service.status import status_in
+from agent.orders.instrument_checks import CONTROL, Suspicion
+from agent.orders.instrument_failures import CheckResult, find_failures
+from agent.orders.instrument_holds import load_holds
+from agent.orders.open_items import OpenItems
+from agent.orders.order_policy import load_policy
+from agent.orders.outbox import OutboxFormat, record_revisions, write_pending
+from agent.service.status import build_status_from_store
 from agent.settings import read
 from model import default_taxonomy
 
@@ -102,9 +102,9 @@ def test_a_new_pc_whose_first_check_fails_holds_nothing_that_another_one_proved(
 @pytest.mark.parametrize(
     ("doubts", "word"),
     [
-        ([Doubt.MODEL], "conforms"),
-        ([Doubt.INSTRUMENT], "undecided"),
-        ([Doubt.INSTRUMENT, Doubt.MODEL], "undecided"),
+        ([Suspicion.MODEL], "conforms"),
+        ([Suspicion.INSTRUMENT], "undecided"),
+        ([Suspicion.INSTRUMENT, Suspicion.MODEL], "undecided"),
         (None, "undecided"),  # a record of an earlier version
     ],
 )
@@ -119,7 +119,7 @@ def test_a_code_lifts_only_a_doubt_about_the_model(desk, doubts, word):
 def test_without_a_code_a_doubt_about_the_model_holds(desk):
     desk.check(at=AT - HOUR)
     desk.take(1)
-    fail(desk, at=AT + HOUR, doubts=[Doubt.MODEL])
+    fail(desk, at=AT + HOUR, doubts=[Suspicion.MODEL])
 
     missing = desk.order()["specimens"][0]["missing"]
     assert any("control check of 2026-11-24 10:00 UTC on PC failed" in one for one in missing)
@@ -201,12 +201,12 @@ def test_status_and_report_name_the_affected_orders(desk):
     order_of(desk)
     order_of(desk, number="4712")
     now = AT + 5 * HOUR
-    sound = status_in(settings, desk.store, now=now, running=False)
+    sound = build_status_from_store(settings, desk.store, now=now, running=False)
     fail(desk, at=AT + HOUR)
-    document = status_in(settings, desk.store, now=now, running=False)
+    document = build_status_from_store(settings, desk.store, now=now, running=False)
     (instrument,) = instruments(desk.store, ["LOM-07"], {}, control=(), every=timedelta(0), now=now)
     assert release(desk) == 0
-    released = status_in(settings, desk.store, now=now, running=False)
+    released = build_status_from_store(settings, desk.store, now=now, running=False)
 
     assert (sound["affected_orders"], released["affected_orders"]) == ([], [])
     assert document["affected_orders"] == ["4711", "4712"]
@@ -233,12 +233,12 @@ def test_a_failed_check_lets_the_outbox_examine_old_orders_it_holds(desk):
     order_of(desk)
     order_of(desk, at=AT - 3 * HOUR, number="4712")
     settings, now = read(desk.folder / "agent.toml"), AT + timedelta(days=100)
-    lab = lab_of(settings, desk.store, default_taxonomy(), now=now)
+    lab = load_policy(settings, desk.store, default_taxonomy(), now=now)
     at = begin(desk.store)
     fail(desk, at=AT + HOUR)
 
     position = Position(at.trail, at.result, swept=10**6)
-    due, _ = list_due(desk.store, lab, Beside(), position=position, now=now)
+    due, _ = list_due(desk.store, lab, OpenItems(), position=position, now=now)
 
     assert due == ["4711"]
 
@@ -249,7 +249,7 @@ def test_a_failed_check_lets_the_outbox_examine_old_orders_it_holds(desk):
 @given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=12), st.integers(0, 50))
 def test_a_time_is_proved_only_between_two_good_checks_with_none_failed_between(said, hour):
     times = {h: passed for h, passed in said if h != hour}
-    checks = [Check(AT + h * HOUR, passed) for h, passed in sorted(times.items())]
+    checks = [CheckResult(AT + h * HOUR, passed) for h, passed in sorted(times.items())]
 
     held = any(one.spans(AT + hour * HOUR) for one in find_failures(checks, "LOM-07", "PC"))
 
@@ -260,7 +260,7 @@ def test_a_time_is_proved_only_between_two_good_checks_with_none_failed_between(
 
 @given(st.lists(st.booleans(), max_size=12))
 def test_failures_never_overlap(passed):
-    checks = [Check(AT + n * HOUR, good) for n, good in enumerate(passed)]
+    checks = [CheckResult(AT + n * HOUR, good) for n, good in enumerate(passed)]
 
     found = list(find_failures(checks, "LOM-07", "PC"))
 
@@ -270,15 +270,15 @@ def test_failures_never_overlap(passed):
 def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
     settings, box = read(desk.folder / "agent.toml"), tmp_path / "outbox"
     box.mkdir()
-    site = Site("Plant 1", ("json",))
+    site = OutboxFormat("Plant 1", ("json",))
 
     def fill():
-        lab = lab_of(
+        lab = load_policy(
             settings,
             desk.store,
             default_taxonomy(),
             now=AT,
-            held=holds_of(settings, desk.store),
+            held=load_holds(settings, desk.store),
         )
         record_revisions(desk.store, lab, site, now=AT)
         write_pending(desk.store, lab, site, box, now=AT)

@@ -19,7 +19,7 @@ from lab import desk_of
 
 from agent import auth
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.web import Inbox, create_app
 
 MACRO = Path(__file__).parents[1] / "deploy" / "integrations" / "grade_in_martensight.ijm"
@@ -28,7 +28,7 @@ MACRO = Path(__file__).parents[1] / "deploy" / "integrations" / "grade_in_marten
 @pytest.fixture
 def url(lab):
     taking = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
-    pages = Pages(create_app(dataclasses.replace(desk_of(lab), inbox=taking)), Web(port=0))
+    pages = Pages(create_app(dataclasses.replace(desk_of(lab), inbox=taking)), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -46,7 +46,7 @@ def run_line(number, **variables):
 
 
 def token_of(lab):
-    token = auth.new_token()
+    token = auth.make_token()
     lab.store.accounts.add(
         "Fiji", kind="program", role="reviewer", hashed=auth.hash_token(token), by="x", at=NOW
     )
@@ -62,7 +62,7 @@ def test_the_image_is_taken_with_its_order(lab, url, tmp_path, with_accounts):
     query = "?name=field_1.tif&order=4711"
     sent = run_line(0, url=url, token=token, path=str(path), query=query)
 
-    claim = lab.store.claim(1, at=NOW, lease_s=60)[0]
+    claim = lab.store.work_queue.claim(1, at=NOW, lease_s=60)[0]
     assert sent["state"] == "queued"
     assert claim.path.read_bytes() == path.read_bytes()
     assert claim.process_data["order"] == "4711"

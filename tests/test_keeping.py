@@ -58,16 +58,16 @@ class Lab:
 
     def arrive(self, store: Store, *names: str) -> None:
         export = self.folder / "export"
-        store.arrive([ListedFile("LOM-07", export, name, 10, 1, 1) for name in names], at=AT)
+        store.files.add([ListedFile("LOM-07", export, name, 10, 1, 1) for name in names], at=AT)
 
     def take(self, name: str, sha256: str, *, at: datetime = AT, **found) -> None:
         with self.store() as store:
             self.arrive(store, name)
-            (claim,) = store.claim(1, at=at, lease_s=60)
+            (claim,) = store.work_queue.claim(1, at=at, lease_s=60)
             hashes = self.archive.keep(crop_of(np.full((4, 5, 3), 7, np.uint8), sha256=sha256))
             self.archive.keep_maps(sha256, 0, "b", {"size": np.zeros((2, 2), np.float32)})
             one = replace(finding(sha256, **found), artefacts=dict(hashes))
-            assert store.finish(claim, [one], at=at)
+            assert store.work_queue.finish(claim, [one], at=at)
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def lines(capsys) -> list[dict]:
 def spoiled(lab: Lab) -> None:
     with lab.store() as store:
         lab.arrive(store, "bad.tif", "[red]odd.tif")
-        bad, _ = store.claim(2, at=AT, lease_s=60)
-        store.set_aside(bad, "truncated", "the file ends early", at=AT)
+        bad, _ = store.work_queue.claim(2, at=AT, lease_s=60)
+        store.work_queue.set_aside(bad, "truncated", "the file ends early", at=AT)
 
 
 def test_files_json_is_one_object_per_line_and_nothing_else(lab, capsys) -> None:
@@ -109,7 +109,7 @@ def test_failed_names_only_what_needs_somebody(lab, capsys) -> None:
 
 
 def test_a_name_is_shown_as_it_is(lab, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(console.console, "width", 1000)  # a longer name than a line is wrapped
+    monkeypatch.setattr(console.out, "width", 1000)  # a longer name than a line is wrapped
     spoiled(lab)
 
     lab.agent("files")
@@ -163,9 +163,9 @@ def test_a_csv_has_sizes_as_integers_and_no_text_that_a_spreadsheet_would_run(la
 def test_every_decision_is_exported_also_the_one_taken_back(lab, tmp_path) -> None:
     lab.take("a.tif", SHA)
     with lab.store() as store:
-        store.decide(SHA[:16], Decision("code", "Ada", code="G9-10"), at=AT)
-        store.undo(SHA[:16], by="Ada", at=AT)
-        store.decide(SHA[:16], Decision("cannot_tell", "Bob"), at=AT)
+        store.labels.decide(SHA[:16], Decision("code", "Ada", code="G9-10"), at=AT)
+        store.labels.undo(SHA[:16], by="Ada", at=AT)
+        store.labels.decide(SHA[:16], Decision("cannot_tell", "Bob"), at=AT)
 
     assert lab.agent("export", "labels", "--format", "json", "--out", str(tmp_path / "l.json")) == 0
 
@@ -180,7 +180,7 @@ def test_every_decision_is_exported_also_the_one_taken_back(lab, tmp_path) -> No
 def test_the_trail_is_exported_with_its_hashes(lab, capsys) -> None:
     lab.take("a.tif", SHA)
     with lab.store() as store:
-        store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+        store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
     lab.agent("export", "trail", "--format", "json")
 
@@ -235,8 +235,10 @@ def test_a_backup_brings_database_bundles_and_settings_back(lab, capsys) -> None
 
     assert bundle.read_text() == "{}"
     with lab.store() as store:
-        assert [view.id for view in store.micrographs()] == [SHA[:16]]
-        acts = [entry.act for entry in store.trail()]  # what was filed is sealed before a back-up
+        assert [view.id for view in store.results.iter_all()] == [SHA[:16]]
+        acts = [
+            entry.act for entry in store.audit_log.iter_acts()
+        ]  # what was filed is sealed before a back-up
         assert "backup.restored" in acts
         assert "results.sealed" in acts
     (settings,) = lab.data.glob("settings-of-backup-*/agent.toml")
@@ -264,10 +266,10 @@ def test_a_restore_keeps_what_was_there_beside(lab) -> None:
     lab.agent("restore", str(lab.folder / "safe.zip"))
 
     with lab.store() as store:
-        assert [view.id for view in store.micrographs()] == [SHA[:16]]
+        assert [view.id for view in store.results.iter_all()] == [SHA[:16]]
     (before,) = lab.data.glob("martensight.db.before-restore-*")
     with Store.open(f"sqlite:///{before}", site="Plant 1", agent="PC") as store:
-        assert len(list(store.micrographs())) == 2
+        assert len(list(store.results.iter_all())) == 2
 
 
 def test_a_backup_is_whole_while_others_write(lab) -> None:
@@ -281,11 +283,11 @@ def test_a_backup_is_whole_while_others_write(lab) -> None:
             total += 1
 
         target = lab.folder / "copy.db"
-        store.back_up(target, progress=meanwhile)
+        store.backup.write(target, progress=meanwhile)
 
     with Store.open(f"sqlite:///{target}", site="Plant 1", agent="PC") as copied:
-        assert copied.problems(thorough=True) == []
-        assert len(list(copied.files())) >= 500
+        assert copied.checks.find_problems(thorough=True) == []
+        assert len(list(copied.files.iter_status())) >= 500
 
 
 def test_pixels_are_in_a_backup_when_asked_for(lab) -> None:
@@ -335,7 +337,7 @@ def test_a_broken_backup_changes_nothing(lab, capsys, spoil, sentence) -> None:
 
     assert sentence in capsys.readouterr().err
     with lab.store() as store:
-        assert len(list(store.micrographs())) == 2
+        assert len(list(store.results.iter_all())) == 2
     assert sorted(path.name for path in lab.data.glob("*before*")) == []
 
 
@@ -355,28 +357,28 @@ def test_a_running_agents_database_is_not_restored_over(lab, capsys) -> None:
     lab.take("a.tif", SHA)
     lab.agent("backup", str(lab.folder / "safe.zip"))
     with lab.store() as store:
-        store.heartbeat({}, at=datetime.now(UTC))
+        store.agents.record_heartbeat({}, at=datetime.now(UTC))
 
     assert lab.agent("restore", str(lab.folder / "safe.zip")) == 2
 
-    assert "an agent is running (PC)" in capsys.readouterr().err
+    assert "An agent is running (PC)" in capsys.readouterr().err
 
 
 def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, tmp_path) -> None:
-    if not safekeeping_has_programs():
+    if not has_database_programs():
         pytest.skip("no pg_dump on the path")
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        store.arrive([ListedFile("LOM-07", tmp_path, "a.tif", 10, 1)], at=AT)
+        store.files.add([ListedFile("LOM-07", tmp_path, "a.tif", 10, 1)], at=AT)
         maintenance.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[],
                             pixels=False, at=AT, progress=lambda *_: None)  # fmt: skip
-        store.arrive([ListedFile("LOM-07", tmp_path, "b.tif", 10, 1)], at=AT)
+        store.files.add([ListedFile("LOM-07", tmp_path, "b.tif", 10, 1)], at=AT)
 
     maintenance.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
                         progress=lambda *_: None)  # fmt: skip
 
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        assert [Path(fate.path).name for fate in store.files()] == ["a.tif"]
+        assert [Path(fate.path).name for fate in store.files.iter_status()] == ["a.tif"]
     with pytest.raises(BadStore, match="holds a postgresql database"):
         maintenance.restore(tmp_path / "safe.zip", url="sqlite:///x.db", folder=tmp_path / "data",
                             at=AT, progress=lambda *_: None)  # fmt: skip
@@ -385,7 +387,7 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
 def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
     postgres, tmp_path
 ) -> None:
-    if not safekeeping_has_programs():
+    if not has_database_programs():
         pytest.skip("no pg_dump on the path")
     older, dump = make_engine(postgres.empty()), tmp_path / "martensight.pgdump"
     config = schema.configuration()
@@ -417,7 +419,7 @@ def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
     assert restored.before is not None
     examine_copy(restored.before.rename(tmp_path / "data" / "martensight.pgdump"))
     with Store.open(url, site="of then", agent="PC") as store:
-        assert store.counts()["done"] == 0
+        assert store.files.count_by_state()["done"] == 0
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         names = {name for (name,) in connection.execute("SELECT tablename FROM pg_tables")}
         sites = connection.execute("SELECT name FROM site").fetchall()
@@ -434,7 +436,7 @@ def test_a_restore_that_the_disk_has_no_room_for_leaves_the_database_where_it_is
         _swap(file, tmp_path / "a copy that could not be read", "before-restore-x")
 
     with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:
-        assert store.problems(thorough=True) == []
+        assert store.checks.find_problems(thorough=True) == []
     assert [path.name for path in tmp_path.glob("*before*")] == []
 
 
@@ -456,7 +458,7 @@ def test_a_folder_for_a_back_up_need_not_be_there_yet(lab) -> None:
     assert len(list((lab.folder / "stick").glob("martensight-*Z.zip"))) == 1
 
 
-def safekeeping_has_programs() -> bool:
+def has_database_programs() -> bool:
     import shutil  # noqa: PLC0415 - only here
 
     return shutil.which("pg_dump") is not None
@@ -496,8 +498,8 @@ def full_lab(lab: Lab) -> None:
     lab.take("imported.tif", "5" * 64, at=old, origin="import", **automatic)
     lab.take("held.tif", "6" * 64, at=old, process={"order": "4711"}, **automatic)
     with lab.store() as store:
-        store.decide("4" * 16, Decision("code", "Ada", code="G8"), at=old)
-        store.hold_order("4711", hold=True, by="Ada", at=old)
+        store.labels.decide("4" * 16, Decision("code", "Ada", code="G8"), at=old)
+        store.retention.set_legal_hold("4711", hold=True, by="Ada", at=old)
 
 
 def test_only_what_nothing_refers_to_is_pruned(lab) -> None:
@@ -510,7 +512,7 @@ def test_only_what_nothing_refers_to_is_pruned(lab) -> None:
         maintenance.prune(store, [plan], at=AT, progress=lambda *_: None)
 
         assert maintenance.plan(store, lab.archive, befores={"crops": AT})[0].ids == ()
-        assert [entry.act for entry in store.trail("pixels")] == ["pixels.pruned"]
+        assert [entry.act for entry in store.audit_log.iter_acts("pixels")] == ["pixels.pruned"]
     assert not lab.archive.crop_path("1" * 64, 0).exists()
     assert lab.archive.preview_path("1" * 64, 0).exists()
     assert lab.agent("verify") == 0
@@ -520,15 +522,15 @@ def test_originals_stay_while_any_page_is_needed(lab) -> None:
     old = AT - 100 * DAY
     with lab.store() as store:
         lab.arrive(store, "a.tif", "b.tif")
-        one, two = store.claim(2, at=old, lease_s=60)
+        one, two = store.work_queue.claim(2, at=old, lease_s=60)
         kept = {"original": True}
         quiet = replace(finding(SHA, reasons=()), artefacts=kept)
         loud = replace(finding(SHA, page=1), artefacts=kept)
         alone = replace(finding(OTHER, reasons=()), artefacts=kept)
-        store.finish(one, [quiet, loud], at=old)
-        store.finish(two, [alone], at=old)
+        store.work_queue.finish(one, [quiet, loud], at=old)
+        store.work_queue.finish(two, [alone], at=old)
 
-        found = store.plan_retention("originals", before=AT, statements_since=old)
+        found = store.retention.plan("originals", before=AT, statements_since=old)
         assert [kept.sha256 for kept in found.prunable] == [OTHER]
 
 
@@ -549,5 +551,5 @@ def test_by_default_nothing_is_ever_pruned(lab, capsys) -> None:
 
     assert lab.agent("prune") == 0
 
-    assert "keeps everything for good" in capsys.readouterr().out
+    assert "keeps everything forever" in capsys.readouterr().out
     assert sorted(lab.data.rglob("*.png")) == before

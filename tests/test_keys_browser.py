@@ -56,7 +56,7 @@ def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):
             tab.wait_for_url(f"**/{ids[number + 1]}")
 
     assert [decided(lab, one).code for one in ids[:-1]] == [f"K{n}" for n in range(1, 13)]
-    assert lab.store.micrograph(ids[-1]).label is None
+    assert lab.store.results.find(ids[-1]).label is None
 
 
 def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):  # noqa: F811
@@ -67,7 +67,7 @@ def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):
         tab.keyboard.press("1")
         tab.keyboard.press("1")
         assert "11" not in tab.locator("[data-say]").inner_text()
-        assert lab.store.micrograph(first).label is None
+        assert lab.store.results.find(first).label is None
         tab.keyboard.press("Escape")
         tab.keyboard.press("1")
         tab.keyboard.press("1")
@@ -93,7 +93,7 @@ def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, desk, tab):  # noqa
         until(tab, READY)
 
     assert decided(lab, ids[0]).code == "P"
-    assert [lab.store.micrograph(one).label for one in ids[1:]] == [None] * 3
+    assert [lab.store.results.find(one).label for one in ids[1:]] == [None] * 3
 
 
 def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):  # noqa: F811
@@ -108,12 +108,12 @@ def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):  # no
         until(tab, READY)
 
     assert decided(lab, ids[0]).code == "G8"
-    assert [lab.store.micrograph(one).label for one in ids[1:]] == [None, None]
+    assert [lab.store.results.find(one).label for one in ids[1:]] == [None, None]
 
 
 def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):  # noqa: F811
     ids = [lab.take(None, at=minutes(n)) for n in range(2)]
-    told, token = {"by": "Lea", "at": NEXT_DAY}, auth.new_token()
+    told, token = {"by": "Lea", "at": NEXT_DAY}, auth.make_token()
     campaigns = lab.store.campaigns
     raters = [NewRater("R1", "Ann")]
     images = [NewImage(one) for one in ids]

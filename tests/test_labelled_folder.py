@@ -77,7 +77,9 @@ def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
     assert imported == ImportOutcome(
         labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=()
     )
-    assert sorted((one.code, one.rater, one.origin) for one in store.labelled()) == [
+    assert sorted(
+        (one.code, one.rater, one.origin) for one in store.labelled_micrographs.list_all()
+    ) == [
         ("G8", "E. Meier", "import"),
         ("G9-10", "E. Meier", "import"),
     ]
@@ -99,8 +101,13 @@ def test_an_import_is_in_no_night_and_in_no_queue(tmp_path, take, store):
 
     take(tmp_path / "lab")
 
-    assert store.queue() == []
-    assert store.between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)) == []
+    assert store.review_queue.list_micrographs() == []
+    assert (
+        store.results.list_between(
+            datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+        )
+        == []
+    )
 
 
 def test_importing_the_same_folder_again_changes_nothing(tmp_path, take, store):
@@ -110,7 +117,7 @@ def test_importing_the_same_folder_again_changes_nothing(tmp_path, take, store):
     again = take(tmp_path / "lab")
 
     assert (again.labelled, again.unchanged) == (0, 1)
-    assert len(store.labelled()) == 1
+    assert len(store.labelled_micrographs.list_all()) == 1
 
 
 def test_a_picture_moved_to_another_code_is_labelled_anew(tmp_path, take, store):
@@ -122,7 +129,7 @@ def test_a_picture_moved_to_another_code_is_labelled_anew(tmp_path, take, store)
     again = take(tmp_path / "lab")
 
     assert (again.labelled, again.unchanged) == (1, 1)
-    assert sorted(one.code for one in store.labelled()) == ["G7", "G7"]
+    assert sorted(one.code for one in store.labelled_micrographs.list_all()) == ["G7", "G7"]
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, take, store):
@@ -158,7 +165,7 @@ def test_one_picture_under_two_codes_gets_neither(tmp_path, take, store):
     imported = take(tmp_path / "lab")
 
     assert names(imported.unusable).keys() == {"G8/a.png", "G7/b.png"}
-    assert [one.code for one in store.labelled()] == ["G7"]
+    assert [one.code for one in store.labelled_micrographs.list_all()] == ["G7"]
 
 
 def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp_path, take, store):
@@ -172,8 +179,8 @@ def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp
 
     imported = take(tmp_path / "lab", manifest)
 
-    (label,) = store.labelled()
-    view = store.micrograph(label.id)
+    (label,) = store.labelled_micrographs.list_all()
+    view = store.results.find(label.id)
     assert imported.unusable == ()
     assert (label.code, label.criterion, label.rater) == ("G8", "max", "A. Ö.")
     assert (view.process_data["specimen"], view.process_data["order"]) == ("S1", "4711")
@@ -189,17 +196,17 @@ def test_another_specimen_for_a_known_picture_is_named_and_taken_over_only_when_
     manifest.write_text("file,code,specimen\na.png,G8,S1\n", encoding="utf-8")
     take(tmp_path / "lab", manifest)
     manifest.write_text("file,code,specimen\na.png,G8,S2\n", encoding="utf-8")
-    (label,) = store.labelled()
+    (label,) = store.labelled_micrographs.list_all()
 
     kept = take(tmp_path / "lab", manifest)
-    before = store.micrograph(label.id).process_data["specimen"]
+    before = store.results.find(label.id).process_data["specimen"]
     replaced = take(tmp_path / "lab", manifest, update=True)
     again = take(tmp_path / "lab", manifest)
 
     assert names(kept.changed) == names(replaced.changed) == {"a.png": "specimen S1 becomes S2"}
-    assert (before, store.micrograph(label.id).process_data["specimen"]) == ("S1", "S2")
+    assert (before, store.results.find(label.id).process_data["specimen"]) == ("S1", "S2")
     assert again.changed == ()
-    assert [one.actor for one in store.trail("micrograph.described")] == ["E. Meier"]
+    assert [one.actor for one in store.audit_log.iter_acts("micrograph.described")] == ["E. Meier"]
 
 
 def test_what_took_a_labelled_picture_is_known_when_its_strangeness_is_judged(
@@ -271,7 +278,7 @@ def test_one_file_with_two_codes_in_a_manifest_gets_neither(tmp_path, take, stor
     imported = take(tmp_path / "lab", tmp_path / "m.csv")
 
     assert names(imported.unusable) == {"a.png": "is G8 in one line and G7 in line 3."}
-    assert store.labelled() == []
+    assert store.labelled_micrographs.list_all() == []
 
 
 @pytest.mark.parametrize(

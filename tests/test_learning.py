@@ -14,9 +14,11 @@ from small_lab import CODES, PIXELS, past, write_labelled
 
 from agent import settings as settings_of
 from agent.bundle_registry import list_bundles
-from agent.cli.evaluation_text import say_evaluation
+from agent.cli.evaluation_text import print_evaluation
 from agent.cli.experiments import about
-from agent.cli.train import column_of, make_plan, plan_in_words, say_notes, titled
+from agent.cli.job_progress import format_stage
+from agent.cli.train import print_notes
+from agent.cli.training_plan import format_plan, grouping_column, make_plan
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.retrain import write_figures
 from agent.service.composition import open_store
@@ -97,15 +99,15 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
     ("words", "complaint"),
     [
         (("import", "nowhere"), "nowhere"),
-        (("train",), "nothing is labelled yet"),
+        (("train",), "no labelled micrographs yet"),
         (("evaluate", "."), "no bundle yet"),
         (("retrain",), "no bundle yet"),
         (("models", "show", "20260101-00000000"), "no bundle is called"),
-        (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no bundle before"),
+        (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no previous bundle"),
         (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
-        (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one: --arch"),
+        (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one. Use --arch"),
         (("models", "int8", "20260101-00000000"), "no bundle is called"),
-        (("experiments", ".", "--folds", "1"), "leaves nothing to learn from"),
+        (("experiments", ".", "--folds", "1"), "leaves no training images"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complaint):
@@ -121,7 +123,7 @@ def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complain
 def test_what_was_noted_while_teaching_is_said_below_the_bars(taught_lab, capsys):
     (bundle,) = list_bundles(taught_lab.folder / "data")
 
-    say_notes(bundle)
+    print_notes(bundle)
 
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(read_manifest(bundle).facts["notes"])
@@ -148,7 +150,7 @@ def test_a_bundle_is_shown_with_what_its_alarm_rate_means(taught_lab, capsys):
     taught_lab.agent("models", "show", name)
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "known images to compare with" in said
+    assert "reference images" in said
     assert "of good fields are flagged on average" in said
     assert f"bundle {name} on 12 micrographs" in said
 
@@ -178,14 +180,14 @@ def test_strange_folders_are_told_apart_by_kind(evaluated):
 @pytest.mark.parametrize(
     ("stage", "title"),
     [
-        ("shared", "Learning structure codes"),
-        ("size:G", "Learning sizes of G"),
-        ("table 2, ResNet-18 2S: size:G", "table 2, ResNet-18 2S: Learning sizes of G"),
-        ("table 2, ResNet-18 2S: images", "table 2, ResNet-18 2S: Looking at images"),
+        ("shared", "Training structure codes"),
+        ("size:G", "Training sizes of G"),
+        ("table 2, ResNet-18 2S: size:G", "table 2, ResNet-18 2S: Training sizes of G"),
+        ("table 2, ResNet-18 2S: images", "table 2, ResNet-18 2S: Reading images"),
     ],
 )
 def test_a_bar_says_in_words_what_is_being_done(stage, title):
-    assert titled(stage) == title
+    assert format_stage(stage) == title
 
 
 def test_an_answer_says_how_much_of_the_field_looks_coarser_per_size(taught_lab, tmp_path, capsys):
@@ -219,7 +221,10 @@ def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
         fetched = make_plan(settings, store, {})
 
     assert (without.arch, without.frozen) == ("efficientnet-lite0", True)
-    assert "No ImageNet weights of resnet18 here (agent weights resnet18 fetches them)" in said
+    assert (
+        "This PC has no ImageNet weights of resnet18 (agent weights resnet18 downloads them)"
+        in said
+    )
     assert (wanted.arch, wanted.frozen) == ("resnet50", False)
     assert (fetched.arch, fetched.frozen) == ("resnet18", False)
 
@@ -228,14 +233,14 @@ def test_how_will_be_taught_is_said_in_a_line():
     mixed = TrainingConfig(subtype_arch="resnet50", epochs=5)
     heads = TrainingConfig(scheme="global", arch="efficientnet-lite0", frozen=True, framing="scale")
 
-    assert plan_in_words(mixed) == (
+    assert format_plan(mixed) == (
         "two-stage, resnet50 and resnet18, whole, at most 5 epochs; mirror at 1994 px."
     )
-    assert plan_in_words(heads) == "global, efficientnet-lite0, heads alone; scale at 1994 px."
+    assert format_plan(heads) == "global, efficientnet-lite0, heads alone; scale at 1994 px."
 
 
 def test_people_read_an_evaluation_limits_first(evaluated, capsys):
-    say_evaluation(evaluated[1])
+    print_evaluation(evaluated[1])
 
     said = capsys.readouterr().out
     assert "G9-10 or finer" in said
@@ -245,7 +250,7 @@ def test_people_read_an_evaluation_limits_first(evaluated, capsys):
 
 
 def test_people_read_every_number_with_its_interval(evaluated, capsys):
-    say_evaluation(evaluated[1])
+    print_evaluation(evaluated[1])
 
     said = capsys.readouterr().out
     interval = r"-?\d+\.\d\d \(-?\d+\.\d\d to \d+\.\d\d\)"
@@ -258,7 +263,7 @@ def test_people_read_every_number_with_its_interval(evaluated, capsys):
 def test_the_bar_of_an_evaluation_counts_the_strange_ones_too(evaluated, capfd, taught_lab, exams):
     code = taught_lab.agent("evaluate", exams, "--strange", taught_lab.folder / "strange")
 
-    steps = re.findall(r"Judging with \S+ (\d+)/(\d+)", capfd.readouterr().err)
+    steps = re.findall(r"Evaluating \S+ (\d+)/(\d+)", capfd.readouterr().err)
     assert code == 0
     assert {total for _, total in steps} == {"16"}  # 12 and 4
     assert steps[-1] == ("16", "16")
@@ -269,7 +274,7 @@ def test_people_read_each_stage_and_what_tells_images_apart(evaluated, capsys):
     same = document["slices"]["criterion"]["unrecorded"]
     both = {"500x": same, "1000x": same}
 
-    say_evaluation({**document, "slices": {"magnification": both}})
+    print_evaluation({**document, "slices": {"magnification": both}})
 
     said = capsys.readouterr().out
     assert "sizes of G" in said
@@ -311,7 +316,7 @@ def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
     assert taught_lab.agent("models", "export", name, tmp_path / "out") == 0
     assert empty_lab.agent("models", "add", tmp_path / "out" / name) == 0
     assert empty_lab.agent("models", "add", tmp_path / "out" / name) == 2
-    assert "here already" in capsys.readouterr().err
+    assert "already exists here" in capsys.readouterr().err
     heads = next((tmp_path / "data/bundles" / name).glob("heads*"))
     heads.write_bytes(heads.read_bytes()[:-1] + b"x")
     assert empty_lab.agent("models", "promote", name, "--by", "E. M.", "--reason", "r") == 2
@@ -324,16 +329,16 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
     document = json.loads(out)
     (row,) = document["rows"]
     assert code == 0
-    assert document["about"][0].startswith("A quick run")
+    assert document["about"][0].startswith("Quick run")
     assert "At most 5 epochs, frames of 160 px, seed 0." in document["about"]
     assert row["notes"][0] in document["about"]
     assert row["name"] == "EfficientNet-Lite0 2S (fw), scale"
     page = taught_lab.folder / "data/experiments/experiments.html"
     said = page.read_text("utf-8")
     assert "EfficientNet-Lite0 2S (fw), scale" in said
-    assert "says nothing of how good" in said
+    assert "do not rank the schemes" in said
     assert not re.search(r'(src|href)="(?!#|data:)', said)
-    assert "A quick run" in page.with_suffix(".md").read_text("utf-8")
+    assert "Quick run" in page.with_suffix(".md").read_text("utf-8")
 
 
 def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_split():
@@ -342,7 +347,7 @@ def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_sp
 
     said = about(Path("lab"), [row, row], base, {"fold_count": 3, "quick": False})
 
-    assert "Images of one order are never on two sides." in said
+    assert "A split keeps all images of one order together." in said
     assert "Each image was left out once, in 3 folds." in said
     assert said[-2:] == ("At most 9 epochs, frames of 1994 px, seed 0.", "a note")
 
@@ -374,13 +379,13 @@ def test_a_column_that_no_micrograph_has_groups_nothing_and_is_refused(taught_la
 
     assert (taught, tried) == (2, 2)
     for said in (first, second):
-        assert said.startswith("agent: --group-by ordr: no labelled micrograph has it; columns")
-        assert "order" in said.partition("there are: ")[2]
+        assert said.startswith("agent: --group-by ordr: no labelled micrograph has this column")
+        assert "order" in said.partition("Columns: ")[2]
 
 
 def test_specimens_group_as_they_do_anyway_and_not_across_orders():
-    assert column_of("specimen") == column_of("") == ""
-    assert column_of("order") == "order"
+    assert grouping_column("specimen") == grouping_column("") == ""
+    assert grouping_column("order") == "order"
 
 
 def test_rows_that_are_not_there_are_named(taught_lab, exams, capsys):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from agent.orders.limit import (
     Direction,
     Limit,
-    fault_of,
     find_bound,
+    find_limit_fault,
     find_mean_fault,
     limit_at,
     read_limit,
@@ -90,7 +90,7 @@ def test_sizes_in_micrometres_decimals_and_classes_go_by_their_list(sizes, text,
     ],
 )
 def test_a_limit_that_places_nothing_is_a_fault_that_says_what_is_known(sizes, text, fault):
-    assert fault in fault_of(read_limit(text), ["G"], steels(*sizes))
+    assert fault in find_limit_fault(read_limit(text), ["G"], steels(*sizes))
 
 
 def test_a_limit_has_to_name_a_size_of_each_allowed_subtype():
@@ -104,8 +104,8 @@ def test_a_limit_has_to_name_a_size_of_each_allowed_subtype():
         }
     )
 
-    assert fault_of(read_limit("fine or finer"), ["G", "P"], two) == ""
-    assert "subtype P has no size medium" in fault_of(
+    assert find_limit_fault(read_limit("fine or finer"), ["G", "P"], two) == ""
+    assert "subtype P has no size medium" in find_limit_fault(
         read_limit("medium or finer"), ["G", "P"], two
     )
 

@@ -67,7 +67,7 @@ def test_a_nul_in_a_form_is_refused(lab, browser):
     answer = browser.post(f"/review/{public_id}/decide", data=form)
 
     assert answer.status_code == 400
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 @pytest.mark.parametrize("comment", ["a\0b", "\0"])
@@ -84,7 +84,7 @@ def test_a_nul_in_json_is_refused_however_it_is_cut_into_pieces(lab, browser, co
     )
 
     assert answer.status_code == 400
-    assert lab.store.micrograph(public_id).labels == ()
+    assert lab.store.results.find(public_id).labels == ()
 
 
 # --- what a request may cost --------------------------------------------------------------------

@@ -25,7 +25,7 @@ def bundles(lab):
         }
         (record.parent / "bundle.json").write_text(json.dumps(said), "utf-8")
         (record / "card.html").write_text(f"<p>card of {name}</p>", "utf-8")
-    lab.store.promote(FIRST, by="Ada", reason="first bundle", at=AT, metrics={})
+    lab.store.promotions.promote(FIRST, by="Ada", reason="first bundle", at=AT, metrics={})
     return lab
 
 
@@ -37,7 +37,7 @@ def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundle
     page = browser_of().get("/models").text
 
     first, second = part_of(page, FIRST), part_of(page, SECOND)
-    assert "at work" in first
+    assert "in use" in first
     assert "first bundle" in first
     assert "candidate" in second
     assert "91.3 % of 160 test micrographs (95 % interval 86.8 to 94.4 %)" in second
@@ -46,8 +46,8 @@ def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundle
 
 def test_who_has_signed_first_is_named_until_another_does(bundles, browser_of):  # noqa: F811
     signature = Signature("Bob", "better", AT + timedelta(hours=1))
-    now = bundles.store.current_bundle()
-    bundles.store.sign(SECOND, signature, metrics={}, promoters=2, instead_of=now)
+    now = bundles.store.promotions.find_current()
+    bundles.store.promotions.sign(SECOND, signature, metrics={}, promoters=2, instead_of=now)
 
     page = browser_of().get("/models").text
 
@@ -57,14 +57,14 @@ def test_who_has_signed_first_is_named_until_another_does(bundles, browser_of): 
 def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_of):  # noqa: F811
     let_in(bundles, "Rob", "reviewer")
     let_in(bundles, "Lea", "lead")
-    job = bundles.store.begin_job("retrain", at=AT, facts={"by": "agent"})
+    job = bundles.store.jobs.begin("retrain", at=AT, facts={"by": "agent"})
     facts = {"stage": "subtype", "done": 3, "total": 12, "note": "epoch 3"}
-    assert bundles.store.note_job(job, facts, at=AT) == ""
+    assert bundles.store.jobs.report(job, facts, at=AT) == ""
     reviewer, lead = browser_of("Rob"), browser_of("Lea")
 
     seen = reviewer.get("/models").text
     refused = reviewer.post("/models/cancel")
-    untouched = bundles.store.note_job(job, facts, at=AT)
+    untouched = bundles.store.jobs.report(job, facts, at=AT)
     asked = lead.post("/models/cancel")
 
     assert "3 of 12" in seen
@@ -73,7 +73,7 @@ def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_
     assert (refused.status_code, untouched) == (403, "")
     assert 'action="/models/cancel"' in lead.get("/models").text
     assert asked.status_code == 303
-    assert bundles.store.note_job(job, facts, at=AT) == "Lea"
+    assert bundles.store.jobs.report(job, facts, at=AT) == "Lea"
 
 
 def test_a_viewer_reads_the_card_and_who_is_nobody_does_not(bundles, browser_of):  # noqa: F811
@@ -110,7 +110,7 @@ def test_a_bundle_that_cannot_be_read_does_not_take_the_page_away(bundles, brows
     page = browser_of().get("/models").text
 
     assert "Cannot be read" in part_of(page, SECOND)
-    assert "at work" in part_of(page, FIRST)
+    assert "in use" in part_of(page, FIRST)
 
 
 def test_a_lab_without_a_bundle_is_told_how_to_begin(lab, browser_of):  # noqa: F811

@@ -6,17 +6,16 @@ The agent runs in a process of its own, as a lab runs it; what it did is asked o
 import csv
 import json
 import re
-import time
 
 import pytest
 
 from agent.cli.app import main
 from agent.cli.demo import play
-from agent.demo.demo import MARK, Size
+from agent.demo.demo import MARK, DemoSize
 from agent.demo.exporter import plan_ordinary
 from agent.store import Store, store_url
 
-SMALL = Size(
+SMALL = DemoSize(
     codes=("G7", "G9-10", "M9-10"),
     specimens=12,
     exams=2,
@@ -37,9 +36,7 @@ def agent(folder, *words):
 def played(tmp_path_factory):
     """A demonstration that was played to its end, small."""
     folder = tmp_path_factory.mktemp("played") / "demo"
-    began_s = time.process_time()
     play(folder, SMALL, serve=False)
-    assert time.process_time() - began_s < 120
     return folder
 
 
@@ -103,7 +100,7 @@ def test_what_two_people_say_is_new_to_the_next_retraining(played, capsys):
 
 def test_process_data_comes_from_the_names(played):
     with Store.open(store_url(played / "data"), site="Demonstration", agent="test") as store:
-        views = [view for view in store.micrographs() if view.origin == "watch"]
+        views = [view for view in store.results.iter_all() if view.origin == "watch"]
 
         assert views
         assert all(view.process_data["microscope"] == "LOM-07" for view in views)
@@ -131,7 +128,7 @@ def test_held_out_specimens_are_not_among_the_labelled_ones(played):
 
 
 def test_the_full_demonstration_has_at_least_80_exams_of_every_trained_code():
-    pictures = plan_ordinary(Size().codes, Size().exams, first_order=46_000, seed=2)
+    pictures = plan_ordinary(DemoSize().codes, DemoSize().exams, first_order=46_000, seed=2)
 
     assert len(pictures) >= 80
     assert len({one.code for one in pictures}) == 8

@@ -56,10 +56,10 @@ def test_the_newest_revision_is_the_one_the_program_asks_for() -> None:
 def test_opening_twice_changes_nothing(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/martensight.db"
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        store.arrive([ListedFile("LOM", Path("/x"), "a.tif", 1, 1)], at=AT)
+        store.files.add([ListedFile("LOM", Path("/x"), "a.tif", 1, 1)], at=AT)
 
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        assert len(list(store.files())) == 1
+        assert len(list(store.files.iter_status())) == 1
 
 
 @pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
@@ -71,10 +71,10 @@ def test_a_store_of_every_released_schema_is_brought_up_with_its_rows(tmp_path, 
 
     with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:
         expected = json.loads(dump.with_suffix(".json").read_text(encoding="utf-8"))
-        assert [fate.as_json() for fate in store.files()] == expected["files"]
-        assert [view.id for view in store.micrographs()] == expected["micrographs"]
-        assert [one.code for one in store.labelled()] == expected["labelled"]
-        assert store.trail_problems() == []
+        assert [fate.as_json() for fate in store.files.iter_status()] == expected["files"]
+        assert [view.id for view in store.results.iter_all()] == expected["micrographs"]
+        assert [one.code for one in store.labelled_micrographs.list_all()] == expected["labelled"]
+        assert store.audit_log.find_problems() == []
 
 
 def test_the_upgrade_drill_from_the_first_schema_can_be_gone_back_on(tmp_path) -> None:

@@ -67,8 +67,8 @@ def test_a_lab_moves_with_its_pixels_and_nothing_is_taken_again(tmp_path, capsys
     again = run("--config", new / "agent.toml", "run", "--once")
 
     assert (moved, again) == (0, 0)
-    assert "3 pictures there, 3 known by name, 0 new" in said
-    assert "crops are not here" not in said
+    assert "3 images, 3 already processed, 0 new" in said
+    assert "crops are missing" not in said
     assert "stored" not in capsys.readouterr().out
     assert len(list((new / "data" / "crops").rglob("*-p0.png"))) == 3
 
@@ -120,7 +120,7 @@ def test_a_lab_that_lives_where_the_settings_point_is_not_replaced(tmp_path, bac
     code = run("move", packed, "--to", tmp_path / "new")
 
     assert code == 2
-    assert "a lab is there already" in capsys.readouterr().err
+    assert "already contains a lab" in capsys.readouterr().err
     assert not (tmp_path / "new" / "agent.toml").exists()
     assert {path: path.read_bytes() for path in live.rglob("*") if path.is_file()} == before
 
@@ -131,8 +131,8 @@ def test_each_folder_that_still_points_elsewhere_is_named(tmp_path, backup, caps
     run("move", packed, "--to", tmp_path / "new")
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "[backup] folder still points to /nowhere/backup, which is not there" in said
-    assert "[orders] outbox still points to /nowhere/lims, which is not there" in said
+    assert "[backup] folder still points to /nowhere/backup, which does not exist" in said
+    assert "[orders] outbox still points to /nowhere/lims, which does not exist" in said
     assert "[store] folder still points" not in said
 
 

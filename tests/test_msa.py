@@ -217,7 +217,7 @@ def test_people_can_fill_the_codes_in(shell):
     ("words", "sentence"),
     [
         (("report", "autumn"), "no plan 'autumn'"),
-        (("report", NAME), "nothing was measured of plan 'MSA-1'"),
+        (("report", NAME), "Plan 'MSA-1' has no results"),
         (("report", NAME, "--codes", "no.csv"), "cannot be read"),
     ],
 )
@@ -243,7 +243,7 @@ def test_a_plan_is_made_once_and_of_known_codes(shell):
         "msa", "plan", "x", "--specimens", shell.specimens, "--operators", "A,A",
         "--microscopes", "L",
     )  # fmt: skip
-    assert (code, "name each once" in said) == (2, True)
+    assert (code, "write each name once" in said) == (2, True)
 
 
 def test_the_page_of_the_round_robins_leads_to_the_analyses(shell):
@@ -266,7 +266,7 @@ def test_plan_and_report_are_records(shell):
     records = shell.lab.store.records
     assert records.latest("msa_plan", NAME).facts["codes"] == TRUE
     assert records.latest("msa", NAME).facts["runs"] == 64
-    assert [one.act for one in shell.lab.store.trail("msa")] == [
+    assert [one.act for one in shell.lab.store.audit_log.iter_acts("msa")] == [
         "msa_plan.recorded",
         "msa.recorded",
     ]
@@ -275,9 +275,9 @@ def test_plan_and_report_are_records(shell):
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ("S1,G7\nS1,G8\n", "line 3: specimen S1 is named twice"),
-        (",G7\n", "line 2: it names no specimen"),
-        ("", "it names no specimen"),
+        ("S1,G7\nS1,G8\n", "line 3: specimen S1 is repeated"),
+        (",G7\n", "line 2: specimen is missing"),
+        ("", "the file has no specimen"),
         ("S1\n", "line 2: '' is no structure code"),
     ],
 )
@@ -295,7 +295,7 @@ def test_a_list_of_specimens_that_leaves_a_doubt_is_refused_by_line(shell, rows,
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ("1,G8\n1,G7\n", "doubtful.csv: line 3: run 1 is there twice"),
+        ("1,G8\n1,G7\n", "doubtful.csv: line 3: run 1 is repeated"),
         ("1,Q9\n", "doubtful.csv: line 2: 'Q9' is no structure code"),
         ("999,G8\n", "there is no run '999' in plan 'MSA-1'; it has 64"),
     ],

@@ -10,7 +10,7 @@ from lab import NEXT_DAY, desk_of
 from mutated import answer_to, mutated, routes_of
 
 from agent.service import Pages
-from agent.settings import Web
+from agent.settings import WebSection
 from agent.web import Inbox, create_app
 
 
@@ -18,7 +18,7 @@ def test_no_mutated_request_is_answered_by_a_server_error(lab):
     known = [lab.take("G8", reasons=("strange",), order="4711", specimen="1"), "4711", "G8", "Ann"]
     inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NEXT_DAY)
     application = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
-    pages = Pages(application, Web(port=0, header_s=5, idle_s=5))
+    pages = Pages(application, WebSection(port=0, header_s=5, idle_s=5))
     pages.start()
     where = urlsplit(pages.url)
     try:

@@ -25,7 +25,7 @@ from agent.nightly import (
 from agent.nightly import layout as pages
 from agent.nightly.micrograph_cards import _describe_uncertainty
 from agent.nightly.novelty_sampling import list_farthest
-from agent.nightly.reviewer_agreement import WINDOW, Agreement, agreement, still_needed
+from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
 from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
 from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, SourceHealth
@@ -118,7 +118,7 @@ def test_facts_come_back_from_their_text_as_they_were(lab):
 def test_the_first_writing_freezes_the_facts(lab):
     public_id = lab.take(reasons=("uncertain",))
     first = page_of(write(lab))
-    lab.store.decide(public_id, Decision("code", "Ann", code="G9-10"), at=AFTERWARDS)
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G9-10"), at=AFTERWARDS)
 
     second = page_of(write(lab, now=AFTERWARDS + timedelta(days=3)))
 
@@ -128,7 +128,7 @@ def test_the_first_writing_freezes_the_facts(lab):
 
 
 def test_a_doubt_about_the_subtype_is_said_as_one(lab):
-    sure = build_reported_micrograph(lab.store.micrograph(lab.take(reasons=("uncertain",))))
+    sure = build_reported_micrograph(lab.store.results.find(lab.take(reasons=("uncertain",))))
     torn = dataclasses.replace(sure, subtype_probabilities={"B": 0.08, "G": 0.55, "M": 0.37})
 
     assert "against G" in _describe_uncertainty(sure)
@@ -138,7 +138,7 @@ def test_a_doubt_about_the_subtype_is_said_as_one(lab):
 def test_a_refresh_is_a_recorded_revision(lab):
     public_id = lab.take(reasons=("uncertain",))
     write(lab)
-    lab.store.decide(public_id, Decision("code", "Ann", code="G9-10"), at=AFTERWARDS)
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G9-10"), at=AFTERWARDS)
 
     written = write(lab, refresh=True)
 
@@ -146,7 +146,8 @@ def test_a_refresh_is_a_recorded_revision(lab):
     assert "revision 2" in page_of(written)
     assert "decided by Ann" in page_of(written)
     assert [
-        {"revision": entry.facts["revision"]} for entry in lab.store.trail("night.reported")
+        {"revision": entry.facts["revision"]}
+        for entry in lab.store.audit_log.iter_acts("night.reported")
     ] == [
         {"revision": 1},
         {"revision": 2},
@@ -164,7 +165,7 @@ def test_a_result_written_after_its_night_was_reported_is_in_the_next_report(lab
     write(lab, next_night, now=DAY + timedelta(days=3), refresh=True)
 
     told = [
-        [one.id for one in from_text(lab.store.night(day).facts_json).micrographs]
+        [one.id for one in from_text(lab.store.nightly_reports.find(day).facts_json).micrographs]
         for day in (night, next_night)
     ]
     assert told == [[first], [late, on_time]]
@@ -177,7 +178,7 @@ def test_a_night_that_still_runs_is_written_and_not_frozen(lab):
 
     assert written.running
     assert "still running" in page_of(written)
-    assert lab.store.night(NIGHT) is None
+    assert lab.store.nightly_reports.find(NIGHT) is None
 
 
 def test_imported_micrographs_are_in_no_night(lab):
@@ -266,7 +267,7 @@ def test_the_first_night_of_all_is_empty_and_calm(lab):
 
 
 def test_a_share_that_is_offline_is_a_problem_said_first(lab):
-    lab.store.sources_seen(
+    lab.store.sources.record(
         [SourceHealth("LOM-09", "/lab/9", online=False, offline_since=minutes(0))]
     )
 
@@ -287,8 +288,8 @@ def test_how_many_blind_decisions_are_still_needed(n, same, more):
 def away(lab, since, until):
     """Let LOM-09 be away for a while."""
     gone = SourceHealth("LOM-09", "/lab/9", online=False, offline_since=since)
-    lab.store.sources_seen([gone])
-    lab.store.sources_seen([SourceHealth("LOM-09", "/lab/9", mode="poll", last_scan_at=until)])
+    lab.store.sources.record([gone])
+    lab.store.sources.record([SourceHealth("LOM-09", "/lab/9", mode="poll", last_scan_at=until)])
 
 
 def test_a_share_that_was_away_and_came_back_is_said_with_both_times(lab):
@@ -351,12 +352,14 @@ def test_what_chance_alone_would_flag_is_said(lab):
 
     page = page_of(write(lab))
 
-    assert "25 micrographs judged, 1 flagged as strange, of which about 0.5 are expected" in page
+    assert "25 micrographs evaluated, 1 flagged as unusual, of which about 0.5 are expected" in page
 
 
 def test_what_somebody_decided_already_does_not_wait(lab):
     public_id = lab.take(reasons=("strange",))
-    lab.store.decide(public_id, Decision("strange", "Ann", strange_kind="pearlite"), at=minutes(5))
+    lab.store.labels.decide(
+        public_id, Decision("strange", "Ann", strange_kind="pearlite"), at=minutes(5)
+    )
 
     written = write(lab)
 
@@ -376,7 +379,7 @@ def test_a_micrograph_whose_pixels_are_gone_still_has_its_card(lab):
     public_id = lab.take(reasons=("uncertain",))
     for path in lab.archive.of(public_id + "0" * 48, 0):
         path.unlink()
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     for path in list(lab.archive.of(view.sha256, 0)):
         path.unlink()
 
@@ -471,7 +474,7 @@ def test_the_json_beside_the_page_is_what_was_frozen(lab):
     lab.take()
     write(lab)
 
-    frozen = lab.store.night(NIGHT)
+    frozen = lab.store.nightly_reports.find(NIGHT)
 
     assert (lab.reports / "2026-11-24.json").read_text("utf-8") == frozen.facts_json
 
@@ -557,7 +560,7 @@ def test_no_part_of_a_file_is_left_behind(lab):
 
 
 def test_nights_that_passed_while_the_pc_slept_are_found(lab):
-    lab.store.started(at=DAY)
+    lab.store.agents.record_start(at=DAY)
     write(lab)
 
     missed = missing_nights(lab.store, lab.reports, SETTINGS, now=AFTERWARDS + timedelta(days=3))
@@ -567,7 +570,7 @@ def test_nights_that_passed_while_the_pc_slept_are_found(lab):
 
 def test_a_lab_that_is_switched_off_over_night_still_gets_its_first_one(lab):
     for day in range(3):  # on at eight, off at five
-        lab.store.started(at=DAY.replace(hour=8) + timedelta(days=day))
+        lab.store.agents.record_start(at=DAY.replace(hour=8) + timedelta(days=day))
 
     now = DAY.replace(hour=8) + timedelta(days=2, minutes=1)
     missed = missing_nights(lab.store, lab.reports, SETTINGS, now=now)
@@ -577,7 +580,7 @@ def test_a_lab_that_is_switched_off_over_night_still_gets_its_first_one(lab):
 
 
 def test_a_night_whose_page_is_not_there_is_missing_though_its_facts_are_frozen(lab):
-    lab.store.started(at=DAY)
+    lab.store.agents.record_start(at=DAY)
     free = dataclasses.replace(SETTINGS, free_days=("2026-11-25",))
     page = write(lab).path
     write(lab, date(2026, 11, 25), now=AFTERWARDS + timedelta(days=1), settings=free)
@@ -589,7 +592,7 @@ def test_a_night_whose_page_is_not_there_is_missing_though_its_facts_are_frozen(
 
 
 def test_the_night_that_runs_is_not_missing(lab):
-    lab.store.started(at=DAY)
+    lab.store.agents.record_start(at=DAY)
 
     assert missing_nights(lab.store, lab.reports, SETTINGS, now=DAY + timedelta(hours=1)) == []
 
@@ -610,7 +613,7 @@ def test_a_probability_is_never_rounded_to_certainty(share, said):
 
 
 def test_a_file_of_windows_has_its_name_alone(lab):
-    seen = build_reported_micrograph(lab.store.micrograph(lab.take()))
+    seen = build_reported_micrograph(lab.store.results.find(lab.take()))
 
     assert dataclasses.replace(seen, path="C:\\export\\a.tif").name == "a.tif"
     assert isinstance(seen, ReportedMicrograph)
@@ -623,20 +626,20 @@ def test_a_report_says_how_often_people_said_what_the_model_said(lab):
     for number, (said, blind) in enumerate([("G8", False), ("G8", True), ("G7", True)]):
         public_id = lab.take("G8", reasons=("uncertain",), name=f"d{number}.tif")
         decision = Decision("code", "Ann", code=said, blind=blind)
-        lab.store.decide(public_id, decision, at=minutes(number))
+        lab.store.labels.decide(public_id, decision, at=minutes(number))
     undecided = gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS)
 
-    assert undecided.agreement == Agreement(n=3, same=2, blind_n=2, blind_same=1)
+    assert undecided.agreement == ReviewerAgreement(n=3, same=2, blind_n=2, blind_same=1)
 
 
 def test_what_was_decided_long_ago_or_after_the_night_does_not_count(lab):
     first, second = (lab.take("G8", reasons=("uncertain",)) for _ in range(2))
     late = minutes(60 * 24 * 2)
-    lab.store.decide(first, Decision("code", "Ann", code="G8"), at=late)
-    lab.store.decide(second, Decision("code", "Ann", code="G8"), at=minutes(1))
+    lab.store.labels.decide(first, Decision("code", "Ann", code="G8"), at=late)
+    lab.store.labels.decide(second, Decision("code", "Ann", code="G8"), at=minutes(1))
 
-    assert agreement(lab.store.labelled(), until=minutes(2)).n == 1
-    assert agreement(lab.store.labelled(), until=late + WINDOW).n == 0
+    assert agreement(lab.store.labelled_micrographs.list_all(), until=minutes(2)).n == 1
+    assert agreement(lab.store.labelled_micrographs.list_all(), until=late + WINDOW).n == 0
 
 
 def test_people_who_judge_twice_are_compared_by_code_and_by_size(lab):
@@ -666,8 +669,10 @@ def test_the_farthest_automatic_micrographs_are_picked_one_of_each_specimen(lab)
     lab.take("G8")
     lab.take("G8", reasons=("uncertain",))
     labelled = lab.take("G8")
-    lab.store.decide(labelled, Decision("code", "Ann", code="G8"), at=DAY)
-    views = [far(one, n / 10) for n, one in enumerate(lab.store.between(*period_of_night()))]
+    lab.store.labels.decide(labelled, Decision("code", "Ann", code="G8"), at=DAY)
+    views = [
+        far(one, n / 10) for n, one in enumerate(lab.store.results.list_between(*period_of_night()))
+    ]
 
     picked = list_farthest(views, 5)
 
@@ -683,9 +688,9 @@ def period_of_night():
 def test_what_is_asked_for_once_more_waits_with_its_reason_and_leaves_a_trail(lab):
     public_id = lab.take("G8")
 
-    lab.store.ask_again([public_id], Reason.UNLIKE_TAUGHT, by="agent", at=DAY)
+    lab.store.review_queue.add([public_id], Reason.UNLIKE_TAUGHT, by="agent", at=DAY)
 
-    (view,) = lab.store.queue()
+    (view,) = lab.store.review_queue.list_micrographs()
     assert (view.id, view.reasons, view.handling) == (public_id, ("unlike_taught",), "review")
-    (act,) = lab.store.trail("micrograph.asked_again")
+    (act,) = lab.store.audit_log.iter_acts("micrograph.asked_again")
     assert (act.subject, act.facts) == (public_id, {"reason": "unlike_taught"})

@@ -21,7 +21,9 @@ ODD = {
 def shell(tmp_path, capsys) -> Shell:
     made = Shell(tmp_path, capsys)
     public_id = made.lab.take("G8", order="4711", specimen="1")
-    made.lab.store.decide(public_id, Decision("code", "Jörg", code="G8", comment="gut ✓"), at=DAY)
+    made.lab.store.labels.decide(
+        public_id, Decision("code", "Jörg", code="G8", comment="gut ✓"), at=DAY
+    )
     return made
 
 

@@ -17,7 +17,7 @@ from agent.nightly.snapshot import from_text
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
 from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.instrument_checks import CONTROL
 from agent.store import Decision
 from reports import ControlTrend, Tone
@@ -26,12 +26,14 @@ from reports.charts import control_chart
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
-WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((RING_A,)), TAXONOMY))
+WITH_ORDERS = dataclasses.replace(SETTINGS, lab=OrderPolicy(Specifications((RING_A,)), TAXONOMY))
 
 
 def write(lab, settings=WITH_ORDERS, *, night=NIGHT, now=AFTERWARDS):
     written = write_report(lab.store, lab.archive, lab.reports, night, settings, now=now)
-    return written.path.read_text("utf-8"), from_text(lab.store.night(night).facts_json)
+    return written.path.read_text("utf-8"), from_text(
+        lab.store.nightly_reports.find(night).facts_json
+    )
 
 
 def field_of(lab, order, code="G8", **given):
@@ -39,7 +41,7 @@ def field_of(lab, order, code="G8", **given):
 
 
 def confirm(lab, public_id, code, at=DAY):
-    lab.store.decide(public_id, Decision("code", "Ada", code=code), at=at)
+    lab.store.labels.decide(public_id, Decision("code", "Ada", code=code), at=at)
 
 
 # --- orders -------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def test_what_holds_for_two_orders_is_said_of_each(lab):
 
 
 def _with(**given):
-    return Rules(Specifications((RING_A.model_copy(update=given),)), TAXONOMY)
+    return OrderPolicy(Specifications((RING_A.model_copy(update=given),)), TAXONOMY)
 
 
 def test_limits_that_cannot_be_used_are_said_and_the_report_is_written(lab):
@@ -166,7 +168,7 @@ def test_limits_that_cannot_be_used_are_said_and_the_report_is_written(lab):
 
     page, _ = write(lab, broken)
 
-    assert "nothing can be said of orders: specifications.toml: not valid TOML" in page
+    assert "orders cannot be assessed: specifications.toml: not valid TOML" in page
 
 
 def test_what_changed_since_the_last_report_is_said(lab):
@@ -184,8 +186,8 @@ def test_what_changed_since_the_last_report_is_said(lab):
     assert "Orders that do not conform since then: 4713." in page
     assert "Orders that are settled since then: 4712." in page
     assert (
-        "1 micrograph came, 0 of them for a person; in the report before (24 Nov) it was "
-        "2 micrographs, 1 of them for one." in page
+        "1 micrograph processed, 0 of them to review; previous report (24 Nov): 2 micrographs, "
+        "1 of them to review." in page
     )
 
 
@@ -237,7 +239,7 @@ def test_a_source_that_was_never_checked_says_so(lab):
     page, _ = write(lab)
 
     assert "reference images were never checked" in page
-    assert "in doubt for 1 micrograph" in page
+    assert "unreliable for 1 micrograph" in page
 
 
 # --- the control specimen over the nights -------------------------------------------------------

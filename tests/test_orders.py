@@ -10,9 +10,9 @@ from test_pipeline import Bench, Parrot
 from agent.archive import Archive
 from agent.nightly import build_reported_micrograph
 from agent.nightly.micrograph_cards import iter_causes
-from agent.orders.order_list import take_folder
+from agent.orders.order_list import import_lists
 from agent.pipeline import Pipeline
-from agent.process_data import keys_of, read_note
+from agent.process_data import collect_keys, read_notes
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
@@ -132,7 +132,7 @@ def test_what_a_later_list_changes_waits_and_the_trail_says_what(bench):
         [Entry("4711", material="C56E2")], "tuesday.csv", by="Ada", at=bench.clock()
     )
 
-    acts = list(bench.store.trail("order.listed"))
+    acts = list(bench.store.audit_log.iter_acts("order.listed"))
     order = orders.order("4711")
     change = {"from": "100Cr6", "to": "C56E2", "list": "tuesday.csv"}
     assert (again, changed, order.material) == ([], ["4711"], "100Cr6")
@@ -159,7 +159,7 @@ def test_another_subtype_than_ordered_is_the_first_reason_and_the_size_as_ordere
 
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert view.reasons == ("unexpected_subtype", "uncertain")
     assert view.expected["subtypes"] == ["G"]
     assert view.expected["codes"] == ["G8"]
@@ -176,7 +176,7 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
 
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert view.reasons == ("out_of_scope",)
     (cause,) = iter_causes(build_reported_micrograph(view))
     assert cause.sentence == "Material 100Cr6 has 0 validated specimens."
@@ -232,7 +232,7 @@ def test_a_bundle_that_is_gone_leaves_the_rest_of_its_specimen_to_people(bench):
     bench.export("4711_01_2.png", seed=2)
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert (view.bundle, view.reasons) == ("", ("untrained",))
 
 
@@ -246,7 +246,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
     for field in range(1, 7):
         path = bench.export(f"4711_01_{field}.png", seed=field)
         facts = path.stat()
-        bench.store.arrive(
+        bench.store.files.add(
             [
                 ListedFile(
                     "LOM", folder, path.name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
@@ -255,10 +255,10 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
             at=bench.clock(),
         )
 
-    claims = [agent.pipeline.take(1) for agent in agents for _ in range(3)]
+    claims = [agent.pipeline.process_batch(1) for agent in agents for _ in range(3)]
 
     assert sum(taken.stored for taken in claims) == 6
-    assert {view.bundle for view in bench.store.micrographs()} == {first}
+    assert {view.bundle for view in bench.store.results.iter_all()} == {first}
     for agent in agents:
         agent.store.close()
 
@@ -287,7 +287,7 @@ def test_the_store_itself_refuses_a_second_bundle(bench):
     bench.take()
     bench.export("4711_01_2.png", seed=2)
     stubborn = bench.made(sources={"LOM": SOURCE}, classifier=Parrot(NEW))
-    stubborn._judge_for = lambda _: (Parrot(NEW), Policy(control_share=0.0))
+    stubborn._router.choose = lambda _: (Parrot(NEW), Policy(control_share=0.0))
     bench.pipeline, careful = stubborn, bench.pipeline
 
     given_back = bench.take()
@@ -307,14 +307,18 @@ def test_an_urgent_order_goes_first_in_review(bench):
     bench.export("4711_01_1.png", seed=1)
     bench.export("4712_01_1.png", seed=2)
     bench.take()
-    before = [view.process_data["order"] for view in bench.store.queue()]
+    before = [view.process_data["order"] for view in bench.store.review_queue.list_micrographs()]
 
     bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
     bench.export("4713_01_1.png", seed=3)
     bench.take()
 
     assert before == ["4711", "4712"]
-    assert [v.process_data["order"] for v in bench.store.queue()] == ["4712", "4711", "4713"]
+    assert [v.process_data["order"] for v in bench.store.review_queue.list_micrographs()] == [
+        "4712",
+        "4711",
+        "4713",
+    ]
 
 
 def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
@@ -322,15 +326,15 @@ def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
     for seed, number in enumerate(("4711", "4712")):
         bench.export(f"{number}_01_1.png", seed=seed)
     bench.take()
-    assert bench.store.queue() == [], "all of them are automatic"
+    assert bench.store.review_queue.list_micrographs() == [], "all of them are automatic"
     for view in bench.views():
         label = Decision(kind="code", by="Ada", code=view.structure_code)
-        label_id = bench.store.decide(view.id, label, at=bench.clock())
+        label_id = bench.store.labels.decide(view.id, label, at=bench.clock())
         doubt = {"label_id": label_id, "sentence": "label", "by": "agent", "at": bench.clock()}
-        assert bench.store.doubt(view.id, **doubt)
+        assert bench.store.labels.mark_suspect(view.id, **doubt)
 
     def waiting():
-        return [view.process_data["order"] for view in bench.store.queue()]
+        return [view.process_data["order"] for view in bench.store.review_queue.list_micrographs()]
 
     bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
     assert waiting() == ["4712", "4711"]
@@ -349,9 +353,9 @@ def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(be
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["order", "urgent"], *rows])
     at = _later(good, 1.0)
-    early = take_folder(bench.store, folder, subtypes=("G",), at=at)
+    early = import_lists(bench.store, folder, subtypes=("G",), at=at)
 
-    taken = take_folder(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
+    taken = import_lists(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
 
     assert early == []
     assert {one.name: one.changed for one in taken} == {"bad.csv": ("4713",), "GOOD.CSV": ("4711",)}
@@ -370,15 +374,15 @@ def _later(path: Path, seconds: float):
 
 
 def test_a_note_of_another_program_says_nothing():
-    assert read_note(b"<xml><order>1</order></xml>") == {}
-    assert read_note(b"\x00\xff\xfe") == {}
-    assert read_note(b"[1, 2]") == {}
+    assert read_notes(b"<xml><order>1</order></xml>") == []
+    assert read_notes(b"\x00\xff\xfe") == []
+    assert read_notes(b"[1, 2]") == []
 
 
 def test_fixed_values_of_a_source_are_no_claim():
     source = Provenance(fixed={"order": "0"}, pattern=r"(?P<specimen>\d+)_")
 
-    keys = keys_of(source, "7_a.png", beside={"order": "4711"}, given={})
+    keys = collect_keys(source, "7_a.png", beside={"order": "4711"}, given={})
 
     assert keys.conflict == ""
     assert keys.process_data == {"order": "4711", "specimen": "7"}

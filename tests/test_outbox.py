@@ -13,19 +13,20 @@ import pytest
 from lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications
-from agent.orders.assessment import Beside, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
+from agent.orders.assessment import assess
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
-from agent.orders.order_json import document_of
-from agent.orders.outbox import OUTBOX, Site, record_revisions, write_pending
-from agent.orders.statement import state_of
+from agent.orders.open_items import OpenItems
+from agent.orders.order_json import order_to_json
+from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
+from agent.orders.statement import hash_state
 from agent.service.jobs import outbound
-from agent.service.periodic_thread import Rounds
+from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
 from agent.settings import read
 from agent.store import Decision, Entry
 
-RULES = Rules(Specifications((RING_A,)), TAXONOMY)
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY)
 
 
 @pytest.fixture
@@ -40,11 +41,11 @@ def take(lab, order="4711", code="G8"):
 
 
 def confirm(lab, public_id, code="G8", *, at=DAY):
-    lab.store.decide(public_id, Decision("code", "Ada", code=code), at=at)
+    lab.store.labels.decide(public_id, Decision("code", "Ada", code=code), at=at)
 
 
 def fill(lab, box, *, formats=("json",), now=DAY):
-    site = Site("Plant 1", formats)
+    site = OutboxFormat("Plant 1", formats)
     record_revisions(lab.store, RULES, site, now=now)
     return list(write_pending(lab.store, RULES, site, box, now=now).names)
 
@@ -82,11 +83,11 @@ def test_a_corrected_order_is_a_new_revision_also_where_it_is_no_longer_final(la
     public_id = take(lab)
     confirm(lab, public_id)
     fill(lab, box)
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     fill(lab, box)
     confirm(lab, public_id, "G7")
     fill(lab, box)
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     confirm(lab, public_id)
 
     fill(lab, box)
@@ -113,7 +114,7 @@ def test_what_was_found_while_the_share_was_away_is_written_in_order(lab, tmp_pa
     confirm(lab, public_id)
     with pytest.raises(OSError, match="no folder that can be seen"):
         fill(lab, away)
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     confirm(lab, public_id, "G7")
     with pytest.raises(OSError, match="no folder that can be seen"):
         fill(lab, away, now=DAY + timedelta(hours=1))
@@ -128,11 +129,11 @@ def test_what_was_found_while_the_share_was_away_is_written_in_order(lab, tmp_pa
 def test_a_revision_that_cannot_be_written_is_not_overtaken_and_holds_no_other_order(lab, box):
     public_id = take(lab)
     confirm(lab, public_id)
-    site = Site("Plant 1", ("json",))
+    site = OutboxFormat("Plant 1", ("json",))
     record_revisions(lab.store, RULES, site, now=DAY)
     (first,) = lab.store.records.all(OUTBOX, "4711")
     (box / f"4711-r1-{first.facts['id']}.json").mkdir()
-    lab.store.undo(public_id, by="Ada", at=DAY)
+    lab.store.labels.undo(public_id, by="Ada", at=DAY)
     confirm(lab, take(lab, "4712"))
     record_revisions(lab.store, RULES, site, now=DAY)
 
@@ -146,11 +147,11 @@ def test_a_revision_that_cannot_be_written_is_not_overtaken_and_holds_no_other_o
 
 
 def test_a_retraction_after_any_time_reaches_the_lims_in_the_next_round(lab, box):
-    site, later = Site("Plant 1", ("json",)), DAY + timedelta(days=400)
+    site, later = OutboxFormat("Plant 1", ("json",)), DAY + timedelta(days=400)
     public_id = take(lab)
     confirm(lab, public_id)
     position = record_revisions(lab.store, RULES, site, now=DAY, position=begin(lab.store))
-    lab.store.undo(public_id, by="Ada", at=later)
+    lab.store.labels.undo(public_id, by="Ada", at=later)
 
     record_revisions(lab.store, RULES, site, now=later, position=position)
     write_pending(lab.store, RULES, site, box, now=later)
@@ -166,7 +167,7 @@ def test_every_old_order_is_examined_in_turn_also_where_nothing_touched_it(lab):
     rounds = []
 
     for _ in range(4):
-        due, position = list_due(lab.store, RULES, Beside(), position=position, now=now)
+        due, position = list_due(lab.store, RULES, OpenItems(), position=position, now=now)
         rounds.append(due)
 
     assert [len(due) for due in rounds] == [SWEPT_PER_ROUND, SWEPT_PER_ROUND, 1, SWEPT_PER_ROUND]
@@ -181,7 +182,7 @@ def test_a_field_that_was_moved_away_lets_both_old_orders_be_examined(lab):
     keys = {"order": "4712", "specimen": "1"}
     lab.store.orders.assign(public_id, keys, by="Ada", reason="mixed up", at=now)
 
-    due, _ = list_due(lab.store, RULES, Beside(), position=position, now=now)
+    due, _ = list_due(lab.store, RULES, OpenItems(), position=position, now=now)
 
     assert sorted(due) == ["4711", "4712"]
 
@@ -189,8 +190,8 @@ def test_a_field_that_was_moved_away_lets_both_old_orders_be_examined(lab):
 def test_a_revision_on_record_without_its_content_is_written_from_what_the_order_says(lab, box):
     public_id = take(lab)
     confirm(lab, public_id)
-    document = document_of(assess(lab.store, "4711", RULES))
-    old = {"id": "0123456789abcdef", "revision": 1, "state": state_of(document)}
+    document = order_to_json(assess(lab.store, "4711", RULES))
+    old = {"id": "0123456789abcdef", "revision": 1, "state": hash_state(document)}
     lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
 
     names = fill(lab, box, now=DAY + timedelta(days=1))
@@ -205,7 +206,7 @@ def test_a_revision_whose_content_nobody_kept_does_not_hold_the_next_one(lab, bo
     confirm(lab, public_id)
     old = {"id": "0123456789abcdef", "revision": 1, "state": "of another day"}
     lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
-    site = Site("Plant 1", ("json",))
+    site = OutboxFormat("Plant 1", ("json",))
 
     record_revisions(lab.store, RULES, site, now=DAY)
     written = write_pending(lab.store, RULES, site, box, now=DAY)
@@ -218,8 +219,10 @@ def test_the_audit_log_holds_the_hash_of_a_file_and_not_the_file(lab, box):
     confirm(lab, take(lab))
     (name,) = fill(lab, box)
 
-    (entry,) = [one for one in lab.store.trail() if one.act == "outbox.recorded"]
-    (files,) = [one for one in lab.store.trail() if one.act == "outbox_files.recorded"]
+    (entry,) = [one for one in lab.store.audit_log.iter_acts() if one.act == "outbox.recorded"]
+    (files,) = [
+        one for one in lab.store.audit_log.iter_acts() if one.act == "outbox_files.recorded"
+    ]
 
     assert entry.facts["sha256"]["json"] == sha256((box / name).read_bytes()).hexdigest()
     assert files.facts.keys() == {"record", "order", "formats", "facts_sha256"}
@@ -246,7 +249,7 @@ def test_names_that_no_file_can_have_stay_apart(lab, box):
 
 def test_an_old_order_with_a_code_the_taxonomy_lost_is_written_all_the_same(lab, box):
     confirm(lab, take(lab))
-    site = Site("Plant 1", ("csv",))
+    site = OutboxFormat("Plant 1", ("csv",))
     subtypes = [replace(one, name="X") for one in TAXONOMY.subtypes if one.name == "M"]
     rules = replace(RULES, taxonomy=replace(TAXONOMY, subtypes=tuple(subtypes)))
     record_revisions(lab.store, RULES, site, now=DAY)
@@ -314,7 +317,7 @@ def test_the_service_examines_what_was_touched_since_its_last_round(lab):
     memo = settings.store.folder / outbound.OUTBOX_MEMO
     held = json.loads(memo.read_text("utf-8"))
     memo.write_text(json.dumps(held | {"swept": 10**6}), encoding="utf-8")  # the sweep is past it
-    lab.store.undo(public_id, by="Ada", at=later)
+    lab.store.labels.undo(public_id, by="Ada", at=later)
 
     outbound.fill_outbox(settings, lab.store, now=later)
 
@@ -343,7 +346,7 @@ def test_an_errand_that_crashes_is_said_and_done_again():
         thread.stop()
         return ""
 
-    thread = Rounds("outbox", errand, every_s=0, problems=problems)
+    thread = PeriodicThread("outbox", errand, every_s=0, problems=problems)
     thread.start()
     thread.join(60)
 
@@ -360,7 +363,7 @@ def test_an_errand_without_news_leaves_standing_what_it_said_before():
             thread.stop()
         return said
 
-    thread = Rounds("order lists", errand, every_s=0, problems=problems)
+    thread = PeriodicThread("order lists", errand, every_s=0, problems=problems)
     thread.start()
     thread.join(60)
 

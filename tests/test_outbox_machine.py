@@ -21,11 +21,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin
-from agent.orders.order_json import document_of
-from agent.orders.outbox import Site, record_revisions, write_pending
+from agent.orders.order_json import order_to_json
+from agent.orders.outbox import OutboxFormat, record_revisions, write_pending
 from agent.orders.specimen_facts import Conformity
 from agent.orders.statement import lasting
 from agent.store import Decision, Store
@@ -33,8 +33,8 @@ from agent.store import Decision, Store
 if not hasattr(os, "fork"):
     pytest.skip("a killed round needs fork", allow_module_level=True)
 
-RULES = Rules(Specifications((RING_A,)), TAXONOMY)
-SITE = Site("Plant 1")
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY)
+SITE = OutboxFormat("Plant 1")
 ORDERS = st.sampled_from(["4711", "4712", "a/b"])
 ENDINGS = len(SITE.formats)
 KILLED = 9
@@ -76,16 +76,16 @@ class Lims(RuleBasedStateMachine):
     @rule(order=ORDERS, code=st.sampled_from(["G8", "G7"]))
     def confirm(self, order: str, code: str) -> None:
         for public_id in self.fields.get(order, []):
-            self.lab.store.decide(
+            self.lab.store.labels.decide(
                 public_id, Decision("code", "Ada", code=code, comment="again"), at=self.now
             )
 
     @rule(order=ORDERS)
     def undo(self, order: str) -> None:
         for public_id in self.fields.get(order, [])[-1:]:
-            view = self.lab.store.micrograph(public_id)
+            view = self.lab.store.results.find(public_id)
             if view and view.label:
-                self.lab.store.undo(public_id, by=view.label.by, at=self.now)
+                self.lab.store.labels.undo(public_id, by=view.label.by, at=self.now)
 
     @rule(days=st.sampled_from([0, 1, 30, 100]))
     def wait(self, days: int) -> None:
@@ -167,7 +167,7 @@ class Lims(RuleBasedStateMachine):
             )
             assert [a for a, b in pairwise(frozen) if a.state == b.state] == []
             assessed = assess(self.lab.store, number, RULES)
-            now = lasting(document_of(assessed))
+            now = lasting(order_to_json(assessed))
             told = sorted(self._told(number), key=lambda one: one["revision"])
             states = [json.dumps(_state(one), sort_keys=True) for one in told]
             assert [a for a, b in pairwise(states) if a == b] == []
@@ -189,7 +189,7 @@ def _state(file: dict) -> dict:
 
 
 Lims.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -24,7 +24,7 @@ def shell(tmp_path, capsys) -> Shell:
     """A lab with a micrograph, a label and an account, that was opened once by its command."""
     made = Shell(tmp_path, capsys)
     public_id = made.lab.take("G8", order="4711", specimen="1")
-    made.lab.store.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
+    made.lab.store.labels.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
     store = made.lab.store
     store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=DAY)
     made.agent("files")
@@ -49,7 +49,7 @@ def empty(file: Path) -> None:
 def another(file: Path) -> None:
     without(file)
     with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:
-        store.remember(at=DAY, actor="Eve", act="lab.opened")
+        store.audit_log.add(at=DAY, actor="Eve", act="lab.opened")
 
 
 def cleared(file: Path) -> None:
@@ -80,7 +80,7 @@ def test_another_labs_is_refused_where_the_mark_was_removed(shell, tmp_path) -> 
     shutil.copy(tmp_path / "own.db", file)
 
     assert code == 2
-    assert "the database of another lab: it knows none of the pictures in" in said
+    assert "the database of another lab: it does not know the images in" in said
     assert shell.agent("files")[0] == 0
 
 
@@ -117,7 +117,7 @@ def test_whoever_means_it_begins_anew_and_that_is_kept(shell) -> None:
 
     assert shell.agent("files")[0] == 0
     with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
-        (act,) = store.trail("lab.begun_anew")
+        (act,) = store.audit_log.iter_acts("lab.begun_anew")
         assert act.facts["reason"] == "the disk broke"
         assert len(act.facts["first_act_before"]) == 64
     empty(database(shell))
@@ -166,13 +166,13 @@ def test_an_edited_mark_is_written_again_for_the_labs_own_database(shell) -> Non
 
 def test_a_sound_lab_has_nothing_to_begin_anew(shell) -> None:
     mark = shell.lab.folder / "database.json"
-    before, head = mark.read_bytes(), shell.lab.store.trail_head()
+    before, head = mark.read_bytes(), shell.lab.store.audit_log.get_head()
 
     code, said = shell.agent("begin-anew", "--reason", "why not")
 
     assert code == 2
-    assert "nothing to begin anew" in said
-    assert shell.lab.store.trail_head() == head
+    assert "is already the database of" in said
+    assert shell.lab.store.audit_log.get_head() == head
     assert mark.read_bytes() == before
 
 
@@ -205,7 +205,7 @@ def test_a_database_without_its_schema_number_is_refused_with_what_to_do(shell, 
 def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
     shell.write("agent.toml", '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n')
     with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
-        append(shell.folder / "trail.jsonl", Anchor.of(store.trail_head(), at=DAY))
+        append(shell.folder / "trail.jsonl", Anchor.of(store.audit_log.get_head(), at=DAY))
     empty(database(shell))
     shutil.rmtree(shell.lab.folder / "crops")
     assert shell.agent("begin-anew", "--reason", "the disk broke")[0] == 0
@@ -221,8 +221,8 @@ def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
 def test_a_forged_beginning_explains_nothing(shell) -> None:
     shell.write("agent.toml", '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n')
     with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
-        append(shell.folder / "trail.jsonl", Anchor.of(store.trail_head(), at=DAY))
-        store.remember(at=NEXT_DAY, actor="Eve", act="lab.begun_anew", facts={"reason": "x"})
+        append(shell.folder / "trail.jsonl", Anchor.of(store.audit_log.get_head(), at=DAY))
+        store.audit_log.add(at=NEXT_DAY, actor="Eve", act="lab.begun_anew", facts={"reason": "x"})
     tamper(f"sqlite:///{database(shell)}", "UPDATE trail SET actor = 'Eve' WHERE id = 2")
     chain_again(f"sqlite:///{database(shell)}")
 

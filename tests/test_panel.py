@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agent.roundrobin.rater_statistics import (
-    Answer,
     Level,
     Panel,
+    RaterAnswer,
     accuracy,
     agreement,
     image_results,
@@ -43,7 +43,11 @@ def panel_of(rows, reference=None, **more):
 
 
 def _answer(code):
-    return Answer(None, None) if code == "?" else Answer(*TAXONOMY.parse(code), criterion="mean")
+    return (
+        RaterAnswer(None, None)
+        if code == "?"
+        else RaterAnswer(*TAXONOMY.parse(code), criterion="mean")
+    )
 
 
 def papers_counts() -> Panel:
@@ -59,9 +63,9 @@ def papers_counts() -> Panel:
     for place, (rater, image) in zip(right, cells, strict=True):
         subtype, size = TAXONOMY.parse(kinds[image - 1])
         if place >= 179:
-            answers[rater, image] = Answer({"G": "B", "B": "M", "M": "G"}[subtype], size)
+            answers[rater, image] = RaterAnswer({"G": "B", "B": "M", "M": "G"}[subtype], size)
         else:
-            answers[rater, image] = Answer(subtype, size if place < 56 else "6")
+            answers[rater, image] = RaterAnswer(subtype, size if place < 56 else "6")
     return Panel(TAXONOMY, RATERS, tuple(range(1, 21)), answers, dict(enumerate(kinds, start=1)))
 
 
@@ -102,7 +106,7 @@ def test_cannot_tell_is_no_right_answer_and_no_disagreement():
 
 
 def test_a_size_that_cannot_be_told_leaves_the_subtype():
-    answers = {("R01", 1): Answer("G", None), ("R02", 1): Answer("G", "8")}
+    answers = {("R01", 1): RaterAnswer("G", None), ("R02", 1): RaterAnswer("G", "8")}
     panel = Panel(TAXONOMY, RATERS[:2], (1,), answers, {1: "G8"})
 
     assert accuracy(panel, Level.SUBTYPE).right == 2

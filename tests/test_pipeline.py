@@ -16,10 +16,11 @@ from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Laid
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault
+from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch import Calibration, ListedFile, Provenance
 from agent.watch.listing import list_folder
@@ -131,17 +132,17 @@ class Bench:
     def arrive(self):
         found = list_folder(self.source).pictures
         files = [ListedFile("LOM", self.source, name, *facts) for name, facts in found.items()]
-        return self.store.arrive(sorted(files, key=lambda f: f.relative), at=self.clock())
+        return self.store.files.add(sorted(files, key=lambda f: f.relative), at=self.clock())
 
     def take(self, n=16, **given):
         self.arrive()
-        return self.pipeline.take(n, **given)
+        return self.pipeline.process_batch(n, **given)
 
     def fates(self):
-        return {os.path.basename(fate.path): fate.state for fate in self.store.files()}  # noqa: PTH119
+        return {os.path.basename(fate.path): fate.state for fate in self.store.files.iter_status()}  # noqa: PTH119
 
     def views(self):
-        return list(self.store.micrographs())
+        return list(self.store.results.iter_all())
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_without_a_bundle_everything_is_stored_and_waits_for_a_person(bench):
 
     bench.take()
 
-    (view,) = bench.store.queue()
+    (view,) = bench.store.review_queue.list_micrographs()
     assert (view.handling, tuple(view.reasons)) == ("review", ("untrained",))
     assert view.structure_code is None
     assert bench.archive.original_path(view.sha256)
@@ -187,7 +188,7 @@ def test_a_file_of_no_use_is_set_aside_and_the_next_goes_on(bench):
 
     taken = bench.take()
 
-    (fate,) = bench.store.files(state="set_aside")
+    (fate,) = bench.store.files.iter_status(state="set_aside")
     assert (taken.set_aside, taken.stored) == (1, 1)
     assert (fate.code, fate.reason) == ("truncated", "it ends too early.")
 
@@ -210,7 +211,7 @@ def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
     inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
     sent = inbox.take("a.png", bench.export("a.png").read_bytes(), PLACED)
 
-    taken = bench.pipeline.take(4)
+    taken = bench.pipeline.process_batch(4)
 
     (view,) = bench.views()
     assert (taken.stored, taken.given_back, sent["state"]) == (1, 0, "queued")
@@ -220,12 +221,12 @@ def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
 def test_what_a_program_sent_is_waited_for_until_it_is_read(bench, tmp_path):
     inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
     inbox.take("a.png", bench.export("a.png", seed=1).read_bytes(), PLACED)
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
     inbox.take("b.png", bench.export("b.png", seed=2).read_bytes(), {**PLACED, "field": "2"})
-    laid = Laid(Specifications((lab.RING_A,)), default_taxonomy())
+    laid = OrderPolicy(Specifications((lab.RING_A,)), default_taxonomy())
 
     waiting = assess(bench.store, "4711", laid).specimens[0].facts.waiting
-    bench.pipeline.take(4)
+    bench.pipeline.process_batch(4)
 
     assert waiting == 1
     assert assess(bench.store, "4711", laid).specimens[0].facts.waiting == 0
@@ -236,11 +237,11 @@ def test_what_a_program_sends_for_two_orders_holds_both(bench, tmp_path):
     held = bench.export("a.png").read_bytes()
     for order in ("4711", "4712", "4712"):
         inbox.take("a.png", held, {**PLACED, "order": order})
-        bench.pipeline.take(4)
+        bench.pipeline.process_batch(4)
 
     claims = {n: [c.origin for c in bench.store.orders.order(n).claims] for n in ("4711", "4712")}
     assert claims == {"4711": ["path"], "4712": ["copy"]}
-    assert len(list(bench.store.files())) == 2
+    assert len(list(bench.store.files.iter_status())) == 2
 
 
 def test_a_rename_keeps_its_result(bench):
@@ -276,11 +277,13 @@ def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
     bench.arrive()
     (bench.source / "a.png").unlink()
 
-    bench.pipeline.take(16)
+    bench.pipeline.process_batch(16)
     before = bench.fates()
-    bench.store.gone("LOM", ["a.png"], at=bench.clock())  # the next listing misses it too
+    bench.store.files.mark_gone(
+        "LOM", ["a.png"], at=bench.clock()
+    )  # the next listing misses it too
     bench.clock.at += timedelta(minutes=1)
-    bench.pipeline.take(16)
+    bench.pipeline.process_batch(16)
 
     assert before == {"a.png": "queued", "b.png": "done"}
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
@@ -296,7 +299,7 @@ def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
     del bench.pool.faults["a.png"]
     bench.take()
 
-    (fate,) = bench.store.files()
+    (fate,) = bench.store.files.iter_status()
     assert (fate.state, fate.attempts) == ("done", 1)
 
 
@@ -307,7 +310,7 @@ def test_a_file_that_is_overwritten_while_it_is_read_is_not_called_unusable(benc
 
     taken = bench.take()
 
-    (fate,) = bench.store.files()
+    (fate,) = bench.store.files.iter_status()
     assert (taken.set_aside, taken.given_back) == (0, 1)
     assert (fate.state, fate.reason) == ("queued", "still being written")
 
@@ -390,7 +393,7 @@ def test_a_database_that_is_away_while_it_is_judged_costs_the_file_no_attempt(be
 
     taken = bench.take()
 
-    (fate,) = bench.store.files()
+    (fate,) = bench.store.files.iter_status()
     assert (taken.stored, fate.state, fate.attempts) == (1, "done", 1)
 
 
@@ -404,7 +407,7 @@ def test_a_crash_is_tried_again_later_and_set_aside_after_five_attempts(bench):
         states.append(bench.fates()["a.png"])
         bench.clock.at += timedelta(hours=7)
 
-    (fate,) = bench.store.files()
+    (fate,) = bench.store.files.iter_status()
     assert states == ["failed", "failed", "failed", "failed", "set_aside"]
     assert (fate.code, fate.attempts) == ("crashed", 5)
 
@@ -445,14 +448,19 @@ def test_a_full_disk_stalls_the_pipeline_and_nothing_is_lost(bench, monkeypatch)
     bench.take()
 
     assert during == {"queued"}
-    assert {fate.attempts for fate in bench.store.files()} == {1}
+    assert {fate.attempts for fate in bench.store.files.iter_status()} == {1}
     assert set(bench.fates().values()) == {"done"}
 
 
 def test_a_database_that_goes_away_stalls_the_pipeline(bench):
-    class Gone(Store):
+    class GoneQueue(WorkQueue):
         def finish(self, *_, **__):
             raise StoreFault("database: gone")
+
+    class Gone(Store):
+        @property
+        def work_queue(self):
+            return GoneQueue(self._engine, self._whose)
 
     bench.export("a.png")
     bench.store.__class__ = Gone
@@ -466,11 +474,16 @@ def test_a_database_that_goes_away_stalls_the_pipeline(bench):
 
 
 def test_what_cannot_be_given_back_now_is_given_back_before_the_next_round(bench):
-    class Full(Store):
+    class FullQueue(WorkQueue):
         def finish(self, *_, **__):
             raise StoreFault("database: full")
 
         release = finish
+
+    class Full(Store):
+        @property
+        def work_queue(self):
+            return FullQueue(self._engine, self._whose)
 
     bench.export("a.png")
     bench.store.__class__ = Full
@@ -493,7 +506,7 @@ def test_what_a_slow_round_has_in_hand_is_not_taken_over_by_another_agent(bench)
 
     def meanwhile(_):
         bench.clock.at += timedelta(seconds=400)
-        stolen.extend(bench.store.claim(9, at=bench.clock.at, lease_s=60))
+        stolen.extend(bench.store.work_queue.claim(9, at=bench.clock.at, lease_s=60))
 
     bench.pool.meanwhile = meanwhile
     taken = bench.take()

@@ -27,7 +27,7 @@ def everything(lab, *, unsure=()):
     """Give what the lab has; the model is sure of all but some."""
     return [
         replace(view, probability=0.9 if view.id in unsure else 0.97)
-        for view in lab.store.micrographs()
+        for view in lab.store.results.iter_all()
     ]
 
 
@@ -50,9 +50,9 @@ def test_control_samples_that_were_decided_unseen_are_the_audit(lab):
     for code in ("G8", "G7"):
         control = lab.take("G8", reasons=("control_sample",))
         said = Decision(kind="code", by="E. Meier", code=code, blind=True)
-        lab.store.decide(control, said, at=DAY)
+        lab.store.labels.decide(control, said, at=DAY)
     seen = lab.take("G8", reasons=("control_sample",))
-    lab.store.decide(seen, Decision(kind="code", by="E. Meier", code="G8"), at=DAY)
+    lab.store.labels.decide(seen, Decision(kind="code", by="E. Meier", code="G8"), at=DAY)
 
     pool, audit = list_candidates(everything(lab), BUNDLE)
 

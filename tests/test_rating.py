@@ -97,7 +97,7 @@ def test_the_picture_of_a_strange_one_has_no_mark(tmp_path):
     played = Round(lab_in(tmp_path), raters=1, images=1)
     lab, (public_id,) = played.lab, played.ids
     flagged = lab.take("G8", reasons=("strange",))
-    token, told = auth.new_token(), {"by": "Lea", "at": AT}
+    token, told = auth.make_token(), {"by": "Lea", "at": AT}
     taxonomy = default_taxonomy().as_json()
     images, raters = [NewImage(flagged)], [NewRater("R1", "Ann")]
     lab.store.campaigns.add("odd", images, raters, taxonomy=taxonomy, seed=1, **told)

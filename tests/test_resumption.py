@@ -13,7 +13,7 @@ from shell import Shell
 
 from agent.service.jobs import outbound
 from agent.service.jobs.order_lists import take_lists
-from agent.service.status import status_in
+from agent.service.status import build_status_from_store
 from agent.settings import read
 from agent.store import Decision
 
@@ -56,7 +56,7 @@ class Plant(Shell):
 
     def say(self, public_id: str, code: str, *, at: datetime = DAY) -> None:
         decision = Decision("code", "Ada", code=code, comment="looked again")
-        self.lab.store.decide(public_id, decision, at=at)
+        self.lab.store.labels.decide(public_id, decision, at=at)
 
     def send(self, *, at: datetime = DAY) -> str:
         return outbound.fill_outbox(self.settings, self.lab.store, now=at)
@@ -106,12 +106,12 @@ def test_revisions_go_on_above_what_the_lims_holds(plant) -> None:
 def test_a_correction_that_is_entered_again_is_not_sent_twice(plant) -> None:
     public_id, file = corrected_after_backup(plant)
     plant.restore(file)
-    before = status_in(plant.settings, plant.lab.store, now=DAY + HOUR, running=False)
+    before = build_status_from_store(plant.settings, plant.lab.store, now=DAY + HOUR, running=False)
     plant.say(public_id, "G7", at=DAY + HOUR)
 
     plant.send(at=DAY + 2 * HOUR)
 
-    after = status_in(plant.settings, plant.lab.store, now=DAY + HOUR, running=False)
+    after = build_status_from_store(plant.settings, plant.lab.store, now=DAY + HOUR, running=False)
     assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
     assert any("1 order (4711)" in one for one in before["problems"])
     assert not any("the LIMS holds" in one for one in after["problems"])

@@ -30,7 +30,7 @@ def store(data):
 
 
 def current(store, data):
-    return get_bundle(data, store.current_bundle())
+    return get_bundle(data, store.promotions.find_current())
 
 
 def learn(store, data, *, min_new):
@@ -67,9 +67,9 @@ def import_more(lab, specimens=3):
 
 
 def test_everything_labelled_is_collected_and_what_is_not_is_counted(lab, store, data):
-    one, other = store.labelled()[:2]
+    one, other = store.labelled_micrographs.list_all()[:2]
     blurred = Decision(kind="unusable", by="E. Meier", why="blurred", comment="seen again")
-    store.decide(one.id, blurred, at=one.labelled_at)
+    store.labels.decide(one.id, blurred, at=one.labelled_at)
     Archive(data).crop_path(other.sha256, other.page).unlink()
 
     collected = collect(store, Archive(data), read_manifest(current(store, data)).taxonomy)
@@ -123,7 +123,7 @@ def test_a_dry_run_says_what_would_be_learned_from_and_teaches_nothing(lab, data
 
 def test_labels_that_were_put_right_since_count_as_much_as_new_ones(lab, store, data, capsys):
     learned = read_manifest(current(store, data)).learned_from
-    wrong = [one for one in store.labelled() if one.code == "G7"]
+    wrong = [one for one in store.labelled_micrographs.list_all() if one.code == "G7"]
     manifest = lab.folder / "labelled" / "manifest.csv"
     told = manifest.read_text(encoding="utf-8")
     manifest.write_text(told.replace(",G7,", ",G8,"), encoding="utf-8")
@@ -199,20 +199,20 @@ def test_a_person_promotes_and_goes_back_and_both_are_in_the_trail(learned):
     first, second = outcome.current, outcome.candidate
 
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        assert store.current_bundle() == first, "a retraining promotes nothing"
+        assert store.promotions.find_current() == first, "a retraining promotes nothing"
         by = ("--by", "E. Meier", "--reason")
         assert lab.agent("models", "promote", second, *by, "more data") == 0
-        assert store.current_bundle() == second
+        assert store.promotions.find_current() == second
         assert lab.agent("models", "rollback", *by, "worse on B") == 0
 
-        assert store.current_bundle() == first
-        acts = [(one.actor, one.subject) for one in store.trail("model.promoted")]
+        assert store.promotions.find_current() == first
+        acts = [(one.actor, one.subject) for one in store.audit_log.iter_acts("model.promoted")]
         assert acts[-2:] == [("E. Meier", second), ("E. Meier", first)]
-        assert store.trail_problems() == []
+        assert store.audit_log.find_problems() == []
 
 
 def test_promotion_needs_a_name_and_a_reason(lab, store, capsys):
-    name = store.current_bundle()
+    name = store.promotions.find_current()
 
     assert lab.agent("models", "promote", name, "--reason", "r") == 2
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", " ") == 2
@@ -222,7 +222,7 @@ def test_promotion_needs_a_name_and_a_reason(lab, store, capsys):
 def test_judging_again_stands_beside_the_old_answers(learned, capsys):
     lab, outcome = learned
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        before = {view.id: view.bundle for view in store.micrographs()}
+        before = {view.id: view.bundle for view in store.results.iter_all()}
 
         assert lab.agent("reprocess", "--bundle", outcome.candidate, "--json") == 0
         first = json.loads(capsys.readouterr().out)
@@ -231,4 +231,4 @@ def test_judging_again_stands_beside_the_old_answers(learned, capsys):
 
         assert (first["judged"], first["known"]) == (len(before), 0)
         assert (second["judged"], second["known"]) == (0, len(before))
-        assert {view.id: view.bundle for view in store.micrographs()} == before
+        assert {view.id: view.bundle for view in store.results.iter_all()} == before

@@ -22,13 +22,13 @@ from agent.errors import BadSettings
 from agent.retrain import Step
 from agent.service.composition import open_store
 from agent.service.data_folder import clock
-from agent.service.jobs.child_process import ChildEnded, in_child
-from agent.service.jobs.retrain import NoRoom, learning, refuse_without_room
+from agent.service.jobs.child_process import ChildEnded, run_in_child
+from agent.service.jobs.retrain import NoRoom, refuse_without_room, train_in_child
 from agent.service.jobs.supervisor import Cancelled
-from agent.service.lock import TeachLock
+from agent.service.lock import TrainingLock
 from agent.service.problems import Problems
 from agent.service.retrain_scheduler import (
-    Candidates,
+    RetrainScheduler,
     has_enough_new,
     is_due,
     is_too_soon,
@@ -57,7 +57,7 @@ def store(settings):
 
 
 def test_a_child_is_another_process_behind_everybody(settings):
-    said = [news for news in in_child(says_who_it_is, settings, look_every_s=60) if news]
+    said = [news for news in run_in_child(says_who_it_is, settings, look_every_s=60) if news]
 
     ((pid, niceness),) = said
     assert pid != os.getpid()
@@ -66,7 +66,7 @@ def test_a_child_is_another_process_behind_everybody(settings):
 
 def test_a_sentence_of_the_work_is_what_its_end_says(settings):
     with pytest.raises(ChildEnded, match="nothing to learn from"):
-        list(in_child(says_no, settings, look_every_s=60))
+        list(run_in_child(says_no, settings, look_every_s=60))
 
 
 def test_a_bug_in_the_work_is_a_sentence_and_its_traceback_stands_in_the_log(settings):
@@ -74,7 +74,7 @@ def test_a_bug_in_the_work_is_a_sentence_and_its_traceback_stands_in_the_log(set
         structlog.testing.capture_logs() as events,
         pytest.raises(ChildEnded, match="ZeroDivisionError: a bug"),
     ):
-        list(in_child(crashes, settings, look_every_s=60))
+        list(run_in_child(crashes, settings, look_every_s=60))
 
     (event,) = events
     assert event["event"] == "job.crashed"
@@ -84,12 +84,12 @@ def test_a_bug_in_the_work_is_a_sentence_and_its_traceback_stands_in_the_log(set
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_child_that_was_killed_is_said_to_be(settings):
     with pytest.raises(ChildEnded, match="was killed"):
-        list(in_child(dies, settings, look_every_s=60))
+        list(run_in_child(dies, settings, look_every_s=60))
 
 
 def test_who_stops_listening_ends_the_child(settings):
     others = multiprocessing.active_children()
-    news = in_child(never_ends, settings, look_every_s=60)
+    news = run_in_child(never_ends, settings, look_every_s=60)
     next(news)
     (child,) = set(multiprocessing.active_children()).difference(others)
 
@@ -102,7 +102,7 @@ def test_who_stops_listening_ends_the_child(settings):
 
 
 def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings, store, capsys):
-    steps = learning(settings, store, by="E. Meier", work=never_ends)
+    steps = train_in_child(settings, store, by="E. Meier", work=never_ends)
     assert next(steps) == Step("subtype", 3, 12, "epoch 3")
 
     capsys.readouterr()
@@ -113,13 +113,13 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
 
     with pytest.raises(Cancelled, match="cancelled by"):
         next(steps)
-    assert store.jobs_going_on(at=clock()) == []
-    assert [job.outcome for job in store.ended_jobs("retrain")] == ["cancelled"]
+    assert store.jobs.list_running(at=clock()) == []
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["cancelled"]
 
 
 def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(settings, store):
     stop, others = threading.Event(), multiprocessing.active_children()
-    steps = learning(settings, store, by="agent", work=never_ends, should_stop=stop.is_set)
+    steps = train_in_child(settings, store, by="agent", work=never_ends, should_stop=stop.is_set)
     next(steps)
     (child,) = set(multiprocessing.active_children()).difference(others)
 
@@ -127,37 +127,37 @@ def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(set
 
     assert list(steps) == []
     assert not child.is_alive()
-    assert [job.outcome for job in store.ended_jobs("retrain")] == ["interrupted"]
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["interrupted"]
 
 
 def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
-    with TeachLock(settings.store.folder):
+    with TrainingLock(settings.store.folder):
         assert lab.agent("retrain") == 2
 
-    assert "being taught already" in capsys.readouterr().err
-    assert store.ended_jobs("retrain") == []
+    assert "training is already running" in capsys.readouterr().err
+    assert store.jobs.list_ended("retrain") == []
 
 
 def test_nothing_to_cancel_is_said(lab, capsys):
     assert lab.agent("retrain", "--cancel") == 2
-    assert "nothing is being learned" in capsys.readouterr().err
+    assert "No retraining is running" in capsys.readouterr().err
 
 
 def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):
-    list(learning(settings, store, by="E. Meier", work=quickly))
+    list(train_in_child(settings, store, by="E. Meier", work=quickly))
 
-    (job,) = store.ended_jobs("retrain")
+    (job,) = store.jobs.list_ended("retrain")
     assert (job.outcome, job.facts["sentence"]) == ("not_recommended", "Worse.")
-    assert [one.actor for one in store.trail("model.candidate")] == ["E. Meier"]
+    assert [one.actor for one in store.audit_log.iter_acts("model.candidate")] == ["E. Meier"]
 
 
 def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(settings, store):
     before = list_bundles(settings.store.folder)
 
     with pytest.raises(ChildEnded):
-        list(learning(settings, store, by="E. Meier", work=says_no))
+        list(train_in_child(settings, store, by="E. Meier", work=says_no))
 
-    (job,) = store.ended_jobs("retrain")
+    (job,) = store.jobs.list_ended("retrain")
     assert (job.outcome, job.facts["sentence"]) == ("failed", "there is nothing to learn from.")
     assert list_bundles(settings.store.folder) == before
 
@@ -182,7 +182,7 @@ def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: store.jobs_going_on(at=clock()))
+    until(lambda: store.jobs.list_running(at=clock()))
     children = psutil.Process(shell.pid).children()
     assert children
 
@@ -190,9 +190,9 @@ def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
     shell.wait(10)
 
     until(lambda: not any(child.is_running() for child in children))
-    assert not TeachLock(settings.store.folder).is_held()
-    list(learning(settings, store, by="E. Meier", work=quickly))
-    assert [job.outcome for job in store.ended_jobs("retrain")] == [
+    assert not TrainingLock(settings.store.folder).is_held()
+    list(train_in_child(settings, store, by="E. Meier", work=quickly))
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == [
         "interrupted",
         "not_recommended",
     ]
@@ -252,7 +252,7 @@ def test_a_pc_that_is_off_at_the_hour_teaches_when_it_is_on_again(settings, stor
     settings = settings.model_copy(update={"retrain": retrain})
 
     def is_due_at(at):
-        return Candidates(settings, store, now=lambda: at, problems=Problems())._is_due()
+        return RetrainScheduler(settings, store, now=lambda: at, problems=Problems())._is_due()
 
     assert not is_due_at(SUNDAY - timedelta(days=3)), "it has just been set"
     assert not is_due_at(SUNDAY - timedelta(days=1))
@@ -279,17 +279,17 @@ def test_the_running_agent_teaches_a_candidate_by_itself_and_promotes_nothing(la
         update={"start_at_new_labels": 10, "min_new_labels": 5, "epochs": 1}
     )
     settings = settings.model_copy(update={"retrain": retrain})
-    before = store.current_bundle()
-    candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
+    before = store.promotions.find_current()
+    candidates = RetrainScheduler(settings, store, now=clock, problems=(problems := Problems()))
 
     candidates.look()
     candidates.look()
 
-    (ended,) = store.ended_jobs("retrain")
+    (ended,) = store.jobs.list_ended("retrain")
     assert problems.all() == []
     assert ended.facts["new_labels"] == 18
     assert (settings.store.folder / "bundles" / ended.facts["candidate"] / "record").is_dir()
-    assert store.current_bundle() == before
+    assert store.promotions.find_current() == before
 
 
 @pytest.mark.parametrize("schedule", ["sundays at 2", "sunday 2:00", "sunday"])

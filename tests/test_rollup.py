@@ -73,7 +73,7 @@ def test_one_page_says_of_every_site_what_needs_a_person(labs, tmp_path):
 def test_a_site_that_fell_silent_stands_first_and_says_so(labs, tmp_path):
     first, second = labs
     second.take("G8", reasons=("uncertain",))
-    first.store.sources_seen(
+    first.store.sources.record(
         [
             SourceHealth(
                 name="LOM-07",

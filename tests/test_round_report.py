@@ -97,7 +97,7 @@ def test_kappa_of_what_all_told_is_what_statsmodels_says(played, tmp_path):
     from agent.roundrobin.rater_statistics import Level, agreement  # noqa: PLC0415
 
     store = played.lab.store.campaigns
-    panel = build_panel(store.find(NAME), store.ratings(NAME))
+    panel = build_panel(store.results.search(NAME), store.ratings(NAME))
     expected = independent(played, played.everything())
     whole = type(panel)(panel.taxonomy, panel.raters, tuple(expected["whole"]), panel.answers)
 
@@ -172,7 +172,7 @@ def test_any_subset_of_raters_can_be_asked_for(played, tmp_path):
 
 
 def test_what_the_bundle_learned_from_is_not_held_to_its_credit(played, tmp_path):
-    first = played.lab.store.micrograph(played.ids[0])
+    first = played.lab.store.results.find(played.ids[0])
 
     found = reporting.write(
         played.lab.store, played.lab.archive, NAME, tmp_path / "r.html", WANTED,
@@ -182,7 +182,7 @@ def test_what_the_bundle_learned_from_is_not_held_to_its_credit(played, tmp_path
 
     assert found["images_learned_from"] == [1]
     assert found["model"]["code"]["n"] == 7
-    assert "had learned from micrographs 1;" in (tmp_path / "r.html").read_text("utf-8")
+    assert "Micrographs 1 are in its training set;" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_an_open_campaign_is_not_reported(tmp_path):
@@ -217,7 +217,7 @@ def test_a_report_is_recorded_and_stands_in_the_trail(played, tmp_path):
     record = played.lab.store.records.latest(ROUND_ROBIN, NAME)
     assert record.by == "Lea"
     assert record.facts["agreement"]["code"]["raters"] == 5
-    assert next(iter(played.lab.store.trail("round_robin.recorded"))).subject == NAME
+    assert next(iter(played.lab.store.audit_log.iter_acts("round_robin.recorded"))).subject == NAME
 
 
 # --- what it feeds ------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_what_people_disagree_on_waits_in_the_review_also_where_a_label_holds(tm
     round_ = Round(lab_in(tmp_path), raters=2, images=2)
     store = round_.lab.store
     for public_id in round_.ids:
-        store.decide(public_id, Decision("code", "Ann", code="G7"), at=AT)
+        store.labels.decide(public_id, Decision("code", "Ann", code="G7"), at=AT)
     for rater, size in (("R01", "7"), ("R02", "8")):
         seat = seat_of(round_, rater)
         store.campaigns.rate(seat, 1, Opinion("G", size, "mean"), at=AT)
@@ -256,15 +256,17 @@ def test_what_people_disagree_on_waits_in_the_review_also_where_a_label_holds(tm
     disputed = close(store, NAME, by="Lea", at=AT)
 
     assert disputed == [round_.ids[0]]
-    (waiting,) = store.queue(reason="disagreement")
+    (waiting,) = store.review_queue.list_micrographs(reason="disagreement")
     assert (waiting.id, waiting.reasons) == (disputed[0], ("doubted_label", "disagreement"))
     assert (waiting.label.code, waiting.doubt) == ("G7", "raters")
-    assert {one.id: one.is_doubted for one in store.labelled()} == dict(
+    assert {one.id: one.is_doubted for one in store.labelled_micrographs.list_all()} == dict(
         zip(round_.ids, (True, False), strict=True)
     )
-    store.decide(waiting.id, Decision("code", "Bob", code="G8"), at=AT)
-    assert store.queue() == []
-    assert next(iter(store.trail("campaign.disputed"))).facts == {"micrographs": disputed}
+    store.labels.decide(waiting.id, Decision("code", "Bob", code="G8"), at=AT)
+    assert store.review_queue.list_micrographs() == []
+    assert next(iter(store.audit_log.iter_acts("campaign.disputed"))).facts == {
+        "micrographs": disputed
+    }
     store.close()
 
 
@@ -284,7 +286,7 @@ def test_the_page_of_a_disputed_micrograph_says_why_it_is_there(tmp_path):
 
     with TestClient(create_app(desk_of(round_.lab)), base_url=HOME) as browser:
         page = browser.get(f"/review/{round_.ids[0]}").text
-        assert "People disagree" in browser.get("/review").text
+        assert "Raters disagree" in browser.get("/review").text
     round_.lab.store.close()
 
-    assert "People disagree." in page
+    assert "Raters disagree." in page

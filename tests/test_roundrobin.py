@@ -22,7 +22,7 @@ class RatingShell(Shell):
         self.ids = [self.lab.take("G8", at=minutes(n)) for n in range(len(CODES))]
         for public_id, code in zip(self.ids, CODES, strict=True):
             said = Decision("code", "Ann", code=code)
-            self.lab.store.decide(public_id, said, at=minutes(30))
+            self.lab.store.labels.decide(public_id, said, at=minutes(30))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_campaign_is_planned_opened_and_closed(shell):
     assert all(link.startswith("http://127.0.0.1:8787/rate/") for _, _, link in links)
     code, said = shell.agent("roundrobin", "close", "spring", "--by", "Lea")
     assert code == 0
-    assert said.startswith("spring is closed: 0 of 8 ratings; 0 micrographs are disputed")
+    assert said.startswith("spring is closed: 0 of 8 ratings; 0 disputed micrographs")
 
     _, said = shell.agent("roundrobin", "list", "--json")
 
@@ -97,10 +97,10 @@ def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("new", "spring"), "say which micrographs"),
+        (("new", "spring"), "Choose the micrographs"),
         (("new", "a/b", "--stratified", 2), "up to 40 letters"),
         (("new", "x", "--stratified", 2, "--account", "Nobody"), "no account 'Nobody'"),
-        (("new", "x", "--stratified", 2, "--merge", "G9"), "written CODE=CODE"),
+        (("new", "x", "--stratified", 2, "--merge", "G9"), "write CODE=CODE"),
         (("new", "x", "--stratified", 2, "--merge", "G7=G88"), "'G88' is no structure code"),
         (("new", "x", "--stratified", 2, "--limit", "fine"), "a limit is written"),
         (("new", "x", "--micrographs", "no.csv"), "cannot be read"),
@@ -121,9 +121,9 @@ def test_a_list_without_its_column_and_an_unknown_micrograph_are_named(shell):
     unknown = shell.write("unknown.csv", "id\n0000000000000000\n")
 
     _, said = shell.agent("roundrobin", "new", "x", "--micrographs", wrong)
-    assert "needs a column 'id'; found: micrograph" in said
+    assert "column 'id' is missing. Columns: micrograph" in said
     _, said = shell.agent("roundrobin", "new", "x", "--micrographs", unknown)
-    assert "line 2: no micrograph has the id '0000000000000000'" in said
+    assert "line 2: unknown micrograph id '0000000000000000'" in said
 
 
 def test_one_more_rater_and_a_lost_link(shell):
@@ -154,7 +154,7 @@ def test_no_name_of_a_rater_is_in_the_trail(shell):
     spring(shell)
     shell.agent("roundrobin", "open", "spring", "--by", "Lea")
 
-    acts = list(shell.lab.store.trail("campaign."))
+    acts = list(shell.lab.store.audit_log.iter_acts("campaign."))
 
     told = json.dumps([[one.actor, one.act, one.subject, one.facts] for one in acts])
     assert "Ann" not in told
@@ -168,14 +168,14 @@ def test_a_limit_of_no_known_size_chooses_nothing(shell):
 
 
 def test_a_wrong_code_in_a_list_is_named_with_its_line(shell):
-    known = shell.lab.store.labelled()[0].id
+    known = shell.lab.store.labelled_micrographs.list_all()[0].id
     file = shell.write("wrong.csv", f"code,id\nG88,{known}\n")
     short = shell.write("short.csv", "code,id\nG8\n")
 
     code, said = shell.agent("roundrobin", "new", "x", "--micrographs", file)
     assert (code, "wrong.csv: line 2: 'G88' is no structure code" in said) == (2, True)
     code, said = shell.agent("roundrobin", "new", "x", "--micrographs", short)
-    assert (code, "short.csv: line 2: it names no id" in said) == (2, True)
+    assert (code, "short.csv: line 2: id is missing" in said) == (2, True)
 
 
 def test_links_that_open_on_this_pc_alone_are_said_to(shell):
@@ -184,6 +184,6 @@ def test_links_that_open_on_this_pc_alone_are_said_to(shell):
     shell.agent("roundrobin", "new", "other", "--stratified", 2, "--rater", "Ann")
     _, there = shell.agent("roundrobin", "open", "other", "--at", "http://lab-pc:8787")
 
-    assert "They open on this PC alone" in here
-    assert "They open on this PC alone" not in there
+    assert "The links work on this PC only" in here
+    assert "The links work on this PC only" not in there
     assert "http://lab-pc:8787/rate/" in there

@@ -74,7 +74,7 @@ def test_status_without_any_settings_says_where_they_were_looked_for(tmp_path):
     )
 
     first = json.loads(done.stdout)["problems"][0]
-    assert "no agent.toml was found" in first
+    assert "No agent.toml in this folder" in first
     assert "agent --config FILE" in first
 
 
@@ -115,7 +115,7 @@ def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
     assert set(lab.fates().values()) == {"done"}
     assert len(lab.fates()) == 30
     with lab.store() as store:
-        assert len(list(store.micrographs())) == 30
+        assert len(list(store.results.iter_all())) == 30
 
 
 DIES = """
@@ -162,7 +162,10 @@ def test_a_kill_between_a_result_and_its_fate_leaves_both_or_neither(
 
     died = subprocess.run(command, capture_output=True, timeout=120, check=False)
     with lab.store() as store:
-        between = [fate.state for fate in store.files()], len(list(store.micrographs()))
+        between = (
+            [fate.state for fate in store.files.iter_status()],
+            len(list(store.results.iter_all())),
+        )
     done = agent(lab, "run", "--once")
 
     assert died.returncode == -signal.SIGKILL
@@ -170,7 +173,7 @@ def test_a_kill_between_a_result_and_its_fate_leaves_both_or_neither(
     assert done.returncode == 0, done.stderr
     assert lab.fates() == {"a.png": "done"}
     with lab.store() as store:
-        assert len(list(store.micrographs())) == 1
+        assert len(list(store.results.iter_all())) == 1
 
 
 PC = """
@@ -212,8 +215,8 @@ def test_two_agents_on_one_source_and_one_postgresql_take_each_file_once(lab, po
 
     assert codes == [0, 0]
     with lab.store() as store:
-        assert len(list(store.micrographs())) == 40
-        assert {agent.name for agent in store.agents()} >= {"PC-1", "PC-2"}
+        assert len(list(store.results.iter_all())) == 40
+        assert {agent.name for agent in store.agents.list_all()} >= {"PC-1", "PC-2"}
 
 
 def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):

@@ -13,13 +13,13 @@ import pytest
 from agent import settings as settings_of
 from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
-from agent.service import Agent, run_once, status_of
+from agent.service import Agent, build_status, run_once
 from agent.service.composition import CurrentBundle, open_store
 from agent.service.data_folder import agent_name
 from agent.service.jobs.outbound import send_notices
 from agent.service.lock import RunLock
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
+from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.status import next_report_at
 from agent.service.worker import Pace
@@ -71,11 +71,11 @@ class Lab:
 
     def fates(self):
         with self.store() as store:
-            return {os.path.basename(fate.path): fate.state for fate in store.files()}  # noqa: PTH119
+            return {os.path.basename(fate.path): fate.state for fate in store.files.iter_status()}  # noqa: PTH119
 
     def status(self):
         now = datetime.now(UTC)
-        return status_of(self.settings, now=now, open_store=self.store)
+        return build_status(self.settings, now=now, open_store=self.store)
 
     def once(self, **given):
         with self.store() as store:
@@ -234,10 +234,10 @@ def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):
             problems=Problems(),
         )
         watch.start()
-        until(lambda: store.counts()["queued"])
+        until(lambda: store.files.count_by_state()["queued"])
         watch.stop()
         watch.join()
-        (claim,) = store.claim(1, at=datetime.now(UTC), lease_s=3600)
+        (claim,) = store.work_queue.claim(1, at=datetime.now(UTC), lease_s=3600)
 
     assert claim.relative == "a.png"
     assert lab.once().taken.stored == 1
@@ -289,7 +289,7 @@ def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
     def gone():
         raise BadStore("the database cannot be opened")
 
-    status = status_of(lab.settings, now=datetime.now(UTC), open_store=gone)
+    status = build_status(lab.settings, now=datetime.now(UTC), open_store=gone)
 
     assert status["problems"] == ["the database cannot be opened"]
     json.dumps(status)
@@ -298,9 +298,9 @@ def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
 def test_an_agent_that_cannot_write_to_its_database_is_a_problem(lab):
     at = datetime.now(UTC)
     with lab.store() as store, RunLock(lab.settings.store.folder, agent_name()):
-        store.heartbeat({}, at=at)
-        alive = status_of(lab.settings, now=at + timedelta(seconds=10), open_store=lab.store)
-        silent = status_of(lab.settings, now=at + timedelta(seconds=20), open_store=lab.store)
+        store.agents.record_heartbeat({}, at=at)
+        alive = build_status(lab.settings, now=at + timedelta(seconds=10), open_store=lab.store)
+        silent = build_status(lab.settings, now=at + timedelta(seconds=20), open_store=lab.store)
 
     assert not any("could not write" in problem for problem in alive["problems"])
     assert any("could not write" in problem for problem in silent["problems"])
@@ -318,7 +318,9 @@ def test_limits_that_cannot_be_read_are_a_problem_until_they_can(lab):
 
 def test_a_promoted_bundle_that_is_missing_is_a_problem(lab):
     with lab.store() as store:
-        store.promote("20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={})
+        store.promotions.promote(
+            "20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={}
+        )
         bundle = CurrentBundle(lab.settings, store)
 
         assert bundle.refresh() is False
@@ -351,8 +353,8 @@ def test_a_problem_is_news_once():
 def test_nights_that_a_sleeping_pc_missed_are_written_when_it_wakes(lab):
     woke = datetime(2026, 11, 24, 12, tzinfo=UTC)
     with lab.store() as store:
-        store.started(at=woke - timedelta(days=2))
-        nights = Nights(
+        store.agents.record_start(at=woke - timedelta(days=2))
+        nights = ReportScheduler(
             lab.settings,
             store,
             Archive(lab.settings.store.folder),
@@ -373,8 +375,10 @@ def test_a_report_that_cannot_be_written_is_said_and_stops_nothing(lab):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reports").write_text("a file where the folder should be", encoding="utf-8")
     with lab.store() as store:
-        store.started(at=woke - timedelta(days=1))
-        nights = Nights(lab.settings, store, Archive(folder), now=lambda: woke, problems=problems)
+        store.agents.record_start(at=woke - timedelta(days=1))
+        nights = ReportScheduler(
+            lab.settings, store, Archive(folder), now=lambda: woke, problems=problems
+        )
 
         nights.catch_up()
         said = problems.all()
@@ -394,10 +398,10 @@ def test_somebody_is_told_that_a_report_is_there(lab, listener):
     notify = lab.settings.notify.model_copy(update={"urls": (f"json://127.0.0.1:{port}/x",)})
     settings = lab.settings.model_copy(update={"notify": notify})
     with lab.store() as store:
-        store.started(at=woke - timedelta(days=1))
+        store.agents.record_start(at=woke - timedelta(days=1))
         archive = Archive(settings.store.folder)
 
-        Nights(settings, store, archive, now=lambda: woke, problems=Problems()).catch_up()
+        ReportScheduler(settings, store, archive, now=lambda: woke, problems=Problems()).catch_up()
         send_notices(settings, store, now=woke)
 
     assert [one["title"].endswith("night of 2026-11-23") for one in heard] == [True]
@@ -406,7 +410,7 @@ def test_somebody_is_told_that_a_report_is_there(lab, listener):
 
 def test_the_schedule_knows_when_the_next_report_is_due(lab):
     with lab.store() as store:
-        nights = Nights(
+        nights = ReportScheduler(
             lab.settings,
             store,
             Archive(lab.settings.store.folder),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.errors import BadSettings, without_passwords
+from agent.errors import BadSettings, hide_passwords
 
 
 def written(folder: Path, text: str) -> Path:
@@ -56,29 +56,29 @@ def test_a_bound_that_differs_from_its_old_name_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[site]\nnam = "x"', "no setting is called site.nam; the nearest is name."),
-        ("[nigt]\nat = '22:00'", "no setting is called nigt; the nearest is night."),
+        ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
+        ("[nigt]\nat = '22:00'", "unknown setting nigt; the nearest is night."),
         (
             '[[sources]]\nname = "a"\nfolder = "a"\nquiet = 3',
-            "no setting is called sources.0.quiet; the nearest is quiet_s.",
+            "unknown setting sources.0.quiet; the nearest is quiet_s.",
         ),
-        ("[night]\nat = '25:00'", 'night.at: write a time of day like "23:30", found "25:00".'),
+        ("[night]\nat = '25:00'", 'night.at: write a time of day such as "23:30", found "25:00".'),
         ("[imaging]\num_per_px_range = [5.0, 0.1]", "both above 0, found [5.0, 0.1]."),
-        ("[site]\ntime_zone = 'Mars/Base'", "no time zone is called 'Mars/Base'"),
+        ("[site]\ntime_zone = 'Mars/Base'", "unknown time zone 'Mars/Base'"),
         ("[site", "not valid TOML"),
         ("[sources]\nname = 'a'", "sources: write [[sources]] with two brackets, one block"),
-        ("[[sources]]\nname = 'a'", "sources.0.folder: has to be there."),
+        ("[[sources]]\nname = 'a'", "sources.0.folder: this setting is required."),
         ("[[sources]]\nname = 'a'\nfolder = ''", 'sources.0.folder: must not be empty, found "".'),
         ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
         ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
-        ("[[sources]]\nname = 'a'\nfolder = '.'", "holds the data folder"),
+        ("[[sources]]\nname = 'a'\nfolder = '.'", "contains the data folder"),
         (
             "[[sources]]\nname = 'a'\nfolder = 'x/LOM'\n[[sources]]\nname = 'b'\nfolder = 'x'",
-            "lies in the folder of source b",
+            "is inside the folder of source b",
         ),
         (
             "[[sources]]\nname = 'a'\nfolder = 'x'\n[[sources]]\nname = 'b'\nfolder = './x'",
-            "both would take its micrographs",
+            "both would process its micrographs",
         ),
         ("store = 'data'", "store: it is a section: write [store] on a line and its keys below"),
         ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
@@ -87,7 +87,7 @@ def test_a_bound_that_differs_from_its_old_name_is_refused(tmp_path) -> None:
         ("[imaging]\nmax_megapixels = inf", "max_megapixels: write an ordinary number, found"),
         (
             "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
-            "no setting is called sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
+            "unknown setting sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
         ),
         ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
     ],
@@ -156,11 +156,11 @@ def test_no_complaint_repeats_a_password(tmp_path, text) -> None:
     ],
 )
 def test_an_address_is_said_without_its_password(address, said) -> None:
-    assert without_passwords(address) == said
+    assert hide_passwords(address) == said
 
 
 def test_a_folder_named_as_settings_file_is_told_which_file_is_meant(tmp_path) -> None:
-    with pytest.raises(BadSettings, match=r"is a folder; name .*agent\.toml"):
+    with pytest.raises(BadSettings, match=r"is a folder. Name .*agent\.toml"):
         settings.find_file(str(tmp_path), {})
 
 
@@ -189,7 +189,7 @@ def test_paths_are_relative_to_the_file(tmp_path) -> None:
 def test_two_sources_of_one_name_are_refused(tmp_path) -> None:
     file = written(tmp_path, '[[sources]]\nname="a"\nfolder="x"\n[[sources]]\nname="a"\nfolder="y"')
 
-    with pytest.raises(BadSettings, match="two sources are called 'a'"):
+    with pytest.raises(BadSettings, match="two sources have the name 'a'"):
         settings.read(file, {})
 
 
@@ -199,7 +199,7 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
     twice = table.format("50x", 0.2, "") + table.format("50 X", 0.4, "{}")
     file = written(tmp_path, start + twice.format(""))
 
-    with pytest.raises(BadSettings, match=r"50x stands there twice, with 0\.2 and 0\.4"):
+    with pytest.raises(BadSettings, match=r"50x is defined twice, with 0\.2 and 0\.4"):
         settings.read(file, {})
     for told in ("valid_from = 2026-01-01", ""):
         sized = twice.replace("{}", told) if told else twice.replace("0.4", "0.2").format("")
@@ -207,5 +207,5 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path) -> None:
-    with pytest.raises(BadSettings, match="named by --config"):
+    with pytest.raises(BadSettings, match=r"from --config"):
         settings.find_file(str(tmp_path / "none.toml"), {})

@@ -9,7 +9,7 @@ import pytest
 
 from agent import settings
 from agent.cli import main
-from agent.cli.settings_reference import in_effect, page
+from agent.cli.settings_reference import list_settings, render_toml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +37,11 @@ def test_init_writes_a_file_that_holds_the_defaults(tmp_path) -> None:
 
 
 def test_every_setting_shown_in_the_file_is_a_real_one_with_its_real_default() -> None:
-    sections = page().split("# One block for each")[0] + "[imaging]" + page().split("[imaging]")[1]
+    sections = (
+        render_toml().split("# One block for each")[0]
+        + "[imaging]"
+        + render_toml().split("[imaging]")[1]
+    )
 
     shown = settings.Settings(**tomllib.loads(uncommented(sections)))
 
@@ -50,11 +54,11 @@ def test_init_leaves_a_file_that_is_there_as_it_is(tmp_path, capsys) -> None:
     assert run("init", str(tmp_path)) == 2
 
     assert (tmp_path / "agent.toml").read_text(encoding="utf-8") == "# mine"
-    assert "left as it is" in capsys.readouterr().err
+    assert "was not changed" in capsys.readouterr().err
 
 
 def test_the_sample_beside_the_service_files_is_what_init_writes() -> None:
-    assert (ROOT / "deploy" / "agent.toml").read_text(encoding="utf-8") == page()
+    assert (ROOT / "deploy" / "agent.toml").read_text(encoding="utf-8") == render_toml()
 
 
 def test_settings_says_where_each_value_comes_from(tmp_path, monkeypatch) -> None:
@@ -62,7 +66,9 @@ def test_settings_says_where_each_value_comes_from(tmp_path, monkeypatch) -> Non
     file.write_text('[site]\nname = "Hall 3"\n', encoding="utf-8")
     monkeypatch.setenv("AGENT_NIGHT__AT", "22:15")
 
-    rows = {name: (value, origin) for name, value, origin in in_effect(settings.read(file), file)}
+    rows = {
+        name: (value, origin) for name, value, origin in list_settings(settings.read(file), file)
+    }
 
     assert rows["site.name"] == ('"Hall 3"', "file")
     assert rows["night.at"] == ('"22:15"', "environment")
@@ -73,7 +79,7 @@ def test_a_password_in_the_database_address_is_not_printed(tmp_path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text('[store]\nurl = "postgresql+psycopg://lab:secret@db/x"', encoding="utf-8")
 
-    rows = {name: value for name, value, _ in in_effect(settings.read(file), file)}
+    rows = {name: value for name, value, _ in list_settings(settings.read(file), file)}
 
     assert "secret" not in rows["store.url"]
 

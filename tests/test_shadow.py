@@ -16,11 +16,11 @@ from agent.nightly import write_report
 from agent.service import run_once
 from agent.service.composition import open_store
 from agent.service.data_folder import clock
-from agent.service.jobs.shadow import candidate_of, has_news
+from agent.service.jobs.shadow import find_waiting_candidate, has_news
 from agent.service.problems import Problems
-from agent.service.retrain_scheduler import Candidates
+from agent.service.retrain_scheduler import RetrainScheduler
 from agent.store import Finding
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 
 CURRENT, NEW = "20261101-0badcafe", "20261125-beefbeef"
 NIGHT = DAY.date()
@@ -32,7 +32,7 @@ def lab(tmp_path):
     """A lab with a bundle at work, and three micrographs of the night."""
     lab = pages_lab.Lab(tmp_path)
     earlier = DAY - timedelta(days=30)
-    lab.store.promote(CURRENT, by="Ada", reason="first", at=earlier, metrics={})
+    lab.store.promotions.promote(CURRENT, by="Ada", reason="first", at=earlier, metrics={})
     yield lab
     lab.store.close()
 
@@ -42,10 +42,10 @@ def tried(lab, *codes):
     ids = [lab.take("G8", order="4711", specimen="1") for _ in codes]
     for one, code in zip(ids, codes, strict=True):
         prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
-        finding = Finding({}, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
-        assert lab.store.add_result(one, finding, role="shadow", at=DAY)
-    job = lab.store.begin_job("shadow", at=DAY)
-    lab.store.end_job(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})
+        finding = Finding({}, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
+        assert lab.store.results.add(one, finding, role="shadow", at=DAY)
+    job = lab.store.jobs.begin("shadow", at=DAY)
+    lab.store.jobs.end(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})
     return ids
 
 
@@ -62,9 +62,8 @@ def test_the_report_shows_what_a_candidate_answers_otherwise_with_its_picture(la
     page = report(lab)
 
     section = page.partition('id="shadow"')[2].partition("</section>")[0]
-    assert f"{NEW} is not at work. Of 3 micrographs of the last 14 days it answers 1 otherwise" in (
-        section
-    )
+    answers = "Of 3 micrographs of the last 14 days it answers 1 differently"
+    assert f"{NEW} is not in use. {answers}" in (section)
     assert f'id="f-{ids[1]}"' in section
     assert ids[0] not in section
     assert section.count("data:image/jpeg") == 1
@@ -82,7 +81,7 @@ def test_the_report_says_so_in_german(lab):
 def test_once_it_is_at_work_it_is_no_candidate_and_a_frozen_night_stays_as_it_was(lab):
     tried(lab, "G7")
     before = report(lab)
-    lab.store.promote(NEW, by="Ada", reason="better", at=LATER, metrics={})
+    lab.store.promotions.promote(NEW, by="Ada", reason="better", at=LATER, metrics={})
 
     again = report(lab)
     anew = report(lab, refresh=True)
@@ -95,7 +94,7 @@ def test_once_it_is_at_work_it_is_no_candidate_and_a_frozen_night_stays_as_it_wa
 def test_after_a_roll_back_its_old_answers_are_not_shown_again(lab):
     tried(lab, "G7")
     for name in (NEW, CURRENT):
-        lab.store.promote(name, by="Ada", reason="r", at=LATER, metrics={})
+        lab.store.promotions.promote(name, by="Ada", reason="r", at=LATER, metrics={})
 
     assert 'id="shadow"' not in report(lab)
 
@@ -110,18 +109,18 @@ def test_without_a_candidate_the_report_has_no_such_part(lab):
 
 
 def taught(lab, gate, *, at=DAY, candidate=NEW):
-    job = lab.store.begin_job("retrain", at=at)
-    lab.store.end_job(job, gate, at=at, facts={"candidate": candidate, "current": CURRENT})
+    job = lab.store.jobs.begin("retrain", at=at)
+    lab.store.jobs.end(job, gate, at=at, facts={"candidate": candidate, "current": CURRENT})
 
 
 def test_a_recommended_candidate_waits_until_some_bundle_is_promoted(lab):
-    assert candidate_of(lab.store) is None
+    assert find_waiting_candidate(lab.store) is None
     taught(lab, "recommended")
-    assert candidate_of(lab.store) == NEW
+    assert find_waiting_candidate(lab.store) == NEW
 
-    lab.store.promote("another", by="Ada", reason="r", at=LATER, metrics={})
+    lab.store.promotions.promote("another", by="Ada", reason="r", at=LATER, metrics={})
 
-    assert candidate_of(lab.store) is None
+    assert find_waiting_candidate(lab.store) is None
 
 
 @pytest.mark.parametrize("gate", ["not_recommended", "not_enough_evidence", "failed"])
@@ -129,7 +128,7 @@ def test_one_that_the_gate_did_not_recommend_is_not_tried(lab, gate):
     taught(lab, "recommended", at=DAY - timedelta(days=1), candidate="older")
     taught(lab, gate)
 
-    assert candidate_of(lab.store) is None
+    assert find_waiting_candidate(lab.store) is None
 
 
 def test_what_came_since_and_has_no_answer_is_news(lab):
@@ -162,7 +161,7 @@ def small(own_lab):
 
 def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
     lab, _, store, name = small
-    before = {view.id: view.result_id for view in store.micrographs()}
+    before = {view.id: view.result_id for view in store.results.iter_all()}
     capsys.readouterr()
     words = ("reprocess", "--bundle", name, "--shadow", "--days", "14", "--json")
 
@@ -173,8 +172,8 @@ def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
 
     assert (first["judged"], first["known"], first["flips"]) == (2, 0, [])
     assert (second["judged"], second["known"]) == (0, 2)
-    assert {view.id: view.result_id for view in store.micrographs()} == before
-    (entry, _) = store.trail("model.shadowed")
+    assert {view.id: view.result_id for view in store.results.iter_all()} == before
+    (entry, _) = store.audit_log.iter_acts("model.shadowed")
     assert (entry.subject, entry.facts["days"]) == (name, 14)
 
 
@@ -187,7 +186,7 @@ def test_without_an_answer_to_its_orders_nobody_signs_for_a_bundle(small, capsys
     assert lab.agent("reprocess", "--bundle", name, "--shadow", "--days", "90") == 0
     assert lab.agent(*signed) == 0
 
-    assert "of 2 fields that count and both bundles answered, 0 are answered otherwise" in (
+    assert "of 2 fields that count and have answers of both bundles, 0 differ" in (
         capsys.readouterr().out
     )
 
@@ -197,13 +196,13 @@ def test_the_agent_tries_a_recommended_candidate_by_itself(small):
     shadow_days = settings.retrain.model_copy(update={"shadow_days": 14})
     settings = settings.model_copy(update={"retrain": shadow_days})
     at = clock()
-    job = store.begin_job("retrain", at=at)
-    store.end_job(job, "recommended", at=at, facts={"candidate": name})
-    candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
+    job = store.jobs.begin("retrain", at=at)
+    store.jobs.end(job, "recommended", at=at, facts={"candidate": name})
+    candidates = RetrainScheduler(settings, store, now=clock, problems=(problems := Problems()))
 
     candidates.shadow()
     candidates.shadow()
 
     assert problems.all() == []
-    assert [job.facts["judged"] for job in store.ended_jobs("shadow")] == [2]
-    assert len(list(store.answers_of(name))) == 2
+    assert [job.facts["judged"] for job in store.jobs.list_ended("shadow")] == [2]
+    assert len(list(store.results.iter_by_bundle(name))) == 2

@@ -46,7 +46,9 @@ def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
     assert (false_conforms(shift), refused_honest(shift), unsteady(shift)) == ([], [], [])
     assert len(TRICKS) >= 30
     promoted = str(4000 + KINDS.index("promoted"))
-    by_specimen = {(view.process_data["order"], view.bundle) for view in shift.store.micrographs()}
+    by_specimen = {
+        (view.process_data["order"], view.bundle) for view in shift.store.results.iter_all()
+    }
     assert (promoted, OLD) in by_specimen  # begun before the promotion, ended by the same bundle
     assert (promoted, NEW) not in by_specimen
     assert len(HONEST) >= 15
@@ -77,10 +79,10 @@ def test_a_shift_that_was_killed_says_the_same(tmp_path):
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as worker:
             assert worker.stdout is not None
             assert worker.stdout.readline().strip() == "ready"
-            while worker.poll() is None and len(list(killed.store.micrographs())) < 12:
+            while worker.poll() is None and len(list(killed.store.results.iter_all())) < 12:
                 pass
             worker.send_signal(signal.SIGKILL)
-    killed.store.take_back(at=killed.at)
+    killed.store.work_queue.requeue_own(at=killed.at)
     killed.work()
 
     told = [_without_folder(everything(one), one.folder) for one in (calm, killed)]

@@ -52,9 +52,9 @@ def list_sites(address: str) -> list[int]:
 
 
 def take(store: Store, sha256: str, name: str, **told: str) -> str:
-    store.arrive([file(name)], at=AT)
-    (claim,) = store.claim(1, at=AT, lease_s=60)
-    store.finish(claim, [finding(sha256, process=told, reasons=())], at=AT)
+    store.files.add([file(name)], at=AT)
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+    store.work_queue.finish(claim, [finding(sha256, process=told, reasons=())], at=AT)
     return sha256[:16]
 
 
@@ -140,7 +140,7 @@ def test_a_row_that_names_a_row_of_another_site_is_refused_by_the_database(store
     here, there = stores
     take(here, SHA, "a.tif")
     take(there, OTHER, "b.tif")
-    there.decide(OTHER[:16], Decision("code", "Bea", code="G8"), at=AT)
+    there.labels.decide(OTHER[:16], Decision("code", "Bea", code="G8"), at=AT)
     unguarded = engine.make_engine(address)
 
     added = (
@@ -211,12 +211,12 @@ def test_the_same_content_is_a_field_of_each_site(stores) -> None:
         take(store, SHA, "a.tif", order="4711", specimen="1")
 
     for store in stores:
-        assert [fate.state for fate in store.files()] == ["done"]
+        assert [fate.state for fate in store.files.iter_status()] == ["done"]
         order = store.orders.order("4711")
         assert order is not None
         assert len(order.specimens[0].preparations[0].fields) == 1
-    here.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
-    view = there.micrograph(SHA[:16])
+    here.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    view = there.results.find(SHA[:16])
     assert view is not None
     assert view.label is None
 
@@ -224,41 +224,44 @@ def test_the_same_content_is_a_field_of_each_site(stores) -> None:
 def test_each_site_has_a_trail_of_its_own(stores, address) -> None:
     here, there = stores
     for n, store in enumerate((here, there, here, there)):
-        store.remember(at=AT, actor=f"A{n}", act="x.done")
+        store.audit_log.add(at=AT, actor=f"A{n}", act="x.done")
 
-    assert {entry.actor for entry in here.trail(act="x.")} == {"A0", "A2"}
-    assert [store.trail_problems() for store in stores] == [[], []]
+    assert {entry.actor for entry in here.audit_log.iter_acts(act="x.")} == {"A0", "A2"}
+    assert [store.audit_log.find_problems() for store in stores] == [[], []]
     tamper(address, "UPDATE trail SET actor = 'Eve' WHERE actor = 'A1'")
-    assert here.trail_problems() == []
-    assert "was changed" in there.trail_problems()[0]
-    assert here.trail_head().sha256 != there.trail_head().sha256
+    assert here.audit_log.find_problems() == []
+    assert "was changed" in there.audit_log.find_problems()[0]
+    assert here.audit_log.get_head().sha256 != there.audit_log.get_head().sha256
     tamper(address, "DELETE FROM trail WHERE actor = 'A0'")
-    assert "missing before" in here.trail_problems()[0]
+    assert "missing before" in here.audit_log.find_problems()[0]
 
 
 def test_a_bundle_serves_the_site_that_promoted_it_alone(stores) -> None:
     here, there = stores
 
-    here.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={})
+    here.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={})
 
-    assert here.current_bundle() == "20261101-0badcafe"
-    assert there.current_bundle() is None
-    assert there.promotions() == []
+    assert here.promotions.find_current() == "20261101-0badcafe"
+    assert there.promotions.find_current() is None
+    assert there.promotions.list_all() == []
 
 
 def test_a_bundle_is_shared_where_both_sites_share_bundles(address) -> None:
     shares = ("bundles",)
     with Store.open(address, site=HERE, agent="PC", shares=shares) as here:
-        here.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={})
+        here.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={})
         with Store.open(address, site=THERE, agent="PC") as there:
-            assert there.current_bundle() is None
+            assert there.promotions.find_current() is None
         with Store.open(address, site=THERE, agent="PC", shares=shares) as there:
-            assert there.current_bundle() == "20261101-0badcafe"
+            assert there.promotions.find_current() == "20261101-0badcafe"
             assert there.over_all_sites().sharing("bundles") == [HERE, THERE]
-            assert there.examine_rows().faults == ()
+            assert there.checks.compare_rows().faults == ()
         with Store.open(address, site=THERE, agent="PC") as there:
-            assert there.current_bundle() is None
-            assert [one.facts["shares"] for one in there.trail(act="site.")] == [["bundles"], []]
+            assert there.promotions.find_current() is None
+            assert [one.facts["shares"] for one in there.audit_log.iter_acts(act="site.")] == [
+                ["bundles"],
+                [],
+            ]
 
 
 def test_accounts_are_of_one_site_unless_both_share_them(address) -> None:
@@ -296,7 +299,7 @@ def test_a_shared_account_logs_in_and_is_changed_at_its_own_site_alone(address) 
             there.accounts.add("Ada", kind="person", role="admin", hashed="z", by="B", at=AT)
         here.accounts.set_hash("Ada", "new", by="A", at=AT + timedelta(minutes=1))
         assert there.accounts.logged_in("c") is None
-        assert there.examine_rows().faults == here.examine_rows().faults == ()
+        assert there.checks.compare_rows().faults == here.checks.compare_rows().faults == ()
 
 
 def test_pixels_that_another_site_needs_are_not_pruned(stores) -> None:
@@ -308,10 +311,10 @@ def test_pixels_that_another_site_needs_are_not_pruned(stores) -> None:
 
     assert [
         one.sha256
-        for one in here.plan_retention("crops", before=later, statements_since=AT).prunable
+        for one in here.retention.plan("crops", before=later, statements_since=AT).prunable
     ] == [OTHER]
-    there.pruned([SHA[:16]], "crops", at=AT)
-    plan = here.plan_retention("crops", before=later, statements_since=AT)
+    there.retention.mark_pruned([SHA[:16]], "crops", at=AT)
+    plan = here.retention.plan("crops", before=later, statements_since=AT)
     assert len(plan.prunable) == 2
 
 
@@ -319,11 +322,11 @@ def test_a_label_names_a_result_of_its_own_micrograph_alone(stores) -> None:
     here, there = stores
     take(there, OTHER, "b.tif")
     take(here, SHA, "a.tif")
-    foreign = there.micrograph(OTHER[:16])
+    foreign = there.results.find(OTHER[:16])
     assert foreign is not None
 
     with pytest.raises(WrongUse, match="no result of the number"):
-        here.decide(
+        here.labels.decide(
             SHA[:16], Decision("code", "Ada", code="G8", result_seen=foreign.result_id), at=AT
         )
 
@@ -332,11 +335,11 @@ def test_all_sites_are_read_by_one_named_way(stores) -> None:
     here, _ = stores
     for store in stores:
         assert here.over_all_sites().names() == ([] if store is here else [HERE])  # none acted yet
-        store.remember(at=AT, actor="Ada", act="x.done")
+        store.audit_log.add(at=AT, actor="Ada", act="x.done")
 
     assert here.over_all_sites().names() == [HERE, THERE]
     assert len(here.over_all_sites().agents()) == 2
-    assert len(here.agents()) == 1
+    assert len(here.agents.list_all()) == 1
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
@@ -361,10 +364,10 @@ def test_postgresql_itself_holds_the_sites_apart(owned) -> None:
     for site, sha256 in ((HERE, SHA), (THERE, OTHER)):
         with Store.open(owned, site=site, agent="PC") as store:
             take(store, sha256, "a.tif", order="1", specimen="1")
-            store.decide(sha256[:16], Decision("code", "Ada", code="G8"), at=AT)
-            assert store.unscoped_tables() == []
-            assert not store.is_exempt_from_policies()
-            assert store.trail_problems() == []
+            store.labels.decide(sha256[:16], Decision("code", "Ada", code="G8"), at=AT)
+            assert store.checks.find_unscoped_tables() == []
+            assert not store.checks.is_exempt_from_policies()
+            assert store.audit_log.find_problems() == []
             assert len(store.over_all_sites().sites()) == (1 if site == HERE else 2)
     unguarded = engine.make_engine(owned)
 
@@ -393,20 +396,20 @@ def test_a_site_is_not_kept_from_one_transaction_to_another_sites(owned) -> None
     with Store.open(owned, site=HERE, agent="PC") as store:
         take(store, SHA, "a.tif")
         with pytest.raises(WrongUse):
-            store.decide("0" * 16, Decision("code", "Ada", code="G8"), at=AT)  # rolled back
-        assert store.micrograph(SHA[:16]) is not None
+            store.labels.decide("0" * 16, Decision("code", "Ada", code="G8"), at=AT)  # rolled back
+        assert store.results.find(SHA[:16]) is not None
         assert len(store.over_all_sites().sites()) == 1
-        assert store.micrograph(SHA[:16]) is not None
+        assert store.results.find(SHA[:16]) is not None
 
 
 def test_policies_that_are_gone_are_named_and_laid_again(owned) -> None:
     with Store.open(owned, site=HERE, agent="PC") as store:
         with engine.make_engine(owned).begin() as connection:
             connection.exec_driver_sql("ALTER TABLE label DISABLE ROW LEVEL SECURITY")
-        assert store.unscoped_tables() == ["label"]
+        assert store.checks.find_unscoped_tables() == ["label"]
 
     with Store.open(owned, site=HERE, agent="PC") as store:
-        assert store.unscoped_tables() == []
+        assert store.checks.find_unscoped_tables() == []
 
 
 def test_a_copy_holds_the_rows_of_all_sites_and_is_put_back_with_its_policies(
@@ -418,16 +421,16 @@ def test_a_copy_holds_the_rows_of_all_sites_and_is_put_back_with_its_policies(
         with Store.open(owned, site=site, agent="PC") as store:
             take(store, sha256, "a.tif")
     with Store.open(owned, site=HERE, agent="PC") as store:
-        target = tmp_path / store.backup_name
-        store.back_up(target, progress=lambda *_: None)
+        target = tmp_path / store.backup.file_name
+        store.backup.write(target, progress=lambda *_: None)
         take(store, "e" * 64, "c.tif")
 
     put_back(owned, target, aside=tmp_path / "aside.pgdump")
 
     for site, sha256 in ((HERE, SHA), (THERE, OTHER)):
         with Store.open(owned, site=site, agent="PC") as store:
-            assert [one.sha256 for one in store.micrographs()] == [sha256]
-            assert store.unscoped_tables() == []
+            assert [one.sha256 for one in store.results.iter_all()] == [sha256]
+            assert store.checks.find_unscoped_tables() == []
 
 
 # --- older databases ------------------------------------------------------------------------------
@@ -438,12 +441,12 @@ def test_a_lab_of_one_site_goes_on_with_the_chain_it_has(tmp_path) -> None:
     sqlite3.connect(database).executescript((GOLDEN / "0008.sql").read_text("utf-8"))
 
     with Store.open(f"sqlite:///{database}", site="Plant 1", agent="PC") as store:
-        acts = [entry.act for entry in store.trail()]
+        acts = [entry.act for entry in store.audit_log.iter_acts()]
         assert "trail.separated" not in acts
-        store.remember(at=AT, actor="Ada", act="x.done")
-        assert store.trail_problems() == []
-        assert store.examine_rows().faults == ()
-        assert store.current_bundle() == "20261101-0badcafe"
+        store.audit_log.add(at=AT, actor="Ada", act="x.done")
+        assert store.audit_log.find_problems() == []
+        assert store.checks.compare_rows().faults == ()
+        assert store.promotions.find_current() == "20261101-0badcafe"
         assert store.accounts.find("Ada") is not None
 
 
@@ -496,19 +499,23 @@ def test_two_sites_of_an_older_database_are_parted_and_stay_verifiable(shared_be
         Store.open(url, site="Plant 2", agent="PC") as there,
     ):
         for store in (here, there):
-            store.remember(at=AT, actor="Ada", act="y.done")
-            assert store.trail_problems() == []
-            assert store.examine_rows().faults == ()
-            assert [entry.act for entry in store.trail()].count("trail.separated") == 1
-            assert store.current_bundle() == "20261101-0badcafe"
+            store.audit_log.add(at=AT, actor="Ada", act="y.done")
+            assert store.audit_log.find_problems() == []
+            assert store.checks.compare_rows().faults == ()
+            assert [entry.act for entry in store.audit_log.iter_acts()].count(
+                "trail.separated"
+            ) == 1
+            assert store.promotions.find_current() == "20261101-0badcafe"
             assert store.accounts.are_there()
-        assert {entry.actor for entry in there.trail(act="x.")} == {"Bea"}
+        assert {entry.actor for entry in there.audit_log.iter_acts(act="x.")} == {"Bea"}
         assert here.accounts.find("Ada") is not None
         assert there.accounts.find("Ada") is None
-        (copied,) = there.files()
+        (copied,) = there.files.iter_status()
         assert (copied.state, copied.duplicate_of) == ("queued", None)
-        (claim,) = there.claim(1, at=AT, lease_s=60)
-        assert there.finish(claim, [finding(SHA, process={"order": "1", "specimen": "1"})], at=AT)
+        (claim,) = there.work_queue.claim(1, at=AT, lease_s=60)
+        assert there.work_queue.finish(
+            claim, [finding(SHA, process={"order": "1", "specimen": "1"})], at=AT
+        )
 
 
 @pytest.mark.parametrize(
@@ -527,7 +534,7 @@ def test_what_was_changed_in_the_common_part_of_a_chain_shows(
     tamper(url, statement)
 
     with Store.open(url, site=f"Plant {site}", agent="PC") as store:
-        assert fault in store.trail_problems()[0]
+        assert fault in store.audit_log.find_problems()[0]
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -579,6 +586,6 @@ def test_a_column_of_the_other_site_that_cannot_be_read_is_not_named_here(world)
     tamper(world.address, f"UPDATE job SET ended_at = '{HIDDEN}' WHERE site_id = 2")  # noqa: S608
 
     with Store.open(world.address, site=HERE, agent="PC") as here:
-        assert here.unreadable_values() == []
+        assert here.checks.find_unreadable_values() == []
     with Store.open(world.address, site=THERE, agent="PC") as there:
-        assert HIDDEN in there.unreadable_values()[0]
+        assert HIDDEN in there.checks.find_unreadable_values()[0]

@@ -13,20 +13,26 @@ from test_ordering import DEMAND, SETTINGS, Desk
 
 from agent.lab_context import taxonomy_in_force
 from agent.orders import Specifications, conformity, outbox
-from agent.orders.assessment import Lab as Laid
+from agent.orders.assessed import OrderPolicy
 from agent.orders.judgement_rules import Rules
 from agent.orders.limit import read_limit
-from agent.orders.method_validation import Case, allowances_of, keep, record_of, switch
-from agent.orders.specification import limits_in_use
-from agent.orders.specimen_facts import Allowance, Decided, FieldFacts, SpecimenFacts
+from agent.orders.method_validation import (
+    ValidationCase,
+    build_record,
+    load_allowances,
+    save_record,
+    set_permission,
+)
+from agent.orders.specification import list_valid_limits
+from agent.orders.specimen_facts import Allowance, FieldDecision, FieldFacts, SpecimenFacts
 from agent.pictures import encode_png
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.msa_study import limits_in
-from agent.roundrobin.plan import Run
+from agent.roundrobin.plan import StudyRun
 from agent.roundrobin.sampling import is_near
 from agent.settings import read
 from agent.store import Decision, Finding
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 from model import size_kappa, taxonomy_from
 
 MATERIAL, BUNDLE, MEAN = "100Cr6", "20261101-0badcafe", "mean_of_fields"
@@ -45,7 +51,7 @@ def judge(rules, *codes):
             name=str(number),
             code=code,
             codes=(code,),
-            decided=Decided("code", code, "R. Stahl", "unrecorded"),
+            decided=FieldDecision("code", code, "R. Stahl", "unrecorded"),
             um_per_px=0.1,
             done_at=DAY,
             area_mm2=0.1,
@@ -53,7 +59,7 @@ def judge(rules, *codes):
         )
         for number, code in enumerate(codes, start=1)
     ]
-    return conformity.specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
+    return conformity.judge_specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_an_order_with_coarse_labels_does_not_conform_where_the_numbers_fall(tmp
     for field in (1, 2, 3):
         desk.take(field)
     lay_down(desk, ["20", "10", "5"], "10 or finer")
-    for view in desk.store.micrographs():
+    for view in desk.store.results.iter_all():
         desk.confirm(view.id, "G20", why="measured in µm")
 
     document = desk.order()
@@ -214,7 +220,7 @@ def alone(rules, *sets, **more):
         )
         for number, codes in enumerate(sets, start=1)
     ]
-    return conformity.specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
+    return conformity.judge_specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
 
 
 def allowing(limit, taxonomy, validated, sizes=(), **more):
@@ -266,9 +272,12 @@ def test_a_permission_holds_where_its_record_compared_the_same_order(
 
 def test_a_validation_record_counts_by_the_listed_order_and_names_it():
     taxonomy = steels("20", "10", "5")
-    cases = [Case("1", "G20", ("G5",), automatic=True), Case("2", "G5", ("G5",), automatic=True)]
+    cases = [
+        ValidationCase("1", "G20", ("G5",), automatic=True),
+        ValidationCase("2", "G5", ("G5",), automatic=True),
+    ]
 
-    limits = record_of(cases, taxonomy)["limits"]
+    limits = build_record(cases, taxonomy)["limits"]
 
     finer, coarser = ["G 10 or finer", "G 5 or finer"], ["G 20 or coarser", "G 10 or coarser"]
     assert list(limits) == ["G", *finer, *coarser]
@@ -289,12 +298,15 @@ def test_a_subtype_of_two_words_keeps_its_validated_limit(tmp_path):
     code = "fine pearlitefine"
     coarse = "fine pearlitecoarse"
     cases = [
-        *(Case(f"c{n}", coarse, (coarse,), automatic=True, um_per_px=0.1) for n in range(3)),
-        *(Case(f"f{n}", code, (code,), automatic=True, um_per_px=0.1) for n in range(3)),
+        *(
+            ValidationCase(f"c{n}", coarse, (coarse,), automatic=True, um_per_px=0.1)
+            for n in range(3)
+        ),
+        *(ValidationCase(f"f{n}", code, (code,), automatic=True, um_per_px=0.1) for n in range(3)),
     ]
-    facts = record_of(cases, taxonomy)
-    keep(lab.store, MATERIAL, BUNDLE, facts, by="Ada", at=DAY)
-    switch(
+    facts = build_record(cases, taxonomy)
+    save_record(lab.store, MATERIAL, BUNDLE, facts, by="Ada", at=DAY)
+    set_permission(
         lab.store,
         MATERIAL,
         on=True,
@@ -305,7 +317,7 @@ def test_a_subtype_of_two_words_keeps_its_validated_limit(tmp_path):
         at=DAY,
     )
 
-    found = [(one.subtype, one.limit) for one in allowances_of(lab.store) if one.limit]
+    found = [(one.subtype, one.limit) for one in load_allowances(lab.store) if one.limit]
     lab.store.close()
 
     assert found == [("fine pearlite", "fine or finer"), ("fine pearlite", "coarse or coarser")]
@@ -332,7 +344,7 @@ def test_by_the_extreme_regions_the_share_before_the_limit_in_the_list_counts(li
 def test_a_limit_that_names_no_size_is_no_limit_in_use():
     known = [RING_A.model_copy(update={"limit": one}) for one in ("10 or finer", "7 or finer")]
 
-    in_use = limits_in_use(Specifications(tuple(known)), steels("20", "10", "5"), on=DAY.date())
+    in_use = list_valid_limits(Specifications(tuple(known)), steels("20", "10", "5"), on=DAY.date())
 
     assert list(in_use) == ["G 10 or finer"]
     assert [in_use["G 10 or finer"](code) for code in ("G20", "G10", "G5")] == [False, True, True]
@@ -349,7 +361,7 @@ def test_the_kappa_of_sizes_takes_the_listed_order_for_neighbours():
 
 def test_a_measuring_system_is_judged_and_split_by_the_listed_order():
     taxonomy = steels("coarse", "medium", "fine")
-    runs = [Run(n, 1, f"S{n % 2}", "A", "L", 1 + n // 2) for n in range(4)]
+    runs = [StudyRun(n, 1, f"S{n % 2}", "A", "L", 1 + n // 2) for n in range(4)]
     said = ("Gcoarse", "Gfine", "Gmedium", "Gfine")
     true = ("Gcoarse", "Gfine", "Gcoarse", "Gfine")
     some = [Measured(*one) for one in zip(runs, true, said, strict=True)]
@@ -372,18 +384,20 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
     named = {"structure_code": "Gfine", "size": "fine", "prediction_set": ("Gfine",)}
     prediction = replace(prediction_of("G8"), size_min=None, size_max=None, **named)
     keys = {"order": "4711", "specimen": "1", "field": "1", "material": MATERIAL}
-    finding = Finding(facts_of(crop), keys, {}, prediction, Verdict(Handling.AUTOMATIC, ()), {})
-    lab.store.finish(lab.arrive("field.tif", at=DAY), [finding], at=DAY)
+    finding = Finding(
+        facts_of(crop), keys, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()), {}
+    )
+    lab.store.work_queue.finish(lab.arrive("field.tif", at=DAY), [finding], at=DAY)
     lab.places.compare_pending(at=DAY)
-    lab.store.decide(crop.id, Decision("code", "Ada", code="Gfine"), at=DAY)
+    lab.store.labels.decide(crop.id, Decision("code", "Ada", code="Gfine"), at=DAY)
     wanted = RING_A.model_copy(update={"limit": "fine or finer"})
-    rules = Laid(Specifications((wanted,)), taxonomy)
+    rules = OrderPolicy(Specifications((wanted,)), taxonomy)
     (tmp_path / "outbox").mkdir()
 
-    site = outbox.Site("1", ("csv",))
+    site = outbox.OutboxFormat("1", ("csv",))
     outbox.record_revisions(lab.store, rules, site, now=DAY)
     outbox.write_pending(lab.store, rules, site, tmp_path / "outbox", now=DAY)
-    view = lab.store.micrograph(crop.id)
+    view = lab.store.results.find(crop.id)
     lab.store.close()
 
     (sent,) = (tmp_path / "outbox").glob("*.csv")
@@ -429,7 +443,7 @@ def test_a_bundle_whose_list_contradicts_its_numbers_leaves_codes_to_the_one_bef
         manifest = json.dumps({"taxonomy": document})
         (folder / "bundle.json").write_text(manifest, encoding="utf-8")
         at = DAY + timedelta(hours=number)
-        desk.store.promote(name, by="Ada", reason="r", at=at, metrics={})
+        desk.store.promotions.promote(name, by="Ada", reason="r", at=at, metrics={})
 
     taxonomy = taxonomy_in_force(read(tmp_path / "agent.toml"), desk.store)
     desk.store.close()

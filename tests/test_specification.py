@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 import reports
-from agent.orders import BadSpecification, faults, read_specifications
+from agent.orders import BadSpecification, iter_faults, read_specifications
 from agent.orders.limit import Direction, Limit
 from model import default_taxonomy
 
@@ -48,7 +48,7 @@ def test_an_entry_is_read_as_it_is_written(read):
 
     assert entry.bound == Limit("7", Direction.FINER)
     assert entry.demand == "G, 7 or finer (mean)"
-    assert list(faults(read(ENTRY), TAXONOMY)) == []
+    assert list(iter_faults(read(ENTRY), TAXONOMY)) == []
 
 
 def test_a_lab_without_the_file_has_no_specifications(tmp_path):
@@ -86,7 +86,7 @@ def test_a_fault_is_said_with_file_entry_and_key(read, line, with_, fault):
     ],
 )
 def test_a_limit_that_names_no_size_is_named(read, limit, fault):
-    (sentence,) = faults(read(ENTRY.replace("7 or finer", limit)), TAXONOMY)
+    (sentence,) = iter_faults(read(ENTRY.replace("7 or finer", limit)), TAXONOMY)
 
     assert "ring-a" in sentence
     assert fault in sentence
@@ -94,11 +94,13 @@ def test_a_limit_that_names_no_size_is_named(read, limit, fault):
 
 @pytest.mark.parametrize("limit", ["5 or finer", "9 or finer", "9-10 or finer", "10 or coarser"])
 def test_a_limit_at_the_edge_of_a_size_can_be_judged(read, limit):
-    assert list(faults(read(ENTRY.replace("7 or finer", limit)), TAXONOMY)) == []
+    assert list(iter_faults(read(ENTRY.replace("7 or finer", limit)), TAXONOMY)) == []
 
 
 def test_an_unknown_subtype_is_named(read):
-    (sentence,) = set(faults(read(ENTRY.replace('"G"', '"X"').replace("limit", "#")), TAXONOMY))
+    (sentence,) = set(
+        iter_faults(read(ENTRY.replace('"G"', '"X"').replace("limit", "#")), TAXONOMY)
+    )
 
     assert "no subtype 'X'; known are B, G, M" in sentence
 
@@ -113,7 +115,7 @@ def test_two_that_both_apply_are_named_and_none_is_chosen(read):
     both = read(ENTRY + ENTRY.replace("ring-a", "ring-b") + 'customer = "Adler"\n')
     choice = both.for_order({"material": "100Cr6", "customer": "Adler"}, on=DAY)
 
-    (sentence,) = faults(both, TAXONOMY)
+    (sentence,) = iter_faults(both, TAXONOMY)
     assert (choice.specification, choice.is_torn) == (None, True)
     assert "ring-a and ring-b both apply" in choice.sentence
     assert "ring-a and ring-b both apply" in sentence
@@ -139,7 +141,7 @@ def test_the_version_in_force_on_the_day_of_the_order_holds(read):
 
     assert limits == [None, "7 or finer", "8 or finer"]
     assert "not in force on 2025-12-31" in found[date(2025, 12, 31)].sentence
-    assert list(faults(both, TAXONOMY)) == []
+    assert list(iter_faults(both, TAXONOMY)) == []
 
 
 def test_an_order_nobody_speaks_of_is_said_to_have_no_limit(read):
@@ -155,7 +157,7 @@ def test_the_sample_in_the_guide_can_be_judged(read):
     (entry,) = read(sample).entries
 
     assert entry.demand == "G, 8 or finer (mean)"
-    assert list(faults(read(sample), TAXONOMY)) == []
+    assert list(iter_faults(read(sample), TAXONOMY)) == []
 
 
 @pytest.mark.parametrize(
@@ -197,11 +199,11 @@ def test_a_version_that_was_replaced_clashes_with_nobody(read):
     replaced = ENTRY.replace("2026-01-01", "2026-06-01") + 'customer = "Adler"\n'
     third = replaced.replace("ring-a", "ring-b").replace("Adler", "Falke")
 
-    assert list(faults(read(ENTRY + replaced + third), TAXONOMY)) == []
+    assert list(iter_faults(read(ENTRY + replaced + third), TAXONOMY)) == []
 
 
 def test_of_two_versions_from_the_same_day_none_is_chosen(read):
     twice = read(ENTRY + ENTRY.replace("7 or finer", "8 or finer"))
 
     assert twice.for_order({"material": "100Cr6"}, on=DAY).is_torn
-    assert "twice, both valid from 2026-01-01" in next(faults(twice, TAXONOMY))
+    assert "twice, both valid from 2026-01-01" in next(iter_faults(twice, TAXONOMY))

@@ -31,7 +31,7 @@ from agent.orders.statement_files import (
     write_files,
 )
 from agent.service.statements import StatementKeeper
-from agent.settings import Statements, read
+from agent.settings import StatementsSection, read
 from agent.store import Entry
 
 NOW = DAY + timedelta(hours=1)
@@ -90,7 +90,9 @@ def make_certificate(folder, *, days=365, start=None, passphrase=b"secret"):
     (folder / "lab.p12").write_bytes(packed)
     (folder / "lab.pass").write_bytes(passphrase + b"\n")
     (folder / "lab.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return Statements(certificate=str(folder / "lab.p12"), passphrase_file=str(folder / "lab.pass"))
+    return StatementsSection(
+        certificate=str(folder / "lab.p12"), passphrase_file=str(folder / "lab.pass")
+    )
 
 
 # --- the files ----------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_a_page_shows_what_the_document_holds_in_the_language_of_the_lab(lab):
 def test_a_picture_that_is_not_the_one_that_was_judged_is_left_out(lab):
     public_id = take(lab)
     label(lab, public_id)
-    view = lab.store.micrograph(public_id)
+    view = lab.store.results.find(public_id)
     lab.archive.thumbnail_path(view.sha256, 0).unlink()
     (sha256,) = freeze(lab)
 
@@ -363,7 +365,7 @@ def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
     assert said.startswith("statements stay unsigned: [statements] ")
     assert str(desk.folder / "lab.p12") in said
     assert found["level"] == "wrong"
-    assert "Statements are frozen and stay unsigned." in found["sentence"]
+    assert "Statements are frozen without signature." in found["sentence"]
 
 
 # --- commands and pages -------------------------------------------------------------------------
@@ -378,7 +380,7 @@ def desk(tmp_path, capsys):
 
 def state(desk, code, *, at):
     """Let a reviewer decide, and the agent freeze."""
-    for view in desk.store.micrographs():
+    for view in desk.store.results.iter_all():
         label(desk.lab, view.id, code, at=at)
     keeper = StatementKeeper(
         read(desk.folder / "agent.toml"), desk.store, now=lambda: at, position=Position(0, 0)
@@ -404,7 +406,7 @@ def test_the_command_says_what_was_stated_on_a_day(desk):
     desk.agent("order", "4711", "--as-of", "2026-11-26T09:00")
 
     assert early[0] == 2
-    assert "Nothing was stated of order 4711 until 2026-11-23 23:59" in early[1]
+    assert "Order 4711 had no statement until 2026-11-23 23:59" in early[1]
     assert first == 0
     assert then["statement"]["conformity"] == "conforms"
     assert (

@@ -20,13 +20,13 @@ from sqlalchemy.orm import Session
 
 from agent.errors import AgentError
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.examination import Position, list_touched
 from agent.orders.freezing import freeze_orders
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import RELEASE, Holds, releases_of
-from agent.orders.method_validation import AUTOMATIC, VALIDATION, allowances_of
+from agent.orders.instrument_holds import RELEASE, Holds, load_releases
+from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.store import Decision, Store
@@ -66,12 +66,12 @@ class Orders(RuleBasedStateMachine):
             self.store.close()
             shutil.rmtree(self.folder)
 
-    def laws(self) -> Rules:
-        return Rules(
+    def laws(self) -> OrderPolicy:
+        return OrderPolicy(
             Specifications((RING_A,)),
             TAXONOMY,
-            held=Holds(self.store.records.all(CONTROL), {}, releases_of(self.store)),
-            allowances=allowances_of(self.store),
+            held=Holds(self.store.records.all(CONTROL), {}, load_releases(self.store)),
+            allowances=load_allowances(self.store),
             history=load_history(self.store),
             is_lead=lambda name: name == "R. Stahl",
         )
@@ -94,15 +94,15 @@ class Orders(RuleBasedStateMachine):
     def decide(self, order: str, code: str, by: str, step: int) -> None:
         for public_id in self.fields.get(order, [])[-1:]:
             said = Decision("code", by, code=code, comment="again")
-            self.store.decide(public_id, said, at=self.tick())
+            self.store.labels.decide(public_id, said, at=self.tick())
             self.be_killed(step)
 
     @rule(order=ORDERS, step=st.integers(0, 6))
     def undo(self, order: str, step: int) -> None:
         for public_id in self.fields.get(order, [])[-1:]:
-            view = self.store.micrograph(public_id)
+            view = self.store.results.find(public_id)
             if view and view.label:
-                self.store.undo(public_id, by=view.label.by, at=self.tick())
+                self.store.labels.undo(public_id, by=view.label.by, at=self.tick())
                 self.be_killed(step)
 
     @rule(order=ORDERS, lead=st.booleans())

@@ -13,22 +13,23 @@ from sqlalchemy import create_engine, text
 from test_store import SHA, file, finding
 
 from agent.orders import Specifications
-from agent.orders.assessment import Beside, assess
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
+from agent.orders.assessment import assess
 from agent.orders.examination import Position, begin, list_due, list_touched
 from agent.orders.freezing import Freezer, freeze_orders
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import Holds, releases_of
-from agent.orders.method_validation import AUTOMATIC, VALIDATION, allowances_of
-from agent.orders.outbox import OUTBOX, Site, record_revisions
-from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, measurements_of
+from agent.orders.instrument_holds import Holds, load_releases
+from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
+from agent.orders.open_items import OpenItems
+from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
+from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_rows import find_differences, list_stated
 from agent.store import Decision, Entry, Store, guards, recompute_statement
 
 ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
-RULES = Rules(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
 
 
 def take(lab, field="1", code="G8", *, order="4711", at=DAY, **more):
@@ -37,7 +38,7 @@ def take(lab, field="1", code="G8", *, order="4711", at=DAY, **more):
 
 
 def label(lab, public_id, code="G8", *, by="Ada", at=DAY):
-    lab.store.decide(public_id, Decision("code", by, code=code, comment="looked"), at=at)
+    lab.store.labels.decide(public_id, Decision("code", by, code=code, comment="looked"), at=at)
 
 
 def freeze(lab, *numbers, rules=RULES, at=DAY):
@@ -72,7 +73,7 @@ def test_each_change_of_conformity_is_one_statement_and_the_same_state_none(lab)
     label(lab, public_id)
     freeze(lab)
     freeze(lab, at=DAY + timedelta(days=3))
-    lab.store.undo(public_id, by="Ada", at=DAY + timedelta(hours=2))
+    lab.store.labels.undo(public_id, by="Ada", at=DAY + timedelta(hours=2))
     freeze(lab, at=DAY + timedelta(hours=2))
     label(lab, public_id, "G7", at=DAY + timedelta(hours=3))
 
@@ -87,7 +88,7 @@ def test_once_it_was_final_another_basis_is_a_statement_too(lab):
     take(lab, "2")
     freeze(lab)  # still undecided, for another reason
     label(lab, first)
-    for view in lab.store.micrographs():
+    for view in lab.store.results.iter_all():
         label(lab, view.id)
     freeze(lab)
     label(lab, first, by="Bob")
@@ -141,10 +142,10 @@ def test_two_agents_that_examine_at_once_freeze_one_statement(lab):
     label(lab, take(lab))
     (first,) = freeze(lab)
     known = lab.store.statements.newest()
-    label(lab, next(iter(lab.store.micrographs())).id, "G7")
+    label(lab, next(iter(lab.store.results.iter_all())).id, "G7")
     freeze(lab)
 
-    late = Freezer(lab.store, RULES, ISSUER, beside=Beside.of(lab.store))
+    late = Freezer(lab.store, RULES, ISSUER, open_items=OpenItems.of(lab.store))
 
     assert late.freeze("4711", known, now=DAY) == ""
     assert stated(lab) == ["conforms", "does_not_conform"]
@@ -188,8 +189,8 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
     )
     rules = replace(
         RULES,
-        allowances=allowances_of(store),
-        traced=ScaleTracing(measurements_of(store)).find,
+        allowances=load_allowances(store),
+        traced=ScaleTracing(load_measurements(store)).find,
         is_lead=lambda name: name == "R. Stahl",
     )
 
@@ -220,10 +221,10 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
 def test_its_hash_is_in_the_audit_log_and_in_the_outbox_whose_document_is_kept(lab):
     label(lab, take(lab))
 
-    record_revisions(lab.store, RULES, Site("Plant 1", ("json",)), now=DAY, issuer=ISSUER)
+    record_revisions(lab.store, RULES, OutboxFormat("Plant 1", ("json",)), now=DAY, issuer=ISSUER)
 
     (statement,) = lab.store.statements.all("4711")
-    (act,) = lab.store.trail("statement.frozen")
+    (act,) = lab.store.audit_log.iter_acts("statement.frozen")
     outbox = lab.store.records.latest(OUTBOX, "4711")
     kept = lab.store.records.latest("outbox_files", outbox.facts["id"])
     assert act.facts["sha256"] == statement.sha256
@@ -233,7 +234,7 @@ def test_its_hash_is_in_the_audit_log_and_in_the_outbox_whose_document_is_kept(l
 
 def test_every_statement_since_the_last_round_reaches_the_outbox(lab):
     public_id = take(lab)
-    site = Site("Plant 1", ("json",))
+    site = OutboxFormat("Plant 1", ("json",))
     for code in ("G8", "G7", "G8"):
         label(lab, public_id, code)
         freeze(lab)
@@ -255,7 +256,7 @@ def test_the_text_of_a_statement_has_its_hash_and_stays_when_everything_else_cha
     before = lab.store.statements.text(sha256)
     edited = RING_A.model_copy(update={"limit": "7 or finer", "approved_by": "Eve"})
 
-    lab.store.promote("20270101-00000000", by="Ada", reason="new", at=DAY, metrics={})
+    lab.store.promotions.promote("20270101-00000000", by="Ada", reason="new", at=DAY, metrics={})
     lab.store.orders.take_list([Entry("4711", customer="Other")], "l", by="x", at=DAY)
     label(lab, public_id, "G7")
     freeze(lab, rules=replace(RULES, specifications=Specifications((edited,)), second_look=True))
@@ -317,10 +318,10 @@ def test_a_statement_that_was_made_by_hand_is_found(lab):
 
 def test_both_databases_keep_a_statement_byte_for_byte(address):
     with Store.open(address, site="Plant 1", agent="PC") as store:
-        store.arrive([file("a.tif")], at=DAY)
-        (claim,) = store.claim(1, at=DAY, lease_s=60)
+        store.files.add([file("a.tif")], at=DAY)
+        (claim,) = store.work_queue.claim(1, at=DAY, lease_s=60)
         process = {"order": "4711", "specimen": "1", "material": "100Cr6"}
-        store.finish(claim, [finding(SHA, process=process)], at=DAY)
+        store.work_queue.finish(claim, [finding(SHA, process=process)], at=DAY)
 
         (sha256,) = freeze_orders(store, RULES, ISSUER, ["4711"], now=DAY)
         again = freeze_orders(store, RULES, ISSUER, ["4711"], now=DAY)
@@ -338,8 +339,8 @@ def test_what_touches_an_order_is_examined_at_once(lab):
     take(lab)
     take(lab, order="4712")
     position = begin(lab.store)
-    label(lab, next(iter(lab.store.micrographs())).id)
-    (mine,) = {lab.store.orders.of_micrograph(next(iter(lab.store.micrographs())).id)}
+    label(lab, next(iter(lab.store.results.iter_all())).id)
+    (mine,) = {lab.store.orders.of_micrograph(next(iter(lab.store.results.iter_all())).id)}
 
     due, after = list_touched(lab.store, lambda: RULES, position=position, now=DAY)
     nothing, same = list_touched(lab.store, lambda: RULES, position=after, now=DAY)
@@ -357,7 +358,11 @@ def test_an_act_that_names_no_order_is_examined_for_all(lab):
 
     due, _ = list_touched(lab.store, lambda: RULES, position=position, now=later)
     everything, _ = list_due(
-        lab.store, RULES, Beside.of(lab.store), position=replace(position, swept=10**6), now=later
+        lab.store,
+        RULES,
+        OpenItems.of(lab.store),
+        position=replace(position, swept=10**6),
+        now=later,
     )
 
     assert sorted(due) == ["4711", "4712"]
@@ -375,8 +380,8 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
     def laws():
         return replace(
             rules,
-            held=Holds(store.records.all(CONTROL), {}, releases_of(store)),
-            allowances=allowances_of(store),
+            held=Holds(store.records.all(CONTROL), {}, load_releases(store)),
+            allowances=load_allowances(store),
             history=load_history(store),
             is_lead=lambda name: name == "R. Stahl",
         )
@@ -424,7 +429,7 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
         )
     )
     step(lambda: label(lab, ids[0], "G7", by="R. Stahl", at=clock), is_killed=True)
-    step(lambda: store.undo(ids[0], by="R. Stahl", at=clock))
+    step(lambda: store.labels.undo(ids[0], by="R. Stahl", at=clock))
     step(lambda: label(lab, ids[0], "G8", by="R. Stahl", at=clock))
     step(lambda: ids.append(take(lab, "2", at=clock)))
     step(lambda: label(lab, ids[1], at=clock))

@@ -29,7 +29,7 @@ from agent.store import (
     store_url,
 )
 from agent.store.tables import MicrographRow
-from agent.triage import Handling, Reason, Verdict
+from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -78,32 +78,32 @@ def finding(
         process_data=process or {},
         process_extra={},
         prediction=replace(prediction, bundle=bundle),
-        verdict=Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+        verdict=TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
         origin=origin,
     )
 
 
 def claimed(store: Store, *names: str, at: datetime = AT) -> list[Claim]:
-    store.arrive([file(name) for name in names], at=at)
-    return store.claim(len(names), at=at, lease_s=60)
+    store.files.add([file(name) for name in names], at=at)
+    return store.work_queue.claim(len(names), at=at, lease_s=60)
 
 
 def taken(store: Store, name: str, found: Finding, *, at: datetime = AT) -> None:
     (claim,) = claimed(store, name, at=at)
-    assert store.identify(claim, found.crop_facts["sha256"], at=at) is None
-    assert store.finish(claim, [found], at=at)
+    assert store.work_queue.identify(claim, found.crop_facts["sha256"], at=at) is None
+    assert store.work_queue.finish(claim, [found], at=at)
 
 
 def fates(store: Store) -> dict[str, str]:
-    return {Path(fate.path).name: fate.state for fate in store.files()}
+    return {Path(fate.path).name: fate.state for fate in store.files.iter_status()}
 
 
 # --- taken once ---------------------------------------------------------------------------------
 
 
 def test_a_file_that_arrives_twice_is_news_once(store) -> None:
-    assert store.arrive([file("a.tif"), file("b.tif")], at=AT) == 2
-    assert store.arrive([file("a.tif"), file("b.tif")], at=AT) == 0
+    assert store.files.add([file("a.tif"), file("b.tif")], at=AT) == 2
+    assert store.files.add([file("a.tif"), file("b.tif")], at=AT) == 0
 
     assert fates(store) == {"a.tif": "queued", "b.tif": "queued"}
 
@@ -112,17 +112,17 @@ def test_what_is_claimed_is_not_claimed_again(store) -> None:
     first = claimed(store, "a.tif", "b.tif")
 
     assert [claim.relative for claim in first] == ["a.tif", "b.tif"]
-    assert store.claim(5, at=AT, lease_s=60) == []
+    assert store.work_queue.claim(5, at=AT, lease_s=60) == []
 
 
 def test_two_agents_never_hold_the_same_file(address) -> None:
     first = Store.open(address, site="Plant 1", agent="PC 1")
     second = Store.open(address, site="Plant 1", agent="PC 2")
-    first.arrive([file(f"{n}.tif") for n in range(40)], at=AT)
+    first.files.add([file(f"{n}.tif") for n in range(40)], at=AT)
     held: list[str] = []
 
     def work(store: Store) -> None:
-        while claims := store.claim(3, at=AT, lease_s=60):
+        while claims := store.work_queue.claim(3, at=AT, lease_s=60):
             held.extend(claim.relative for claim in claims)
 
     threads = [threading.Thread(target=work, args=(store,)) for store in (first, second)]
@@ -154,10 +154,10 @@ def test_two_agents_that_list_the_same_folder_at_once_write_each_file_down_once(
         Store.open(address, site="Plant 1", agent="PC 1") as one,
         Store.open(address, site="Plant 1", agent="PC 2") as two,
     ):
-        news = at_once(lambda: one.arrive(files, at=AT), lambda: two.arrive(files, at=AT))
+        news = at_once(lambda: one.files.add(files, at=AT), lambda: two.files.add(files, at=AT))
 
         assert sum(news) == 300
-        assert len(list(one.files())) == 300
+        assert len(list(one.files.iter_status())) == 300
 
 
 def test_two_agents_that_see_new_sources_at_once_both_go_on(address) -> None:
@@ -169,13 +169,13 @@ def test_two_agents_that_see_new_sources_at_once_both_go_on(address) -> None:
         Store.open(address, site="Plant 1", agent="PC 2") as two,
     ):
         at_once(
-            lambda: [one.sources_seen([health]) for health in seen],
-            lambda: [two.arrive([arrived], at=AT) for arrived in files],
-            lambda: [two.sources_seen([health]) for health in seen],
+            lambda: [one.sources.record([health]) for health in seen],
+            lambda: [two.files.add([arrived], at=AT) for arrived in files],
+            lambda: [two.sources.record([health]) for health in seen],
         )
 
-        assert [health.name for health in one.sources()] == names
-        assert one.counts()["queued"] == 30
+        assert [health.name for health in one.sources.list_all()] == names
+        assert one.files.count_by_state()["queued"] == 30
 
 
 def test_the_same_bytes_read_by_two_agents_at_once_are_new_to_one_of_them(address) -> None:
@@ -186,8 +186,8 @@ def test_the_same_bytes_read_by_two_agents_at_once_are_new_to_one_of_them(addres
         first, second = claimed(one, "a.tif", "b.tif")
 
         known = at_once(
-            lambda: one.identify(first, SHA, at=AT, is_there=lambda _: True),
-            lambda: two.identify(second, SHA, at=AT, is_there=lambda _: True),
+            lambda: one.work_queue.identify(first, SHA, at=AT, is_there=lambda _: True),
+            lambda: two.work_queue.identify(second, SHA, at=AT, is_there=lambda _: True),
         )
 
         assert known.count(None) == 1
@@ -196,30 +196,30 @@ def test_the_same_bytes_read_by_two_agents_at_once_are_new_to_one_of_them(addres
 
 def test_a_lease_that_ran_out_is_taken_over_and_the_first_worker_changes_nothing(store) -> None:
     (first,) = claimed(store, "a.tif")
-    (second,) = store.claim(1, at=AT + timedelta(seconds=61), lease_s=60)
+    (second,) = store.work_queue.claim(1, at=AT + timedelta(seconds=61), lease_s=60)
 
     assert second.attempts == 2
-    assert store.identify(first, SHA, at=AT) == first.content_id
-    assert not store.finish(first, [finding()], at=AT)
-    assert not store.set_aside(first, "truncated", "cut", at=AT)
-    assert store.fail(first, "crash", at=AT) is None
-    assert not store.release(first, at=AT, retry_at=AT)
+    assert store.work_queue.identify(first, SHA, at=AT) == first.content_id
+    assert not store.work_queue.finish(first, [finding()], at=AT)
+    assert not store.work_queue.set_aside(first, "truncated", "cut", at=AT)
+    assert store.work_queue.fail(first, "crash", at=AT) is None
+    assert not store.work_queue.release(first, at=AT, retry_at=AT)
     assert fates(store) == {"a.tif": "processing"}
-    assert store.finish(second, [finding()], at=AT)
+    assert store.work_queue.finish(second, [finding()], at=AT)
 
 
 def test_a_renewed_lease_is_not_taken_over(store) -> None:
     claims = claimed(store, "a.tif")
-    store.renew(claims, at=AT + timedelta(seconds=50), lease_s=60)
+    store.work_queue.renew(claims, at=AT + timedelta(seconds=50), lease_s=60)
 
-    assert store.claim(1, at=AT + timedelta(seconds=61), lease_s=60) == []
+    assert store.work_queue.claim(1, at=AT + timedelta(seconds=61), lease_s=60) == []
 
 
 def test_an_agent_that_starts_again_has_its_own_work_back_at_once(store) -> None:
     claimed(store, "a.tif", "b.tif")
 
-    assert store.take_back(at=AT) == 2
-    assert len(store.claim(5, at=AT, lease_s=60)) == 2
+    assert store.work_queue.requeue_own(at=AT) == 2
+    assert len(store.work_queue.claim(5, at=AT, lease_s=60)) == 2
 
 
 def test_a_finished_file_is_done_with_its_result_or_not_at_all(store) -> None:
@@ -227,100 +227,100 @@ def test_a_finished_file_is_done_with_its_result_or_not_at_all(store) -> None:
     broken = replace(finding(), crop_facts={"id": "x", "sha256": SHA, "page": 0})
 
     with pytest.raises(KeyError):
-        store.finish(claim, [finding(OTHER), broken], at=AT)
+        store.work_queue.finish(claim, [finding(OTHER), broken], at=AT)
 
     assert fates(store) == {"a.tif": "processing"}
-    assert list(store.micrographs()) == []
+    assert list(store.results.iter_all()) == []
 
 
 def test_several_pages_are_several_micrographs(store) -> None:
     (claim,) = claimed(store, "a.tif")
 
-    store.finish(claim, [finding(page=0), finding(page=1)], at=AT)
+    store.work_queue.finish(claim, [finding(page=0), finding(page=1)], at=AT)
 
-    assert [view.id for view in store.micrographs()] == [SHA[:16], f"{SHA[:16]}-p2"]
+    assert [view.id for view in store.results.iter_all()] == [SHA[:16], f"{SHA[:16]}-p2"]
 
 
 # --- versions, duplicates, renames --------------------------------------------------------------
 
 
 def test_new_bytes_before_anyone_read_the_file_are_the_same_version(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
 
-    assert store.arrive([file("a.tif", size=20)], at=AT) == 1
+    assert store.files.add([file("a.tif", size=20)], at=AT) == 1
 
-    (fate,) = store.files()
+    (fate,) = store.files.iter_status()
     assert (fate.size_bytes, fate.state) == (20, "queued")
 
 
 def test_a_queued_file_that_grows_again_is_not_claimed(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
 
-    store.settle([file("a.tif", size=20)], at=AT)
+    store.files.add_settling([file("a.tif", size=20)], at=AT)
 
     assert fates(store) == {"a.tif": "settling"}
-    assert store.claim(1, at=AT, lease_s=60) == []
+    assert store.work_queue.claim(1, at=AT, lease_s=60) == []
 
 
 def test_a_settling_file_has_to_come_to_rest_after_a_restart(store) -> None:
-    store.settle([file("a.tif")], at=AT)
-    store.arrive([file("b.tif")], at=AT)
+    store.files.add_settling([file("a.tif")], at=AT)
+    store.files.add([file("b.tif")], at=AT)
 
-    assert store.known("LOM-07") == {"b.tif": (10, 1, 1)}
+    assert store.files.list_known("LOM-07") == {"b.tif": (10, 1, 1)}
 
 
 def test_the_same_name_with_new_content_is_a_new_version_linked_to_the_old(store) -> None:
     taken(store, "a.tif", finding(SHA))
-    store.arrive([file("a.tif", mtime=2)], at=AT)
-    (claim,) = store.claim(1, at=AT, lease_s=60)
-    assert store.identify(claim, OTHER, at=AT) is None
-    store.finish(claim, [finding(OTHER)], at=AT)
+    store.files.add([file("a.tif", mtime=2)], at=AT)
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+    assert store.work_queue.identify(claim, OTHER, at=AT) is None
+    store.work_queue.finish(claim, [finding(OTHER)], at=AT)
 
-    old, new = store.files()
+    old, new = store.files.iter_status()
     assert (old.state, new.state, new.previous) == ("done", "done", old.id)
-    assert [view.sha256 for view in store.micrographs()] == [SHA, OTHER]
+    assert [view.sha256 for view in store.results.iter_all()] == [SHA, OTHER]
 
 
 def test_a_touched_file_is_neither_new_nor_a_duplicate(store) -> None:
     taken(store, "a.tif", finding())
-    store.arrive([file("a.tif", ctime=9)], at=AT)
-    (claim,) = store.claim(1, at=AT, lease_s=60)
+    store.files.add([file("a.tif", ctime=9)], at=AT)
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
 
-    assert store.identify(claim, SHA, at=AT, is_there=lambda _: True) is not None
+    assert store.work_queue.identify(claim, SHA, at=AT, is_there=lambda _: True) is not None
 
     assert fates(store) == {"a.tif": "done"}
-    assert store.known("LOM-07") == {"a.tif": (10, 1, 9)}
+    assert store.files.list_known("LOM-07") == {"a.tif": (10, 1, 9)}
 
 
 def test_the_same_content_under_another_name_is_a_duplicate_with_all_names(store) -> None:
     taken(store, "a.tif", finding())
     (claim,) = claimed(store, "b.tif")
 
-    store.identify(claim, SHA, at=AT, is_there=lambda _: True)
+    store.work_queue.identify(claim, SHA, at=AT, is_there=lambda _: True)
 
-    first, second = store.files()
+    first, second = store.files.iter_status()
     assert (second.state, second.duplicate_of) == ("duplicate", first.path)
     assert [Path(path).name for path in first.paths] == ["a.tif", "b.tif"]
-    assert len(list(store.micrographs())) == 1
+    assert len(list(store.results.iter_all())) == 1
 
 
 def test_a_rename_keeps_the_results_and_is_no_duplicate(store) -> None:
     taken(store, "a.tif", finding())
     (claim,) = claimed(store, "sub/b.tif")
 
-    store.identify(claim, SHA, at=AT, is_there=lambda path: path.name != "a.tif")
+    store.work_queue.identify(claim, SHA, at=AT, is_there=lambda path: path.name != "a.tif")
 
-    (fate,) = store.files()
+    (fate,) = store.files.iter_status()
     assert fate.state == "done"
     assert [Path(path).name for path in fate.paths] == ["b.tif", "a.tif"]
 
 
 def test_a_rename_that_the_listing_saw_needs_no_look_at_the_share(store) -> None:
     taken(store, "a.tif", finding())
-    store.gone("LOM-07", ["a.tif"], at=AT)
+    store.files.mark_gone("LOM-07", ["a.tif"], at=AT)
     (claim,) = claimed(store, "b.tif")
 
-    store.identify(claim, SHA, at=AT, is_there=lambda _: True)
+    store.work_queue.identify(claim, SHA, at=AT, is_there=lambda _: True)
 
     assert fates(store) == {"b.tif": "done"}
 
@@ -328,31 +328,31 @@ def test_a_rename_that_the_listing_saw_needs_no_look_at_the_share(store) -> None
 def test_a_renamed_file_that_gets_its_old_name_back_is_no_news(store) -> None:
     taken(store, "a.tif", finding())
     (claim,) = claimed(store, "b.tif")
-    store.identify(claim, SHA, at=AT, is_there=lambda path: path.name != "a.tif")
+    store.work_queue.identify(claim, SHA, at=AT, is_there=lambda path: path.name != "a.tif")
 
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
 
-    assert len(list(store.files())) == 1
+    assert len(list(store.files.iter_status())) == 1
 
 
 def test_a_file_overwritten_while_it_was_read_is_taken_in_its_new_version(store) -> None:
     (claim,) = claimed(store, "a.tif")
-    store.arrive([file("a.tif", size=99)], at=AT)
+    store.files.add([file("a.tif", size=99)], at=AT)
 
-    store.release(claim, at=AT, retry_at=AT)
+    store.work_queue.release(claim, at=AT, retry_at=AT)
 
-    old, new = store.files()
+    old, new = store.files.iter_status()
     assert (old.state, old.code) == ("ignored", "overwritten")
     assert (new.state, new.size_bytes) == ("queued", 99)
 
 
 def test_a_file_deleted_before_it_was_read_is_taken_when_it_comes_back(store) -> None:
     (claim,) = claimed(store, "a.tif")
-    store.gone("LOM-07", ["a.tif"], at=AT)
-    store.miss(claim, "no such file", at=AT, retry_at=AT)
+    store.files.mark_gone("LOM-07", ["a.tif"], at=AT)
+    store.work_queue.miss(claim, "no such file", at=AT, retry_at=AT)
     assert fates(store) == {"a.tif": "ignored"}
 
-    assert store.arrive([file("a.tif")], at=AT) == 1
+    assert store.files.add([file("a.tif")], at=AT) == 1
 
     assert fates(store) == {"a.tif": "queued"}
 
@@ -360,51 +360,53 @@ def test_a_file_deleted_before_it_was_read_is_taken_when_it_comes_back(store) ->
 def test_a_file_that_a_share_does_not_show_for_a_moment_is_asked_for_again(store) -> None:
     (claim,) = claimed(store, "a.tif")
 
-    vanished = store.miss(claim, "no such file", at=AT, retry_at=AT + timedelta(seconds=10))
+    vanished = store.work_queue.miss(
+        claim, "no such file", at=AT, retry_at=AT + timedelta(seconds=10)
+    )
 
-    (fate,) = store.files()
+    (fate,) = store.files.iter_status()
     assert vanished is False
     assert (fate.state, fate.reason, fate.attempts) == ("queued", "no such file", 0)
-    assert "a.tif" in store.known("LOM-07")
+    assert "a.tif" in store.files.list_known("LOM-07")
 
 
 def test_a_file_that_a_program_sent_vanishes_at_once_as_no_listing_looks_for_it(store) -> None:
-    store.arrive([file("a.tif")], at=AT, origin="api")
-    (claim,) = store.claim(1, at=AT, lease_s=60)
+    store.files.add([file("a.tif")], at=AT, origin="api")
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
 
-    assert store.miss(claim, "no such file", at=AT, retry_at=AT) is True
+    assert store.work_queue.miss(claim, "no such file", at=AT, retry_at=AT) is True
 
     assert fates(store) == {"a.tif": "ignored"}
 
 
 def test_a_name_that_was_taken_for_a_rename_stays_known_until_a_listing_misses_it(store) -> None:
     taken(store, "a.tif", finding())
-    store.arrive([file("b.tif")], at=AT)
-    (claim,) = store.claim(1, at=AT, lease_s=60)
+    store.files.add([file("b.tif")], at=AT)
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
 
-    store.identify(claim, SHA, at=AT, is_there=lambda _: False)
+    store.work_queue.identify(claim, SHA, at=AT, is_there=lambda _: False)
 
-    assert {"a.tif", "b.tif"} <= store.known("LOM-07").keys()
+    assert {"a.tif", "b.tif"} <= store.files.list_known("LOM-07").keys()
 
 
 def test_a_duplicate_takes_over_when_the_first_file_vanishes_unfinished(store) -> None:
     first, second = claimed(store, "a.tif", "b.tif")
-    store.identify(first, SHA, at=AT)
-    store.identify(second, SHA, at=AT, is_there=lambda _: True)
+    store.work_queue.identify(first, SHA, at=AT)
+    store.work_queue.identify(second, SHA, at=AT, is_there=lambda _: True)
 
-    store.gone("LOM-07", ["a.tif"], at=AT)
-    store.miss(first, "no such file", at=AT, retry_at=AT)
+    store.files.mark_gone("LOM-07", ["a.tif"], at=AT)
+    store.work_queue.miss(first, "no such file", at=AT, retry_at=AT)
 
     assert fates(store) == {"a.tif": "ignored", "b.tif": "queued"}
-    (claim,) = store.claim(1, at=AT, lease_s=60)
-    assert store.identify(claim, SHA, at=AT) is None
+    (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+    assert store.work_queue.identify(claim, SHA, at=AT) is None
 
 
 def test_a_vanished_root_forgets_nothing(store) -> None:
     taken(store, "a.tif", finding())
 
-    store.gone("LOM-07", ["a.tif"], at=AT)
-    back = store.arrive([file("a.tif")], at=AT)
+    store.files.mark_gone("LOM-07", ["a.tif"], at=AT)
+    back = store.files.add([file("a.tif")], at=AT)
 
     assert back == 0
     assert fates(store) == {"a.tif": "done"}
@@ -414,40 +416,40 @@ def test_a_vanished_root_forgets_nothing(store) -> None:
 
 
 def test_a_crash_is_tried_again_after_a_minute_ten_an_hour_and_six(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
     at, waits = AT, []
     while True:
-        (claim,) = store.claim(1, at=at, lease_s=60)
-        next_at = store.fail(claim, "ValueError: no idea", at=at)
+        (claim,) = store.work_queue.claim(1, at=at, lease_s=60)
+        next_at = store.work_queue.fail(claim, "ValueError: no idea", at=at)
         if next_at is None:
             break
-        assert store.claim(1, at=next_at - timedelta(seconds=1), lease_s=60) == []
+        assert store.work_queue.claim(1, at=next_at - timedelta(seconds=1), lease_s=60) == []
         waits.append(next_at - at)
         at = next_at
 
     assert waits == [timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1),
                      timedelta(hours=6)]  # fmt: skip
-    (fate,) = store.files()
+    (fate,) = store.files.iter_status()
     assert (fate.state, fate.code, fate.attempts) == ("set_aside", "crashed", 5)
 
 
 def test_a_fault_of_the_share_does_not_count_as_an_attempt(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
     for _ in range(20):
-        (claim,) = store.claim(1, at=AT, lease_s=60)
-        store.release(claim, at=AT, retry_at=AT, sentence="the share does not answer")
+        (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+        store.work_queue.release(claim, at=AT, retry_at=AT, sentence="the share does not answer")
 
-    (fate,) = store.files()
+    (fate,) = store.files.iter_status()
     assert (fate.state, fate.attempts, fate.reason) == ("queued", 0, "the share does not answer")
 
 
 def test_a_file_that_kills_the_agent_is_tried_alone_then_later_and_then_set_aside(store) -> None:
-    store.arrive([file(f"{n}.tif") for n in range(6)], at=AT)
+    store.files.add([file(f"{n}.tif") for n in range(6)], at=AT)
     at, sizes, waited = AT, [], []
     for _ in range(20):
-        claims = store.claim(4, at=at, lease_s=60)
+        claims = store.work_queue.claim(4, at=at, lease_s=60)
         if not claims:
-            failed = list(store.files("failed"))
+            failed = list(store.files.iter_status("failed"))
             if not failed:
                 break
             (fate,) = failed
@@ -457,29 +459,29 @@ def test_a_file_that_kills_the_agent_is_tried_alone_then_later_and_then_set_asid
         sizes.append(len(claims))
         poison = [claim for claim in claims if claim.relative == "0.tif"]
         for claim in claims if not poison else []:
-            store.finish(claim, [finding(claim.relative[0] * 64)], at=at)
+            store.work_queue.finish(claim, [finding(claim.relative[0] * 64)], at=at)
         if poison:  # the agent dies with all of them in hand, and starts again
-            store.take_back(at=at)
+            store.work_queue.requeue_own(at=at)
 
     assert sizes[:2] == [4, 4]
     assert set(sizes[2:5]) == {1}
     assert waited == [timedelta(minutes=m) for m in (1, 10, 60, 360, 360)]
-    states = {Path(fate.path).name: (fate.state, fate.code) for fate in store.files()}
+    states = {Path(fate.path).name: (fate.state, fate.code) for fate in store.files.iter_status()}
     assert states.pop("0.tif") == ("set_aside", "crashed")
     assert set(states.values()) == {("done", None)}
 
 
 def test_what_may_be_a_stale_cache_is_read_again_by_itself_and_is_news_once(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
     at, waited = AT, []
     for _ in range(9):
-        for claim in store.claim(1, at=at, lease_s=60):
-            store.set_aside(claim, "truncated", "the file ends early", at=at)
-        (fate,) = store.files()
+        for claim in store.work_queue.claim(1, at=at, lease_s=60):
+            store.work_queue.set_aside(claim, "truncated", "the file ends early", at=at)
+        (fate,) = store.files.iter_status()
         if fate.next_try_at is None:
             break
         waited.append(fate.next_try_at - at)
-        assert not store.claim(1, at=fate.next_try_at - timedelta(seconds=1), lease_s=60)
+        assert not store.work_queue.claim(1, at=fate.next_try_at - timedelta(seconds=1), lease_s=60)
         at = fate.next_try_at
 
     assert waited == [timedelta(minutes=m) for m in (1, 10, 60, 360)]
@@ -488,63 +490,69 @@ def test_what_may_be_a_stale_cache_is_read_again_by_itself_and_is_news_once(stor
 
 def test_a_file_that_is_no_use_for_good_is_not_read_again(store) -> None:
     (claim,) = claimed(store, "a.tif")
-    store.set_aside(claim, "no_steel", "nothing of it is steel", at=AT)
+    store.work_queue.set_aside(claim, "no_steel", "nothing of it is steel", at=AT)
 
-    assert not store.claim(1, at=AT + timedelta(days=30), lease_s=60)
+    assert not store.work_queue.claim(1, at=AT + timedelta(days=30), lease_s=60)
 
 
 def test_files_of_a_share_that_is_back_wait_no_longer(store) -> None:
-    store.arrive([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
-    for claim in store.claim(2, at=AT, lease_s=60):
-        store.release(claim, at=AT, retry_at=AT + timedelta(hours=1), sentence="it is away")
+    store.files.add([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
+    for claim in store.work_queue.claim(2, at=AT, lease_s=60):
+        store.work_queue.release(
+            claim, at=AT, retry_at=AT + timedelta(hours=1), sentence="it is away"
+        )
 
-    store.hasten("LOM-07")
+    store.work_queue.make_due("LOM-07")
 
-    assert [claim.relative for claim in store.claim(2, at=AT, lease_s=60)] == ["a.tif"]
+    assert [claim.relative for claim in store.work_queue.claim(2, at=AT, lease_s=60)] == ["a.tif"]
 
 
 def test_a_clock_set_back_puts_nothing_off_for_longer(store) -> None:
-    store.arrive([file("a.tif"), file("b.tif")], at=AT)
-    first, second = store.claim(2, at=AT, lease_s=60)
-    store.release(first, at=AT, retry_at=AT + timedelta(seconds=30), sentence="it is away")
-    store.fail(second, "ValueError: no idea", at=AT)
+    store.files.add([file("a.tif"), file("b.tif")], at=AT)
+    first, second = store.work_queue.claim(2, at=AT, lease_s=60)
+    store.work_queue.release(
+        first, at=AT, retry_at=AT + timedelta(seconds=30), sentence="it is away"
+    )
+    store.work_queue.fail(second, "ValueError: no idea", at=AT)
     earlier = AT - timedelta(hours=1)
 
-    store.clock_set_back(timedelta(hours=1), at=earlier)
+    store.work_queue.shift_clock(timedelta(hours=1), at=earlier)
 
-    waiting = {f.path.rpartition("/")[2]: f.next_try_at - earlier for f in store.files()}
+    waiting = {
+        f.path.rpartition("/")[2]: f.next_try_at - earlier for f in store.files.iter_status()
+    }
     assert waiting == {"a.tif": timedelta(seconds=30), "b.tif": timedelta(minutes=1)}
 
 
 def test_what_another_clock_put_off_for_years_is_due_at_the_next_start(store) -> None:
     (claim,) = claimed(store, "a.tif")
-    store.release(claim, at=AT, retry_at=AT + timedelta(days=900), sentence="it is away")
+    store.work_queue.release(claim, at=AT, retry_at=AT + timedelta(days=900), sentence="it is away")
 
-    store.take_back(at=AT)
+    store.work_queue.requeue_own(at=AT)
 
-    assert store.claim(1, at=AT, lease_s=60)
+    assert store.work_queue.claim(1, at=AT, lease_s=60)
 
 
 def test_retry_starts_from_the_first_attempt(store) -> None:
     (claim,) = claimed(store, "sub/a.tif")
-    store.set_aside(claim, "truncated", "the file ends early", at=AT, sha256=SHA)
+    store.work_queue.set_aside(claim, "truncated", "the file ends early", at=AT, sha256=SHA)
 
     for which in ("sub/a.tif", str(FOLDER / "sub/a.tif"), SHA, SHA[:12], str(claim.content_id)):
-        assert store.retry([which], at=AT) == 1
-        (claim,) = store.claim(1, at=AT, lease_s=60)
+        assert store.files.retry([which], at=AT) == 1
+        (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
         assert claim.attempts == 1
-        store.set_aside(claim, "truncated", "the file ends early", at=AT)
+        store.work_queue.set_aside(claim, "truncated", "the file ends early", at=AT)
 
-    assert store.retry(["unknown.tif"], at=AT) == 0
-    assert store.retry(None, at=AT) == 1
-    assert {entry.act for entry in store.trail()} == {"files.retried"}
+    assert store.files.retry(["unknown.tif"], at=AT) == 0
+    assert store.files.retry(None, at=AT) == 1
+    assert {entry.act for entry in store.audit_log.iter_acts()} == {"files.retried"}
 
 
 def test_the_fate_of_a_file_says_code_and_sentence(store) -> None:
     (claim,) = claimed(store, "a.tif")
-    store.set_aside(claim, "truncated", "the file ends early", at=AT)
+    store.work_queue.set_aside(claim, "truncated", "the file ends early", at=AT)
 
-    (fate,) = store.files("set_aside")
+    (fate,) = store.files.iter_status("set_aside")
 
     assert fate.as_json() == {
         "path": str(FOLDER / "a.tif"),
@@ -564,42 +572,42 @@ def test_the_fate_of_a_file_says_code_and_sentence(store) -> None:
 
 
 def test_urgent_goes_first_then_fresh_then_the_backlog(store) -> None:
-    store.arrive([file("old.tif")], at=AT, lane="backlog")
-    store.arrive([file("new.tif")], at=AT + timedelta(seconds=1))
-    store.arrive([file("order.tif")], at=AT + timedelta(seconds=2), lane="urgent")
+    store.files.add([file("old.tif")], at=AT, lane="backlog")
+    store.files.add([file("new.tif")], at=AT + timedelta(seconds=1))
+    store.files.add([file("order.tif")], at=AT + timedelta(seconds=2), lane="urgent")
 
-    claims = store.claim(3, at=AT + timedelta(seconds=3), lease_s=60)
+    claims = store.work_queue.claim(3, at=AT + timedelta(seconds=3), lease_s=60)
 
     assert [claim.relative for claim in claims] == ["order.tif", "new.tif", "old.tif"]
 
 
 def test_half_of_a_backlogs_round_is_its_newest(store) -> None:
-    store.arrive([file(f"{n}.tif") for n in range(20)], at=AT, lane="backlog")
+    store.files.add([file(f"{n}.tif") for n in range(20)], at=AT, lane="backlog")
 
-    claims = store.claim(4, at=AT, lease_s=60)
+    claims = store.work_queue.claim(4, at=AT, lease_s=60)
 
     assert [claim.relative for claim in claims] == ["0.tif", "1.tif", "19.tif", "18.tif"]
 
 
 def test_how_many_of_a_source_wait_in_a_lane_is_counted_no_further_than_asked(store) -> None:
-    store.arrive([file(f"{n}.tif") for n in range(9)], at=AT)
-    store.arrive([replace(file("b.tif"), source="LOM-08")], at=AT, lane="backlog")
+    store.files.add([file(f"{n}.tif") for n in range(9)], at=AT)
+    store.files.add([replace(file("b.tif"), source="LOM-08")], at=AT, lane="backlog")
 
-    assert store.waiting("LOM-07", at_most=5) == 5
-    assert store.waiting("LOM-07", at_most=50) == 9
-    assert store.waiting("LOM-08", at_most=50) == 0
+    assert store.work_queue.count_waiting("LOM-07", at_most=5) == 5
+    assert store.work_queue.count_waiting("LOM-07", at_most=50) == 9
+    assert store.work_queue.count_waiting("LOM-08", at_most=50) == 0
 
 
 def test_a_clock_set_back_delays_no_file(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
 
-    assert len(store.claim(1, at=AT - timedelta(hours=1), lease_s=60)) == 1
+    assert len(store.work_queue.claim(1, at=AT - timedelta(hours=1), lease_s=60)) == 1
 
 
 def test_an_agent_claims_only_from_the_sources_it_can_reach(store) -> None:
-    store.arrive([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
+    store.files.add([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
 
-    claims = store.claim(5, at=AT, lease_s=60, only=["LOM-08"])
+    claims = store.work_queue.claim(5, at=AT, lease_s=60, only=["LOM-08"])
 
     assert [claim.relative for claim in claims] == ["b.tif"]
 
@@ -609,45 +617,49 @@ def test_sites_that_share_a_database_do_not_see_each_others_files(address) -> No
         Store.open(address, site="Plant 1", agent="PC") as one,
         Store.open(address, site="Plant 2", agent="PC") as two,
     ):
-        one.arrive([file("a.tif")], at=AT)
+        one.files.add([file("a.tif")], at=AT)
 
-        assert list(two.files()) == []
-        assert two.claim(1, at=AT, lease_s=60) == []
-        assert two.known("LOM-07") == {}
+        assert list(two.files.iter_status()) == []
+        assert two.work_queue.claim(1, at=AT, lease_s=60) == []
+        assert two.files.list_known("LOM-07") == {}
 
 
 def test_names_of_any_letters_come_back_as_they_were(store) -> None:
     names = ["Prüfung/漢字 🔬.tif", "trailing .tif", "a'b\"c%_.tif", "x" * 300 + ".tif"]
 
-    store.arrive([file(name) for name in names], at=AT)
+    store.files.add([file(name) for name in names], at=AT)
 
-    assert sorted(store.known("LOM-07")) == sorted(names)
-    assert sorted(claim.relative for claim in store.claim(9, at=AT, lease_s=9)) == sorted(names)
+    assert sorted(store.files.list_known("LOM-07")) == sorted(names)
+    assert sorted(
+        claim.relative for claim in store.work_queue.claim(9, at=AT, lease_s=9)
+    ) == sorted(names)
 
 
 def test_times_far_away_are_kept(store) -> None:
     far = 4_102_444_800_000_000_000  # the year 2100, in nanoseconds
-    store.arrive([file("a.tif", mtime=far, ctime=-1)], at=AT)
+    store.files.add([file("a.tif", mtime=far, ctime=-1)], at=AT)
 
-    assert store.known("LOM-07") == {"a.tif": (10, far, -1)}
+    assert store.files.list_known("LOM-07") == {"a.tif": (10, far, -1)}
 
 
 def test_counts_name_every_state(store) -> None:
     claimed(store, "a.tif")
-    store.arrive([file("b.tif")], at=AT)
+    store.files.add([file("b.tif")], at=AT)
 
-    assert store.counts() == {
+    assert store.files.count_by_state() == {
         "settling": 0, "queued": 1, "processing": 1, "done": 0,
         "failed": 0, "set_aside": 0, "duplicate": 0, "ignored": 0,
     }  # fmt: skip
 
 
 def test_a_file_left_alone_on_purpose_says_why(store) -> None:
-    store.ignore([file("a.tif")], "too_long", "the path is longer than the system allows", at=AT)
+    store.files.add_ignored(
+        [file("a.tif")], "too_long", "the path is longer than the system allows", at=AT
+    )
 
-    (fate,) = store.files("ignored")
+    (fate,) = store.files.iter_status("ignored")
     assert fate.said == "too_long: the path is longer than the system allows"
-    assert store.claim(1, at=AT, lease_s=60) == []
+    assert store.work_queue.claim(1, at=AT, lease_s=60) == []
 
 
 # --- results ------------------------------------------------------------------------------------
@@ -656,7 +668,7 @@ def test_a_file_left_alone_on_purpose_says_why(store) -> None:
 def test_a_view_says_what_was_found(store) -> None:
     taken(store, "a.tif", finding(process={"order": "4711", "specimen": "3"}, p_value=0.01))
 
-    view = store.micrograph(SHA[:16])
+    view = store.results.find(SHA[:16])
 
     assert view is not None
     assert view.path == str(FOLDER / "a.tif")
@@ -671,7 +683,7 @@ def test_a_view_says_what_was_found(store) -> None:
 def test_without_a_bundle_a_micrograph_waits_untrained(store) -> None:
     taken(store, "a.tif", replace(finding(reasons=(Reason.UNTRAINED,)), prediction=None))
 
-    (view,) = store.queue()
+    (view,) = store.review_queue.list_micrographs()
 
     assert (view.structure_code, view.bundle, view.reasons) == (None, "", ("untrained",))
 
@@ -691,14 +703,14 @@ def test_the_queue_has_the_weightiest_first_and_can_be_narrowed(store) -> None:
         taken(store, letter, found)
 
     def letters(**narrowed: Any) -> str:
-        return "".join(view.id[0] for view in store.queue(**narrowed))
+        return "".join(view.id[0] for view in store.review_queue.list_micrographs(**narrowed))
 
     assert letters() == "cbfad"
     assert letters(reason="uncertain") == "bfa"
     assert letters(order="2") == "cfd"
     assert letters(limit=2) == "cb"
     assert letters(source="another") == ""
-    assert store.queue_length() == 5
+    assert store.review_queue.count() == 5
 
 
 def test_what_was_drawn_has_one_place_in_ten_however_much_else_waits(store) -> None:
@@ -707,7 +719,10 @@ def test_what_was_drawn_has_one_place_in_ten_however_much_else_waits(store) -> N
         found = finding(f"{number:064x}"[::-1], reasons=(reason,), probability=0.9 - number / 100)
         taken(store, str(number), found)
 
-    whole, first = store.queue(), store.queue(limit=20)
+    whole, first = (
+        store.review_queue.list_micrographs(),
+        store.review_queue.list_micrographs(limit=20),
+    )
 
     at = [n for n, view in enumerate(whole) if view.reasons != ("strange",)]
     assert at == [9, 19, 27]  # the last one behind the seven that are left
@@ -721,7 +736,7 @@ def test_a_night_has_what_was_done_after_its_beginning_and_until_its_end(store) 
         taken(store, letter, finding(letter * 64), at=AT + timedelta(hours=hour))
     taken(store, "d", finding("d" * 64, origin="import"), at=AT + timedelta(hours=1))
 
-    views = store.between(AT, AT + timedelta(hours=2))
+    views = store.results.list_between(AT, AT + timedelta(hours=2))
 
     assert [view.id[0] for view in views] == ["b", "c"]
 
@@ -734,11 +749,11 @@ def test_large_questions_go_by_their_indexes(tmp_path) -> None:
             asked.append((said, told))
 
         event.listen(store._engine, "before_cursor_execute", hear)
-        store.between(AT - timedelta(days=1), AT)
-        store.queue(limit=50)
-        store.queue(order="4711")
-        list(store.files("failed"))
-        store.claim(8, at=AT, lease_s=60)
+        store.results.list_between(AT - timedelta(days=1), AT)
+        store.review_queue.list_micrographs(limit=50)
+        store.review_queue.list_micrographs(order="4711")
+        list(store.files.iter_status("failed"))
+        store.work_queue.claim(8, at=AT, lease_s=60)
         event.remove(store._engine, "before_cursor_execute", hear)
         with store._engine.connect() as connection:
             plans = [
@@ -760,41 +775,41 @@ def test_large_questions_go_by_their_indexes(tmp_path) -> None:
 def test_an_imported_micrograph_is_in_no_queue(store) -> None:
     taken(store, "a.tif", finding(origin="import"))
 
-    assert store.queue() == []
+    assert store.review_queue.list_micrographs() == []
 
 
 def test_a_result_is_never_written_over(store) -> None:
     taken(store, "a.tif", finding(probability=0.7))
-    before = store.micrograph(SHA[:16])
+    before = store.results.find(SHA[:16])
 
-    assert not store.add_result(SHA[:16], finding(probability=0.2), role="live", at=AT)
+    assert not store.results.add(SHA[:16], finding(probability=0.2), role="live", at=AT)
 
-    assert store.micrograph(SHA[:16]) == before
+    assert store.results.find(SHA[:16]) == before
 
 
 def test_a_promoted_bundles_answer_stands_beside_the_first_and_is_the_current_one(store) -> None:
     taken(store, "a.tif", finding())
 
-    assert store.add_result(SHA[:16], finding(bundle="20261124-00c0ffee"), role="live", at=AT)
+    assert store.results.add(SHA[:16], finding(bundle="20261124-00c0ffee"), role="live", at=AT)
 
-    assert [view.bundle for view in store.queue()] == ["20261124-00c0ffee"]
+    assert [view.bundle for view in store.review_queue.list_micrographs()] == ["20261124-00c0ffee"]
 
 
 def test_a_shadow_answer_changes_no_page(store) -> None:
     taken(store, "a.tif", finding())
 
-    assert store.add_result(SHA[:16], finding(bundle="20261124-00c0ffee"), role="shadow", at=AT)
+    assert store.results.add(SHA[:16], finding(bundle="20261124-00c0ffee"), role="shadow", at=AT)
 
-    assert [view.bundle for view in store.queue()] == ["20261101-0badcafe"]
+    assert [view.bundle for view in store.review_queue.list_micrographs()] == ["20261101-0badcafe"]
 
 
 def test_a_worker_that_finishes_known_bytes_writes_no_second_result(store) -> None:
     taken(store, "a.tif", finding())
     (claim,) = claimed(store, "b.tif")
 
-    assert not store.finish(claim, [finding()], at=AT)
+    assert not store.work_queue.finish(claim, [finding()], at=AT)
 
-    assert len(list(store.micrographs())) == 1
+    assert len(list(store.results.iter_all())) == 1
 
 
 # --- labels -------------------------------------------------------------------------------------
@@ -803,14 +818,14 @@ def test_a_worker_that_finishes_known_bytes_writes_no_second_result(store) -> No
 def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
     taken(store, "a.tif", finding(process={"order": "4711", "specimen": "3"}))
 
-    store.decide(SHA[:16], Decision("code", "Ada", code="G9-10", criterion="max", viewing_s=7.5),
-                 at=AT)  # fmt: skip
+    decision = Decision("code", "Ada", code="G9-10", criterion="max", viewing_s=7.5)
+    store.labels.decide(SHA[:16], decision, at=AT)
 
-    assert store.queue() == []
-    (labelled,) = store.labelled()
+    assert store.review_queue.list_micrographs() == []
+    (labelled,) = store.labelled_micrographs.list_all()
     assert (labelled.code, labelled.rater, labelled.criterion) == ("G9-10", "Ada", "max")
     assert (labelled.group, labelled.model_code) == ("4711/3", "G8")
-    view = store.micrograph(SHA[:16])
+    view = store.results.find(SHA[:16])
     assert view is not None
     assert view.label is not None
     assert (view.label.viewing_s, view.label.result_seen) == (7.5, view.result_id)
@@ -818,37 +833,39 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
 
 def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
     taken(store, "a.tif", finding())
-    first = store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    first = store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
     again = Decision("strange", "Bob", strange_kind="scratch", comment="looked again")
-    store.decide(SHA[:16], again, at=AT)
+    store.labels.decide(SHA[:16], again, at=AT)
 
-    view = store.micrograph(SHA[:16])
+    view = store.results.find(SHA[:16])
 
     assert view is not None
     assert [label.kind for label in view.labels] == ["code", "strange"]
     assert view.label is not None
     assert (view.label.by, view.label.supersedes) == ("Bob", first)
-    assert store.labelled() == []
-    assert [one.strange_kind for one in store.labelled(kinds=("strange",))] == ["scratch"]
+    assert store.labelled_micrographs.list_all() == []
+    assert [
+        one.strange_kind for one in store.labelled_micrographs.list_all(kinds=("strange",))
+    ] == ["scratch"]
 
 
 def test_an_undo_takes_back_one_decision_and_then_the_queue_has_it_again(store) -> None:
     taken(store, "a.tif", finding())
-    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
-    store.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="looked again"), at=AT)
+    store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    store.labels.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="looked again"), at=AT)
 
-    store.undo(SHA[:16], by="Bob", at=AT)
-    (after_one,) = store.labelled()
-    store.undo(SHA[:16], by="Bob", at=AT)
+    store.labels.undo(SHA[:16], by="Bob", at=AT)
+    (after_one,) = store.labelled_micrographs.list_all()
+    store.labels.undo(SHA[:16], by="Bob", at=AT)
 
     assert after_one.code == "G8"
-    assert store.labelled() == []
-    assert [view.id for view in store.queue()] == [SHA[:16]]
-    view = store.micrograph(SHA[:16])
+    assert store.labelled_micrographs.list_all() == []
+    assert [view.id for view in store.review_queue.list_micrographs()] == [SHA[:16]]
+    view = store.results.find(SHA[:16])
     assert view is not None
     assert [label.undone for label in view.labels] == [True, True]
     with pytest.raises(WrongUse, match="no decision to take back"):
-        store.undo(SHA[:16], by="Bob", at=AT)
+        store.labels.undo(SHA[:16], by="Bob", at=AT)
 
 
 @pytest.mark.parametrize(
@@ -866,9 +883,9 @@ def test_an_incomplete_decision_is_refused(store, decision, sentence) -> None:
     taken(store, "a.tif", finding())
 
     with pytest.raises(WrongUse, match=sentence):
-        store.decide(SHA[:16], decision, at=AT)
+        store.labels.decide(SHA[:16], decision, at=AT)
 
-    assert len(store.queue()) == 1
+    assert len(store.review_queue.list_micrographs()) == 1
 
 
 def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
@@ -878,53 +895,55 @@ def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
         def decide(by: str) -> int | Overtaken:
             decision = Decision("code", by, code="G8")
             try:
-                return store.decide(SHA[:16], decision, at=AT, expected=None)
+                return store.labels.decide(SHA[:16], decision, at=AT, expected=None)
             except Overtaken as overtaken:
                 return overtaken
 
         answers = at_once(*(partial(decide, by) for by in ("Ada", "Bob", "Eve", "Kim")))
-        (view,) = store.micrographs()
+        (view,) = store.results.iter_all()
 
     assert sum(isinstance(answer, int) for answer in answers) == 1
-    assert sum("decided meanwhile" in str(answer) for answer in answers) == 3
+    assert sum("decided in between" in str(answer) for answer in answers) == 3
     assert len(view.labels) == 1
 
 
 def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
     taken(store, "a.tif", finding())
-    first = store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT, expected=None)
+    first = store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT, expected=None)
 
     again = Decision("code", "Bob", code="G7", comment="looked again")
-    second = store.decide(SHA[:16], again, at=AT, expected=first)
+    second = store.labels.decide(SHA[:16], again, at=AT, expected=first)
 
-    with pytest.raises(Overtaken, match="Bob decided meanwhile"):
-        store.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
-    (view,) = store.micrographs()
+    with pytest.raises(Overtaken, match="Bob decided in between"):
+        store.labels.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
+    (view,) = store.results.iter_all()
     assert view.label.id == second
 
 
 def test_who_decides_otherwise_than_was_decided_says_why(store) -> None:
     taken(store, "a.tif", finding())
-    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
-    with pytest.raises(WrongUse, match="Ada decided this already"):
-        store.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="  "), at=AT)
-    store.decide(SHA[:16], Decision("code", "Bob", code="G8"), at=AT)  # the same corrects nothing
+    with pytest.raises(WrongUse, match="already decided by Ada"):
+        store.labels.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="  "), at=AT)
+    store.labels.decide(
+        SHA[:16], Decision("code", "Bob", code="G8"), at=AT
+    )  # the same corrects nothing
 
-    (view,) = store.micrographs()
+    (view,) = store.results.iter_all()
     assert [(label.by, label.code) for label in view.labels] == [("Ada", "G8"), ("Bob", "G8")]
 
 
 def test_a_decision_on_nothing_is_refused(store) -> None:
     with pytest.raises(WrongUse, match="no micrograph has the id 'ffff'"):
-        store.decide("ffff", Decision("cannot_tell", "Ada"), at=AT)
+        store.labels.decide("ffff", Decision("cannot_tell", "Ada"), at=AT)
 
 
 def test_a_content_of_no_known_specimen_is_a_group_of_its_own(store) -> None:
     taken(store, "a.tif", finding(process={"order": "4711"}))
-    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
-    assert [one.group for one in store.labelled()] == [SHA]
+    assert [one.group for one in store.labelled_micrographs.list_all()] == [SHA]
 
 
 def test_process_data_that_the_settings_name_has_columns_of_its_own() -> None:
@@ -935,61 +954,66 @@ def test_process_data_that_the_settings_name_has_columns_of_its_own() -> None:
 
 
 def test_the_current_bundle_is_the_one_promoted_last(store) -> None:
-    assert store.current_bundle() is None
+    assert store.promotions.find_current() is None
 
-    store.promote("20261101-aaaaaaaa", by="Ada", reason="first", at=AT, metrics={"n": 10})
-    store.promote("20261102-bbbbbbbb", by="Ada", reason="better", at=AT, metrics={})
-    store.promote("20261101-aaaaaaaa", by="Bob", reason="roll back", at=AT, metrics={})
+    store.promotions.promote(
+        "20261101-aaaaaaaa", by="Ada", reason="first", at=AT, metrics={"n": 10}
+    )
+    store.promotions.promote("20261102-bbbbbbbb", by="Ada", reason="better", at=AT, metrics={})
+    store.promotions.promote("20261101-aaaaaaaa", by="Bob", reason="roll back", at=AT, metrics={})
 
-    assert store.current_bundle() == "20261101-aaaaaaaa"
-    assert [one.by for one in store.promotions()] == ["Bob", "Ada", "Ada"]
+    assert store.promotions.find_current() == "20261101-aaaaaaaa"
+    assert [one.by for one in store.promotions.list_all()] == ["Bob", "Ada", "Ada"]
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "better"), ("Ada", " ")])
 def test_a_promotion_needs_a_person_and_a_reason(store, by, reason) -> None:
     with pytest.raises(WrongUse, match="promotion"):
-        store.promote("20261101-aaaaaaaa", by=by, reason=reason, at=AT, metrics={})
+        store.promotions.promote("20261101-aaaaaaaa", by=by, reason=reason, at=AT, metrics={})
 
-    assert store.current_bundle() is None
+    assert store.promotions.find_current() is None
 
 
 def test_a_nights_facts_come_back_byte_for_byte_and_the_first_writing_holds(store) -> None:
     facts = '{"b":1,  "a":"ü 漢"}\n'
-    store.freeze_night(date(2026, 11, 24), facts, at=AT)
-    store.freeze_night(date(2026, 11, 24), "{}", at=AT)
+    store.nightly_reports.freeze(date(2026, 11, 24), facts, at=AT)
+    store.nightly_reports.freeze(date(2026, 11, 24), "{}", at=AT)
 
-    night = store.night(date(2026, 11, 24))
+    night = store.nightly_reports.find(date(2026, 11, 24))
 
     assert night is not None
     assert (night.facts_json, night.revision) == (facts, 1)
 
 
 def test_a_refresh_is_a_recorded_revision(store) -> None:
-    store.freeze_night(date(2026, 11, 23), "{}", at=AT)
-    store.freeze_night(date(2026, 11, 24), "{}", at=AT)
-    store.freeze_night(date(2026, 11, 24), '{"again":1}', at=AT, revision=2)
+    store.nightly_reports.freeze(date(2026, 11, 23), "{}", at=AT)
+    store.nightly_reports.freeze(date(2026, 11, 24), "{}", at=AT)
+    store.nightly_reports.freeze(date(2026, 11, 24), '{"again":1}', at=AT, revision=2)
 
-    assert [(one.date.day, one.revision) for one in store.nights()] == [(24, 2), (23, 1)]
-    assert [entry.facts["revision"] for entry in store.trail("night.")] == [1, 1, 2]
-    assert store.night(date(2026, 11, 22)) is None
+    assert [(one.date.day, one.revision) for one in store.nightly_reports.list_all()] == [
+        (24, 2),
+        (23, 1),
+    ]
+    assert [entry.facts["revision"] for entry in store.audit_log.iter_acts("night.")] == [1, 1, 2]
+    assert store.nightly_reports.find(date(2026, 11, 22)) is None
 
 
 def test_sources_and_agents_are_as_last_seen(store) -> None:
     seen = SourceHealth("LOM-07", str(FOLDER), "poll", online=False, offline_since=AT,
                         last_scan_at=AT, found_by_scan=3, problem="does not answer")  # fmt: skip
-    store.sources_seen([seen])
-    store.started(at=AT)
-    store.heartbeat({"bundle": "b"}, at=AT + timedelta(seconds=5))
+    store.sources.record([seen])
+    store.agents.record_start(at=AT)
+    store.agents.record_heartbeat({"bundle": "b"}, at=AT + timedelta(seconds=5))
 
-    assert store.sources() == [seen]
-    (agent,) = store.agents()
+    assert store.sources.list_all() == [seen]
+    (agent,) = store.agents.list_all()
     assert (agent.name, agent.started_at, agent.seen_at) == ("PC", AT, AT + timedelta(seconds=5))
 
 
 def test_a_job_says_how_it_ended(store) -> None:
-    job = store.begin_job("night", at=AT, due_at=AT)
+    job = store.jobs.begin("night", at=AT, due_at=AT)
 
-    store.end_job(job, "done", at=AT, facts={"pages": 1})
+    store.jobs.end(job, "done", at=AT, facts={"pages": 1})
 
 
 # --- the trail ----------------------------------------------------------------------------------
@@ -997,31 +1021,31 @@ def test_a_job_says_how_it_ended(store) -> None:
 
 def test_every_act_of_a_person_is_in_the_trail(store) -> None:
     taken(store, "a.tif", finding())
-    store.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
-    store.undo(SHA[:16], by="Ada", at=AT)
-    store.promote("b", by="Bob", reason="better", at=AT, metrics={})
-    store.remember(at=AT, actor="Bob", act="setting.changed", subject="night.at")
+    store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
+    store.labels.undo(SHA[:16], by="Ada", at=AT)
+    store.promotions.promote("b", by="Bob", reason="better", at=AT, metrics={})
+    store.audit_log.add(at=AT, actor="Bob", act="setting.changed", subject="night.at")
 
-    assert [(entry.actor, entry.act) for entry in store.trail()] == [
+    assert [(entry.actor, entry.act) for entry in store.audit_log.iter_acts()] == [
         ("Ada", "label.given"),
         ("Ada", "label.undone"),
         ("Bob", "model.promoted"),
         ("Bob", "setting.changed"),
     ]
-    assert next(store.trail()).facts["comment"] == "sure"
-    assert store.trail_problems() == []
+    assert next(store.audit_log.iter_acts()).facts["comment"] == "sure"
+    assert store.audit_log.find_problems() == []
 
 
 def test_a_changed_setting_is_in_the_trail_and_an_unchanged_one_is_not(store) -> None:
     before = {"night": {"at": "23:30"}, "triage": {"min_probability": 0.6}, "sources": [1]}
     after = {**before, "triage": {"min_probability": 0.5}}
 
-    store.note_settings(before, at=AT)
-    store.note_settings(before, at=AT)
-    changed = store.note_settings(after, at=AT)
+    store.settings_history.record(before, at=AT)
+    store.settings_history.record(before, at=AT)
+    changed = store.settings_history.record(after, at=AT)
 
     assert changed == {"triage.min_probability": (0.6, 0.5)}
-    entries = list(store.trail("settings.changed"))
+    entries = list(store.audit_log.iter_acts("settings.changed"))
     assert [entry.subject for entry in entries] == ["PC", "PC"]
     assert entries[1].facts["in_force"]["night.at"] == "23:30"
 
@@ -1029,9 +1053,9 @@ def test_a_changed_setting_is_in_the_trail_and_an_unchanged_one_is_not(store) ->
 def test_a_password_never_gets_into_the_trail(store) -> None:
     secret = {"store": {"url": "postgresql://lab:sesame@h/x"}, "notify": {"urls": ["x://sesame"]}}
 
-    store.note_settings(secret, at=AT)
+    store.settings_history.record(secret, at=AT)
 
-    assert "sesame" not in str([entry.facts for entry in store.trail()])
+    assert "sesame" not in str([entry.facts for entry in store.audit_log.iter_acts()])
 
 
 @pytest.mark.parametrize(
@@ -1043,10 +1067,10 @@ def test_a_password_never_gets_into_the_trail(store) -> None:
 )
 def test_a_changed_or_deleted_act_shows(address, store, statement, sentence) -> None:
     for number in (1, 2, 3):
-        store.remember(at=AT, actor="Ada", act=f"act {number}", facts={"n": number})
+        store.audit_log.add(at=AT, actor="Ada", act=f"act {number}", facts={"n": number})
     tamper(address, statement)
 
-    (problem,) = store.trail_problems()
+    (problem,) = store.audit_log.find_problems()
     assert sentence in problem
 
 
@@ -1055,7 +1079,7 @@ def test_acts_of_many_at_once_are_one_chain(address) -> None:
 
     def act(store: Store) -> None:
         for number in range(10):
-            store.remember(at=AT, actor="Ada", act="setting.changed", facts={"n": number})
+            store.audit_log.add(at=AT, actor="Ada", act="setting.changed", facts={"n": number})
 
     threads = [threading.Thread(target=act, args=(store,)) for store in stores]
     for thread in threads:
@@ -1063,8 +1087,8 @@ def test_acts_of_many_at_once_are_one_chain(address) -> None:
     for thread in threads:
         thread.join()
 
-    assert stores[0].trail_problems() == []
-    assert len(list(stores[0].trail())) == 30
+    assert stores[0].audit_log.find_problems() == []
+    assert len(list(stores[0].audit_log.iter_acts())) == 30
     for opened in stores:
         opened.close()
 
@@ -1076,7 +1100,7 @@ def test_a_time_without_a_zone_is_refused(store) -> None:
     naive = datetime(2026, 11, 24, 21, 0)  # noqa: DTZ001 - the point of the test
 
     with pytest.raises(Exception, match="a time without a zone"):
-        store.arrive([file("a.tif")], at=naive)
+        store.files.add([file("a.tif")], at=naive)
 
 
 def test_the_address_is_the_labs_own_or_a_file_in_the_data_folder(tmp_path) -> None:
@@ -1120,15 +1144,15 @@ def test_a_file_that_is_no_database_is_one_sentence(tmp_path) -> None:
 def test_a_damaged_database_is_said(tmp_path) -> None:
     path = tmp_path / "martensight.db"
     with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
-        store.arrive([file(f"{n}.tif") for n in range(2000)], at=AT)
-        assert store.problems(thorough=True) == []
+        store.files.add([file(f"{n}.tif") for n in range(2000)], at=AT)
+        assert store.checks.find_problems(thorough=True) == []
     held = bytearray(path.read_bytes())
     middle = len(held) // 2
     held[middle : middle + 3 * 4096] = bytes(3 * 4096)
     path.write_bytes(held)
 
     with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
-        assert store.problems()
+        assert store.checks.find_problems()
 
 
 def test_sqlite_is_refused_on_a_network_drive(monkeypatch, tmp_path) -> None:
@@ -1152,7 +1176,7 @@ def test_a_locked_database_is_a_fault_to_wait_for(tmp_path, monkeypatch) -> None
     ):
         session.connection()
         with pytest.raises(StoreFault, match="locked"):
-            two.arrive([file("a.tif")], at=AT)
+            two.files.add([file("a.tif")], at=AT)
 
 
 def test_a_full_disk_is_a_fault_that_loses_nothing_and_passes(tmp_path) -> None:
@@ -1163,12 +1187,12 @@ def test_a_full_disk_is_a_fault_that_loses_nothing_and_passes(tmp_path) -> None:
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
         with pytest.raises(StoreFault, match="full"):
-            store.arrive([file(f"{n}.tif") for n in range(5000)], at=AT)
+            store.files.add([file(f"{n}.tif") for n in range(5000)], at=AT)
 
         assert fates(store) == {"a.tif": "done"}
         with store._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-        assert store.arrive([file(f"{n}.tif") for n in range(5000)], at=AT) == 5000
+        assert store.files.add([file(f"{n}.tif") for n in range(5000)], at=AT) == 5000
 
 
 def test_reading_goes_on_while_another_writes(tmp_path) -> None:
@@ -1179,16 +1203,16 @@ def test_reading_goes_on_while_another_writes(tmp_path) -> None:
         engine.writing(one._engine) as session,
     ):
         session.connection()
-        assert two.counts()["queued"] == 0
+        assert two.files.count_by_state()["queued"] == 0
 
 
 def test_threads_that_read_think_and_write_lose_no_update(address) -> None:
     store = Store.open(address, site="Plant 1", agent="PC")
-    store.arrive([file(f"{n}.tif") for n in range(60)], at=AT)
+    store.files.add([file(f"{n}.tif") for n in range(60)], at=AT)
 
     def work() -> None:
-        while claims := store.claim(1, at=AT, lease_s=60):
-            store.release(claims[0], at=AT, retry_at=AT + timedelta(days=1))
+        while claims := store.work_queue.claim(1, at=AT, lease_s=60):
+            store.work_queue.release(claims[0], at=AT, retry_at=AT + timedelta(days=1))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -1196,20 +1220,20 @@ def test_threads_that_read_think_and_write_lose_no_update(address) -> None:
     for thread in threads:
         thread.join()
 
-    assert store.counts()["queued"] == 60
-    assert {fate.attempts for fate in store.files()} == {0}
+    assert store.files.count_by_state()["queued"] == 60
+    assert {fate.attempts for fate in store.files.iter_status()} == {0}
     store.close()
 
 
 def test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back(postgres) -> None:
     store = Store.open(postgres.empty("ours"), site="Plant 1", agent="PC")
-    store.arrive([file("a.tif")], at=AT)
+    store.files.add([file("a.tif")], at=AT)
     postgres.stop()
     try:
         with pytest.raises(StoreFault, match="database"):
-            store.claim(1, at=AT, lease_s=60)
+            store.work_queue.claim(1, at=AT, lease_s=60)
     finally:
         postgres.resume()
 
-    assert len(store.claim(1, at=AT, lease_s=60)) == 1
+    assert len(store.work_queue.claim(1, at=AT, lease_s=60)) == 1
     store.close()

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from agent.store import Claim, Finding, Store, engine, sources
 from agent.store.file_states import MAX_ATTEMPTS, MAX_DEATHS
-from agent.triage import Handling, Verdict
+from agent.triage import Handling, TriageVerdict
 from agent.watch import ListedFile
 
 NAMES = st.sampled_from(["a.tif", "b.tif", "sub/a.tif"])
@@ -34,7 +34,7 @@ def finding(sha256: str) -> Finding:
     facts = {"id": sha256[:16], "sha256": sha256, "page": 0, "width": 9, "height": 9,
              "recipe": "1", "crop": [0, 0, 9, 9]}  # fmt: skip
     prediction = lab.prediction_of("G8")
-    return Finding(facts, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
+    return Finding(facts, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
 
 
 class Books(RuleBasedStateMachine):
@@ -92,13 +92,13 @@ class Books(RuleBasedStateMachine):
     @rule(number=AGENTS)
     def list_(self, number: int) -> None:
         store = self.agent(number)
-        missing = set(store.known("LOM-07")) - set(self.disk)
-        store.gone("LOM-07", missing, at=self.at)
-        store.arrive(self.listing(), at=self.at)
+        missing = set(store.files.list_known("LOM-07")) - set(self.disk)
+        store.files.mark_gone("LOM-07", missing, at=self.at)
+        store.files.add(self.listing(), at=self.at)
 
     @rule(number=AGENTS)
     def see_growing(self, number: int) -> None:
-        self.agent(number).settle(self.listing(), at=self.at)
+        self.agent(number).files.add_settling(self.listing(), at=self.at)
 
     @initialize(held=st.tuples(BYTES, BYTES, BYTES))
     def begin_with_three_files(self, held: tuple[str, str, str]) -> None:
@@ -108,7 +108,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(target=claims, number=AGENTS)
     def claim(self, number: int) -> Any:
-        claims = self.agent(number).claim(1, at=self.at, lease_s=LEASE_S)
+        claims = self.agent(number).work_queue.claim(1, at=self.at, lease_s=LEASE_S)
         return multiple(*((number, self._note(claim)) for claim in claims))
 
     def _note(self, claim: Claim) -> Claim:
@@ -131,14 +131,14 @@ class Books(RuleBasedStateMachine):
         number, claim = held
         store, sha256 = self.agent(number), self.bytes_of(claim)
         if self.held.get(claim.content_id) is not claim:  # taken over: it may change nothing
-            assert not store.set_aside(claim, "truncated", "too late", at=self.at)
+            assert not store.work_queue.set_aside(claim, "truncated", "too late", at=self.at)
             return
         if claim.relative not in self.disk:
-            store.miss(claim, "no such file", at=self.at, retry_at=self.at)
+            store.work_queue.miss(claim, "no such file", at=self.at, retry_at=self.at)
         elif sha256 is None:
-            store.release(claim, at=self.at, retry_at=self.at + timedelta(seconds=30))
-        elif store.identify(claim, sha256, at=self.at, is_there=self.lies_there) is None:
-            assert store.finish(claim, [finding(sha256)], at=self.at)
+            store.work_queue.release(claim, at=self.at, retry_at=self.at + timedelta(seconds=30))
+        elif store.work_queue.identify(claim, sha256, at=self.at, is_there=self.lies_there) is None:
+            assert store.work_queue.finish(claim, [finding(sha256)], at=self.at)
             self.finished[sha256] = self.finished.get(sha256, 0) + 1
 
     @rule(held=consumes(claims))
@@ -148,18 +148,19 @@ class Books(RuleBasedStateMachine):
         store, sha256 = self.agent(number), self.bytes_of(claim)
         if (
             sha256 is None
-            or store.identify(claim, sha256, at=self.at, is_there=self.lies_there) is None
+            or store.work_queue.identify(claim, sha256, at=self.at, is_there=self.lies_there)
+            is None
         ):
-            store.fail(claim, "ValueError", at=self.at)
+            store.work_queue.fail(claim, "ValueError", at=self.at)
 
     @rule(held=consumes(claims))
     def lose_the_share(self, held: tuple[int, Claim]) -> None:
         number, claim = held
-        self.agent(number).release(claim, at=self.at, retry_at=self.at)
+        self.agent(number).work_queue.release(claim, at=self.at, retry_at=self.at)
 
     @rule(number=AGENTS)
     def die_and_start_again(self, number: int) -> None:
-        self.agent(number).take_back(at=self.at)
+        self.agent(number).work_queue.requeue_own(at=self.at)
 
     @rule(seconds=st.sampled_from([1, LEASE_S + 1, 700, 90_000]))
     def wait(self, seconds: int) -> None:
@@ -167,24 +168,24 @@ class Books(RuleBasedStateMachine):
 
     @rule()
     def ask_to_retry(self) -> None:
-        self.store.retry(None, at=self.at)
+        self.store.files.retry(None, at=self.at)
 
     @invariant()
     def no_content_has_two_results(self) -> None:
         assert all(count == 1 for count in self.finished.values())
-        views = [view.sha256 for view in self.store.micrographs()]
+        views = [view.sha256 for view in self.store.results.iter_all()]
         assert sorted(views) == sorted(self.finished)
 
     @invariant()
     def every_name_has_one_fate(self) -> None:
-        fates = list(self.store.files())
+        fates = list(self.store.files.iter_status())
         hashes = [fate.sha256 for fate in fates if fate.sha256 and fate.state != "duplicate"]
         assert len(hashes) == len(set(hashes))
         assert all(fate.paths for fate in fates)
 
     @invariant()
     def a_duplicate_has_an_original(self) -> None:
-        for fate in self.store.files("duplicate"):
+        for fate in self.store.files.iter_status("duplicate"):
             assert fate.duplicate_of
 
     def everything_ends(self) -> None:
@@ -192,8 +193,8 @@ class Books(RuleBasedStateMachine):
         for _ in range(40):
             self.list_(0)
             self.at += timedelta(days=1)
-            self.store.retry(None, at=self.at)
-            claims = self.store.claim(1, at=self.at, lease_s=LEASE_S)
+            self.store.files.retry(None, at=self.at)
+            claims = self.store.work_queue.claim(1, at=self.at, lease_s=LEASE_S)
             if not claims and not self._open():
                 break
             for claim in claims:
@@ -201,7 +202,7 @@ class Books(RuleBasedStateMachine):
         assert {held * 64 for held, _ in self.disk.values()} <= set(self.finished)
 
     def _open(self) -> int:
-        counts = self.store.counts()
+        counts = self.store.files.count_by_state()
         return counts["queued"] + counts["processing"] + counts["failed"]
 
 

@@ -98,7 +98,7 @@ def test_a_foreign_field_is_stranger_than_all_known_ones(known):
     assert found.flagged
     assert found.p_value == pytest.approx(1 / 91)
     assert found.sentence.startswith(
-        "Not comparable with the reference images: stranger than all 90 known images; "
+        "Not comparable with the reference images: unlike all 90 reference images; "
     )
 
 
@@ -197,7 +197,9 @@ def test_nearest_known_examples_are_named_per_code(known):
 
 
 def test_an_alarm_rate_too_fine_for_the_known_images_is_refused(known):
-    with pytest.raises(ModelError, match=r"at least 199 known images.*this bundle has 90.*0.011"):
+    with pytest.raises(
+        ModelError, match=r"at least 199 reference images.*this bundle has 90.*0.011"
+    ):
         known.require(0.005)
     assert known.require(0.02) != ""
     assert known.require(0.06) == ""
@@ -211,7 +213,7 @@ def test_too_few_known_images_flag_nothing_and_say_so(backbone):
 
     assert not found.flagged
     assert found.sentence == (
-        "Stranger than all 9 known images; too few known images to raise an alarm."
+        "Unlike all 9 reference images; too few reference images to raise an alarm."
     )
 
 
@@ -429,9 +431,9 @@ def test_a_specimen_of_a_class_with_others_is_in_one_fold(dealt):
 @pytest.mark.parametrize(
     ("p_value", "said"),
     [
-        (1 / 161, "Stranger than all 160 known images"),
-        (5 / 161, "1 in 40 known images looks this strange"),
-        (0.9, "Like the known images"),
+        (1 / 161, "Unlike all 160 reference images"),
+        (5 / 161, "1 in 40 reference images scores as high"),
+        (0.9, "Like the reference images"),
     ],
 )
 def test_rarity_is_said_as_a_person_would(p_value, said):

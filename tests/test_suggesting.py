@@ -95,7 +95,7 @@ def test_of_a_few_specimens_nobody_draws_a_curve():
 
 def test_the_newest_of_what_waits_are_looked_at_whatever_their_place_in_the_queue(lab):
     lab.take("G8", reasons=("uncertain",))
-    (one,) = lab.store.queue()
+    (one,) = lab.store.review_queue.list_micrographs()
     newest_first = [
         replace(one, id=str(age), done_at=one.done_at - timedelta(hours=age))
         for age in range(POOL + 50)
@@ -111,10 +111,10 @@ def test_what_could_not_be_learned_from_is_not_suggested(lab):
     lab.take("G8", reasons=("strange",))
     lab.take("G8", reasons=("uncertain", "control_sample"))
 
-    pool = list_candidates(lab.store.queue(), lambda _: True)
+    pool = list_candidates(lab.store.review_queue.list_micrographs(), lambda _: True)
 
     assert [view.id for view in pool] == [wanted]
-    assert list_candidates(lab.store.queue(), lambda _: False) == []
+    assert list_candidates(lab.store.review_queue.list_micrographs(), lambda _: False) == []
 
 
 def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_lab, capsys):

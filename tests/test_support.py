@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agent.cli import main
-from agent.host.licences import bill, licence_of, parts
+from agent.host.licences import build_bill, find_licence, list_parts
 from agent.host.support_bundle import Pseudonyms
 
 SECRETS = ("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example")
@@ -101,7 +101,7 @@ def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
     key = (tmp_path / "out.names.csv").read_text(encoding="utf-8-sig")
     assert "4711_Probe_2" in key
     assert os.name == "nt" or not (tmp_path / "out.names.csv").stat().st_mode & 0o077
-    assert "stays here" in capsys.readouterr().out
+    assert "do not send it" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the journal is systemd's")
@@ -123,14 +123,14 @@ def test_the_log_of_a_service_under_systemd_is_in_it_too(tmp_path, monkeypatch, 
     assert "Schmidt" not in held
     program.write_text("#!/bin/sh\nexit 1\n")
     assert run("--config", str(file), "support-bundle", str(tmp_path / "out.zip")) == 0
-    assert "no log is in it" in capsys.readouterr().err
+    assert "has no log" in capsys.readouterr().err
 
 
 # --- parts --------------------------------------------------------------------------------------
 
 
 def test_every_part_has_a_licence_and_none_is_gpl() -> None:
-    listed = parts()
+    listed = list_parts()
 
     names = {part.name for part in listed}
     assert {"martensight", "torch", "numpy", "rapidocr"} <= names
@@ -143,7 +143,7 @@ def test_every_part_has_a_licence_and_none_is_gpl() -> None:
 
 
 def test_weights_of_networks_are_parts_too() -> None:
-    weights = [part for part in parts(["20261124-1f2e3d4c"]) if part.kind != "library"]
+    weights = [part for part in list_parts(["20261124-1f2e3d4c"]) if part.kind != "library"]
 
     assert [part.name for part in weights][-1] == "bundle 20261124-1f2e3d4c"
     assert len(weights) == 3
@@ -153,7 +153,9 @@ def test_the_bill_is_a_valid_cyclonedx_document() -> None:
     schema = pytest.importorskip("cyclonedx.validation.json", reason="cyclonedx is not installed")
     from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
 
-    document = bill(parts(["b"]), at=datetime(2026, 11, 24, tzinfo=UTC), serial=uuid.UUID(int=1))
+    document = build_bill(
+        list_parts(["b"]), at=datetime(2026, 11, 24, tzinfo=UTC), serial=uuid.UUID(int=1)
+    )
 
     assert schema.JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
 
@@ -166,8 +168,8 @@ def test_a_licence_is_told_from_whatever_words_a_package_uses() -> None:
     said = Message()
     said["License"] = "UNKNOWN"
 
-    assert licence_of(about) == "BSD-3-Clause"
-    assert licence_of(said, "Apache Software License 2.0") == "Apache-2.0"
+    assert find_licence(about) == "BSD-3-Clause"
+    assert find_licence(said, "Apache Software License 2.0") == "Apache-2.0"
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ def lab(tmp_path) -> Lab:
     """A lab with a decided field, a promoted bundle and a control check."""
     made = Lab(tmp_path / "data")
     public_id = made.take("G8", order="4711", specimen="1")
-    made.store.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
-    made.store.promote("20261101-0badcafe", by="Ada", reason="first", at=DAY, metrics={"n": 8})
+    made.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
+    made.store.promotions.promote(
+        "20261101-0badcafe", by="Ada", reason="first", at=DAY, metrics={"n": 8}
+    )
     facts = {"specimen": "REF-1", "code": "G8", "expected": "G8", "passed": False}
     made.store.records.add("control", "LOM-07", by="agent", at=DAY, facts=facts)
     return made
@@ -48,7 +50,7 @@ def verified(lab: Lab) -> tuple[str, list[str]]:
 
 def test_a_clock_that_was_set_back_between_acts_is_a_note_and_no_fault(lab) -> None:
     public_id = lab.take("G8", order="4711", specimen="1", at=DAY - timedelta(days=3))
-    lab.store.decide(
+    lab.store.labels.decide(
         public_id, Decision("code", "Ben", code="G8"), at=DAY - timedelta(days=3, minutes=5)
     )
 

@@ -27,7 +27,9 @@ name = "K"
 def shell(tmp_path, capsys):
     shell = Shell(tmp_path, capsys)
     for code in ("G8", "G8", "B7"):
-        shell.lab.store.decide(shell.lab.take(code), Decision("code", "Ann", code=code), at=DAY)
+        shell.lab.store.labels.decide(
+            shell.lab.take(code), Decision("code", "Ann", code=code), at=DAY
+        )
     yield shell
     shell.lab.store.close()
 
@@ -50,14 +52,14 @@ def test_check_names_labels_that_would_be_left_out_and_lists_that_change(shell):
     code, said = shell.agent("taxonomy", "check", file)
 
     assert code == 3
-    assert "Labels of codes that it does not know are left out of training: B7 (1)." in said
+    assert "Training leaves out the labels of unknown codes: B7 (1)." in said
     assert "The sizes of G become 7, 8" in said
 
 
 def test_check_accepts_what_changes_nothing(shell):
-    for view in list(shell.lab.store.micrographs()):
+    for view in list(shell.lab.store.results.iter_all()):
         if view.structure_code == "B7":
-            shell.lab.store.undo(view.id, by="Ann", at=DAY)
+            shell.lab.store.labels.undo(view.id, by="Ann", at=DAY)
     names = "".join(f'[[size]]\nname = "{size}"\n' for size in ("5", "6", "7", "8", "9-10"))
     sizes = 'sizes = ["5", "6", "7", "8", "9-10"]\n'
     file = shell.write("same.toml", f'{names}[[subtype]]\nname = "G"\n{sizes}')

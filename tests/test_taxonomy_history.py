@@ -145,7 +145,7 @@ def test_a_clock_that_is_set_back_makes_no_label_older_than_the_list_it_names(de
     desk.order()
     for public_id in ids:
         said = Decision("code", "Ada", code="Gfine", comment="early")
-        desk.store.decide(public_id, said, at=AT - timedelta(days=9))
+        desk.store.labels.decide(public_id, said, at=AT - timedelta(days=9))
 
     assert word(desk) == "undecided"
 
@@ -223,7 +223,7 @@ def bundle(desk, taxonomy):
     folder = desk.folder / "data" / "bundles" / BUNDLE
     folder.mkdir(parents=True)
     (folder / "bundle.json").write_text(json.dumps({"taxonomy": taxonomy}), encoding="utf-8")
-    desk.store.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
+    desk.store.promotions.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
     return folder
 
 

@@ -33,7 +33,7 @@ def test_nothing_that_steers_is_left_and_ordinary_text_stays(text) -> None:
     assert visible("Härte 4711\tµm\n") == "Härte 4711\tµm\n"
 
 
-@pytest.mark.parametrize("console", [console.console, console.aside])
+@pytest.mark.parametrize("console", [console.out, console.err])
 def test_a_console_shows_what_would_steer_it(console, capsys) -> None:
     console.print(f"folder {CLEAR}x", markup=False)
 

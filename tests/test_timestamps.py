@@ -131,7 +131,7 @@ def shell(tmp_path, capsys, url, keys) -> Shell:
         f'timestamp_certificates = "{keys.certificates.as_posix()}"\n',
     )
     public_id = made.lab.take("G8", order="4711", specimen="1")
-    made.lab.store.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
+    made.lab.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
     return made
 
 
@@ -155,7 +155,7 @@ def files(shell: Shell) -> list[Path]:
 
 
 def test_the_end_of_the_trail_is_stamped_once_a_night_and_verified(shell, keys) -> None:
-    head = shell.lab.store.trail_head()
+    head = shell.lab.store.audit_log.get_head()
 
     assert stamp(shell) == ""
     assert stamp(shell) is None
@@ -164,7 +164,7 @@ def test_the_end_of_the_trail_is_stamped_once_a_night_and_verified(shell, keys) 
     first = files(shell)[0]
     assert json.loads(first.with_suffix(".json").read_bytes())["sha256"] == head.sha256
     assert len(files(shell)) == 2
-    (act, _) = shell.lab.store.trail("trail.timestamped")
+    (act, _) = shell.lab.store.audit_log.iter_acts("trail.timestamped")
     assert (act.subject, act.facts["number"]) == (first.name, head.number)
     said = run(
         keys.folder, "ts", "-verify", "-in", str(first), "-data",
@@ -259,7 +259,7 @@ def test_an_authority_that_is_away_is_a_logged_fault(shell) -> None:
     shell.write("agent.toml", '[trail]\ntimestamp_url = "http://127.0.0.1:9/"\n')
 
     assert "gives no time stamp" in stamp(shell)
-    assert shell.lab.store.trail_head().act != "trail.timestamped"
+    assert shell.lab.store.audit_log.get_head().act != "trail.timestamped"
 
 
 def test_no_authority_is_asked_where_none_is_set(shell) -> None:
@@ -275,7 +275,7 @@ def test_no_authority_is_asked_where_none_is_set(shell) -> None:
         ('timestamp_url = "ftp://x"', "ftp://x is no http or https address"),
         ('timestamp_url = "{url}"\ntimestamp_certificates = "none.pem"', "none.pem cannot be read"),
         ('timestamp_url = "{url}"\ntimestamp_certificates = "agent.toml"', "is no PEM file"),
-        ('timestamp_url = "{url}"', "none was made yet"),
+        ('timestamp_url = "{url}"', "none yet"),
     ],
 )
 def test_the_doctor_names_what_is_wrong_with_the_settings(shell, url, trail, sentence) -> None:

@@ -66,7 +66,7 @@ def test_control_names_its_section(tmp_path, capsys) -> None:
     code, said = Shell(tmp_path, capsys).agent("orders", "control")
 
     assert code == 0
-    assert "name control orders under [orders] control" in " ".join(said.split())
+    assert "Enter control orders under [orders] control" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from test_pipeline import Parrot
 
 from agent.archive import Archive
 from agent.orders.examination import Position
-from agent.orders.reproduce import Sameness, rerun
+from agent.orders.reproduce import Sameness, judge_again
 from agent.orders.statement import describe_changes
 from agent.service.statements import StatementKeeper
 from agent.settings import read
@@ -171,11 +171,11 @@ def test_a_trace_writes_nothing_into_the_database(desk):
     freeze(desk)
     (desk.folder / "specifications.toml").write_text(DEMAND.replace("= 3", "= 2"), "utf-8")
     before = (desk.folder / "data" / "martensight.db").read_bytes()
-    acts = [entry.act for entry in desk.store.trail()]
+    acts = [entry.act for entry in desk.store.audit_log.iter_acts()]
 
     trace(desk, "4711", "--reason", "scripts of earlier versions give one")
 
-    assert [entry.act for entry in desk.store.trail()] == acts
+    assert [entry.act for entry in desk.store.audit_log.iter_acts()] == acts
     assert (desk.folder / "data" / "martensight.db").read_bytes() == before
 
 
@@ -272,7 +272,7 @@ def test_a_field_of_no_order_is_traced_alone(desk):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("1",), "'1' is an order or a heat or a micrograph nobody has heard of"),
+        (("1",), "Unknown order or heat or micrograph '1'"),
         (("4711", "--as", "batch"), "--as: one of order, heat, id, found 'batch'"),
     ],
 )
@@ -294,22 +294,22 @@ def test_a_word_that_names_nothing_is_said(desk, words, sentence):
     ],
 )
 def test_the_archived_crop_is_judged_again(desk, says, outcome, sentence):
-    view = desk.store.micrograph(desk.take(1))
+    view = desk.store.results.find(desk.take(1))
 
-    again = rerun(view, desk.lab.archive, Parrot(BUNDLE, says))
+    again = judge_again(view, desk.lab.archive, Parrot(BUNDLE, says))
 
     assert again.outcome is outcome
     assert again.sentence.startswith(sentence)
 
 
 def test_a_crop_that_is_no_longer_what_was_archived_is_different(desk):
-    view = desk.store.micrograph(desk.take(1))
+    view = desk.store.results.find(desk.take(1))
     archive = Archive(desk.folder / "data")
     path = archive.crop_path(view.sha256, 0)
     view.artefacts["crop"] = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes() + b"\0")
 
-    again = rerun(view, archive, Parrot(BUNDLE))
+    again = judge_again(view, archive, Parrot(BUNDLE))
 
     assert again.outcome is Sameness.DIFFERENT
     assert "not what was archived" in again.sentence

@@ -31,17 +31,19 @@ DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
 
 def fill(store: Store) -> None:
     """Leave two orders, two labels, a promotion, a record, a night and an account."""
-    store.arrive([file("a.tif"), file("b.tif")], at=AT)
+    store.files.add([file("a.tif"), file("b.tif")], at=AT)
     for sha256, number in ((SHA, "4711"), (OTHER, "4712")):
-        (claim,) = store.claim(1, at=AT, lease_s=60)
-        store.finish(claim, [finding(sha256, process={"order": number, "specimen": "1"})], at=AT)
+        (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+        store.work_queue.finish(
+            claim, [finding(sha256, process={"order": number, "specimen": "1"})], at=AT
+        )
     store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
-    store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 8})
+    store.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 8})
     store.records.add("statement", "4711", by="Ada", at=AT, facts={"reason": "", "n": 1.5})
-    store.freeze_night(AT.date(), '{"n": 1}', at=AT)
+    store.nightly_reports.freeze(AT.date(), '{"n": 1}', at=AT)
     store.orders.supersede(OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT)
-    store.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
-    store.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
+    store.labels.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
+    store.labels.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def outside(tmp_path) -> Outside:
 
 
 def keep_outside(store: Store, outside: Outside) -> None:
-    append(outside.files[0], Anchor.of(store.trail_head(), at=AT))
+    append(outside.files[0], Anchor.of(store.audit_log.get_head(), at=AT))
 
 
 def chain_again(address: str) -> None:
@@ -165,7 +167,7 @@ def test_a_trail_that_was_deleted_whole_is_named_row_by_row(address, store, outs
 
 
 def test_an_actor_changed_and_the_chain_computed_again_is_named(address, store, outside) -> None:
-    append(outside.files[0], Anchor(3, 3, store.trail_hashes([3])[3], AT))
+    append(outside.files[0], Anchor(3, 3, store.audit_log.get_hashes([3])[3], AT))
     keep_outside(store, outside)
     tamper(
         address,
@@ -185,7 +187,7 @@ def test_an_actor_changed_and_the_chain_computed_again_is_named(address, store, 
 def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
     address, store, outside, tmp_path
 ) -> None:
-    store.remember(at=AT, actor="Ada", act="bundle.deleted", subject="b\tc\\d", facts={"n": 1})
+    store.audit_log.add(at=AT, actor="Ada", act="bundle.deleted", subject="b\tc\\d", facts={"n": 1})
     maintenance.back_up(
         store,
         tmp_path,
@@ -220,7 +222,7 @@ def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> No
 
     lab = Lab(tmp_path / "data")
     public_id = lab.take("G8")
-    lab.store.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
+    lab.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
     address = f"sqlite:///{lab.folder / 'martensight.db'}"
     later = DAY + timedelta(days=2)
     written = write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=later)
@@ -241,7 +243,7 @@ def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> No
 
 def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(address, store, outside) -> None:
     append(outside.files[0], Anchor(12, 12, "f" * 64, AT))
-    store.remember(
+    store.audit_log.add(
         at=AT + timedelta(hours=1), actor="agent", act="backup.restored", facts={"trail": 10}
     )
 
@@ -267,13 +269,13 @@ def test_a_missing_guard_is_a_fault(address, store, outside) -> None:
 
 
 def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
-    store.undo(SHA[:16], by="Leo", at=AT)
-    number = store.decide(
+    store.labels.undo(SHA[:16], by="Leo", at=AT)
+    number = store.labels.decide(
         SHA[:16], Decision("strange", "Leo", strange_kind="crack", viewing_s=2.25), at=AT
     )
-    store.doubt(SHA[:16], label_id=number, sentence="look again", by="agent", at=AT)
+    store.labels.mark_suspect(SHA[:16], label_id=number, sentence="look again", by="agent", at=AT)
     store.orders.set_urgent("4711", urgent=True, by="Ada", at=AT)
-    store.hold_order("4713", hold=True, by="Ada", at=AT)
+    store.retention.set_legal_hold("4713", hold=True, by="Ada", at=AT)
     store.accounts.set_role("Ada", "reviewer", by="Ada", at=AT)
     store.accounts.disable("Ada", disabled=True, by="Ada", at=AT)
     store.orders.note_specifications(
@@ -291,17 +293,19 @@ def test_the_file_of_anchors_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outside) -> None:
-    number = store.decide(SHA[:16], Decision("code", "Leo", code="G7", comment="again"), at=AT)
+    number = store.labels.decide(
+        SHA[:16], Decision("code", "Leo", code="G7", comment="again"), at=AT
+    )
     field = {
         "id": SHA[:16],
         "structure_code": "G8",
-        "bundle": store.micrograph(SHA[:16]).bundle,
-        "um_per_px": store.micrograph(SHA[:16]).um_per_px,
+        "bundle": store.results.find(SHA[:16]).bundle,
+        "um_per_px": store.results.find(SHA[:16]).um_per_px,
         "decided": {"kind": "code", "said": "G7", "by": "Leo"},
     }
     document = {"specimens": [{"fields": [field], "superseded": []}]}
     store.records.add("statement", "4711", by="Ada", at=AT, facts={"document": document})
-    store.undo(SHA[:16], by="Leo", at=AT)
+    store.labels.undo(SHA[:16], by="Leo", at=AT)
     assert number == 3
     assert verify_trail(store, outside) == ([], [])
 
@@ -325,7 +329,7 @@ def test_the_end_of_the_trail_is_written_to_log_and_file_when_it_is_new(store, t
     with capture_logs() as logged:
         assert anchoring.write(at=AT) == ""
         assert anchoring.write(at=AT) == ""
-        store.remember(at=AT, actor="Ada", act="bundle.deleted", subject="x")
+        store.audit_log.add(at=AT, actor="Ada", act="bundle.deleted", subject="x")
         assert anchoring.write(at=AT) == ""
 
     numbers = [json.loads(line)["number"] for line in file.read_text("utf-8").splitlines()]
@@ -363,7 +367,7 @@ def test_an_order_from_before_is_not_covered_and_one_from_after_is(tmp_path) -> 
         connection.executescript((RELEASED[0].parent / "0006.sql").read_text(encoding="utf-8"))
     connection.close()
     with Store.open(address, site="Plant 1", agent="PC") as store:
-        store.hold_order("4712", hold=True, by="Ada", at=AT)
+        store.retention.set_legal_hold("4712", hold=True, by="Ada", at=AT)
         tamper(address, "UPDATE \"order\" SET first_seen_at = '2026-11-01 00:00:00'")
 
         found, notes = verify_trail(store, Outside(tmp_path / "reports"))
@@ -381,7 +385,7 @@ def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_pat
     fill(shell.lab.store)
     Anchoring(shell.lab.store, str(tmp_path / "trail.jsonl")).write(at=AT)
     assert shell.agent("backup", tmp_path / "backups" / "martensight-20261124T210000Z.zip")[0] == 0
-    assert "the trail is whole" in shell.agent("verify")[1]
+    assert "the audit log is complete" in shell.agent("verify")[1]
     shutil.copy(tmp_path / "trail.jsonl", tmp_path / "old.log")
     address = f"sqlite:///{shell.lab.folder / 'martensight.db'}"
 

@@ -139,10 +139,10 @@ def test_the_last_step_names_a_whole_bundle(bundle):
 def test_an_alarm_rate_too_fine_for_what_was_taught_is_said_while_training(tmp_path):
     steps = trained(tmp_path, replace(PLAN, alpha=0.02))
 
-    (said,) = [step.note for step in steps if "known images to compare with" in step.note]
-    assert said.startswith("An alarm rate of 0.02 needs at least 49 known images")
+    (said,) = [step.note for step in steps if "reference images, and" in step.note]
+    assert said.startswith("A false-alarm rate of 0.02 needs at least 49 reference images")
     assert said in read_manifest(steps[-1].result).facts["notes"]
-    with pytest.raises(ModelError, match="at least 49 known images"):
+    with pytest.raises(ModelError, match="at least 49 reference images"):
         Classifier.load(steps[-1].result, device="pytorch", alpha=0.02).require_alarm_rate()
 
 

@@ -190,7 +190,7 @@ def test_a_report_counts_its_specimens_and_a_later_one_finds_the_count(lab):
     )
     later = gather(lab.store, day.date() + timedelta(days=1), SETTINGS, now=day + timedelta(days=2))
 
-    (head,) = lab.store.nights()
+    (head,) = lab.store.nightly_reports.list_all()
     (counted,) = parse_tallies(head.head)
     assert (counted.specimens, counted.strange) == (2, 1)
     assert "1 of 25 nights" in written.path.read_text("utf-8")

@@ -6,7 +6,7 @@ import pytest
 from small_lab import past, write_labelled
 
 from agent.orders.limit import find_bound, read_limit
-from agent.orders.method_validation import Case, limit_states, limits_of, record_of
+from agent.orders.method_validation import ValidationCase, build_record, iter_limits, limit_states
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -14,7 +14,7 @@ TAXONOMY = default_taxonomy()
 
 def case(true, said, *, automatic=True, specimen=None, um_per_px=0.1, **process_data):
     own = f"{true}{said}{automatic}"
-    return Case(specimen or own, true, tuple(said), automatic, process_data, um_per_px)
+    return ValidationCase(specimen or own, true, tuple(said), automatic, process_data, um_per_px)
 
 
 def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_fine():
@@ -27,7 +27,7 @@ def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_
         case("B7", ["B7"]),
     ]
 
-    counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
+    counted = build_record(cases, TAXONOMY)["limits"]["G 8 or finer"]
 
     assert (counted["n"], counted["wrong"]) == (3, 1)
     assert counted["upper95"] == pytest.approx(0.8647, abs=1e-3)
@@ -35,7 +35,7 @@ def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_
 
 
 def test_nothing_that_breaks_a_limit_gives_no_bound():
-    counted = record_of([case("G8", ["G8"])], TAXONOMY)["limits"]["G 8 or finer"]
+    counted = build_record([case("G8", ["G8"])], TAXONOMY)["limits"]["G 8 or finer"]
 
     assert (counted["n"], counted["upper95"]) == (0, None)
 
@@ -43,7 +43,7 @@ def test_nothing_that_breaks_a_limit_gives_no_bound():
 def test_59_without_a_mistake_give_five_percent():
     cases = [case("G7", ["G7"], specimen=str(n)) for n in range(59)]
 
-    counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
+    counted = build_record(cases, TAXONOMY)["limits"]["G 8 or finer"]
 
     assert counted["upper95"] == pytest.approx(0.0495, abs=5e-4)
 
@@ -55,7 +55,7 @@ def test_the_bound_rests_on_specimens_and_not_on_their_fields():
         for shot in range(5)
     ]
 
-    counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
+    counted = build_record(cases, TAXONOMY)["limits"]["G 8 or finer"]
 
     assert (counted["n"], counted["wrong"]) == (10, 1)
     assert counted["upper95"] == pytest.approx(0.3942, abs=5e-5)  # Clopper and Pearson, 1 of 10
@@ -73,7 +73,7 @@ def test_the_bound_is_that_of_the_weaker_kind_of_specimens():
     hard = many("G7", ["G7"], 149)
     easy = many("B8", ["B8"], 200, wrong=["G8"])
 
-    counted = record_of([*hard, *easy], TAXONOMY)["limits"]["G 8 or finer"]
+    counted = build_record([*hard, *easy], TAXONOMY)["limits"]["G 8 or finer"]
 
     assert counted["upper95"] == pytest.approx(0.0199, abs=5e-5)
     assert counted["bound95"] == counted["other_subtype"]["upper95"]
@@ -84,7 +84,7 @@ def test_the_bound_is_that_of_the_weaker_kind_of_specimens():
 def test_one_kind_of_specimens_alone_gives_no_bound(codes):
     cases = [one for code in codes for one in many(code, [code], 300)]
 
-    assert record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]["bound95"] is None
+    assert build_record(cases, TAXONOMY)["limits"]["G 8 or finer"]["bound95"] is None
 
 
 def test_the_scales_are_those_that_both_kinds_of_specimens_cover():
@@ -96,7 +96,7 @@ def test_the_scales_are_those_that_both_kinds_of_specimens_cover():
         *many("M7", ["M7"], 1, um_per_px=None),
     ]
 
-    record = record_of(cases, TAXONOMY)
+    record = build_record(cases, TAXONOMY)
 
     assert record["um_per_px"] == [0.1, 0.4]
     assert record["limits"]["G 8 or finer"]["um_per_px"] == [0.2, 0.3]
@@ -105,20 +105,20 @@ def test_the_scales_are_those_that_both_kinds_of_specimens_cover():
 def test_kinds_that_share_no_scale_cover_none():
     cases = [*many("G7", ["G7"], 3, um_per_px=0.1), *many("B8", ["B8"], 1, um_per_px=0.2)]
 
-    assert record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]["um_per_px"] is None
+    assert build_record(cases, TAXONOMY)["limits"]["G 8 or finer"]["um_per_px"] is None
 
 
 def test_a_subtype_alone_is_a_limit_too():
-    counted = record_of(many("B8", ["B8"], 149), TAXONOMY)["limits"]["G"]
+    counted = build_record(many("B8", ["B8"], 149), TAXONOMY)["limits"]["G"]
 
     assert (counted["n"], counted["bound95"]) == (0, pytest.approx(0.0199, abs=5e-5))
 
 
 def test_images_that_name_no_specimen_are_one_together():
-    cases = [Case("", "G7", ("G7",), automatic=True, um_per_px=0.1) for _ in range(200)]
-    cases += [Case("1/1", "G7", ("G8",), automatic=True, process_data={"specimen": "1"})]
+    cases = [ValidationCase("", "G7", ("G7",), automatic=True, um_per_px=0.1) for _ in range(200)]
+    cases += [ValidationCase("1/1", "G7", ("G8",), automatic=True, process_data={"specimen": "1"})]
 
-    record = record_of(cases, TAXONOMY)
+    record = build_record(cases, TAXONOMY)
 
     counted = record["limits"]["G 8 or finer"]
     assert (record["alone"], record["specimens"]) == (200, 2)
@@ -126,7 +126,7 @@ def test_images_that_name_no_specimen_are_one_together():
 
 
 def test_a_record_that_counts_them_as_one_each_supports_nothing_any_more():
-    facts = record_of(many("G7", ["G7"], 149) + many("B8", ["B8"], 149), TAXONOMY)
+    facts = build_record(many("G7", ["G7"], 149) + many("B8", ["B8"], 149), TAXONOMY)
     older = {key: value for key, value in facts.items() if key != "alone_as_one"} | {"alone": 298}
 
     states = limit_states(older, most=0.02)
@@ -143,7 +143,7 @@ def test_specimens_are_counted_once_and_ways_told_apart():
         case("G8", ["G8"], specimen="1/2", etchant="Picral", microscope="LOM-07"),
     ]
 
-    record = record_of(cases, TAXONOMY)
+    record = build_record(cases, TAXONOMY)
 
     assert (record["images"], record["specimens"]) == (3, 2)
     assert [(w["etchant"], w["subtype"], w["specimens"]) for w in record["scope"]] == [
@@ -155,7 +155,7 @@ def test_specimens_are_counted_once_and_ways_told_apart():
 def test_every_limit_of_a_subtype_can_be_judged():
     subtype = TAXONOMY.subtype("G")
 
-    assert [str(limit) for limit in limits_of(subtype)] == [
+    assert [str(limit) for limit in iter_limits(subtype)] == [
         "6 or finer",
         "7 or finer",
         "8 or finer",
@@ -165,7 +165,7 @@ def test_every_limit_of_a_subtype_can_be_judged():
         "7 or coarser",
         "8 or coarser",
     ]
-    by_number = list(limits_of(subtype))[3]
+    by_number = list(iter_limits(subtype))[3]
     assert find_bound(read_limit("9-10 or finer"), subtype) == find_bound(by_number, subtype)
 
 

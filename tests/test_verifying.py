@@ -42,7 +42,7 @@ def test_a_changed_picture_is_said_and_written_into_the_trail_once(bench):
 
     (said,) = problems.all()
     assert str(path) in said
-    assert [entry.act for entry in bench.store.trail("pixels")] == ["pixels.damaged"]
+    assert [entry.act for entry in bench.store.audit_log.iter_acts("pixels")] == ["pixels.damaged"]
 
 
 def test_each_part_goes_on_where_the_last_one_ended(bench):

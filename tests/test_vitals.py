@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 
-from agent.service.host_monitor import Vitals
+from agent.service.host_monitor import HostMonitor
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ class Pc:
 
     def __init__(self, folder) -> None:
         self.wall, self.steady_s, self.free = AT, 100.0, 50_000_000_000
-        self.vitals = Vitals(
+        self.vitals = HostMonitor(
             folder, now=lambda: self.wall, steady=lambda: self.steady_s, free=lambda _: self.free
         )
 
@@ -70,6 +70,6 @@ def test_a_data_folder_that_is_away_is_no_matter_of_the_disk(tmp_path) -> None:
     def gone(_) -> int:
         raise FileNotFoundError
 
-    vitals = Vitals(tmp_path, now=lambda: AT, steady=lambda: 0.0, free=gone)
+    vitals = HostMonitor(tmp_path, now=lambda: AT, steady=lambda: 0.0, free=gone)
 
     vitals.look()

@@ -17,7 +17,7 @@ from test_service import picture, until
 from agent.errors import WrongUse
 from agent.service.lock import RunLock
 from agent.service.problems import Problems
-from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, watched_of, write_down
+from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, build_watcher, write_down
 from agent.settings import Source
 from agent.store import Store
 
@@ -32,7 +32,7 @@ class Journal:
         self.folder.mkdir()
         self.store = Store.open(address, site="Plant 1", agent="PC")
         self.source = Source(name="LOM", folder=self.folder, mode="poll", quiet_s=1)
-        self.watched = watched_of(self.source, store=self.store, ring=lambda: None)
+        self.watched = build_watcher(self.source, store=self.store, ring=lambda: None)
         self._now_s = 0.0
 
     def export(self, name):
@@ -47,7 +47,7 @@ class Journal:
             write_down(self.watched.look(self._now_s), self.watched, self.store, at=NOON)
 
     def claimed(self, n=99):
-        return [claim.relative for claim in self.store.claim(n, at=NOON, lease_s=60)]
+        return [claim.relative for claim in self.store.work_queue.claim(n, at=NOON, lease_s=60)]
 
 
 @pytest.fixture
@@ -82,8 +82,10 @@ def test_a_trickle_that_nobody_keeps_up_with_becomes_a_backlog_too(journal):
             journal.export(f"trickle/{some}-{number:03}.png")
         journal.come_to_rest()
 
-    assert journal.store.waiting("LOM", "fresh", at_most=999) <= FRESH_AT_MOST
-    assert journal.store.waiting("LOM", "backlog", at_most=999) >= FRESH_AT_MOST // 3
+    assert journal.store.work_queue.count_waiting("LOM", "fresh", at_most=999) <= FRESH_AT_MOST
+    assert (
+        journal.store.work_queue.count_waiting("LOM", "backlog", at_most=999) >= FRESH_AT_MOST // 3
+    )
 
 
 def test_a_name_longer_than_an_index_takes_costs_itself_alone(journal_in_postgresql):
@@ -113,16 +115,16 @@ def test_what_waited_for_a_share_goes_at_once_when_it_is_back(tmp_path):
             problems=Problems(),
         )
         watch.start()
-        until(lambda: store.counts()["queued"])
+        until(lambda: store.files.count_by_state()["queued"])
         aside = folder.rename(tmp_path / "aside")
         until(lambda: not watch.is_reachable(), 30)
-        (claim,) = store.claim(1, at=datetime.now(UTC), lease_s=60)
+        (claim,) = store.work_queue.claim(1, at=datetime.now(UTC), lease_s=60)
         later = datetime.now(UTC).replace(year=2099)
-        store.release(claim, at=datetime.now(UTC), retry_at=later, sentence="it is away")
+        store.work_queue.release(claim, at=datetime.now(UTC), retry_at=later, sentence="it is away")
 
         aside.rename(folder)
         until(watch.is_reachable, 30)
-        until(lambda: store.claim(1, at=datetime.now(UTC), lease_s=60))
+        until(lambda: store.work_queue.claim(1, at=datetime.now(UTC), lease_s=60))
         watch.stop()
         watch.join()
 
@@ -178,7 +180,7 @@ def watching(tmp_path):
 
 
 def queued(store):
-    return store.counts()["queued"]
+    return store.files.count_by_state()["queued"]
 
 
 def test_a_bug_costs_the_watch_time_is_said_and_is_over_when_it_is_over(tmp_path, watching):
@@ -223,7 +225,7 @@ def test_a_source_that_is_away_is_said_and_nothing_of_it_is_forgotten(tmp_path, 
         until(lambda: not watch.is_reachable())
         until(problems.all)
         away, said = watch.health(), problems.all()
-        known = store.known("LOM")
+        known = store.files.list_known("LOM")
         if how == "empty":
             (tmp_path / "export").rmdir()
         (tmp_path / "aside").rename(tmp_path / "export")

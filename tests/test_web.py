@@ -263,7 +263,7 @@ def test_a_reviewer_may_insist_with_a_reason_once_the_other_decision_was_seen(la
 
     view = lab.store.results.find(public_id)
     assert 'name="comment" required' in page
-    assert (silent.status_code, "says why" in silent.text) == (422, True)
+    assert (silent.status_code, "Add a comment" in silent.text) == (422, True)
     assert [label.code for label in view.labels] == ["G8", "G9-10"]
     assert (view.label.supersedes, view.label.comment) == (view.labels[0].id, "a slip of the hand")
 
@@ -606,7 +606,7 @@ def test_a_database_that_does_not_answer_is_said_not_thrown(lab, browser, monkey
     def gone(*_, **__):
         raise StoreFault("database: locked")
 
-    monkeypatch.setattr(type(lab.store), "queue", gone)
+    monkeypatch.setattr(type(lab.store.review_queue), "list_micrographs", gone)
 
     answer = browser.get("/review")
 
@@ -935,7 +935,7 @@ def test_a_store_that_is_gone_is_not_ready(lab, browser, monkeypatch):
     def gone(_):
         raise StoreFault("database: gone")
 
-    monkeypatch.setattr(type(lab.store), "queue_length", gone)
+    monkeypatch.setattr(type(lab.store.review_queue), "count", gone)
 
     assert browser.get("/healthz").status_code == 200
     assert browser.get("/readyz").status_code == 503

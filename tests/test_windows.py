@@ -133,7 +133,7 @@ def test_files_with_long_and_foreign_names_are_taken_once(tmp_path) -> None:
     first, second = agent(tmp_path, "run", "--once"), agent(tmp_path, "run", "--once")
 
     assert (first.returncode, first.stdout.strip()) == (0, "2 stored"), first.stderr
-    assert second.stdout.strip() == "nothing new", second.stderr
+    assert second.stdout.strip() == "no new files", second.stderr
 
 
 def test_a_share_by_its_unc_name_is_watched(tmp_path) -> None:

@@ -67,7 +67,7 @@ def test_torchrun_starts_the_command_that_trains(tmp_path):
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        (PLAN, "start without torchrun"),
+        (PLAN, "Start without torchrun"),
         (replace(PLAN, frozen=False, device="cuda:1"), "set model.device to auto"),
         (replace(PLAN, frozen=False, batch=8), "--nproc-per-node 8 or less"),
     ],

@@ -96,8 +96,8 @@ def fill_here(lab: Lab) -> None:
     """Leave something of the own site, so that nothing is empty for want of rows."""
     lab.source = "LOM-1"
     own = lab.take("G8", name="own.tif", order="A-1", specimen="1", reasons=("uncertain",))
-    lab.store.decide(own, Decision("code", "Ada", code="G8"), at=DAY)
-    lab.store.promote("20261101-aaaaaaaa", by="Ada", reason="own", at=DAY, metrics={})
+    lab.store.labels.decide(own, Decision("code", "Ada", code="G8"), at=DAY)
+    lab.store.promotions.promote("20261101-aaaaaaaa", by="Ada", reason="own", at=DAY, metrics={})
 
 
 def fill_there(lab: Lab) -> Known:
@@ -114,11 +114,15 @@ def fill_there(lab: Lab) -> Known:
         )
         for n in (1, 2)
     )  # fmt: skip
-    store.decide(fields[0], Decision("code", "Bea", code="G7", comment=f"{HIDDEN}-why"), at=DAY)
+    store.labels.decide(
+        fields[0], Decision("code", "Bea", code="G7", comment=f"{HIDDEN}-why"), at=DAY
+    )
     lab.set_aside(f"{HIDDEN}3.tif", "unreadable", f"{HIDDEN}-sentence")
     lab.duplicate(f"{HIDDEN}4.tif", fields[0])
     metrics = {"note": f"{HIDDEN}-metrics"}
-    store.promote("20261102-bbbbbbbb", by="Bea", reason=f"{HIDDEN}-reason", at=DAY, metrics=metrics)
+    store.promotions.promote(
+        "20261102-bbbbbbbb", by="Bea", reason=f"{HIDDEN}-reason", at=DAY, metrics=metrics
+    )
     store.records.add("control-2", "LOM-2", by="Bea", at=DAY, facts={"note": f"{HIDDEN}-record"})
     store.orders.note_specifications(
         [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{HIDDEN}-entry"})], at=DAY
@@ -127,18 +131,18 @@ def fill_there(lab: Lab) -> Known:
     statement = store.statements.add(new, at=DAY)
     (frozen,) = store.statements.all("B-4711")
     store.statements.add_files(frozen, [StatementFile("pdf", "en", f"{HIDDEN}-hash", 3, DAY)])
-    store.freeze_night(NIGHT, f'{{"note": "{HIDDEN}-night"}}', at=DAY)
+    store.nightly_reports.freeze(NIGHT, f'{{"note": "{HIDDEN}-night"}}', at=DAY)
     _let_in(store)
     _rate(store, fields)
-    store.sources_seen([SourceHealth("LOM-2", f"/{HIDDEN}")])
-    store.heartbeat({"note": f"{HIDDEN}-facts"}, at=DAY)
-    job = store.begin_job("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
+    store.sources.record([SourceHealth("LOM-2", f"/{HIDDEN}")])
+    store.agents.record_heartbeat({"note": f"{HIDDEN}-facts"}, at=DAY)
+    job = store.jobs.begin("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
-    store.arrive([ListedFile("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
-    (claim,) = store.claim(1, at=DAY, lease_s=3600)
+    store.files.add([ListedFile("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
+    (claim,) = store.work_queue.claim(1, at=DAY, lease_s=3600)
     seat = store.campaigns.seat(name="B-spring", account="bea")
     assert seat is not None
-    view = store.micrograph(fields[0])
+    view = store.results.find(fields[0])
     assert view is not None
     assert view.label is not None
     return Known(

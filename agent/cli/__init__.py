@@ -1,7 +1,7 @@
-"""The `agent` command. One module per group of commands; the only place that prints.
+"""The `agent` command: one module per command or group; the only place that prints.
 
-Heavy imports (torch, OpenCV, the web server) stand inside the commands, so that
-`agent --help` and `agent files` answer at once.
+Heavy imports (torch, OpenCV, the web server) are inside the commands, so that `agent --help` and
+`agent files` answer at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The one Typer application, and how an error becomes an exit code.
+"""The Typer application, its exit codes, and access to settings and store for commands.
 
-0 done · 1 some files could not be used · 2 wrong use or set-up · 3 a gate or verification says no.
+0 done · 1 some files could not be used · 2 wrong use or set-up · 3 a gate or verification refuses.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import importlib
 import platform
 import sys
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.examples import show_examples
+from agent.cli.examples import add_examples
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -26,21 +27,38 @@ if TYPE_CHECKING:
 
 GROUPS = (
     "init",
+    "settings",
+    "doctor",
     "demo",
     "run",
+    "status",
+    "web",
+    "service",
     "inspect",
+    "classify",
+    "scale",
     "taxonomy",
+    "import_",
     "train",
+    "retrain",
     "evaluate",
     "experiments",
+    "reprocess",
+    "models",
+    "models_promote",
+    "models_transfer",
     "models_int8",
     "weights",
     "report",
     "review",
+    "order",
     "orders",
-    "statements",
-    "orders_release",
-    "holding",
+    "orders_acts",
+    "orders_replace",
+    "orders_statements",
+    "orders_release_hold",
+    "orders_hold",
+    "spec",
     "validate",
     "roundrobin",
     "msa",
@@ -48,16 +66,25 @@ GROUPS = (
     "users",
     "export",
     "files",
+    "retry",
     "backup",
+    "restore",
+    "begin_anew",
+    "verify",
+    "check",
+    "prune",
     "move",
+    "bundle_wheels",
+    "support_bundle",
+    "licences",
 )
 """The modules of commands, in the order `agent --help` lists them."""
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-"""Typer's error of wrong use; some versions bring their own copy of Click, so it is asked for."""
+"""Typer's usage error, found by its class: some versions bring their own copy of Click."""
 
 CLOCK_STEP_S = 2.0
-"""A folder's time may be as coarse as this on some file systems."""
+"""Resolution of modification times on the coarsest supported file system (FAT)."""
 
 DONE, SOME_FAILED, WRONG_USE, SAYS_NO = 0, 1, 2, 3
 
@@ -71,9 +98,9 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version  # noqa: PLC0415
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
 
         typer.echo(f"martensight {version('martensight')}")
         raise typer.Exit
@@ -85,33 +112,36 @@ def _options(
     config: Annotated[
         str | None,
         typer.Option(
-            help="The agent.toml to use; else AGENT_CONFIG, ./agent.toml, the platform's folder.",
+            help="Settings file. Default: AGENT_CONFIG, ./agent.toml, then the service's folder.",
         ),
     ] = None,
     token: Annotated[  # noqa: ARG001 - `signing` reads it
         str,
         typer.Option(
             envvar="AGENT_TOKEN",
-            help="A program's token, for a script that signs; better in AGENT_TOKEN.",
+            help="Token of a program account, for scripts that sign. Prefer AGENT_TOKEN.",
             show_envvar=False,
         ),
     ] = "",
     version: Annotated[  # noqa: ARG001 - handled by its callback
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     context.obj = config
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; a set-up error is one sentence and exit code 2, never a traceback."""
-    _speak_utf8()
+    """Run one command; print a set-up error as one sentence and exit with code 2."""
+    _use_utf8()
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
-    show_examples(app)
+    add_examples(app)
     try:
         code = app(args=arguments, standalone_mode=False)
-    except AgentError as error:  # also a database that went away while we asked
+    except AgentError as error:  # also a database that became unavailable during the command
         code = _refuse(error)
     except (typer.Abort, KeyboardInterrupt):
         code = 130
@@ -122,57 +152,67 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()  # type: ignore[attr-defined]  # every UsageError has it
         code = WRONG_USE
     except Exception as error:
-        if not _is_the_models(error):
+        if not _is_model_error(error):
             raise
         code = _refuse(error)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
-def settings_of(context: typer.Context) -> Settings:
-    """Read the settings that hold for this call. Raises `BadSettings`.
+def load_settings(context: typer.Context) -> Settings:
+    """Load the settings of this call.
 
-    What root makes in the service's folders during the call is left to the service's account.
+    Files that root creates in the service's folders during the call become the service account's.
+
+    Raises:
+        BadSettings: The settings file cannot be used.
     """
-    from agent import settings  # noqa: PLC0415 - `agent --help` answers without it
+    from agent import settings  # `agent --help` answers without it
 
-    read = settings.read(settings_file_of(context))
+    loaded = settings.read(find_settings_file(context))
     if sys.platform != "win32":
-        from agent.host.file_ownership import leave_to_owner  # noqa: PLC0415
+        from agent.host.file_ownership import restore_owner
 
-        left = partial(leave_to_owner, [read.store.folder], since_s=time.time() - CLOCK_STEP_S)
-        context.find_root().call_on_close(left)
-    return read
+        change_owner = partial(
+            restore_owner, [loaded.store.folder], since_s=time.time() - CLOCK_STEP_S
+        )
+        context.find_root().call_on_close(change_owner)
+    return loaded
 
 
-def settings_file_of(context: typer.Context) -> Path | None:
-    """Say which settings file holds for this call, or None if only defaults do."""
-    from agent import settings  # noqa: PLC0415
+def find_settings_file(context: typer.Context) -> Path | None:
+    """Return the settings file of this call, or None if only defaults apply."""
+    from agent import settings
 
     return settings.find_file(context.find_root().obj)
 
 
-def store_of(settings: Settings, *, anew: bool = False) -> Store:
-    """Open the lab's database for the shell, made or migrated where needed.
+def now_utc() -> datetime:
+    """Return the time, aware UTC."""
+    return datetime.now(UTC)
+
+
+def open_store(settings: Settings, *, anew: bool = False) -> Store:
+    """Open the lab's database for the shell; create or migrate it if needed.
 
     Args:
-        settings: Of the lab.
-        anew: A database that is not the data folder's own is taken, and one that is, refused.
+        settings: Settings of the lab.
+        anew: Accept a database that does not belong to the data folder, and refuse one that does.
 
     Raises:
-        BadStore: It cannot be used; one sentence says what to do.
+        BadStore: The database cannot be used; the message names the remedy.
     """
-    from agent.cli.signing import shell_origin  # noqa: PLC0415
-    from agent.store import Store, store_url  # noqa: PLC0415
+    from agent.cli.signing import shell_origin
+    from agent.store import Store, store_url
 
-    address = store_url(settings.store.folder, settings.store.url)
+    url = store_url(settings.store.folder, settings.store.url)
     opened = Store.open(
-        address,
+        url,
         site=settings.site.name,
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
         anew=anew,
-        on_upgrade=_say_upgrade,
+        on_upgrade=_print_upgrade,
         shares=settings.site.shares,
     )
     store = opened.acting_as(shell_origin())
@@ -180,20 +220,20 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
     return store
 
 
-def _say_upgrade(upgrade: Upgrade) -> None:
-    from agent.cli.console import aside  # noqa: PLC0415 - rich takes a moment to import
+def _print_upgrade(upgrade: Upgrade) -> None:
+    from agent.cli.console import err  # rich takes a moment to import
 
-    aside.print(f"agent: {upgrade.sentence}", markup=False)
+    err.print(f"agent: {upgrade.sentence}", markup=False)
 
 
 def _freeze_after_acts(settings: Settings, store: Store) -> None:
-    """Freeze statements of the orders that an act of this command changes."""
+    """Freeze statements of the orders that this command changes."""
     heads, content = store.order_changes.heads(), store.order_changes.newest_content()
     keepers: list[StatementKeeper] = []
 
     def freeze() -> None:
-        from agent.orders.examination import Position  # noqa: PLC0415 - only after an act
-        from agent.service.statements import StatementKeeper  # noqa: PLC0415
+        from agent.orders.examination import Position  # only after an act
+        from agent.service.statements import StatementKeeper
 
         if not keepers:
             position = Position(heads.trail, heads.result, content=content)
@@ -204,19 +244,19 @@ def _freeze_after_acts(settings: Settings, store: Store) -> None:
 
 
 def _refuse(error: Exception) -> int:
-    from agent.cli.console import echo  # noqa: PLC0415 - rich takes a moment to import
+    from agent.cli.console import echo  # rich takes a moment to import
 
     echo(f"agent: {error}", err=True)
     return WRONG_USE
 
 
-def _is_the_models(error: Exception) -> bool:
-    # Asked without importing `model`: torch takes seconds, and most commands never need it.
+def _is_model_error(error: Exception) -> bool:
+    # Checked without importing `model`: torch takes seconds, and most commands never need it.
     model = sys.modules.get("model")
     return model is not None and isinstance(error, model.ModelError)
 
 
-def _speak_utf8() -> None:
+def _use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

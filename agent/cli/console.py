@@ -1,4 +1,4 @@
-"""How commands speak: JSON on stdout alone, tables for people, progress on stderr."""
+"""Output of commands: JSON or tables on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
@@ -25,68 +25,69 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 WIDTH_OF_A_PIPE = 160
-"""Columns where no terminal says how many it has: a file name is worth more than a tidy 80."""
+"""Columns if stdout is no terminal; 80 would wrap file names."""
 
 
 class _Console(Console):
-    """A console that no name of a file or a folder can steer."""
+    """A console that shows control characters in file names instead of obeying them."""
 
-    def print(self, *objects: object, **how: Any) -> None:
-        """Print; texts are made visible, what is drawn already is."""
-        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
+    def print(self, *objects: object, **options: Any) -> None:
+        """Print strings with control characters made visible, and renderables unchanged."""
+        texts = (visible(part) if isinstance(part, str) else part for part in objects)
+        super().print(*texts, **options)
 
 
-console = _Console(
+out = _Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
 )
-"""What people read; `--json` never goes through it."""
-aside = _Console(stderr=True, highlight=False, soft_wrap=True)
-"""What is said beside the answer: progress, warnings, errors."""
+"""Standard output for readers; `--json` never uses it."""
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
+"""Standard error: progress, warnings, errors."""
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """Say nothing inside; an error that leaves it is said."""
-    console.quiet = aside.quiet = True
+def silenced() -> Iterator[None]:
+    """Print nothing inside the block."""
+    out.quiet = err.quiet = True
     try:
         yield
     finally:
-        console.quiet = aside.quiet = False
+        out.quiet = err.quiet = False
 
 
 def print_json(document: object) -> None:
     """Print one JSON document on one line of stdout."""
     text = json.dumps(document, ensure_ascii=False, default=str)
-    sys.stdout.write(STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n")
+    sys.stdout.write(STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n")
     sys.stdout.flush()
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Print a line as it is, without wrapping it; for what scripts read and for errors."""
+    """Print a line without wrapping it; for what scripts read and for errors."""
     typer.echo(visible(text), err=err)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print rows for people; cells are text, never markup."""
+    """Print rows as a table; cells are text, never markup."""
     grid = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")  # a name is wrapped, never cut
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
-    console.print(grid)
+    out.print(grid)
 
 
 def _plain(cell: object) -> Text:
-    """Say a cell as it is; what would steer a terminal is made visible."""
+    """Return a cell as text with control characters made visible."""
     text = "" if cell is None else str(cell)
     return Text(visible(text).replace("\t", "\\t"))
 
 
 class Advance(Protocol):
-    """Says how far a job has come."""
+    """Callback that reports the progress of a job."""
 
     def __call__(self, done: int, note: str = "") -> None:
-        """Set the bar to `done`, with a few words beside it."""
+        """Set the bar to `done`, with a note of a few words."""
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def progress(title: str, total: int | None) -> Iterator[Advance]:
     Yields:
         `advance(done, note)`: `done` counts from 0 to `total`.
     """
-    if aside.is_terminal:
+    if err.is_terminal:
         with _bar() as bar:
             task = bar.add_task(visible(title), total=total, note="")
 
@@ -115,20 +116,20 @@ def _bar() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim"),
-        console=aside,
+        console=err,
         transient=False,
     )
 
 
 def _plain_lines(title: str, total: int | None) -> Advance:
-    said = -1
+    last_tenth = -1
 
     def advance(done: int, note: str = "") -> None:
-        nonlocal said
+        nonlocal last_tenth
         tenth = done * 10 // total if total else done
-        if tenth != said:
-            said = tenth
+        if tenth != last_tenth:
+            last_tenth = tenth
             of = f"/{total}" if total else ""
-            aside.print(f"{title} {done}{of} {note}".rstrip(), markup=False)
+            err.print(f"{title} {done}{of} {note}".rstrip(), markup=False)
 
     return advance

@@ -1,4 +1,4 @@
-"""`agent demo`: the whole loop on drawn micrographs, for somebody who has no steel at hand."""
+"""`agent demo`: the whole workflow on synthetic micrographs."""
 
 from __future__ import annotations
 
@@ -13,64 +13,64 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, store_of
+from agent.cli.app import app, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.demo.demo import AgentProcess, DemoResult, Places, Size
-    from agent.demo.exporter import Exported, Picture
+    from agent.demo.demo import AgentProcess, DemoFolders, DemoResult, DemoSize
+    from agent.demo.exporter import DemoPicture, Exported
     from agent.settings import Settings
     from agent.store import FileFate, Store
     from model import Evaluation
 
 PAUSE_S = 0.3
-PATIENCE_S = 900.0  # a busy PC is slow, not wrong
+PATIENCE_S = 900.0  # a busy PC is slow
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")] = Path(
         "martensight-demo"
     ),
     serve: Annotated[
         bool | None,
         typer.Option(
             "--serve/--no-serve",
-            help="Keep the agent running at the end; default: when stdout is a terminal.",
+            help="Keep the agent running at the end. Default: if stdout is a terminal.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Show the whole loop on drawn micrographs: teach, watch, judge, report, review."""
-    # Before PyTorch loads: the pool beside it wants the other core, and threads that wait for
-    # each other on a busy PC burn several times what they save.
+    """Run the whole workflow on synthetic micrographs: train, watch, classify, report, review."""
+    # Before PyTorch loads: the crop pool needs the other cores, and threads that wait for each
+    # other on a busy PC cost more than they save.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from agent.demo.demo import Size  # noqa: PLC0415
+    from agent.demo.demo import DemoSize
 
-    play(folder, Size(), serve=sys.stdout.isatty() if serve is None else serve)
+    play(folder, DemoSize(), serve=sys.stdout.isatty() if serve is None else serve)
 
 
-def play(folder: Path, size: Size, *, serve: bool) -> None:
-    """Play the demonstration in a folder."""
-    from agent import settings as settings_room  # noqa: PLC0415
-    from agent.cli.train import quiet  # noqa: PLC0415
-    from agent.demo.demo import AgentProcess, prepare_folder  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
+    """Run the demonstration in a folder."""
+    from agent import settings as settings_room
+    from agent.cli.job_progress import silence_log
+    from agent.demo.demo import AgentProcess, prepare_folder
+    from agent.service.data_folder import clock
 
     began_s = time.monotonic()
-    quiet()
+    silence_log()
     places, before = prepare_folder(folder, now=clock())
     settings = settings_room.read(places.settings)
-    _refuse_running(settings)
-    _say(
-        "All micrographs here are drawn by the program: they show how the agent works, and "
-        "nothing measured on them says how good it is on steel."
+    _require_stopped(settings)
+    _print(
+        "All micrographs here are synthetic. They show how the agent works; results on them do not "
+        "apply to steel."
     )
     if before:
-        _say(f"An earlier demonstration is taken up in {places.folder}.")
+        _print(f"Continuing an earlier demonstration in {places.folder}.")
     draw_folders(places, size)
-    with store_of(settings) as store:
-        teach(settings, store, places)
+    with open_store(settings) as store:
+        train_bundle(settings, store, places)
         evaluation = examine(settings, store, places)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
         agent.start()
@@ -78,9 +78,9 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
         try:
             exported, fates = one_night(store, places, size, agent)
             report = write_report(settings, store)
-            _say_results(evaluation, exported, fates, store)
-            _say(f"It took {time.monotonic() - began_s:.0f} s.")
-            _say_ending(settings, places, report, serve=serve)
+            _print_results(evaluation, exported, fates, store)
+            _print(f"It took {time.monotonic() - began_s:.0f} s.")
+            _print_ending(settings, places, report, serve=serve)
             if serve:
                 _serve(agent)
         finally:
@@ -88,7 +88,7 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
 
 
 def _stop_on_term() -> None:
-    """Let SIGTERM end the demonstration like Ctrl-C, so that its agent is not left behind."""
+    """Make SIGTERM end the demonstration like Ctrl-C, so that it stops its agent."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -97,24 +97,24 @@ def _stop_on_term() -> None:
         signal.signal(signal.SIGTERM, interrupt)
 
 
-def _say(sentence: str) -> None:
-    console.aside.print(sentence, markup=False)
+def _print(sentence: str) -> None:
+    console.err.print(sentence, markup=False)
 
 
-def _refuse_running(settings: Settings) -> None:
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
+def _require_stopped(settings: Settings) -> None:
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
 
     if RunLock(settings.store.folder, agent_name()).is_held():
         raise WrongUse(
-            f"{settings.store.folder}: an agent is running here; stop it first, or name another "
+            f"An agent is running in {settings.store.folder}. Stop it first, or name another "
             "folder: agent demo DIR."
         )
 
 
-def draw_folders(places: Places, size: Size) -> None:
-    """Draw what is taught and what is examined."""
-    from agent.demo import demo  # noqa: PLC0415
+def draw_folders(places: DemoFolders, size: DemoSize) -> None:
+    """Draw the labelled and the held-out micrographs."""
+    from agent.demo import demo
 
     for title, pictures, folder in (
         ("Drawing labelled micrographs", demo.plan_history(size), places.labelled),
@@ -125,27 +125,29 @@ def draw_folders(places: Places, size: Size) -> None:
                 advance(done)
 
 
-def teach(settings: Settings, store: Store, places: Places) -> None:
-    """Import what is labelled and teach the first bundle, where there is none yet."""
-    from agent.cli import train  # noqa: PLC0415
-    from model import quick_config  # noqa: PLC0415 - PyTorch takes seconds
+def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
+    """Import the labelled micrographs and train the first bundle if there is none."""
+    from agent.cli.import_ import import_labelled, print_unusable
+    from agent.cli.train import promote_first, train_bundle
+    from agent.cli.training_plan import read_lab_config
+    from model import quick_config  # PyTorch takes seconds
 
-    if store.current_bundle() is not None:
-        _say(f"The bundle {store.current_bundle()} is at work already.")
+    if store.promotions.find_current() is not None:
+        _print(f"The bundle {store.promotions.find_current()} is already in use.")
         return
-    imported = train.take_in(settings, store, places.labelled, places.labelled / "manifest.csv")
-    train.say_unusable(imported.unusable)
-    plan = quick_config(**train.of_this_lab(settings, store), seed=0)
-    bundle = train.teach(settings, store, plan)
-    train.put_to_work(store, bundle)
+    imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
+    print_unusable(imported.unusable)
+    plan = quick_config(**read_lab_config(settings, store), seed=0)
+    bundle = train_bundle(settings, store, plan)
+    promote_first(store, bundle)
 
 
-def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
-    """Judge the held-out micrographs."""
-    from agent.cli.evaluate import look_at  # noqa: PLC0415
-    from agent.cli.train import say_unusable  # noqa: PLC0415
+def examine(settings: Settings, store: Store, places: DemoFolders) -> Evaluation:
+    """Evaluate the held-out micrographs."""
+    from agent.cli.evaluate import evaluate_folder
+    from agent.cli.import_ import print_unusable
 
-    evaluation, unusable = look_at(
+    evaluation, unusable = evaluate_folder(
         settings,
         store,
         places.test,
@@ -153,59 +155,63 @@ def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
         bundle=None,
         strange=None,
     )
-    say_unusable(unusable)
+    print_unusable(unusable)
     return evaluation
 
 
 def one_night(
-    store: Store, places: Places, size: Size, agent: AgentProcess
+    store: Store, places: DemoFolders, size: DemoSize, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
-    """Let the pretend microscope export while the agent watches; wait for every fate."""
-    from agent.demo import demo, exporter  # noqa: PLC0415
+    """Export with the simulated microscope while the agent watches; wait for all results."""
+    from agent.demo import demo, exporter
 
     night = exporter.plan_night(
         seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
     )
     exported: list[Exported] = []
     total = len(night) + 4
-    turn = _Microscope(night, places, size, exported)
-    turn.start()
+    microscope = _Microscope(night, places, size, exported)
+    microscope.start()
     fates: dict[str, FileFate] = {}
-    with console.progress("The microscope exports, the agent judges", total) as advance:
-        while turn.is_alive():
+    with console.progress("Microscope exports, agent classifies", total) as advance:
+        while microscope.is_alive():
             agent.refuse_if_dead()
-            fates = demo.list_fates(store, places.export, [one.name for one in exported])
+            fates = demo.list_fates(store, places.export, [file.name for file in exported])
             advance(len(fates), f"{len(exported)} exported")
-            turn.join(timeout=0.5)
-        turn.raise_if_failed()
-        wanted = [one.name for one in exported]
+            microscope.join(timeout=0.5)
+        microscope.raise_if_failed()
+        wanted = [file.name for file in exported]
         for fates in demo.await_fates(store, places.export, wanted, agent, limit_s=PATIENCE_S):
             advance(len(fates), f"{len(exported)} exported")
     if len(fates) < len(exported):
         left = len(exported) - len(fates)
-        _say(f"{left} files are not judged yet; see: agent --config {places.settings} files")
+        _print(f"{left} files are not processed yet. Run agent --config {places.settings} files.")
     return exported, fates
 
 
-def _nights_before(places: Places) -> int:
+def _nights_before(places: DemoFolders) -> int:
     # The names in the folder say which nights were played: a second one brings new micrographs.
     orders = {path.name.partition("_")[0] for path in places.export.glob("*_*_*")}
     return len({order[:3] for order in orders if order.isdigit()})
 
 
 class _Microscope(threading.Thread):
-    """The pretend microscope at work, while the agent watches."""
+    """Simulated microscope that exports in a thread."""
 
     def __init__(
-        self, night: list[Picture], places: Places, size: Size, exported: list[Exported]
+        self,
+        night: list[DemoPicture],
+        places: DemoFolders,
+        size: DemoSize,
+        exported: list[Exported],
     ) -> None:
         super().__init__(name="microscope", daemon=True)
         self._night, self._places, self._size, self._exported = night, places, size, exported
         self._error: Exception | None = None
 
     def run(self) -> None:
-        """Export everything."""
-        from agent.demo.exporter import export  # noqa: PLC0415
+        """Export all micrographs."""
+        from agent.demo.exporter import export
 
         try:
             self._exported.extend(
@@ -215,19 +221,19 @@ class _Microscope(threading.Thread):
             self._error = error
 
     def raise_if_failed(self) -> None:
-        """Say what kept it from exporting."""
+        """Raise `WrongUse` if the export failed."""
         if self._error is not None:
             raise WrongUse(f"{self._places.export}: cannot be written ({self._error}).")
 
 
 def write_report(settings: Settings, store: Store) -> Path:
-    """Write the running night's report."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.lab_context import reports_folder  # noqa: PLC0415
-    from agent.nightly import night_settings  # noqa: PLC0415
-    from agent.nightly import write_report as write  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.site_time import night_of  # noqa: PLC0415
+    """Write the report of the current night."""
+    from agent.archive import Archive
+    from agent.lab_context import reports_folder
+    from agent.nightly import night_settings
+    from agent.nightly import write_report as write
+    from agent.service.data_folder import clock
+    from agent.site_time import night_of
 
     now = clock()
     lab = night_settings(settings, store, now=now)
@@ -236,29 +242,28 @@ def write_report(settings: Settings, store: Store) -> Path:
     return write(store, Archive(settings.store.folder), folder, night, lab, now=now).path
 
 
-def _say_results(
+def _print_results(
     evaluation: Evaluation,
     exported: list[Exported],
     fates: dict[str, FileFate],
     store: Store,
 ) -> None:
-    from agent.cli.evaluation_text import share  # noqa: PLC0415
-    from agent.demo.demo import count_results  # noqa: PLC0415
+    from agent.cli.evaluation_text import format_share
+    from agent.demo.demo import count_results
 
     night = count_results(store, exported, fates)
-    accuracy = share(evaluation.accuracy.as_json(), evaluation.n)
-    _say(f"Held-out drawn micrographs, structure code right: {accuracy}.")
-    _say(_strange_sentence(night))
-    for one in exported:
-        if one.fault:
-            fate = fates.get(one.name)
-            _say(f"{one.name} ({one.fault}): {_fate_words(fate)}")
-    _say("These are drawn images, not steel; on your own micrographs: agent import, agent train.")
+    accuracy = format_share(evaluation.accuracy.as_json(), evaluation.n)
+    _print(f"Structure code right on held-out synthetic micrographs: {accuracy}.")
+    _print(_format_unusual(night))
+    for file in exported:
+        if file.fault:
+            _print(f"{file.name} ({file.fault}): {_format_fate(fates.get(file.name))}")
+    _print("For your own micrographs: agent import, then agent train.")
 
 
-def _strange_sentence(night: DemoResult) -> str:
+def _format_unusual(night: DemoResult) -> str:
     ways = {
-        "called strange": night.flagged,
+        "flagged as unusual": night.flagged,
         "sent to review for a defect of preparation or imaging": night.defects,
         "set aside as unusable": night.set_aside,
     }
@@ -266,24 +271,24 @@ def _strange_sentence(night: DemoResult) -> str:
     how = ", ".join(f"{count} {way}" for way, count in ways.items() if count)
     missed = ", ".join(f"{kind} {count}" for kind, count in sorted(night.missed.items()))
     return (
-        f"Planted strange ones noticed: {noticed} of {night.planted} ({how or 'none'}"
+        f"Unusual micrographs detected: {noticed} of {night.planted} ({how or 'none'}"
         f"{f'; missed: {missed}' if missed else ''}); "
-        f"ordinary ones called strange: {night.false_alarms} of {night.ordinary}."
+        f"normal micrographs flagged as unusual: {night.false_alarms} of {night.ordinary}."
     )
 
 
-def _fate_words(fate: FileFate | None) -> str:
+def _format_fate(fate: FileFate | None) -> str:
     if fate is None:
-        return "not judged yet"
+        return "not processed yet"
     words = fate.state.replace("_", " ")
     return f"{words}, {fate.said}" if fate.said else words
 
 
-def _say_ending(settings: Settings, places: Places, report: Path, *, serve: bool) -> None:
+def _print_ending(settings: Settings, places: DemoFolders, report: Path, *, serve: bool) -> None:
     if serve:
-        _say("The agent goes on watching and serves the review page until Ctrl-C.")
+        _print("The agent keeps watching and serves the review page until Ctrl-C.")
     else:
-        _say(f"To watch on and serve the page: agent --config {places.settings} run")
+        _print(f"To continue and serve the page: agent --config {places.settings} run")
     console.echo(f"report {report}")
     console.echo(f"page http://{settings.web.host}:{settings.web.port}")
 
@@ -292,4 +297,4 @@ def _serve(agent: AgentProcess) -> None:
     try:
         agent.wait()
     except KeyboardInterrupt:
-        _say("Stopping the agent.")
+        _print("Stopping the agent.")

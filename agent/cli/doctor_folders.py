@@ -1,8 +1,7 @@
-"""Look at the folders the agent lives on, with the rights of the account it will run as.
+"""Check data folder, backup folder and sources with the rights of the service account.
 
-In:  data folder and sources. Out: `Finding`s. Next: `checkup` puts them with the others.
-Root sees everything, and a service does not: where this is root and a service is installed, its
-account looks, in a process of its own.
+Root may read everything, the service may not. If root runs the check and a service is installed, a
+child process with the account of the service does it.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.cli.file_lookup import Finding, Level
-from agent.host.systemd_unit import shared_folders
+from agent.cli.finding import Finding, Level
+from agent.host.systemd_unit import list_shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,35 +25,35 @@ if TYPE_CHECKING:
     from agent.settings import Settings, Source
 
 LITTLE_DISK_BYTES = 5_000_000_000
-"""Our choice: below it a person should look before a disk that is full stops the intake."""
+"""Our choice: an operator has time to act before a full disk stops processing."""
 
 CLOCK_OFF_S = 60.0
-"""Times of files are compared with each other, so a constant offset does no harm; a report's do."""
+"""File times are compared with each other; a larger offset falsifies times in reports."""
 
 WINDOWS_PATH = 260
 LONGEST_BELOW = 110
-"""Characters that the longest path below the data folder adds to it."""
+"""Characters of the longest path below the data folder."""
 
 OF_THE_DISK = "lost+found"
-"""Root's own, at the top of every ext4 disk: a data folder that is a disk of its own has it too."""
+"""Folder of root at the top of every ext4 disk, also if the disk is the data folder."""
 
-LOOKED_AT = 200
+SAMPLE_SIZE = 200
 
 
 def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
-    """Look at data folder, back-up folder and sources.
+    """Check data folder, backup folder and sources.
 
     Args:
-        settings: Of the lab.
-        account: Whom the installed service runs as, or None.
+        settings: Settings of the lab.
+        account: Account of the installed service, or None.
     """
 
-    def look() -> list[Finding]:
+    def check() -> list[Finding]:
         return [
             *_data_folder("data folder", settings.store.folder),
             *(
                 finding
-                for setting, folder in shared_folders(settings).items()
+                for setting, folder in list_shared_folders(settings).items()
                 for finding in _shared_folder(setting, folder)
             ),
             *(finding for source in settings.sources for finding in _source(source)),
@@ -62,33 +61,31 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
 
     if account and _may_become(account):
         return [
-            Finding("account", "right", f"looked at as {account}."),
-            *_as_account(account, look),
+            Finding("account", "right", f"checked as {account}."),
+            *_as_account(account, check),
         ]
     if account and sys.platform == "win32":
         sentence = (
-            f"the service runs as {account}, and this looked as {os.environ.get('USERNAME', 'you')}"
-            ": whether that account sees the shares shows in agent status, once it runs."
+            f"the service runs as {account}, but this check ran as "
+            f"{os.environ.get('USERNAME', 'you')}. After the start agent status shows whether the "
+            "service can read the shares."
         )
-        return [Finding("account", "doubtful", sentence), *look()]
-    return look()
-
-
-# --- as the service's account -------------------------------------------------------------------
+        return [Finding("account", "doubtful", sentence), *check()]
+    return check()
 
 
 def _may_become(account: str) -> bool:
     return hasattr(os, "fork") and os.geteuid() == 0 and account != "root"
 
 
-def _as_account(account: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """Look in a child that has given up root for good."""
-    import pwd  # noqa: PLC0415 - POSIX alone
+def _as_account(account: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """Run the checks in a child process that has dropped root rights."""
+    import pwd  # POSIX alone
 
     try:
         user = pwd.getpwnam(account)
     except KeyError:
-        return [Finding("account", "wrong", f"{account}: no such user; agent service install.")]
+        return [Finding("account", "wrong", f"{account}: no such user. Run agent service install.")]
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
@@ -96,8 +93,8 @@ def _as_account(account: str, look: Callable[[], list[Finding]]) -> list[Finding
             os.initgroups(account, user.pw_gid)
             os.setgid(user.pw_gid)
             os.setuid(user.pw_uid)
-            said = [[f.check, f.level, f.sentence] for f in look()]
-            os.write(writes, json.dumps(said).encode())
+            rows = [[f.check, f.level, f.sentence] for f in check()]
+            os.write(writes, json.dumps(rows).encode())
         finally:
             os._exit(0)
     os.close(writes)
@@ -105,15 +102,12 @@ def _as_account(account: str, look: Callable[[], list[Finding]]) -> list[Finding
         answer = pipe.read()
     os.waitpid(child, 0)
     if not answer:
-        return [Finding("account", "wrong", f"{account}: cannot look at anything.")]
-    return [Finding(*one) for one in json.loads(answer)]
-
-
-# --- one folder ---------------------------------------------------------------------------------
+        return [Finding("account", "wrong", f"the checks did not run as {account}.")]
+    return [Finding(*row) for row in json.loads(answer)]
 
 
 def _probe(folder: Path) -> float:
-    """Write a file and delete it; say how far its time is from this PC's, in seconds."""
+    """Return the offset of a new file's time from this PC's clock, in seconds."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as probe:
         began_s = time.time()
         probe.write(b"probe")
@@ -133,7 +127,7 @@ def _shared_folder(setting: str, folder: Path) -> Iterator[Finding]:
         yield Finding(
             setting,
             "wrong",
-            f"{folder}: no such folder, or no right to see it; make it, or mount its share.",
+            f"{folder}: no such folder, or no permission. Create it, or mount its share.",
         )
         return
     try:
@@ -143,10 +137,10 @@ def _shared_folder(setting: str, folder: Path) -> Iterator[Finding]:
         yield Finding(
             setting,
             "wrong",
-            f"{folder}: cannot be written ({why}); give the account the right to change it.",
+            f"{folder}: not writable ({why}). Give the account write permission.",
         )
         return
-    yield Finding(setting, "right", f"{folder} can be written.")
+    yield Finding(setting, "right", f"{folder} is writable.")
 
 
 def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
@@ -160,7 +154,7 @@ def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
         yield Finding(
             check,
             "wrong",
-            f"{folder}: cannot be written ({why}); give the account the right to change it.",
+            f"{folder}: not writable ({why}). Give the account write permission.",
         )
         return
     others = [
@@ -172,17 +166,17 @@ def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
         yield Finding(
             check,
             "wrong",
-            f"{folder}: {', '.join(sorted(others))} cannot be changed: made by another account? "
-            "On Linux agent service install hands all of the folder to the service's.",
+            f"{folder}: {', '.join(sorted(others))} cannot be changed, probably because another "
+            "account owns it. On Linux run agent service install.",
         )
         return
-    yield Finding(check, "right", f"{folder} can be written.")
+    yield Finding(check, "right", f"{folder} is writable.")
     if abs(offset_s) > CLOCK_OFF_S:
         yield Finding("clock", "doubtful", _clock(folder, offset_s))
     yield from _path_length(folder)
     free = shutil.disk_usage(folder).free
     level: Level = "right" if free >= LITTLE_DISK_BYTES else "doubtful"
-    more = "" if level == "right" else " Make room, or set [retention] and agent prune."
+    more = "" if level == "right" else " Free disk space, or set [retention] and run agent prune."
     yield Finding("free disk", level, f"{free / 1e9:.1f} GB free at {folder}.{more}")
 
 
@@ -190,19 +184,19 @@ def _path_length(folder: Path) -> Iterator[Finding]:
     if sys.platform != "win32":
         return
     if len(str(folder)) + LONGEST_BELOW < WINDOWS_PATH or _long_paths():
-        yield Finding("long paths", "right", "the data folder's paths stay short enough.")
+        yield Finding("long paths", "right", "the paths of the data folder are short enough.")
         return
     yield Finding(
         "long paths",
         "wrong",
-        f"{folder} is {len(str(folder))} characters long, and Windows ends paths at 260: choose a "
+        f"{folder} has {len(str(folder))} characters, and Windows limits paths to 260. Choose a "
         "shorter folder, or set LongPathsEnabled to 1 under "
         r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem.",
     )
 
 
 def _long_paths() -> bool:
-    import winreg  # noqa: PLC0415 - Windows alone
+    import winreg  # Windows alone
 
     place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
     try:
@@ -220,50 +214,50 @@ def _source(source: Source) -> Iterator[Finding]:
     newest = None
     try:
         with os.scandir(folder) as entries:
-            some = [entry for _, entry in zip(range(LOOKED_AT), entries, strict=False)]
-        files = [entry for entry in some if entry.is_file(follow_symlinks=False)]
+            sample = [entry for _, entry in zip(range(SAMPLE_SIZE), entries, strict=False)]
+        files = [entry for entry in sample if entry.is_file(follow_symlinks=False)]
         if files:
             newest = max(entry.stat(follow_symlinks=False).st_mtime for entry in files)
-            with open(files[0].path, "rb") as one:  # noqa: PTH123 - a path as the system gives it
-                one.read(1)
+            with open(files[0].path, "rb") as file:  # noqa: PTH123 - a path as the system returns it
+                file.read(1)
     except FileNotFoundError:
         yield Finding(
             check,
             "wrong",
-            f"{folder}: no such folder, or no right to see it; mount the share, or mend its path.",
+            f"{folder}: no such folder, or no permission. Mount the share, or correct the path.",
         )
         return
     except OSError as error:
         yield Finding(
             check,
             "wrong",
-            f"{folder}: cannot be read ({error.strerror}); give the account the right to read it.",
+            f"{folder}: not readable ({error.strerror}). Give the account read permission.",
         )
         return
-    seen = "can be read" if some else "can be listed, and is empty"
-    yield Finding(check, "right", f"{folder} {seen}.")
+    state = "is readable" if sample else "is empty"
+    yield Finding(check, "right", f"{folder} {state}.")
     if newest is not None and newest - time.time() > CLOCK_OFF_S:
         yield Finding("clock", "doubtful", _clock(folder, newest - time.time()))
 
 
 def _clock(folder: Path, offset_s: float) -> str:
-    way = "ahead of" if offset_s > 0 else "behind"
+    direction = "ahead of" if offset_s > 0 else "behind"
     return (
-        f"the clock of {folder} is {abs(offset_s):.0f} s {way} this PC's: have both follow one "
-        "time server, or nights and times on pages are off by as much."
+        f"the clock of {folder} is {abs(offset_s):.0f} s {direction} this PC's clock. Synchronise "
+        "both with one time server; otherwise times in reports are wrong by this amount."
     )
 
 
 def _is_mapped(folder: Path) -> bool:
     if sys.platform != "win32":
         return False
-    from agent.host.windows import is_mapped_drive  # noqa: PLC0415
+    from agent.host.windows import is_mapped_drive
 
     return is_mapped_drive(folder)
 
 
 def _mapped(folder: Path) -> str:
     return (
-        f"{folder.drive} is a mapped drive, which a service does not see; write its share as "
-        r"\\server\share\folder (net use says which it is)."
+        f"{folder.drive} is a mapped drive, which a service cannot use. Write its share as "
+        r"\\server\share\folder; net use lists it."
     )

@@ -1,7 +1,6 @@
-"""`agent evaluate`: how good a bundle is on labelled micrographs; nothing at work is changed.
+"""`agent evaluate`: the accuracy of a bundle on labelled micrographs.
 
-Labelled micrographs are cropped as the service crops them; the end is said to people limits first,
-or as one JSON document.
+The micrographs are cropped as the service crops them.
 """
 
 from __future__ import annotations
@@ -14,22 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, settings_of, store_of
+from agent.cli.app import SOME_FAILED, app, load_settings, open_store
 from agent.cli.evaluate_leave_out import show_left_out
-from agent.cli.evaluation_text import say_evaluation
-from agent.cli.train import (
-    FolderArgument,
-    JsonOption,
-    ManifestOption,
-    quiet,
-    say_unusable,
-)
+from agent.cli.evaluation_text import print_evaluation
+from agent.cli.import_ import print_unusable
+from agent.cli.job_progress import silence_log
+from agent.cli.options import FolderArgument, JsonOption, ManifestOption
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.labelled_import import Labelled, Unusable
+    from agent.labelled_import import Labelled, UnusableFile
     from agent.settings import Settings
     from agent.store import Store
     from model import Evaluation, Example
@@ -42,55 +37,56 @@ def evaluate(
     *,
     manifest: ManifestOption = None,
     bundle: Annotated[
-        str | None, typer.Option(help="Name of a bundle, else the one at work.")
+        str | None, typer.Option(help="Name of the bundle. Default: the bundle in use.")
     ] = None,
     strange: Annotated[
-        Path | None, typer.Option(help="Folder with a sub-folder per strange kind.")
+        Path | None, typer.Option(help="Folder of unusual micrographs, one sub-folder per kind.")
     ] = None,
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
-            help="Instead: learn what is ordinary without this structure code, and say whether its "
-            'micrographs are called strange. May be repeated; "every" takes all codes in turn.'
+            help="Instead: fit the out-of-distribution check without this structure code, and "
+            "report "
+            'whether its micrographs are flagged. Repeatable; "every" tests each code in turn.'
         ),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for the confusion matrices as SVG.")
+        Path | None, typer.Option(help="Folder for confusion matrices as SVG.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say how good a bundle is on labelled micrographs; nothing at work is changed."""
-    settings = settings_of(context)
+    """Evaluate a bundle on labelled micrographs; the bundle in use is not changed."""
+    settings = load_settings(context)
     if leave_out:
         show_left_out(settings, folder, manifest, leave_out, json=json)
         return
-    from agent.orders import read_specifications  # noqa: PLC0415
-    from agent.service.composition import limits_of  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent.orders import read_specifications
+    from agent.service.composition import list_limits
+    from agent.service.data_folder import clock
 
     specifications = read_specifications(settings.orders.specifications)
-    with store_of(settings) as store:
-        evaluation, unusable = look_at(
+    with open_store(settings) as store:
+        evaluation, unusable = evaluate_folder(
             settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
         )
-    limits = limits_of(settings, specifications, evaluation.taxonomy, now=clock())
+    limits = list_limits(settings, specifications, evaluation.taxonomy, now=clock())
     document = evaluation.as_json(limits)
     if json:
         console.print_json(document)
     else:
-        say_evaluation(document)
+        print_evaluation(document)
     if figures:
-        from agent.retrain import write_figures  # noqa: PLC0415
+        from agent.retrain import write_figures
 
         title = f"{evaluation.bundle} on {folder.name}"
         for file in write_figures(figures, document, title):
-            console.aside.print(str(file), markup=False)
-    say_unusable(unusable)
+            console.err.print(str(file), markup=False)
+    print_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)
 
 
-def look_at(
+def evaluate_folder(
     settings: Settings,
     store: Store,
     folder: Path,
@@ -98,68 +94,68 @@ def look_at(
     manifest: Path | None,
     bundle: str | None,
     strange: Path | None,
-) -> tuple[Evaluation, list[Unusable]]:
-    """Evaluate a bundle on a labelled folder, and on strange ones, under progress bars."""
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from model import evaluate as evaluate_bundle  # noqa: PLC0415
+) -> tuple[Evaluation, list[UnusableFile]]:
+    """Evaluate a bundle on labelled and on unusual micrographs, with progress bars."""
+    from agent import labelled_import
+    from agent.bundle_registry import get_bundle
+    from agent.service.composition import load_bundle
+    from model import evaluate as evaluate_bundle
 
-    quiet()
-    name = bundle or store.current_bundle()
+    silence_log()
+    name = bundle or store.promotions.find_current()
     if name is None:
-        raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
+        raise WrongUse("There is no bundle yet. Train one: agent train FOLDER.")
     get_bundle(settings.store.folder, name)
     classifier = load_bundle(settings, name)
     listing = labelled_import.list_labelled(folder, classifier.taxonomy, manifest)
     kinds = labelled_import.list_unusual(strange) if strange else {}
     unusable = list(listing.unusable)
-    with passing_archive(settings, classifier.learned_from) as crops:
+    with temporary_archive(settings, classifier.learned_from) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
-        odd = {
+        unusual = {
             kind: crops.of(strange.absolute(), files, f"Cropping {kind}", unusable)
             for kind, files in kinds.items()
             if strange
         }
         total = sum(e.key not in classifier.learned_from for e in examples)
-        total += sum(map(len, odd.values()))
-        with console.progress(f"Judging with {name}", total) as advance:
+        total += sum(map(len, unusual.values()))
+        with console.progress(f"Evaluating {name}", total) as advance:
             evaluation = evaluate_bundle(
                 classifier,
                 examples,
-                strange=odd,
+                strange=unusual,
                 progress=lambda done, _: advance(done),
             )
     return evaluation, unusable
 
 
 class Crops:
-    """Crops files into an archive that passes away."""
+    """Crops files into an archive."""
 
     def __init__(
         self, settings: Settings, folder: Path, learned: frozenset[str], group_by: str = ""
     ) -> None:
-        from agent.archive import Archive  # noqa: PLC0415
-        from agent.service.composition import make_pool  # noqa: PLC0415
+        from agent.archive import Archive
+        from agent.service.composition import make_pool
 
         self._archive, self.pool = Archive(folder), make_pool(settings)
         self._learned, self._group_by = learned, group_by
 
     def of(
-        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
+        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[UnusableFile]
     ) -> list[Example]:
-        """Crop files; what cannot be used is appended to `unusable`."""
-        found = self.each(folder, files, title, unusable)
-        return [example for _, examples in found for example in examples]
+        """Crop files; append what cannot be used to `unusable`."""
+        cropped = self.each(folder, files, title, unusable)
+        return [example for _, examples in cropped for example in examples]
 
     def each(
-        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
+        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[UnusableFile]
     ) -> Iterator[tuple[Labelled, Sequence[Example]]]:
-        """Crop files one after the other, under a bar, each with what it held."""
-        from agent.labelled_import import iter_cropped  # noqa: PLC0415
+        """Yield each file with its examples, cropped in order, with a progress bar."""
+        from agent.labelled_import import iter_cropped
 
         with console.progress(title, len(files)) as advance:
-            found = iter_cropped(
+            cropped = iter_cropped(
                 folder,
                 files,
                 pool=self.pool,
@@ -167,16 +163,16 @@ class Crops:
                 learned=self._learned,
                 group_by=self._group_by,
             )
-            for done, one in enumerate(found, 1):
-                if one.unusable:
-                    unusable.append(one.unusable)
+            for done, item in enumerate(cropped, 1):
+                if item.unusable:
+                    unusable.append(item.unusable)
                 advance(done)
-                yield one.file, one.examples
+                yield item.file, item.examples
 
 
 @contextmanager
-def passing_archive(settings: Settings, learned: frozenset[str]) -> Iterator[Crops]:
-    """Keep crops as long as they are looked at."""
+def temporary_archive(settings: Settings, learned: frozenset[str]) -> Iterator[Crops]:
+    """Yield an archive for crops that is deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="martensight-") as folder:
         crops = Crops(settings, Path(folder), learned)
         with crops.pool:

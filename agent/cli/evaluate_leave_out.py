@@ -1,4 +1,4 @@
-"""`agent evaluate --leave-out CODE`: is a structure code that nobody taught called strange?"""
+"""`agent evaluate --leave-out CODE`: is an untrained structure code flagged as unusual?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, store_of
+from agent.cli.app import SOME_FAILED, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -23,64 +23,67 @@ EVERY = "every"
 def show_left_out(
     settings: Settings, folder: Path, manifest: Path | None, codes: Sequence[str], *, json: bool
 ) -> None:
-    """Leave codes out in turn, and say how their micrographs fared; no bundle is asked.
+    """Leave codes out in turn and print how many of their micrographs are flagged.
 
     Args:
-        settings: Of the lab.
+        settings: Settings of the lab.
         folder: Labelled micrographs.
-        manifest: CSV that says what they are, or None for a folder per code.
-        codes: To be left out, or "every".
-        json: Whether one JSON document is printed.
+        manifest: CSV with labels, or None for a sub-folder per code.
+        codes: Codes to leave out, or "every".
+        json: Whether to print one JSON document.
     """
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.cli.evaluate import passing_archive  # noqa: PLC0415
-    from agent.cli.train import quiet, say_unusable  # noqa: PLC0415
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    from agent import labelled_import
+    from agent.cli.evaluate import temporary_archive
+    from agent.cli.import_ import print_unusable
+    from agent.cli.job_progress import silence_log
+    from agent.lab_context import taxonomy_in_force
 
-    quiet()
-    with store_of(settings) as store:
+    silence_log()
+    with open_store(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
-    with passing_archive(settings, frozenset()) as crops:
+    with temporary_archive(settings, frozenset()) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
-        wanted = _wanted(codes, examples, taxonomy)
-        found = dict(_left_out(wanted, examples, taxonomy, settings.strangeness.alpha))
+        left_out = _parse_codes(codes, examples, taxonomy)
+        results = dict(_leave_out(left_out, examples, taxonomy, settings.strangeness.alpha))
     if json:
-        console.print_json({"left_out": found})
+        console.print_json({"left_out": results})
     else:
         console.table(
             ("left out", "n", "flagged", "AUROC"),
             [
-                (code, one["n"], f"{one['tpr_at_alpha']:.2f}", f"{one['auroc']:.2f}")
-                for code, one in found.items()
+                (code, row["n"], f"{row['tpr_at_alpha']:.2f}", f"{row['auroc']:.2f}")
+                for code, row in results.items()
             ],
         )
-    say_unusable(unusable)
+    print_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)
 
 
-def _wanted(codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonomy) -> list[str]:
-    there = {example.code for example in examples}
+def _parse_codes(
+    codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonomy
+) -> list[str]:
+    labelled = {example.code for example in examples}
     if EVERY in codes:
-        return [code for code in taxonomy.codes if code in there]
+        return [code for code in taxonomy.codes if code in labelled]
     spelled = [taxonomy.code(*taxonomy.parse(code)) for code in codes]
-    if lacking := [code for code in spelled if code not in there]:
-        raise WrongUse(f"--leave-out {lacking[0]}: the folder has no micrograph of it.")
+    if lacking := [code for code in spelled if code not in labelled]:
+        raise WrongUse(f"--leave-out {lacking[0]}: the folder has no micrograph with this code.")
     return spelled
 
 
-def _left_out(
+def _leave_out(
     codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonomy, alpha: float
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    from agent.cli.train import shown  # noqa: PLC0415
-    from model import leave_out  # noqa: PLC0415 - PyTorch takes seconds
+    from agent.cli.job_progress import show_progress
+    from model import leave_out  # PyTorch takes seconds
 
     for code in codes:
         steps = leave_out(
-            code, examples, subtype_of=lambda one: taxonomy.parse(one)[0], alpha=alpha
+            code, examples, subtype_of=lambda name: taxonomy.parse(name)[0], alpha=alpha
         )
-        for step in shown(steps):
+        for step in show_progress(steps):
             if step.result is not None:
                 yield code, step.result.as_json()

@@ -1,7 +1,4 @@
-"""Say to people how a bundle did.
-
-In:  an evaluation's JSON. Out: lines on the terminal.
-"""
+"""Print an evaluation as tables."""
 
 from __future__ import annotations
 
@@ -14,31 +11,33 @@ if TYPE_CHECKING:
 
 
 NUMBERS = {
-    "kappa": "agreement of the sizes beyond chance (quadratic kappa)",
-    "nll": "surprise at the true code (NLL)",
-    "ece": "probability against share right (ECE)",
+    "kappa": "size agreement beyond chance (quadratic kappa)",
+    "nll": "negative log-likelihood of the true code (NLL)",
+    "ece": "calibration error (ECE)",
 }
 
 
-def share(estimate: dict[str, float | None], n: int | None = None) -> str:
-    """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
+def format_share(estimate: dict[str, float | None], n: int | None = None) -> str:
+    """Return a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     if value is None or low is None or high is None:
-        return "nothing to count"
+        return "no cases"
     counted = f", n = {n}" if n is not None else ""
     return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
 
 
-def say_evaluation(document: dict[str, Any]) -> None:
-    """Say an evaluation to people: the limits first, since parts are judged by them."""
-    from agent.retrain import estimate  # noqa: PLC0415
+def print_evaluation(document: dict[str, Any]) -> None:
+    """Print an evaluation; limits come first, since parts are judged by them."""
+    from agent.retrain import estimate
 
     n = document["n"]
     left_out = document["seen_in_training"]
-    told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
-    console.console.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
+    training = (
+        f" ({left_out} more were left out: the bundle was trained on them)" if left_out else ""
+    )
+    console.out.print(f"bundle {document['bundle']} on {n} micrographs{training}", markup=False)
     console.table(
-        ("limit", "called conforming, is not", "called not conforming, is"),
+        ("limit", "wrongly called conforming", "wrongly called not conforming"),
         [
             (name, _bound(both["false_conform"]), _bound(both["false_nonconform"]))
             for name, both in document["limits"].items()
@@ -48,73 +47,73 @@ def say_evaluation(document: dict[str, Any]) -> None:
         "accuracy": "structure code right",
         "within_one_size": "within one size",
         "macro_f1": "macro-F1",
-        "coverage": "prediction sets that hold the true code",
+        "coverage": "prediction sets that contain the true code",
     }
-    rows = [(title, share(document[key])) for key, title in names.items()]
+    rows = [(title, format_share(document[key])) for key, title in names.items()]
     rows += [(title, _with_interval(estimate(document, key))) for key, title in NUMBERS.items()]
     rows += [
-        ("subtype right", share(document["per_stage"]["subtype"])),
+        ("subtype right", format_share(document["per_stage"]["subtype"])),
         *(
-            (f"size right in {subtype}", share(found, found.get("n")))
-            for subtype, found in document["per_stage"]["size"].items()
+            (f"size right in {subtype}", format_share(row, row.get("n")))
+            for subtype, row in document["per_stage"]["size"].items()
         ),
-        ("called strange", share(document["false_alarm_rate"])),
+        ("flagged as unusual", format_share(document["false_alarm_rate"])),
     ]
     console.table(("measure", "value (95 % interval)"), rows)
-    _say_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
-    for stage, found in document["stage_confusions"].items():
-        console.console.print(stage.replace("size:", "sizes of "), markup=False)
-        _say_confusion(found["classes"], found["rows_predicted"])
-    _say_slices(document["slices"])
+    _print_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
+    for stage, row in document["stage_confusions"].items():
+        console.out.print(stage.replace("size:", "sizes of "), markup=False)
+        _print_confusion(row["classes"], row["rows_predicted"])
+    _print_slices(document["slices"])
     if document["strange"]:
         console.table(
-            ("strange kind", "n", "flagged (95 % interval)", "AUROC (95 % interval)"),
+            ("unusual kind", "n", "flagged (95 % interval)", "AUROC (95 % interval)"),
             [
                 (
                     kind,
-                    found["n"],
-                    share(_estimate(found["tpr_at_alpha"], found["tpr_interval"])),
-                    _with_interval(_estimate(found["auroc"], found["auroc_interval"])),
+                    row["n"],
+                    format_share(_estimate(row["tpr_at_alpha"], row["tpr_interval"])),
+                    _with_interval(_estimate(row["auroc"], row["auroc_interval"])),
                 )
-                for kind, found in document["strange"].items()
+                for kind, row in document["strange"].items()
             ],
         )
 
 
-def _bound(found: dict[str, Any]) -> str:
-    upper = found["upper95"]
+def _bound(row: dict[str, Any]) -> str:
+    upper = row["upper95"]
     at_most = f", at most {100 * upper:.1f} %" if upper is not None else ""
-    return f"{found['wrong']} of {found['n']}{at_most}"
+    return f"{row['wrong']} of {row['n']}{at_most}"
 
 
 def _estimate(value: float | None, interval: Sequence[float | None]) -> dict[str, float | None]:
     return {"value": value, "low": interval[0], "high": interval[1]}
 
 
-def _with_interval(found: Mapping[str, float | None]) -> str:
-    """Say a number that is no share: "0.91 (0.86 to 0.95)"."""
-    value, low, high = found["value"], found["low"], found["high"]
+def _with_interval(row: Mapping[str, float | None]) -> str:
+    """Return a number with its interval: "0.91 (0.86 to 0.95)"."""
+    value, low, high = row["value"], row["low"], row["high"]
     if value is None:
-        return "nothing to count"
+        return "no cases"
     return (
         f"{value:.2f}" if low is None or high is None else f"{value:.2f} ({low:.2f} to {high:.2f})"
     )
 
 
-def _say_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
+def _print_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
     console.table(
         ("predicted \\ true", *classes),
         [(name, *(count or "" for count in row)) for name, row in zip(classes, rows, strict=True)],
     )
 
 
-def _say_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say the accuracy apart by what is known of the images, where that tells any apart."""
+def _print_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the accuracy by process data, for columns with more than one value."""
     rows = [
-        (f"{key} {value}", found["n"], share(found), share(found["within_one_size"]))
+        (f"{key} {value}", row["n"], format_share(row), format_share(row["within_one_size"]))
         for key, values in slices.items()
         if len(values) > 1
-        for value, found in values.items()
+        for value, row in values.items()
     ]
     if rows:
         console.table(("only", "n", "structure code right", "within one size"), rows)

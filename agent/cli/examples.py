@@ -1,8 +1,4 @@
-"""Give every command an example in its help: what a person would type in a lab.
-
-In:  the commands. Out: the same, each with its example. A test walks them all, and tries whether
-each example can be read by the command it stands under.
-"""
+"""Examples of all commands, shown in their help."""
 
 from __future__ import annotations
 
@@ -65,7 +61,7 @@ EXAMPLES: dict[str, str] = {
     "models promote": (
         'agent models promote 20261124-1f2e3d4c --by "R. Stahl" --reason "better on G9-10"'
     ),
-    "models rollback": 'agent models rollback --by "R. Stahl" --reason "too many doubts on C56E2"',
+    "models rollback": 'agent models rollback --by "R. Stahl" --reason "too many errors on C56E2"',
     "models add": "agent models add bundles/20261124-1f2e3d4c",
     "models int8": "agent models int8 20261124-1f2e3d4c",
     "models export": "agent models export 20261124-1f2e3d4c /mnt/nas/bundles",
@@ -129,15 +125,15 @@ EXAMPLES: dict[str, str] = {
 }
 
 
-def show_examples(app: typer.Typer) -> None:
-    """Put each command's example under its help."""
-    for path, command in commands_of(app):
+def add_examples(app: typer.Typer) -> None:
+    """Append the example to the help of each command."""
+    for path, command in iter_commands(app):
         if path in EXAMPLES:
             command.epilog = f"Example:\n\n\b\n  {EXAMPLES[path]}"
 
 
-def commands_of(app: typer.Typer, above: str = "") -> Iterator[tuple[str, CommandInfo]]:
-    """Say every command with the words that lead to it."""
+def iter_commands(app: typer.Typer, above: str = "") -> Iterator[tuple[str, CommandInfo]]:
+    """Yield every command with its full name."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
         yield f"{above}{name}", command
@@ -145,4 +141,4 @@ def commands_of(app: typer.Typer, above: str = "") -> Iterator[tuple[str, Comman
         inner = group.typer_instance
         if inner:
             name = group.name if isinstance(group.name, str) else inner.info.name
-            yield from commands_of(inner, f"{above}{name} ")
+            yield from iter_commands(inner, f"{above}{name} ")

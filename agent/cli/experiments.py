@@ -1,21 +1,23 @@
-"""`agent experiments`: the paper's tables and figures for a lab's own labelled micrographs.
+"""`agent experiments`: the paper's tables and figures for a lab's labelled micrographs.
 
-In:  a labelled folder. Out: one page, `experiments.html`, with the same as Markdown and JSON beside
-it. Nothing at work is changed; what was trained already is taken up.
+Writes `experiments.html`, with the same content as Markdown and JSON. Networks trained in an
+earlier run are loaded, not trained again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, settings_of, store_of
+from agent.cli.app import SOME_FAILED, app, load_settings, open_store
 from agent.cli.evaluate import Crops
-from agent.cli.train import (
+from agent.cli.import_ import print_unusable
+from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.options import (
     EpochsOption,
     FolderArgument,
     FrameOption,
@@ -23,14 +25,9 @@ from agent.cli.train import (
     JsonOption,
     ManifestOption,
     SeedOption,
-    column_of,
-    given,
-    grouped_by,
-    quiet,
-    say_groups,
-    say_unusable,
-    shown,
 )
+from agent.cli.train import print_groups
+from agent.cli.training_plan import drop_none, grouping_column, grouping_config
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -52,69 +49,76 @@ def experiments(
     manifest: ManifestOption = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Few small images: to see that it works, not for figures."),
+        typer.Option(
+            "--quick", help="Use few, small images: a test that everything runs, not for results."
+        ),
     ] = False,
-    rows: Annotated[str, typer.Option(help="Only rows whose name contains this.")] = "",
+    rows: Annotated[str, typer.Option(help="Only rows whose name contains this text.")] = "",
     folds: Annotated[
         int,
-        typer.Option(min=0, help="Leave every image out once, in so many folds; 0: one test set."),
+        typer.Option(min=0, help="Number of cross-validation folds; 0: one test set."),
     ] = 0,
     splits: Annotated[
-        int, typer.Option(min=1, help="Do everything on so many splits of the images.")
+        int, typer.Option(min=1, help="Number of different splits of the images.")
     ] = 1,
     group_by: GroupOption = "",
     epochs: EpochsOption = None,
     frame: FrameOption = None,
     seed: SeedOption = 0,
-    weights: Annotated[Path | None, typer.Option(help="A file with ImageNet weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="File with ImageNet weights.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Repeat the paper's Tables 2, 3 and Figures 3, 4 on labelled micrographs. Takes hours."""
-    from agent import labelled_import  # noqa: PLC0415
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from model import TrainingConfig  # noqa: PLC0415
-    from model.experiments.run import list_rows  # noqa: PLC0415 - PyTorch takes seconds
+    """Repeat Tables 2 and 3 and Figures 3 and 4 of the paper on labelled micrographs.
 
-    quiet()
-    settings, group_by = settings_of(context), column_of(group_by)
+    This takes hours.
+    """
+    from agent import labelled_import
+    from agent.lab_context import taxonomy_in_force
+    from agent.service.data_folder import clock
+    from model import TrainingConfig
+    from model.experiments.run import list_rows  # PyTorch takes seconds
+
+    silence_log()
+    settings, group_by = load_settings(context), grouping_column(group_by)
     if weights is not None and not weights.is_file():
-        raise WrongUse(f"--weights {weights}: there is no such file.")
+        raise WrongUse(f"--weights: no such file: {weights}.")
     if folds == 1:
-        raise WrongUse("--folds 1 leaves nothing to learn from; take at least 2, or 0 for none.")
-    with store_of(settings) as store:
+        raise WrongUse(
+            "--folds 1 leaves no training images. Use at least 2, or 0 for one test set."
+        )
+    with open_store(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
-    asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouped_by(group_by)}
+    options = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouping_config(group_by)}
     names = [row.name for row in list_rows(TrainingConfig(taxonomy=taxonomy))]
     if not any(rows.casefold() in name.casefold() for name in names):
-        raise WrongUse(f"--rows {rows}: no row is called so; there are: {', '.join(names)}.")
+        raise WrongUse(f"--rows {rows}: no row has this name. Rows: {', '.join(names)}.")
     base = TrainingConfig(
-        taxonomy=taxonomy, seed=seed, device=settings.model.device, **given(asked)
+        taxonomy=taxonomy, seed=seed, device=settings.model.device, **drop_none(options)
     )
-    place = settings.store.folder / FOLDER
-    crops = Crops(settings, place / "crops", frozenset(), group_by)
+    target = settings.store.folder / FOLDER
+    crops = Crops(settings, target / "crops", frozenset(), group_by)
     with crops.pool:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
     known = Counter(
-        name for one in listing.files for name, value in one.process_data.items() if value
+        name for file in listing.files for name, value in file.process_data.items() if value
     )
-    say_groups(examples, group_by, known)
+    print_groups(examples, group_by, known)
     results: list[Result] = []
-    asked_for = {
+    request = {
         "quick": quick,
         "only": lambda row: rows.casefold() in row.name.casefold(),
         "fold_count": folds,
         "splits": splits,
     }
-    for _ in shown(_steps(examples, base, place, results, now=clock(), asked_for=asked_for)):
+    for _ in show_progress(_steps(examples, base, target, results, now=clock(), request=request)):
         pass
-    sentences = about(folder, results, base, asked_for)
-    page = write_page(settings, place, results, sentences, clock(), json=json)
+    sentences = about(folder, results, base, request)
+    page = write_page(settings, target, results, sentences, clock(), json=json)
     if not json:
         console.echo(str(page))
-    say_unusable(unusable)
+    print_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)
 
@@ -122,74 +126,75 @@ def experiments(
 def _steps(
     examples: Sequence[Example],
     base: TrainingConfig,
-    place: Path,
+    target: Path,
     results: list[Result],
     *,
     now: datetime,
-    asked_for: dict[str, Any],
+    request: dict[str, Any],
 ) -> Iterator[Any]:
-    """Train row after row, naming each for the bars; put finished rows into `results`."""
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.retrain import Step  # noqa: PLC0415
-    from model.experiments.run import run  # noqa: PLC0415 - PyTorch takes seconds
+    """Yield the progress of each row; append finished rows to `results`."""
+    from agent.imaging.crop import RECIPE
+    from agent.retrain import Step
+    from model.experiments.run import run  # PyTorch takes seconds
 
-    for one in run(examples, base, place, recipe=RECIPE, now=now, **asked_for):
-        if isinstance(one, tuple):
-            name, step = one
+    for event in run(examples, base, target, recipe=RECIPE, now=now, **request):
+        if isinstance(event, tuple):
+            name, step = event
             yield Step(f"{name}: {step.stage}", step.done, step.total, step.note)
         else:
-            results.append(one)
+            results.append(event)
 
 
 def about(
-    folder: Path, results: Sequence[Result], base: TrainingConfig, asked_for: dict[str, Any]
+    folder: Path, results: Sequence[Result], base: TrainingConfig, request: dict[str, Any]
 ) -> tuple[str, ...]:
-    """Say what has to be known before the numbers are read."""
-    from model.experiments.run import build_quick_config  # noqa: PLC0415 - PyTorch takes seconds
+    """Return the sentences that explain how the numbers were obtained."""
+    from model.experiments.run import build_quick_config  # PyTorch takes seconds
 
-    plan = build_quick_config(base) if asked_for["quick"] else base
+    plan = build_quick_config(base) if request["quick"] else base
     n = len(results[0].right)
     tested = (
-        f"Micrographs from {folder.name}. Every row is tested on the same {n} images, which "
-        f"it has not learned from; one image is {100 / n:.1f} points."
+        f"Micrographs from {folder.name}. Every row is tested on the same {n} images, which are "
+        f"not in its training set; one image is {100 / n:.1f} points."
     )
     read = (
-        "Intervals are at 95 %. Two rows whose McNemar p is above 0.05 have not been told apart, "
-        "whichever has more images right. The column 'paper' is what Durmaz et al. 2023 had on "
-        "326 images of their own."
+        "Intervals are at 95 %. Two rows with a McNemar p above 0.05 do not differ significantly. "
+        "The column 'paper' shows the results of Durmaz et al. 2023 on their 326 images."
     )
-    together = f"Images of one {base.group_by or 'specimen'} are never on two sides."
-    told = [tested, read, together]
-    if asked_for["fold_count"]:
-        told.append(f"Each image was left out once, in {asked_for['fold_count']} folds.")
-    if asked_for["quick"]:
-        told.insert(
+    together = f"A split keeps all images of one {base.group_by or 'specimen'} together."
+    sentences = [tested, read, together]
+    if request["fold_count"]:
+        sentences.append(f"Each image was left out once, in {request['fold_count']} folds.")
+    if request["quick"]:
+        sentences.insert(
             0,
-            "A quick run: few, small images and hardly any epochs. It shows that everything works "
-            "and says nothing of how good the schemes are.",
+            "Quick run with few, small images and few epochs. It tests that everything runs; its "
+            "numbers do not rank the schemes.",
         )
-    told.append(f"At most {plan.epochs} epochs, frames of {plan.frame_px} px, seed {plan.seed}.")
-    return (*told, *dict.fromkeys(note for result in results for note in result.notes))
+    sentences.append(
+        f"At most {plan.epochs} epochs, frames of {plan.frame_px} px, seed {plan.seed}."
+    )
+    return (*sentences, *dict.fromkeys(note for result in results for note in result.notes))
 
 
 def write_page(
     settings: Settings,
-    place: Path,
+    target: Path,
     results: Sequence[Result],
     sentences: Sequence[str],
     now: datetime,
     *,
     json: bool = False,
 ) -> Path:
-    """Write what was found as a page, as Markdown and as JSON, and print one of the latter.
+    """Write the results as a page, Markdown and JSON; print Markdown or JSON.
 
     Returns:
         The page.
     """
-    from agent.archive import write_whole  # noqa: PLC0415
-    from agent.site_time import local_full  # noqa: PLC0415
-    from model.experiments.tables import as_json, as_markdown, build_tables  # noqa: PLC0415 - PyTorch takes seconds
-    from reports import Experiments, render_experiments  # noqa: PLC0415
+    from agent.archive import write_whole
+    from agent.site_time import local_full
+    from model.experiments.tables import as_json, as_markdown, build_tables  # PyTorch takes seconds
+    from reports import Experiments, render_experiments
 
     text = as_markdown(results, sentences)
     document = {"about": list(sentences), **as_json(results)}
@@ -197,36 +202,36 @@ def write_page(
         site=settings.site.name,
         title="Experiments",
         sentences=tuple(sentences),
-        tables=tuple(_drawn(table) for table in build_tables(results)),
+        tables=tuple(_build_table(table) for table in build_tables(results)),
         generated=local_full(now, settings.site.time_zone),
     )
-    path = place / "experiments.html"
+    path = target / "experiments.html"
     write_whole(
         {
             path: render_experiments(page).encode(),
             path.with_suffix(".md"): text.encode(),
-            path.with_suffix(".json"): _encoded(document),
+            path.with_suffix(".json"): _encode(document),
         }
     )
     if json:
         console.print_json(document)
     else:
-        console.console.print(text, markup=False)
+        console.out.print(text, markup=False)
     return path
 
 
-def _drawn(table: Any) -> Any:
-    """Give a table as the page has it, a confusion matrix with its figure."""
-    from reports import Table, confusion_svg  # noqa: PLC0415 - matplotlib takes seconds
+def _build_table(table: Any) -> Any:
+    """Return a table of the page, a confusion matrix with its figure."""
+    from reports import Table, confusion_svg  # matplotlib takes seconds
 
     chart = ""
     if table.result is not None:
-        found = table.result.numbers["confusion"]
-        chart = confusion_svg(found["codes"], found["rows_predicted"], table.result.name)
+        confusion = table.result.numbers["confusion"]
+        chart = confusion_svg(confusion["codes"], confusion["rows_predicted"], table.result.name)
     return Table(table.title, table.columns, table.rows, chart)
 
 
-def _encoded(document: object) -> bytes:
-    import json  # noqa: PLC0415
+def _encode(document: object) -> bytes:
+    import json
 
     return json.dumps(document, indent=1, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""`agent export`: what is known, for a spreadsheet or another program."""
+"""`agent export`: tables for a spreadsheet or another program."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import sys
 from datetime import date, datetime, time, timedelta
 from itertools import islice
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import aside
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import err
 from agent.csv_export import write_csv
 from agent.errors import SetupError, WrongUse
 
@@ -45,7 +45,7 @@ COLUMNS: dict[What, tuple[str, ...]] = {
         *("origin", "account", "proof", "meaning", "os_user", "address"),
     ),
 }
-"""Of a table, whatever its first row happens to have; micrographs have those of a night first."""
+"""Columns by table. For micrographs the columns of the nightly report come first."""
 BATCH = 10_000
 KINDS = {
     **dict.fromkeys(("page", "size_min", "size_max", "size_bytes", "attempts"), "int64"),
@@ -53,36 +53,36 @@ KINDS = {
     **dict.fromkeys(("probability", "p_value", "um_per_px", "viewing_s"), "float64"),
     **dict.fromkeys(("strange", "blind", "bulk", "undone", "unsure"), "bool_"),
 }
-"""Columns of a table that are no text: the same in every batch, also where the first is empty."""
+"""Parquet types of columns that are not text, fixed so that all batches agree."""
 
 
 @app.command()
 def export(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
-    what: Annotated[What, typer.Argument(help="What to write out.")] = "micrographs",
+    what: Annotated[What, typer.Argument(help="Table to export.")] = "micrographs",
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="Else by the file's name; json: an object per line."),
+        typer.Option("--format", help="Default: by the file name. json: one object per line."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The file; without it: stdout.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file. Default: stdout.")] = None,
     order: Annotated[str | None, typer.Option(help="Only micrographs of this order.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only micrographs of this source.")] = None,
     first: Annotated[
-        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="Only from this day on.")
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day.")
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Only up to this day.")
+        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day.")
     ] = None,
     spreadsheet: Annotated[
         bool,
-        typer.Option(help="CSV as a spreadsheet with German settings opens it: semicolons, 0,12."),
+        typer.Option(help="CSV for a spreadsheet with German settings: semicolons, decimal comma."),
     ] = False,
 ) -> None:
-    """Write out what is known."""
-    write = _writer(form or _form_of(out), _columns(what), spreadsheet=spreadsheet)
-    settings = settings_of(context)
+    """Export micrographs, labels, files or the audit log."""
+    write = _writer(form or _guess_format(out), _columns(what), spreadsheet=spreadsheet)
+    settings = load_settings(context)
     zone = settings.site.time_zone
-    after, until = _day(first, "--from", zone), _day(last, "--to", zone, days=1)
+    after, until = _parse_day(first, "--from", zone), _parse_day(last, "--to", zone, days=1)
 
     def wanted(view: MicrographView) -> bool:
         return (
@@ -92,8 +92,8 @@ def export(  # noqa: PLR0917 - each is an option of the command
             and (until is None or view.done_at < until)
         )
 
-    with store_of(settings) as store:
-        views = (view for view in store.micrographs() if wanted(view))
+    with open_store(settings) as store:
+        views = (view for view in store.results.iter_all() if wanted(view))
         rows: dict[str, Callable[[], Iterator[Row]]] = {
             "micrographs": lambda: _micrographs(views, zone),
             "labels": lambda: _labels(views),
@@ -101,42 +101,39 @@ def export(  # noqa: PLR0917 - each is an option of the command
             "trail": lambda: _trail(store),
         }
         count = write(rows[what](), out)
-    aside.print(f"{count} rows written{f' to {out}' if out else ''}", markup=False)
+    err.print(f"{count} rows written{f' to {out}' if out else ''}", markup=False)
 
 
-def _form_of(out: Path | None) -> Format:
-    known: dict[str, Format] = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-    return known.get(out.suffix.lower(), "csv") if out else "csv"
+def _guess_format(out: Path | None) -> Format:
+    formats: dict[str, Format] = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+    return formats.get(out.suffix.lower(), "csv") if out else "csv"
 
 
-def _day(text: str | None, option: str, zone: str, *, days: int = 0) -> datetime | None:
+def _parse_day(text: str | None, option: str, zone: str, *, days: int = 0) -> datetime | None:
     if text is None:
         return None
     try:
         begun = date.fromisoformat(text) + timedelta(days=days)
     except ValueError as error:
-        raise WrongUse(f"{option}: write a day like 2026-11-24, not {text!r}.") from error
+        raise WrongUse(f"{option}: write a day such as 2026-11-24 instead of {text!r}.") from error
     return datetime.combine(begun, time.min, ZoneInfo(zone))
 
 
 def _columns(what: What) -> tuple[str, ...]:
     if what != "micrographs":
         return COLUMNS[what]
-    from agent.nightly import micrograph_rows  # noqa: PLC0415 - `agent --help` answers without
+    from agent.nightly import micrograph_rows  # `agent --help` answers without
 
     return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
 
 
-# --- the rows -----------------------------------------------------------------------------------
-
-
 def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.nightly.micrograph_rows import build_record  # noqa: PLC0415
-    from agent.nightly.snapshot import build_reported_micrograph  # noqa: PLC0415 - `agent --help` answers without
+    from agent.nightly.micrograph_rows import build_record
+    from agent.nightly.snapshot import build_reported_micrograph  # `agent --help` answers without
 
     for view in views:
         label, row = view.label, build_record(build_reported_micrograph(view), zone)
-        del row["size"]  # size_min and size_max say it; a spreadsheet takes 9-10 for a date
+        del row["size"]  # see size_min and size_max; a spreadsheet reads 9-10 as a date
         yield {
             **row,
             "criterion": label.criterion if label else None,
@@ -147,7 +144,7 @@ def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
 
 
 def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
-    """Give every decision, also those that were taken back or superseded."""
+    """Yield every decision, including withdrawn and superseded ones."""
     for view in views:
         for label in view.labels:
             yield {
@@ -176,14 +173,14 @@ def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
 
 
 def _files(store: Store) -> Iterator[Row]:
-    for fate in store.files():
+    for fate in store.files.iter_status():
         yield fate.as_json()
 
 
 def _trail(store: Store) -> Iterator[Row]:
-    from agent.store import SIGNED  # noqa: PLC0415 - `agent --help` answers without
+    from agent.store import SIGNED  # `agent --help` answers without
 
-    for entry in store.trail():
+    for entry in store.audit_log.iter_acts():
         signed = entry.facts.get(SIGNED) or {}
         yield {
             "number": entry.id,
@@ -199,41 +196,38 @@ def _trail(store: Store) -> Iterator[Row]:
         }
 
 
-# --- the forms ----------------------------------------------------------------------------------
-
-
 def _writer(
     form: Format, columns: tuple[str, ...], *, spreadsheet: bool
 ) -> Callable[[Iterator[Row], Path | None], int]:
     if form == "parquet":
-        return lambda rows, out: _parquet(rows, columns, out)
+        return lambda rows, out: _write_parquet(rows, columns, out)
     if form == "json":
-        return lambda rows, out: _text(rows, out, _json)
-    return lambda rows, out: _text(
+        return lambda rows, out: _write_text(rows, out, _write_json)
+    return lambda rows, out: _write_text(
         rows, out, lambda rows, file: write_csv(file, columns, rows, spreadsheet=spreadsheet)
     )
 
 
-def _text(
+def _write_text(
     rows: Iterator[Row], out: Path | None, write: Callable[[Iterator[Row], TextIO], int]
 ) -> int:
     if out is None:
         return write(rows, sys.stdout)
 
     def fill(part: Path) -> int:
-        # utf-8-sig: without the mark a spreadsheet reads µ as two strange letters.
+        # utf-8-sig: without the mark a spreadsheet decodes µ as two letters.
         encoding = "utf-8-sig" if out.suffix.lower() == ".csv" else "utf-8"
         with part.open("w", encoding=encoding, newline="") as file:
             return write(rows, file)
 
-    return _whole(out, fill)
+    return _write_atomically(out, fill)
 
 
-def _whole(path: Path, fill: Callable[[Path], int]) -> int:
-    """Write beside the name and rename, so that nobody reads half of it.
+def _write_atomically(path: Path, fill: Callable[[Path], int]) -> int:
+    """Write to a temporary file and rename it, so that no reader gets half a file.
 
     Raises:
-        WrongUse: It cannot be written there.
+        WrongUse: The file cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -246,7 +240,7 @@ def _whole(path: Path, fill: Callable[[Path], int]) -> int:
     return count
 
 
-def _json(rows: Iterator[Row], file: TextIO) -> int:
+def _write_json(rows: Iterator[Row], file: TextIO) -> int:
     count = 0
     for row in rows:
         file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
@@ -254,15 +248,16 @@ def _json(rows: Iterator[Row], file: TextIO) -> int:
     return count
 
 
-def _parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) -> int:
+def _write_parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) -> int:
     if out is None:
-        raise WrongUse("--format parquet: say the file with --out NAME.parquet.")
+        raise WrongUse("--format parquet: name the file with --out NAME.parquet.")
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        from pyarrow import parquet  # noqa: PLC0415
+        import pyarrow as pa  # an extra
+        from pyarrow import parquet
     except ImportError as error:
         raise SetupError(
-            "Parquet needs the extra: pip install 'martensight[parquet]'; CSV and JSON do not."
+            "Parquet is not installed. Run pip install 'martensight[parquet]', or export CSV or "
+            "JSON."
         ) from error
 
     def fill(part: Path) -> int:
@@ -274,7 +269,7 @@ def _parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) ->
                 count += len(batch)
         return count
 
-    return _whole(out, fill)
+    return _write_atomically(out, fill)
 
 
 def _flat(row: Row) -> Row:

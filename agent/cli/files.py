@@ -1,15 +1,13 @@
-"""Say what became of each file, and queue files again."""
+"""`agent files`: the state of each file."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import console, print_json, table
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import out, print_json, table
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One object per line on std
 FAILED = ("failed", "set_aside")
 MAX_ROWS = 500
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet would run a text that begins with one of these."""
+"""A spreadsheet would run text that starts with one of these characters."""
 
 
 @app.command()
@@ -29,17 +27,17 @@ def files(
     context: typer.Context,
     as_json: AsJson = False,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only those that failed or were set aside.")
+        bool, typer.Option("--failed", help="Only files that failed or were set aside.")
     ] = False,
     state: Annotated[
-        str | None, typer.Option(help="Only those in this state, such as queued.")
+        str | None, typer.Option(help="Only files in this state, for example queued.")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only files of this source.")] = None,
 ) -> None:
-    """Say what became of every file."""
+    """List every file with its state and the reason."""
     states = _states(state, failed=failed)
-    with store_of(settings_of(context)) as store:
-        fates = store.files(states, source)
+    with open_store(load_settings(context)) as store:
+        fates = store.files.iter_status(states, source)
         if as_json:
             for fate in fates:
                 print_json(fate.as_json())
@@ -48,10 +46,10 @@ def files(
 
 
 def _states(state: str | None, *, failed: bool) -> tuple[str, ...] | None:
-    from agent.store import State  # noqa: PLC0415 - brings the database
+    from agent.store import State  # brings the database
 
     if state and state not in set(State):
-        raise WrongUse(f"--state: one of {', '.join(State)}; found {state!r}.")
+        raise WrongUse(f"--state: unknown state {state!r}. Use one of {', '.join(State)}.")
     if failed:
         return FAILED
     return (state,) if state else None
@@ -66,49 +64,18 @@ def _show(fates: Iterable[FileFate]) -> None:
         else:
             more += 1
     if not rows:
-        console.print("no files")
+        out.print("no files")
         return
     table(("state", "source", "file", "why", "attempts"), rows)
     if more:
-        console.print(f"and {more} more; --json says all of them")
+        out.print(f"and {more} more; --json lists all")
 
 
 def _why(fate: FileFate) -> str:
     if fate.duplicate_of:
         return f"same content as {fate.duplicate_of}"
-    said = fate.said or ""
+    reason = fate.said or ""
     if fate.next_try_at and fate.state in FAILED:
         again = "next try" if fate.state == "failed" else "read again"
-        said = f"{said.rstrip('.')}; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
-    return said
-
-
-@app.command()
-def retry(
-    context: typer.Context,
-    which: Annotated[
-        list[str] | None,
-        typer.Argument(help="Paths, hashes or numbers; without any, say --all."),
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Everything that failed or was set aside.")
-    ] = False,
-) -> None:
-    """Queue files again that failed or were set aside."""
-    if bool(which) == every:
-        raise WrongUse("name the files to queue again, or say --all.")
-    with store_of(settings_of(context)) as store:
-        names = None if every else [_as_stored(name) for name in which or ()]
-        count = store.retry(names, at=datetime.now(UTC))
-    if which and not count:
-        raise WrongUse(
-            f"{which[0]}: no file that failed or was set aside is called so; see agent files."
-        )
-    console.print(f"{count} queued again; the running agent takes them, or: agent run --once")
-
-
-def _as_stored(name: str) -> str:
-    from agent.watch import to_text  # noqa: PLC0415 - brings the observer
-
-    path = Path(name)
-    return to_text(str(path.absolute()) if path.exists() else name)
+        reason = f"{reason.rstrip('.')}; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
+    return reason

@@ -1,4 +1,4 @@
-"""Set the agent up on a PC: `init`, `settings`, `doctor`."""
+"""`agent init`: a commented settings file and the data folder."""
 
 from __future__ import annotations
 
@@ -7,61 +7,30 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.app import SAYS_NO, app, settings_file_of, settings_of
-from agent.cli.console import console, print_json, table
+from agent.cli.app import app
+from agent.cli.console import out
 from agent.errors import WrongUse
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where agent.toml goes.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Folder for agent.toml.")] = Path(),
 ) -> None:
     """Write a commented agent.toml and the data folder."""
-    from agent import settings  # noqa: PLC0415
-    from agent.cli.settings_reference import page  # noqa: PLC0415
+    from agent import settings
+    from agent.cli.settings_reference import render_toml
 
     file = folder / settings.FILE_NAME
     if file.exists():
-        raise WrongUse(f"{file}: already there, and is left as it is; edit it, or name a folder.")
+        raise WrongUse(
+            f"{file} already exists and was not changed. Edit it, or name another folder."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(mode=0o750, exist_ok=True)
-    file.touch(mode=0o640)  # a database's password may come to stand in it
-    file.write_text(page(), encoding="utf-8")
-    console.print(f"wrote {file}", markup=False)
-    console.print(
-        "next: name your microscopes' export folders under [[sources]], then: agent doctor",
+    file.touch(mode=0o640)  # it may hold a database password later
+    file.write_text(render_toml(), encoding="utf-8")
+    out.print(f"wrote {file}", markup=False)
+    out.print(
+        "next: enter the export folders of your microscopes under [[sources]], then: agent doctor",
         markup=False,
     )
-
-
-@app.command(name="settings")
-def settings_(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Say every setting that holds, and where it comes from."""
-    from agent.cli.settings_reference import in_effect  # noqa: PLC0415
-
-    settings, file = settings_of(context), settings_file_of(context)
-    rows = in_effect(settings, file)
-    if as_json:
-        print_json([{"setting": n, "value": v, "from": f} for n, v, f in rows])
-        return
-    table(("setting", "value", "from"), rows, title=str(file or "no agent.toml: defaults"))
-
-
-@app.command()
-def doctor(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Check this PC: folders, rights, disk, database, bundle, GPU. Exit code 3 if any is wrong."""
-    from agent.cli.doctor import examine  # noqa: PLC0415
-
-    findings = examine(settings_of(context), settings_file_of(context))
-    if as_json:
-        print_json([{"check": f.check, "level": f.level, "sentence": f.sentence} for f in findings])
-    else:
-        table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
-    if any(f.level == "wrong" for f in findings):
-        raise typer.Exit(SAYS_NO)

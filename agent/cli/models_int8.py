@@ -1,4 +1,4 @@
-"""`agent models int8`: let a bundle count in eight-bit integers, and say first what that costs."""
+"""`agent models int8`: quantise a bundle after measuring the accuracy loss."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import settings_of, store_of
-from agent.cli.models import JsonOption, NameArgument, models
-from agent.cli.train import quiet, say_collected, shown
+from agent.cli.app import load_settings, open_store
+from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.models import NameArgument, models
+from agent.cli.options import JsonOption
+from agent.cli.train import print_left_out
 
 
 @models.command("int8")
@@ -19,30 +21,33 @@ def int8(
     name: NameArgument,
     *,
     may_lose: Annotated[
-        float, typer.Option(min=0.0, max=100.0, help="Points of accuracy that may be lost.")
+        float,
+        typer.Option(
+            min=0.0, max=100.0, help="Largest accepted accuracy loss, in percentage points."
+        ),
     ] = 1.0,
     json: JsonOption = False,
 ) -> None:
-    """Convert a bundle to int8, two to three times as quick on a CPU, unless it would lose much.
+    """Convert a bundle to int8, which is two to three times faster on a CPU.
 
-    What was measured lies beside the bundle, which is not changed. To use it, set
-    model.precision to "int8".
+    The conversion is refused if the accuracy loss exceeds --may-lose. The measurement is stored
+    next to the bundle, which is not changed. To use int8, set model.precision to "int8".
     """
-    from agent.bundle_registry import get_bundle  # noqa: PLC0415
-    from agent.service.composition import cases_of  # noqa: PLC0415
-    from model import convert, read_manifest  # noqa: PLC0415 - PyTorch takes seconds
+    from agent.bundle_registry import get_bundle
+    from agent.service.composition import collect_labels
+    from model import convert, read_manifest  # PyTorch takes seconds
 
-    quiet()
-    settings = settings_of(context)
+    silence_log()
+    settings = load_settings(context)
     bundle = get_bundle(settings.store.folder, name)
-    with store_of(settings) as store:
-        collected = cases_of(settings, store, read_manifest(bundle).taxonomy)
-    say_collected(collected)
-    for step in shown(convert(bundle, collected.examples, may_lose=may_lose / 100)):
+    with open_store(settings) as store:
+        collected = collect_labels(settings, store, read_manifest(bundle).taxonomy)
+    print_left_out(collected)
+    for step in show_progress(convert(bundle, collected.examples, may_lose=may_lose / 100)):
         if step.result is None:
             continue
         if json:
             facts = {key: value for key, value in asdict(step.result).items() if key != "ranges"}
             console.print_json(facts)
         else:
-            console.console.print(f"{name}: {step.result.sentence()}.", markup=False)
+            console.out.print(f"{name}: {step.result.sentence()}.", markup=False)

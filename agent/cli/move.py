@@ -1,11 +1,8 @@
-"""Bring a lab to another PC, and this program to a PC without internet; say what it is made of."""
+"""`agent move`: set up a lab on this PC from a backup."""
 
 from __future__ import annotations
 
-import json
-import sys
 import tomllib
-import uuid
 import zipfile
 import zlib
 from datetime import UTC, datetime
@@ -15,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import tomlkit
 import typer
 
-from agent.cli.app import SAYS_NO, app, settings_of, store_of
-from agent.cli.console import aside, console, print_json, progress, table
+from agent.cli.app import SAYS_NO, app, open_store
+from agent.cli.console import out, progress, table
 from agent.errors import WrongUse
-from agent.host.wheels import LOCK, collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,50 +22,55 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
 
-EXTRAS = "postgres,vendor,openvino,notify"
-
 
 @app.command()
 def move(
-    file: Annotated[Path, typer.Argument(help="What `agent backup --pixels` wrote on the old PC.")],
+    file: Annotated[
+        Path, typer.Argument(help="Backup that `agent backup --pixels` wrote on the old PC.")
+    ],
     folder: Annotated[
-        Path, typer.Option("--to", help="Where agent.toml goes, and the data folder with it.")
+        Path, typer.Option("--to", help="Folder for agent.toml and the data folder.")
     ] = Path(),
     source: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FOLDER: where a source's export folder is on this PC."),
+        typer.Option(help="NAME=FOLDER: export folder of a source on this PC; repeatable."),
     ] = None,
 ) -> None:
-    """Bring a lab to this PC: same sources, same history, nothing taken again; then check it."""
-    from agent import settings as settings_room  # noqa: PLC0415
-    from agent.cli.doctor import examine  # noqa: PLC0415
+    """Move a lab to this PC with its sources and history, then check the PC.
+
+    Files that were processed before are not processed again.
+    """
+    from agent import settings as settings_room
+    from agent.cli.doctor_checks import examine
 
     config = folder / settings_room.FILE_NAME
     if config.exists():
-        raise WrongUse(f"{config}: already there, and is left as it is; name another --to.")
-    laid = _lay_settings(file, folder, dict(_pairs(source or [])))
+        raise WrongUse(
+            f"{config} already exists and was not changed. Name another folder with --to."
+        )
+    written = _write_settings(file, folder, dict(_parse_pairs(source or [])))
     settings = settings_room.read(config.absolute())
     try:
-        _refuse_occupied(settings)
+        _require_empty(settings)
     except WrongUse:
-        _take_settings_away(laid)
+        _delete_settings(written)
         raise
-    for line in _elsewhere(settings, folder.absolute()):
-        console.print(line, markup=False)
+    for line in _list_outside_paths(settings, folder.absolute()):
+        out.print(line, markup=False)
     made_at = None
     if settings.store.url:
-        console.print("the database stays where it is; this PC asks it from now on.")
+        out.print("The database stays where it is; this PC uses it from now on.")
     else:
-        made_at = _put_back(file, settings)
-    with store_of(settings) as store:
+        made_at = _restore(file, settings)
+    with open_store(settings) as store:
         if made_at:
             _resume(settings, store, made_at)
-        for line in _compared(settings, store):
-            console.print(line, markup=False)
-        store.remember(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
+        for line in _compare_sources(settings, store):
+            out.print(line, markup=False)
+        store.audit_log.add(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
     findings = examine(settings, config.absolute())
     table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
-    console.print(
+    out.print(
         f"next: agent --config {config.absolute()} service install; "
         "on the old PC: agent service uninstall.",
         markup=False,
@@ -78,21 +79,21 @@ def move(
         raise typer.Exit(SAYS_NO)
 
 
-def _pairs(given: list[str]) -> list[tuple[str, str]]:
-    for one in given:
-        if "=" not in one:
-            raise WrongUse(f"--source: write it as NAME=FOLDER; found {one!r}.")
-    return [(one.partition("=")[0], one.partition("=")[2]) for one in given]
+def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
+    for pair in options:
+        if "=" not in pair:
+            raise WrongUse(f"--source: write NAME=FOLDER instead of {pair!r}.")
+    return [(pair.partition("=")[0], pair.partition("=")[2]) for pair in options]
 
 
-def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Path]:
-    """Write the back-up's settings files into a folder, with the sources' new places.
+def _write_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Path]:
+    """Write the settings files of a backup to a folder, with the new source folders.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        WrongUse: It is no back-up, or one of the files is there already.
+        WrongUse: The file is no backup, or a settings file already exists.
     """
     try:
         with zipfile.ZipFile(file) as packed:
@@ -110,29 +111,31 @@ def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Path]
         RuntimeError,
         NotImplementedError,
     ) as error:
-        raise WrongUse(f"{file}: not a back-up that can be read ({error}).") from error
+        raise WrongUse(f"{file}: not a readable backup ({error}).") from error
     main = "agent.toml" if "agent.toml" in kept else main
     if main is None:
-        raise WrongUse(f"{file}: holds no settings; write agent.toml, then: agent restore FILE")
+        raise WrongUse(
+            f"{file} contains no settings. Write agent.toml, then run agent restore FILE."
+        )
     unknown = set(moved) - {s["name"] for s in tomllib.loads(kept[main]).get("sources", [])}
     if unknown:
-        raise WrongUse(f"--source: the back-up knows no source called {min(unknown)!r}.")
+        raise WrongUse(f"--source: the backup has no source {min(unknown)!r}.")
     kept["agent.toml"] = with_folders(kept.pop(main), moved)
     folder.mkdir(parents=True, exist_ok=True)
-    if there := [name for name in kept if (folder / name).exists()]:
-        raise WrongUse(f"{folder / there[0]}: already there, and is left as it is.")
+    if existing := [name for name in kept if (folder / name).exists()]:
+        raise WrongUse(f"{folder / existing[0]} already exists and was not changed.")
     for name, text in kept.items():
-        (folder / name).touch(mode=0o640)  # a database's password may stand in it
+        (folder / name).touch(mode=0o640)  # it may contain a database password
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in kept]
 
 
 def with_folders(text: str, moved: Mapping[str, str]) -> str:
-    """Return settings with other folders for some sources; comments and all else stay.
+    """Return settings with new source folders; comments and other settings stay.
 
     Args:
-        text: Of a settings file.
-        moved: Name of a source → its folder on this PC.
+        text: Content of a settings file.
+        moved: Folder on this PC by source name.
     """
     document = tomlkit.parse(text)
     for source in document.get("sources", ()):
@@ -141,19 +144,19 @@ def with_folders(text: str, moved: Mapping[str, str]) -> str:
     return tomlkit.dumps(document)
 
 
-def _refuse_occupied(settings: Settings) -> None:
-    """Refuse a data folder in which a lab lives already: the settings may name an absolute one."""
+def _require_empty(settings: Settings) -> None:
+    """Raise `WrongUse` if the data folder, which may be absolute, already contains a lab."""
     folder = settings.store.folder
     signs = [name for name in ("martensight.db", "crops", "originals") if (folder / name).exists()]
     if signs:
         raise WrongUse(
-            f"{folder}: a lab is there already ({', '.join(signs)}); nothing was changed. Set "
-            "[store] folder to an empty one, or use agent restore to put a back-up in its place."
+            f"{folder} already contains a lab ({', '.join(signs)}). Nothing was changed. Set "
+            "[store] folder to an empty folder, or use agent restore."
         )
 
 
-def _elsewhere(settings: Settings, folder: Path) -> list[str]:
-    """Name each folder and file of the settings that lies outside the lab's new place."""
+def _list_outside_paths(settings: Settings, folder: Path) -> list[str]:
+    """Return a line for each path in the settings that is outside the new folder."""
     places: dict[str, Path | str | None] = {
         "[store] folder": settings.store.folder,
         "[model] taxonomy": settings.model.taxonomy,
@@ -163,35 +166,35 @@ def _elsewhere(settings: Settings, folder: Path) -> list[str]:
         "[backup] folder": settings.backup.folder,
         "[web] certificate": settings.web.certificate,
         "[web] key": settings.web.key,
-        **{f"source {one.name}": one.folder for one in settings.sources},
+        **{f"source {source.name}": source.folder for source in settings.sources},
     }
     lines = []
-    for name, place in places.items():
-        path = Path(place) if place else None
+    for name, value in places.items():
+        path = Path(value) if value else None
         if path and not path.is_relative_to(folder):
-            there = "is there" if path.exists() else "is not there"
-            lines.append(f"{name} still points to {path}, which {there}")
+            state = "exists" if path.exists() else "does not exist"
+            lines.append(f"{name} still points to {path}, which {state}")
     return lines
 
 
-def _take_settings_away(laid: list[Path]) -> None:
-    for file in laid:
+def _delete_settings(written: list[Path]) -> None:
+    for file in written:
         file.unlink()
 
 
 def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
-    """Compare the database with what is outside it, as after a restore: the back-up may be old."""
-    from agent.cli.backup import say_resumed  # noqa: PLC0415
-    from agent.service.resuming import resume  # noqa: PLC0415
+    """Compare the database with records outside it, as after a restore."""
+    from agent.cli.restore import print_resumed
+    from agent.service.resuming import resume
 
-    say_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
+    print_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
 
 
-def _put_back(file: Path, settings: Settings) -> datetime | None:
-    from agent import maintenance  # noqa: PLC0415
-    from agent.service.data_folder import agent_name  # noqa: PLC0415
-    from agent.service.lock import RunLock  # noqa: PLC0415
-    from agent.store import store_url  # noqa: PLC0415
+def _restore(file: Path, settings: Settings) -> datetime | None:
+    from agent import maintenance
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+    from agent.store import store_url
 
     at = datetime.now(UTC)
     with RunLock(settings.store.folder, agent_name()), progress("move", 100) as advance:
@@ -202,140 +205,34 @@ def _put_back(file: Path, settings: Settings) -> datetime | None:
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
         )
-    console.print(f"{restored.files} files put into {settings.store.folder}", markup=False)
+    out.print(f"{restored.files} files restored to {settings.store.folder}", markup=False)
     return restored.made_at
 
 
-def _compared(settings: Settings, store: Store) -> list[str]:
-    """Say for each source how many of its files are known already, and what pixels are missing."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.watch.listing import list_folder  # noqa: PLC0415
+def _compare_sources(settings: Settings, store: Store) -> list[str]:
+    """Return lines on known and new files of each source, and on missing crops."""
+    from agent.archive import Archive
+    from agent.watch.listing import list_folder
 
     lines = []
     for source in settings.sources:
-        known = store.known(source.name)
+        known = store.files.list_known(source.name)
         try:
-            there = list_folder(source.folder).pictures
+            files = list_folder(source.folder).pictures
         except OSError as error:
             lines.append(f"source {source.name}: {source.folder}: {error.strerror or error}")
             continue
-        new = sum(name not in known for name in there)
+        new = sum(name not in known for name in files)
         lines.append(
-            f"source {source.name}: {len(there)} pictures there, {len(there) - new} known by "
-            f"name, {new} new"
+            f"source {source.name}: {len(files)} images, {len(files) - new} already processed, "
+            f"{new} new"
         )
     archive = Archive(settings.store.folder)
-    kept = [one for one in store.kept() if one.pruned_at is None]
-    missing = sum(not archive.crop_path(one.sha256, one.page).is_file() for one in kept)
+    kept = [crop for crop in store.retention.iter_archived() if crop.pruned_at is None]
+    missing = sum(not archive.crop_path(crop.sha256, crop.page).is_file() for crop in kept)
     if missing:
         lines.append(
-            f"{missing} of {len(kept)} crops are not here: copy the old data folder's crops, "
-            "originals and reports, or back up with --pixels."
+            f"{missing} of {len(kept)} crops are missing. Copy crops, originals and reports from "
+            "the old data folder, or repeat the backup with --pixels."
         )
     return lines
-
-
-@app.command("bundle-wheels")
-def bundle_wheels(
-    folder: Annotated[Path, typer.Argument(help="Where the wheels go: a USB stick, a share.")],
-    package: Annotated[
-        str, typer.Option(help="This program: its wheel, its source folder, or its name.")
-    ] = "martensight",
-    extras: Annotated[str, typer.Option(help="Which extras, or none.")] = EXTRAS,
-    lock: Annotated[
-        Path, typer.Option(help="Versions and hashes to hold them to; default: the tested ones.")
-    ] = LOCK,
-    no_lock: Annotated[
-        bool, typer.Option("--no-lock", help="Take the newest versions that fit instead.")
-    ] = False,
-) -> None:
-    """Collect wheels to install from on a PC without internet, of this system and this Python."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wheels = collect(folder, package, extras, None if no_lock else lock)
-    size = sum(one.stat().st_size for one in wheels) / 1e6
-    console.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
-    console.print(
-        f"on the other PC, in {folder}: "
-        "pip install --no-index --require-hashes -r requirements.txt",
-        markup=False,
-    )
-
-
-@app.command()
-def licences(
-    context: typer.Context,
-    sbom: Annotated[
-        Path | None, typer.Option(help="Write a CycloneDX 1.6 bill of materials there.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Say what this program is made of and under which licences, weights of networks included."""
-    from agent.host.licences import bill, parts  # noqa: PLC0415
-
-    bundles = settings_of(context).store.folder / "bundles"
-    names = sorted(one.parent.name for one in bundles.glob("*/bundle.json"))
-    listed = parts(names)
-    if sbom:
-        document = bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
-        sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-        aside.print(f"{len(listed)} parts written to {sbom}", markup=False)
-    if as_json:
-        print_json([{"name": p.name, "version": p.version, "licence": p.licence} for p in listed])
-    elif not sbom:
-        table(("part", "version", "licence"), [(p.name, p.version, p.licence) for p in listed])
-
-
-@app.command("support-bundle")
-def support_bundle(
-    context: typer.Context,
-    target: Annotated[
-        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
-    ] = None,
-    picture: Annotated[
-        list[Path] | None, typer.Option(help="A micrograph to put in as it is; else none is.")
-    ] = None,
-) -> None:
-    """Pack logs, settings and state for a helper: no secrets, no images, names as pseudonyms."""
-    from agent.cli.support_bundle import documents, words  # noqa: PLC0415
-    from agent.host.support_bundle import Pseudonyms, write  # noqa: PLC0415
-
-    settings = settings_of(context)
-    at = datetime.now(UTC)
-    file = target or Path.cwd()
-    if file.is_dir() or file.suffix != ".zip":
-        file.mkdir(parents=True, exist_ok=True)
-        file = file / f"martensight-support-{at:%Y%m%dT%H%M%SZ}.zip"
-    names = Pseudonyms(words(settings))
-    logs = sorted((settings.store.folder / "logs").glob("*.log*"))
-    journal = _journal()
-    try:
-        listed = write(
-            file,
-            documents=documents(context, settings),
-            logs=logs,
-            journal=journal,
-            pictures=picture or [],
-            names=names,
-        )
-    except OSError as error:
-        raise WrongUse(f"{file}: cannot be written ({error.strerror or error}).") from error
-    for name in listed:
-        console.print(f"  {name}", markup=False)
-    if not logs and not journal:
-        aside.print(
-            "no log is in it: none was written yet, or it is the journal's, which root may read "
-            "(sudo agent support-bundle).",
-            markup=False,
-        )
-    console.print(f"{file}: look into it, then send it.", markup=False)
-    console.print(
-        f"{file.with_suffix('.names.csv')}: stays here; it says who is who.", markup=False
-    )
-
-
-def _journal() -> str:
-    if sys.platform == "win32":
-        return ""  # there the log is a file
-    from agent.host.systemd import journal  # noqa: PLC0415
-
-    return journal()

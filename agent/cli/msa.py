@@ -1,26 +1,17 @@
-"""`agent msa`: how far the measuring system can be trusted, and what its scatter comes from."""
+"""`agent msa`: measurement-system analysis of the grading."""
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import aside, echo, print_json
-from agent.cli.roundrobin import (
-    By,
-    Json,
-    Out,
-    Seed,
-    code_in,
-    drawn_seed,
-    limits_asked,
-    now_utc,
-    page_among_reports,
-    rows_with,
-)
+from agent.cli.app import app, load_settings, now_utc, open_store
+from agent.cli.console import echo, err, print_json
+from agent.cli.csv_rows import parse_code, read_rows
+from agent.cli.roundrobin import By, Json, Out, Seed, draw_seed, report_path
+from agent.cli.roundrobin_images import parse_limits
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -36,10 +27,13 @@ msa = typer.Typer(
 )
 app.add_typer(msa)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the plan: its images' order number.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="Name of the plan; it is the order number of its images."),
+]
 FOLDER = "msa"
 MOST = 100
-"""Images or preparations of one specimen; more is a slip of the hand."""
+"""Largest number of images or preparations of one specimen; more is a typing error."""
 
 
 @msa.command()
@@ -47,50 +41,58 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     name: Name,
     specimens: Annotated[
-        Path, typer.Option(metavar="CSV", help="Columns specimen and code: what each truly is.")
+        Path, typer.Option(metavar="CSV", help="Columns specimen and code (the true code).")
     ],
-    operators: Annotated[str, typer.Option(metavar="A,B", help="Who takes the images.")],
-    microscopes: Annotated[str, typer.Option(metavar="A,B", help="On which.")],
+    operators: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="Comma-separated names of the operators who take the images."
+        ),
+    ],
+    microscopes: Annotated[
+        str, typer.Option(metavar="A,B", help="Comma-separated microscope names.")
+    ],
     images: Annotated[
-        int, typer.Option(min=1, max=MOST, help="How often each is imaged anew.")
+        int,
+        typer.Option(min=1, max=MOST, help="Images of each preparation, operator and microscope."),
     ] = 2,
     preparations: Annotated[
-        int, typer.Option(min=1, max=MOST, help="How often each specimen is prepared.")
+        int, typer.Option(min=1, max=MOST, help="Preparations of each specimen.")
     ] = 2,
     seed: Seed = None,
     out: Out = None,
     by: By = "",
 ) -> None:
-    """Write a plan in random order: a sheet to print, and a CSV; no true code is on either."""
-    import reports  # noqa: PLC0415 - heavy
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.roundrobin import msa_study as analysis  # noqa: PLC0415
-    from agent.roundrobin.campaign import require_name  # noqa: PLC0415
-    from agent.site_time import local_full  # noqa: PLC0415
+    """Write a plan in random order: a sheet to print and a CSV, both without true codes."""
+    import reports  # heavy
+    from agent.lab_context import taxonomy_in_force
+    from agent.roundrobin import msa_study as analysis
+    from agent.roundrobin.campaign import require_name
+    from agent.site_time import local_full
 
     require_name(name)
-    settings, at = settings_of(context), now_utc()
+    settings, at = load_settings(context), now_utc()
     speaking = reports.speaking(settings.report.language)
     with signed_store(context, settings, by) as (store, signer), speaking:
-        path = out or page_among_reports(settings, store, FOLDER, f"{name}-plan")
+        path = out or report_path(settings, store, FOLDER, f"{name}-plan")
         taxonomy = taxonomy_in_force(settings, store)
         codes = _true_codes(specimens, taxonomy)
         n = analysis.write_plan(
             store,
             name,
             codes,
-            _names(operators, "--operators"),
-            _names(microscopes, "--microscopes"),
+            _parse_names(operators, "--operators"),
+            _parse_names(microscopes, "--microscopes"),
             path,
             images=images,
             preparations=preparations,
-            seed=drawn_seed() if seed is None else seed,
+            seed=draw_seed() if seed is None else seed,
             site=settings.site.name,
             generated=local_full(at, settings.site.time_zone),
             by=signer or os_user(),
             at=at,
         )
-    aside.print(f"{n} runs of {len(codes)} specimens", markup=False)
+    err.print(f"{n} runs of {len(codes)} specimens", markup=False)
     echo(str(path))
 
 
@@ -100,36 +102,39 @@ def report(  # noqa: PLR0917 - each is an option of the command
     name: Name,
     codes: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Columns run and code, filled in by people."),
+        typer.Option(metavar="CSV", help="Columns run and code, filled in by raters."),
     ] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help='As "8 or finer"; else all that the specimens allow.'),
+        typer.Option(
+            metavar="TEXT",
+            help='Limit such as "8 or finer". Default: all limits that the specimens allow.',
+        ),
     ] = None,
     out: Out = None,
     as_json: Json = False,
     by: By = "",
 ) -> None:
-    """Say effectiveness, misses and false alarms per limit, and where the scatter comes from."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from agent.roundrobin import msa_study as analysis  # noqa: PLC0415
-    from agent.roundrobin.msa_page import Thresholds  # noqa: PLC0415
-    from agent.site_time import local_full  # noqa: PLC0415
+    """Report effectiveness, miss rate and false-alarm rate per limit, and variance components."""
+    from agent.lab_context import taxonomy_in_force
+    from agent.roundrobin import msa_study as analysis
+    from agent.roundrobin.msa_page import Thresholds
+    from agent.site_time import local_full
 
-    settings, at = settings_of(context), now_utc()
-    with store_of(settings) as store:
-        path = out or page_among_reports(settings, store, FOLDER, name)
+    settings, at = load_settings(context), now_utc()
+    with open_store(settings) as store:
+        path = out or report_path(settings, store, FOLDER, name)
         taxonomy = taxonomy_in_force(settings, store)
         if codes is None:
             gathered = analysis.gather_results(store, name)
         else:
-            gathered = analysis.gather_codes(store, name, _filled_in(codes, taxonomy))
-        asked = limits_asked(limit, taxonomy) if limit else None
+            gathered = analysis.gather_codes(store, name, _read_codes(codes, taxonomy))
+        limits = parse_limits(limit, taxonomy) if limit else None
         document = analysis.write_report(
             store,
             name,
             gathered,
-            asked or analysis.limits_in(gathered.measured, taxonomy),
+            limits or analysis.limits_in(gathered.measured, taxonomy),
             path,
             taxonomy=taxonomy,
             thresholds=Thresholds(
@@ -151,29 +156,39 @@ def report(  # noqa: PLR0917 - each is an option of the command
 
 
 def _true_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str]:
-    """Read what each specimen truly is. Raises `WrongUse`."""
-    found: dict[str, str] = {}
-    for line, row in rows_with(file, "specimen", "code"):
-        if row["specimen"] in found:
-            raise WrongUse(f"{file}: line {line}: specimen {row['specimen']} is named twice.")
-        found[row["specimen"]] = code_in(row["code"], file, line, taxonomy)
-    if not found:
-        raise WrongUse(f"{file}: it names no specimen.")
-    return found
+    """Return the true code of each specimen.
+
+    Raises:
+        WrongUse: A specimen or a code is missing, unknown or repeated.
+    """
+    codes: dict[str, str] = {}
+    for line, row in read_rows(file, "specimen", "code"):
+        if row["specimen"] in codes:
+            raise WrongUse(f"{file}: line {line}: specimen {row['specimen']} is repeated.")
+        codes[row["specimen"]] = parse_code(row["code"], file, line, taxonomy)
+    if not codes:
+        raise WrongUse(f"{file}: the file has no specimen.")
+    return codes
 
 
-def _filled_in(file: Path, taxonomy: Taxonomy) -> dict[str, str | None]:
-    """Read run → the code that people filled in, None for an empty cell. Raises `WrongUse`."""
-    found: dict[str, str | None] = {}
-    for line, row in rows_with(file, "run", "code"):
-        if row["run"] in found:
-            raise WrongUse(f"{file}: line {line}: run {row['run']} is there twice; which holds?")
-        found[row["run"]] = code_in(row["code"], file, line, taxonomy) if row["code"] else None
-    return found
+def _read_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str | None]:
+    """Return the code of each run, None for an empty cell.
+
+    Raises:
+        WrongUse: A run is repeated, or a code is unknown.
+    """
+    codes: dict[str, str | None] = {}
+    for line, row in read_rows(file, "run", "code"):
+        if row["run"] in codes:
+            raise WrongUse(
+                f"{file}: line {line}: run {row['run']} is repeated. Delete one of the rows."
+            )
+        codes[row["run"]] = parse_code(row["code"], file, line, taxonomy) if row["code"] else None
+    return codes
 
 
-def _names(text: str, option: str) -> Sequence[str]:
-    names = [one.strip() for one in text.split(",") if one.strip()]
+def _parse_names(text: str, option: str) -> Sequence[str]:
+    names = [part.strip() for part in text.split(",") if part.strip()]
     if not names or len(set(names)) < len(names):
-        raise WrongUse(f"{option}: name each once, with commas between; found {text!r}.")
+        raise WrongUse(f"{option}: write each name once, separated by commas, instead of {text!r}.")
     return names

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from agent.cli.app import GROUPS, app
-from agent.cli.examples import EXAMPLES, commands_of, show_examples
+from agent.cli.examples import EXAMPLES, add_examples, iter_commands
 from agent.cli.settings_reference import format_toml
 from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Objective, Settings, Source
 
@@ -56,24 +56,24 @@ def render_commands() -> str:
     """Return the Markdown page of all commands, one section per command or group."""
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
-    show_examples(app)
+    add_examples(app)
     return "\n".join([COMMANDS_HEAD, *_commands(list_commands())])
 
 
 def list_commands() -> dict[str, Any]:
     """Return every command by the words that lead to it, in the order of `agent --help`."""
-    from typer.main import get_command  # noqa: PLC0415 - only the generator and its tests need it
+    from typer.main import get_command  # only the generator and its tests need it
 
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
     root: Any = get_command(app)
-    found = {}
-    for path, _command in commands_of(app):
+    commands = {}
+    for path, _command in iter_commands(app):
         command = root
         for word in path.split():
             command = command.commands[word]
-        found[path] = command
-    return found
+        commands[path] = command
+    return commands
 
 
 def render_settings() -> str:
@@ -100,7 +100,7 @@ def _commands(commands: dict[str, Any]) -> Iterator[str]:
     for path, command in commands.items():
         yield f"## agent {path}\n"
         yield f"{_one_line(command.help or '')}\n"
-        rows = [_parameter(one) for one in command.params if not getattr(one, "hidden", False)]
+        rows = [_parameter(item) for item in command.params if not getattr(item, "hidden", False)]
         if rows:
             yield _table(("parameter", "meaning", "default"), rows)
         if path in EXAMPLES:
@@ -113,7 +113,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
     if is_argument:
         name = f"`{value}`"
     elif parameter.is_flag:
-        name = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
+        name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
     else:
         name = f"`{parameter.opts[-1]} {value}`"
     needed = " Required." if parameter.required else ""

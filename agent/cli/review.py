@@ -1,4 +1,4 @@
-"""`agent review`: what the review page offers, from the shell."""
+"""`agent review`: the review queue and reviewers' decisions on the shell."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import console, print_json, progress, table
-from agent.cli.evaluation_text import share
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import out, print_json, progress, table
+from agent.cli.evaluation_text import format_share
 from agent.cli.signing import signed_store
 from agent.csv_export import write_csv
 from agent.errors import WrongUse
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
     from agent.store import Decision, LabelledMicrograph, Store
 
 review = typer.Typer(
-    name="review", help="What waits for a person, and what a person decides.", no_args_is_help=True
+    name="review", help="The review queue and reviewers' decisions.", no_args_is_help=True
 )
 app.add_typer(review)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The micrograph's id, as in the report.")]
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Micrograph id, as in the report.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Name of the reviewer.")]
 
 
 @review.command("list")
 def list_waiting(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One object per micrograph.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Only those here for this reason.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only micrographs with this reason.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only micrographs of this source.")] = None,
 ) -> None:
-    """List what waits for a person, the weightiest first."""
-    from agent.web.api import as_json as document  # noqa: PLC0415 - brings FastAPI
+    """List the micrographs that await review, most important first."""
+    from agent.web.api import as_json as document  # imports FastAPI
 
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         views = store.review_queue.list_micrographs(reason=reason, source=source)
     if as_json:
         for view in views:
             print_json(document(view))
         return
     if not views:
-        console.print("Nothing waits.")
+        out.print("No micrograph awaits review.")
         return
     for view in views:
-        sure = f"{view.probability:.2f}" if view.probability is not None else "-"
-        console.print(
-            f"{view.id:16}  {view.structure_code or '-':6} {sure:4}  {', '.join(view.reasons)}  "
-            f"{Path(view.path).name} ({view.source})",
+        probability = f"{view.probability:.2f}" if view.probability is not None else "-"
+        out.print(
+            f"{view.id:16}  {view.structure_code or '-':6} {probability:4}  "
+            f"{', '.join(view.reasons)}  {Path(view.path).name} ({view.source})",
             markup=False,
         )
 
@@ -62,72 +62,78 @@ def list_waiting(
 @review.command()
 def suggest(
     context: typer.Context,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many to suggest.")] = 20,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of suggestions.")] = 20,
     gain: Annotated[
-        float, typer.Option(min=0.1, help="Points of accuracy that would make it pay.")
+        float, typer.Option(min=0.1, help="Wanted gain of accuracy, in percentage points.")
     ] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Say what to label next so that the next model learns most, and how many until it pays."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.train import end_of, quiet  # noqa: PLC0415
-    from agent.retrain import Suggestion  # noqa: PLC0415
-    from agent.retrain import suggest as suggesting  # noqa: PLC0415
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from agent.service.jobs.retrain import find_training_job  # noqa: PLC0415
+    """Suggest micrographs to label next, and estimate how many labels a gain needs."""
+    from agent.archive import Archive
+    from agent.cli.job_progress import run_to_end, silence_log
+    from agent.retrain import Suggestion
+    from agent.retrain import suggest as suggest_labels
+    from agent.service.composition import load_bundle
+    from agent.service.jobs.retrain import find_training_job
 
-    quiet()
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    silence_log()
+    settings = load_settings(context)
+    with open_store(settings) as store:
         lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
-    steps = suggesting(waiting, lesson.collected, classifier, archive, n=n)
-    _say_suggestion(end_of(steps, Suggestion), gain / 100, as_json=as_json)
+    steps = suggest_labels(waiting, lesson.collected, classifier, archive, n=n)
+    _print_suggestion(run_to_end(steps, Suggestion), gain / 100, as_json=as_json)
 
 
-def _say_suggestion(found: Suggestion, gain: float, *, as_json: bool) -> None:
-    more, low, high = found.curve.until(gain) if found.curve else (None, None, None)
+def _print_suggestion(suggestion: Suggestion, gain: float, *, as_json: bool) -> None:
+    more, low, high = suggestion.curve.until(gain) if suggestion.curve else (None, None, None)
     if as_json:
         print_json(
             {
-                "micrographs": [{"id": view.id, "path": view.path} for view in found.views],
-                "labelled": dict(found.labelled),
-                "recall": {code: one.as_json() for code, one in found.recalls.items()},
+                "micrographs": [{"id": view.id, "path": view.path} for view in suggestion.views],
+                "labelled": dict(suggestion.labelled),
+                "recall": {code: recall.as_json() for code, recall in suggestion.recalls.items()},
                 "gain": gain,
                 "more_labels": {"value": more, "low": low, "high": high},
-                "curve": found.curve.as_json() if found.curve else None,
+                "curve": suggestion.curve.as_json() if suggestion.curve else None,
             }
         )
         return
     table(
         ("label next", "file"),
-        [(view.id, f"{Path(view.path).name} ({view.source})") for view in found.views],
+        [(view.id, f"{Path(view.path).name} ({view.source})") for view in suggestion.views],
     )
     table(
-        ("structure code", "labelled", "right, by heads that had not seen its specimen"),
+        ("structure code", "labelled", "recall on held-out specimens"),
         [
-            (code, n, share(found.recalls[code].as_json()) if code in found.recalls else "")
-            for code, n in found.labelled.items()
+            (
+                code,
+                n,
+                format_share(suggestion.recalls[code].as_json())
+                if code in suggestion.recalls
+                else "",
+            )
+            for code, n in suggestion.labelled.items()
         ],
     )
-    console.print(_worth(found, gain, more, low, high), markup=False)
+    out.print(_format_label_need(suggestion, gain, more, low, high), markup=False)
 
 
-def _worth(
-    found: Suggestion, gain: float, more: int | None, low: int | None, high: int | None
+def _format_label_need(
+    suggestion: Suggestion, gain: float, more: int | None, low: int | None, high: int | None
 ) -> str:
-    """Say how many more labels until the accuracy has gained so much."""
-    if found.curve is None:
-        return "Too few specimens are labelled to say how many more labels pay."
+    """Return a sentence on the number of labels that the gain needs."""
+    if suggestion.curve is None:
+        return "Too few labelled specimens to estimate how many labels are needed."
     points = f"{100 * gain:g} points more accuracy"
     if more is None:
-        return f"{points}: more labels of the kind there are do not give that, if any do."
+        return f"{points}: not reachable with more labels of the present kinds."
     least = "" if low is None else f"at least {low}, "
-    most = "nobody can say how many at most" if high is None else f"at most about {high}"
+    most = "no upper bound" if high is None else f"at most about {high}"
     return (
-        f"{points} by about {more} more labels of the kind there are ({least}{most}, 95 %), "
-        f"carried on from {found.curve.n}."
+        f"{points}: about {more} more labels of the present kinds ({least}{most}, 95 %), "
+        f"extrapolated from {suggestion.curve.n}."
     )
 
 
@@ -140,31 +146,29 @@ def label(  # noqa: PLR0917 - each is an option of the command
     ] = None,
     by: By = "",
     criterion: Annotated[
-        str, typer.Option(metavar="mean|max", help="Criterion of the size that was used.")
+        str, typer.Option(metavar="mean|max", help="Criterion of the size: mean or max.")
     ] = "unrecorded",
-    comment: Annotated[
-        str, typer.Option(help="Free text; where it corrects a decision: why, and needed.")
-    ] = "",
+    comment: Annotated[str, typer.Option(help="Comment; required if it corrects a decision.")] = "",
     strange: Annotated[
-        str | None, typer.Option(metavar="KIND", help="It is strange, of this kind.")
+        str | None, typer.Option(metavar="KIND", help="Decide that it is unusual, of this kind.")
     ] = None,
     unusable: Annotated[
-        str | None, typer.Option(metavar="WHY", help="It cannot be judged, and why.")
+        str | None, typer.Option(metavar="WHY", help="Decide that it is unusable, with the reason.")
     ] = None,
-    cannot_tell: Annotated[bool, typer.Option(help="You cannot tell.")] = False,
-    unsure: Annotated[bool, typer.Option("--unsure", help="You are not sure of it.")] = False,
+    cannot_tell: Annotated[bool, typer.Option(help="Record that you cannot tell.")] = False,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Record that you are unsure.")] = False,
 ) -> None:
-    """Decide one micrograph; an earlier decision stays in the trail."""
-    said = [
+    """Decide one micrograph. Earlier decisions stay in the audit log."""
+    options = [
         f"code:{code}" if code else "",
         f"strange:{strange}" if strange else "",
         f"unusable:{unusable}" if unusable else "",
         "cannot_tell" if cannot_tell else "",
     ]
-    chosen = [one for one in said if one]
+    chosen = [option for option in options if option]
     if len(chosen) != 1:
-        raise WrongUse("say one thing: CODE, --strange KIND, --unusable WHY or --cannot-tell.")
-    settings = settings_of(context)
+        raise WrongUse("Choose one: CODE, --strange KIND, --unusable WHY or --cannot-tell.")
+    settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         decision = _decision(
             settings,
@@ -177,22 +181,22 @@ def label(  # noqa: PLR0917 - each is an option of the command
         )
         store.labels.decide(public_id, decision, at=datetime.now(UTC))
         waiting, learning = store.review_queue.count(), _describe_use(settings, store, public_id)
-    console.print(
-        f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} wait.",
+    out.print(
+        f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} await review.",
         markup=False,
     )
     if learning:
-        console.print(learning, markup=False)
+        out.print(learning, markup=False)
 
 
 def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
-    """Return whether the decision on a micrograph is learned from, "" where none holds yet."""
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.lab_context import read_taxonomy  # noqa: PLC0415
-    from agent.retrain.label_use import decide_use  # noqa: PLC0415
-    from agent.web.label_uses import describe  # noqa: PLC0415
+    """Return whether the decision on a micrograph is learned from, "" where none is valid yet."""
+    from agent.archive import Archive
+    from agent.lab_context import read_taxonomy
+    from agent.retrain.label_use import decide_use
+    from agent.web.label_uses import describe
 
-    label = store.find_labelled(public_id)
+    label = store.labelled_micrographs.find(public_id)
     if label is None:
         return ""
     crop = Archive(settings.store.folder).crop_path(label.sha256, label.page)
@@ -209,18 +213,18 @@ def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
 def _decision(
     settings: Settings,
     store: Store,
-    said: str,
+    choice: str,
     *,
     by: str,
     criterion: str,
     unsure: bool,
     comment: str,
 ) -> Decision:
-    from agent.lab_context import read_taxonomy  # noqa: PLC0415
-    from agent.web.decisions import read_decision  # noqa: PLC0415
+    from agent.lab_context import read_taxonomy
+    from agent.web.decisions import read_decision
 
     return read_decision(
-        said,
+        choice,
         taxonomy=lambda: read_taxonomy(settings, store, now=datetime.now(UTC)),
         by=by,
         criterion=criterion,
@@ -231,10 +235,10 @@ def _decision(
 
 @review.command()
 def undo(context: typer.Context, public_id: Id, by: By = "") -> None:
-    """Take the decision on one micrograph back; both stay in the trail."""
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    """Withdraw the decision on one micrograph. The audit log keeps both."""
+    with signed_store(context, load_settings(context), by) as (store, signer):
         store.labels.undo(public_id, by=signer, at=datetime.now(UTC))
-    console.print(f"{public_id}: the decision was taken back, by {signer}.", markup=False)
+    out.print(f"{public_id}: decision withdrawn by {signer}.", markup=False)
 
 
 MANIFEST_COLUMNS = (
@@ -263,57 +267,59 @@ MANIFEST_COLUMNS = (
 @review.command()
 def export(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
 ) -> None:
-    """Write every labelled micrograph's crop and a manifest that `agent import` reads."""
-    from agent.archive import Archive  # noqa: PLC0415
+    """Write the crop of every labelled micrograph and a manifest for `agent import`."""
+    from agent.archive import Archive
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise WrongUse(f"{folder}: export into a new or empty folder; nothing is written over.")
-    settings = settings_of(context)
-    with store_of(settings) as store:
+        raise WrongUse(f"{folder} is not empty. Name a new or empty folder.")
+    settings = load_settings(context)
+    with open_store(settings) as store:
         labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)
     archive, missing, rows = Archive(settings.store.folder), [], []
     with progress("exported", len(labelled)) as advance:
-        for number, one in enumerate(labelled, start=1):
-            row = _export(one, archive, folder)
+        for number, micrograph in enumerate(labelled, start=1):
+            row = _export_crop(micrograph, archive, folder)
             if row:
                 rows.append(row)
             else:
-                missing.append(one.id)
+                missing.append(micrograph.id)
             advance(number)
     _write_manifest(folder, rows)
-    console.print(f"{len(rows)} micrographs in {folder}")
+    out.print(f"{len(rows)} micrographs in {folder}")
     for public_id in missing:
-        console.print(f"{public_id}: its pixels are not in the archive any more")
+        out.print(f"{public_id}: its pixels are no longer in the archive")
     if missing:
         raise typer.Exit(1)
 
 
-def _export(one: LabelledMicrograph, archive: Archive, folder: Path) -> dict[str, Any] | None:
-    place = one.code or one.kind
-    name = f"{place}/{one.id}.png"
+def _export_crop(
+    micrograph: LabelledMicrograph, archive: Archive, folder: Path
+) -> dict[str, Any] | None:
+    subfolder = micrograph.code or micrograph.kind
+    name = f"{subfolder}/{micrograph.id}.png"
     try:
-        held = archive.crop_path(one.sha256, one.page).read_bytes()
+        content = archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
     except FileNotFoundError:
         return None
-    (folder / place).mkdir(exist_ok=True)
-    (folder / name).write_bytes(held)
+    (folder / subfolder).mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
     return {
-        **one.process_data,
+        **micrograph.process_data,
         "file": name,
-        "code": one.code or "",
-        "um_per_px": one.um_per_px if one.um_per_px is not None else "",
-        "criterion": one.criterion,
-        "rater": one.rater,
-        "kind": one.kind,
-        "strange": one.strange_kind or "",
-        "id": one.id,
-        "sha256": one.sha256,
-        "page": one.page,
-        "labelled_at": one.labelled_at.isoformat(),
-        "model_code": one.model_code or "",
+        "code": micrograph.code or "",
+        "um_per_px": micrograph.um_per_px if micrograph.um_per_px is not None else "",
+        "criterion": micrograph.criterion,
+        "rater": micrograph.rater,
+        "kind": micrograph.kind,
+        "strange": micrograph.strange_kind or "",
+        "id": micrograph.id,
+        "sha256": micrograph.sha256,
+        "page": micrograph.page,
+        "labelled_at": micrograph.labelled_at.isoformat(),
+        "model_code": micrograph.model_code or "",
     }
 
 

@@ -1,22 +1,19 @@
-"""Run the agent, ask how it does, and hand it to the system's service manager."""
+"""`agent run`: watch the sources and process micrographs."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
-from agent.cli.app import DONE, SOME_FAILED, app, settings_file_of, settings_of, store_of
-from agent.cli.console import aside, console, print_json, progress
+from agent.cli.app import DONE, SOME_FAILED, app, load_settings, open_store
+from agent.cli.console import err, out, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.cli.console import Advance
-    from agent.service import Outcome
+    from agent.service import RunOutcome
     from agent.settings import Settings
 
 
@@ -25,38 +22,40 @@ def run(
     context: typer.Context,
     once: Annotated[
         bool,
-        typer.Option("--once", help="Take what lies in the sources now, then stop; no page."),
+        typer.Option(
+            "--once", help="Process the files now in the sources, then stop; no web page."
+        ),
     ] = False,
 ) -> None:
-    """Watch the sources and take every micrograph once, until stopped."""
-    settings = settings_of(context)
+    """Watch the sources and process every micrograph, until stopped."""
+    settings = load_settings(context)
     if once:
         raise typer.Exit(_run_once(settings))
     _run(settings)
 
 
 def _run(settings: Settings) -> None:
-    import faulthandler  # noqa: PLC0415
+    import faulthandler
 
-    from agent import log  # noqa: PLC0415 - heavy
-    from agent.host import cpu_affinity, open_files, systemd  # noqa: PLC0415
+    from agent import log  # heavy
+    from agent.host import cpu_affinity, open_files, systemd
 
     cpu_affinity.keep_to_share(settings.service.cores)  # before libraries count the cores
     open_files.raise_limit()
-    faulthandler.enable()  # a hang that the watchdog ends leaves every thread's place in the log
-    from agent.service import Agent  # noqa: PLC0415
+    faulthandler.enable()  # the log gets all stack traces if the watchdog ends a hang
+    from agent.service import Agent
 
     journal = systemd.has_journal()
-    file = None if aside.is_terminal or journal else log_file(settings)
+    file = None if err.is_terminal or journal else log_file(settings)
     log.set_up(level=settings.log.level, file=file, journal=journal)
     if file:
-        aside.print(f"log: {file}", markup=False)
+        err.print(f"log: {file}", markup=False)
     manager = systemd.Manager()
 
     def ready() -> None:
         manager.say(f"READY=1\n{state()}")
         if agent.url:
-            aside.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
+            err.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
 
     def state() -> str:
         problems = agent.problems.all()
@@ -66,213 +65,66 @@ def _run(settings: Settings) -> None:
         settings,
         on_ready=ready,
         on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
-        on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the file in hand"),
+        on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
         on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
     )
     agent.run()
 
 
 def log_file(settings: Settings) -> Any:
-    """Say where the running agent writes its log; each process has a file of its own."""
+    """Return the log file of the running agent; each process has a separate file."""
     return settings.store.folder / "logs" / "agent.log"
 
 
 def _run_once(settings: Settings) -> int:
-    import threading  # noqa: PLC0415
+    import threading
 
-    from agent import log  # noqa: PLC0415 - heavy
-    from agent.cli.signals import stopping  # noqa: PLC0415
-    from agent.service import run_once  # noqa: PLC0415
-    from agent.service.copies import require_newest  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
+    from agent import log  # heavy
+    from agent.cli.signals import stopping
+    from agent.service import run_once
+    from agent.service.copies import require_newest
+    from agent.service.data_folder import clock
 
-    log.set_up(level="warning" if aside.is_terminal else settings.log.level)
+    log.set_up(level="warning" if err.is_terminal else settings.log.level)
     stop = threading.Event()
-    with store_of(settings) as store, stopping(stop), progress("micrographs", None) as advance:
+    with open_store(settings) as store, stopping(stop), progress("micrographs", None) as advance:
         for warning in require_newest(settings, store, now=clock()):
-            aside.print(f"agent: {warning}", markup=False)
+            err.print(f"agent: {warning}", markup=False)
         outcome = run_once(
             settings,
             store,
-            on_progress=_seldom(advance),
+            on_progress=_print_tenths(advance),
             should_stop=stop.is_set,
         )
-    _say_outcome(outcome)
+    _print_outcome(outcome)
     return DONE if outcome.is_clean else SOME_FAILED
 
 
-def _seldom(advance: Advance) -> Callable[[int, int], None]:
-    """Move a bar with every file, but write a line only with every tenth part."""
-    said = -1
+def _print_tenths(advance: Advance) -> Callable[[int, int], None]:
+    """Advance a bar per file, but print plain lines per tenth only."""
+    last_tenth = -1
 
     def step(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal last_tenth
         tenth = done * 10 // max(total, 1)
-        if aside.is_terminal or tenth != said:
-            said = tenth
+        if err.is_terminal or tenth != last_tenth:
+            last_tenth = tenth
             advance(done, f"of {total}")
 
     return step
 
 
-def _say_outcome(outcome: Outcome) -> None:
-    taken = outcome.taken
+def _print_outcome(outcome: RunOutcome) -> None:
+    batch = outcome.taken
     parts = [
-        (taken.stored, "stored"),
-        (taken.duplicates, "duplicates"),
-        (taken.set_aside, "set aside"),
-        (taken.failed, "failed"),
+        (batch.stored, "stored"),
+        (batch.duplicates, "duplicates"),
+        (batch.set_aside, "set aside"),
+        (batch.failed, "failed"),
         (outcome.waiting, "waiting"),
     ]
-    console.print(", ".join(f"{count} {word}" for count, word in parts if count) or "nothing new")
+    out.print(", ".join(f"{count} {word}" for count, word in parts if count) or "no new files")
     for problem in outcome.problems:
-        aside.print(f"agent: {problem}", markup=False)
-    if taken.set_aside or taken.failed or outcome.waiting:
-        aside.print("agent files --failed says which files, and why.", markup=False)
-
-
-@app.command()
-def status(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-) -> None:
-    """Say how the agent does, and what a person should look at."""
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.service.status import status_of  # noqa: PLC0415
-
-    settings = settings_of(context)
-    document = status_of(settings, now=clock(), open_store=lambda: store_of(settings))
-    if not settings.sources and settings_file_of(context) is None:
-        document["problems"].insert(0, _no_file())
-    if as_json:
-        print_json(document)
-    else:
-        _say_status(document, partial(_at, zone=ZoneInfo(settings.site.time_zone)))
-    raise typer.Exit(DONE)
-
-
-def _no_file() -> str:
-    from agent.settings import FILE_NAME, platform_folder  # noqa: PLC0415
-
-    return (
-        f"no {FILE_NAME} was found, neither in this folder nor in {platform_folder()}: name it "
-        "with agent --config FILE status, or write one with agent init."
-    )
-
-
-def _at(iso: str | None, zone: ZoneInfo) -> str:
-    if iso is None:
-        return "never"
-    return f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-
-
-def _say_status(document: dict[str, Any], at: Callable[[str | None], str]) -> None:
-    running = "running" if document["running"] else "not running"
-    console.print(f"Martensight {document['version']}: {running}")
-    console.print(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
-    console.print(f"next report {at(document['next_report_at'])}")
-    for source in document["sources"]:
-        online = "online" if source["online"] else "OFFLINE"
-        listed = at(source["last_scan_at"])
-        console.print(
-            f"source {source['name']}: {source['folder']}\n"
-            f"    {online}, {source['mode']}, last listed {listed}, "
-            f"{source['found_by_scan']} found by listing, {source['found_by_event']} by event",
-            markup=False,
-        )
-    states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
-    console.print(f"files: {states or 'none'}")
-    for job in document["jobs"]:
-        how_far = f"{job['done']} of {job['total']}" if job["total"] else "begun"
-        said = f"{job['name']}: {job['stage']}, {how_far} {job['note']}".rstrip()
-        console.print(f"{said} (by {job['by']}, since {at(job['started_at'])})", markup=False)
-    for problem in document["problems"]:
-        console.print(f"! {problem}", markup=False)
-
-
-@app.command()
-def web(context: typer.Context) -> None:
-    """Serve the review page and the API alone, without taking files; `agent run` includes it."""
-    import threading  # noqa: PLC0415
-
-    from agent import log  # noqa: PLC0415 - heavy
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.signals import stopping  # noqa: PLC0415
-    from agent.host import open_files  # noqa: PLC0415
-    from agent.service import Pages, status_of  # noqa: PLC0415
-    from agent.service.data_folder import clock  # noqa: PLC0415
-    from agent.web import app_of  # noqa: PLC0415
-
-    settings = settings_of(context)
-    log.set_up(level=settings.log.level)
-    open_files.raise_limit()
-    stop = threading.Event()
-    with store_of(settings) as store, stopping(stop):
-        application = app_of(
-            settings,
-            store=store,
-            archive=Archive(settings.store.folder),
-            now=clock,
-            status=lambda: status_of(settings, now=clock(), open_store=lambda: store_of(settings)),
-        )
-        pages = Pages(application, settings.web)
-        pages.start()
-        aside.print(f"review page: {pages.url} (Ctrl-C stops)", markup=False)
-        while not stop.wait(0.5) and pages.is_alive():
-            pass
-        pages.stop()
-        pages.join(5)
-
-
-service = typer.Typer(help="Hand the agent to the system's service manager.", no_args_is_help=True)
-app.add_typer(service, name="service")
-
-
-@service.command("install")
-def install(
-    context: typer.Context,
-    account: Annotated[
-        str,
-        typer.Option(
-            help="Whom it runs as; default: an own user martensight (Linux), LocalSystem "
-            r"(Windows). On Windows DOMAIN\user, or DOMAIN\name$ for a gMSA."
-        ),
-    ] = "",
-) -> None:
-    """Install the agent as a service that starts with this PC."""
-    from agent.host import manager  # noqa: PLC0415
-
-    lines = manager().install(settings_file_of(context), settings_of(context), account=account)
-    for line in lines:
-        console.print(line, markup=False)
-
-
-@service.command("uninstall")
-def uninstall() -> None:
-    """Remove the service; data and settings stay."""
-    _do("uninstall")
-
-
-@service.command("start")
-def start() -> None:
-    """Start the service."""
-    _do("start")
-
-
-@service.command("stop")
-def stop_() -> None:
-    """Stop the service; the file in hand is finished."""
-    _do("stop")
-
-
-@service.command("status")
-def service_status() -> None:
-    """Say what the service manager knows of it."""
-    _do("status")
-
-
-def _do(act: str) -> None:
-    from agent.host import manager  # noqa: PLC0415
-
-    for line in getattr(manager(), act)():
-        console.print(line, markup=False)
+        err.print(f"agent: {problem}", markup=False)
+    if batch.set_aside or batch.failed or outcome.waiting:
+        err.print("To list them with reasons: agent files --failed", markup=False)

@@ -1,6 +1,6 @@
-"""Write settings for people: a commented agent.toml, and what holds with where it came from.
+"""Render settings: a commented agent.toml, and all values in effect with their origin.
 
-Both are made from `Settings` itself, so neither can fall behind it.
+Both are generated from `Settings`, so they cannot become stale.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from agent.errors import without_passwords
+from agent.errors import hide_passwords
 from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Settings, Source
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 LINE_LENGTH = 100
 
 HEAD = """\
-# Settings of Martensight. Every line that starts with "# " and holds a "=" shows a default:
-# take the "# " away to change it. A typo in a key is an error that names the nearest one.
-# `agent settings` prints what holds and where it comes from; `agent doctor` checks it.
+# Settings of Martensight. Every line that starts with "# " and contains a "=" shows a default:
+# remove the "# " to change it. An unknown key is an error that names the nearest key.
+# `agent settings` prints the values in effect and their origin; `agent doctor` checks them.
 # One value for one PC can come from the environment: AGENT_STORE__FOLDER=…
 """
 
 SOURCE_EXAMPLE = """\
-# One block for each microscope's export folder. The folder is only ever read.
+# One block for each microscope's export folder. The agent only reads the folder.
 # [[sources]]
 # name = "LOM-07"
 # folder = "/mnt/lom07/export"      # on Windows '\\\\server\\share\\export', in single quotes
@@ -45,7 +45,7 @@ PROCESS_EXAMPLE = """\
 """
 
 OBJECTIVE_EXAMPLE = """\
-# [[sources.objectives]]            # the independent witness for the scale
+# [[sources.objectives]]            # independent evidence for the scale
 # name = "50x"                      # as it appears in the process data
 # um_per_px = 0.1103                # measured with a stage micrometer, µm per pixel
 # camera, width, height, certificate, valid_from: where one objective has several
@@ -54,8 +54,8 @@ OBJECTIVE_EXAMPLE = """\
 PATTERN_EXAMPLE = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)_.*"
 
 
-def page() -> str:
-    """Say a whole agent.toml: every section and key with its default and its description."""
+def render_toml() -> str:
+    """Return a complete agent.toml with the default and description of every key."""
     return "\n".join([HEAD, *(_section(name) for name in Settings.model_fields)])
 
 
@@ -81,10 +81,10 @@ def _lines(kind: type[BaseModel], without: set[str]) -> Iterator[str]:
             yield _line(f"# {key} = {value}", field.description or "")
 
 
-def _line(setting: str, why: str) -> str:
-    if len(setting) + len(why) > LINE_LENGTH:
-        return f"# ({why})\n{setting}\n"
-    return f"{setting:<35} # {why}\n"
+def _line(setting: str, description: str) -> str:
+    if len(setting) + len(description) > LINE_LENGTH:
+        return f"# ({description})\n{setting}\n"
+    return f"{setting:<35} # {description}\n"
 
 
 def format_toml(value: object) -> str:
@@ -102,7 +102,7 @@ def format_toml(value: object) -> str:
     return json.dumps("" if value is None else value, ensure_ascii=False)
 
 
-def in_effect(
+def list_settings(
     settings: Settings, file: Path | None, environment: Mapping[str, str] = os.environ
 ) -> list[tuple[str, str, str]]:
     """List every setting as (name, value, "environment" | "file" | "default")."""
@@ -148,7 +148,7 @@ def _written(document: Any, name: str) -> bool:
 
 
 def _without_secrets(name: str, text: str) -> str:
-    # An address that notices go to is a secret as a whole: whoever has it can write there.
+    # A notice address is a secret: it is enough to send messages there.
     if name == "notify.urls":
         return re.sub(r"(://)[^\s\"]+", r"\1…", text)
-    return without_passwords(text)
+    return hide_passwords(text)

@@ -1,4 +1,4 @@
-"""Take the first Ctrl-C as a request to end well, and the second as an order."""
+"""Stop cleanly at the first Ctrl-C, immediately at the second."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FORCED = 130
 
 @contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` at the first signal, end at once at the second; handlers are given back."""
+    """Set `stop` at the first signal, exit at the second; restore the handlers at the end."""
 
-    def heard(_number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(FORCED)
         stop.set()
@@ -27,7 +27,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
     numbers = [
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
     ]
-    before = {number: signal.signal(number, heard) for number in numbers}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""Who signs an act of the shell, and what the signature means.
+"""Signatures of commands.
 
-Each act of the shell keeps the system's user. Where the lab has accounts, an act that decides,
-promotes, supersedes or releases also asks for the account's password, or takes a program's token;
-where it has none, `--by` is enough.
+The audit log records the operating-system user of every command. If the lab has accounts, a command
+that decides, promotes, supersedes or releases also requires the password of an account, or the
+token of a program; without accounts `--by` is enough.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PASSWORD, TOKEN = "password", "token"
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """What a command signs for.
+    """The signature that a command requires.
 
-    Args:
-        meaning: What the signature means; it is kept with the act.
-        role: The least role that may sign.
+    Attributes:
+        meaning: Meaning of the signature; it is recorded.
+        role: Lowest role that may sign.
     """
 
     meaning: str
@@ -75,19 +75,19 @@ SIGNED: dict[str, Signing] = {
     "users token": Signing("let in", ADMIN),
     "validate": Signing("validated"),
 }
-"""Every command that signs. Whether a reviewer may do more than that is decided where it is done.
-`train` signs where it imports labels, or puts the first bundle to work. What an admin signs is not
-signed as long as no admin may log in."""
+"""Every command that requires a signature. Further permissions are checked by the command.
+`train` signs if it imports labels or promotes the first bundle. The signature of an administrator
+is not required while no administrator can log in."""
 
 
 def os_user() -> str:
-    """Return the system's user who runs the command; the environment is not believed."""
+    """Return the operating-system user; environment variables are ignored."""
     try:
         if sys.platform == "win32":
-            import win32api  # noqa: PLC0415 - Windows alone
+            import win32api  # Windows alone
 
             return str(win32api.GetUserName())
-        import pwd  # noqa: PLC0415 - POSIX alone
+        import pwd  # POSIX alone
 
         return pwd.getpwuid(os.getuid()).pw_name
     except (KeyError, OSError, ImportError):
@@ -95,20 +95,20 @@ def os_user() -> str:
 
 
 def _os_user_with_sudo() -> str:
-    """Return the system's user, and for root also who became it, as sudo says."""
+    """Return the operating-system user; for root also the user who ran sudo."""
     user = os_user()
     before = os.environ.get("SUDO_USER", "") if user == "root" else ""
     return f"{user} (sudo by {before})" if before and before != user else user
 
 
 def shell_origin() -> Origin:
-    """Return what every act of the shell keeps."""
-    from agent.store import Origin  # noqa: PLC0415 - `agent --help` answers without it
+    """Return the origin that the audit log records for a command."""
+    from agent.store import Origin  # `agent --help` answers without it
 
     return Origin(SHELL, os_user=_os_user_with_sudo())
 
 
-def command_of(context: typer.Context) -> str:
+def command_name(context: typer.Context) -> str:
     """Return the name of the command that runs, such as "review label"."""
     names = []
     link = context
@@ -122,49 +122,49 @@ def command_of(context: typer.Context) -> str:
 def signed_store(
     context: typer.Context, settings: Settings, by: str
 ) -> Iterator[tuple[Store, str]]:
-    """Open the store for an act that is signed.
+    """Open the store for a command that requires a signature.
 
     Args:
-        context: Of the command, one of `SIGNED`.
-        settings: Of the lab.
-        by: The name that was given, or "".
+        context: Context of the command, one of `SIGNED`.
+        settings: Settings of the lab.
+        by: Name from `--by`, or "".
 
     Yields:
-        The store, whose acts keep the signature, and the name that signs.
+        The store, which records the signature, and the name that signs.
 
     Raises:
-        WrongUse: The lab has accounts, and nobody proved to have one that may sign.
+        WrongUse: The lab has accounts, and no account with the role signed.
     """
-    from agent.cli.app import store_of  # noqa: PLC0415 - it imports this module
+    from agent.cli.app import open_store  # it imports this module
 
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         yield sign(context, store, by, leads=settings.orders.leads)
 
 
 @contextmanager
 def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
-    """Open the store for an act that nobody has to sign; as `signed_store`."""
-    from agent.cli.app import store_of  # noqa: PLC0415 - it imports this module
+    """Open the store for a command without signature; yields as `signed_store`."""
+    from agent.cli.app import open_store  # it imports this module
 
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         yield store, by
 
 
 def sign(
     context: typer.Context, store: Store, by: str, *, leads: Collection[str] = ()
 ) -> tuple[Store, str]:
-    """Have an act signed in a store that is open; as `signed_store`.
+    """Sign a command in an open store; returns what `signed_store` yields.
 
     Args:
-        context: Of the command.
-        store: Open.
-        by: The name that was given, or "".
-        leads: Names that are leads whatever their account says.
+        context: Context of the command.
+        store: Open store.
+        by: Name from `--by`, or "".
+        leads: Names that are leads whatever the role of their account.
     """
-    from agent import auth  # noqa: PLC0415 - argon2 is heavy
-    from agent.store import Origin, signed_by_program  # noqa: PLC0415
+    from agent import auth  # argon2 is heavy
+    from agent.store import Origin, signed_by_program
 
-    command = command_of(context)
+    command = command_name(context)
     signing = SIGNED[command]
     if not store.accounts.are_there() or (signing.role == ADMIN and not _has_admin(store)):
         origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning)
@@ -181,58 +181,58 @@ def sign(
     is_lead = signing.role == "lead" and account.name in leads
     if not (is_lead or auth.may(account.role, signing.role)):
         raise WrongUse(
-            f"{account.name} is {account.role}: agent {command} is signed by a {signing.role} "
-            "(agent users list)."
+            f"{account.name} has role {account.role}; agent {command} requires role "
+            f"{signing.role}. See agent users list."
         )
     origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning, account.name, proof)
     return store.acting_as(origin), name
 
 
 def _has_admin(store: Store) -> bool:
-    """Return whether a person may log in who lets others in."""
+    """Return whether an administrator can log in."""
     return any(
-        one.role == ADMIN and one.kind == "person" and one.disabled_at is None
-        for one in store.accounts.every()
+        account.role == ADMIN and account.kind == "person" and account.disabled_at is None
+        for account in store.accounts.every()
     )
 
 
 def _by_token(store: Store, token: str, by: str, command: str) -> Account:
-    from agent import auth  # noqa: PLC0415
+    from agent import auth
 
     account = store.accounts.program(auth.hash_token(token))
     if account is None or account.disabled_at is not None:
         raise WrongUse(
-            f"agent {command}: the token is not known, or was disabled; agent users token NAME "
-            "makes one."
+            f"agent {command}: the token is unknown or disabled. To make one: agent users token "
+            "NAME."
         )
     if by.strip() and " ".join(by.split()) != account.name:
         raise WrongUse(
-            f"agent {command}: the token signs as {account.name}, not as {by}. Leave --by out, or "
+            f"agent {command}: the token belongs to {account.name}, not to {by}. Omit --by, or "
             "sign with a password."
         )
     return account
 
 
 def _by_password(store: Store, by: str, command: str) -> Account:
-    from agent import auth  # noqa: PLC0415
+    from agent import auth
 
     name = auth.spelled(by or os_user())
     if not sys.stdin.isatty():
         raise WrongUse(
-            f"agent {command} is signed, as this lab has accounts. Run it on a terminal, where it "
-            f"asks for the password of {name}, or set {TOKEN_VARIABLE} to a program's token."
+            f"agent {command} requires a signature. Run it on a terminal, which prompts for the "
+            f"password of {name}, or set {TOKEN_VARIABLE} to the token of a program."
         )
-    asked: str = typer.prompt(f"Password of {name}", hide_input=True, err=True)
+    password: str = typer.prompt(f"Password of {name}", hide_input=True, err=True)
     at = datetime.now(UTC)
     tried = store.accounts.begin_try(name, browser="", at=at)
     if tried.locked_until:
         raise WrongUse(
-            f"{name} is locked after wrong passwords until {tried.locked_until:%H:%M} UTC."
+            f"{name} is locked until {tried.locked_until:%H:%M} UTC after too many wrong passwords."
         )
-    known = tried.account
-    usable = known is not None and known.kind == "person" and known.disabled_at is None
-    if known is None or not auth.is_password(known.hashed if usable else None, asked):
+    account = tried.account
+    usable = account is not None and account.kind == "person" and account.disabled_at is None
+    if account is None or not auth.is_password(account.hashed if usable else None, password):
         store.accounts.failed(name, at=at)
-        raise WrongUse("Wrong name or password; nothing was done.")
+        raise WrongUse("Wrong name or password. Nothing was changed.")
     store.accounts.succeeded(name)
-    return known
+    return account

@@ -1,4 +1,4 @@
-"""Commands about the lab's classes: what is trained and ordered, and what a change would do."""
+"""`agent taxonomy`: the lab's subtypes and sizes, and the effects of a change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SAYS_NO, app, settings_of, store_of
+from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from agent.store import Store
     from model import Taxonomy
 
-taxonomy = typer.Typer(
-    name="taxonomy", help="The subtypes and sizes that the lab tells apart.", no_args_is_help=True
-)
+taxonomy = typer.Typer(name="taxonomy", help="Subtypes and sizes of the lab.", no_args_is_help=True)
 app.add_typer(taxonomy)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -31,11 +29,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 @taxonomy.command("show")
 def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
-    """Show each structure code: whether it is trained, labelled, in the bundle and ordered."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
+    """Show each structure code: trained, labelled, in the bundle in use, ordered."""
+    from agent.lab_context import taxonomy_in_force
 
-    settings = settings_of(context)
-    with store_of(settings) as store:
+    settings = load_settings(context)
+    with open_store(settings) as store:
         own = taxonomy_in_force(settings, store)
         rows = list(_rows(own, settings, store))
     if json:
@@ -45,7 +43,7 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
         console.print_json({**whole, "codes": rows})
         return
     kinds = "several subtypes" if own.several_subtypes else "one subtype"
-    console.console.print(
+    console.out.print(
         f"{own.name}, from {_source(settings)}; a specimen has {kinds}.", markup=False
     )
     console.table(
@@ -69,29 +67,29 @@ def check_taxonomy(
     context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(help="A taxonomy.toml; without it the one that [model] taxonomy names."),
+        typer.Argument(help="A taxonomy.toml. Default: the file in [model] taxonomy."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a taxonomy.toml: faults by name (exit code 2), and what it would change (3)."""
-    from agent.lab_context import taxonomy_in_force  # noqa: PLC0415
-    from model import load_taxonomy  # noqa: PLC0415
+    """Check a taxonomy.toml for faults (exit code 2) and list what it would change (3)."""
+    from agent.lab_context import taxonomy_in_force
+    from model import load_taxonomy
 
-    settings = settings_of(context)
+    settings = load_settings(context)
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
     if path is None:
-        raise WrongUse("name a taxonomy.toml: agent taxonomy check FILE, or set [model] taxonomy.")
+        raise WrongUse("Name a taxonomy.toml: agent taxonomy check FILE, or set [model] taxonomy.")
     new = load_taxonomy(path)
-    with store_of(settings) as store:
+    with open_store(settings) as store:
         current = taxonomy_in_force(settings, store) if file else None
         effects = list(find_effects(new, current, settings, store))
     if json:
         console.print_json({"file": str(path), "codes": list(new.codes), "effects": effects})
     else:
-        holds = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
-        console.console.print(holds, markup=False)
+        summary = f"{path}: {len(new.codes)} structure codes, {len(new.trained_codes)} trained."
+        console.out.print(summary, markup=False)
         for sentence in effects:
-            console.console.print(sentence, markup=False)
+            console.out.print(sentence, markup=False)
     if effects:
         raise typer.Exit(SAYS_NO)
 
@@ -102,43 +100,44 @@ def find_effects(
     """Yield what a taxonomy would change for labels, limits and the bundle in use.
 
     Args:
-        new: The taxonomy.
-        current: The one in force, None to compare only with what is there.
-        settings: Of the lab.
-        store: Open.
+        new: New taxonomy.
+        current: Taxonomy in use, or None to compare with labels and bundle only.
+        settings: Settings of the lab.
+        store: Open store.
     """
-    from agent.orders.limit import fault_of  # noqa: PLC0415
-    from agent.orders.taxonomy_history import list_sizes, scale_of  # noqa: PLC0415
+    from agent.orders.limit import find_limit_fault
+    from agent.orders.taxonomy_history import find_scale, list_sizes
 
     labelled = _count_labels(store)
     if lost := {code: n for code, n in labelled.items() if not _has(new, code)}:
         shown = ", ".join(f"{code} ({n})" for code, n in sorted(lost.items()))
-        yield f"Labels of codes that it does not know are left out of training: {shown}."
+        yield f"Training leaves out the labels of unknown codes: {shown}."
     bundle = _bundle_taxonomy(settings, store)
     if bundle and (gone := [code for code in bundle.trained_codes if not _has(new, code)]):
         yield (
-            f"The bundle in use answers {', '.join(gone)}, which it does not know; train a new "
+            f"The bundle in use answers {', '.join(gone)}, which the taxonomy lacks. Train a new "
             "bundle: agent train."
         )
     if bundle and (fresh := [code for code in new.trained_codes if not _knows(bundle, code)]):
-        yield f"The bundle in use does not have {', '.join(fresh)}; train a new one: agent train."
+        yield f"The bundle in use lacks {', '.join(fresh)}. Train a new one: agent train."
     for subtype in new.subtypes if current else ():
-        before, now = scale_of(current, subtype.name), scale_of(new, subtype.name)  # type: ignore[arg-type]
+        before, now = find_scale(current, subtype.name), find_scale(new, subtype.name)  # type: ignore[arg-type]
         if before is not None and before != now:
             yield (
-                f"The sizes of {subtype.name} become {list_sizes(new, subtype.name)}; orders that "
-                "were released keep the list before it until a lead reopens them."
+                f"The sizes of {subtype.name} become {list_sizes(new, subtype.name)}. Released "
+                "orders keep the previous sizes until a lead reopens them."
             )
     for wanted in _specifications(settings):
         known = {subtype.name for subtype in new.subtypes}
         if missing := [name for name in wanted.subtype if name not in known]:
-            yield f"Specification {wanted.name} demands {', '.join(missing)}, which it lacks."
-        elif wanted.bound and (fault := fault_of(wanted.bound, wanted.subtype, new)):
+            names = ", ".join(missing)
+            yield f"Specification {wanted.name} requires {names}, which the taxonomy lacks."
+        elif wanted.bound and (fault := find_limit_fault(wanted.bound, wanted.subtype, new)):
             yield f"Specification {wanted.name}: {fault}."
 
 
 def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str, Any]]:
-    from agent.orders.class_texts import describe_codes  # noqa: PLC0415
+    from agent.orders.class_texts import describe_codes
 
     labelled, bundle = _count_labels(store), _bundle_taxonomy(settings, store)
     limits = list(_specifications(settings))
@@ -150,7 +149,7 @@ def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str,
             "trained": code in own.trained_codes,
             "labelled": labelled.get(code, 0),
             "in_bundle": bundle is not None and _knows(bundle, code),
-            "ordered_by": [one.name for one in limits if subtype in one.subtype],
+            "ordered_by": [limit.name for limit in limits if subtype in limit.subtype],
         }
 
 
@@ -159,11 +158,11 @@ def _source(settings: Settings) -> str:
 
 
 def _count_labels(store: Store) -> Mapping[str, int]:
-    return Counter(one.code for one in store.labelled() if one.code)
+    return Counter(label.code for label in store.labelled_micrographs.list_all() if label.code)
 
 
 def _has(own: Taxonomy, code: str) -> bool:
-    from model import TaxonomyError  # noqa: PLC0415
+    from model import TaxonomyError
 
     try:
         own.parse(code)
@@ -177,10 +176,10 @@ def _knows(bundle: Taxonomy, code: str) -> bool:
 
 
 def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
-    from agent.orders.order_policy import BUNDLES  # noqa: PLC0415
-    from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy  # noqa: PLC0415
+    from agent.orders.order_policy import BUNDLES
+    from agent.orders.taxonomy_history import UNREADABLE, read_bundle_taxonomy
 
-    name = store.current_bundle()
+    name = store.promotions.find_current()
     if name is None:
         return None
     with suppress(*UNREADABLE):
@@ -189,7 +188,7 @@ def _bundle_taxonomy(settings: Settings, store: Store) -> Taxonomy | None:
 
 
 def _specifications(settings: Settings) -> tuple[Specification, ...]:
-    from agent.orders import read_specifications  # noqa: PLC0415
+    from agent.orders import read_specifications
 
     file = settings.orders.specifications
     return tuple(read_specifications(file).entries) if file.exists() else ()

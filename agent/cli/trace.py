@@ -1,4 +1,4 @@
-"""`agent trace`: everything that stands behind what was said of an order, a heat, a micrograph."""
+"""`agent trace`: the evidence of an order, a heat or a micrograph."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import DONE, SAYS_NO, app, settings_of, store_of
+from agent.cli.app import DONE, SAYS_NO, app, load_settings, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.statement import Made
     from agent.orders.trace import Trace
     from agent.settings import Settings
@@ -26,53 +26,60 @@ if TYPE_CHECKING:
 @app.command()
 def trace(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
-    asked: Annotated[
-        str, typer.Argument(metavar="ORDER|HEAT|ID", help="An order, a heat, or a micrograph's id.")
+    name: Annotated[
+        str, typer.Argument(metavar="ORDER|HEAT|ID", help="Order number, heat, or micrograph id.")
     ],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A new folder; else trace-NAME here.")
+        Path | None, typer.Argument(metavar="[DIR]", help="New folder. Default: ./trace-NAME.")
     ] = None,
     kind: Annotated[
         str,
-        typer.Option("--as", metavar="KIND", help="If it could be several: order, heat or id."),
+        typer.Option(
+            "--as", metavar="KIND", help="Kind, if the name is ambiguous: order, heat or id."
+        ),
     ] = "",
     by: Annotated[
-        str, typer.Option("--by", metavar="NAME", help="Who writes the folder; it says so.")
-    ] = "",
-    reason: Annotated[  # noqa: ARG001 - scripts of earlier versions give one
         str,
-        typer.Option("--reason", metavar="TEXT", help="No longer needed: nothing is stated here."),
+        typer.Option(
+            "--by",
+            metavar="NAME",
+            help="Name of the person who writes the folder; the page shows it.",
+        ),
+    ] = "",
+    reason: Annotated[  # noqa: ARG001 - scripts of earlier versions use it
+        str,
+        typer.Option("--reason", metavar="TEXT", help="Not used; kept for older scripts."),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Write down what stands behind an order, a heat or one micrograph: a folder and a page.
+    """Write the evidence of an order, a heat or a micrograph to a folder with a page.
 
-    Every archived crop is judged again with its own bundle. The statements are those that the
-    agent froze when the order changed; nothing is written to the database. 3 if anything came out
-    different when it was judged again.
+    Every archived crop is evaluated again with its bundle. The folder contains the statements that
+    the agent froze when the order changed. The database is not changed. Exit code 3 if a repeated
+    result differs.
     """
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.signing import os_user  # noqa: PLC0415
-    from agent.cli.train import quiet  # noqa: PLC0415
-    from agent.lab_context import software  # noqa: PLC0415
-    from agent.orders.order_json import trace_document_of  # noqa: PLC0415
-    from agent.orders.reproduce import Sameness  # noqa: PLC0415
-    from agent.orders.statement import plain  # noqa: PLC0415
-    from agent.orders.trace_folder import PAGE, Signature, fresh, write  # noqa: PLC0415
-    from agent.service.data_folder import bundles_folder, clock  # noqa: PLC0415
+    from agent.archive import Archive
+    from agent.cli.job_progress import silence_log
+    from agent.cli.signing import os_user
+    from agent.lab_context import software
+    from agent.orders.order_json import trace_to_json
+    from agent.orders.reproduce import Sameness
+    from agent.orders.statement import plain
+    from agent.orders.trace_folder import PAGE, TraceSignature, require_new_folder, write_trace
+    from agent.service.data_folder import bundles_folder, clock
 
-    quiet()
-    settings = settings_of(context)
-    target = fresh((folder or Path(f"trace-{plain(asked)}")).absolute())
+    silence_log()
+    settings = load_settings(context)
+    target = require_new_folder((folder or Path(f"trace-{plain(name)}")).absolute())
     signed = by or os_user()
-    with store_of(settings) as store:
-        found = _gathered(settings, store, asked, kind)
-        write(
-            found,
+    with open_store(settings) as store:
+        evidence = _collect(settings, store, name, kind)
+        write_trace(
+            evidence,
             target,
             archive=Archive(settings.store.folder),
             bundles=bundles_folder(settings),
-            signature=Signature(
+            signature=TraceSignature(
                 by=signed,
                 site=settings.site.name,
                 zone=settings.site.time_zone,
@@ -80,63 +87,63 @@ def trace(  # noqa: PLR0917 - each is a word of the command
                 at=clock(),
             ),
         )
-    different = [one for one in found.fields if one.rerun.outcome is Sameness.DIFFERENT]
+    different = [field for field in evidence.fields if field.rerun.outcome is Sameness.DIFFERENT]
     if as_json:
-        console.print_json({"folder": str(target), **trace_document_of(found, {})})
+        console.print_json({"folder": str(target), **trace_to_json(evidence, {})})
     else:
-        _show(found, target / PAGE)
+        _show(evidence, target / PAGE)
     raise typer.Exit(SAYS_NO if different else DONE)
 
 
-def _gathered(settings: Settings, store: Store, asked: str, kind: str) -> Trace:
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.orders import lab_in  # noqa: PLC0415
-    from agent.orders.trace import Trace, Tracer, find  # noqa: PLC0415
+def _collect(settings: Settings, store: Store, name: str, kind: str) -> Trace:
+    from agent.archive import Archive
+    from agent.cli.order_policy import read_order_policy
+    from agent.orders.trace import Trace, Tracer, find_match
 
-    found = find(store, asked, kind)
-    lab = lab_in(settings, store, is_noted=False)
-    stated = [_stated(store, number, lab) for number in found.orders]
-    fields = 1 if found.only else sum(_fields(assessed) for assessed, _ in stated)
-    begun = count()
-    with console.progress(f"Judging {asked} again", fields) as advance:
+    evidence = find_match(store, name, kind)
+    lab = read_order_policy(settings, store, is_noted=False)
+    stated = [_assess(store, number, lab) for number in evidence.orders]
+    fields = 1 if evidence.only else sum(_count_fields(assessed) for assessed, _ in stated)
+    counter = count()
+    with console.progress(f"Evaluating {name} again", fields) as advance:
         tracer = Tracer(
             store,
             Archive(settings.store.folder),
             lab,
             control=settings.orders.control,
-            bundle=_loader(settings),
-            on_field=lambda: advance(next(begun)),
+            bundle=_make_loader(settings),
+            on_field=lambda: advance(next(counter)),
         )
         if not stated:
-            return Trace(found, (), (tracer.micrograph(found.only),))
+            return Trace(evidence, (), (tracer.micrograph(evidence.only),))
         orders = [
-            tracer.order(assessed, statements=statements, only=found.only)
+            tracer.order(assessed, statements=statements, only=evidence.only)
             for assessed, statements in stated
         ]
         advance(fields)
-    return Trace(found, tuple(orders))
+    return Trace(evidence, tuple(orders))
 
 
-def _fields(assessed: Assessed) -> int:
-    prepared = [one for specimen in assessed.view.specimens for one in specimen.preparations]
-    return sum(len(one.fields) for one in prepared) + len(assessed.unassigned)
+def _count_fields(assessed: Assessed) -> int:
+    preparations = [p for specimen in assessed.view.specimens for p in specimen.preparations]
+    return sum(len(preparation.fields) for preparation in preparations) + len(assessed.unassigned)
 
 
-def _stated(store: Store, number: str, lab: Lab) -> tuple[Assessed, list[Made]]:
-    """Return an order as it stands, and every statement that was made of it."""
-    from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.statement import list_made  # noqa: PLC0415
+def _assess(store: Store, number: str, lab: OrderPolicy) -> tuple[Assessed, list[Made]]:
+    """Return the present assessment of an order and all its statements."""
+    from agent.orders.assessment import assess
+    from agent.orders.statement import list_made
 
     assessed = assess(store, number, lab)
     if assessed is None:
-        raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+        raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
     return assessed, list_made(store, assessed.view.number)
 
 
-def _loader(settings: Settings) -> Callable[[str], Classifier | None]:
-    """Load bundles by name; what cannot be loaded is said on the page, field by field."""
-    from agent.service.composition import load_bundle  # noqa: PLC0415
-    from model import ModelError  # noqa: PLC0415
+def _make_loader(settings: Settings) -> Callable[[str], Classifier | None]:
+    """Return a loader of bundles by name; None for a bundle that cannot be loaded."""
+    from agent.service.composition import load_bundle
+    from model import ModelError
 
     def load(name: str) -> Classifier | None:
         try:
@@ -147,17 +154,17 @@ def _loader(settings: Settings) -> Callable[[str], Classifier | None]:
     return load
 
 
-def _show(found: Trace, page: Path) -> None:
-    for order in found.orders:
+def _show(evidence: Trace, page: Path) -> None:
+    for order in evidence.orders:
         assessed = order.assessed
-        console.console.print(
+        console.out.print(
             f"Order {assessed.view.number}: {assessed.statement.conformity.words}, "
             f"{len(order.statements)} statements",
             markup=False,
         )
     rows = [
-        (one.place, one.facts.called, one.facts.code, one.rerun.outcome.replace("_", " "))
-        for one in found.fields
+        (field.place, field.facts.called, field.facts.code, field.rerun.outcome.replace("_", " "))
+        for field in evidence.fields
     ]
-    console.table(("where", "field", "code", "judged again"), rows)
-    console.console.print(f"page {page}", markup=False)
+    console.table(("place", "field", "code", "repeated result"), rows)
+    console.out.print(f"page {page}", markup=False)

@@ -1,4 +1,4 @@
-"""`agent users`: who may come in at the review page and the API, and what they may do there."""
+"""`agent users`: accounts for the review page and the API."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, settings_of, store_of
-from agent.cli.console import console, echo, print_json, table
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import echo, out, print_json, table
 from agent.cli.signing import signed_store
 
 if TYPE_CHECKING:
@@ -17,24 +17,31 @@ if TYPE_CHECKING:
 
 users = typer.Typer(
     name="users",
-    help="Who may come in at the review page and the API. The first account closes it to others.",
+    help="Accounts for the review page and the API. From the first account on, a login is "
+    "required.",
     no_args_is_help=True,
 )
 app.add_typer(users)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As it stands in the trail.")]
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; for the trail.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Account name, as in the audit log.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", metavar="NAME", help="Name of the administrator who does this; it is recorded."
+    ),
+]
 Role = Annotated[
     str,
     typer.Option(
-        metavar="viewer|reviewer|lead|admin", help="Each may do what those before it may."
+        metavar="viewer|reviewer|lead|admin",
+        help="Role; each includes the rights of the roles before it.",
     ),
 ]
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
 AT_THE_SHELL = "shell"
-"""Who acts where nobody is named: whoever may run commands on this PC."""
+"""Actor in the audit log if no name is given."""
 
 
 @users.command()
@@ -45,29 +52,29 @@ def add(
     by: By = "",
     password_stdin: FromStdin = False,
 ) -> None:
-    """Let a person in; asks for the password."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    """Add an account for a user. The command prompts for the password."""
+    from agent import auth  # heavy
 
-    name, role = auth.checked_name(name), auth.checked_role(role)
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    name, role = auth.require_name(name), auth.require_role(role)
+    with signed_store(context, load_settings(context), by) as (store, signer):
         hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
         store.accounts.add(
             name, kind="person", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
         )
-    console.print(f"{name} may come in as {role}.", markup=False)
+    out.print(f"Account {name} added with role {role}.", markup=False)
 
 
 @users.command()
 def password(
     context: typer.Context, name: Name, by: By = AT_THE_SHELL, password_stdin: FromStdin = False
 ) -> None:
-    """Set a new password; whoever is logged in under the name has to log in again."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    """Set a new password. Open sessions of the account end."""
+    from agent import auth  # heavy
 
-    with store_of(settings_of(context)) as store:
+    with open_store(load_settings(context)) as store:
         hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
         store.accounts.set_hash(name, hashed, by=by, at=_now())
-    console.print(f"{name} has a new password.", markup=False)
+    out.print(f"Password of {name} changed.", markup=False)
 
 
 @users.command()
@@ -77,12 +84,12 @@ def role(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, reviewer, lead or admin.")],
     by: By = "",
 ) -> None:
-    """Change what somebody may do."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    """Change the role of an account."""
+    from agent import auth  # heavy
 
-    with signed_store(context, settings_of(context), by) as (store, signer):
-        store.accounts.set_role(name, auth.checked_role(role), by=signer or AT_THE_SHELL, at=_now())
-    console.print(f"{name} is {role} now.", markup=False)
+    with signed_store(context, load_settings(context), by) as (store, signer):
+        store.accounts.set_role(name, auth.require_role(role), by=signer or AT_THE_SHELL, at=_now())
+    out.print(f"{name} now has role {role}.", markup=False)
 
 
 @users.command()
@@ -92,37 +99,37 @@ def token(
     role: Role = "reviewer",
     by: By = "",
 ) -> None:
-    """Let a program in: makes a token and shows it this once."""
-    from agent import auth  # noqa: PLC0415 - heavy
+    """Add an account for a program and print its token. The token is printed only once."""
+    from agent import auth  # heavy
 
     name, role, made = (
-        auth.checked_name(name),
-        auth.checked_role(role),
-        auth.new_token(),
+        auth.require_name(name),
+        auth.require_role(role),
+        auth.make_token(),
     )
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by) as (store, signer):
         hashed = auth.hash_token(made)
         store.accounts.add(
             name, kind="program", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
         )
     echo(made)
-    echo("Send it with each request: Authorization: Bearer TOKEN. It is not kept.", err=True)
+    echo("Send it with each request: Authorization: Bearer TOKEN. It is not stored.", err=True)
 
 
 @users.command()
 def disable(context: typer.Context, name: Name, by: By = AT_THE_SHELL) -> None:
-    """Let somebody no longer in, at once; what they did stays in the trail under their name."""
-    with store_of(settings_of(context)) as store:
+    """Disable an account immediately. Its history is kept."""
+    with open_store(load_settings(context)) as store:
         store.accounts.disable(name, disabled=True, by=by, at=_now())
-    console.print(f"{name} may no longer come in.", markup=False)
+    out.print(f"Account {name} disabled.", markup=False)
 
 
 @users.command()
 def enable(context: typer.Context, name: Name, by: By = "") -> None:
-    """Let somebody in again."""
-    with signed_store(context, settings_of(context), by) as (store, signer):
+    """Enable a disabled account."""
+    with signed_store(context, load_settings(context), by) as (store, signer):
         store.accounts.disable(name, disabled=False, by=signer or AT_THE_SHELL, at=_now())
-    console.print(f"{name} may come in again.", markup=False)
+    out.print(f"Account {name} enabled.", markup=False)
 
 
 @users.command("list")
@@ -131,20 +138,20 @@ def list_all(
     as_json: Annotated[bool, typer.Option("--json", help="One object per account.")] = False,
 ) -> None:
     """List all accounts."""
-    with store_of(settings_of(context)) as store:
-        every = store.accounts.every()
+    with open_store(load_settings(context)) as store:
+        accounts = store.accounts.every()
     if as_json:
-        for account in every:
-            print_json(_document(account))
+        for account in accounts:
+            print_json(_to_json(account))
         return
-    if not every:
-        console.print("There are no accounts; everybody at this PC may review.")
+    if not accounts:
+        out.print("No accounts. Every user of this PC may review.")
         return
-    rows = [(a.name, a.kind, a.role, _state(a)) for a in every]
+    rows = [(a.name, a.kind, a.role, _state(a)) for a in accounts]
     table(("name", "kind", "role", "state"), rows)
 
 
-def _document(account: Account) -> dict[str, object]:
+def _to_json(account: Account) -> dict[str, object]:
     return {
         "name": account.name,
         "kind": account.kind,
@@ -164,8 +171,8 @@ def _state(account: Account) -> str:
 def _password(*, stdin: bool) -> str:
     if stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    return asked
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
 
 
 def _now() -> datetime:

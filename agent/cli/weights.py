@@ -1,4 +1,4 @@
-"""`agent weights`: fetch what networks learned elsewhere, on a PC with internet."""
+"""`agent weights`: download ImageNet weights on a PC with internet."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from agent.cli.app import app
 
 @app.command("weights")
 def weights(
-    arch: Annotated[str, typer.Argument(help="resnet18 or resnet50.")],
+    arch: Annotated[str, typer.Argument(help="Architecture: resnet18 or resnet50.")],
 ) -> None:
-    """Fetch ImageNet weights of a network from PyTorch's server; nothing else ever fetches any.
+    """Download the ImageNet weights of a network from the PyTorch server.
 
-    Training takes them from then on. EfficientNet-Lite0, the network of a PC without a GPU, has
-    its own and needs none.
+    No other command downloads weights. Later trainings use them. EfficientNet-Lite0, the network
+    for PCs without a GPU, is installed with its weights.
     """
-    from model import fetch_weights  # noqa: PLC0415 - PyTorch takes seconds
+    from model import fetch_weights  # PyTorch takes seconds
 
-    console.aside.print(f"fetching the weights of {arch} …", markup=False)
-    place = fetch_weights(arch, progress=console.aside.is_terminal)
-    megabytes = place.stat().st_size / 1e6
-    console.console.print(f"{arch}: ImageNet weights, {megabytes:.0f} MB, in {place}", markup=False)
+    console.err.print(f"downloading the weights of {arch} …", markup=False)
+    path = fetch_weights(arch, progress=console.err.is_terminal)
+    megabytes = path.stat().st_size / 1e6
+    console.out.print(f"{arch}: ImageNet weights, {megabytes:.0f} MB, in {path}", markup=False)

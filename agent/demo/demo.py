@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.demo.exporter import Exported, Picture
+    from agent.demo.exporter import DemoPicture, Exported
     from agent.store import FileFate, Store
 
 MARK = "# Written by `agent demo`."
@@ -62,7 +62,7 @@ port = {port}
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class DemoSize:
     """Size of a demonstration.
 
     Args:
@@ -85,7 +85,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class DemoFolders:
     """Paths of the demonstration."""
 
     folder: Path
@@ -111,7 +111,7 @@ class Places:
         return self.folder / "export"
 
 
-def prepare_folder(folder: Path, *, now: datetime) -> tuple[Places, bool]:
+def prepare_folder(folder: Path, *, now: datetime) -> tuple[DemoFolders, bool]:
     """Prepare a folder for the demonstration, or resume an earlier one in it.
 
     Args:
@@ -124,7 +124,7 @@ def prepare_folder(folder: Path, *, now: datetime) -> tuple[Places, bool]:
     Raises:
         WrongUse: The folder holds other things, or cannot be written.
     """
-    places = Places(folder.absolute())
+    places = DemoFolders(folder.absolute())
     try:
         here = sorted(path.name for path in places.folder.iterdir()) if folder.exists() else []
         before = places.settings.is_file() and MARK in places.settings.read_text("utf-8")
@@ -159,17 +159,17 @@ def find_free_port(requested: int) -> int:
     return requested
 
 
-def plan_history(size: Size) -> list[Picture]:
+def plan_history(size: DemoSize) -> list[DemoPicture]:
     """Plan the labelled history of the laboratory."""
     return plan_ordinary(size.codes, size.specimens, first_order=41_000, seed=1, fields=size.fields)
 
 
-def plan_test_set(size: Size) -> list[Picture]:
+def plan_test_set(size: DemoSize) -> list[DemoPicture]:
     """Plan the held-out micrographs: other orders, specimens and seeds."""
     return plan_ordinary(size.codes, size.exams, first_order=46_000, seed=2, fields=size.fields)
 
 
-def write_labelled(pictures: Sequence[Picture], folder: Path, size: Size) -> Iterator[int]:
+def write_labelled(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize) -> Iterator[int]:
     """Draw labelled micrographs into a folder per code, with a manifest; existing ones stay.
 
     Yields:
@@ -294,7 +294,7 @@ def list_fates(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, F
     names = {str(folder / name): name for name in wanted}
     return {
         names[path]: fate
-        for fate in store.files()
+        for fate in store.files.iter_status()
         if fate.state in ENDED
         for path in fate.paths
         if path in names
@@ -351,5 +351,5 @@ def count_results(
 
 
 def _has(store: Store, fate: FileFate, reason: Reason) -> bool:
-    view = store.micrograph(fate.sha256[:16]) if fate.sha256 else None
+    view = store.results.find(fate.sha256[:16]) if fate.sha256 else None
     return view is not None and reason in view.reasons

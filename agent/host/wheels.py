@@ -1,7 +1,7 @@
-"""Collect the wheels that a PC without internet is installed from, in locked versions.
+"""Collect the wheels for the installation of a PC without internet, in locked versions.
 
-In:  the lock file: what was tested, for every system and Python, each file with its hash. Out: a
-folder of wheels, their hashes, and the requirements that pip holds them against once more.
+The lock file holds what was tested, for every system and Python, each file with its hash; pip
+compares the collected wheels with their requirements again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_lock(lock: Path = LOCK) -> dict[tuple[str, str], frozenset[str]]:
         Normalised name and version → SHA-256 of each of its files.
 
     Raises:
-        WrongUse: It cannot be read, or a version stands there without a hash.
+        WrongUse: It cannot be read, or a version has no hash.
     """
     try:
         text = lock.read_text(encoding="utf-8")
@@ -42,10 +42,10 @@ def read_lock(lock: Path = LOCK) -> dict[tuple[str, str], frozenset[str]]:
     hashes: dict[tuple[str, str], frozenset[str]] = {}
     for entry in re.split(r"\n(?=[A-Za-z0-9])", text):
         if pin := _PIN.match(entry):
-            found = frozenset(_HASH.findall(entry))
-            if not found:
+            digests = frozenset(_HASH.findall(entry))
+            if not digests:
                 raise WrongUse(f"{lock}: {pin[0]} has no hash; a locked version needs one.")
-            hashes[normalise(pin["name"]), pin["version"]] = found
+            hashes[normalise(pin["name"]), pin["version"]] = digests
     return hashes
 
 
@@ -55,19 +55,19 @@ def normalise(name: str) -> str:
 
 
 def collect(folder: Path, package: str, extras: str, lock: Path | None = LOCK) -> list[Path]:
-    """Fetch a program's wheels and everything that it needs, for this system and this Python.
+    """Download a program's wheels and everything that it needs, for this system and this Python.
 
     Args:
-        folder: Where they go.
+        folder: Where they are written.
         package: The program's wheel, source folder, or name.
         extras: Which of its extras, separated by commas.
-        lock: The versions and hashes to hold it to; None takes the newest versions that fit.
+        lock: The required versions and hashes; None downloads the newest versions that fit.
 
     Returns:
-        The wheels; beside them lie `SHA256SUMS` and `requirements.txt`.
+        The wheels; `SHA256SUMS` and `requirements.txt` are next to them.
 
     Raises:
-        WrongUse: pip could not, or a file is another one than the locked one.
+        WrongUse: pip could not, or a file differs from the locked one.
     """
     locked = read_lock(lock) if lock else {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".collecting-") as scratch:
@@ -95,7 +95,7 @@ def _fetch(wanted: str, folder: Path, locked: Mapping[tuple[str, str], object]) 
         command += ["--constraint", str(versions), "--prefer-binary"]
     done = subprocess.run(command, check=False)  # noqa: S603 - our own words; pip shows its progress
     if done.returncode:
-        raise WrongUse(f"pip could not collect {wanted}; what it said stands above.")
+        raise WrongUse(f"pip could not collect {wanted}. Its output is above.")
     return sorted(folder.glob("*.whl"))
 
 

@@ -1,6 +1,5 @@
-r"""Keep the agent as a Windows service: install, start, stop, remove.
+r"""Run the agent as a Windows service: install, start, stop, remove.
 
-In:  a settings file and an account. Out: a service entry. Next: `windows_service`, which it starts.
 The service's binary is `python.exe -m agent.host.windows_service` itself: `pythonservice.exe` does
 not know virtual environments. The settings file's path is kept in the service's registry key, since
 a service has another home and another working folder. Restart after a failure needs the
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.host.systemd_unit import shared_folders
+from agent.host.systemd_unit import list_shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ TEXT = (
 RESTART_MS = (10_000, 60_000, 300_000)
 FORGIVEN_AFTER_S = 86_400
 PRESHUTDOWN_MS = 20_000
-"""The agent ends within 10 s; Windows itself gives 10 s where nothing is asked for."""
+"""The agent ends within 10 s; Windows itself gives 10 s by default."""
 
 START_S, STOP_S = 300.0, 30.0
 REMOTE_DRIVE = 4
@@ -49,12 +48,12 @@ _EXISTS, _NOT_ACTIVE, _OWN_CODE, _INVALID_LEVEL = 1073, 1062, 1066, 124
 
 
 class WindowsServices:
-    """The service as Windows keeps it. Needs an administrator's shell."""
+    """The service in Windows. Needs an administrator's shell."""
 
     def install(
         self, config: Path | None, settings: Settings, *, account: str = ""
     ) -> Iterator[str]:
-        r"""Register the service: delayed start, restart on failure, told before a shutdown.
+        r"""Register the service: delayed start, restart on failure, notified before a shutdown.
 
         Args:
             config: The settings file.
@@ -67,7 +66,7 @@ class WindowsServices:
         """
         if config is None:
             raise WrongUse("a service needs a settings file: write one with agent init DIR.")
-        for what, folder in folders_of(settings):
+        for what, folder in iter_folders(settings):
             refuse_mapped_drive(what, folder)
         settings.store.folder.mkdir(parents=True, exist_ok=True)
         password = _password(account)
@@ -77,18 +76,18 @@ class WindowsServices:
                 unknown = _configure(service, handle)
             finally:
                 service.CloseServiceHandle(handle)
-        remember(config)
+        save_config_path(config)
         yield f"{word} the service {NAME} for {config}"
         if unknown:
             yield f"this Windows knows no {', no '.join(unknown)}: set them in services.msc."
         if account:
-            yield from _let(account, config, settings)
+            yield from _grant_rights(account, config, settings)
         else:
             yield LOCAL_SYSTEM
         yield "it starts some minutes after the PC does; now: agent service start"
 
     def uninstall(self) -> Iterator[str]:
-        """Stop and remove it, and wait until Windows has really let go of it."""
+        """Stop and remove it, and wait until Windows has released it."""
         yield from self.stop()
         with _opened() as (service, handle):
             service.DeleteService(handle)
@@ -100,7 +99,7 @@ class WindowsServices:
         """Start it, and wait until it watches its sources.
 
         Raises:
-            WrongUse: It ended instead; says where it wrote why.
+            WrongUse: It ended instead; the message names where it wrote why.
         """
         with _opened() as (service, handle):
             with contextlib.suppress(service.error):  # it runs already, or its state says why not
@@ -115,7 +114,7 @@ class WindowsServices:
         yield f"{NAME} runs; its log: {_log_file()}"
 
     def stop(self) -> Iterator[str]:
-        """Stop it; the file in hand is finished."""
+        """Stop it; the current file is finished."""
         with _opened() as (service, handle):
             if _state(service, handle) == service.SERVICE_STOPPED:
                 return
@@ -130,7 +129,7 @@ class WindowsServices:
         yield f"{NAME} is stopped."
 
     def status(self) -> Iterator[str]:
-        """Say what Windows knows of it."""
+        """Yield Windows' state of it."""
         with _opened() as (service, handle):
             names = {
                 service.SERVICE_RUNNING: "running",
@@ -140,11 +139,11 @@ class WindowsServices:
             }
             state = _state(service, handle)
             account = service.QueryServiceConfig(handle)[7]
-        yield f"{NAME}: {names.get(state, state)}, as {account}, for {remembered()}"
+        yield f"{NAME}: {names.get(state, state)}, as {account}, for {find_config()}"
 
 
-def account_of_service() -> str | None:
-    """Say as whom the installed service runs; None where none is installed or asking is refused."""
+def find_service_account() -> str | None:
+    """Return the account of the installed service; None where none is found or it is refused."""
     try:
         with _opened() as (service, handle):
             return str(service.QueryServiceConfig(handle)[7])
@@ -155,10 +154,10 @@ def account_of_service() -> str | None:
 # --- drives and accounts ------------------------------------------------------------------------
 
 
-def folders_of(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """Say every folder that the service must reach, and what it is called."""
+def iter_folders(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Yield every folder that the service must reach, with its name."""
     yield "store.folder", settings.store.folder
-    yield from shared_folders(settings).items()
+    yield from list_shared_folders(settings).items()
     for source in settings.sources:
         yield f"source {source.name}", source.folder
 
@@ -173,7 +172,7 @@ def refuse_mapped_drive(what: str, folder: Path) -> None:
 
 
 def is_mapped_drive(folder: Path) -> bool:
-    """Say whether a path lies on a drive letter that stands for a share."""
+    """Return whether a path is on a drive letter that is mapped to a share."""
     if sys.platform != "win32" or not folder.drive.endswith(":"):
         return False
     import win32file  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
@@ -182,7 +181,7 @@ def is_mapped_drive(folder: Path) -> bool:
 
 
 def needs_password(account: str) -> bool:
-    r"""Say whether an account logs on with a password: gMSAs and built-in ones do not."""
+    r"""Return whether an account logs on with a password: gMSAs and built-in ones do not."""
     return bool(account) and not (
         account.endswith("$") or account.lower().startswith(_BUILT_IN)
     )  # fmt: skip
@@ -196,10 +195,10 @@ def _password(account: str) -> str | None:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
-    """Give an account what it needs here: to log on as a service, its settings and its folders."""
-    yield _let_log_on(account)
-    for may, folder, rule in rights(account, config, settings):
+def _grant_rights(account: str, config: Path, settings: Settings) -> Iterator[str]:
+    """Grant an account what it needs here: to log on as a service, its settings and its folders."""
+    yield _grant_logon(account)
+    for may, folder, rule in iter_rights(account, config, settings):
         done = subprocess.run(  # noqa: S603 - our own words
             ["icacls", str(folder), *rule],  # noqa: S607 - part of Windows
             capture_output=True, text=True, check=False,
@@ -209,23 +208,23 @@ def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
             if done.returncode == 0
             else f"give {account} the right to {may} {folder}: icacls said {done.stdout.strip()}"
         )
-    yield f"{account} must be able to read the sources: ask whoever keeps the shares."
+    yield f"{account} must be able to read the sources. Ask the administrator of the shares."
 
 
-def rights(
+def iter_rights(
     account: str, config: Path, settings: Settings
 ) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
-    """Say what the account may do where, and how icacls is told.
+    """Yield what the account may do where, with the arguments of icacls.
 
     The installer closes the folder of the settings to all but administrators, so the account needs
-    a right to it: to the files that lie in it, now and later, and to nothing below.
+    a right to it: to the files in it, now and later, and to nothing below.
     """
     yield "read", config.parent, ("/grant", f"{account}:(OI)(NP)RX", "/Q")
-    for folder in (settings.store.folder, *shared_folders(settings).values()):
+    for folder in (settings.store.folder, *list_shared_folders(settings).values()):
         yield "write", folder, ("/grant", f"{account}:(OI)(CI)M", "/T", "/Q")
 
 
-def _let_log_on(account: str) -> str:
+def _grant_logon(account: str) -> str:
     if account.lower().startswith(_BUILT_IN):
         return f"it runs as {account}, which reaches shares as this computer's account."
     try:
@@ -268,7 +267,7 @@ def _registered(service: Any, manager: Any, account: str, password: str | None) 
 
 
 def _configure(service: Any, handle: Any) -> list[str]:
-    """Set what goes beyond starting it; say what this Windows does not know of."""
+    """Set what goes beyond starting it; return what this Windows does not know of."""
     wanted: list[tuple[str, int, object]] = [
         ("a description", service.SERVICE_CONFIG_DESCRIPTION, TEXT),
         ("a delayed start", service.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True),
@@ -306,16 +305,16 @@ def _exit(service: Any, handle: Any) -> str:
     return f"exit code {status[4] if status[3] == _OWN_CODE else status[3]}"
 
 
-def remember(config: Path) -> None:
-    """Keep the settings file's path where the service looks for it."""
+def save_config_path(config: Path) -> None:
+    """Store the settings file's path where the service reads it."""
     import winreg  # noqa: PLC0415 - Windows alone
 
     with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, KEY) as key:  # type: ignore[attr-defined, unused-ignore]
         winreg.SetValueEx(key, "Config", 0, winreg.REG_SZ, str(config))  # type: ignore[attr-defined, unused-ignore]
 
 
-def remembered() -> Path:
-    """Say which settings file the service was installed for."""
+def find_config() -> Path:
+    """Return which settings file the service was installed for."""
     import winreg  # noqa: PLC0415
 
     with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, KEY) as key:  # type: ignore[attr-defined, unused-ignore]
@@ -325,7 +324,7 @@ def remembered() -> Path:
 def _log_file() -> Path:
     from agent import settings  # noqa: PLC0415
 
-    return settings.read(remembered()).store.folder / "logs" / "agent.log"
+    return settings.read(find_config()).store.folder / "logs" / "agent.log"
 
 
 class _manager:  # noqa: N801 - reads as a verb phrase: with _manager() as …

@@ -1,8 +1,7 @@
-r"""Be the Windows service: `python.exe -m agent.host.windows_service`, called by Windows alone.
+r"""The Windows service: `python.exe -m agent.host.windows_service`, called by Windows alone.
 
-In:  the service manager's controls. Out: a running `Agent`. Next: nothing.
 It is "running" once the sources are watched, not before; and as Windows has no watchdog, it ends
-itself with an error when its heartbeat stops, so that the recovery actions start it anew.
+itself with an error when its heartbeat stops, so that the recovery actions restart it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from agent.host.windows import NAME, TITLE, remembered
+from agent.host.windows import NAME, TITLE, find_config
 
 START_HINT_MS = 120_000
 STOP_HINT_MS = 20_000
@@ -22,7 +21,7 @@ HUNG = 3
 
 
 def main() -> None:
-    """Wait for what the service manager says, and do it."""
+    """Execute the controls of the service manager."""
     import servicemanager  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
 
     servicemanager.Initialize(NAME, None)
@@ -31,11 +30,11 @@ def main() -> None:
 
 
 class Watchdog:
-    """Ends the process when nobody has fed it for too long.
+    """Ends the process when it was not fed for too long.
 
     Args:
         limit_s: How long it waits.
-        bite: What it does then; ends the process unless told otherwise.
+        bite: Called then; ends the process by default.
     """
 
     def __init__(self, limit_s: float = WATCHDOG_S, bite: Any = lambda: os._exit(HUNG)) -> None:
@@ -44,16 +43,16 @@ class Watchdog:
         self._calm = threading.Event()
 
     def feed(self) -> None:
-        """Say that all is well."""
+        """Reset the timer."""
         self._fed_s = time.monotonic()
 
     def start(self) -> None:
-        """Begin to watch, in a thread of its own."""
+        """Start the timer in a separate thread."""
         self.feed()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Go home: stopping has limits of its own."""
+        """End the watchdog: stopping has separate limits."""
         self._calm.set()
 
     def _watch(self) -> None:
@@ -116,7 +115,7 @@ def _service_class() -> Any:  # noqa: C901 - a class that only Windows can have
         def _ready(self) -> None:
             self.ReportServiceStatus(service.SERVICE_RUNNING)
             self._watchdog.start()
-            _say(servicemanager.LogInfoMsg, f"{TITLE} runs, with {remembered()}")
+            _say(servicemanager.LogInfoMsg, f"{TITLE} runs, with {find_config()}")
 
     return Service
 
@@ -131,7 +130,7 @@ def _made(ready: Any, watchdog: Watchdog) -> Any:
     from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
     from agent.host import cpu_affinity  # noqa: PLC0415
 
-    read = settings.read(remembered())
+    read = settings.read(find_config())
     log.set_up(level=read.log.level, file=read.store.folder / "logs" / "agent.log")
     cpu_affinity.keep_to_share(read.service.cores)  # before libraries count the cores
     from agent.service import Agent  # noqa: PLC0415

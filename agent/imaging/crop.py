@@ -167,13 +167,13 @@ def crop(
     if border.blank:
         raise FileError(
             FileCode.NO_STEEL,
-            "it shows one tone and no structure of steel; look at lamp, focus and etching.",
+            "it shows one tone and no structure of steel; check lamp, focus and etching.",
         )
     box = _find_kept_box(border.steel & ~covered, height, width)
     if box is None:
         raise FileError(
             FileCode.NO_STEEL,
-            "no steel is left beside border, bleeding and graphics; look at the image.",
+            "no steel is left next to border, bleeding and graphics; inspect the image.",
         )
     scales = _collect_scales(micrograph, graphics, settings_scale)
     um_per_px, source, warnings = _resolve_scale(scales, um_per_px_range)

@@ -73,7 +73,7 @@ REASON_LINES = (
     ("out_of_scope", "attention", marked("outside what the model was validated on")),
     ("untrained", "attention", marked("waiting for a first model")),
     ("control_sample", "attention", marked("picked as control sample")),
-    ("unlike_taught", "attention", marked("unlike every taught one")),
+    ("unlike_taught", "attention", marked("unlike every training image")),
 )
 
 
@@ -332,7 +332,7 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
         embed_colour_scale(
             Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")
         ),
-        embed_colour_scale(Palette.ALARM, _("scale from grey, ordinary, to yellow, strange")),
+        embed_colour_scale(Palette.ALARM, _("scale from grey, normal, to yellow, unusual")),
     )
 
 
@@ -416,13 +416,13 @@ def _expected(facts: NightFacts) -> str:
     chance = facts.alpha * len(judged)
     text = (
         _(
-            "{micrographs} judged, {flagged} flagged as strange, of which about {chance} are "
-            "expected by chance alone (alarm rate {alpha}{per_specimen})."
+            "{micrographs} evaluated, {flagged} flagged as unusual, of which about {chance} are "
+            "expected by chance alone (false-alarm rate {alpha}{per_specimen})."
         )
         if flagged > chance
         else _(
-            "{micrographs} judged, {flagged} flagged as strange, where about {chance} are "
-            "expected by chance alone (alarm rate {alpha}{per_specimen})."
+            "{micrographs} evaluated, {flagged} flagged as unusual, where about {chance} are "
+            "expected by chance alone (false-alarm rate {alpha}{per_specimen})."
         )
     )
     return text.format(
@@ -681,11 +681,14 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
         else "",
     ]
     omitted = _(" and ").join(part for part in parts if part)
-    own = _("To keep this page small, {what} stand on pages of their own.")
+    own = _("To keep this page small, {what} are on separate pages.")
     sentences = [own.format(what=omitted) if omitted else ""]
     for files, what in (
-        (facts.unusable, _("{n} more files not used are named in the JSON file beside this page.")),
-        (facts.duplicates, _("{n} more duplicates are named in the JSON file beside this page.")),
+        (
+            facts.unusable,
+            _("{n} more files not used are named in the JSON file next to this page."),
+        ),
+        (facts.duplicates, _("{n} more duplicates are named in the JSON file next to this page.")),
     ):
         if (over := len(files) - LINES_PER_TABLE) > 0:
             sentences.append(what.format(n=over))

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 SOURCES_OF_SCALE = {
     "metadata": marked("the file's metadata"),
     "micron_bar": marked("the micron bar"),
-    "sidecar": marked("the file beside it"),
+    "sidecar": marked("the file next to it"),
     "settings": marked("the settings"),
 }
 WARNINGS = {
-    "scale_conflict": marked("Two witnesses of the scale disagree by more than 5 %."),
+    "scale_conflict": marked("Two sources of the scale differ by more than 5 %."),
     "no_scale": marked("Nothing says how large a pixel is."),
-    "coating": marked("There is a coating or a second material beside the steel."),
+    "coating": marked("There is a coating or a second material next to the steel."),
 }
 PROCESS_NAMES = {
     "plant": marked("Plant"),
@@ -305,7 +305,7 @@ def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
     picture = gallery.field(micrograph)
     return Figure(
         _("Whole field"),
-        _("Inside the outline: what was kept. Darker: cut away."),
+        _("Inside the outline: kept. Darker: removed."),
         picture,
         "" if picture else _("not in the archive any more"),
     )

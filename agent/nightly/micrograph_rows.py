@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 import reports
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 from agent.nightly.micrograph_cards import format_decision
 from agent.settings import PROCESS_COLUMNS
 from agent.site_time import local
@@ -100,7 +100,7 @@ def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]
 
 def records_to_csv(records: Iterable[Mapping[str, object]]) -> str:
     """Return rows of `build_record` as CSV that a spreadsheet neither runs nor misreads."""
-    return csv_text(COLUMNS, records)
+    return format_csv(COLUMNS, records)
 
 
 def night_to_json(facts: NightFacts) -> dict[str, object]:

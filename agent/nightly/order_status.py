@@ -10,17 +10,17 @@ from datetime import datetime, timedelta  # noqa: TC003 - pydantic reads it
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from agent.orders.affected_orders import affected_orders
+from agent.orders.affected_orders import list_affected_orders
 from agent.orders.assessment import assess_recent, describe_open
-from agent.orders.instrument_checks import CONTROL, GOOD_FOR, chart
-from agent.orders.instrument_holds import Holds, releases_of
+from agent.orders.instrument_checks import CONTROL, GOOD_FOR, list_control_points
+from agent.orders.instrument_holds import Holds, load_releases
 from agent.orders.next_step import NextStep, find_next_step
 from agent.orders.specimen_facts import Conformity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.instrument_checks import ControlPoint
     from agent.store import Record, Store
 
@@ -110,7 +110,7 @@ class OrderStatus:
     conforming: int = 0
 
 
-def collect_order_status(store: Store, lab: Lab, *, now: datetime) -> OrderStatus:
+def collect_order_status(store: Store, lab: OrderPolicy, *, now: datetime) -> OrderStatus:
     """Return the open orders, and how many conform; one without a specification is neither."""
     orders: list[OpenOrder] = []
     conforming = 0
@@ -138,7 +138,7 @@ def _weight(order: OpenOrder) -> tuple[bool, int]:
     return not order.urgent, PRESSING.index(get_order_status(order))
 
 
-def _build_open_order(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
+def _build_open_order(assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bool) -> OpenOrder:
     views = {
         field.view.id: field.view
         for specimen in assessed.view.specimens
@@ -188,12 +188,15 @@ def instruments(
         now: Aware UTC.
     """
     checks = store.records.all(CONTROL)
-    points = chart(store, control) if control else {}
+    points = list_control_points(store, control) if control else {}
     holds = Holds(
-        [check for check in checks if check.at <= now], points, releases_of(store), control=control
+        [check for check in checks if check.at <= now],
+        points,
+        load_releases(store),
+        control=control,
     )
     affected: dict[str, set[str]] = {}
-    for affected_order in affected_orders(store, holds, now=now):
+    for affected_order in list_affected_orders(store, holds, now=now):
         affected.setdefault(affected_order.failure.source, set()).update(affected_order.orders)
     return tuple(
         _instrument(
@@ -248,6 +251,6 @@ def _describe_failures(check: Record) -> str:
 
 def iter_control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
     """Yield brightness and focus of every control specimen's micrograph, oldest first."""
-    for source, points in (chart(store, control) if control else {}).items():
+    for source, points in (list_control_points(store, control) if control else {}).items():
         for point in points:
             yield ControlValue(source, point.at, point.brightness, point.focus)

@@ -44,7 +44,7 @@ class Raters:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ReviewerAgreement:
     """How often two sides gave the same structure code.
 
     Args:
@@ -98,7 +98,7 @@ def agreement(
     taxonomy: Taxonomy | None = None,
     limits: Mapping[str, Callable[[str], bool]] | None = None,
     max_false_conform: float = MAX_FALSE_CONFORM,
-) -> Agreement:
+) -> ReviewerAgreement:
     """Compute the agreement in decisions of the last `WINDOW` before an instant.
 
     Args:
@@ -120,7 +120,7 @@ def agreement(
         and until - WINDOW < label.labelled_at <= until
     ]
     blind = [label for label in counted if label.blind]
-    return Agreement(
+    return ReviewerAgreement(
         n=len(counted),
         same=sum(label.code == label.model_code for label in counted),
         blind_n=len(blind),

@@ -12,13 +12,13 @@ from agent.lab_context import read_taxonomy, review_url, software
 from agent.nightly.snapshot import NightSettings
 from agent.orders import BadSpecification
 from agent.orders.class_texts import build_class_texts, describe_codes
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
     from model import Taxonomy
@@ -65,10 +65,10 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
 
 def _lab(
     settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
-) -> tuple[Lab | None, str]:
-    holds = holds_of(settings, store)
+) -> tuple[OrderPolicy | None, str]:
+    holds = load_holds(settings, store)
     try:
-        return lab_of(settings, store, taxonomy, now=now, held=holds), ""
+        return load_policy(settings, store, taxonomy, now=now, held=holds), ""
     except BadSpecification as error:
         return None, str(error)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.prediction_flips import Flip, flip_card, flip_of
+from agent.orders.prediction_flips import Flip, build_flip_card, find_flip
 from reports import Shadow, ngettext
 from reports import gettext as _
 
@@ -52,8 +52,8 @@ def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     Returns:
         None where no candidate was evaluated since the last promotion.
     """
-    asked = [job for job in store.ended_jobs(JOB) if job.facts.get("bundle")]
-    promotions = store.promotions()
+    asked = [job for job in store.jobs.list_ended(JOB) if job.facts.get("bundle")]
+    promotions = store.promotions.list_all()
     if not asked or not promotions:
         return None
     last, current = asked[-1], promotions[0]
@@ -63,9 +63,9 @@ def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     if last.started_at is None or last.started_at < current.promoted_at:
         return None
     since = until - timedelta(days=days)
-    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
-    both = [view for view in store.between(since, until) if view.id in answers]
-    flips = [flip for view in reversed(both) if (flip := flip_of(view, answers[view.id]))]
+    answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
+    both = [view for view in store.results.list_between(since, until) if view.id in answers]
+    flips = [flip for view in reversed(both) if (flip := find_flip(view, answers[view.id]))]
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
 
 
@@ -75,9 +75,9 @@ def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
         return None
     days = ngettext("the last day", "the last {n} days", shadow.days).format(n=shadow.days)
     text = _(
-        "{bundle} is not at work. Of {judged} micrographs of {days} it answers {flipped} otherwise "
-        "than {current}. Nothing here counts for an order; whoever signs for it sees first which "
-        "orders it would change (agent models impact {bundle})."
+        "{bundle} is not in use. Of {judged} micrographs of {days} it answers {flipped} "
+        "differently from {current}. These answers count for no order; agent models impact "
+        "{bundle} lists the orders that would change."
     ).format(
         bundle=shadow.bundle,
         judged=shadow.judged,
@@ -89,6 +89,6 @@ def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
     more = ngettext("{n} more is not shown.", "{n} more are not shown.", over)
     return Shadow(
         text=text,
-        flips=tuple(flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
+        flips=tuple(build_flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
         left_out=more.format(n=over) if over > 0 else "",
     )

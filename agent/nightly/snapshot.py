@@ -24,7 +24,7 @@ from agent.nightly.order_status import (
     iter_control_values,
 )
 from agent.nightly.outages import Outage, is_free, outages
-from agent.nightly.reviewer_agreement import Agreement, agreement
+from agent.nightly.reviewer_agreement import ReviewerAgreement, agreement
 from agent.nightly.shadow_results import Shadowed, collect_shadow
 from agent.nightly.spc.individuals_chart import Individuals, average_by_night, chart, is_ready
 from agent.nightly.spc.p_chart import (
@@ -39,7 +39,7 @@ from agent.nightly.spc.p_chart import (
     tally,
     trends,
 )
-from agent.orders import limits_in_use
+from agent.orders import list_valid_limits
 from agent.orders.class_texts import ClassTexts
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.next_step import NextStep
@@ -52,7 +52,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import FileFate, MicrographView, SourceHealth, Store
 
 FACTS_VERSION = 1
@@ -96,7 +96,7 @@ class NightSettings:
     config: str = ""
     free_days: tuple[str, ...] = ()
     language: Language = "en"
-    lab: Lab | None = None
+    lab: OrderPolicy | None = None
     lab_fault: str = ""
     control: tuple[str, ...] = ()
     control_every: timedelta = timedelta(0)
@@ -319,7 +319,7 @@ class NightFacts:
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
-    agreement: Agreement | None = None
+    agreement: ReviewerAgreement | None = None
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
     refused: tuple[str, ...] = ()
@@ -359,7 +359,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
     reported = tuple(build_reported_micrograph(view) for view in views)
-    fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
+    fates = tuple(store.files.iter_status((*UNUSABLE_STATES, "duplicate")))
     unusable = tuple(
         _build_failed(fate, until) for fate in fates if _is_reported(fate, after, until)
     )
@@ -370,7 +370,9 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         | {entry.source for entry in unusable}
         | {entry.source for entry in twins}
     )
-    watched = [health for health in store.sources() if health.name in named or _is_watched(health)]
+    watched = [
+        health for health in store.sources.list_all() if health.name in named or _is_watched(health)
+    ]
     sources = tuple(_folder(health, last) for health in watched)
     away = outages(store.records.all(OUTAGE), watched, after, until)
     newest = max(last.values(), default=None)
@@ -381,8 +383,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     )
     status = collect_order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
     orders = status.orders
-    waits_before, waits_since = store.waiting_until(after)
-    end = store.trail_head()
+    waits_before, waits_since = store.review_queue.count_until(after)
+    end = store.audit_log.get_head()
     summary = _summary(
         night,
         settings.zone,
@@ -451,7 +453,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         software=settings.software,
         database=store.kind,
         config=settings.config,
-        bundle=store.current_bundle() or "",
+        bundle=store.promotions.find_current() or "",
         words=dict(settings.words),
         texts=settings.texts,
         last_file_at=newest,
@@ -460,8 +462,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         duplicates=twins,
         sources=sources,
         agreement=agreement(
-            store.labelled(origin="watch"),
-            store.pairs(),
+            store.labelled_micrographs.list_all(origin="watch"),
+            store.labels.list_blind_pairs(),
             store.records.all(ROUND_ROBIN),
             until=until,
             taxonomy=settings.lab.taxonomy if settings.lab else None,
@@ -476,8 +478,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     )
 
 
-def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
-    return limits_in_use(lab.specifications, lab.taxonomy, on=night)
+def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:
+    return list_valid_limits(lab.specifications, lab.taxonomy, on=night)
 
 
 def _results(
@@ -488,12 +490,12 @@ def _results(
     A result that was written after the last report, with a time that this one already covered, is
     reported now: a file whose end fell together with the night's, or a clock that was set back.
     """
-    numbers = {row.date: _parse_newest_result(row.head) for row in store.nights()}
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nightly_reports.list_all()}
     is_new = night not in numbers
     before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
     newest = store.order_changes.heads().result
-    late = store.late(after, after_id=max(before)) if before else []
-    views = [*late, *store.between(after, until)]
+    late = store.results.list_late(after, after_id=max(before)) if before else []
+    views = [*late, *store.results.list_between(after, until)]
     return newest, [view for view in views if view.result_id <= newest]
 
 
@@ -543,8 +545,8 @@ def _part(text: str, key: str) -> object:
 
 
 def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | None:
-    earlier = [row.date for row in store.nights() if row.date < night]
-    row = store.night(max(earlier)) if earlier else None
+    earlier = [row.date for row in store.nightly_reports.list_all() if row.date < night]
+    row = store.nightly_reports.find(max(earlier)) if earlier else None
     if row is None:
         return None
     facts = from_text(row.facts_json)
@@ -564,7 +566,11 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
 
 
 def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
-    return [(row.date, parse_tallies(row.head)) for row in store.nights() if row.date < night]
+    return [
+        (row.date, parse_tallies(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
 
 
 def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
@@ -735,7 +741,7 @@ def _last_files(
     if last:
         return last
     # The report of an empty night names the last file: only then is the whole store read.
-    for fate in store.files("done"):
+    for fate in store.files.iter_status("done"):
         at = fate.done_at
         if at is not None and at <= until:
             last[fate.source] = max(at, last.get(fate.source, at))

@@ -64,7 +64,7 @@ def order_lines(facts: NightFacts) -> Iterator[Line]:
     if n := facts.conforming:
         yield Line(Tone.CALM, str(n), ngettext("order conforms", "orders conform", n))
     if facts.lab_fault:
-        text = _("nothing can be said of orders: {why}").format(why=facts.lab_fault)
+        text = _("orders cannot be assessed: {why}").format(why=facts.lab_fault)
         yield Line(Tone.PROBLEM, "1", text)
 
 
@@ -124,8 +124,8 @@ def orders_left_out(facts: NightFacts) -> str:
     """Return how many orders are not shown, in words; "" for none."""
     more = len(facts.orders) - ORDERS_SHOWN
     text = ngettext(
-        "{n} more order is named in the JSON file beside this page.",
-        "{n} more orders are named in the JSON file beside this page.",
+        "{n} more order is named in the JSON file next to this page.",
+        "{n} more orders are named in the JSON file next to this page.",
         more,
     )
     return text.format(n=more) if more > 0 else ""
@@ -254,14 +254,14 @@ def _control(instrument: Instrument, facts: NightFacts) -> StatusText:
     if instrument.control_overdue:
         text = _("a control specimen is overdue, the last came {at}").format(at=at)
         return StatusText(text if at else _("no control specimen has come yet"), Tone.ATTENTION)
-    return StatusText(_("good, {at}").format(at=at) if at else _("none is asked for"), Tone.CALM)
+    return StatusText(_("good, {at}").format(at=at) if at else _("none required"), Tone.CALM)
 
 
 def _scale(instrument: Instrument) -> StatusText:
     if not instrument.scale_doubts:
         return StatusText(_("known of every micrograph"), Tone.CALM)
     text = ngettext(
-        "in doubt for {n} micrograph", "in doubt for {n} micrographs", instrument.scale_doubts
+        "unreliable for {n} micrograph", "unreliable for {n} micrographs", instrument.scale_doubts
     )
     return StatusText(text.format(n=instrument.scale_doubts), Tone.ATTENTION)
 
@@ -274,8 +274,10 @@ def changes(facts: NightFacts) -> Iterator[str]:
     then, now = facts.before, facts.summary
     if then is None:
         return
-    text = _("{taken} came, {review} of them for a person; in the report before ({day}) it was "
-             "{taken_then}, {review_then} of them for one.")  # fmt: skip
+    text = _(
+        "{taken} processed, {review} of them to review; previous report ({day}): {taken_then}, "
+        "{review_then} of them to review."
+    )
     yield text.format(
         taken=micrographs(now.taken),
         review=now.review,
@@ -290,9 +292,9 @@ def changes(facts: NightFacts) -> Iterator[str]:
         if numbers:
             yield what.format(numbers=_few(numbers))
     for what, before, after in (
-        (_("Another bundle is at work: {after}, before {before}."), then.bundle, facts.bundle),
+        (_("Another bundle is in use: {after}, before {before}."), then.bundle, facts.bundle),
         (
-            _("Another software is at work: {after}, before {before}."),
+            _("Another software version is in use: {after}, before {before}."),
             then.software,
             facts.software,
         ),
@@ -379,8 +381,10 @@ def _control_alarm(chart: Individuals) -> str:
 def drifts(facts: NightFacts) -> Iterator[Fact]:
     """Yield a test of the mix of structure codes against the baseline."""
     for drift in facts.drifts:
-        text = _("p = {p} for the newest {n} specimens ({nights} nights) beside the {usual} of the "
-                 "baseline")  # fmt: skip
+        text = _(
+            "p = {p} for the newest {n} specimens ({nights} nights) compared with the {usual} of "
+            "the baseline"
+        )
         yield Fact(
             drift.material or _("unnamed material"),
             text.format(

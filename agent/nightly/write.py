@@ -126,14 +126,16 @@ def write_report(
 def _facts(
     store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool
 ) -> tuple[NightFacts, str, int]:
-    row = store.night(night)
+    row = store.nightly_reports.find(night)
     if row is not None and not refresh:
         return from_text(row.facts_json), row.facts_json, row.revision
     facts = gather(store, night, settings, now=now)
     text = to_text(facts)
     if facts.running:
         return facts, text, 1
-    frozen = store.freeze_night(night, text, at=now, revision=row.revision + 1 if row else 1)
+    frozen = store.nightly_reports.freeze(
+        night, text, at=now, revision=row.revision + 1 if row else 1
+    )
     # Another agent may have been first: what is frozen holds, not what was just gathered.
     return from_text(frozen.facts_json), frozen.facts_json, frozen.revision
 
@@ -157,7 +159,7 @@ def write_index(
     running: NightFacts | None = None,
 ) -> Path:
     """Write the list of all nights; its script marks it as old when the newest night is."""
-    rows = store.nights()
+    rows = store.nightly_reports.list_all()
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
     path = folder / "index.html"
     sites = write_sites(store, folder, settings, now=now)
@@ -209,9 +211,11 @@ def missing_nights(
     its facts were frozen, is written as soon as it can be.
     """
     starts = [
-        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
+        agent.first_started_at
+        for agent in store.agents.list_all()
+        if agent.first_started_at is not None
     ]
-    heads = store.nights()
+    heads = store.nightly_reports.list_all()
     frozen = {row.date for row in heads}
     if not starts and not frozen:
         return []

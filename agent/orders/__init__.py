@@ -1,7 +1,7 @@
-"""Gather fields into specimens and orders, and say whether they keep what is demanded.
+"""Judge specimens and orders against their specifications.
 
-`limit`, `specification`, `facts`, `rules` and `conformity` decide and are pure; `assessment`
-fetches what they decide on and says it as JSON.
+`limit`, `specification`, `specimen_facts`, `judgement_rules` and `conformity` are pure;
+`assessment` loads the rows that they judge.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from agent.orders.specification import (
     BadSpecification,
     Specification,
     Specifications,
-    faults,
-    limits_in_use,
+    iter_faults,
+    list_valid_limits,
     read_specifications,
 )
 from agent.orders.specimen_facts import Conformity
@@ -21,7 +21,7 @@ __all__ = [
     "Conformity",
     "Specification",
     "Specifications",
-    "faults",
-    "limits_in_use",
+    "iter_faults",
+    "list_valid_limits",
     "read_specifications",
 ]

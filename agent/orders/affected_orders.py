@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import RELEASE, Holds, has_code, releases_of
+from agent.orders.instrument_holds import RELEASE, Holds, has_code, load_releases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +22,15 @@ class Affected:
     """Orders with results that a failure holds.
 
     Args:
-        failure: The failure. orders: their numbers.
+        failure: The failure.
+        orders: Their numbers.
     """
 
     failure: Failure
     orders: tuple[str, ...]
 
 
-def affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affected]:
+def list_affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affected]:
     """Return the failures that hold results of orders, and those orders.
 
     Args:
@@ -37,23 +38,23 @@ def affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affect
         holds: What holds results.
         now: Aware UTC.
     """
-    found = []
+    groups = []
     for source in holds.sources:
         for failure in holds.failures(source):
             fields = store.order_changes.judged_between(source, failure.after, failure.until or now)
             orders = {
-                one.order
-                for one in fields
-                if one.order not in holds.control
-                and holds.is_held(failure, one.done_at)
-                and not (failure.is_about_the_model and _is_coded(store, one.id))
+                field.order
+                for field in fields
+                if field.order not in holds.control
+                and holds.is_held(failure, field.done_at)
+                and not (failure.is_about_the_model and _is_coded(store, field.id))
             }
             if orders:
-                found.append(Affected(failure, tuple(sorted(orders))))
-    return found
+                groups.append(Affected(failure, tuple(sorted(orders))))
+    return groups
 
 
-def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
+def list_orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
     """Return the orders of failed checks with reference images that a new act may hold or release.
 
     Args:
@@ -61,9 +62,9 @@ def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]
         since: Failures with a check, and releases, from this time on.
         now: Aware UTC.
     """
-    releases = releases_of(store)
+    releases = load_releases(store)
     holds = Holds(store.records.all(CONTROL), {}, releases)
-    released = {one.source for one in releases if one.at >= since}
+    released = {earlier.source for earlier in releases if earlier.at >= since}
     return {
         field.order
         for source in holds.sources
@@ -74,11 +75,11 @@ def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]
 
 
 def _is_coded(store: Store, public_id: str) -> bool:
-    view = store.micrograph(public_id)
+    view = store.results.find(public_id)
     return view is not None and has_code(view)
 
 
-def release(
+def release_results(
     store: Store,
     affected: Sequence[Affected],
     source: str,
@@ -89,17 +90,17 @@ def release(
     reason: str,
     at: datetime,
 ) -> list[str]:
-    """Let held results of a source count again; a lead's act.
+    """Release held results of a source, so that they count again; a lead's act.
 
     Args:
         store: Open.
         affected: What is held now.
-        source: Of which results.
+        source: Name of the source.
         start: Results from this time on are released, aware UTC.
         end: Up to this time.
         by: The lead.
-        reason: Why they are sound all the same.
-        at: Now.
+        reason: Why the results are sound.
+        at: Now, aware UTC.
 
     Returns:
         Numbers of the orders with such results.
@@ -111,9 +112,9 @@ def release(
         raise WrongUse("give the reason with --reason TEXT: it is kept in every statement.")
     if end > at or end < start:
         raise WrongUse("--to: a time after --from and not after now; later results are not known.")
-    mine = [one for one in affected if one.failure.source == source]
+    mine = [group for group in affected if group.failure.source == source]
     if not mine:
         raise WrongUse(f"no result of {source} is held by a failed check; see: agent status")
     facts = {"from": start.isoformat(), "to": end.isoformat(), "reason": reason}
     store.records.add(RELEASE, source, by=by, at=at, facts=facts)
-    return sorted({number for one in mine for number in one.orders})
+    return sorted({number for group in mine for number in group.orders})

@@ -1,4 +1,4 @@
-"""Name orders whose numbers differ only in hyphens, slashes or dots: they may be one by a slip."""
+"""Find orders whose numbers differ only in hyphens, slashes or dots: one of them may be a slip."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ def list_alike(store: Store) -> dict[str, tuple[str, ...]]:
     """
     if store.exact_numbers:
         return {}
-    found: dict[str, list[str]] = defaultdict(list)
+    by_plain_number: dict[str, list[str]] = defaultdict(list)
     for order in store.order_changes.ages():
-        found[letters_key(order.number)].append(order.number)
-    return {key: tuple(sorted(numbers)) for key, numbers in found.items() if len(numbers) > 1}
+        by_plain_number[letters_key(order.number)].append(order.number)
+    return {
+        key: tuple(sorted(numbers)) for key, numbers in by_plain_number.items() if len(numbers) > 1
+    }
 
 
 def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -45,27 +47,27 @@ def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[
 def describe_specimens(
     listed: Iterable[str], named: Iterable[str], *, exact: bool
 ) -> Iterator[str]:
-    """Yield which specimens an order list spells otherwise than the files.
+    """Yield which specimens an order list spells differently from the files.
 
     Args:
         listed: Specimens of the order list.
         named: Specimens of the files.
-        exact: The lab takes every spelling for a specimen of its own.
+        exact: Whether the lab counts every spelling as a separate specimen.
     """
     there = sorted(named)
-    for one in listed:
-        if one in there:
+    for specimen in listed:
+        if specimen in there:
             continue
         for name in there:
-            if number_key(name) != number_key(one):
+            if number_key(name) != number_key(specimen):
                 continue
             if exact:
                 yield _(
                     "the order list says specimen {listed}, the files {named}: [orders] "
                     "exact_numbers takes them for two"
-                ).format(listed=one, named=name)
+                ).format(listed=specimen, named=name)
             else:
                 yield _(
                     "the order list says specimen {listed}, the files {named}: they are taken "
                     "for one"
-                ).format(listed=one, named=name)
+                ).format(listed=specimen, named=name)

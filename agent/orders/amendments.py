@@ -32,8 +32,8 @@ def describe_pending(facts: Mapping[str, Any]) -> Iterator[str]:
         ).format(
             list=change["list"],
             what=_(KEYS[what]),
-            before=_value(change["from"]),
-            now=_value(change["to"]),
+            before=_format_value(change["from"]),
+            now=_format_value(change["to"]),
         )
 
 
@@ -49,5 +49,5 @@ def describe_amendments(facts: Mapping[str, Any]) -> Iterator[str]:
         yield says.format(what=what, who=decision["by"], reason=decision["reason"])
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -15,15 +15,15 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.assessment import Lab
-    from agent.orders.specification import Choice
+    from agent.orders.assessed import OrderPolicy
+    from agent.orders.specification import SpecificationChoice
     from agent.store import OrderView, Record
     from model import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedSpecification:
-    """What an order is judged by.
+    """Specification and time by which an order is judged.
 
     Attributes:
         choice: The specification, or why there is none.
@@ -33,7 +33,7 @@ class AppliedSpecification:
         last: Number of the newest record at that time, None where it was not kept.
     """
 
-    choice: Choice
+    choice: SpecificationChoice
     material: str
     since: datetime | None
     reopened: Record | None
@@ -41,7 +41,7 @@ class AppliedSpecification:
 
 
 def apply_specification(
-    view: OrderView, lab: Lab, *, material: str, reopened: Record | None
+    view: OrderView, policy: OrderPolicy, *, material: str, reopened: Record | None
 ) -> AppliedSpecification:
     """Return what an order is judged by.
 
@@ -49,10 +49,12 @@ def apply_specification(
     """
     since = reopened.at if reopened else view.first_seen_at
     last = reopened.id if reopened else view.facts.get(RELEASED_AFTER)
-    choice = choice_of(view, lab, material=material, since=since, last=last)
+    choice = choose_specification(view, policy, material=material, since=since, last=last)
     if late := _late(view):
         own = _material_without(view, material, late)
-        first = choice_of(view, lab, material=own, since=since, last=last, without=late)
+        first = choose_specification(
+            view, policy, material=own, since=since, last=last, without=late
+        )
         choice = first if first.specification else choice
     return AppliedSpecification(choice, material, since, reopened, last)
 
@@ -66,51 +68,55 @@ def _material_without(view: OrderView, material: str, late: Sequence[str]) -> st
     """Return an order's material without what a list named late."""
     if "material" not in late:
         return material
-    return next((one.material for one in view.specimens if one.material), "")
+    return next((specimen.material for specimen in view.specimens if specimen.material), "")
 
 
-def choice_of(
+def choose_specification(
     view: OrderView,
-    lab: Lab,
+    policy: OrderPolicy,
     *,
     material: str,
     since: datetime | None,
     last: int | None = None,
     without: Sequence[str] = (),
-) -> Choice:
+) -> SpecificationChoice:
     """Return the specification that applies to an order.
 
     Args:
         view: The order.
-        lab: What is laid down.
+        policy: What is laid down.
         material: Of the order.
         since: When it was released or reopened.
         last: See `SpecificationHistory.choose`.
         without: Keys that are left out, as a list named them late.
     """
     at = since or view.first_seen_at
-    zone = ZoneInfo(lab.zone)
+    zone = ZoneInfo(policy.zone)
     keys = {
         "material": material,
         "product": view.product,
         "customer": view.customer,
         "specification": str(view.facts.get("specification") or ""),
     }
-    return lab.history.choose(
+    return policy.history.choose(
         {key: "" if key in without else value for key, value in keys.items()},
         on=(at.astimezone(zone) if at else datetime.now(zone)).date(),
         since=since,
-        current=lab.specifications,
+        current=policy.specifications,
         last=last,
     )
 
 
-def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecification) -> str:
-    """Return that a list which came late changes what is demanded, "" if not."""
+def describe_late_change(
+    view: OrderView, policy: OrderPolicy, applied: AppliedSpecification
+) -> str:
+    """Return that a list which was imported late changes what is demanded, "" if not."""
     first = applied.choice.specification
     if first is None or not _late(view):
         return ""
-    choice = choice_of(view, lab, material=applied.material, since=applied.since, last=applied.last)
+    choice = choose_specification(
+        view, policy, material=applied.material, since=applied.since, last=applied.last
+    )
     wanted = choice.specification
     if wanted is None:
         return choice.sentence
@@ -123,9 +129,9 @@ def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecificatio
 
 
 def describe_version(
-    view: OrderView, lab: Lab, applied: AppliedSpecification, versions: Mapping[str, int]
+    view: OrderView, policy: OrderPolicy, applied: AppliedSpecification, versions: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield which version applies, where another one is in force now or a lead reopened it."""
+    """Yield which version applies, where another one is valid now or a lead reopened the order."""
     wanted, reopened = applied.choice.specification, applied.reopened
     if wanted is None:
         return
@@ -134,7 +140,7 @@ def describe_version(
         yield _("reopened by {who}: {reason}; version {n} of {name} applies").format(
             who=reopened.by, reason=reopened.facts["reason"], n=number, name=wanted.name
         )
-    now = choice_of(view, lab, material=applied.material, since=None).specification
+    now = choose_specification(view, policy, material=applied.material, since=None).specification
     if now != wanted:
         newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")
         yield _(
@@ -143,33 +149,33 @@ def describe_version(
         ).format(n=number, name=wanted.name, newer=newer)
 
 
-def apply_taxonomy(lab: Lab, applied: AppliedSpecification) -> OrderTaxonomy:
+def apply_taxonomy(policy: OrderPolicy, applied: AppliedSpecification) -> OrderTaxonomy:
     """Return the taxonomy that an order is judged by: of its release, or of its reopening."""
-    chosen = _choose_taxonomy(lab, applied, applied.since, applied.last)
-    return OrderTaxonomy(chosen, lab.taxonomies, applied.reopened)
+    chosen = _choose_taxonomy(policy, applied, applied.since, applied.last)
+    return OrderTaxonomy(chosen, policy.taxonomies, applied.reopened)
 
 
 def describe_applied_taxonomy(
-    view: OrderView, lab: Lab, applied: AppliedSpecification, own: OrderTaxonomy
+    view: OrderView, policy: OrderPolicy, applied: AppliedSpecification, own: OrderTaxonomy
 ) -> Iterator[str]:
-    """Yield which sizes apply, where others are in force now or a lead reopened the order."""
+    """Yield which sizes apply, where others are valid now or a lead reopened the order."""
     wanted = applied.choice.specification
     if wanted is None:
         return
     last = view.facts.get(RELEASED_AFTER)
-    released = _choose_taxonomy(lab, applied, view.first_seen_at, last)
+    released = _choose_taxonomy(policy, applied, view.first_seen_at, last)
     yield from describe_taxonomy(
-        own, released=released, current=lab.taxonomy, subtypes=wanted.subtype
+        own, released=released, current=policy.taxonomy, subtypes=wanted.subtype
     )
 
 
 def _choose_taxonomy(
-    lab: Lab, applied: AppliedSpecification, since: datetime | None, last: int | None
+    policy: OrderPolicy, applied: AppliedSpecification, since: datetime | None, last: int | None
 ) -> Taxonomy:
     wanted = applied.choice.specification
-    return lab.taxonomies.choose(
+    return policy.taxonomies.choose(
         since=since,
         last=last,
-        current=lab.taxonomy,
+        current=policy.taxonomy,
         can_judge=lambda taxonomy: wanted is None or not Rules(wanted, taxonomy).fault,
     )

@@ -1,7 +1,7 @@
-"""Decide whether the model's answer on a field may prove "conforms" without a person.
+"""Decide whether the model's answer on a field may prove "conforms" without a reviewer.
 
 A permission covers a field where all of this holds: material and bundle are the validated ones, the
-result was made while the permission was in force, the scale is within the validated range, and the
+result was made while the permission was valid, the scale is within the validated range, and the
 upper 95 % bound of a false "conforms" is at most `[orders] max_false_conform`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from model import upper_bound
 from reports import decimal, retold
 from reports import gettext as _
@@ -50,26 +50,32 @@ def refuse_field(field: FieldFacts, rules: Rules) -> str:
     material = rules.material
     if not material:
         return _("the order's material is not known")
-    on = [one for one in rules.allowances if one.on and same(one.material, material)]
+    on = [
+        allowance
+        for allowance in rules.allowances
+        if allowance.on and is_same_name(allowance.material, material)
+    ]
     if not on:
         return _("automatic conformity is off for {material}").format(material=material)
-    mine = [one for one in on if one.bundle == field.bundle]
+    mine = [permission for permission in on if permission.bundle == field.bundle]
     if not mine:
-        said = _("no validation record of {material} names its bundle {bundle}")
-        return said.format(material=material, bundle=field.bundle)
-    in_force = [one for one in mine if one.covers_time(field.done_at)]
+        sentence = _("no validation record of {material} names its bundle {bundle}")
+        return sentence.format(material=material, bundle=field.bundle)
+    in_force = [permission for permission in mine if permission.covers_time(field.done_at)]
     if not in_force:
         return _(
             "its result was not made after automatic conformity was switched on ({at} UTC)"
-        ).format(at=f"{max(one.since for one in mine):%Y-%m-%d %H:%M}")
-    refusals = (_refuse_subtype(field, rules, one, in_force) for one in rules.specification.subtype)
-    return next((one for one in refusals if one), "")
+        ).format(at=f"{max(permission.since for permission in mine):%Y-%m-%d %H:%M}")
+    refusals = (
+        _refuse_subtype(field, rules, subtype, in_force) for subtype in rules.specification.subtype
+    )
+    return next((refusal for refusal in refusals if refusal), "")
 
 
 def _refuse_subtype(
     field: FieldFacts, rules: Rules, subtype: str, allowances: Sequence[Allowance]
 ) -> str:
-    mine = [one for one in allowances if rules.is_validated_by(one, subtype)]
+    mine = [permission for permission in allowances if rules.is_validated_by(permission, subtype)]
     words = {
         "material": rules.material,
         "subtype": subtype,

@@ -19,7 +19,7 @@ ORIGINS = {
     "copy": marked("a copy of it"),
     "moved": marked("its earlier place"),
 }
-"""What names an order, as a claim keeps it → in words."""
+"""Origin of a claim → in words."""
 
 
 def describe_claims(claims: Sequence[OrderClaim], unassigned: Collection[str]) -> Iterator[str]:

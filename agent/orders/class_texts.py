@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassTexts:
-    """What pages say of classes beyond their names.
+    """Texts of the classes, apart from their names.
 
     Attributes:
         clues: Subtype, and structure code with a size → what in the picture carries it.
@@ -61,21 +61,21 @@ def name_scale(taxonomy: Taxonomy) -> str:
     return _("Size numbers: {scale}.").format(scale=scale) if scale else ""
 
 
-def title_of(entry: Subtype | Size) -> str:
-    """Return the title of a subtype or size in the language that is spoken."""
+def choose_title(entry: Subtype | Size) -> str:
+    """Return the title of a subtype or size in the current language."""
     return entry.titles.choose(reports.language())
 
 
 def label_of(size: Size) -> str:
     """Return what is written on a size's button: its number, else its title."""
-    return size.name if size.numbers or not size.name else title_of(size)
+    return size.name if size.numbers or not size.name else choose_title(size)
 
 
 def describe_codes(taxonomy: Taxonomy) -> dict[str, str]:
     """Return structure code → titles of subtype and size, in the taxonomy's order."""
     return {
         subtype.code(size.name): ", ".join(
-            title for title in (title_of(subtype), title_of(size)) if title
+            title for title in (choose_title(subtype), choose_title(size)) if title
         )
         for subtype in taxonomy.subtypes
         for size in subtype.sizes
@@ -88,8 +88,8 @@ def fill_texts(taxonomy: Taxonomy) -> Taxonomy:
     Bundles of earlier versions keep no texts; a class with another title is another class.
     """
     own = default_taxonomy()
-    subtypes = {(one.name, one.title): one for one in own.subtypes}
-    sizes = {(one.name, one.title): one for one in own.sizes}
+    subtypes = {(listed.name, listed.title): listed for listed in own.subtypes}
+    sizes = {(listed_size.name, listed_size.title): listed_size for listed_size in own.sizes}
 
     def fill_size(size: Size) -> Size:
         known = sizes.get((size.name, size.title))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.orders import conformity
-from agent.orders.evidence import confirming, could_break, is_confirmed
+from agent.orders.evidence import could_break, is_confirmed, list_confirming
 from agent.orders.next_step import NextStep, find_next_step, lacks_images, looks_broken
 from agent.orders.places import distinct_places
 from agent.orders.specimen_facts import Conformity
@@ -21,24 +21,24 @@ from reports import ngettext
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
 
 TWO = 2
 
 
-def list_to_confirm(assessed: Assessed, lab: Lab, *, by: str = "") -> list[FieldFacts]:
+def list_to_confirm(assessed: Assessed, policy: OrderPolicy, *, by: str = "") -> list[FieldFacts]:
     """Return the fields whose answer a reviewer has to give, in the order of the specimens.
 
     Args:
         assessed: The order.
-        lab: What is laid down.
+        policy: Order policy of the lab.
         by: The reviewer; fields that need another reviewer's answer are left out. "": anybody.
     """
     if assessed.specification is None:
         return [one for one in _list_all_counted(assessed) if one.awaits]
-    rules, step = assessed.rules(lab), find_next_step(assessed, lab)
+    rules, step = assessed.rules(policy), find_next_step(assessed, policy)
     is_complete = not lacks_images(assessed, rules)
     found = []
     for specimen in assessed.specimens:
@@ -72,7 +72,7 @@ def _needs_second(field: FieldFacts, rules: Rules, by: str) -> bool:
         return False
     if held.unsure and not is_confirmed(field):
         return True
-    sure = confirming(field, rules)
+    sure = list_confirming(field, rules)
     at_limit = rules.second_look and rules.is_at_limit(held.said) and len(sure) < TWO
     return at_limit and (not by or voter_of(by) not in sure)
 
@@ -117,13 +117,13 @@ class Lack:
 
 
 def find_lack(
-    assessed: Assessed, lab: Lab, *, n_to_confirm: int, hidden: Collection[str] = ()
+    assessed: Assessed, policy: OrderPolicy, *, n_to_confirm: int, hidden: Collection[str] = ()
 ) -> Lack:
     """Return what an order lacks most.
 
     Args:
         assessed: The order.
-        lab: What is laid down.
+        policy: Order policy of the lab.
         n_to_confirm: How many fields a reviewer has to answer.
         hidden: Public ids of fields whose answer must not show.
     """
@@ -132,11 +132,11 @@ def find_lack(
         return Lack()
     if assessed.specification is None:
         return Lack("specification")
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     broken = [one for one in _list_all_counted(assessed) if looks_broken(one, rules)]
     if word is Conformity.DOES_NOT_CONFORM:
         return _name_codes("broken", [one for one in broken if one.decided])
-    step = find_next_step(assessed, lab, hidden=hidden)
+    step = find_next_step(assessed, policy, hidden=hidden)
     if step is NextStep.WAITING_FOR_IMAGES:
         return _name_missing(assessed, rules)
     to_answer = Lack("confirm", n_to_confirm) if n_to_confirm else Lack("lead")

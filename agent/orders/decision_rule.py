@@ -1,4 +1,4 @@
-"""Name the rule by which an order is decided, and how often it could say "conforms" falsely."""
+"""Describe the rule by which an order is decided, and how often it could conform falsely."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class DecisionRule:
         return " ".join(f"{line[:1].upper()}{line[1:]}." for line in self.lines)
 
 
-def reviews_needed(most: float) -> int:
+def compute_needed_reviews(most: float) -> int:
     """Return how many reviews without a fault bound the error rate at `most`, with 95 %.
 
     Source:
@@ -89,7 +89,7 @@ def build_decision_rule(
     rules: Rules,
     double_reviews: Iterable[tuple[str, str]],
 ) -> DecisionRule:
-    """Build the rule for an order as it stands.
+    """Build the rule for an order with its current fields.
 
     A double review counts as a fault where one code keeps the limit and the other does not. The
     bound of one field is raised to that of all reviewed fields; each specimen with fields that rest
@@ -97,15 +97,18 @@ def build_decision_rule(
 
     Args:
         specimens: Of the order.
-        rules: What they are held against.
-        double_reviews: The codes that two people gave to one micrograph without seeing the other's.
+        rules: That they are judged by.
+        double_reviews: The codes that two reviewers gave to one micrograph, each unseen by the
+            other.
     """
-    counted = [field for one in specimens for field in one.fields if not field.superseded]
+    counted = [field for specimen in specimens for field in specimen.fields if not field.superseded]
     reviewed = [field for field in counted if field.decided and field.decided.kind == "code"]
-    alone = [[f for f in one.fields if not f.superseded and not f.decided] for one in specimens]
+    alone = [
+        [f for f in specimen.fields if not f.superseded and not f.decided] for specimen in specimens
+    ]
     pairs = [pair for pair in double_reviews if all(rules.parsed(code) for code in pair)]
-    faults = sum(rules.keeps(one) != rules.keeps(other) for one, other in pairs)
-    needed = reviews_needed(rules.max_false_conform)
+    faults = sum(rules.keeps(code) != rules.keeps(other) for code, other in pairs)
+    needed = compute_needed_reviews(rules.max_false_conform)
     reviewers = sorted({field.decided.by for field in reviewed if field.decided})
     upper95: float | None = None
     if reviewed and len(pairs) < needed:
@@ -117,7 +120,7 @@ def build_decision_rule(
         kept = (1 - (MISSING if people is None else people)) ** len(reviewed)
         for fields in alone:
             if fields:
-                kept *= 1 - _model_bound(fields, rules)
+                kept *= 1 - _compute_model_bound(fields, rules)
         upper95 = 1 - kept
         sentence = _(
             'upper 95 % bound of a false "conforms" for these {fields} fields: {bound} '
@@ -125,8 +128,8 @@ def build_decision_rule(
         ).format(fields=len(counted), bound=decimal(upper95, ".1%"), faults=faults, n=len(pairs))
     return DecisionRule(
         limit=rules.specification.demand,
-        guard=_guard(rules),
-        mean="" if rules.by_worst else _mean(rules),
+        guard=_describe_guard(rules),
+        mean="" if rules.by_worst else _describe_mean(rules),
         reviewers=tuple(reviewers),
         reviewed=len(reviewed),
         automatic=sum(map(len, alone)),
@@ -163,18 +166,18 @@ def recommend_second_look(
     """Return the limits at which double reviews show that one reviewer is not enough.
 
     Args:
-        double_reviews: The codes that two people gave to one micrograph.
+        double_reviews: The codes that two reviewers gave to one micrograph.
         limits: Limit → whether a code keeps it.
         most: The largest upper bound of the share of faults that is allowed.
     """
-    found = []
+    second_looks = []
     for name, keeps in limits.items():
         pairs = [pair for pair in double_reviews if all(_is_known(code, keeps) for code in pair)]
-        faults = sum(keeps(one) != keeps(other) for one, other in pairs)
+        faults = sum(keeps(code) != keeps(other) for code, other in pairs)
         upper95 = upper_bound(faults, len(pairs))
         if faults and upper95 is not None and upper95 > most:
-            found.append(SecondLook(name, faults, len(pairs), upper95, most))
-    return tuple(found)
+            second_looks.append(SecondLook(name, faults, len(pairs), upper95, most))
+    return tuple(second_looks)
 
 
 def _is_known(code: str, keeps: Callable[[str], bool]) -> bool:
@@ -185,21 +188,21 @@ def _is_known(code: str, keeps: Callable[[str], bool]) -> bool:
     return True
 
 
-def _guard(rules: Rules) -> str:
+def _describe_guard(rules: Rules) -> str:
     return _(
         "a field keeps {limit} where a reviewer who was sure says so, or where every code that the "
         "model's prediction set holds keeps it"
     ).format(limit=retold(rules.specification.limit) or rules.ordered)
 
 
-def _mean(rules: Rules) -> str:
+def _describe_mean(rules: Rules) -> str:
     return _(
         "the mean over all distinct places has to keep {limit}; of several shots of one place the "
         "worst one counts"
     ).format(limit=retold(rules.specification.limit))
 
 
-def _model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
+def _compute_model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
     bounds = [
         allowance.bound
         for allowance in rules.allowances
@@ -212,12 +215,12 @@ def _model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
 
 
 def iter_double_reviews(store: Store) -> Iterator[tuple[str, str]]:
-    """Yield the codes that two people gave to one micrograph, each without the other's.
+    """Yield the codes that two reviewers gave to one micrograph, each unseen by the other.
 
     From double reviews, and from closed round robins: there the first two raters of an image.
     """
-    for one, other, _at in store.pairs():
-        yield one, other
+    for code, other, _at in store.labels.list_blind_pairs():
+        yield code, other
     for campaign in store.campaigns.all():
         if campaign.closed_at is None:
             continue

@@ -31,14 +31,14 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
         rules: What is demanded.
         is_covered: The model's answer alone would prove it, by a lead's permission.
     """
-    why = _evidence_against(field, rules, is_covered=is_covered)
+    why = _describe_evidence(field, rules, is_covered=is_covered)
     if not why and field.held:  # what keeps the limit was seen through an instrument in doubt
         return _("is held ({why})").format(why=field.held)
     return why
 
 
-def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
-    if why := find_contradiction(field, rules) or _judged_in_part(field):
+def _describe_evidence(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
+    if why := find_contradiction(field, rules) or _describe_partial_judgement(field):
         return why
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
@@ -54,10 +54,10 @@ def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> s
         return _("was labelled {what} by {who}").format(
             what=describe_label(field.decided.kind, field.decided.said), who=field.decided.by
         )
-    return _answer_could_break(field, rules, is_covered=is_covered)
+    return _describe_answer_risk(field, rules, is_covered=is_covered)
 
 
-def _judged_in_part(field: FieldFacts) -> str:
+def _describe_partial_judgement(field: FieldFacts) -> str:
     if field.planes_differ:
         return _("has planes or channels of another place")
     if not field.other_taxonomy:
@@ -65,7 +65,7 @@ def _judged_in_part(field: FieldFacts) -> str:
     return _("was judged by another list of sizes ({why})").format(why=field.other_taxonomy)
 
 
-def _answer_could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
+def _describe_answer_risk(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
     if not field.code or not field.codes:
         return _("has no answer of a model")
     codes = dict.fromkeys((*field.codes, field.code))
@@ -84,7 +84,7 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     Two other reviewers who are sure outweigh a label, or one lead. The author of a label cannot
     outweigh it, whatever the role.
     """
-    against = list(breaking_labels(field, rules))
+    against = list(iter_breaking_labels(field, rules))
     if not against or (field.decided and field.decided.said == against[-1].said):
         return ""
     authors = {voter_of(label.by) for label in against}
@@ -102,7 +102,7 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     return _("was {code}, labelled by {who}").format(code=against[-1].said, who=against[-1].by)
 
 
-def breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
+def iter_breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
     """Yield the labels, also withdrawn ones, whose code does not surely keep the limit."""
     for label in field.labels:
         if label.kind == "code" and (label.other_taxonomy or not rules.keeps(label.said)):
@@ -111,14 +111,16 @@ def breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
 
 def is_confirmed(field: FieldFacts) -> bool:
     """Return whether a reviewer who was sure gave the code that holds."""
-    held = field.decided
-    return held is not None and any(
-        label.kind == "code" and label.said == held.said and not (label.unsure or label.withdrawn)
+    decision = field.decided
+    return decision is not None and any(
+        label.kind == "code"
+        and label.said == decision.said
+        and not (label.unsure or label.withdrawn)
         for label in field.labels
     )
 
 
-def confirming(field: FieldFacts, rules: Rules) -> set[str]:
+def list_confirming(field: FieldFacts, rules: Rules) -> set[str]:
     """Return the reviewers whose sure labels keep the limit, each by `person_key`."""
     return {
         voter_of(label.by)
@@ -143,7 +145,9 @@ def describe_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered
     why = could_break(field, rules, is_covered=is_covered)
     if not why:
         return ""
-    against = {voter_of(label.by) for label in breaking_labels(field, rules) if not label.unsure}
+    against = {
+        voter_of(label.by) for label in iter_breaking_labels(field, rules) if not label.unsure
+    }
     if against and _is_led(field):
         if _is_shown(field, against):
             return ""

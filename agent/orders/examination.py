@@ -1,8 +1,8 @@
 """Choose the orders that are examined for a new statement, so that none is forgotten.
 
-Between rounds the orders that an act, a new result or a new file touched are examined at once. In a
-round recent orders are examined too, and the rest comes in turn, `SWEPT_PER_ROUND` a round: nothing
-depends on the touched ones being complete. With n old orders each is examined at the latest after
+Between rounds the orders that an act, a new result or a new file touched are examined at once. A
+round also examines recent orders, and `SWEPT_PER_ROUND` of the others in turn: nothing depends on
+the touched ones being complete. With n old orders each is examined at the latest after
 ceil(n / 200) + 1 rounds. An act of `EVERY_ORDER` names no order and may change any: all are
 examined.
 """
@@ -12,17 +12,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.orders.affected_orders import orders_in_doubt
-from agent.orders.assessment import Beside, is_recent, numbers_named
+from agent.orders.affected_orders import list_orders_in_doubt
+from agent.orders.assessment import is_recent
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE
+from agent.orders.open_items import OpenItems, iter_named_orders
 from agent.store import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import OrderAge, Store
 
 SWEPT_PER_ROUND = 200
@@ -65,14 +66,14 @@ class Position:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, held: Any) -> Self | None:
+    def from_json(cls, document: Any) -> Self | None:
         """Parse it; None where it is not one, so that the sweep begins again."""
         try:
             return cls(
-                trail=int(held["trail"]),
-                result=int(held["result"]),
-                swept=int(held["swept"]),
-                content=int(held.get("content", 0)),
+                trail=int(document["trail"]),
+                result=int(document["result"]),
+                swept=int(document["swept"]),
+                content=int(document.get("content", 0)),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -85,13 +86,13 @@ def begin(store: Store) -> Position:
 
 
 def list_touched(
-    store: Store, lab: Callable[[], Lab], *, position: Position, now: datetime
+    store: Store, policy: Callable[[], OrderPolicy], *, position: Position, now: datetime
 ) -> tuple[list[str], Position]:
     """Return the orders that something touched since a position, and the position after it.
 
     Args:
         store: Open.
-        lab: Returns what is laid down; only called where something was touched.
+        policy: Returns what is laid down; only called where something was touched.
         position: Where the last call ended.
         now: Aware UTC.
     """
@@ -100,30 +101,37 @@ def list_touched(
     if after == position:
         return [], position
     if heads.trail < position.trail:  # an older backup was restored
-        return [one.number for one in store.order_changes.ages()], after
-    numbers = _changed(store, position, now)
+        return [age.number for age in store.order_changes.ages()], after
+    numbers = _list_changed(store, position, now)
     if content != position.content:
-        numbers |= set(numbers_named(_arrived(Beside.of(store), position.content), lab()))
-    known = [one.number for one in store.order_changes.ages()] if numbers else []
+        numbers |= set(
+            iter_named_orders(_select_new_files(OpenItems.of(store), position.content), policy())
+        )
+    known = [age.number for age in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
 
 
-def _arrived(beside: Beside, after: int) -> Beside:
-    return Beside(
-        tuple(one for one in beside.waiting if one.id > after),
-        tuple(one for one in beside.lost if one.id > after),
+def _select_new_files(open_items: OpenItems, after: int) -> OpenItems:
+    return OpenItems(
+        tuple(fate for fate in open_items.waiting if fate.id > after),
+        tuple(fate for fate in open_items.lost if fate.id > after),
     )
 
 
 def list_due(
-    store: Store, lab: Lab, beside: Beside, *, position: Position | None, now: datetime
+    store: Store,
+    policy: OrderPolicy,
+    open_items: OpenItems,
+    *,
+    position: Position | None,
+    now: datetime,
 ) -> tuple[list[str], Position]:
     """Return the orders to examine now, and the position of the next round.
 
     Args:
         store: Open.
-        lab: What is laid down.
-        beside: Files that wait or are lost; the orders that their paths name are due.
+        policy: The policy of the lab.
+        open_items: Files that wait or are lost; the orders that their paths name are due.
         position: Where the last round ended, None: every order is due.
         now: Aware UTC.
 
@@ -133,34 +141,34 @@ def list_due(
     begun = begin(store)  # first: what comes during this round is of the next one
     ages = store.order_changes.ages()
     if position is None:
-        return [one.number for one in ages], begun
+        return [age.number for age in ages], begun
     if begun.trail < position.trail:  # an older backup was restored
         position = begun
-    touched = _changed(store, position, now) | set(numbers_named(beside, lab))
-    old = sorted((one for one in ages if not is_recent(one.first_seen_at, now)), key=_by_id)
-    swept, end = _next_of(old, position.swept)
-    due = [one.number for one in ages if is_recent(one.first_seen_at, now)]
-    due += [one.number for one in old if one.number in touched]
+    touched = _list_changed(store, position, now) | set(iter_named_orders(open_items, policy))
+    old = sorted((age for age in ages if not is_recent(age.first_seen_at, now)), key=_by_id)
+    swept, end = _select_next(old, position.swept)
+    due = [age.number for age in ages if is_recent(age.first_seen_at, now)]
+    due += [number.number for number in old if number.number in touched]
     due += swept
     return list(dict.fromkeys(due)), replace(begun, swept=end)
 
 
-def _changed(store: Store, position: Position, now: datetime) -> set[str]:
+def _list_changed(store: Store, position: Position, now: datetime) -> set[str]:
     """Return the orders that acts and results since a position may have changed."""
     changes = store.order_changes.since(Heads(position.trail, position.result), without=OWN_ACTS)
     if not changes.acts.keys().isdisjoint(EVERY_ORDER):
-        return {one.number for one in store.order_changes.ages()}
+        return {age.number for age in store.order_changes.ages()}
     times = [at for act, at in changes.acts.items() if act in CHECK_ACTS]
-    held = orders_in_doubt(store, since=min(times), now=now) if times else ()
-    return {*changes.numbers, *held}
+    doubtful = list_orders_in_doubt(store, since=min(times), now=now) if times else ()
+    return {*changes.numbers, *doubtful}
 
 
-def _next_of(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:
+def _select_next(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:
     """Return the next orders of the sweep and the last one's row id, 0 where it is through."""
-    some = [one for one in old if one.id > after][:SWEPT_PER_ROUND]
-    end = some[-1].id if len(some) == SWEPT_PER_ROUND else 0
-    return [one.number for one in some], end
+    swept = [number for number in old if number.id > after][:SWEPT_PER_ROUND]
+    end = swept[-1].id if len(swept) == SWEPT_PER_ROUND else 0
+    return [number.number for number in swept], end
 
 
-def _by_id(one: OrderAge) -> int:
-    return one.id
+def _by_id(order: OrderAge) -> int:
+    return order.id

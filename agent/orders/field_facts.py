@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.orders.same_places import list_elsewhere, list_same_places
 from agent.orders.specimen_facts import (
     SLIP,
-    Decided,
+    FieldDecision,
     FieldFacts,
     LabelFacts,
     SpecimenFacts,
@@ -36,15 +36,15 @@ MM2_PER_UM2 = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class FieldContext:
-    """What is known of a field outside its own row.
+    """Facts of a field outside its own row.
 
     Attributes:
         held: Returns why the result of a micrograph is held, "" where it is not.
         is_lead: Returns whether a name is that of a lead.
         traced: Returns the stage-micrometer measurement that proves its scale, or None.
-        places: What is known of the places of the order's micrographs.
+        places: Places of the order's micrographs.
         own: Public ids of all fields of its specimen.
-        taxonomy: By which its order is judged, None where that is not asked.
+        taxonomy: By which its order is judged, None where that does not matter.
     """
 
     held: Callable[[MicrographView], str] = field(default=lambda _view: "")
@@ -60,17 +60,17 @@ def build_specimen_facts(
 ) -> SpecimenFacts:
     """Build the facts of a specimen; the last of its preparations counts."""
     *before, last = view.preparations or (None,)
-    own = {one.view.id for prepared in view.preparations for one in prepared.fields}
+    own = {row.view.id for prepared in view.preparations for row in prepared.fields}
     context = replace(context, own=own)
     return SpecimenFacts(
         name=view.name,
         preparation=last.name if last else "",
-        fields=tuple(build_field_facts(one, context) for one in (last.fields if last else ())),
+        fields=tuple(build_field_facts(row, context) for row in (last.fields if last else ())),
         earlier=tuple(
-            build_field_facts(one, context, gone=_superseded(prepared))
+            build_field_facts(row, context, gone=_build_superseded(prepared))
             for prepared in before
             if prepared
-            for one in prepared.fields
+            for row in prepared.fields
         ),
         waiting=waiting,
         preparations=len(view.preparations),
@@ -95,12 +95,12 @@ def build_field_facts(
         name=process_data.get("field", ""),
         code=view.structure_code,
         codes=view.prediction_set,
-        decided=_decided(view.label) if view.label else None,
+        decided=_build_decision(view.label) if view.label else None,
         awaits=view.awaits or (view.handling == "review" and view.label is None),
         reasons=view.reasons,
         um_per_px=view.um_per_px,
         scale_in_doubt="scale_conflict" in view.warnings,
-        area_mm2=row.area_mm2 if row.area_mm2 is not None else _area_mm2(view),
+        area_mm2=row.area_mm2 if row.area_mm2 is not None else _compute_area_mm2(view),
         bundle=view.bundle,
         coarser_share=view.coarser_share,
         material=process_data.get("material", ""),
@@ -110,25 +110,25 @@ def build_field_facts(
         held=context.held(view),
         outside=str(view.expected.get("outside") or ""),
         done_at=view.done_at,
-        scale_traced_to=found.to_json() if (found := context.traced(view)) else None,
+        scale_traced_to=measurement.to_json() if (measurement := context.traced(view)) else None,
         labels=tuple(_labels(view, context)),
-        other_taxonomy=_other_taxonomy(view, context.taxonomy),
+        other_taxonomy=_describe_other_taxonomy(view, context.taxonomy),
         planes_differ="planes_differ" in view.warnings,
         is_compared=view.id not in context.places.pending,
         elsewhere=tuple(list_elsewhere(view, context.own, context.places)),
     )
 
 
-def _decided(label: LabelView) -> Decided:
-    return Decided(label.kind, _answer(label), label.by, label.criterion, label.unsure)
+def _build_decision(label: LabelView) -> FieldDecision:
+    return FieldDecision(label.kind, _find_answer(label), label.by, label.criterion, label.unsure)
 
 
-def _answer(label: LabelView) -> str:
+def _find_answer(label: LabelView) -> str:
     return label.code or label.strange_kind or label.why or ""
 
 
-def _other_taxonomy(view: MicrographView, own: OrderTaxonomy | None) -> str:
-    """Return why what holds was not said in the taxonomy of the order, "" where it was."""
+def _describe_other_taxonomy(view: MicrographView, own: OrderTaxonomy | None) -> str:
+    """Return why the valid code is of another taxonomy than the order's, "" where it is not."""
     if own is None:
         return ""
     label = view.label
@@ -143,7 +143,7 @@ def _labels(view: MicrographView, context: FieldContext) -> Iterator[LabelFacts]
         own = context.taxonomy
         yield LabelFacts(
             kind=label.kind,
-            said=_answer(label),
+            said=_find_answer(label),
             by=label.by,
             unsure=label.unsure,
             lead=context.is_lead(label.by),
@@ -163,7 +163,7 @@ def _is_taken_back(label: LabelView, is_lead: Callable[[str], bool]) -> bool:
     return label.undone_by != label.by and is_lead(label.undone_by)
 
 
-def _superseded(prepared: PreparationView) -> Superseded:
+def _build_superseded(prepared: PreparationView) -> Superseded:
     own = prepared.facts.get("superseded")
     return _from_json(own) if own else Superseded(_("a later preparation came"), "")
 
@@ -178,7 +178,7 @@ def _from_json(entry: Mapping[str, Any]) -> Superseded:
     )
 
 
-def _area_mm2(view: MicrographView) -> float | None:
+def _compute_area_mm2(view: MicrographView) -> float | None:
     """Return the area of the crop, for micrographs taken before its steel was counted."""
     if view.um_per_px is None or view.crop is None:
         return None

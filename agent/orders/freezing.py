@@ -1,8 +1,9 @@
-"""Freeze a statement of each order whose conformity, or what it rests on, is another one.
+"""Freeze a new statement of each order whose conformity, or the basis of it, has changed.
 
-An order is stated when it is first known, at each change of its conformity and, once it conformed
-or did not, at each change of what the statement holds. What a state rests on is compared by a hash
-without times, so that examining an order again, also after a kill, freezes nothing twice.
+The first statement is frozen when an order is first seen, later ones at each change of its
+conformity and, once it conformed or did not, at each change of what the statement holds. The basis
+is compared by a hash without times, so that examining an order again, also after a kill, freezes
+nothing twice.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.orders.assessment import Beside, assess
+from agent.orders.assessment import assess
 from agent.orders.class_texts import describe_codes, name_scale
 from agent.orders.examination import EVERY_ORDER
+from agent.orders.open_items import OpenItems
 from agent.orders.resumption import read_floors
-from agent.orders.statement import FINAL, basis_state_of, describe_changes
+from agent.orders.statement import FINAL, describe_changes, hash_basis
 from agent.orders.statement_document import (
     Evidence,
-    Place,
+    StatementPosition,
     build_basis,
     build_circumstances,
     build_words,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.statement_document import Issuer
     from agent.store import FrozenStatement, Store, TrailEntry
 
@@ -40,14 +42,14 @@ SPOKEN: reports.Language = "en"
 
 
 def freeze_orders(
-    store: Store, lab: Lab, issuer: Issuer, numbers: Iterable[str], *, now: datetime
+    store: Store, policy: OrderPolicy, issuer: Issuer, numbers: Iterable[str], *, now: datetime
 ) -> list[str]:
     """Freeze a statement of each order that needs a new one.
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
-        issuer: Who states.
+        policy: The policy of the lab.
+        issuer: The site and software that issue it.
         numbers: Of the orders to examine.
         now: Aware UTC.
 
@@ -57,7 +59,7 @@ def freeze_orders(
     due = list(numbers)
     if not due:
         return []
-    freezer = Freezer(store, lab, issuer, beside=Beside.of(store))
+    freezer = Freezer(store, policy, issuer, open_items=OpenItems.of(store))
     newest = store.statements.newest(due)
     frozen = (freezer.freeze(number, newest, now=now) for number in due)
     return [sha256 for sha256 in frozen if sha256]
@@ -67,13 +69,17 @@ class Freezer:
     """Freezes statements.
 
     Args:
-        store: Open. lab: what is laid down for orders. issuer: who states.
-        beside: Files that wait or are lost.
+        store: Open.
+        policy: The policy of the lab.
+        issuer: The site and software that issue them.
+        open_items: Files that wait or are lost.
     """
 
-    def __init__(self, store: Store, lab: Lab, issuer: Issuer, *, beside: Beside) -> None:
-        self._store, self._lab, self._issuer = store, lab, issuer
-        self._beside, self._evidence = beside, Evidence(store)
+    def __init__(
+        self, store: Store, policy: OrderPolicy, issuer: Issuer, *, open_items: OpenItems
+    ) -> None:
+        self._store, self._policy, self._issuer = store, policy, issuer
+        self._open_items, self._evidence = open_items, Evidence(store)
         self._floors = read_floors(store)
 
     def freeze(self, number: str, newest: Mapping[str, FrozenStatement], *, now: datetime) -> str:
@@ -85,16 +91,16 @@ class Freezer:
             now: Aware UTC.
         """
         with reports.speaking(SPOKEN):
-            assessed = assess(self._store, number, self._lab, beside=self._beside)
+            assessed = assess(self._store, number, self._policy, open_items=self._open_items)
             if assessed is None:
                 return ""
             last = newest.get(assessed.view.number)
-            basis = build_basis(self._store, assessed, lab=self._lab, evidence=self._evidence)
-            state = basis_state_of(basis)
+            basis = build_basis(self._store, assessed, policy=self._policy, evidence=self._evidence)
+            state = hash_basis(basis)
             if last and not _is_new(assessed, last, state):
                 return ""
             circumstances = build_circumstances(
-                assessed, lab=self._lab, evidence=self._evidence, issuer=self._issuer
+                assessed, policy=self._policy, evidence=self._evidence, issuer=self._issuer
             )
             place = self._place(basis, assessed, last, now)
         content = basis | circumstances
@@ -119,13 +125,15 @@ class Freezer:
         words: dict[str, Any] = {}
         for language in reports.LANGUAGES:
             with reports.speaking(language):
-                assessed = assess(self._store, document["order"], self._lab, beside=self._beside)
+                assessed = assess(
+                    self._store, document["order"], self._policy, open_items=self._open_items
+                )
                 if assessed is None:  # orders are never deleted
                     continue
                 changed = list(describe_changes(before, document)) if before else []
                 words[language] = build_words(assessed) | {"changed": changed}
                 words[language] |= {
-                    "scale": name_scale(self._lab.taxonomy),
+                    "scale": name_scale(self._policy.taxonomy),
                     "codes": self._describe_used(content["fields"]),
                 }
         return words
@@ -134,7 +142,7 @@ class Freezer:
         """Return the codes that fields of an order were given, with their titles."""
         used = {field["structure_code"] for field in fields}
         used |= {(field["decided"] or {}).get("said") for field in fields}
-        known = describe_codes(self._lab.taxonomy)
+        known = describe_codes(self._policy.taxonomy)
         return {code: title for code, title in known.items() if code in used}
 
     def _place(
@@ -143,13 +151,13 @@ class Freezer:
         assessed: Assessed,
         last: FrozenStatement | None,
         now: datetime,
-    ) -> Place:
+    ) -> StatementPosition:
         before = self._store.statements.document(last.sha256) if last else None
         after = before["trail"]["number"] if before else 0
         key = number_key(assessed.view.number, exact=self._store.exact_numbers)
         floor = self._floors.get(key)
         used = max(last.number if last else 0, floor.statement_number if floor else 0)
-        return Place(
+        return StatementPosition(
             number=used + 1,
             previous=last.sha256 if last else "",
             at=max(now, last.at) if last else now,
@@ -164,16 +172,16 @@ class Freezer:
         number = assessed.view.number
         subjects: Collection[str] = {
             number,
-            *(f"{number}/{one.view.name}" for one in assessed.specimens),
+            *(f"{number}/{specimen.view.name}" for specimen in assessed.specimens),
             *(
                 field.id
-                for one in assessed.specimens
-                for field in (*one.facts.fields, *one.facts.earlier)
+                for specimen in assessed.specimens
+                for field in (*specimen.facts.fields, *specimen.facts.earlier)
             ),
         }
         acts = () if is_first else WITHOUT_ORDER
-        found = self._store.statements.acts_after(after, subjects=subjects, acts=acts)
-        return [one for one in found if not one.act.startswith("statement.")]
+        entries = self._store.statements.acts_after(after, subjects=subjects, acts=acts)
+        return [statement for statement in entries if not statement.act.startswith("statement.")]
 
 
 def _is_new(assessed: Assessed, last: FrozenStatement, state: str) -> bool:

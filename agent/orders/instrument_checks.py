@@ -1,9 +1,7 @@
-"""Check the instrument before its numbers are believed: reference images and control specimens.
+"""Check the instrument with reference images and control specimens.
 
-In:  shipped and lab reference images, micrographs of control orders. Out: records, and charts.
-Next: `instrument_holds`, which holds the results that no good check proves.
-The first check of a bundle keeps its answers; every later one has to give them again, on this PC,
-with this driver and version: so it is the installation check as well.
+The first check of a bundle stores its answers; every later one has to repeat them, on this PC, with
+this driver and version: so it checks the installation as well.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 CONTROL, REFERENCE = "control", "reference"
 SHIPPED = "reference"
 LAB_FOLDER = "reference"
-"""Folder below the data folder into which a lab lays reference images of its own."""
+"""Folder below the data folder with reference images of the lab."""
 SCALE_TOLERANCE = 0.02
 PROBABILITY_TOLERANCE = 0.05
 P_TOLERANCE = 0.1
@@ -48,12 +46,12 @@ LEARNT_FROM = 3  # control micrographs of a source before its own median is held
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 
-class Doubt(StrEnum):
-    """What a failed check puts in doubt; part of a control record, as `doubts`.
+class Suspicion(StrEnum):
+    """Part of the system that a failed check puts in doubt; part of a control record, as `doubts`.
 
     A reference image is a file, so an answer on it that changed is the model's. A wrong scale, and
-    every fault of a control specimen, which is imaged anew, is the instrument's: what a reviewer
-    sees comes from it too.
+    every fault of a control specimen, which is imaged again, is the instrument's: it affects what a
+    reviewer sees as well.
     """
 
     MODEL = "model"
@@ -61,18 +59,20 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One reference image, and what was found.
+class ReferenceCheck:
+    """Result of the check of one reference image.
 
     Args:
-        name: Of the image. sentence: what was found. is_good: it is as it was.
+        name: Of the image.
+        sentence: The result in words.
+        is_good: The answer is the stored one.
         doubts: What is in doubt where it is not.
     """
 
     name: str
     sentence: str
     is_good: bool
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[Suspicion, ...] = ()
 
 
 # --- reference images ---------------------------------------------------------------------------
@@ -89,30 +89,30 @@ def check_references(
     sources: Sequence[str],
     by: str,
     at: datetime,
-) -> list[Finding]:
-    """Read, crop and judge every reference image, hold the answers against the stored ones.
+) -> list[ReferenceCheck]:
+    """Read, crop and judge every reference image, and compare the answers with the stored ones.
 
     Args:
-        store: Where answers and records are kept.
+        store: Where answers and records are stored.
         folder: The data folder; its `reference/` holds the lab's own images.
         crops: Reads and crops one file.
-        classifier: The bundle at work, or None.
+        classifier: The bundle in use, or None.
         software: Version of the program.
         where: Name of the PC.
         sources: Names of the sources that this PC reads; a failed check holds their results.
-        by: Who asked.
-        at: Now.
+        by: Who started the check.
+        at: Now, aware UTC.
 
     Returns:
-        A finding per image; a record of kind "control" is kept either way.
+        A result per image; a record of kind "control" is stored either way.
 
     Raises:
-        OutOfResources: An image cannot be read for want of files or memory; nothing is kept.
+        OutOfResources: An image cannot be read for want of files or memory; nothing is stored.
     """
     subject = classifier.name if classifier else ""
     stored = store.records.latest(REFERENCE, subject)
     before: Mapping[str, Any] = stored.facts["answers"] if stored else {}
-    found: list[Finding] = []
+    results: list[ReferenceCheck] = []
     answers: dict[str, Any] = {}
     with as_file(files("agent.orders") / SHIPPED) as shipped:
         expected = json.loads((shipped / "expected.json").read_text("utf-8"))
@@ -121,30 +121,32 @@ def check_references(
             if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
                 raise OutOfResources(f"{path.name}: {outcome}")
             if isinstance(outcome, BaseException):
-                found.append(
-                    Finding(
+                results.append(
+                    ReferenceCheck(
                         path.name,
                         f"cannot be read: {outcome}",
                         is_good=False,
-                        doubts=(Doubt.INSTRUMENT,),
+                        doubts=(Suspicion.INSTRUMENT,),
                     )
                 )
                 continue
             for crop in outcome:
-                said = _answer(crop, classifier)
-                answers[crop.id] = said
+                answer = _build_answer(crop, classifier)
+                answers[crop.id] = answer
                 of_scale = [
-                    *_against_truth(crop, expected.get(path.name)),
-                    *_scale_against_before(said, before.get(crop.id)),
+                    *_compare_with_truth(crop, expected.get(path.name)),
+                    *_compare_scale(answer, before.get(crop.id)),
                 ]
-                of_model = list(_against_before(said, before.get(crop.id)))
+                of_model = list(_compare_with_before(answer, before.get(crop.id)))
                 faults = [*of_scale, *of_model]
                 news = "" if crop.id in before else "; answers kept for later checks"
-                words = "; ".join(faults) or f"{said.get('code') or 'read and cropped'}{news}"
-                doubts = [Doubt.INSTRUMENT] if of_scale else []
-                doubts += [Doubt.MODEL] if of_model else []
-                found.append(Finding(path.name, words, is_good=not faults, doubts=tuple(doubts)))
-    passed = bool(found) and all(one.is_good for one in found)
+                words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
+                doubts = [Suspicion.INSTRUMENT] if of_scale else []
+                doubts += [Suspicion.MODEL] if of_model else []
+                results.append(
+                    ReferenceCheck(path.name, words, is_good=not faults, doubts=tuple(doubts))
+                )
+    passed = bool(results) and all(result.is_good for result in results)
     if passed and answers.keys() - before.keys():
         store.records.add(
             REFERENCE, subject, by=by, at=at, facts={"answers": {**before, **answers}}
@@ -154,11 +156,11 @@ def check_references(
         "bundle": subject,
         "software": software,
         "sources": list(sources),
-        "findings": [[one.name, one.sentence, one.is_good] for one in found],
-        "doubts": sorted({doubt for one in found for doubt in one.doubts}),
+        "findings": [[result.name, result.sentence, result.is_good] for result in results],
+        "doubts": sorted({doubt for result in results for doubt in result.doubts}),
     }
     store.records.add(CONTROL, where, by=by, at=at, facts=facts)
-    return found
+    return results
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -166,14 +168,14 @@ def _pictures(folder: Path) -> Iterator[Path]:
         yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
 
 
-def _answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"um_per_px": crop.um_per_px}
+def _build_answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"um_per_px": crop.um_per_px}
     if classifier is None:
-        return said
+        return answer
     from model import Field  # noqa: PLC0415 - PyTorch takes seconds
 
     (prediction,) = classifier.classify([Field(crop.pixels, crop.valid, crop.um_per_px)])
-    return said | {
+    return answer | {
         "code": prediction.structure_code,
         "probability": float(prediction.probability),
         "p_value": float(prediction.strangeness.p_value),
@@ -181,7 +183,7 @@ def _answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
     }
 
 
-def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:
+def _compare_with_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:
     """A shipped image has a known scale, in its metadata and burnt in as a micron bar."""
     if truth is None:
         return
@@ -190,40 +192,40 @@ def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[st
     elif abs(crop.um_per_px / truth["um_per_px"] - 1) > SCALE_TOLERANCE:
         yield f"scale {crop.um_per_px:.4g} µm per pixel, {truth['um_per_px']:g} is right"
     if crop.micron_bar is None or crop.micron_bar.um != truth["bar_um"]:
-        seen = crop.micron_bar.label if crop.micron_bar else "none"
-        yield f"micron bar read as {seen}, {truth['bar_um']:g} µm is right"
+        label = crop.micron_bar.label if crop.micron_bar else "none"
+        yield f"micron bar read as {label}, {truth['bar_um']:g} µm is right"
 
 
-def _scale_against_before(
-    said: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> Iterator[str]:
-    known, new = (before or {}).get("um_per_px"), said["um_per_px"]
+def _compare_scale(answer: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
+    known, new = (before or {}).get("um_per_px"), answer["um_per_px"]
     if known and (not new or abs(new / known - 1) > SCALE_TOLERANCE):
         yield f"scale {new or 'none'} µm per pixel, {known:.4g} was stored"
 
 
-def _against_before(said: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
+def _compare_with_before(
+    answer: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> Iterator[str]:
     if before is None:
         return
-    if said.get("code") != before.get("code"):
-        yield f"structure code {said.get('code')}, {before.get('code')} was stored"
+    if answer.get("code") != before.get("code"):
+        yield f"structure code {answer.get('code')}, {before.get('code')} was stored"
         return
     for name, tolerance in (("probability", PROBABILITY_TOLERANCE), ("p_value", P_TOLERANCE)):
-        if name in before and abs(said[name] - before[name]) > tolerance:
-            yield f"{name} {said[name]:.3f}, {before[name]:.3f} was stored"
+        if name in before and abs(answer[name] - before[name]) > tolerance:
+            yield f"{name} {answer[name]:.3f}, {before[name]:.3f} was stored"
 
 
-def failure_of(found: Sequence[Finding]) -> str:
-    """Say in one sentence what failed, "" where nothing did."""
-    bad = [one for one in found if not one.is_good]
+def describe_failure(results: Sequence[ReferenceCheck]) -> str:
+    """Return what failed in one sentence, "" where nothing did."""
+    bad = [result for result in results if not result.is_good]
     return f"reference image {bad[0].name}: {bad[0].sentence}" if bad else ""
 
 
 # --- control specimens --------------------------------------------------------------------------
 
 
-def measured(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[str, float]:
-    """Measure what tells a changed lamp or a lost focus on the same specimen.
+def measure_image(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[str, float]:
+    """Measure brightness and focus, which change with the lamp and the stage.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
@@ -246,10 +248,14 @@ class ControlPoint:
     """One micrograph of a control specimen.
 
     Args:
-        id: Public id. source: of which microscope. at: when it was taken in, aware UTC.
+        id: Public id.
+        source: Of which microscope.
+        at: When it was discovered, aware UTC.
         number: As in `MicrographView`: an order that no clock can change.
-        code: The model's. p_value: of its strangeness. brightness, focus: see `measured`.
-        faults: What is not as it was, () where all is.
+        code: The model's.
+        p_value: Of its out-of-distribution score.
+        brightness, focus: See `measure_image`.
+        faults: Differences from the first ones, () where there are none.
     """
 
     id: str
@@ -263,11 +269,11 @@ class ControlPoint:
     number: int = 0
 
 
-def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
-    """Return source → its control specimen's micrographs, as they came, held against the first.
+def list_control_points(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
+    """Return source → its control specimen's micrographs, compared with the first ones.
 
-    The code has to be the one a person gave the specimen, else the first one seen; brightness and
-    focus have to stay near the median of the first three.
+    The code has to be the one a reviewer gave the specimen, or the first one without a reviewer's;
+    brightness and focus have to stay near the median of the first three.
     """
     views = sorted(
         (
@@ -283,28 +289,28 @@ def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
     by_source: dict[str, list[MicrographView]] = {}
     for view in views:
         by_source.setdefault(view.source, []).append(view)
-    return {source: _points(some) for source, some in sorted(by_source.items())}
+    return {source: _build_points(shown) for source, shown in sorted(by_source.items())}
 
 
-def _points(views: Sequence[MicrographView]) -> list[ControlPoint]:
+def _build_points(views: Sequence[MicrographView]) -> list[ControlPoint]:
     labelled = [view.label.code for view in views if view.label and view.label.code]
     wanted = labelled[0] if labelled else (views[0].structure_code or "")
     usual = {
         name: median(values)
         for name in ("brightness", "focus")
-        if len(values := [v for view in views[:LEARNT_FROM] if (v := _number(view, name))])
+        if len(values := [v for view in views[:LEARNT_FROM] if (v := _get_number(view, name))])
         == LEARNT_FROM
     }
-    return [_point(view, wanted, usual) for view in views]
+    return [_build_point(view, wanted, usual) for view in views]
 
 
-def _number(view: MicrographView, name: str) -> float | None:
-    said = view.process_extra.get(CONTROL)
-    value = said.get(name) if isinstance(said, dict) else None
+def _get_number(view: MicrographView, name: str) -> float | None:
+    measured_values = view.process_extra.get(CONTROL)
+    value = measured_values.get(name) if isinstance(measured_values, dict) else None
     return float(value) if isinstance(value, int | float) else None
 
 
-def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
+def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
     faults = []
     if view.structure_code and wanted and view.structure_code != wanted:
         faults.append(
@@ -315,7 +321,7 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
     if view.strangeness.get("flagged"):
         faults.append(_("strange"))
     for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
-        value = _number(view, name)
+        value = _get_number(view, name)
         if value is not None and name in usual and abs(value / usual[name] - 1) > tolerance:
             called = {"brightness": _("brightness"), "focus": _("focus")}[name]
             faults.append(
@@ -330,34 +336,38 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
         at=view.taken_at or view.done_at,
         code=view.structure_code or "",
         p_value=float(p_value) if p_value is not None else None,
-        brightness=_number(view, "brightness"),
-        focus=_number(view, "focus"),
+        brightness=_get_number(view, "brightness"),
+        focus=_get_number(view, "focus"),
         faults=tuple(faults),
         number=view.number,
     )
 
 
-# --- which checks speak of a result -------------------------------------------------------------
+# --- which checks concern a result -------------------------------------------------------------
 
 
-def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo) -> list[Record]:
-    """Say the checks that speak of a result: those of its day, and the last one before it."""
-    mine = checks_of(checks, view.source)
+def list_checks_of_day(
+    checks: Sequence[Record], view: MicrographView, zone: ZoneInfo
+) -> list[Record]:
+    """Return the checks that concern a result: those of its day, and the last one before it."""
+    mine = list_checks(checks, view.source)
     before = [record for record in mine if record.at <= view.done_at][-1:]
     day = view.done_at.astimezone(zone).date()
-    return [one for one in mine if one in before or one.at.astimezone(zone).date() == day]
+    return [
+        record for record in mine if record in before or record.at.astimezone(zone).date() == day
+    ]
 
 
-def checks_of(checks: Sequence[Record], source: str) -> list[Record]:
+def list_checks(checks: Sequence[Record], source: str) -> list[Record]:
     """Return the checks of PCs that read a source."""
     return [record for record in checks if source in record.facts.get("sources", ())]
 
 
-def crops_at_this_desk(path: Path, um_per_px_range: tuple[float, float]) -> Any:
-    """Read and crop one file in this process: a handful of images that are ours."""
+def crop_in_this_process(path: Path, um_per_px_range: tuple[float, float]) -> Any:
+    """Read and crop one file in this process: reference images are few and trusted."""
     from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
 
     try:
-        return [crop(one, um_per_px_range=um_per_px_range) for one in read(path)]
+        return [crop(image, um_per_px_range=um_per_px_range) for image in read(path)]
     except (FileError, OSError) as error:
         return error

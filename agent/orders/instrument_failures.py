@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.instrument_checks import GOOD_FOR, Doubt
+from agent.orders.instrument_checks import GOOD_FOR, Suspicion
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One check: of a PC with reference images, or a control specimen's micrograph.
+class CheckResult:
+    """Result of one check: of a PC with reference images, or of a control specimen's micrograph.
 
     Args:
-        at: When, aware UTC. passed: it is as it was. doubts: what is in doubt where it is not.
+        at: When, aware UTC.
+        passed: It is as it was.
+        doubts: What is in doubt where it is not.
         fault: What a control specimen's fault is, "" for a check with reference images.
     """
 
@@ -37,11 +39,13 @@ class Failure:
     """Failed checks with no good one between them, and the time that they leave unproved.
 
     Args:
-        source: Whose results. pc: whose checks, "" for control specimens.
+        source: Name of the source whose results are in doubt.
+        pc: Name of the PC that was checked, "" for control specimens.
         after: Time of the last good check before, None where there was none.
         until: Time of the next good check, None where there is none yet.
         first_at, last_at: Times of the first and the last failed check.
-        doubts: What is in doubt. fault: see `Check`.
+        doubts: What is in doubt.
+        fault: See `CheckResult`.
     """
 
     source: str
@@ -61,11 +65,11 @@ class Failure:
     @property
     def is_about_the_model(self) -> bool:
         """Only the model's answer is in doubt, so that a reviewer's code is not."""
-        return self.doubts == {Doubt.MODEL}
+        return self.doubts == {Suspicion.MODEL}
 
     @property
     def sentence(self) -> str:
-        """Why a result made before the failed check is held."""
+        """Reason to hold a result that was made before the failed check."""
         words = {
             "source": self.source,
             "pc": self.pc,
@@ -74,13 +78,13 @@ class Failure:
             "fault": self.fault,
         }
         if self.pc:
-            said = (
+            template = (
                 _("the control check of {bad} UTC on {pc} failed, the last good one is of {good}")
                 if self.after
                 else _("the control check of {bad} UTC on {pc} failed, and none before it was good")
             )
         else:
-            said = (
+            template = (
                 _(
                     "the control specimen of {source} of {bad} UTC failed ({fault}), the last good "
                     "one is of {good}"
@@ -91,72 +95,72 @@ class Failure:
                     "before it was good"
                 )
             )
-        return said.format(**words)
+        return template.format(**words)
 
 
-def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failure]:
+def iter_check_failures(checks: Sequence[Record], source: str) -> Iterator[Failure]:
     """Yield the failures of the PCs that read a source, by their checks, oldest first."""
-    by_pc: dict[str, list[Check]] = defaultdict(list)
-    for one in checks:
+    by_pc: dict[str, list[CheckResult]] = defaultdict(list)
+    for result in checks:
         # Records of earlier versions do not say what is in doubt: then it is the instrument.
-        doubts = one.facts.get("doubts") or [Doubt.INSTRUMENT]
-        check = Check(one.at, bool(one.facts.get("passed")), frozenset(doubts))
-        by_pc[one.subject].append(check)
-    for pc, some in by_pc.items():
-        yield from find_failures(some, source, pc)
+        doubts = result.facts.get("doubts") or [Suspicion.INSTRUMENT]
+        check = CheckResult(result.at, bool(result.facts.get("passed")), frozenset(doubts))
+        by_pc[result.subject].append(check)
+    for pc, results in by_pc.items():
+        yield from find_failures(results, source, pc)
 
 
-def failures_of_points(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
+def iter_point_failures(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
     """Yield the failures of a source's control specimens, oldest first."""
     checks = [
-        Check(
-            at=one.at,
-            passed=not one.faults,
-            doubts=frozenset({Doubt.INSTRUMENT}),
-            fault=one.faults[0] if one.faults else "",
+        CheckResult(
+            at=point.at,
+            passed=not point.faults,
+            doubts=frozenset({Suspicion.INSTRUMENT}),
+            fault=point.faults[0] if point.faults else "",
         )
-        for one in points
+        for point in points
     ]
     return find_failures(checks, source, "")
 
 
-def find_failures(checks: Sequence[Check], source: str, pc: str) -> Iterator[Failure]:
+def find_failures(checks: Sequence[CheckResult], source: str, pc: str) -> Iterator[Failure]:
     """Yield each run of failed checks.
 
     Args:
         checks: Of one PC or of the control specimens, oldest first.
-        source: Whose results they speak of.
-        pc: Whose checks they are, "" for control specimens.
+        source: Name of the source whose results they concern.
+        pc: Name of the PC that was checked, "" for control specimens.
     """
     good: datetime | None = None
-    run: list[Check] = []
+    run: list[CheckResult] = []
 
     def end(until: datetime | None) -> Iterator[Failure]:
         if run:
-            doubts = frozenset[str]().union(*(one.doubts for one in run))
+            doubts = frozenset[str]().union(*(result.doubts for result in run))
             first, last = run[0], run[-1]
             yield Failure(source, pc, good, until, first.at, last.at, doubts, first.fault)
 
-    for one in checks:
-        if not one.passed:
-            run.append(one)
+    for result in checks:
+        if not result.passed:
+            run.append(result)
             continue
-        yield from end(one.at)
-        good, run = one.at, []
+        yield from end(result.at)
+        good, run = result.at, []
     yield from end(None)
 
 
 def is_retired(checks: Sequence[Record], failure: Failure, at: datetime) -> bool:
     """Return whether a PC did not read the source at a time, and another one was checked.
 
-    Then its checks hold nothing: it was replaced, or it came later.
+    Its checks then hold nothing: it was replaced, or it was added later.
     """
     if not failure.pc:
         return False
-    before = [one for one in checks if one.at <= at]
+    before = [result for result in checks if result.at <= at]
     if not before or before[-1].subject == failure.pc:
         return False
-    own = [one for one in before if one.subject == failure.pc]
+    own = [result for result in before if result.subject == failure.pc]
     if own:
         return at - own[-1].at > GOOD_FOR
     return at - before[-1].at <= GOOD_FOR

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.instrument_checks import CONTROL, GOOD_FOR, chart, checks_of
-from agent.orders.instrument_failures import failures_of_checks, failures_of_points, is_retired
+from agent.orders.instrument_checks import CONTROL, GOOD_FOR, list_checks, list_control_points
+from agent.orders.instrument_failures import is_retired, iter_check_failures, iter_point_failures
 from reports import decimal
 from reports import gettext as _
 
@@ -31,11 +31,14 @@ RELEASE = "hold_release"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A lead's act that lets held results of a source count again.
+    """A lead's act that makes held results of a source count again.
 
     Args:
-        source: Which. start, end: times of the results, inclusive, aware UTC.
-        by: The lead. reason: why. at: when; failures that began later are not released.
+        source: Name of the source.
+        start, end: Times of the results, inclusive, aware UTC.
+        by: The lead.
+        reason: Given by the lead.
+        at: Time of the act; failures that began later are not released.
     """
 
     source: str
@@ -51,7 +54,7 @@ class Release:
 
     @property
     def note(self) -> str:
-        """What every statement of a released result says."""
+        """Note of the release, on every statement of a released result."""
         return _(
             "results of {source} from {start} to {end} UTC were held after a failed control check "
             "and released by {who}: {reason}"
@@ -75,7 +78,7 @@ class Holds:
         points: Source → its control specimens' micrographs.
         releases: By leads.
         control: Numbers of the control orders, which are never held.
-        every: A control specimen of the source may be so old; zero: none is asked for.
+        every: Greatest age of a control specimen's micrograph; zero: none is required.
     """
 
     def __init__(
@@ -87,8 +90,8 @@ class Holds:
         control: Sequence[str] = (),
         every: timedelta = timedelta(0),
     ) -> None:
-        self._all = list(_in_sequence(checks))
-        self._points = {source: _points_in_sequence(own) for source, own in points.items()}
+        self._all = list(_iter_in_sequence(checks))
+        self._points = {source: _sort_points(own) for source, own in points.items()}
         self._releases = releases
         self._control, self._every = frozenset(control), every
         self._checks: dict[str, list[Record]] = {}
@@ -103,12 +106,12 @@ class Holds:
             if self._release(failure, at) is None:
                 return self._sentence(failure, view, at)
         checks = self._checks_of(view.source)
-        if view.label is None and (said := _no_check(checks, view.source, made_at)):
-            return said
+        if view.label is None and (reason := _describe_missing_check(checks, view.source, made_at)):
+            return reason
         return self._no_specimen(view)
 
     def notes(self, view: MicrographView) -> Iterator[str]:
-        """Yield each release that lets a result count."""
+        """Yield each release that makes a result count."""
         for failure, at in self._holding(view, self._made_at(view)):
             if release := self._release(failure, at):
                 yield release.note
@@ -117,8 +120,8 @@ class Holds:
         """Return every failure of a source, those of control specimens last."""
         if source not in self._failures:
             self._failures[source] = [
-                *failures_of_checks(self._checks_of(source), source),
-                *failures_of_points(self._points.get(source, ()), source),
+                *iter_check_failures(self._checks_of(source), source),
+                *iter_point_failures(self._points.get(source, ()), source),
             ]
         return self._failures[source]
 
@@ -133,7 +136,7 @@ class Holds:
     @property
     def sources(self) -> list[str]:
         """Every source that a check or a control specimen speaks of."""
-        named = {name for one in self._all for name in one.facts.get("sources", ())}
+        named = {name for check in self._all for name in check.facts.get("sources", ())}
         return sorted(named | self._points.keys())
 
     @property
@@ -162,35 +165,39 @@ class Holds:
         """Return when a result was made; where a clock was set, the order of the records holds.
 
         A check that was recorded before the result was made before it, and one that was recorded
-        later was made later, whatever the clock of that day said.
+        later was made later, whatever the clock of that day showed.
         """
         at, after = view.done_at, view.after_record
         if after is None:
             return at
         checks = self._checks_of(view.source)
-        at = max([at, *(one.at + INSTANT for one in checks if one.id <= after)])
-        return min([at, *(one.at - INSTANT for one in checks if one.id > after)])
+        at = max([at, *(check.at + INSTANT for check in checks if check.id <= after)])
+        return min([at, *(check.at - INSTANT for check in checks if check.id > after)])
 
     def _taken_at(self, view: MicrographView) -> datetime:
         """Return when a micrograph was taken in; where a clock was set, its number holds."""
         at, points = view.taken_at or view.done_at, self._points.get(view.source, ())
-        at = max([at, *(one.at + INSTANT for one in points if one.number < view.number)])
-        return min([at, *(one.at - INSTANT for one in points if one.number > view.number)])
+        at = max([at, *(point.at + INSTANT for point in points if point.number < view.number)])
+        return min([at, *(point.at - INSTANT for point in points if point.number > view.number)])
 
     def _release(self, failure: Failure, at: datetime) -> Release | None:
-        mine = (one for one in self._releases if one.source == failure.source)
-        return next((one for one in mine if one.covers(failure, at)), None)
+        mine = (release for release in self._releases if release.source == failure.source)
+        return next((check for check in mine if check.covers(failure, at)), None)
 
     def _sentence(self, failure: Failure, view: MicrographView, at: datetime) -> str:
         if at < failure.first_at:
             return failure.sentence
         if not failure.pc:
-            point = [one for one in self._points[view.source] if one.at <= at][-1]
+            point = [
+                control_point
+                for control_point in self._points[view.source]
+                if control_point.at <= at
+            ][-1]
             return _("the control specimen of {source} failed: {fault}").format(
                 source=view.source, fault=point.faults[0]
             )
-        own = [one for one in self._checks_of(view.source) if one.subject == failure.pc]
-        newest = [one for one in own if one.at <= at][-1]
+        own = [check for check in self._checks_of(view.source) if check.subject == failure.pc]
+        newest = [check for check in own if check.at <= at][-1]
         return _("the control check of {at} UTC on {pc} failed").format(
             at=f"{newest.at:%Y-%m-%d %H:%M}", pc=failure.pc
         )
@@ -198,8 +205,8 @@ class Holds:
     def _no_specimen(self, view: MicrographView) -> str:
         at = self._taken_at(view)
         points = self._points.get(view.source, ())
-        near = [one for one in points if abs(one.at - at) <= self._every]
-        proved = any(one.at <= at or not one.faults for one in near)
+        near = [point for point in points if abs(point.at - at) <= self._every]
+        proved = any(check.at <= at or not check.faults for check in near)
         if self._every and not proved:
             hours = self._every.total_seconds() / 3600
             return _("no control specimen of {source} within {hours} h").format(
@@ -209,34 +216,34 @@ class Holds:
 
     def _checks_of(self, source: str) -> list[Record]:
         if source not in self._checks:
-            self._checks[source] = checks_of(self._all, source)
+            self._checks[source] = list_checks(self._all, source)
         return self._checks[source]
 
 
-def holds_of(settings: Settings, store: Store) -> Holds:
+def load_holds(settings: Settings, store: Store) -> Holds:
     """Return what holds the results of a lab, by all its checks and releases."""
     orders = settings.orders
     return Holds(
         store.records.all(CONTROL),
-        chart(store, orders.control) if orders.control else {},
-        releases_of(store),
+        list_control_points(store, orders.control) if orders.control else {},
+        load_releases(store),
         control=orders.control,
         every=timedelta(hours=orders.control_every_h),
     )
 
 
-def releases_of(store: Store) -> list[Release]:
+def load_releases(store: Store) -> list[Release]:
     """Return every release, oldest first."""
     return [
         Release(
-            source=one.subject,
-            start=datetime.fromisoformat(one.facts["from"]),
-            end=datetime.fromisoformat(one.facts["to"]),
-            by=one.by,
-            reason=one.facts["reason"],
-            at=one.at,
+            source=record.subject,
+            start=datetime.fromisoformat(record.facts["from"]),
+            end=datetime.fromisoformat(record.facts["to"]),
+            by=record.by,
+            reason=record.facts["reason"],
+            at=record.at,
         )
-        for one in store.records.all(RELEASE)
+        for record in store.records.all(RELEASE)
     ]
 
 
@@ -245,7 +252,7 @@ def has_code(view: MicrographView) -> bool:
     return view.label is not None and view.label.kind == "code"
 
 
-def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
+def _describe_missing_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     """Return that no check proves the instrument; a good one after the result does."""
     before = [record for record in checks if record.at <= at]
     if before and at - before[-1].at <= GOOD_FOR:
@@ -259,23 +266,23 @@ def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     )
 
 
-def _points_in_sequence(points: Sequence[ControlPoint]) -> list[ControlPoint]:
-    """Return control specimens as they were taken in, as `_in_sequence` does with checks."""
-    found: list[ControlPoint] = []
-    for point in sorted(points, key=lambda one: one.number):
-        at = max(point.at, found[-1].at + 2 * INSTANT) if found else point.at
-        found.append(replace(point, at=at))
-    return found
+def _sort_points(points: Sequence[ControlPoint]) -> list[ControlPoint]:
+    """Return control specimens as they were taken in, as `_iter_in_sequence` does with checks."""
+    sequence: list[ControlPoint] = []
+    for point in sorted(points, key=lambda point: point.number):
+        at = max(point.at, sequence[-1].at + 2 * INSTANT) if sequence else point.at
+        sequence.append(replace(point, at=at))
+    return sequence
 
 
-def _in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
+def _iter_in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
     """Yield checks as they were recorded, each later than the one before.
 
     Where a clock was set back, or two came at one instant, a check gets the time just after the one
     before, so that a result fits between any two.
     """
     last: datetime | None = None
-    for check in sorted(checks, key=lambda one: one.id):
+    for check in sorted(checks, key=lambda check: check.id):
         at = check.at if last is None else max(check.at, last + 2 * INSTANT)
         last = at
         yield replace(check, at=at)

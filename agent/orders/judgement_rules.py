@@ -1,8 +1,7 @@
-"""Say what a specimen is held against, and whether one structure code surely keeps or breaks it.
+"""Rules that a specimen is judged by, and whether one structure code surely keeps or breaks them.
 
-In:  a specification, a taxonomy, what the leads allow. Out: `Rules`. Next: `conformity`.
-"Surely" is the point: a code that is not known, or that stands for two numbers of which one
-breaks the limit, neither keeps nor breaks it.
+"Surely" is the point: a code that is not known, or that stands for two numbers of which one breaks
+the limit, neither keeps nor breaks it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import fault_of, find_bound, find_mean_fault, read_limit
+from agent.orders.limit import find_bound, find_limit_fault, find_mean_fault, read_limit
 from model import TaxonomyError
 from reports import gettext as _
 
@@ -23,17 +22,19 @@ if TYPE_CHECKING:
     from model import Size, Taxonomy
 
 MAX_FALSE_CONFORM = 0.02
-"""Largest upper 95 % bound of a false "conforms" per specimen that lets the model alone say so."""
+"""Largest upper 95 % bound of a false "conforms" per specimen by the model alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Everything a specimen is held against.
+    """Rules that a specimen is judged by.
 
     Args:
-        specification: What is demanded. taxonomy: what a micrograph can be.
-        material: Of the order. expected: subtypes that the order says were made, () for unknown.
-        allowances: What the leads have switched on.
+        specification: What is demanded.
+        taxonomy: What a micrograph can be.
+        material: Of the order.
+        expected: Subtypes that the order says were made, () for unknown.
+        allowances: The leads' permissions.
         max_false_conform: Largest upper 95 % bound of a false "conforms" by the model alone.
         second_look: A label at the limit counts only where a second reviewer confirms it.
     """
@@ -53,9 +54,9 @@ class Rules:
 
     @property
     def fault(self) -> str:
-        """Why the specification cannot be judged in the taxonomy, in one sentence; "" if it can."""
+        """Reason why the taxonomy cannot judge the specification, in one sentence; "" if it can."""
         wanted = self.specification
-        fault = fault_of(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
+        fault = find_limit_fault(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
         if fault or self.by_worst:
             return fault
         return find_mean_fault(wanted.subtype, self.taxonomy)
@@ -105,7 +106,7 @@ class Rules:
         return _(" or ").join(self.specification.subtype)
 
     def parsed(self, code: str) -> tuple[str, Size] | None:
-        """Say a code's subtype and size, or None if the taxonomy does not know it."""
+        """Return a code's subtype and size, or None if the taxonomy does not know it."""
         try:
             subtype, name = self.taxonomy.parse(code)
         except TaxonomyError:
@@ -113,55 +114,55 @@ class Rules:
         return subtype, next(s for s in self.taxonomy.subtype(subtype).sizes if s.name == name)
 
     def is_of(self, code: str) -> bool:
-        """Say whether a code surely has an allowed subtype."""
-        found = self.parsed(code)
-        return found is not None and found[0] in self.specification.subtype
+        """Return whether a code surely has an allowed subtype."""
+        parsed = self.parsed(code)
+        return parsed is not None and parsed[0] in self.specification.subtype
 
     def keeps(self, code: str) -> bool:
-        """Say whether a code surely keeps subtype and limit."""
-        found = self.parsed(code)
-        if found is None or found[0] not in self.specification.subtype:
+        """Return whether a code surely keeps subtype and limit."""
+        parsed = self.parsed(code)
+        if parsed is None or parsed[0] not in self.specification.subtype:
             return False
-        bound = self.bound_in(found[0])
-        return self.bound is None or (bound is not None and bound.keeps(found[1]))
+        bound = self.bound_in(parsed[0])
+        return self.bound is None or (bound is not None and bound.keeps(parsed[1]))
 
     def breaks(self, code: str) -> bool:
-        """Say whether a code surely breaks subtype or limit."""
-        found = self.parsed(code)
-        if found is None:
+        """Return whether a code surely breaks subtype or limit."""
+        parsed = self.parsed(code)
+        if parsed is None:
             return False
-        if found[0] not in self.specification.subtype:
+        if parsed[0] not in self.specification.subtype:
             return True
-        bound = self.bound_in(found[0])
-        return bound is not None and bound.breaks(found[1])
+        bound = self.bound_in(parsed[0])
+        return bound is not None and bound.breaks(parsed[1])
 
     def is_at_limit(self, code: str) -> bool:
         """Return whether a code keeps the limit and a neighbouring size does not."""
-        found = self.parsed(code)
-        if found is None or self.bound is None or not self.keeps(code):
+        parsed = self.parsed(code)
+        if parsed is None or self.bound is None or not self.keeps(code):
             return False
-        sizes = self.taxonomy.subtype(found[0]).sizes
-        place = sizes.index(found[1])
+        sizes = self.taxonomy.subtype(parsed[0]).sizes
+        place = sizes.index(parsed[1])
         return not all(
-            self.keeps(self.taxonomy.code(found[0], size.name))
+            self.keeps(self.taxonomy.code(parsed[0], size.name))
             for size in sizes[max(place - 1, 0) : place + 2]
         )
 
     def unexpected(self, code: str | None) -> str:
-        """Say that a code's subtype is not what was ordered, "" where it is or is not known."""
-        found = self.parsed(code) if code else None
+        """Return that a code's subtype is not what was ordered, "" where it is or is not known."""
+        parsed = self.parsed(code) if code else None
         wanted = self.expected or self.specification.subtype
-        if found is None or found[0] in wanted:
+        if parsed is None or parsed[0] in wanted:
             return ""
         return _("ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
-            wanted=_(" or ").join(wanted), subtype=found[0]
+            wanted=_(" or ").join(wanted), subtype=parsed[0]
         )
 
     def either(self, codes: Iterable[str]) -> str:
         """Return codes as alternatives: "6 or 7" inside the subtype demanded, else "G7 or B7"."""
         several = tuple(dict.fromkeys(codes))
-        found = [self.parsed(code) for code in several]
-        subtypes = {one[0] if one else "" for one in found}
+        parsed = [self.parsed(code) for code in several]
+        subtypes = {size[0] if size else "" for size in parsed}
         if len(subtypes) == 1 and subtypes <= set(self.specification.subtype):
-            return _(" or ").join(one[1].name or one[0] for one in found if one)
+            return _(" or ").join(size[1].name or size[0] for size in parsed if size)
         return _(" or ").join(several)

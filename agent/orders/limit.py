@@ -1,7 +1,7 @@
 """Compare structure codes with a limit such as "7 or finer", by the listed order of sizes.
 
-A limit names a size of the taxonomy, or a number inside one. What is finer is what a subtype lists
-later; digits in a name decide nothing. A size that stands for several numbers ("9-10") keeps a
+A limit names a size of the taxonomy, or a number inside one. A finer size is listed later in its
+subtype; digits in a name decide nothing. A size that stands for several numbers ("9-10") keeps a
 limit only if all of them do: half a size conforms to nothing.
 """
 
@@ -108,10 +108,10 @@ def read_limit(text: str) -> Limit:
     Raises:
         ValueError: It is none; the message shows how one is written.
     """
-    found = _WRITTEN.fullmatch(" ".join(text.split()))
-    if found is None:
+    match = _WRITTEN.fullmatch(" ".join(text.split()))
+    if match is None:
         raise ValueError(f'a limit is written "7 or finer" or "8 or coarser", found {text!r}')
-    return Limit(found.group(1), Direction(found.group(2).casefold()))
+    return Limit(match.group(1), Direction(match.group(2).casefold()))
 
 
 def limit_at(subtype: Subtype, size: Size, direction: Direction) -> Limit:
@@ -144,10 +144,10 @@ def find_bound(limit: Limit, subtype: Subtype) -> Bound | None:
         number = _end(subtype, named, finer=inside)
         return Bound(subtype, subtype.rank(named.name), limit.direction, number=number)
     numbers = parse_numbers(limit.size)
-    if numbers is None or not all(len(_sizes_with(subtype, one)) == 1 for one in numbers):
+    if numbers is None or not all(len(_list_sizes_with(subtype, value)) == 1 for value in numbers):
         return None
     number = numbers.upper if inside != subtype.falls else numbers.lower
-    (size,) = _sizes_with(subtype, number)
+    (size,) = _list_sizes_with(subtype, number)
     return Bound(
         subtype,
         subtype.rank(size.name),
@@ -157,7 +157,7 @@ def find_bound(limit: Limit, subtype: Subtype) -> Bound | None:
     )
 
 
-def _sizes_with(subtype: Subtype, number: float) -> list[Size]:
+def _list_sizes_with(subtype: Subtype, number: float) -> list[Size]:
     return [
         size
         for size in subtype.sizes
@@ -172,7 +172,7 @@ def _end(subtype: Subtype, size: Size, *, finer: bool) -> float | None:
     return size.numbers.upper if finer != subtype.falls else size.numbers.lower
 
 
-def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
+def find_limit_fault(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
     """Return why a limit cannot be judged in a taxonomy, in one sentence; "" if it can.
 
     Args:
@@ -185,26 +185,26 @@ def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
             subtype = taxonomy.subtype(name)
         except TaxonomyError as error:
             return str(error).rstrip(".")
-        if fault := _fault_in(limit, subtype):
+        if fault := _find_fault(limit, subtype):
             return fault
     return ""
 
 
-def _fault_in(limit: Limit, subtype: Subtype) -> str:
+def _find_fault(limit: Limit, subtype: Subtype) -> str:
     known = ", ".join(size.name for size in subtype.sizes)
     if not known:
-        said = _("subtype {name} has no sizes, so no limit applies to it")
-        return said.format(name=subtype.name)
+        sentence = _("subtype {name} has no sizes, so no limit applies to it")
+        return sentence.format(name=subtype.name)
     bound = find_bound(limit, subtype)
     if bound is None:
         numbers = parse_numbers(limit.size)
         for number in numbers or ():
-            if len(sharing := _sizes_with(subtype, number)) > 1:
-                said = _("{number} belongs to the sizes {sizes} of subtype {name}; name one")
+            if len(sharing := _list_sizes_with(subtype, number)) > 1:
+                sentence = _("{number} belongs to the sizes {sizes} of subtype {name}; name one")
                 names = _(" and ").join(size.name for size in sharing)
-                return said.format(number=number, sizes=names, name=subtype.name)
-        said = _("subtype {name} has no size {number}; known are {known}")
-        return said.format(name=subtype.name, number=limit.size, known=known)
+                return sentence.format(number=number, sizes=names, name=subtype.name)
+        sentence = _("subtype {name} has no size {number}; known are {known}")
+        return sentence.format(name=subtype.name, number=limit.size, known=known)
     if bound.is_cut:
         return _(
             '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can tell '

@@ -22,9 +22,9 @@ NAMED = "lost_file_named"
 def name_lost(
     store: Store, content_id: int, claims: Sequence[ClaimedPlace], *, at: datetime
 ) -> None:
-    """Keep which orders the note or the sender of a file names that could not be used.
+    """Store which orders the note or the sender of an unusable file names.
 
-    Its path is kept with the file; what came with it is known only while it is in hand.
+    Its path is stored with the file; what was sent with it is known only while it is processed.
     """
     for claim in claims:
         if claim.origin != "path":
@@ -65,7 +65,7 @@ def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:
 
 
 def describe_renamed(renamed: Sequence[FileFate]) -> Iterator[str]:
-    """Yield which files were renamed before they were read: the later name is a file of its own."""
+    """Yield which files were renamed before they were read: the later name is a separate file."""
     for fate in renamed:
         if fate.renamed_to:
             yield _("{file} was renamed to {later} before it was read").format(
@@ -73,7 +73,7 @@ def describe_renamed(renamed: Sequence[FileFate]) -> Iterator[str]:
             )
 
 
-def dismiss(
+def dismiss_file(
     store: Store,
     number: str,
     file: str,

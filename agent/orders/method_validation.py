@@ -1,12 +1,10 @@
-"""Keep the record behind an automatic "conforms": how often the model would have been wrong.
+"""Validate an automatic "conforms": how often the model would have been wrong.
 
-In:  labelled micrographs of one material with what a bundle said of them. Out: a validation record,
-the lead's permission that names it, and the scope a bundle is validated for. Next: `conformity`,
-`triage`. The bound is exact and one-sided. The fields of one specimen are no independent trials, so
-it rests on specimens. Two kinds of specimens must not be called conforming: those that break the
-limit and those of another subtype. How often each will come is not known, so the bound is the
-larger of the two: it holds for any mixture, where a pooled rate would let many easy specimens hide
-few hard ones. With no specimen of either kind there is no bound.
+The bound is exact and one-sided. The fields of one specimen are no independent trials, so it counts
+specimens. Two kinds of specimens must not be called conforming: those that break the limit and
+those of another subtype. How often each will occur is not known, so the bound is the larger of the
+two: it holds for any mixture, where a pooled rate would let many easy specimens hide few hard ones.
+With no specimen of either kind there is no bound.
 """
 
 from __future__ import annotations
@@ -32,18 +30,18 @@ if TYPE_CHECKING:
 
 VALIDATION, AUTOMATIC = "validation", "automatic"
 SCOPE = WAYS
-"""What a validated scope tells apart, beside the material; the subtype is the true one."""
+"""Columns of a validated scope, in addition to the material; the subtype is the true one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One labelled micrograph and what the bundle said of it.
+class ValidationCase:
+    """One labelled micrograph and the bundle's answer on it.
 
     Args:
-        specimen: What must be counted once, such as order and specimen; "" where none is named.
-        true: The structure code people gave it.
+        specimen: What is counted once, such as order and specimen; "" where none is named.
+        true: The reviewers' structure code.
         said: Everything the model could not exclude: prediction set and structure code.
-        automatic: The model's answer would have stood without a person.
+        automatic: The model's answer would have counted without a reviewer.
         process_data: Column → value.
         um_per_px: Its scale, µm per pixel, or None.
     """
@@ -56,11 +54,11 @@ class Case:
     um_per_px: float | None = None
 
 
-def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
+def build_record(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[str, Any]:
     """Count what a lead has to know before the model alone may say "conforms".
 
     Args:
-        cases: Of one material, none of which the bundle learned from.
+        cases: Of one material; none is in the training set of the bundle.
         taxonomy: Of the bundle.
 
     Returns:
@@ -70,7 +68,7 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
         the subtype, coarse to fine: the scale that was compared), `n` (specimens of which a field
         truly breaks it), `wrong` (of those, with any such field called conforming), `value`,
         `upper95`, and `images` with `n` and `wrong` of those fields; the specimens of other
-        subtypes of which a field was called conforming stand beside them as `other_subtype`.
+        subtypes of which a field was called conforming are given as `other_subtype`.
         `bound95` is the larger `upper95` of the two, `um_per_px` the scales that both kinds of
         specimens cover, µm per pixel; null where one kind is missing. A limit "G" alone is that
         of a specification which demands the subtype and no size.
@@ -81,29 +79,29 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
         "alone": sum(not case.specimen for case in cases),
         "alone_as_one": True,
         "automatic": sum(case.automatic for case in cases),
-        "codes": _counted(case.true for case in cases),
-        "scope": list(_scope(cases, taxonomy)),
-        "um_per_px": _scale_range(cases),
+        "codes": _count(case.true for case in cases),
+        "scope": list(_iter_scope(cases, taxonomy)),
+        "um_per_px": _find_scale_range(cases),
         "limits": {
-            f"{subtype.name} {limit or ''}".rstrip(): _false_conform(
+            f"{subtype.name} {limit or ''}".rstrip(): _bound_false_conform(
                 cases, subtype, limit, taxonomy
             )
             for subtype in taxonomy.subtypes
-            for limit in (None, *limits_of(subtype))
+            for limit in (None, *iter_limits(subtype))
         },
     }
 
 
-def limits_of(subtype: Subtype) -> Iterator[Limit]:
-    """Say every limit that a specification can set inside a subtype."""
+def iter_limits(subtype: Subtype) -> Iterator[Limit]:
+    """Yield every limit that a specification can set inside a subtype."""
     for size in subtype.sizes[1:]:
         yield limit_at(subtype, size, Direction.FINER)
     for size in subtype.sizes[:-1]:
         yield limit_at(subtype, size, Direction.COARSER)
 
 
-def _false_conform(
-    cases: Sequence[Case], subtype: Subtype, limit: Limit | None, taxonomy: Taxonomy
+def _bound_false_conform(
+    cases: Sequence[ValidationCase], subtype: Subtype, limit: Limit | None, taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """Count the false "conforms" of one limit; None demands the subtype and no size."""
     sizes = {size.name: size for size in subtype.sizes}
@@ -116,44 +114,44 @@ def _false_conform(
     breaking = [case for case in own if not keeps(taxonomy.parse(case.true)[1])]
     others = [case for case in cases if taxonomy.parse(case.true)[0] != subtype.name]
 
-    def conforms(case: Case) -> bool:
-        found = [taxonomy.parse(code) for code in case.said]
-        return case.automatic and all(name == subtype.name and keeps(size) for name, size in found)
+    def conforms(case: ValidationCase) -> bool:
+        parsed = [taxonomy.parse(code) for code in case.said]
+        return case.automatic and all(name == subtype.name and keeps(size) for name, size in parsed)
 
     wrong = [case for case in breaking if conforms(case)]
     kinds = [(wrong, breaking)] if limit else []
     if len(taxonomy.subtypes) > 1:
         kinds.append(([case for case in others if conforms(case)], others))
-    bounds = [_share(*kind)["upper95"] for kind in kinds]
-    ranges = [_scale_range(some) for _wrong, some in kinds]
-    return _share(wrong, breaking) | {
+    bounds = [_compute_share(*kind)["upper95"] for kind in kinds]
+    ranges = [_find_scale_range(members) for _wrong, members in kinds]
+    return _compute_share(wrong, breaking) | {
         "subtype": subtype.name,
         "limit": str(limit or ""),
         "sizes": list(sizes),
         "images": {"n": len(breaking), "wrong": len(wrong)},
-        "other_subtype": _share([case for case in others if conforms(case)], others),
+        "other_subtype": _compute_share([case for case in others if conforms(case)], others),
         "bound95": max(bounds) if bounds and None not in bounds else None,
         "um_per_px": _common(ranges),
     }
 
 
-def _scale_range(cases: Sequence[Case]) -> list[float] | None:
+def _find_scale_range(cases: Sequence[ValidationCase]) -> list[float] | None:
     scales = [case.um_per_px for case in cases if case.um_per_px is not None]
     return [min(scales), max(scales)] if scales else None
 
 
 def _common(ranges: Sequence[list[float] | None]) -> list[float] | None:
     """Return what all ranges have in common, None for nothing."""
-    known = [one for one in ranges if one]
+    known = [scale for scale in ranges if scale]
     if not known or len(known) < len(ranges):
         return None
-    low, high = max(one[0] for one in known), min(one[1] for one in known)
+    low, high = max(case[0] for case in known), min(case[1] for case in known)
     return [low, high] if low <= high else None
 
 
-def _share(some: Sequence[Case], of: Sequence[Case]) -> dict[str, Any]:
-    """Say how many specimens have a case among some, of those that have one at all."""
-    wrong, n = (len({case.specimen for case in cases}) for cases in (some, of))
+def _compute_share(bad: Sequence[ValidationCase], of: Sequence[ValidationCase]) -> dict[str, Any]:
+    """Return how many specimens have a case in the first list, of those that have one at all."""
+    wrong, n = (len({case.specimen for case in cases}) for cases in (bad, of))
     return {
         "n": n,
         "wrong": wrong,
@@ -162,38 +160,38 @@ def _share(some: Sequence[Case], of: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def _counted(words: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _count(words: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
     for word in sorted(words):
-        found[word] = found.get(word, 0) + 1
-    return found
+        counts[word] = counts.get(word, 0) + 1
+    return counts
 
 
-def _scope(cases: Sequence[Case], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
-    """Say each way in which the validated micrographs were taken, with its counts."""
-    ways: dict[tuple[str, ...], list[Case]] = {}
+def _iter_scope(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
+    """Yield each way in which the validated micrographs were taken, with its counts."""
+    ways: dict[tuple[str, ...], list[ValidationCase]] = {}
     for case in cases:
         subtype = taxonomy.parse(case.true)[0]
         way = (subtype, *(case.process_data.get(column, "") for column in SCOPE[1:]))
         ways.setdefault(way, []).append(case)
-    for way, some in sorted(ways.items()):
+    for way, members in sorted(ways.items()):
         yield dict(zip(SCOPE, way, strict=True)) | {
-            "images": len(some),
-            "specimens": len({case.specimen for case in some}),
+            "images": len(members),
+            "specimens": len({case.specimen for case in members}),
         }
 
 
 # --- records and permissions --------------------------------------------------------------------
 
 
-def keep(
+def save_record(
     store: Store, material: str, bundle: str, facts: Mapping[str, Any], *, by: str, at: datetime
 ) -> int:
-    """Keep a validation record; its number comes back."""
+    """Store a validation record and return its number."""
     return store.records.add(VALIDATION, material, by=by, at=at, facts={"bundle": bundle, **facts})
 
 
-def switch(
+def set_permission(
     store: Store,
     material: str,
     *,
@@ -204,20 +202,20 @@ def switch(
     reason: str,
     at: datetime,
 ) -> Record | None:
-    """Let the model alone say "conforms" for a material, or no longer; a lead's act.
+    """Permit, or no longer permit, the model alone to say "conforms" for a material; a lead's act.
 
     Args:
         store: Open.
-        material: Which.
+        material: Name of the material.
         on: Whether it may, for results made from now on.
-        bundle: The one at work; its newest validation record is the one that is named.
+        bundle: The one in use; its newest validation record is the basis.
         most: Largest bound of a false "conforms" that is allowed.
         by: The lead.
-        reason: Why.
-        at: Now.
+        reason: Given by the lead.
+        at: Now, aware UTC.
 
     Returns:
-        The validation record the permission stands on; None where it is switched off.
+        The validation record that supports the permission; None where it is switched off.
 
     Raises:
         WrongUse: There is no such record, none of its limits reaches the bound, or no reason is
@@ -232,18 +230,20 @@ def switch(
 
 
 def _record_for(store: Store, material: str, bundle: str | None, *, most: float) -> Record:
-    found = [
-        one for one in store.records.all(VALIDATION, material) if one.facts.get("bundle") == bundle
+    candidates = [
+        entry
+        for entry in store.records.all(VALIDATION, material)
+        if entry.facts.get("bundle") == bundle
     ]
-    if not found:
+    if not candidates:
         raise WrongUse(
-            f"{material}: no validation record names the bundle at work ({bundle or 'none'}); "
-            f"make one: agent validate {material} FOLDER"
+            f"{material}: no validation record for the bundle in use ({bundle or 'none'}). "
+            f"Make one: agent validate {material} FOLDER"
         )
-    record = found[-1]
+    record = candidates[-1]
     states = limit_states(record.facts, most=most)
-    if not any(one.reaches for one in states):
-        sentences = "; ".join(one.sentence for one in states) or "it holds no limit"
+    if not any(state.reaches for state in states):
+        sentences = "; ".join(state.sentence for state in states) or "it holds no limit"
         raise WrongUse(
             f"{material}: validation record {record.id} supports no automatic conformity, at most "
             f'{most:.1%} false "conforms" per specimen is allowed ([orders] max_false_conform): '
@@ -257,7 +257,9 @@ class LimitState:
     """Whether one limit of a validation record supports automatic conformity.
 
     Args:
-        limit: "G 8 or finer". reaches: it does. sentence: the figures, and what is missing.
+        limit: "G 8 or finer".
+        reaches: Whether it does.
+        sentence: The figures, and what is missing.
     """
 
     limit: str
@@ -299,9 +301,10 @@ def _limit_state(
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")
     other = counted["other_subtype"]
     counts = [
-        f"{one['wrong']} wrong of {one['n']} {name} (needed: {_needed(one['wrong'], most)})"
-        for name, one in (("that break it", counted), ("of other subtypes", other))
-        if one["n"] or name != "that break it" or " " in limit
+        f"{kind['wrong']} wrong of {kind['n']} {name} "
+        f"(needed: {_count_needed(kind['wrong'], most)})"
+        for name, kind in (("that break it", counted), ("of other subtypes", other))
+        if kind["n"] or name != "that break it" or " " in limit
     ]
     bound = counted["bound95"]
     known = f"at most {bound:.2%}" if bound is not None else "no bound"
@@ -309,11 +312,11 @@ def _limit_state(
     return LimitState(limit, reaches, f"{limit}: {known}, {', '.join(counts)}")
 
 
-def _needed(wrong: int, most: float) -> str:
+def _count_needed(wrong: int, most: float) -> str:
     return f"{wrong} of {count_needed(most, wrong)}"
 
 
-def allowances_of(store: Store) -> tuple[Allowance, ...]:
+def load_allowances(store: Store) -> tuple[Allowance, ...]:
     """Return what is switched on, one permission per act, material and limit of its record.
 
     An act covers the results that were made after it and before the next one; switching off
@@ -322,11 +325,11 @@ def allowances_of(store: Store) -> tuple[Allowance, ...]:
     acts: dict[str, list[Record]] = {}
     for act in store.records.all(AUTOMATIC):
         acts[act.subject] = [*acts.get(act.subject, []), act] if act.facts.get("on") else []
-    records = {one.id: one for one in store.records.all(VALIDATION)} if acts else {}
+    records = {entry.id: entry for entry in store.records.all(VALIDATION)} if acts else {}
     return tuple(
         allowance
-        for material, some in acts.items()
-        for act, following in zip_longest(some, some[1:])
+        for material, members in acts.items()
+        for act, following in zip_longest(members, members[1:])
         if (record := records.get(act.facts.get("validation") or 0))
         for allowance in _allowances(material, act, record, following.at if following else None)
     )
@@ -358,8 +361,8 @@ def _allowances(
         )
 
 
-def scopes_of(store: Store, bundle: str) -> list[dict[str, Any]]:
-    """Say the ways, each with its material, for which validation records name a bundle."""
+def load_scopes(store: Store, bundle: str) -> list[dict[str, Any]]:
+    """Return the ways, each with its material, for which validation records name a bundle."""
     return [
         {"material": record.subject, **way}
         for record in store.records.all(VALIDATION)

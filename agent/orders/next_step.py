@@ -1,4 +1,4 @@
-"""Find what an undecided order needs next, so that it is in somebody's queue."""
+"""Find what an undecided order needs next, so that it is in a queue."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
 
 
 class NextStep(StrEnum):
-    """What an undecided order needs next, most pressing first; stored with the night."""
+    """Next step of an undecided order, most pressing first; stored with the night."""
 
     PROBABLY_OUT = "probably_out"
     HELD = "held"
@@ -27,7 +27,7 @@ class NextStep(StrEnum):
 
     @property
     def words(self) -> str:
-        """As people read it: "probably out of specification"."""
+        """The word on pages: "probably out of specification"."""
         return {
             NextStep.PROBABLY_OUT: _("probably out of specification"),
             NextStep.HELD: _("held"),
@@ -37,16 +37,16 @@ class NextStep(StrEnum):
 
 
 def find_next_step(
-    assessed: Assessed, lab: Lab, *, hidden: Collection[str] = ()
+    assessed: Assessed, policy: OrderPolicy, *, hidden: Collection[str] = ()
 ) -> NextStep | None:
     """Return what an order needs next, None where it is not undecided.
 
-    An order waits for images only where nothing of what is there needs a reviewer or a lead;
-    answers that rest on the model alone are confirmed once all images are there.
+    An order waits for images only where no field needs a reviewer or a lead; answers that rest on
+    the model alone are confirmed once all images are there.
 
     Args:
         assessed: The order.
-        lab: What is laid down.
+        policy: Order policy of the lab.
         hidden: Public ids of fields whose answer must not show, so that it makes no order
             probably out of specification.
     """
@@ -54,7 +54,7 @@ def find_next_step(
         return None
     if assessed.specification is None:
         return NextStep.TO_CONFIRM
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     fields = [
         field
         for specimen in assessed.specimens
@@ -81,7 +81,7 @@ def looks_broken(field: FieldFacts, rules: Rules) -> bool:
 
 
 def _has_question(assessed: Assessed, rules: Rules) -> bool:
-    return any(conformity.has_question(one.facts, rules) for one in assessed.specimens)
+    return any(conformity.has_question(specimen.facts, rules) for specimen in assessed.specimens)
 
 
 def lacks_images(assessed: Assessed, rules: Rules) -> bool:

@@ -1,6 +1,6 @@
-"""Say an assessed order as JSON: `agent order --json`, the API, a statement kept for later.
+"""Convert an assessed order to JSON: `agent order --json`, the API, a frozen statement.
 
-In:  an `Assessed`. Out: one plain document, whose keys DESIGN.md lays down. Next: programs.
+The keys are a contract (DESIGN.md).
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen
+    from agent.orders.assessed import Assessed, AssessedSpecimen
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.trace import Trace, TracedField, TracedOrder
     from agent.store import LabelView, MicrographView, TrailEntry
 
 
-def document_of(assessed: Assessed) -> dict[str, Any]:
-    """Say one order."""
+def order_to_json(assessed: Assessed) -> dict[str, Any]:
+    """Return an assessed order as a JSON document."""
     view, wanted = assessed.view, assessed.specification
     return {
         "order": view.number,
@@ -31,41 +31,43 @@ def document_of(assessed: Assessed) -> dict[str, Any]:
         "specification": wanted.name if wanted else None,
         "specification_version": assessed.version or None,
         "demand": wanted.demand if wanted else None,
-        "specimens": [_specimen(one, assessed) for one in assessed.specimens],
+        "specimens": [_specimen_to_json(specimen, assessed) for specimen in assessed.specimens],
         "notes": list(assessed.notes),
         "unassigned": [
-            {"id": one.view.id, "file": one.view.path, "reason": one.reason}
-            for one in assessed.unassigned
+            {"id": stray.view.id, "file": stray.view.path, "reason": stray.reason}
+            for stray in assessed.unassigned
         ],
         "unusable_files": [{"file": fate.path, "why": fate.said} for fate in assessed.lost],
         "decision_rule": assessed.decision_rule and assessed.decision_rule.to_json(),
     }
 
 
-def _specimen(one: AssessedSpecimen, assessed: Assessed) -> dict[str, Any]:
+def _specimen_to_json(specimen: AssessedSpecimen, assessed: Assessed) -> dict[str, Any]:
     wanted = assessed.specification
     views = {
-        field.view.id: field.view for prepared in one.view.preparations for field in prepared.fields
+        field.view.id: field.view
+        for prepared in specimen.view.preparations
+        for field in prepared.fields
     }
-    old = (*one.facts.earlier, *(field for field in one.facts.fields if field.superseded))
+    old = (*specimen.facts.earlier, *(field for field in specimen.facts.fields if field.superseded))
     return {
-        "specimen": one.view.name,
-        "preparation": one.facts.preparation,
-        "conformity": str(one.statement.conformity),
+        "specimen": specimen.view.name,
+        "preparation": specimen.facts.preparation,
+        "conformity": str(specimen.statement.conformity),
         "specification": wanted.name if wanted else None,
         "specification_version": assessed.version or None,
-        "heat": one.view.heat,
-        "batch": one.view.batch,
-        "bundle": one.view.bundle,
+        "heat": specimen.view.heat,
+        "batch": specimen.view.batch,
+        "bundle": specimen.view.bundle,
         "fields": [
             field_to_json(field, views[field.id])
-            for field in one.facts.fields
+            for field in specimen.facts.fields
             if not field.superseded
         ],
         "superseded": [field_to_json(field, views[field.id]) for field in old],
-        "missing": list(one.statement.missing),
-        "because": list(one.statement.because),
-        "notes": list(one.notes),
+        "missing": list(specimen.statement.missing),
+        "because": list(specimen.statement.because),
+        "notes": list(specimen.notes),
     }
 
 
@@ -107,24 +109,26 @@ def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
 # --- a trace ------------------------------------------------------------------------------------
 
 
-def trace_document_of(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Say a trace: `trace.json`, and `agent trace --json`.
+def trace_to_json(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return a trace as a JSON document: `trace.json`, and `agent trace --json`.
 
     Args:
-        trace: What was gathered.
+        trace: The trace.
         files: Public id → names of the files that hold its pixels.
     """
     return {
         "asked": trace.found.asked,
         "kind": str(trace.found.kind),
-        "orders": [_traced_order(one) for one in trace.orders],
-        "fields": [_traced_field(one, files.get(one.view.id, ())) for one in trace.fields],
+        "orders": [_traced_order_to_json(order) for order in trace.orders],
+        "fields": [
+            _traced_field_to_json(field, files.get(field.view.id, ())) for field in trace.fields
+        ],
     }
 
 
-def _traced_order(one: TracedOrder) -> dict[str, Any]:
-    wanted = one.assessed.specification
-    return document_of(one.assessed) | {
+def _traced_order_to_json(traced: TracedOrder) -> dict[str, Any]:
+    wanted = traced.assessed.specification
+    return order_to_json(traced.assessed) | {
         "specification_entry": wanted.entry if wanted else None,
         "statements": [
             {
@@ -136,16 +140,16 @@ def _traced_order(one: TracedOrder) -> dict[str, Any]:
                 "document": made.document,
                 "sha256": made.sha256 or None,
             }
-            for made in one.statements
+            for made in traced.statements
         ],
-        "acts": [act_to_json(act) for act in one.acts],
+        "acts": [act_to_json(act) for act in traced.acts],
     }
 
 
-def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
-    view, facts = one.view, one.facts
+def _traced_field_to_json(traced: TracedField, files: Sequence[str]) -> dict[str, Any]:
+    view, facts = traced.view, traced.facts
     return field_to_json(facts, view) | {
-        "place": one.place,
+        "place": traced.place,
         "files": list(files),
         "sha256": view.sha256,
         "page": view.page,
@@ -178,19 +182,19 @@ def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
                 "engine": answer.engine,
                 "precision": answer.precision,
             }
-            for answer in one.answers
+            for answer in traced.answers
         ],
         "control_checks": [
             {"record": check.id, "on": check.subject, "at": check.at.isoformat()} | check.facts
-            for check in one.checks
+            for check in traced.checks
         ],
         "control_specimens": [
             {"id": point.id, "at": point.at.isoformat(), "code": point.code}
             | {"faults": list(point.faults)}
-            for point in one.control
+            for point in traced.control
         ],
-        "judged_again": {"outcome": str(one.rerun.outcome), "sentence": one.rerun.sentence},
-        "acts": [act_to_json(act) for act in one.acts],
+        "judged_again": {"outcome": str(traced.rerun.outcome), "sentence": traced.rerun.sentence},
+        "acts": [act_to_json(act) for act in traced.acts],
     }
 
 

@@ -1,8 +1,7 @@
-"""Read what was ordered from a CSV that somebody dropped into a folder.
+"""Read order lists: CSV files dropped into a folder.
 
-In:  a CSV as spreadsheets write it. Out: `Entry`s, and the rows that cannot be used, each with its
-line and the reason. Next: `store.orders`. A broken row is named and left out, nothing is guessed;
-rows of one order that disagree leave the whole order out.
+A broken row is reported with its line and left out, nothing is guessed; rows of one order that
+disagree leave the whole order out.
 """
 
 from __future__ import annotations
@@ -76,20 +75,20 @@ class OrderList:
 
 
 class _BrokenRowError(Exception):
-    """The message says why."""
+    """A row that cannot be used; the message states why."""
 
 
-def read_list(held: bytes, *, subtypes: Collection[str]) -> OrderList:
+def read_list(content: bytes, *, subtypes: Collection[str]) -> OrderList:
     """Read an order list.
 
     Args:
-        held: The file's bytes: comma, semicolon or tab; UTF-8 or Windows-1252.
+        content: The file's bytes: comma, semicolon or tab; UTF-8 or Windows-1252.
         subtypes: Those the taxonomy knows.
 
     Raises:
         WrongUse: It is no CSV, or its first line names no column `order`.
     """
-    rows = list(_rows(_text(held)))
+    rows = list(_iter_rows(_decode(content)))
     by_order: dict[str, list[tuple[int, dict[str, str]]]] = {}
     broken: list[Broken] = []
     for line, row in rows:
@@ -99,32 +98,34 @@ def read_list(held: bytes, *, subtypes: Collection[str]) -> OrderList:
             broken.append(Broken(line, str(error)))
         else:
             by_order.setdefault(row["order"], []).append((line, row))
-    spoilt = {row.get("order", "") for line, row in rows if line in {one.line for one in broken}}
+    spoilt = {row.get("order", "") for line, row in rows if line in {bad.line for bad in broken}}
     entries: list[Entry] = []
-    for number, some in by_order.items():
+    for number, members in by_order.items():
         if number in spoilt:
-            lines = ", ".join(str(line) for line, _ in some)
+            lines = ", ".join(str(line) for line, _ in members)
             broken.append(
-                Broken(some[0][0], f"order {number}: another of its rows is broken (with {lines})")
+                Broken(
+                    members[0][0], f"order {number}: another of its rows is broken (with {lines})"
+                )
             )
             continue
         try:
-            entries.append(_entry(number, some))
+            entries.append(_parse_entry(number, members))
         except _BrokenRowError as error:
-            broken.append(Broken(some[-1][0], str(error)))
-    return OrderList(tuple(entries), tuple(sorted(broken, key=lambda one: one.line)))
+            broken.append(Broken(members[-1][0], str(error)))
+    return OrderList(tuple(entries), tuple(sorted(broken, key=lambda bad: bad.line)))
 
 
-def _text(held: bytes) -> str:
-    if b"\0" in held:
+def _decode(content: bytes) -> str:
+    if b"\0" in content:
         raise WrongUse("it is no CSV text; save the table as CSV (UTF-8).")
     try:
-        return held.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return held.decode("cp1252", "replace")
+        return content.decode("cp1252", "replace")
 
 
-def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = text.splitlines()
     if not lines:
         raise WrongUse("it is empty.")
@@ -132,25 +133,29 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         first = next(reader)
-        columns = [_column(name) for name in first]
+        columns = [_normalise_column(name) for name in first]
         for column in COLUMNS:
-            said = [repr(name.strip()) for name in first if _column(name) == column]
-            if len(said) > 1:
-                raise WrongUse(f"two columns say {column}: {' and '.join(said)}; keep one of them.")
+            headings = [repr(name.strip()) for name in first if _normalise_column(name) == column]
+            if len(headings) > 1:
+                raise WrongUse(
+                    f"two columns say {column}: {' and '.join(headings)}; keep one of them."
+                )
         if "order" not in columns:
             raise WrongUse(f"its first line has to name the column 'order'; found {lines[0]!r}.")
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells = [cell.strip() for cell in row]
-                told = dict(zip(columns, cells, strict=False))
+                cells_by_column = dict(zip(columns, cells, strict=False))
                 if len(cells) != len(columns):
-                    told["row"] = f"has {len(cells)} cells, the first line {len(columns)}"
-                yield reader.line_num, told
+                    cells_by_column["row"] = (
+                        f"has {len(cells)} cells, the first line {len(columns)}"
+                    )
+                yield reader.line_num, cells_by_column
     except csv.Error as error:
         raise WrongUse(f"line {reader.line_num} is no CSV ({error}).") from error
 
 
-def _column(name: str) -> str:
+def _normalise_column(name: str) -> str:
     plain = name.strip().casefold()
     column = GERMAN.get(plain, plain)
     near = difflib.get_close_matches(column, (*COLUMNS, *GERMAN), 1, cutoff=A_SLIP)
@@ -169,7 +174,9 @@ def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
             raise _BrokenRowError(f"{column}: at most {LONGEST} plain letters")
     if row.get("urgent", "").casefold() not in (*YES, *NO):
         raise _BrokenRowError(f"urgent: write yes or no, found {row['urgent']!r}")
-    if strangers := [one for one in _several(row.get("subtype", "")) if one not in subtypes]:
+    if strangers := [
+        subtype for subtype in _split(row.get("subtype", "")) if subtype not in subtypes
+    ]:
         raise _BrokenRowError(
             f"there is no subtype {strangers[0]!r}; known are {', '.join(subtypes)}"
         )
@@ -177,36 +184,36 @@ def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
         raise _BrokenRowError(f"specimens: how many, found {row['specimens']!r}")
 
 
-def _several(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [part for part in text.replace("/", " ").replace("+", " ").split() if part]
 
 
-def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
-    said: dict[str, str] = {}
+def _parse_entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
+    values: dict[str, str] = {}
     specimens: list[str] = []
     for line, row in rows:
         for column, value in row.items():
             if column in ("order", "specimen") or column not in COLUMNS or not value:
                 continue
-            if said.setdefault(column, value) != value:
+            if values.setdefault(column, value) != value:
                 raise _BrokenRowError(
-                    f"order {number}: {column} is {said[column]!r}, and {value!r} in line {line}"
+                    f"order {number}: {column} is {values[column]!r}, and {value!r} in line {line}"
                 )
         if row.get("specimen") and row["specimen"] not in specimens:
             specimens.append(row["specimen"])
     travels = ("heat", "batch", "etchant", "specification")
-    facts: dict[str, Any] = {key: said[key] for key in travels if key in said}
+    facts: dict[str, Any] = {key: values[key] for key in travels if key in values}
     return Entry(
         number=number,
-        customer=said.get("customer", ""),
-        product=said.get("product", ""),
-        material=said.get("material", ""),
-        urgent=said.get("urgent", "").casefold() in YES,
+        customer=values.get("customer", ""),
+        product=values.get("product", ""),
+        material=values.get("material", ""),
+        urgent=values.get("urgent", "").casefold() in YES,
         facts={
             **facts,
-            "subtype": _several(said.get("subtype", "")),
+            "subtype": _split(values.get("subtype", "")),
             "specimens": specimens,
-            "count": int(said["specimens"]) if "specimens" in said else None,
+            "count": int(values["specimens"]) if "specimens" in values else None,
         },
     )
 
@@ -215,12 +222,14 @@ def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of one list.
+class OrderListResult:
+    """Result of importing one list.
 
     Args:
-        name: Of the file. changed: numbers of orders that are new or changed.
-        broken: Rows left out. refusal: why the whole file was, "" where it was not.
+        name: Of the file.
+        changed: Numbers of orders that are new or changed.
+        broken: Rows left out.
+        refusal: Why the whole file was, "" where it was not.
     """
 
     name: str
@@ -230,29 +239,29 @@ class Taken:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What a person has to mend, one sentence each."""
+        """Faults that the sender has to mend, one sentence each."""
         if self.refusal:
             return (f"{self.name}: {self.refusal}",)
-        return tuple(f"{self.name}, line {one.line}: {one.sentence}" for one in self.broken)
+        return tuple(f"{self.name}, line {row.line}: {row.sentence}" for row in self.broken)
 
 
-def take_list(
+def import_list(
     store: Store, path: Path, *, subtypes: Collection[str], by: str, at: datetime
-) -> Taken:
-    """Take one list in and keep the record of it.
+) -> OrderListResult:
+    """Import one list and record it in the audit log.
 
     Raises:
         OSError: It cannot be read now.
     """
-    held = path.read_bytes()
+    content = path.read_bytes()
     try:
-        found = read_list(held, subtypes=subtypes)
+        order_list = read_list(content, subtypes=subtypes)
     except WrongUse as error:
-        return Taken(path.name, refusal=str(error))
-    changed = store.orders.take_list(found.entries, path.name, by=by, at=at)
-    taken = Taken(path.name, tuple(changed), found.broken)
+        return OrderListResult(path.name, refusal=str(error))
+    changed = store.orders.take_list(order_list.entries, path.name, by=by, at=at)
+    taken = OrderListResult(path.name, tuple(changed), order_list.broken)
     facts = {
-        "orders": [entry.number for entry in found.entries],
+        "orders": [entry.number for entry in order_list.entries],
         "changed": changed,
         "broken": list(taken.sentences),
     }
@@ -260,25 +269,25 @@ def take_list(
     return taken
 
 
-def take_folder(
+def import_lists(
     store: Store, folder: Path, *, subtypes: Collection[str], at: datetime, rest_s: float = 2.0
-) -> list[Taken]:
-    """Take every list that lies in the drop folder and is at rest.
+) -> list[OrderListResult]:
+    """Import every list in the drop folder that has not changed for a while.
 
-    Each is moved to `taken/`, or to `refused/` where any of it could not be used: a person sees
-    there what is to be mended and drops it again.
+    Each is moved to `taken/`, or to `refused/` where any of it could not be used: the operator
+    mends it there and drops it again.
     """
-    found = []
-    for path in _lists(folder):
+    results = []
+    for path in _list_files(folder):
         try:
             if at.timestamp() - path.stat().st_mtime < rest_s:
                 continue
-            taken = take_list(store, path, subtypes=subtypes, by="order list", at=at)
+            taken = import_list(store, path, subtypes=subtypes, by="order list", at=at)
             _move(path, REFUSED if taken.sentences else TAKEN, at)
         except OSError:
             continue  # held by the program that writes it: next time
-        found.append(taken)
-    return found
+        results.append(taken)
+    return results
 
 
 def list_taken_since(folder: Path, since: datetime | None) -> list[Path]:
@@ -289,12 +298,12 @@ def list_taken_since(folder: Path, since: datetime | None) -> list[Path]:
         since: Aware UTC, None: every list.
     """
     stamp = f"{since:%Y%m%d-%H%M%S}" if since else ""
-    found = [path for name in (TAKEN, REFUSED) for path in _lists(folder / name)]
-    return sorted((path for path in found if path.name >= stamp), key=lambda path: path.name)
+    paths = [path for name in (TAKEN, REFUSED) for path in _list_files(folder / name)]
+    return sorted((path for path in paths if path.name >= stamp), key=lambda path: path.name)
 
 
-def _lists(folder: Path) -> list[Path]:
-    """Say which lists lie in a folder, also LIST.CSV; none where it cannot be listed now."""
+def _list_files(folder: Path) -> list[Path]:
+    """Return the lists in a folder, also LIST.CSV; none where it cannot be listed now."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".csv")
     except OSError:

@@ -20,7 +20,7 @@ LEFT_OUT = {
     "sharpest_plane": marked("of several planes the sharpest one alone was judged"),
     "first_channel_only": marked("of several channels the first one alone was judged"),
 }
-"""Warnings of a crop that a part of its file was not looked at → in words."""
+"""Warnings of a crop that a part of its file was not inspected → in words."""
 
 
 def gather_notes(
@@ -35,7 +35,9 @@ def gather_notes(
     where: dict[str, list[str]] = {}
     n = 0
     for view, facts in specimens:
-        rows = {field.view.id: field.view for one in view.preparations for field in one.fields}
+        rows = {
+            field.view.id: field.view for prepared in view.preparations for field in prepared.fields
+        }
         for field in facts.fields:
             if field.superseded or field.id not in rows:
                 continue

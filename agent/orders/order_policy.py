@@ -1,18 +1,15 @@
-"""Say what a lab has laid down for its orders: specifications, permissions, who is a lead.
-
-In:  `Settings`, the store. Out: a `Lab`. Next: `assessment`, and the commands.
-"""
+"""Load the policy of a lab for its orders: specifications, permissions, leads."""
 
 from __future__ import annotations
 
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from agent.orders.assessment import Lab
+from agent.orders.assessed import OrderPolicy
 from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
-from agent.orders.method_validation import allowances_of
-from agent.orders.scale_tracing import ScaleTracing, measurements_of
+from agent.orders.method_validation import load_allowances
+from agent.orders.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
 from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
@@ -34,7 +31,7 @@ BUNDLES = "bundles"
 """Folder of the bundles below the data folder."""
 
 
-def lab_of(
+def load_policy(
     settings: Settings,
     store: Store,
     taxonomy: Taxonomy,
@@ -42,21 +39,21 @@ def lab_of(
     now: datetime,
     held: Callable[[MicrographView], str] = lambda _: "",
     is_noted: bool = True,
-) -> Lab:
-    """Read what the lab has laid down; a changed specification or taxonomy is noted.
+) -> OrderPolicy:
+    """Load the policy of the lab, and record a changed specification or taxonomy.
 
     Args:
         settings: Of the lab.
         store: Open.
         taxonomy: What a micrograph can be called.
         now: Aware UTC.
-        held: Says why a field's result is held, "" where it is not.
-        is_noted: Whether a changed specification is written down; else nothing is written.
+        held: Returns why a field's result is held, "" where it is not.
+        is_noted: Whether a changed specification is recorded; False writes nothing.
 
     Raises:
         BadSpecification: The file cannot be used.
     """
-    scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
+    scales = ScaleTracing(load_measurements(store), settings.orders.scale_valid_months)
     file, bundles = settings.orders.specifications, settings.store.folder / BUNDLES
     if is_noted:
         note_taxonomy(store, taxonomy, now=now)
@@ -64,15 +61,15 @@ def lab_of(
     specifications = (
         note_specifications(file, store, now=now) if is_noted else read_specifications(file)
     )
-    return Lab(
+    return OrderPolicy(
         specifications=specifications,
         taxonomy=taxonomy,
-        sources={source.name: provenance_of(source) for source in settings.sources},
-        allowances=allowances_of(store),
+        sources={source.name: build_provenance(source) for source in settings.sources},
+        allowances=load_allowances(store),
         zone=settings.site.time_zone,
         max_false_conform=settings.orders.max_false_conform,
         held=lambda view: held(view) or scales.hold(view),
-        remarks=partial(_remarks, held, scales),
+        remarks=partial(_iter_remarks, held, scales),
         traced=scales.find,
         is_lead=partial(is_lead, settings, store),
         second_look=settings.orders.second_look_at_limit,
@@ -82,7 +79,7 @@ def lab_of(
     )
 
 
-def _remarks(
+def _iter_remarks(
     held: Callable[[MicrographView], str], scales: ScaleTracing, view: MicrographView
 ) -> Iterator[str]:
     if isinstance(held, Holds):
@@ -91,9 +88,10 @@ def _remarks(
 
 
 def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifications:
-    """Read the specifications, and write down from when on they are in force as they are.
+    """Read the specifications, and record from when on they are valid.
 
-    An order keeps what was noted when it was released, so this comes before an order is heard of.
+    An order is judged by what was recorded when it was released, so call this before an order is
+    imported.
 
     Args:
         file: The lab's specifications.toml.
@@ -105,15 +103,15 @@ def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifica
     """
     specifications = read_specifications(file)
     entries = [
-        (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
-        for one in specifications.entries
+        (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
+        for entry in specifications.entries
     ]
     store.orders.note_specifications(entries, at=now)
     return specifications
 
 
-def provenance_of(source: Source) -> Provenance:
-    """Say what a source's settings tell of its files."""
+def build_provenance(source: Source) -> Provenance:
+    """Return what a source's settings say of its files."""
     return Provenance(
         fixed=source.fixed_process_data(),
         pattern=source.pattern,
@@ -125,7 +123,7 @@ def provenance_of(source: Source) -> Provenance:
 
 
 def is_lead(settings: Settings, store: Store, name: str) -> bool:
-    """Say whether somebody may do what only a lead may: by his account, or by `[orders] leads`."""
+    """Return whether a name is that of a lead, by its account or by `[orders] leads`."""
     if name.strip() in settings.orders.leads:
         return True
     return any(

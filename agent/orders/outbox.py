@@ -1,10 +1,10 @@
-"""Write every revision of an order into a folder from which a LIMS takes it, in order.
+"""Write every revision of an order into the outbox folder of the LIMS, in order.
 
 A round first freezes what changed and finds the statements that are new: a record keeps the
 revision, the hash of its statement, its document and the content of its files, whether or not the
-folder can be seen. Then everything on record that was not written is
-written, per order the oldest revision first, and a record says so. Killed anywhere in between, the
-next round writes the same bytes under the same name, and a LIMS that knows the id has them already.
+folder is available. Then it writes every recorded revision that was not written, per order the
+oldest first, and records that. Killed anywhere in between, the next round writes the same bytes
+under the same name, and a LIMS that knows the id has them already.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
-from agent.orders.assessment import Beside, assess
+from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
-from agent.orders.order_json import document_of
+from agent.orders.open_items import OpenItems
+from agent.orders.order_json import order_to_json
 from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.resumption import find_resumption, read_floors
 from agent.orders.sent_revisions import SentRevision, SentRevisions
-from agent.orders.statement import list_made, state_of
+from agent.orders.statement import hash_state, list_made
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord, number_key
 from model import taxonomy_from
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.orders.examination import Position
     from agent.store import FrozenStatement, Record, Store
 
@@ -41,13 +42,13 @@ that they were written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What became of the revisions that were not written yet.
+class OutboxResult:
+    """Result of writing the pending revisions.
 
     Args:
         names: Of the files that were written.
         faults: A sentence per order whose files could not be written; they are tried again.
-        lost: Revisions of an earlier version of the program whose content was never kept.
+        lost: Revisions of an earlier version of the program whose content was not stored.
     """
 
     names: tuple[str, ...] = ()
@@ -56,11 +57,12 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What is the same in every file of a lab.
+class OutboxFormat:
+    """Facts that are the same in every file of a lab.
 
     Args:
-        name: Of the site. formats: of `FORMATS`.
+        name: Of the site.
+        formats: Of `FORMATS`.
     """
 
     name: str
@@ -72,36 +74,36 @@ class Site:
 
 def record_revisions(
     store: Store,
-    lab: Lab,
-    site: Site,
+    policy: OrderPolicy,
+    site: OutboxFormat,
     *,
     now: datetime,
     position: Position | None = None,
     issuer: Issuer | None = None,
 ) -> Position:
-    """Freeze what changed, and keep a revision of each statement with another state than the last.
+    """Freeze what changed, and record a revision of each statement with a new state.
 
-    An order that was never final has none. One that was, and is not any more, has a new one.
+    An order that was never final has none. One that was, and is no longer, has a new one.
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
+        policy: The policy of the lab.
         site: What is the same in every file.
         now: Aware UTC.
         position: Where the last round ended, None: every order is examined.
-        issuer: Who states, None: the site alone.
+        issuer: The site and software that issue statements, None: the site alone.
 
     Returns:
-        Where this round ended; to be kept only now, so that a kill loses no change.
+        Where this round ended; to be stored only now, so that a kill loses no change.
     """
-    due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
-    freeze_orders(store, lab, issuer or Issuer(site.name, lab.zone), due, now=now)
+    due, position = list_due(store, policy, OpenItems.of(store), position=position, now=now)
+    freeze_orders(store, policy, issuer or Issuer(site.name, policy.zone), due, now=now)
     record_statements(store, site, now=now)
     return position
 
 
-def record_statements(store: Store, site: Site, *, now: datetime) -> None:
-    """Keep a revision of each statement, from an order's first final one on, that has none yet.
+def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> None:
+    """Record a revision of each statement, from an order's first final one on, that has none yet.
 
     Args:
         store: Open.
@@ -118,23 +120,23 @@ def record_statements(store: Store, site: Site, *, now: datetime) -> None:
             continue
         above = _Above(floor, resumption.epoch)
         # What the back-up held is older than what the LIMS holds beyond it.
-        old = resumption.newest_statement if _revision(last) < floor.revision else 0
+        old = resumption.newest_statement if _build_revision(last) < floor.revision else 0
         for statement in store.statements.all(number):
             if statement.final and statement.number > done and statement.id > old:
                 last = _record(store, site, statement, last, above, now=now)
 
 
-def _revision(record: Record | None) -> int:
+def _build_revision(record: Record | None) -> int:
     return int(record.facts["revision"]) if record else 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Above:
-    """Above what the next revision of an order has to be.
+    """Lower bound of the next revision of an order.
 
     Attributes:
         floor: The highest revision that is used outside the database.
-        epoch: Of the restore after which it comes, "" where there was none.
+        epoch: Of the restore after which it is made, "" where there was none.
     """
 
     floor: SentRevision
@@ -143,7 +145,7 @@ class _Above:
 
 def _record(
     store: Store,
-    site: Site,
+    site: OutboxFormat,
     statement: FrozenStatement,
     last: Record | None,
     above: _Above,
@@ -152,7 +154,7 @@ def _record(
 ) -> Record | None:
     """Record a statement as the next revision, unless it states the same; the last record."""
     state = statement.state.partition(".")[0]
-    recorded = _revision(last)
+    recorded = _build_revision(last)
     sent = last.facts["state"] if last and recorded >= above.floor.revision else above.floor.state
     if sent == state:
         return last
@@ -200,13 +202,13 @@ def _hash(text: str) -> str:
 
 def write_pending(
     store: Store,
-    lab: Lab,
-    site: Site,
+    policy: OrderPolicy,
+    site: OutboxFormat,
     folder: Path,
     *,
     now: datetime,
     data: Path | None = None,
-) -> Written:
+) -> OutboxResult:
     """Write every revision on record that is not written yet, per order the oldest first.
 
     Where one cannot be written, the later ones of its order wait; other orders do not. A revision
@@ -214,7 +216,7 @@ def write_pending(
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
+        policy: What is laid down for orders.
         site: What is the same in every file.
         folder: The outbox; it has to be there, since a share that is unavailable is none.
         now: Aware UTC.
@@ -226,25 +228,27 @@ def write_pending(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder that can be seen")
     newest, written = store.records.newest(OUTBOX), store.records.newest(WRITTEN)
-    writer = _Writer(store, lab, site, folder, data)
+    writer = _Writer(store, policy, site, folder, data)
     for number, last in newest.items():
         done = written.get(number)
         if done and done.facts["id"] == last.facts["id"]:
             continue
-        for revision in _pending(store, number, done):
+        for revision in _list_pending(store, number, done):
             if not writer.write(number, revision, now=now):
                 break
-    return Written(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
+    return OutboxResult(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
 
 
 class _Writer:
     """Writes revisions into the outbox, and remembers what became of them."""
 
-    def __init__(self, store: Store, lab: Lab, site: Site, folder: Path, data: Path | None) -> None:
-        self._store, self._lab, self._site, self._folder = store, lab, site, folder
+    def __init__(
+        self, store: Store, policy: OrderPolicy, site: OutboxFormat, folder: Path, data: Path | None
+    ) -> None:
+        self._store, self._lab, self._site, self._folder = store, policy, site, folder
         exact = store.exact_numbers
         self._notes = SentRevisions(site.name, data=data, outbox=folder, exact_numbers=exact)
-        self._floors, self._lab_id = read_floors(store), store.first_act()
+        self._floors, self._lab_id = read_floors(store), store.audit_log.get_first_hash()
         self.names: list[str] = []
         self.faults: list[str] = []
         self.lost: list[str] = []
@@ -264,7 +268,7 @@ class _Writer:
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
             if texts:
-                self._notes.keep(_sent(number, revision, self._lab_id))
+                self._notes.keep(_open_sent(number, revision, self._lab_id))
             write_whole(files)
         except OSError as error:
             self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
@@ -292,7 +296,7 @@ def _is_above(sent: SentRevision, revision: Record) -> bool:
     )
 
 
-def _sent(number: str, revision: Record, lab: str) -> SentRevision:
+def _open_sent(number: str, revision: Record, lab: str) -> SentRevision:
     facts = revision.facts
     return SentRevision(
         order=number,
@@ -315,20 +319,22 @@ def _describe_older(number: str, revision: Record, sent: SentRevision) -> str:
     )
 
 
-def _pending(store: Store, number: str, done: Record | None) -> list[Record]:
+def _list_pending(store: Store, number: str, done: Record | None) -> list[Record]:
     """Return the revisions of an order after the last one that was written, oldest first."""
     revisions = store.records.all(OUTBOX, number)
-    ids = [one.facts["id"] for one in revisions]
+    ids = [revision.facts["id"] for revision in revisions]
     start = ids.index(done.facts["id"]) + 1 if done and done.facts["id"] in ids else 0
     return revisions[start:]
 
 
-def _texts_of(store: Store, lab: Lab, site: Site, revision: Record) -> dict[str, str]:
+def _texts_of(
+    store: Store, policy: OrderPolicy, site: OutboxFormat, revision: Record
+) -> dict[str, str]:
     """Return the content of a revision's files by format, {} where nothing holds it any more."""
     kept = store.records.latest(FILES, revision.facts["id"])
     if kept:
         return {name: kept.facts["texts"][name] for name in kept.facts["formats"]}
-    document = _document_of_old(store, lab, revision)
+    document = _document_of_old(store, policy, revision)
     if document is None:
         return {}
     return render_files(
@@ -338,19 +344,22 @@ def _texts_of(store: Store, lab: Lab, site: Site, revision: Record) -> dict[str,
         revision=revision.facts["revision"],
         found_at=revision.at,
         site=site.name,
-        taxonomy=lab.taxonomy,
+        taxonomy=policy.taxonomy,
     )
 
 
-def _document_of_old(store: Store, lab: Lab, revision: Record) -> dict[str, Any] | None:
+def _document_of_old(store: Store, policy: OrderPolicy, revision: Record) -> dict[str, Any] | None:
     """Return the document of a revision that was recorded without it.
 
     Earlier versions of the program kept only its hash; the order or a statement may still have it.
     """
-    assessed = assess(store, revision.subject, lab)
-    documents = [document_of(assessed)] if assessed else []
+    assessed = assess(store, revision.subject, policy)
+    documents = [order_to_json(assessed)] if assessed else []
     documents += [made.document for made in list_made(store, revision.subject)]
-    return next((one for one in documents if state_of(one) == revision.facts["state"]), None)
+    return next(
+        (document for document in documents if hash_state(document) == revision.facts["state"]),
+        None,
+    )
 
 
 def _name(number: str, revision: Record) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 from model import TaxonomyError
 
 if TYPE_CHECKING:
@@ -70,29 +70,29 @@ def render_files(
             json.dumps({**head, **source, **document}, indent=1, ensure_ascii=False) + "\n"
         )
     if CSV in formats:
-        texts[CSV] = _csv(document, head, taxonomy)
+        texts[CSV] = _render_csv(document, head, taxonomy)
     return texts
 
 
-def _csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+def _render_csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:
     every_row = {
         "order": document["order"],
         "revision": head["revision"],
         "id": head["id"],
         "conformity": document["conformity"],
     }
-    rows = list(_rows(document, taxonomy)) or [{}]
-    return csv_text(COLUMNS, (every_row | row for row in rows))
+    rows = list(_iter_rows(document, taxonomy)) or [{}]
+    return format_csv(COLUMNS, (every_row | row for row in rows))
 
 
-def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:
+def _iter_rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:
     for specimen in document["specimens"]:
         own = {
             "specimen": specimen["specimen"],
             "specimen_conformity": specimen["conformity"],
         }
-        fields = [(one, "") for one in specimen["fields"]]
-        fields += [(one, one["superseded"]["reason"]) for one in specimen["superseded"]]
+        fields = [(field, "") for field in specimen["fields"]]
+        fields += [(field, field["superseded"]["reason"]) for field in specimen["superseded"]]
         for field, gone in fields:
             decided = field["decided"] or {}
             code = decided["said"] if decided.get("kind") == "code" else field["structure_code"]
@@ -100,13 +100,13 @@ def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str,
                 "field": field["field"],
                 "micrograph": field["id"],
                 "structure_code": code,
-                **_bounds(code, taxonomy),
+                **_find_bounds(code, taxonomy),
                 "decided_by": decided.get("by"),
                 "superseded": gone,
             }
 
 
-def _bounds(code: str | None, taxonomy: Taxonomy) -> dict[str, object]:
+def _find_bounds(code: str | None, taxonomy: Taxonomy) -> dict[str, object]:
     if not code:
         return {}
     try:

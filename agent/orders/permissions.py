@@ -1,7 +1,7 @@
 """Refuse acts on fields that only a lead may do, before anything is written.
 
-Without a lead an act can only make an order more doubtful. What is refused here would leave a doubt
-at the order anyway; refusing it says so at once.
+Without a lead an act can only make an order less certain. An act refused here would leave the
+order undecided anyway; refusing it reports that at once.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
 from agent.orders.conformity import is_covered
-from agent.orders.evidence import breaking_labels, could_break
+from agent.orders.evidence import could_break, iter_breaking_labels
 from agent.store.spelling import person_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.store import Store
 
 HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
@@ -26,7 +26,7 @@ HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
 
 def require_may_replace(
     store: Store,
-    lab: Lab,
+    policy: OrderPolicy,
     number: str,
     ids: Collection[str],
     *,
@@ -34,11 +34,11 @@ def require_may_replace(
     defect: str,
     picture: str,
 ) -> None:
-    """Refuse that fields leave the count although one of them could break the limit.
+    """Refuse to replace fields although one of them could break the limit.
 
     Args:
         store: Open.
-        lab: What is laid down.
+        policy: The policy of the lab.
         number: Of the order.
         ids: Public ids of the fields.
         by: Who replaces them.
@@ -49,23 +49,23 @@ def require_may_replace(
         WrongUse: `by` is no lead; or a reviewer confirmed a break, and `by` is that reviewer, or
             defect or picture is missing.
     """
-    assessed = assess(store, number, lab)
+    assessed = assess(store, number, policy)
     if assessed is None or assessed.specification is None:
         return
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     for specimen in assessed.specimens:
         for field in specimen.facts.fields:
             if field.id not in ids or field.superseded:
                 continue
             why = could_break(field, rules, is_covered=is_covered(field, rules))
-            if why and not lab.is_lead(by):
+            if why and not policy.is_lead(by):
                 raise WrongUse(
                     _(
                         "{field} ({id}) {why}, so it could break the limit: a lead alone may "
                         "replace it ({how})."
                     ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
                 )
-            against = {label.by for label in breaking_labels(field, rules) if not label.unsure}
+            against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
             is_second = person_key(by) not in map(person_key, against)
             if against and not (is_second and defect and picture):
                 raise WrongUse(
@@ -77,13 +77,13 @@ def require_may_replace(
 
 
 def require_may_assign(
-    store: Store, lab: Lab, public_id: str, keys: Mapping[str, str], *, by: str
+    store: Store, policy: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
 ) -> None:
-    """Refuse that somebody who is no lead assigns a field that another specimen is named for.
+    """Refuse to assign a field for which another specimen is named, unless by a lead.
 
     Args:
         store: Open.
-        lab: What is laid down.
+        policy: The policy of the lab.
         public_id: Of the micrograph.
         keys: Its new `order` and `specimen`.
         by: Who assigns it.
@@ -91,24 +91,24 @@ def require_may_assign(
     Raises:
         WrongUse: `by` is no lead, and something names another order or specimen.
     """
-    if lab.is_lead(by):
+    if policy.is_lead(by):
         return
     others = store.orders.claimed_elsewhere(
         public_id, keys.get("order", ""), keys.get("specimen", "")
     )
     if others:
         raise WrongUse(
-            _("{id} is named for {others}: a lead alone may assign it elsewhere ({how}).").format(
+            _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
                 id=public_id, others=", ".join(others), how=HOW_TO_LEAD
             )
         )
 
 
-def require_lead(lab: Lab, by: str) -> None:
-    """Refuse an act of somebody who is no lead. Raises `WrongUse`."""
-    if not lab.is_lead(by):
+def require_lead(policy: OrderPolicy, by: str) -> None:
+    """Refuse an act by anyone but a lead. Raises `WrongUse`."""
+    if not policy.is_lead(by):
         raise WrongUse(
-            _("{who} is not a lead: a lead alone may do this ({how}).").format(
-                who=by or _("nobody"), how=HOW_TO_LEAD
+            _("{who} is not a lead: only a lead may do this ({how}).").format(
+                who=by or "–", how=HOW_TO_LEAD
             )
         )

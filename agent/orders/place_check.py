@@ -1,7 +1,7 @@
 """Find earlier micrographs that show the place of a new one, before its field counts.
 
 The micrographs of its own order are compared one by one, all others through an index. The index
-is a copy in memory; what it is made of and what was found lies in the store.
+is a copy in memory; its content and the results are in the database.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ CLOSELY = 200
 BATCH = 64
 
 
-def landmarks_of(crop: Crop) -> bytes:
-    """Return what a crop's place is recognised by, as the store keeps it."""
+def encode_landmarks(crop: Crop) -> bytes:
+    """Return the landmarks by which a crop's place is recognised, as the database stores them."""
     return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
 
 
-def compare_places(one: Landmarks, other: Landmarks) -> Overlap | None:
+def compare_places(landmarks: Landmarks, other: Landmarks) -> Overlap | None:
     """Return what two micrographs show together, also where one has black and white exchanged."""
-    return register(one, other, inverted=True)
+    return register(landmarks, other, inverted=True)
 
 
 class PlaceCheck:

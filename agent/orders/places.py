@@ -25,7 +25,7 @@ MOSTLY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpecimenPlace:
     """One place of a specimen.
 
     Attributes:
@@ -37,7 +37,9 @@ class Place:
     area_mm2: float
 
 
-def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) -> list[Place]:
+def distinct_places(
+    counted: Sequence[FieldFacts], same: Sequence[SamePlace]
+) -> list[SpecimenPlace]:
     """Return the distinct places that fields show, in the order of the fields.
 
     Args:
@@ -53,7 +55,7 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
         _unite(group, *sorted(pair.ids))
     unique = {id(members): members for members in (group[field.id] for field in counted)}
     return [
-        Place(fields, _union_mm2(fields, same))
+        SpecimenPlace(fields, _union_mm2(fields, same))
         for members in unique.values()
         if (fields := tuple(field for field in counted if field.id in members))
     ]
@@ -71,7 +73,7 @@ def _one_place(same: Sequence[SamePlace], here: Collection[str]) -> Iterator[Sam
             yield pair
 
 
-def sum_area_mm2(places: Sequence[Place], same: Sequence[SamePlace]) -> float:
+def sum_area_mm2(places: Sequence[SpecimenPlace], same: Sequence[SamePlace]) -> float:
     """Return a lower bound of the area that places show together, in mm²."""
     where = {field.id: n for n, place in enumerate(places) for field in place.fields}
     common = sum(
@@ -82,8 +84,8 @@ def sum_area_mm2(places: Sequence[Place], same: Sequence[SamePlace]) -> float:
     return max(sum(place.area_mm2 for place in places) - common, 0.0)
 
 
-def _unite(group: dict[str, set[str]], one: str, other: str) -> None:
-    both = group[one] | group[other]
+def _unite(group: dict[str, set[str]], first: str, other: str) -> None:
+    both = group[first] | group[other]
     for member in both:
         group[member] = both
 
@@ -101,10 +103,10 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
             largest[key] = field
     areas = {field.id: field.area_mm2 or 0.0 for field in largest.values()}
     common = 0.0
-    for one, other in combinations(areas, 2):
+    for area, other in combinations(areas, 2):
         for pair in same:
-            if pair.ids == {one, other}:
-                smaller = min(areas[one], areas[other])
+            if pair.ids == {area, other}:
+                smaller = min(areas[area], areas[other])
                 common += smaller if pair.area_mm2 is None else min(pair.area_mm2, smaller)
                 break
     return max(sum(areas.values()) - common, *areas.values())

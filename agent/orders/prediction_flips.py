@@ -1,9 +1,7 @@
-"""Say how another bundle answers a field otherwise, in facts and as a card with its picture.
+"""Compare the answers of two bundles on a field, as facts and as a card with its picture.
 
-In:  two answers about one micrograph. Out: `Flip`s, `reports.FlipCard`s. Next: the list that
-whoever signs for a bundle has to see, and the gallery of the nightly report.
-The other bundle is asked as if it were validated as widely as the one at work: how widely it is
-validated is said apart, and would hide every other difference.
+The other bundle is triaged as if it were validated as widely as the one in use: the width of its
+validation is reported separately, and would hide every other difference.
 """
 
 from __future__ import annotations
@@ -29,14 +27,18 @@ QUALITY = 66
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One field that another bundle answers otherwise.
+    """One field that another bundle answers differently.
 
     Args:
-        id: Public id. sha256, page: which pixels. name: the file's. order, specimen: of it, or "".
-        before, after: Structure codes, "" for none. could_be, could_be_after: prediction sets.
+        id: Public id.
+        sha256, page: Which pixels.
+        name: Of the file.
+        order, specimen: Of the field, or "".
+        before, after: Structure codes, "" for none.
+        could_be, could_be_after: Prediction sets.
         handling, handling_after: "automatic" or "review".
         strange, strange_after: Flagged as not comparable with the reference images.
-        decided: What a person said of it, "" where nobody did.
+        decided: A reviewer's label, "" where there is none.
     """
 
     id: str
@@ -56,22 +58,22 @@ class Flip:
     decided: str
 
 
-def flip_of(before: MicrographView, after: MicrographView) -> Flip | None:
-    """Say how another bundle answers a field otherwise; None where it says the same.
+def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
+    """Return how another bundle answers a field differently; None where it answers the same.
 
-    What a person decided counts whoever is at work; it is said beside.
+    A reviewer's label counts for either bundle; it is given in addition.
     """
-    other = as_validated(before, after)
-    if _answer(before) == _answer(other):
+    other = assume_validated(before, after)
+    if _build_answer(before) == _build_answer(other):
         return None
-    told, label = before.process_data, before.label
+    process_data, label = before.process_data, before.label
     return Flip(
         id=before.id,
         sha256=before.sha256,
         page=before.page,
         name=before.path.replace("\\", "/").rsplit("/", 1)[-1],
-        order=told.get("order", ""),
-        specimen=told.get("specimen", ""),
+        order=process_data.get("order", ""),
+        specimen=process_data.get("specimen", ""),
         before=before.structure_code or "",
         after=after.structure_code or "",
         could_be=before.prediction_set,
@@ -84,13 +86,13 @@ def flip_of(before: MicrographView, after: MicrographView) -> Flip | None:
     )
 
 
-def _answer(view: MicrographView) -> tuple[object, ...]:
+def _build_answer(view: MicrographView) -> tuple[object, ...]:
     flagged = bool(view.strangeness.get("flagged"))
     return view.structure_code, frozenset(view.prediction_set), view.handling, flagged
 
 
-def as_validated(before: MicrographView, after: MicrographView) -> MicrographView:
-    """Take an answer as if its bundle were validated as widely as the one at work."""
+def assume_validated(before: MicrographView, after: MicrographView) -> MicrographView:
+    """Return an answer as if its bundle were validated as widely as the one in use."""
     others = [word for word in after.reasons if word != Reason.OUT_OF_SCOPE]
     own = [word for word in before.reasons if word == Reason.OUT_OF_SCOPE]
     handling = Handling.REVIEW if others or own else Handling.AUTOMATIC
@@ -100,40 +102,42 @@ def as_validated(before: MicrographView, after: MicrographView) -> MicrographVie
 # --- the card -----------------------------------------------------------------------------------
 
 
-def flip_card(one: Flip, archive: Archive) -> FlipCard:
-    """Say a flip as a page does, with its picture."""
-    order = _("order {number}").format(number=one.order) if one.order else ""
-    specimen = _("specimen {name}").format(name=one.specimen) if one.specimen else ""
-    said = one.decided.replace("_", " ")
-    before = _more(one.before, one.could_be, one.handling, strange=one.strange)
-    after = _more(one.after, one.could_be_after, one.handling_after, strange=one.strange_after)
+def build_flip_card(flip: Flip, archive: Archive) -> FlipCard:
+    """Build the card of a flip, with its picture."""
+    order = _("order {number}").format(number=flip.order) if flip.order else ""
+    specimen = _("specimen {name}").format(name=flip.specimen) if flip.specimen else ""
+    decided = flip.decided.replace("_", " ")
+    before = _describe_answer(flip.before, flip.could_be, flip.handling, strange=flip.strange)
+    after = _describe_answer(
+        flip.after, flip.could_be_after, flip.handling_after, strange=flip.strange_after
+    )
     return FlipCard(
-        id=one.id,
-        name=one.name,
+        id=flip.id,
+        name=flip.name,
         place=", ".join(filter(None, (order, specimen))),
-        picture=_picture(one, archive),
-        before=one.before,
-        after=one.after,
+        picture=_load_picture(flip, archive),
+        before=flip.before,
+        after=flip.after,
         before_more=before if before != after else "",
         after_more=after if before != after else "",
-        decided=_("a person said {what}").format(what=said) if said else "",
+        decided=_("decided: {what}").format(what=decided) if decided else "",
     )
 
 
-def _more(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
+def _describe_answer(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
     others = _(" or ").join(other for other in could_be if other != code)
     could = _("could be {codes}").format(codes=others) if others else ""
     handled = _("automatic") if handling == Handling.AUTOMATIC else _("review")
     return ", ".join(filter(None, (could, _("strange") if strange else "", handled)))
 
 
-def _picture(one: Flip, archive: Archive) -> Picture | None:
+def _load_picture(flip: Flip, archive: Archive) -> Picture | None:
     try:
-        held = archive.thumbnail_path(one.sha256, one.page).read_bytes()
-        pixels = pictures.fit_within(pictures.decode(held), SHOWN_PX)
+        content = archive.thumbnail_path(flip.sha256, flip.page).read_bytes()
+        pixels = pictures.fit_within(pictures.decode(content), SHOWN_PX)
     except (OSError, ValueError):
         return None
     encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=QUALITY)).decode()
     height, width = pixels.shape[:2]
-    alt = _("Crop of {name}").format(name=one.name)
+    alt = _("Crop of {name}").format(name=flip.name)
     return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)

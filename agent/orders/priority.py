@@ -1,14 +1,10 @@
-"""Let the files of urgent orders go first, also those that were queued before anybody said so.
-
-In:  orders that go first, the path patterns of the sources. Out: files in the urgent lane. Next:
-the pipeline.
-"""
+"""Queue the files of urgent orders first, also those queued before the order became urgent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.store import State
 
 if TYPE_CHECKING:
@@ -20,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]) -> bool:
-    """Say whether a file's path names an order that goes first."""
+    """Return whether a file's path names an urgent order."""
     if source is None or not numbers:
         return False
-    return any(told.get("order") in numbers for told in source.named_places(relative))
+    return any(keys.get("order") in numbers for keys in source.named_places(relative))
 
 
-def put_first(store: Store, settings: Settings) -> int:
-    """Put every queued file of an urgent order into the urgent lane; how many those are."""
+def prioritise_urgent(store: Store, settings: Settings) -> int:
+    """Move every queued file of an urgent order into the urgent lane and return their number."""
     numbers = store.orders.urgent_numbers()
     if not numbers:
         return 0
     sources: Mapping[str, Provenance] = {
-        source.name: provenance_of(source) for source in settings.sources
+        source.name: build_provenance(source) for source in settings.sources
     }
     waiting = [
         fate.id
-        for fate in store.files((State.QUEUED, State.SETTLING, State.FAILED))
+        for fate in store.files.iter_status((State.QUEUED, State.SETTLING, State.FAILED))
         if any(
             is_urgent(relative, sources.get(source), numbers) for source, relative in fate.seen_as
         )

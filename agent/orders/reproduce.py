@@ -1,7 +1,6 @@
-"""Judge an archived crop once more with the bundle that judged it, and say whether it is the same.
+"""Judge an archived crop again with the bundle that judged it, and compare the answers.
 
-In:  a micrograph's row, its archived crop, the loaded bundle. Out: `Rerun`. Next: `trace`.
-Another PC, driver or engine rounds otherwise, so the numbers may differ within the tolerances of
+Another PC, driver or engine rounds differently, so the numbers may differ within the tolerances of
 the control check; code and prediction set may not.
 """
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Sameness(StrEnum):
-    """How a second judgement compares with the first."""
+    """Comparison of a second judgement with the first."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -31,17 +30,18 @@ class Sameness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """What a second judgement found.
+    """Result of a second judgement.
 
     Args:
-        outcome: See `Sameness`. sentence: the numbers side by side, or why there are none.
+        outcome: See `Sameness`.
+        sentence: The numbers side by side, or why there are none.
     """
 
     outcome: Sameness
     sentence: str
 
 
-def rerun(view: MicrographView, archive: Archive, classifier: Classifier | None) -> Rerun:
+def judge_again(view: MicrographView, archive: Archive, classifier: Classifier | None) -> Rerun:
     """Judge one archived crop again; nothing is written.
 
     Args:
@@ -64,7 +64,7 @@ def rerun(view: MicrographView, archive: Archive, classifier: Classifier | None)
 
     microscope = view.process_data.get("microscope", "")
     (now,) = classifier.classify([Field(pixels, valid, view.um_per_px, microscope)])
-    if faults := list(_differences(view, now)):
+    if faults := list(_iter_differences(view, now)):
         return Rerun(Sameness.DIFFERENT, "; ".join(faults))
     was, is_ = view.probability or 0.0, float(now.probability)
     return Rerun(
@@ -74,12 +74,12 @@ def rerun(view: MicrographView, archive: Archive, classifier: Classifier | None)
     )
 
 
-def _differences(view: MicrographView, now: Prediction) -> Iterator[str]:
+def _iter_differences(view: MicrographView, now: Prediction) -> Iterator[str]:
     if view.structure_code != now.structure_code:
         yield f"structure code {view.structure_code} then, {now.structure_code} now"
     if sorted(view.prediction_set) != sorted(now.prediction_set):
         were, are = (
-            ", ".join(some) or "empty" for some in (view.prediction_set, now.prediction_set)
+            ", ".join(codes) or "empty" for codes in (view.prediction_set, now.prediction_set)
         )
         yield f"prediction set {were} then, {are} now"
     pairs = (

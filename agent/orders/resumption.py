@@ -1,7 +1,7 @@
-"""What is to be settled once an older database was put back: revisions, statements, order lists.
+"""What has to be settled after an older database was restored: revisions, statements, order lists.
 
-The LIMS, customers and the drop folder know more than the database then. What they know is noted
-in the database, so that numbers go on above it, and whoever restored it gets a list.
+The LIMS, customers and the drop folder know more than the database then. What they know is recorded
+in the database, so that numbers continue above it, and the operator gets a list.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def begin_resumption(
     epoch = at.strftime("%Y%m%dT%H%M%SZ")
     newest = store.statements.newest_id()
     for kind in kinds:
-        one = Resumption(epoch, since, is_settled=False, newest_statement=newest)
-        _note(store, kind, one, at=at)
+        resumption = Resumption(epoch, since, is_settled=False, newest_statement=newest)
+        _note(store, kind, resumption, at=at)
 
 
 def find_resumption(store: Store, kind: str) -> Resumption:
@@ -87,12 +87,12 @@ def settle(store: Store, kind: str, *, at: datetime) -> None:
     _note(store, kind, replace(find_resumption(store, kind), is_settled=True), at=at)
 
 
-def _note(store: Store, kind: str, one: Resumption, *, at: datetime) -> None:
+def _note(store: Store, kind: str, resumption: Resumption, *, at: datetime) -> None:
     facts = {
-        "epoch": one.epoch,
-        "since": one.since.isoformat() if one.since else "",
-        "is_settled": one.is_settled,
-        "newest_statement": one.newest_statement,
+        "epoch": resumption.epoch,
+        "since": resumption.since.isoformat() if resumption.since else "",
+        "is_settled": resumption.is_settled,
+        "newest_statement": resumption.newest_statement,
     }
     store.records.add(RESUMPTION, kind, by="agent", at=at, facts=facts)
 
@@ -121,18 +121,18 @@ class Beyond:
 
     @property
     def sentence(self) -> str:
-        """What was given out, for the operator."""
-        sent, given = self.sent, []
+        """What was issued, for the operator."""
+        sent, parts = self.sent, []
         if self.is_sent:
-            given.append(f"the LIMS holds revision {sent.revision}, the database {self.revision}")
+            parts.append(f"the LIMS holds revision {sent.revision}, the database {self.revision}")
         if sent.statement_number > self.statement_number:
-            given.append(
+            parts.append(
                 f"statement {sent.statement_number} was made, the database holds "
                 f"{self.statement_number}"
             )
         word = sent.conformity.replace("_", " ")
         last = f" (last: {word}, {sent.at[:16].replace('T', ' ')})" if word else ""
-        return f"order {sent.order}: {' and '.join(given)}{last}"
+        return f"order {sent.order}: {' and '.join(parts)}{last}"
 
 
 def list_beyond(store: Store, given_out: Iterable[SentRevision]) -> list[Beyond]:
@@ -148,15 +148,15 @@ def list_beyond(store: Store, given_out: Iterable[SentRevision]) -> list[Beyond]
         for number, record in store.records.newest("outbox").items()
     }
     statements = {
-        number_key(number, exact=exact): one.number
-        for number, one in store.statements.newest().items()
+        number_key(number, exact=exact): statement.number
+        for number, statement in store.statements.newest().items()
     }
     floors = read_floors(store)
     highest: dict[str, SentRevision] = {}
-    for one in given_out:
-        key = number_key(one.order, exact=exact)
-        highest[key] = highest[key].merged_with(one) if key in highest else one
-    found = []
+    for revision in given_out:
+        key = number_key(revision.order, exact=exact)
+        highest[key] = highest[key].merged_with(revision) if key in highest else revision
+    gaps = []
     for key, sent in sorted(highest.items()):
         floor = floors.get(key, SentRevision(sent.order))
         known = (
@@ -164,15 +164,15 @@ def list_beyond(store: Store, given_out: Iterable[SentRevision]) -> list[Beyond]
             max(statements.get(key, 0), floor.statement_number),
         )
         if sent.revision > known[0] or sent.statement_number > known[1]:
-            found.append(Beyond(sent, revisions.get(key, 0), statements.get(key, 0)))
-    return found
+            gaps.append(Beyond(sent, revisions.get(key, 0), statements.get(key, 0)))
+    return gaps
 
 
 def adopt(store: Store, beyond: Iterable[Beyond], *, at: datetime) -> None:
     """Note the numbers that are used, so that revisions and statements go on above them."""
     floors = read_floors(store)
-    for one in beyond:
-        sent = one.sent
+    for gap in beyond:
+        sent = gap.sent
         key = number_key(sent.order, exact=store.exact_numbers)
         known = floors.get(key)
         facts = (known.merged_with(sent) if known else sent).to_json()
@@ -182,7 +182,7 @@ def adopt(store: Store, beyond: Iterable[Beyond], *, at: datetime) -> None:
 def list_unfollowed(store: Store) -> list[str]:
     """Return the orders whose newest revision outside states something else than their own.
 
-    An order that was given out and is not known at all any more is one of them.
+    An order that was issued and is no longer known is one of them.
     """
     return [
         sent.order

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def list_same_places(view: SpecimenView, places: KnownPlaces) -> Iterator[SamePlace]:
     """Yield the pairs of a specimen's own fields that show one place."""
-    own = {one.view.id for prepared in view.preparations for one in prepared.fields}
+    own = {field.view.id for prepared in view.preparations for field in prepared.fields}
     for pair in places.pairs:
         if pair.verdict != DIFFERENT and {pair.one.id, pair.other.id} <= own:
             first, second = sorted((pair.one, pair.other), key=lambda side: (side.field, side.id))
@@ -29,15 +29,15 @@ def list_elsewhere(
 ) -> Iterator[SamePlace]:
     """Yield the micrographs of other specimens that show a field's place.
 
-    Both sides are in doubt, as nothing says which of them is the copy: a lead names the one that
-    keeps the place, or decides that they show two. A micrograph that names no order proves nothing
-    for anybody, nor does one that was imported later; one that was imported before may be the
-    source, and one that names another order may become a field of it.
+    Both sides are in doubt, as nothing tells which of them is the copy: a lead names the one that
+    keeps the place, or decides that they show two. A micrograph that names no order proves nothing,
+    nor does one that was imported later; one that was imported before may be the source, and one
+    that names another order may become a field of it.
 
     Args:
         view: The field's micrograph.
         own: Public ids of all fields of its specimen.
-        places: What is known of places.
+        places: The stored places.
     """
     own_order = view.process_data.get("order", "")
     for pair in places.pairs:

@@ -12,7 +12,7 @@ import calendar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from agent.settings import objective_key
 from reports import decimal
 from reports import gettext as _
@@ -34,9 +34,14 @@ class ScaleMeasurement:
     """A measured stage micrometer.
 
     Args:
-        record: Number of its record. at: when it was recorded, aware UTC. by: who measured.
-        microscope, source: Of the picture, "" where not named. objective: as it was written.
-        um_per_px: µm per pixel. uncertainty: relative, k = 2. size: width and height in pixels.
+        record: Number of its record.
+        at: When it was recorded, aware UTC.
+        by: Who measured.
+        microscope, source: Of the picture, "" where not named.
+        objective: As it was written.
+        um_per_px: µm per pixel.
+        uncertainty: Relative, k = 2.
+        size: Width and height in pixels.
         certificate: Of the stage micrometer, "" for none.
     """
 
@@ -81,7 +86,9 @@ class ScaleMeasurement:
         keys = view.process_data
         objective = keys.get("objective") or keys.get("magnification") or ""
         microscope = keys.get("microscope", "")
-        here = same(self.microscope, microscope) if self.microscope and microscope else False
+        here = (
+            is_same_name(self.microscope, microscope) if self.microscope and microscope else False
+        )
         here = here or (bool(self.source) and self.source == view.source)
         return here and objective_key(objective) == objective_key(self.objective)
 
@@ -95,7 +102,9 @@ class ScaleTracing:
     """
 
     def __init__(self, measurements: Sequence[ScaleMeasurement], valid_months: int = 0) -> None:
-        self._measurements = sorted(measurements, key=lambda one: (one.at, one.record))
+        self._measurements = sorted(
+            measurements, key=lambda measured: (measured.at, measured.record)
+        )
         self._months = valid_months
 
     def find(self, view: MicrographView) -> ScaleMeasurement | None:
@@ -113,32 +122,38 @@ class ScaleTracing:
 
     def _newest(self, view: MicrographView) -> ScaleMeasurement | None:
         taken_at = view.taken_at or view.done_at
-        mine = [one for one in self._measurements if one.at <= taken_at and one.is_of(view)]
-        of_size = [one for one in mine if one.size == (view.width, view.height)]
+        mine = [
+            measurement
+            for measurement in self._measurements
+            if measurement.at <= taken_at and measurement.is_of(view)
+        ]
+        of_size = [
+            measurement for measurement in mine if measurement.size == (view.width, view.height)
+        ]
         known = of_size or mine
         return known[-1] if known else None
 
     def _doubt(self, view: MicrographView) -> str:
-        found = self._newest(view)
-        if found is None or view.um_per_px is None:
+        measurement = self._newest(view)
+        if measurement is None or view.um_per_px is None:
             return _("scale not traced to a stage micrometer")
-        words = {"at": f"{found.at:%Y-%m-%d}", "um": decimal(found.um_per_px, ".4g")}
-        if abs(view.um_per_px / found.um_per_px - 1) > TOLERANCE:
+        words = {"at": f"{measurement.at:%Y-%m-%d}", "um": decimal(measurement.um_per_px, ".4g")}
+        if abs(view.um_per_px / measurement.um_per_px - 1) > TOLERANCE:
             return _(
                 "scale not traced to a stage micrometer: the measurement of {at} gave {um} µm per "
                 "pixel"
             ).format(**words)
         taken_at = view.taken_at or view.done_at
-        if self._months and add_months(found.at, self._months) < taken_at:
+        if self._months and add_months(measurement.at, self._months) < taken_at:
             return _(
                 "scale not traced to a stage micrometer: the measurement of {at} is no longer valid"
             ).format(**words)
         return ""
 
 
-def measurements_of(store: Store) -> list[ScaleMeasurement]:
+def load_measurements(store: Store) -> list[ScaleMeasurement]:
     """Return every recorded measurement, oldest first."""
-    return [ScaleMeasurement.from_record(one) for one in store.records.all(SCALE_CHECK)]
+    return [ScaleMeasurement.from_record(record) for record in store.records.all(SCALE_CHECK)]
 
 
 def add_months(at: datetime, months: int) -> datetime:

@@ -1,8 +1,8 @@
-"""The highest revision of each order that may have reached a LIMS, kept outside the database.
+"""The highest revision of each order that may have reached a LIMS, stored outside the database.
 
-A database that is put back from a back-up does not know what was sent after it. So each revision is
-noted in the data folder and in a hidden folder of the outbox before its files are written there:
-whichever of the two is left says which numbers are used.
+A restored database does not know what was sent after its back-up. So each revision is noted in the
+data folder and in a hidden folder of the outbox before its files are written there: each of the
+two is enough to know which numbers are used.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class SentRevision:
 
     def merged_with(self, other: SentRevision) -> SentRevision:
         """Return the higher revision of the same order, with the higher number of a statement."""
-        higher = max(self, other, key=lambda one: (one.revision, one.statement_number))
+        higher = max(self, other, key=lambda sent: (sent.revision, sent.statement_number))
         number = max(self.statement_number, other.statement_number)
         return replace(higher, statement_number=number)
 
@@ -107,7 +107,7 @@ class SentRevisions:
         """Return the highest revision of an order that is noted, by any spelling, or None."""
         name = self._name(order)
         noted = [_read(folder / name) for folder in (self._data, self._outbox) if folder]
-        return _highest(one for one in noted if one)
+        return _find_highest(revision for revision in noted if revision)
 
     def iter_all(self) -> Iterator[SentRevision]:
         """Yield the highest revision of each order that is noted.
@@ -117,11 +117,11 @@ class SentRevisions:
         """
         if self._outbox and not self._outbox.parent.parent.is_dir():
             raise FileNotFoundError(f"{self._outbox.parent.parent} is no folder that can be seen")
-        folders = [one for one in (self._data, self._outbox) if one and one.is_dir()]
+        folders = [folder for folder in (self._data, self._outbox) if folder and folder.is_dir()]
         names = sorted({file.name for folder in folders for file in folder.glob("*.json")})
         for name in names:
             noted = [_read(folder / name) for folder in folders]
-            if highest := _highest(one for one in noted if one):
+            if highest := _find_highest(revision for revision in noted if revision):
                 yield highest
 
     def keep(self, sent: SentRevision) -> None:
@@ -152,10 +152,10 @@ def name_file(text: str) -> str:
     return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _highest(noted: Iterator[SentRevision]) -> SentRevision | None:
+def _find_highest(noted: Iterator[SentRevision]) -> SentRevision | None:
     highest: SentRevision | None = None
-    for one in noted:
-        highest = highest.merged_with(one) if highest else one
+    for revision in noted:
+        highest = highest.merged_with(revision) if highest else revision
     return highest
 
 

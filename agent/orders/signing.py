@@ -1,7 +1,7 @@
 """Sign the PDF of a statement with the lab's certificate, as PAdES (ETSI EN 319 142).
 
 The library is an extra of the package, `martensight[signatures]`. Without a usable certificate a
-PDF stays unsigned and says so; nothing waits for it.
+PDF stays unsigned and states that; nothing waits for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.statement_files import Signer
-    from agent.settings import Statements
+    from agent.settings import StatementsSection
 
 EXTRA = "martensight[signatures]"
 FIELD = "Statement"
@@ -27,7 +27,7 @@ FIELD = "Statement"
 
 @dataclass(frozen=True, slots=True)
 class CertificateState:
-    """What is known of the lab's certificate.
+    """State of the lab's certificate.
 
     Attributes:
         subject: Whom it names.
@@ -85,7 +85,7 @@ class CertificateSigner:
         return bytes(signed.getvalue())
 
 
-def find_signer(settings: Statements, *, now: datetime) -> Signer:
+def find_signer(settings: StatementsSection, *, now: datetime) -> Signer:
     """Return what signs, or `Unsigned` with the reason where a certificate cannot be used."""
     if not settings.certificate:
         return Unsigned()
@@ -96,7 +96,7 @@ def find_signer(settings: Statements, *, now: datetime) -> Signer:
     return CertificateSigner(subject, signer)
 
 
-def read_certificate(settings: Statements, *, now: datetime) -> CertificateState:
+def read_certificate(settings: StatementsSection, *, now: datetime) -> CertificateState:
     """Return whom the certificate names, until when it holds, or why it cannot sign."""
     try:
         ends, subject, _ = _load(settings, now)
@@ -105,7 +105,7 @@ def read_certificate(settings: Statements, *, now: datetime) -> CertificateState
     return CertificateState(subject, ends)
 
 
-def _load(settings: Statements, now: datetime) -> tuple[datetime, str, Any]:
+def _load(settings: StatementsSection, now: datetime) -> tuple[datetime, str, Any]:
     """Return end of validity, subject and signer.
 
     Raises:
@@ -119,14 +119,14 @@ def _load(settings: Statements, now: datetime) -> tuple[datetime, str, Any]:
     where = f"[statements] certificate {settings.certificate}"
     content, passphrase = _read(settings)
     try:
-        held = pkcs12.load_pkcs12(content, passphrase)
+        key_store = pkcs12.load_pkcs12(content, passphrase)
     except ValueError as error:
         raise SetupError(
             f"{where}: no PKCS #12 file, or another passphrase; check passphrase_file."
         ) from error
-    if held.cert is None or held.key is None:
+    if key_store.cert is None or key_store.key is None:
         raise SetupError(f"{where}: it holds no certificate with its private key.")
-    certificate = held.cert.certificate
+    certificate = key_store.cert.certificate
     starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now > ends:
         raise SetupError(f"{where}: it expired on {ends:%Y-%m-%d}; put a new one there.")
@@ -136,7 +136,7 @@ def _load(settings: Statements, now: datetime) -> tuple[datetime, str, Any]:
     return ends, certificate.subject.rfc4514_string(), signer
 
 
-def _read(settings: Statements) -> tuple[bytes, bytes | None]:
+def _read(settings: StatementsSection) -> tuple[bytes, bytes | None]:
     """Return the certificate's bytes and its passphrase. Raises `SetupError`."""
     try:
         passphrase = (

@@ -1,7 +1,6 @@
-"""Read what a customer or a standard demands: `specifications.toml`, checked to the last key.
+"""Read and check `specifications.toml`, and choose the specification of an order.
 
-In:  the file, a taxonomy. Out: `Specification`s, and for one order the one that applies. Next:
-`conformity`. Two that apply, or a limit nobody can judge, are said and never chosen between.
+Two that apply, or a limit that cannot be judged, are reported and never chosen between.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import reports
 from agent.errors import SetupError
-from agent.orders.limit import Limit, fault_of, find_bound, find_mean_fault, read_limit
+from agent.orders.limit import Limit, find_bound, find_limit_fault, find_mean_fault, read_limit
 from agent.toml_faults import describe_toml_fault
 from reports import gettext as _
 from reports import marked
@@ -119,7 +118,7 @@ class Specification(BaseModel):
         if not self.limit and (self.criterion == "max" or self.specimen_rule == "mean_of_fields"):
             raise ValueError('criterion "max" and specimen_rule "mean_of_fields" need a limit')
         if self.valid_until and self.valid_until < self.valid_from:
-            raise ValueError("valid_until lies before valid_from")
+            raise ValueError("valid_until is before valid_from")
         return self
 
     @property
@@ -129,15 +128,15 @@ class Specification(BaseModel):
 
     @property
     def demand(self) -> str:
-        """What is demanded, in a few words: "G, 7 or finer (mean)"."""
+        """The demand in a few words: "G, 7 or finer (mean)"."""
         size = f", {reports.retold(self.limit)} ({_(self.criterion)})" if self.limit else ""
         return _(" or ").join(self.subtype) + size
 
     @property
     def sha256(self) -> str:
-        """What tells one version of the entry from another."""
-        said = json.dumps(self.entry, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(said.encode()).hexdigest()
+        """Hash that distinguishes the versions of an entry."""
+        text = json.dumps(self.entry, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -145,28 +144,30 @@ class Specification(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def is_valid(self, on: date) -> bool:
-        """Say whether it is in force on a day."""
+        """Return whether it is valid on a day."""
         return self.valid_from <= on <= (self.valid_until or FAR_AWAY)
 
     def is_for(self, order: Mapping[str, str]) -> bool:
-        """Say whether an order is one of those it speaks of, whatever the day."""
+        """Return whether it applies to an order, on any day."""
         wanted = {key: getattr(self, key) for key in KEYS}
-        return all(same(value, order.get(key, "")) for key, value in wanted.items() if value)
+        return all(
+            is_same_name(value, order.get(key, "")) for key, value in wanted.items() if value
+        )
 
 
-def same(one: str, other: str) -> bool:
-    """Say whether two names of a material, product or customer are the same, whatever the case."""
-    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+def is_same_name(name: str, other: str) -> bool:
+    """Return whether two names of a material, product or customer are the same, ignoring case."""
+    return " ".join(name.casefold().split()) == " ".join(other.casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What applies to one order.
+class SpecificationChoice:
+    """The specification that applies to one order.
 
     Args:
         specification: The one that applies, or None.
         sentence: Why none does, "" where one does.
-        is_torn: Several apply: nothing is chosen, and that is a fault somebody has to mend.
+        is_torn: Several apply: nothing is chosen, and the lead has to mend the file.
     """
 
     specification: Specification | None
@@ -180,8 +181,8 @@ class Specifications:
 
     entries: tuple[Specification, ...] = ()
 
-    def for_order(self, order: Mapping[str, str], *, on: date) -> Choice:
-        """Say which specification applies to an order.
+    def for_order(self, order: Mapping[str, str], *, on: date) -> SpecificationChoice:
+        """Return which specification applies to an order.
 
         Args:
             order: Its material, product and customer; `specification` names one outright.
@@ -189,30 +190,32 @@ class Specifications:
         """
         named = order.get("specification", "")
         known = [
-            one for one in self.entries if one.name == named or (not named and one.is_for(order))
+            entry
+            for entry in self.entries
+            if entry.name == named or (not named and entry.is_for(order))
         ]
         if not known:
-            return Choice(None, _nobody(named, order))
-        in_force = _newest([one for one in self.entries if one.is_valid(on)])
-        valid = [one for one in in_force if one in known]
+            return SpecificationChoice(None, _explain_no_choice(named, order))
+        in_force = _select_newest([entry for entry in self.entries if entry.is_valid(on)])
+        valid = [days for days in in_force if days in known]
         if not valid:
-            first = min(known, key=lambda one: one.valid_from)
-            said = _("{name} is not in force on {day}").format(name=first.name, day=on)
-            if newer := [one for one in in_force if one.name == first.name]:
-                said = _("{name} speaks of other orders since {day}")
-                said = said.format(name=first.name, day=newer[0].valid_from)
-            return Choice(None, said)
+            first = min(known, key=lambda entry: entry.valid_from)
+            sentence = _("{name} is not in force on {day}").format(name=first.name, day=on)
+            if newer := [days for days in in_force if days.name == first.name]:
+                sentence = _("{name} speaks of other orders since {day}")
+                sentence = sentence.format(name=first.name, day=newer[0].valid_from)
+            return SpecificationChoice(None, sentence)
         if len(valid) > 1:
-            names = _(" and ").join(sorted(one.name for one in valid))
-            said = _("{names} both apply; make one of them narrower (agent spec check)")
-            return Choice(None, said.format(names=names), is_torn=True)
-        return Choice(valid[0])
+            names = _(" and ").join(sorted(entry.name for entry in valid))
+            sentence = _("{names} both apply; make one of them narrower (agent spec check)")
+            return SpecificationChoice(None, sentence.format(names=names), is_torn=True)
+        return SpecificationChoice(valid[0])
 
 
-def limits_in_use(
+def list_valid_limits(
     specifications: Specifications, taxonomy: Taxonomy, *, on: date
 ) -> dict[str, Callable[[str], bool]]:
-    """Say which limits are in force on a day, each with what tells whether a code keeps it.
+    """Return the limits that are valid on a day, each with a function: whether a code keeps it.
 
     A limit that names no size of the taxonomy is left out: no order can conform to it.
 
@@ -221,15 +224,15 @@ def limits_in_use(
         taxonomy: What a micrograph can be called.
         on: The day.
     """
-    in_force = _newest([one for one in specifications.entries if one.is_valid(on)])
+    in_force = _select_newest([entry for entry in specifications.entries if entry.is_valid(on)])
     return {
-        f"{' or '.join(one.subtype)} {one.limit}": partial(_keeps, one, taxonomy)
-        for one in in_force
-        if one.bound and not fault_of(one.bound, one.subtype, taxonomy)
+        f"{' or '.join(days.subtype)} {days.limit}": partial(_is_kept, days, taxonomy)
+        for days in in_force
+        if days.bound and not find_limit_fault(days.bound, days.subtype, taxonomy)
     }
 
 
-def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
+def _is_kept(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
     name, size = taxonomy.parse(code)
     limit, subtype = specification.bound, taxonomy.subtype(name)
     bound = find_bound(limit, subtype) if limit else None
@@ -240,25 +243,25 @@ def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
     )
 
 
-def _newest(valid: Sequence[Specification]) -> list[Specification]:
-    """Keep the newest of each name, whomever it speaks of; of two from the same day, both."""
+def _select_newest(valid: Sequence[Specification]) -> list[Specification]:
+    """Return the newest of each name; of two from the same day, both."""
     since: dict[str, date] = {}
-    for one in valid:
-        since[one.name] = max(one.valid_from, since.get(one.name, one.valid_from))
-    return [one for one in valid if one.valid_from == since[one.name]]
+    for entry in valid:
+        since[entry.name] = max(entry.valid_from, since.get(entry.name, entry.valid_from))
+    return [entry for entry in valid if entry.valid_from == since[entry.name]]
 
 
-def _nobody(named: str, order: Mapping[str, str]) -> str:
+def _explain_no_choice(named: str, order: Mapping[str, str]) -> str:
     if named:
-        said = _("the order names the specification {name}, which is not in the file")
-        return said.format(name=repr(named))
+        sentence = _("the order names the specification {name}, which is not in the file")
+        return sentence.format(name=repr(named))
     called = {"material": _("material"), "product": _("product"), "customer": _("customer")}
-    told = [f"{called[key]} {order[key]}" for key in KEYS if order.get(key)]
-    if not told:
+    keys_named = [f"{called[key]} {order[key]}" for key in KEYS if order.get(key)]
+    if not keys_named:
         return _(
             "no material, product or customer is known of it, so no specification limit applies"
         )
-    return _("no specification limit is set for {what}").format(what=", ".join(told))
+    return _("no specification limit is set for {what}").format(what=", ".join(keys_named))
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -285,27 +288,27 @@ def read_specifications(file: Path) -> Specifications:
     strangers = sorted(document.keys() - {"specification"})
     entries = document.get("specification", [])
     if strangers or not isinstance(entries, list):
-        found = strangers[0] if strangers else "specification"
-        raise BadSpecification(f"{file}: expected [[specification]] entries, found {found!r}.")
+        unknown = strangers[0] if strangers else "specification"
+        raise BadSpecification(f"{file}: expected [[specification]] entries, found {unknown!r}.")
     return Specifications(
-        tuple(_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
+        tuple(_parse_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
     )
 
 
-def _entry(file: Path, number: int, entry: object) -> Specification:
+def _parse_entry(file: Path, number: int, entry: object) -> Specification:
     if not isinstance(entry, dict):
         raise BadSpecification(f"{file}: expected [[specification]] entries, found {entry!r}.")
     where = f"{file}: [[specification]] {entry.get('name') or f'number {number}'}"
     try:
         return Specification(**entry)
     except ValidationError as error:
-        raise BadSpecification(f"{where}: {_fault(error)}.") from error
+        raise BadSpecification(f"{where}: {_describe_fault(error)}.") from error
 
 
-def _fault(error: ValidationError) -> str:
-    found = error.errors()
-    strangers = [one for one in found if one["type"] == "extra_forbidden"]
-    first = (strangers or found)[0]  # a misspelt key is why another one is missing
+def _describe_fault(error: ValidationError) -> str:
+    errors = error.errors()
+    strangers = [entry for entry in errors if entry["type"] == "extra_forbidden"]
+    first = (strangers or errors)[0]  # a misspelt key is why another one is missing
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, Specification.model_fields, 1, cutoff=0.0)[0]
@@ -319,64 +322,69 @@ def _fault(error: ValidationError) -> str:
     return f"{key}: {message}{value}" if key else message
 
 
-def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
-    """Say everything that would keep an order from being judged, a sentence each.
+def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
+    """Yield everything that would prevent the judgement of an order, a sentence each.
 
     Args:
         specifications: As read.
         taxonomy: What a micrograph can be called.
     """
-    for one in specifications.entries:
-        fault = fault_of(one.bound, one.subtype, taxonomy) if one.bound else ""
+    for entry in specifications.entries:
+        fault = find_limit_fault(entry.bound, entry.subtype, taxonomy) if entry.bound else ""
         if fault:
-            yield f"[[specification]] {one.name}: limit: {fault}."
-        elif one.specimen_rule == "mean_of_fields" and (
-            fault := find_mean_fault(one.subtype, taxonomy)
+            yield f"[[specification]] {entry.name}: limit: {fault}."
+        elif entry.specimen_rule == "mean_of_fields" and (
+            fault := find_mean_fault(entry.subtype, taxonomy)
         ):
-            yield f"[[specification]] {one.name}: specimen_rule: {fault}."
+            yield f"[[specification]] {entry.name}: specimen_rule: {fault}."
         known = [subtype.name for subtype in taxonomy.subtypes]
-        if strangers := [name for name in one.subtype if name not in known]:
+        if strangers := [name for name in entry.subtype if name not in known]:
             yield (
-                f"[[specification]] {one.name}: there is no subtype {strangers[0]!r}; "
+                f"[[specification]] {entry.name}: there is no subtype {strangers[0]!r}; "
                 f"known are {', '.join(known)}."
             )
-    in_force = _days_in_force(specifications.entries)
-    for (one, days), (other, others) in combinations(
+    in_force = _list_valid_days(specifications.entries)
+    for (entry, days), (other, others) in combinations(
         zip(specifications.entries, in_force, strict=True), 2
     ):
-        if said := _clash(one, other, together=bool(days & others)):
-            yield said
+        if sentence := _describe_clash(entry, other, together=bool(days & others)):
+            yield sentence
 
 
-def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
-    """Say of each entry on which of the days that change anything it is in force."""
-    ends = [one.valid_until for one in entries if one.valid_until and one.valid_until < FAR_AWAY]
-    days = {one.valid_from for one in entries} | {end + timedelta(days=1) for end in ends}
-    found: list[set[date]] = [set() for _ in entries]
+def _list_valid_days(entries: Sequence[Specification]) -> list[set[date]]:
+    """Return, for each entry, on which of the days that change anything it is valid."""
+    ends = [
+        entry.valid_until for entry in entries if entry.valid_until and entry.valid_until < FAR_AWAY
+    ]
+    days = {entry.valid_from for entry in entries} | {end + timedelta(days=1) for end in ends}
+    days_of: list[set[date]] = [set() for _ in entries]
     for day in days:
-        newest = {id(one) for one in _newest([one for one in entries if one.is_valid(day)])}
-        for one, held in zip(entries, found, strict=True):
-            if id(one) in newest:
-                held.add(day)
-    return found
+        newest = {
+            id(entry)
+            for entry in _select_newest([entry for entry in entries if entry.is_valid(day)])
+        }
+        for entry, days_of_entry in zip(entries, days_of, strict=True):
+            if id(entry) in newest:
+                days_of_entry.add(day)
+    return days_of
 
 
-def _clash(one: Specification, other: Specification, *, together: bool) -> str:
-    if one.name == other.name:
-        if one.valid_from == other.valid_from:
-            return f"[[specification]] {one.name}: twice, both valid from {one.valid_from}."
+def _describe_clash(entry: Specification, other: Specification, *, together: bool) -> str:
+    if entry.name == other.name:
+        if entry.valid_from == other.valid_from:
+            return f"[[specification]] {entry.name}: twice, both valid from {entry.valid_from}."
         return ""
     apart = any(
-        getattr(one, key)
+        getattr(entry, key)
         and getattr(other, key)
-        and not same(getattr(one, key), getattr(other, key))
+        and not is_same_name(getattr(entry, key), getattr(other, key))
         for key in KEYS
     )
     if not together or apart:
         return ""
-    said = {key: getattr(one, key) or getattr(other, key) for key in KEYS}
-    order = ", ".join(f"{key} {value}" for key, value in said.items() if value)
+    keys = {key: getattr(entry, key) or getattr(other, key) for key in KEYS}
+    order = ", ".join(f"{key} {value}" for key, value in keys.items() if value)
     return (
-        f"[[specification]] {one.name} and {other.name} both apply to an order of {order}; "
+        f"[[specification]] {entry.name} and {other.name} both apply to an order of {order}; "
         "make one of them narrower."
     )

@@ -1,9 +1,9 @@
-"""Choose the specification that was in force when an order was released.
+"""Choose the specification that was valid when an order was released.
 
-The file is noted whenever the agent reads it; a change is a new state. An order keeps the first
-state, from its release on, in which a specification applies to it. An edit therefore never changes
-an order that was released before, unless a lead reopens it. What came first is known by the numbers
-of the records, as a clock may be set back.
+The file is recorded whenever the agent reads it; a change is a new state. An order is judged by the
+first state, from its release on, in which a specification applies to it. An edit therefore never
+changes an order that was released before, unless a lead reopens it. The sequence is that of the
+record numbers, as a clock may be set back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.specification import Choice, Specification, Specifications
+from agent.orders.specification import Specification, SpecificationChoice, Specifications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 STATE, REOPENED = "specifications", "reopened"
-"""Kinds of records: the file as it was read, and a lead's act that judges an order anew."""
+"""Kinds of records: the file as it was read, and a lead's act that judges an order again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class SpecificationHistory:
         since: datetime | None,
         current: Specifications,
         last: int | None = None,
-    ) -> Choice:
+    ) -> SpecificationChoice:
         """Return the specification that applies to an order.
 
         Args:
@@ -100,7 +100,7 @@ def load_history(store: Store) -> SpecificationHistory:
 
 
 def reopen(store: Store, number: str, *, by: str, reason: str, at: datetime) -> None:
-    """Judge an order by the specifications that are in force now; a lead's act.
+    """Judge an order by the specifications that are valid now; a lead's act.
 
     Raises:
         WrongUse: The order is unknown, or no reason is given.

@@ -1,7 +1,4 @@
-"""Say what is known of a specimen: the nouns that conformity is decided on, with nothing decided.
-
-In:  nothing. Out: frozen nouns. Next: `rules`, `conformity`.
-"""
+"""Facts of a specimen and its fields, as conformity is judged on; nothing is decided here."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ SLIP = timedelta(minutes=5)
 
 
 class Conformity(StrEnum):
-    """What can be said of a specimen or an order; part of the JSON contract."""
+    """Conformity of a specimen or an order; part of the JSON contract."""
 
     CONFORMS = "conforms"
     DOES_NOT_CONFORM = "does_not_conform"
@@ -37,7 +34,7 @@ class Conformity(StrEnum):
 
     @property
     def words(self) -> str:
-        """As people read it: "does not conform"."""
+        """The word on pages: "does not conform"."""
         return {
             Conformity.CONFORMS: _("conforms"),
             Conformity.DOES_NOT_CONFORM: _("does not conform"),
@@ -47,12 +44,14 @@ class Conformity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """What a person said of a field.
+class FieldDecision:
+    """A reviewer's decision on a field.
 
     Args:
-        kind: "code", "strange", "unusable" or "cannot_tell". said: the code, the kind, the why.
-        by: Who. criterion: "mean", "max" or "unrecorded".
+        kind: "code", "strange", "unusable" or "cannot_tell".
+        said: The code, the kind or the reason.
+        by: The reviewer.
+        criterion: "mean", "max" or "unrecorded".
     """
 
     kind: str
@@ -68,7 +67,7 @@ class LabelFacts:
 
     Attributes:
         kind: "code", "strange", "unusable" or "cannot_tell".
-        said: The code, the kind or the why.
+        said: The code, the kind or the reason.
         by: Its author.
         unsure: The author was not sure, so it proves nothing.
         lead: The author is a lead.
@@ -135,29 +134,36 @@ class FieldFacts:
     """One field's result.
 
     Args:
-        id: Public id. name: the field's number on the specimen, "" where unknown.
-        code: The model's structure code, or None. codes: its prediction set.
-        decided: What a person said, or None. awaits: it is in the review queue.
-        reasons: Of its review. um_per_px: its scale, or None. scale_in_doubt: witnesses disagree.
-        area_mm2: Of steel, or None without a scale. bundle: that answered, "" for none.
+        id: Public id.
+        name: The field's number on the specimen, "" where unknown.
+        code: The model's structure code, or None.
+        codes: Its prediction set.
+        decided: A reviewer's decision, or None.
+        awaits: It is in the review queue.
+        reasons: Of its review.
+        um_per_px: Its scale, or None.
+        scale_in_doubt: Witnesses disagree.
+        area_mm2: Of steel, or None without a scale.
+        bundle: That answered, "" for none.
         coarser_share: Size → share of the field that looks coarser than it.
         material, magnification, etchant: As known of the field, "" where not.
-        superseded: It no longer counts, and why. held: why its source's results are held, "".
+        superseded: It no longer counts, and why.
+        held: Why its source's results are held, "".
         outside: Why it lies outside the validated scope of its bundle, "".
         labels: Its whole history, oldest first.
         is_compared: Its place was compared with those of all other micrographs.
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
         done_at: When the result that counts was made, aware UTC, or None.
         scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
-        other_taxonomy: Why what holds was said by another taxonomy than the order's, "" where not.
-        planes_differ: Its file has planes or channels of another place, which nobody looked at.
+        other_taxonomy: Why the valid code is of another taxonomy than the order's, "" where not.
+        planes_differ: Its file has planes or channels of another place, which were not inspected.
     """
 
     id: str
     name: str = ""
     code: str | None = None
     codes: tuple[str, ...] = ()
-    decided: Decided | None = None
+    decided: FieldDecision | None = None
     awaits: bool = False
     reasons: tuple[str, ...] = ()
     um_per_px: float | None = None
@@ -181,7 +187,7 @@ class FieldFacts:
 
     @property
     def called(self) -> str:
-        """What people call it: "field 4"."""
+        """Its name on pages: "field 4"."""
         return _("field {name}").format(name=self.name or self.id)
 
 
@@ -190,7 +196,8 @@ class SpecimenFacts:
     """One specimen.
 
     Args:
-        name: Of the specimen. preparation: name of the latest one, whose fields count.
+        name: Of the specimen.
+        preparation: Name of the latest one, whose fields count.
         fields: Those of the latest preparation; some may be superseded one by one.
         earlier: Those of earlier preparations, each superseded.
         waiting: Files of it that have come and have no result yet.
@@ -212,14 +219,18 @@ class Allowance:
     """A lead's permission that the model alone may say "conforms" for one material.
 
     Args:
-        material: Which. bundle: whose answers were validated.
-        limit: As in the specification, "" where it demands the subtype alone. subtype: of which.
-        n: Validation specimens behind the bound. wrong: those called conforming falsely.
+        material: Which.
+        bundle: Whose answers were validated.
+        limit: As in the specification, "" where it demands the subtype alone.
+        subtype: Of which.
+        n: Validation specimens behind the bound.
+        wrong: Those called conforming falsely.
         bound: Upper 95 % bound of a false "conforms" per specimen, None where it is not known.
-        by: The lead. on: it is switched on.
+        by: The lead.
+        on: It is switched on.
         um_per_px: Smallest and largest validated scale, µm per pixel; None in old records.
         since, until: Results made after `since`, and not after `until`, are covered; aware UTC.
-            No `until`: it is in force.
+            No `until`: it is valid.
         sizes: Of the subtype, coarse to fine, as compared; () in records that do not name them.
         record, act: Numbers of the validation record and of the record of the lead's act.
     """
@@ -247,10 +258,11 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What can be said, and what is missing for more.
+    """Conformity, and what is missing for more.
 
     Args:
-        conformity: The word. missing: a sentence each, none where it conforms.
+        conformity: The word.
+        missing: A sentence each, none where it conforms.
         because: For `does_not_conform`: which field, and who confirmed it.
     """
 

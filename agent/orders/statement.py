@@ -26,11 +26,12 @@ STATEMENT = "statement"
 """Kind of the records that earlier versions of the program kept statements in."""
 FORMAT = "martensight.statement/1"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
-"""What is stated at last; before it an order is only on its way."""
+"""Conformities that end an order; with any other it is open."""
 PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule")
-"""What may change without the statement being another one; so may the path of a field's file.
+"""Keys that may change without a new statement; so may the path of a field's file.
 
-What is known of the rule's errors grows with every double review."""
+The known errors of the rule grow with every double review.
+"""
 ADDED_LATER = ("scale_traced_to",)
 """Keys of a field that statements of earlier versions do not have."""
 OF_THE_ORDER = {
@@ -55,7 +56,7 @@ class Made:
         at: When, aware UTC.
         by: Who: the agent, or a person in earlier versions.
         reason: Why it was amended, in earlier versions.
-        changed: What it states otherwise than the one before it, () for the first.
+        changed: What it states differently from the one before it, () for the first.
         document: Of the order, as `agent order --json` wrote it then.
         sha256: Hash of the frozen text, "" in earlier versions.
         whole: The frozen document, None in earlier versions.
@@ -87,16 +88,22 @@ def list_made(store: Store, number: str) -> list[Made]:
     """Return every statement of an order, the first one first."""
     kept = [
         Made(
-            record=one.id,
-            at=one.at,
-            by=one.by,
-            reason=one.facts["reason"],
-            changed=tuple(one.facts["changed"]),
-            document=one.facts["document"],
+            record=record.id,
+            at=record.at,
+            by=record.by,
+            reason=record.facts["reason"],
+            changed=tuple(record.facts["changed"]),
+            document=record.facts["document"],
         )
-        for one in store.records.all(STATEMENT, number)
+        for record in store.records.all(STATEMENT, number)
     ]
-    return [*kept, *(_made(store, one.sha256, one.at) for one in store.statements.all(number))]
+    return [
+        *kept,
+        *(
+            _made(store, statement.sha256, statement.at)
+            for statement in store.statements.all(number)
+        ),
+    ]
 
 
 def _made(store: Store, sha256: str, at: datetime) -> Made:
@@ -117,58 +124,63 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order's document makes the statement: without what passes or moves."""
 
     def without_file(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in one.items() if _lasts(key, value)} for one in fields]
+        return [
+            {key: value for key, value in field.items() if _is_lasting(key, value)}
+            for field in fields
+        ]
 
     kept = {key: value for key, value in document.items() if key not in PASSING}
     kept["specimens"] = [
-        one | {key: without_file(one[key]) for key in ("fields", "superseded")}
-        for one in document["specimens"]
+        specimen | {key: without_file(specimen[key]) for key in ("fields", "superseded")}
+        for specimen in document["specimens"]
     ]
     return kept
 
 
-def _lasts(key: str, value: object) -> bool:
-    """Return whether a key of a field makes the statement.
+def _is_lasting(key: str, value: object) -> bool:
+    """Return whether a key of a field is part of the statement.
 
-    A key that came in a later version states nothing new where it is empty, so that no statement
-    and no revision follows from a new version alone.
+    A key that a later version added states nothing new where it is empty, so that no statement and
+    no revision follows from a new version alone.
     """
     return key != "file" and not (key in ADDED_LATER and value is None)
 
 
-def state_of(document: Mapping[str, Any]) -> str:
+def hash_state(document: Mapping[str, Any]) -> str:
     """Return a hash of what an order's document states, 16 hex digits.
 
     Args:
         document: As `agent order --json` writes it.
     """
-    said = json.dumps(lasting(document), sort_keys=True, ensure_ascii=False)
-    return recompute_statement(said)[:16]
+    text = json.dumps(lasting(document), sort_keys=True, ensure_ascii=False)
+    return recompute_statement(text)[:16]
 
 
-def basis_state_of(basis: Mapping[str, Any]) -> str:
+def hash_basis(basis: Mapping[str, Any]) -> str:
     """Return hashes of what a statement states and of what it rests on, without times.
 
     Args:
         basis: As `statement_document.build_basis` builds it.
 
     Returns:
-        `state_of` of the order's document, a dot, and 32 hex digits of all of it.
+        `hash_state` of the order's document, a dot, and 32 hex digits of all of it.
     """
     rests_on = {key: basis[key] for key in RESTS_ON}
     whole = to_canonical(rests_on | {"document": lasting(basis["document"])})
-    return f"{state_of(basis['document'])}.{recompute_statement(whole)[:32]}"
+    return f"{hash_state(basis['document'])}.{recompute_statement(whole)[:32]}"
 
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what one order's document states otherwise than another, a few words each.
+    """Yield what one order's document states differently from another, a few words each.
 
     Args:
         before: As it was stated.
         now: As it is.
     """
     if before["conformity"] != now["conformity"]:
-        yield _("the order: {before}, now {now}").format(before=_word(before), now=_word(now))
+        yield _("the order: {before}, now {now}").format(
+            before=_describe_conformity(before), now=_describe_conformity(now)
+        )
     for key, name in OF_THE_ORDER.items():
         if before[key] != now[key]:
             yield _("{what}: {before}, now {now}").format(
@@ -176,12 +188,18 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
                 before=before[key] or _("not known"),
                 now=now[key] or _("not known"),
             )
-    were, are = ({one["specimen"]: one for one in said["specimens"]} for said in (before, now))
+    were, are = (
+        {specimen["specimen"]: specimen for specimen in document["specimens"]}
+        for document in (before, now)
+    )
     for name in sorted(were.keys() | are.keys()):
-        old, new = (_word(said[name]) if name in said else _("not there") for said in (were, are))
+        old, new = (
+            _describe_conformity(document[name]) if name in document else _("not there")
+            for document in (were, are)
+        )
         if old != new:
             yield _("specimen {name}: {before}, now {now}").format(name=name, before=old, now=new)
-    fields, known = _fields(now), _fields(before)
+    fields, known = _index_fields(now), _index_fields(before)
     for public_id in dict.fromkeys((*known, *fields)):
         old, new = known.get(public_id, _("not there")), fields.get(public_id, _("not there"))
         if old != new:
@@ -190,23 +208,23 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         yield _("what is missing is another thing now")
 
 
-def _word(said: Mapping[str, Any]) -> str:
-    return Conformity(said["conformity"]).words
+def _describe_conformity(field: Mapping[str, Any]) -> str:
+    return Conformity(field["conformity"]).words
 
 
-def _fields(document: Mapping[str, Any]) -> dict[str, str]:
+def _index_fields(document: Mapping[str, Any]) -> dict[str, str]:
     return {
-        field["id"]: _said(field)
+        field["id"]: _describe_decision(field)
         for specimen in document["specimens"]
         for field in (*specimen["fields"], *specimen["superseded"])
     }
 
 
-def _said(field: Mapping[str, Any]) -> str:
+def _describe_decision(field: Mapping[str, Any]) -> str:
     decided, gone = field["decided"], field["superseded"]
     code = field["structure_code"] or _("no code")
-    said = code
+    words = code
     if decided:
         what = (decided["said"] or decided["kind"]).replace("_", " ")
-        said = _("{what} by {who}").format(what=what, who=decided["by"])
-    return _("{what}, superseded").format(what=said) if gone else said
+        words = _("{what} by {who}").format(what=what, who=decided["by"])
+    return _("{what}, superseded").format(what=words) if gone else words

@@ -13,12 +13,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from agent.orders.instrument_checks import CONTROL, checks_of_day
+from agent.orders.instrument_checks import CONTROL, list_checks_of_day
 from agent.orders.lost_files import DISMISSED
 from agent.orders.method_validation import VALIDATION
-from agent.orders.order_json import document_of, field_to_json, label_to_json
+from agent.orders.order_json import field_to_json, label_to_json, order_to_json
 from agent.orders.scale_tracing import SCALE_CHECK
-from agent.orders.specification import same
+from agent.orders.specification import is_same_name
 from agent.orders.specimen_facts import LONG_AGO
 from agent.orders.statement import FORMAT
 from agent.orders.trace import iter_fields
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Assessed, AssessedSpecimen, Lab
+    from agent.orders.assessed import Assessed, AssessedSpecimen, OrderPolicy
     from agent.orders.specimen_facts import Allowance, FieldFacts
     from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
 
@@ -37,13 +37,13 @@ CHECK_KEYS = ("passed", "bundle", "software")
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who states, in which place, with what.
+    """The site and software that issue a statement.
 
     Attributes:
         site: Name of the site.
         zone: Its time zone.
         software: Name and version of the program.
-        bundle: Returns what is known of a bundle by its name, such as the hash of its manifest.
+        bundle: Returns facts of a bundle by its name, such as the hash of its manifest.
     """
 
     site: str
@@ -53,15 +53,15 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The place of a statement among those of its order.
+class StatementPosition:
+    """The position of a statement among those of its order.
 
     Attributes:
         number: From 1.
         previous: Hash of the one before it, "" for the first.
         at: When it is made, aware UTC.
         trail: Number and hash of the newest row of the audit log.
-        changed: What it states otherwise than the one before it.
+        changed: What it states differently from the one before it.
         cause: Acts since the one before it.
     """
 
@@ -74,7 +74,7 @@ class Place:
 
 
 class Evidence:
-    """Records that statements name, each kind read once and only where one is asked for.
+    """Records that statements name, each kind read once and only where one is needed.
 
     Args:
         store: Open.
@@ -91,30 +91,30 @@ class Evidence:
     @cached_property
     def scales(self) -> dict[int, Record]:
         """Measurements of stage micrometers, by number."""
-        return {one.id: one for one in self._store.records.all(SCALE_CHECK)}
+        return {record.id: record for record in self._store.records.all(SCALE_CHECK)}
 
     @cached_property
     def validations(self) -> dict[int, Record]:
         """Validation records, by number."""
-        return {one.id: one for one in self._store.records.all(VALIDATION)}
+        return {record.id: record for record in self._store.records.all(VALIDATION)}
 
 
 def build_basis(
-    store: Store, assessed: Assessed, *, lab: Lab, evidence: Evidence
+    store: Store, assessed: Assessed, *, policy: OrderPolicy, evidence: Evidence
 ) -> dict[str, Any]:
     """Build what a statement states and rests on: another basis is another statement.
 
     Args:
         store: Open.
         assessed: The order, in English.
-        lab: What is laid down.
+        policy: What is laid down.
         evidence: Records that are named.
     """
     wanted = assessed.specification
     fields = list(iter_fields(assessed))
     return {
         "conformity": str(assessed.statement.conformity),
-        "document": document_of(assessed),
+        "document": order_to_json(assessed),
         "specification": wanted
         and {
             "name": wanted.name,
@@ -122,17 +122,17 @@ def build_basis(
             "sha256": wanted.sha256,
             "entry": wanted.entry,
         },
-        "labels": {view.id: [_basis_of(one) for one in view.labels] for _, view, _ in fields},
+        "labels": {view.id: [_basis_of(label) for label in view.labels] for _, view, _ in fields},
         "crops": {view.id: [view.recipe, view.artefacts.get("crop")] for _, view, _ in fields},
-        "permissions": list(_permissions(assessed, lab, evidence)),
+        "permissions": list(_permissions(assessed, policy, evidence)),
         "set_aside": list(_set_aside(store, assessed)),
     }
 
 
 def build_circumstances(
-    assessed: Assessed, *, lab: Lab, evidence: Evidence, issuer: Issuer
+    assessed: Assessed, *, policy: OrderPolicy, evidence: Evidence, issuer: Issuer
 ) -> dict[str, Any]:
-    """Build what a statement holds next to its basis: method, fields, checks, people."""
+    """Build what a statement holds next to its basis: method, fields, checks, reviewers."""
     fields = list(iter_fields(assessed))
     bundles = sorted({view.bundle for _, view, _ in fields if view.bundle})
     return {
@@ -144,13 +144,13 @@ def build_circumstances(
         "released_at": _iso(assessed.view.first_seen_at),
         "method": _method(assessed),
         "bundles": {name: dict(issuer.bundle(name)) for name in bundles},
-        "fields": [_field(*one, evidence=evidence) for one in fields],
+        "fields": [_field(*member, evidence=evidence) for member in fields],
         "control_checks": list(_checks([view for _, view, _ in fields], evidence, issuer.zone)),
-        "people": list(_people(fields, lab)),
+        "people": list(_people(fields, policy)),
     }
 
 
-def place_content(content: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def place_content(content: Mapping[str, Any], place: StatementPosition) -> dict[str, Any]:
     """Return the whole document: the content in its place among the statements of its order."""
     return {
         **content,
@@ -161,13 +161,13 @@ def place_content(content: Mapping[str, Any], place: Place) -> dict[str, Any]:
         "changed": list(place.changed),
         "cause": [
             {
-                "at": one.at.isoformat(),
-                "by": one.actor,
-                "act": one.act,
-                "subject": one.subject,
-                "reason": str(one.facts.get("reason") or one.facts.get("comment") or "") or None,
+                "at": act.at.isoformat(),
+                "by": act.actor,
+                "act": act.act,
+                "subject": act.subject,
+                "reason": str(act.facts.get("reason") or act.facts.get("comment") or "") or None,
             }
-            for one in place.cause
+            for act in place.cause
         ],
     }
 
@@ -186,12 +186,12 @@ def build_words(assessed: Assessed) -> dict[str, Any]:
         "demand": assessed.specification.demand if assessed.specification else None,
         "decision_rule": list(rule.lines) if rule else [],
         "specimens": {
-            one.view.name: {
-                "missing": list(one.statement.missing),
-                "because": list(one.statement.because),
-                "notes": list(one.notes),
+            specimen.view.name: {
+                "missing": list(specimen.statement.missing),
+                "because": list(specimen.statement.because),
+                "notes": list(specimen.notes),
             }
-            for one in assessed.specimens
+            for specimen in assessed.specimens
         },
     }
 
@@ -226,7 +226,9 @@ def _field(
         "size_px": [view.width, view.height],
         "crop": list(view.crop) if view.crop else None,
         "recipe": view.recipe,
-        "files": {name: said for name, said in view.artefacts.items() if isinstance(said, str)},
+        "files": {
+            name: digest for name, digest in view.artefacts.items() if isinstance(digest, str)
+        },
         "warnings": list(view.warnings),
         "um_per_px_source": view.um_per_px_source,
         "scale_in_doubt": facts.scale_in_doubt,
@@ -249,7 +251,7 @@ def _field(
             for label in view.labels
         ],
         **_scale_given(view),
-        "same_place_as": [f"{one.other} ({one.share:.0%})" for one in facts.elsewhere],
+        "same_place_as": [f"{shared.other} ({shared.share:.0%})" for shared in facts.elsewhere],
     }
 
 
@@ -286,7 +288,7 @@ def _checks(
     """Yield the control checks of the days on which the fields were judged, each once."""
     named: dict[int, Record] = {}
     for view in views:
-        for check in checks_of_day(evidence.checks, view, ZoneInfo(zone)):
+        for check in list_checks_of_day(evidence.checks, view, ZoneInfo(zone)):
             named[check.id] = check
     for check in (named[key] for key in sorted(named)):
         yield {
@@ -296,26 +298,28 @@ def _checks(
             "by": check.by,
             **{name: check.facts.get(name) for name in CHECK_KEYS},
             "sources": list(check.facts.get("sources", ())),
-            "findings": [list(one) for one in check.facts.get("findings", ())],
+            "findings": [list(finding) for finding in check.facts.get("findings", ())],
         }
 
 
 # --- who and by which right ---------------------------------------------------------------------
 
 
-def _permissions(assessed: Assessed, lab: Lab, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _permissions(
+    assessed: Assessed, policy: OrderPolicy, evidence: Evidence
+) -> Iterator[dict[str, Any]]:
     """Yield the lead's permissions behind the fields that rest on the model alone."""
     if assessed.specification is None:
         return
-    rules = assessed.rules(lab)
+    rules = assessed.rules(policy)
     alone = [
-        one
+        member
         for specimen in assessed.specimens
-        for one in specimen.facts.fields
-        if not one.superseded and one.decided is None
+        for member in specimen.facts.fields
+        if not member.superseded and member.decided is None
     ]
-    for allowance in lab.allowances:
-        covered = [one.id for one in alone if _covers(allowance, one, rules.material)]
+    for allowance in policy.allowances:
+        covered = [member.id for member in alone if _covers(allowance, member, rules.material)]
         of_limit = any(
             rules.is_validated_by(allowance, name) for name in assessed.specification.subtype
         )
@@ -347,17 +351,17 @@ def _permissions(assessed: Assessed, lab: Lab, evidence: Evidence) -> Iterator[d
         }
 
 
-def _covers(allowance: Allowance, one: FieldFacts, material: str) -> bool:
+def _covers(allowance: Allowance, facts: FieldFacts, material: str) -> bool:
     return (
         allowance.on
-        and same(allowance.material, material)
-        and allowance.bundle == one.bundle
-        and allowance.covers_time(one.done_at)
+        and is_same_name(allowance.material, material)
+        and allowance.bundle == facts.bundle
+        and allowance.covers_time(facts.done_at)
     )
 
 
 def _people(
-    fields: Sequence[tuple[FieldFacts, MicrographView, str]], lab: Lab
+    fields: Sequence[tuple[FieldFacts, MicrographView, str]], policy: OrderPolicy
 ) -> Iterator[dict[str, Any]]:
     """Yield who decided, by name, and how many labels each of them gave."""
     labels = [label for _, view, _ in fields for label in view.labels]
@@ -365,7 +369,7 @@ def _people(
         own = [label for label in labels if label.by == name]
         yield {
             "name": name,
-            "lead": lab.is_lead(name),
+            "lead": policy.is_lead(name),
             "labels": len(own),
             "taken_back": sum(label.undone for label in own),
         }
@@ -397,16 +401,16 @@ def _set_aside(store: Store, assessed: Assessed) -> Iterator[dict[str, Any]]:
 
 
 def _set_aside_fields(specimen: AssessedSpecimen) -> Iterator[dict[str, Any]]:
-    for one in (*specimen.facts.fields, *specimen.facts.earlier):
-        gone, decided = one.superseded, one.decided
+    for member in (*specimen.facts.fields, *specimen.facts.earlier):
+        gone, decided = member.superseded, member.decided
         if gone is None and (decided is None or decided.kind != "unusable"):
             continue
         yield {
             "what": "field",
-            "name": one.id,
-            "field": one.name,
+            "name": member.id,
+            "field": member.name,
             "specimen": specimen.view.name,
-            "code": decided.said if decided and decided.kind == "code" else one.code,
+            "code": decided.said if decided and decided.kind == "code" else member.code,
             "by": gone.by if gone else decided.by if decided else "",
             "reason": gone.reason if gone else decided.said if decided else "",
             "defect": (gone.defect or None) if gone else None,

@@ -1,4 +1,4 @@
-"""Build the parts of a statement's page that prove it: scales, people, models, checks."""
+"""Build the parts of a statement's page that prove it: scales, reviewers, models, checks."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     names = name_fields(whole)
     certificates: dict[int, Mapping[str, Any]] = {}
     fields: dict[int, list[str]] = {}
-    for one in whole["fields"]:
-        if found := one["scale_certificate"]:
-            certificates[found["record"]] = found
-            fields.setdefault(found["record"], []).append(names[one["id"]])
-    untraced = [names[one["id"]] for one in whole["fields"] if not one["scale_certificate"]]
+    for field in whole["fields"]:
+        if traced_to := field["scale_certificate"]:
+            certificates[traced_to["record"]] = traced_to
+            fields.setdefault(traced_to["record"], []).append(names[field["id"]])
+    untraced = [names[field["id"]] for field in whole["fields"] if not field["scale_certificate"]]
     columns = (
         _("Record"),
         _("Measured"),
@@ -50,15 +50,17 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     rows = tuple(
         (
             str(record),
-            format_date(one["at"], zone),
-            one["by"],
-            one["certificate"] or "–",
-            one["objective"] or "–",
-            decimal(one["um_per_px"], ".4g"),
-            "±" + decimal(one["uncertainty"] * 100, ".2g") + " %" if one["uncertainty"] else "–",
+            format_date(certificate["at"], zone),
+            certificate["by"],
+            certificate["certificate"] or "–",
+            certificate["objective"] or "–",
+            decimal(certificate["um_per_px"], ".4g"),
+            "±" + decimal(certificate["uncertainty"] * 100, ".2g") + " %"
+            if certificate["uncertainty"]
+            else "–",
             ", ".join(fields[record]),
         )
-        for record, one in certificates.items()
+        for record, certificate in certificates.items()
     )
     lines = [
         _("Not traced to a stage micrometer: {fields}.").format(fields=", ".join(untraced))
@@ -83,18 +85,18 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
 def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     people = tuple(
         (
-            one["name"],
-            _("lead") if one["lead"] else _("reviewer"),
-            str(one["labels"]),
-            str(one["taken_back"]),
+            person["name"],
+            _("lead") if person["lead"] else _("reviewer"),
+            str(person["labels"]),
+            str(person["taken_back"]),
         )
-        for one in whole["people"]
+        for person in whole["people"]
     )
     names = name_fields(whole)
     labels = tuple(
-        (names[one["id"]], *_label(label, zone))
-        for one in whole["fields"]
-        for label in one["decisions"]
+        (names[field["id"]], *_label(label, zone))
+        for field in whole["fields"]
+        for label in field["decisions"]
     )
     return StatementSection(
         _("Reviewers and their decisions"),
@@ -128,12 +130,12 @@ def _label(label: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
 
 
 def _decision(label: Mapping[str, Any]) -> str:
-    said = str(label["said"] or "")
+    words = str(label["said"] or "")
     if label["kind"] == "strange":
-        return reports.strange_kind(said)
+        return reports.strange_kind(words)
     if label["kind"] == "unusable":
-        return reports.unusable_why(said)
-    return said if label["kind"] == "code" else _("cannot tell")
+        return reports.unusable_why(words)
+    return words if label["kind"] == "code" else _("cannot tell")
 
 
 def _set_aside(whole: Mapping[str, Any]) -> StatementSection:
@@ -147,14 +149,14 @@ def _aside_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         "file": _("file {name}"),
         "claim": _("micrograph {name}, named for another place"),
     }
-    for one in whole["set_aside"]:
-        defect = one.get("defect")
-        lead = one.get("lead")
+    for entry in whole["set_aside"]:
+        defect = entry.get("defect")
+        lead = entry.get("lead")
         yield (
-            names[one["what"]].format(name=one.get("field") or one["name"]),
-            one.get("code") or "–",
-            one["by"] or "–",
-            reports.retold(one["reason"]),
+            names[entry["what"]].format(name=entry.get("field") or entry["name"]),
+            entry.get("code") or "–",
+            entry["by"] or "–",
+            reports.retold(entry["reason"]),
             reports.unusable_why(defect) if defect else "–",
             "–" if lead is None else yes_or_no(is_so=bool(lead)),
         )
@@ -167,20 +169,22 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     bundles = tuple(_bundle_rows(whole))
     permissions = tuple(
         (
-            one["by"],
-            one["since"] and format_at(datetime.fromisoformat(one["since"]), zone),
-            _limit(one["limit"]),
+            permission["by"],
+            permission["since"] and format_at(datetime.fromisoformat(permission["since"]), zone),
+            _limit(permission["limit"]),
             _("{wrong} of {n} called conforming falsely").format(
-                wrong=one["wrong"], n=one["specimens"]
+                wrong=permission["wrong"], n=permission["specimens"]
             ),
             "–"
-            if one["false_conform_upper95"] is None
-            else decimal(one["false_conform_upper95"], ".2%"),
-            _record(one["validation"], zone),
+            if permission["false_conform_upper95"] is None
+            else decimal(permission["false_conform_upper95"], ".2%"),
+            _record(permission["validation"], zone),
         )
-        for one in whole["permissions"]
+        for permission in whole["permissions"]
     )
-    automatic = any(one["decided"] is None and not one["superseded"] for one in whole["fields"])
+    automatic = any(
+        field["decided"] is None and not field["superseded"] for field in whole["fields"]
+    )
     lines = () if automatic else (_("No field rests on the model alone."),)
     return StatementSection(
         _("Model"),
@@ -221,43 +225,45 @@ def _limit(text: str) -> str:
 
 def _bundle_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, known in whole["bundles"].items():
-        own = [one for one in whole["fields"] if one["bundle"] == name]
-        engines = sorted({f"{one['engine']} {one['precision']}".strip() for one in own} - {""})
+        own = [field for field in whole["fields"] if field["bundle"] == name]
+        engines = sorted(
+            {f"{check['engine']} {check['precision']}".strip() for check in own} - {""}
+        )
         thresholds = {
             f"{key} {decimal(value, 'g')}"
-            for one in own
-            for key, value in one["thresholds"].items()
+            for check in own
+            for key, value in check["thresholds"].items()
             if isinstance(value, int | float)
         }
         yield (
             name,
             str(known.get("sha256") or "–"),
             ", ".join(engines) or "–",
-            ", ".join(sorted({one["recipe"] for one in own} - {""})) or "–",
+            ", ".join(sorted({check["recipe"] for check in own} - {""})) or "–",
             ", ".join(sorted(thresholds)).replace("_", " ") or "–",
         )
 
 
-def _record(found: Mapping[str, Any] | None, zone: ZoneInfo) -> str:
-    if not found:
+def _record(record: Mapping[str, Any] | None, zone: ZoneInfo) -> str:
+    if not record:
         return "–"
     return _("record {n} of {day} by {who}").format(
-        n=found["record"], day=format_date(found["at"], zone), who=found["by"]
+        n=record["record"], day=format_date(record["at"], zone), who=record["by"]
     )
 
 
 def _checks(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     rows = tuple(
         (
-            format_at(datetime.fromisoformat(one["at"]), zone),
-            str(one["on"]),
-            _("good") if one["passed"] else _("failed"),
-            str(len(one["findings"])),
-            str(one["bundle"] or "–"),
-            str(one["software"] or "–"),
-            str(one["record"]),
+            format_at(datetime.fromisoformat(check["at"]), zone),
+            str(check["on"]),
+            _("good") if check["passed"] else _("failed"),
+            str(len(check["findings"])),
+            str(check["bundle"] or "–"),
+            str(check["software"] or "–"),
+            str(check["record"]),
         )
-        for one in whole["control_checks"]
+        for check in whole["control_checks"]
     )
     columns = (
         _("At"),
@@ -269,10 +275,12 @@ def _checks(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         _("Record"),
     )
     names = name_fields(whole)
-    held = [f"{names[one['id']]}: {one['held']}" for one in whole["fields"] if one["held"]]
+    held_fields = [
+        f"{names[field['id']]}: {field['held']}" for field in whole["fields"] if field["held"]
+    ]
     none = [_("None is on record for these days.")] * (not rows)
     return StatementSection(
         _("Control checks of the days on which the fields were judged"),
-        lines=(*none, *held),
+        lines=(*none, *held_fields),
         tables=(Table("", columns, rows),),
     )

@@ -121,7 +121,7 @@ def read_files(
     """Return kind → content of the files that were kept of a statement; new, unsigned ones else.
 
     A statement from before the order was first final has no files of its own. A file that was
-    changed on the disk is handed to nobody: `agent verify` names it.
+    changed on the disk is not returned: `agent verify` names it.
     """
     kept = {}
     for file in store.statements.files(statement.sha256):
@@ -144,22 +144,24 @@ def render_files(
     text = store.statements.text(statement.sha256).encode()
     whole = store.statements.document(statement.sha256)
     with reports.speaking(language):
-        page = build_statement_page(whole, statement.sha256, lambda one: thumbnail(archive, one))
+        page = build_statement_page(
+            whole, statement.sha256, lambda one: load_thumbnail(archive, one)
+        )
         pdf = reports.render_statement_pdf(page, text, at=datetime.fromisoformat(whole["at"]))
         return {JSON: text, PAGE: reports.render_statement(page).encode(), PDF: pdf}
 
 
-def thumbnail(archive: Archive, one: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
+def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
     """Return JPEG, width and height of the archived thumbnail of a field.
 
     Returns:
         None where it was pruned or holds other bytes than those that the statement names.
     """
     try:
-        jpeg = archive.thumbnail_path(one["sha256"], one["page"]).read_bytes()
+        jpeg = archive.thumbnail_path(field["sha256"], field["page"]).read_bytes()
     except OSError:
         return None
-    named = one["files"].get("thumb")
+    named = field["files"].get("thumb")
     if named and hashlib.sha256(jpeg).hexdigest() != named:
         return None
     height, width = pictures.decode(jpeg).shape[:2]

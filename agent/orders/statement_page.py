@@ -78,8 +78,8 @@ def build_statement_page(
 
 
 def _words(whole: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = whole["words"].get(reports.language()) or whole["words"]["en"]
-    return found
+    words: Mapping[str, Any] = whole["words"].get(reports.language()) or whole["words"]["en"]
+    return words
 
 
 def _facts(values: Mapping[str, Any]) -> Iterator[Fact]:
@@ -88,16 +88,20 @@ def _facts(values: Mapping[str, Any]) -> Iterator[Fact]:
 
 def _head(whole: Mapping[str, Any], order: Mapping[str, Any], zone: ZoneInfo) -> Iterator[Fact]:
     specimens = order["specimens"]
-    taken = sorted(one["taken_at"] for one in whole["fields"] if one["taken_at"])
-    ends = dict.fromkeys(format_date(one, zone) for one in (taken[:1] + taken[-1:]))
+    taken = sorted(field["taken_at"] for field in whole["fields"] if field["taken_at"])
+    ends = dict.fromkeys(format_date(time, zone) for time in (taken[:1] + taken[-1:]))
     yield from _facts(
         {
             _("Order"): whole["order"],
             _("Customer"): order["customer"],
             _("Product"): order["product"],
             _("Material"): order["material"],
-            _("Heat"): ", ".join(sorted({one["heat"] for one in specimens if one["heat"]})),
-            _("Batch"): ", ".join(sorted({one["batch"] for one in specimens if one["batch"]})),
+            _("Heat"): ", ".join(
+                sorted({specimen["heat"] for specimen in specimens if specimen["heat"]})
+            ),
+            _("Batch"): ", ".join(
+                sorted({specimen["batch"] for specimen in specimens if specimen["batch"]})
+            ),
             _("Released"): whole["released_at"] and format_date(whole["released_at"], zone),
             _("Micrographs taken"): " – ".join(ends),
             _("Replaces"): whole["previous"]
@@ -111,20 +115,22 @@ def _head(whole: Mapping[str, Any], order: Mapping[str, Any], zone: ZoneInfo) ->
 def _result(order: Mapping[str, Any], words: Mapping[str, Any]) -> StatementSection:
     rows = tuple(
         (
-            one["specimen"],
-            Conformity(one["conformity"]).words,
-            one["preparation"],
-            ngettext("{n} field", "{n} fields", len(one["fields"])).format(n=len(one["fields"])),
-            one["heat"],
-            one["batch"],
+            specimen["specimen"],
+            Conformity(specimen["conformity"]).words,
+            specimen["preparation"],
+            ngettext("{n} field", "{n} fields", len(specimen["fields"])).format(
+                n=len(specimen["fields"])
+            ),
+            specimen["heat"],
+            specimen["batch"],
         )
-        for one in order["specimens"]
+        for specimen in order["specimens"]
     )
-    said = words["specimens"]
+    sentences = words["specimens"]
     lines = [
         _("Specimen {name}: {said}").format(name=name, said=sentence)
-        for name, one in said.items()
-        for sentence in one["notes"]
+        for name, value in sentences.items()
+        for sentence in value["notes"]
     ]
     columns = (
         _("Specimen"),
@@ -147,7 +153,7 @@ def _rule(words: Mapping[str, Any]) -> StatementSection:
 
 
 def _specification(whole: Mapping[str, Any]) -> StatementSection:
-    wanted, method, said = whole["specification"], whole["method"], _words(whole)
+    wanted, method, words = whole["specification"], whole["method"], _words(whole)
     if not wanted:
         return StatementSection(_("Specification and method"), (_("No specification applies."),))
     entry = wanted["entry"]
@@ -162,7 +168,7 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
                     ),
                     _("Valid from"): format_date(entry["valid_from"], None),
                     _("Approved by"): entry["approved_by"],
-                    _("Limit"): said["demand"],
+                    _("Limit"): words["demand"],
                     _("Fields per specimen"): entry["fields"],
                     _("Area per specimen"): area and f"{decimal(area, 'g')} mm²",
                     _("Scale"): scale
@@ -173,11 +179,11 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
                     _("Standard"): method["standard"],
                     _("Specimen rule"): _RULES[method["specimen_rule"]](),
                     _("Cropping recipe"): ", ".join(
-                        sorted({one["recipe"] for one in whole["fields"] if one["recipe"]})
+                        sorted({field["recipe"] for field in whole["fields"] if field["recipe"]})
                     ),
                     _("Etchant"): ", ".join(
                         sorted(
-                            {one["process_data"].get("etchant", "") for one in whole["fields"]}
+                            {field["process_data"].get("etchant", "") for field in whole["fields"]}
                             - {""}
                         )
                     ),
@@ -188,8 +194,8 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
         ),
         lines=(
             _("A structure code names a subtype and, where it has sizes, a size."),
-            *([said["scale"]] if said.get("scale") else ()),
-            *(f"{code}: {title}." for code, title in said.get("codes", {}).items()),
+            *([words["scale"]] if words.get("scale") else ()),
+            *(f"{code}: {title}." for code, title in words.get("codes", {}).items()),
         ),
     )
 
@@ -215,14 +221,14 @@ def _fields(whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail) -> S
         _("Taken"),
         _("Micrograph"),
     )
-    rows = tuple(_row(one, names, zone) for one in whole["fields"])
+    rows = tuple(_row(field, names, zone) for field in whole["fields"])
     return StatementSection(
         _("Fields"),
         tables=(Table("", columns, rows), _pixels(whole)),
         pictures=tuple(
             picture
-            for one in whole["fields"]
-            if (picture := _picture(one, names, thumbnail)) is not None
+            for field in whole["fields"]
+            if (picture := _picture(field, names, thumbnail)) is not None
         ),
     )
 
@@ -239,46 +245,46 @@ def _pixels(whole: Mapping[str, Any]) -> Table:
     )
     rows = tuple(
         (
-            names[one["id"]],
-            one["file"].replace("\\", "/").rsplit("/", 1)[-1],
-            one["sha256"],
+            names[field["id"]],
+            field["file"].replace("\\", "/").rsplit("/", 1)[-1],
+            field["sha256"],
             _("{x0}, {y0} to {x1}, {y1} of {width} × {height}").format(
-                **dict(zip(("x0", "y0", "x1", "y1"), one["crop"], strict=True)),
-                width=one["size_px"][0],
-                height=one["size_px"][1],
+                **dict(zip(("x0", "y0", "x1", "y1"), field["crop"], strict=True)),
+                width=field["size_px"][0],
+                height=field["size_px"][1],
             )
-            if one["crop"]
+            if field["crop"]
             else "–",
-            one["files"].get("crop", "–"),
+            field["files"].get("crop", "–"),
         )
-        for one in whole["fields"]
+        for field in whole["fields"]
     )
     return Table(_("Files and crops"), columns, rows)
 
 
-def _row(one: Mapping[str, Any], names: Mapping[str, str], zone: ZoneInfo) -> tuple[str, ...]:
-    scale, area = one["um_per_px"], one["area_mm2"]
+def _row(field: Mapping[str, Any], names: Mapping[str, str], zone: ZoneInfo) -> tuple[str, ...]:
+    scale, area = field["um_per_px"], field["area_mm2"]
     return (
-        _name(one, names),
-        _code(one),
-        _author(one),
+        _name(field, names),
+        _code(field),
+        _author(field),
         decimal(scale, ".4g") if scale else "–",
         decimal(area, ".4f") if area else "–",
-        one["source"],
-        format_at(datetime.fromisoformat(one["taken_at"] or one["judged_at"]), zone),
-        one["id"],
+        field["source"],
+        format_at(datetime.fromisoformat(field["taken_at"] or field["judged_at"]), zone),
+        field["id"],
     )
 
 
-def _name(one: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    name = names[one["id"]]
-    return f"({name})" if one["superseded"] else name
+def _name(field: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    name = names[field["id"]]
+    return f"({name})" if field["superseded"] else name
 
 
-def _code(one: Mapping[str, Any]) -> str:
-    decided = one["decided"]
+def _code(field: Mapping[str, Any]) -> str:
+    decided = field["decided"]
     if decided is None:
-        return one["structure_code"] or "–"
+        return field["structure_code"] or "–"
     if decided["kind"] == "code":
         return str(decided["said"])
     from_word = {"strange": reports.strange_kind, "unusable": reports.unusable_why}
@@ -286,28 +292,28 @@ def _code(one: Mapping[str, Any]) -> str:
     return word(decided["said"]) if word else _("cannot tell")
 
 
-def _author(one: Mapping[str, Any]) -> str:
-    if one["superseded"]:
+def _author(field: Mapping[str, Any]) -> str:
+    if field["superseded"]:
         return _("set aside")
-    if one["decided"]:
-        return str(one["decided"]["by"])
-    return _("open, awaits review") if one["awaits_review"] else _("the model alone")
+    if field["decided"]:
+        return str(field["decided"]["by"])
+    return _("open, awaits review") if field["awaits_review"] else _("the model alone")
 
 
 def _picture(
-    one: Mapping[str, Any], names: Mapping[str, str], thumbnail: Thumbnail
+    field: Mapping[str, Any], names: Mapping[str, str], thumbnail: Thumbnail
 ) -> StatementPicture | None:
-    found = thumbnail(one)
-    if found is None:
+    picture = thumbnail(field)
+    if picture is None:
         return None
-    jpeg, width, height = found
+    jpeg, width, height = picture
     return StatementPicture(
         jpeg=jpeg,
         width=width,
         height=height,
-        title=f"{_name(one, names)}: {_code(one)}",
-        caption=f"{_author(one)} · {one['id']}",
-        gone=bool(one["superseded"]),
+        title=f"{_name(field, names)}: {_code(field)}",
+        caption=f"{_author(field)} · {field['id']}",
+        gone=bool(field["superseded"]),
     )
 
 
@@ -321,13 +327,13 @@ def _history(
         return StatementSection("")
     rows = tuple(
         (
-            format_at(datetime.fromisoformat(one["at"]), zone),
-            one["by"],
-            reports.act_name(one["act"]),
-            one["subject"],
-            one["reason"] or "",
+            format_at(datetime.fromisoformat(act["at"]), zone),
+            act["by"],
+            reports.act_name(act["act"]),
+            act["subject"],
+            act["reason"] or "",
         )
-        for one in whole["cause"]
+        for act in whole["cause"]
     )
     columns = (_("At"), _("By"), _("Act"), _("About"), _("Reason"))
     return StatementSection(

@@ -1,7 +1,7 @@
-"""Statements against the rows they rest on: what a statement names has to be in the database.
+"""Compare statements with the rows they rest on: what a statement names has to be in the database.
 
-Nothing is lost there: a result that no longer counts and a label that was taken back stay readable,
-so a later act never makes an earlier statement differ.
+No row is deleted there: a result that no longer counts and a withdrawn label stay readable, so a
+later act never makes an earlier statement differ.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def find_differences(store: Store, documents: Iterable[StatedDocument]) -> Itera
     for stated in documents:
         for field in _fields(stated.document):
             public_id = str(field.get("id"))
-            view = store.micrograph(public_id)
+            view = store.results.find(public_id)
             if view is None:
                 yield f"{stated.name}: field {public_id} is not there any more"
                 continue
@@ -63,7 +63,9 @@ def _fields(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _differences(store: Store, view: MicrographView, field: Mapping[str, Any]) -> Iterator[str]:
     code, bundle = field.get("structure_code"), field.get("bundle")
-    answers = {(one.bundle or None, one.structure_code) for one in store.orders.answers(view.id)}
+    answers = {
+        (answer.bundle or None, answer.structure_code) for answer in store.orders.answers(view.id)
+    }
     if (bundle, code) not in answers:
         now = ", ".join(f"{was} by {by}" for by, was in sorted(answers, key=str)) or "nothing"
         yield f"the result was {code} by {bundle}, the rows hold {now}"

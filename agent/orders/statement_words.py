@@ -28,13 +28,13 @@ def format_date(text: str, zone: ZoneInfo | None) -> str:
 def name_fields(whole: Mapping[str, Any]) -> dict[str, str]:
     """Return public id → specimen and number of each field, such as "01/4"."""
     specimens = {
-        one["id"]: specimen["specimen"]
+        field["id"]: specimen["specimen"]
         for specimen in whole["document"]["specimens"]
-        for one in (*specimen["fields"], *specimen["superseded"])
+        for field in (*specimen["fields"], *specimen["superseded"])
     }
     return {
-        one["id"]: f"{specimens.get(one['id'], '–')}/{one['field'] or '–'}"
-        for one in whole["fields"]
+        field["id"]: f"{specimens.get(field['id'], '–')}/{field['field'] or '–'}"
+        for field in whole["fields"]
     }
 
 

@@ -1,10 +1,10 @@
-"""Choose the taxonomy that was in force when an order was released.
+"""Choose the taxonomy that was valid when an order was released.
 
-Each taxonomy that the agent reads is noted; a change is a new state. An order keeps the first state
-from its release on by which its specification can be judged, so that sizes which are listed in
-another order, renamed or removed change no order that was released before, unless a lead reopens
-it. What came first is known by the numbers of the records, as a clock may be set back. The answers
-of a bundle are given in its own taxonomy, and labels in the one in force at that time.
+Each taxonomy that the agent reads is recorded; a change is a new state. An order is judged by the
+first state from its release on by which its specification can be judged, so that sizes which are
+listed in another order, renamed or removed change no order that was released before, unless a lead
+reopens it. The sequence is that of the record numbers, as a clock may be set back. The answers of a
+bundle are given in its own taxonomy, and labels in the one valid at that time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 TAXONOMY, OF_BUNDLE = "taxonomy", "bundle_taxonomy"
-"""Kinds of records: the taxonomy in force as it was read, and that of a bundle, by its name."""
+"""Kinds of records: the current taxonomy as it was read, and that of a bundle, by its name."""
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, TaxonomyError)
-"""What reading the taxonomy of a bundle raises where it is not there or does not hold together."""
+"""Errors of reading a bundle's taxonomy that is missing or inconsistent."""
 
 Scale = tuple[tuple[str, tuple[object, object] | None], ...]
 """The sizes of a subtype, coarse to fine, each with the numbers that it stands for."""
@@ -75,17 +75,17 @@ class TaxonomyHistory:
             since: When it was released or reopened, None where that is not known.
             last: Number of the newest record of its release or reopening, None where none was
                 kept: then `since` decides.
-            current: The one in force now.
+            current: The one valid now.
             can_judge: Returns whether the order's specification can be judged by a taxonomy.
         """
         if since is None or not self.states:
             return current
         begin = self._find(since, last)
-        usable = (one.taxonomy for one in self.states[begin:] if can_judge(one.taxonomy))
+        usable = (state.taxonomy for state in self.states[begin:] if can_judge(state.taxonomy))
         return next(usable, current)
 
     def at(self, when: datetime, after: int | None) -> Taxonomy | None:
-        """Return the taxonomy that was in force at a time, None where none is known.
+        """Return the taxonomy that was valid at a time, None where none is known.
 
         Args:
             when: Aware UTC.
@@ -94,7 +94,7 @@ class TaxonomyHistory:
         return self.states[self._find(when, after)].taxonomy if self.states else None
 
     def _find(self, when: datetime, after: int | None) -> int:
-        """Return the place of the state in force; the first one holds for what came before it."""
+        """Return the index of the valid state; the first one holds for what came before it."""
         before = [
             n
             for n, state in enumerate(self.states)
@@ -105,11 +105,11 @@ class TaxonomyHistory:
 
 @dataclass(frozen=True, slots=True)
 class OrderTaxonomy:
-    """The taxonomy of one order, held against those of its labels and of the model's answers.
+    """The taxonomy of one order, compared with those of its labels and of the model's answers.
 
     Attributes:
         taxonomy: That applies.
-        history: What is known of earlier ones.
+        history: Earlier ones.
         reopened: A lead's act, or None; labels given before it count by their names.
     """
 
@@ -125,7 +125,7 @@ class OrderTaxonomy:
         if theirs is None:
             return ""
         for subtype in _subtypes_of([label.code], theirs):
-            if scale_of(theirs, subtype) != scale_of(self.taxonomy, subtype):
+            if find_scale(theirs, subtype) != find_scale(self.taxonomy, subtype):
                 return _(
                     "{who}'s label {code} was given when the sizes of {subtype} were listed as "
                     "{theirs}; the order is judged by {own}: a lead reopens it"
@@ -145,7 +145,7 @@ class OrderTaxonomy:
             return ""
         codes = [*view.prediction_set, *([view.structure_code] if view.structure_code else [])]
         for subtype in _subtypes_of(codes, theirs):
-            if scale_of(theirs, subtype) != scale_of(self.taxonomy, subtype):
+            if find_scale(theirs, subtype) != find_scale(self.taxonomy, subtype):
                 return _(
                     "{bundle} answered by a taxonomy that lists the sizes of {subtype} as "
                     "{theirs}; the order is judged by {own}: a reviewer decides"
@@ -167,12 +167,12 @@ class OrderTaxonomy:
         return label.after_record < reopened.id
 
 
-def scale_of(taxonomy: Taxonomy, subtype: str) -> Scale | None:
+def find_scale(taxonomy: Taxonomy, subtype: str) -> Scale | None:
     """Return the sizes of a subtype with their numbers, None where there is no such subtype.
 
     Titles and which sizes are trained change nothing that an order is judged by.
     """
-    own = next((one for one in taxonomy.subtypes if one.name == subtype), None)
+    own = next((listed for listed in taxonomy.subtypes if listed.name == subtype), None)
     if own is None:
         return None
     return tuple(
@@ -183,10 +183,10 @@ def scale_of(taxonomy: Taxonomy, subtype: str) -> Scale | None:
 
 def list_sizes(taxonomy: Taxonomy, subtype: str) -> str:
     """Return the sizes of a subtype in words, coarse to fine."""
-    scale = scale_of(taxonomy, subtype)
+    scale = find_scale(taxonomy, subtype)
     if scale is None:
         return _("none")
-    own = next(one for one in taxonomy.subtypes if one.name == subtype)
+    own = next(listed for listed in taxonomy.subtypes if listed.name == subtype)
     return ", ".join(
         f"{size.name} ({size.numbers.lower:g}-{size.numbers.upper:g})"
         if size.stated and size.numbers
@@ -198,17 +198,17 @@ def list_sizes(taxonomy: Taxonomy, subtype: str) -> str:
 def describe_taxonomy(
     own: OrderTaxonomy, *, released: Taxonomy, current: Taxonomy, subtypes: Sequence[str]
 ) -> Iterator[str]:
-    """Yield which list of sizes applies, where another is in force now or a lead reopened it.
+    """Yield which list of sizes applies, where another is valid now or a lead reopened it.
 
     Args:
         own: That of the order.
         released: The one that applied before a lead reopened it.
-        current: The one in force now.
+        current: The one valid now.
         subtypes: Those that are demanded.
     """
     for subtype in subtypes:
         sizes = list_sizes(own.taxonomy, subtype)
-        if own.reopened and scale_of(released, subtype) != scale_of(own.taxonomy, subtype):
+        if own.reopened and find_scale(released, subtype) != find_scale(own.taxonomy, subtype):
             yield _(
                 "the sizes of {subtype} apply as {sizes}, since {who} reopened the order; it was "
                 "released by {before}; labels given before count by their names"
@@ -218,8 +218,8 @@ def describe_taxonomy(
                 who=own.reopened.by,
                 before=list_sizes(released, subtype),
             )
-        if scale_of(current, subtype) != scale_of(own.taxonomy, subtype):
-            said = (
+        if find_scale(current, subtype) != find_scale(own.taxonomy, subtype):
+            sentence = (
                 _(
                     "the sizes of {subtype} apply as {sizes}, as they were in force when the order "
                     "was reopened; now in force: {current}"
@@ -230,7 +230,9 @@ def describe_taxonomy(
                     "was released; now in force: {current}"
                 )
             )
-            yield said.format(subtype=subtype, sizes=sizes, current=list_sizes(current, subtype))
+            yield sentence.format(
+                subtype=subtype, sizes=sizes, current=list_sizes(current, subtype)
+            )
 
 
 def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
@@ -248,7 +250,7 @@ def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
 
 
 def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
-    """Write down from when on a taxonomy is in force, where it is not the one noted last."""
+    """Record from when on a taxonomy is valid, unless it is the one recorded last."""
     entry = taxonomy.without_texts().as_json()  # what pages say of a class decides nothing
     newest = store.records.newest(TAXONOMY).get("")
     if newest is None or newest.facts["taxonomy"] != entry:
@@ -257,9 +259,9 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
 
 
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:
-    """Keep the taxonomy of every bundle that was ever in use and can be read."""
+    """Record the taxonomy of every bundle that was ever in use and can be read."""
     known = store.records.newest(OF_BUNDLE)
-    for name in dict.fromkeys(one.bundle for one in store.promotions()):
+    for name in dict.fromkeys(promotion.bundle for promotion in store.promotions.list_all()):
         if name in known:
             continue
         try:
@@ -292,10 +294,10 @@ def load_taxonomies(store: Store, bundles: Path) -> TaxonomyHistory:
                 known[name] = None
         return known[name]
 
-    return TaxonomyHistory(tuple(_states(store.records.all(TAXONOMY))), find)
+    return TaxonomyHistory(tuple(_load_states(store.records.all(TAXONOMY))), find)
 
 
-def _states(records: Sequence[Record]) -> Iterator[TaxonomyState]:
+def _load_states(records: Sequence[Record]) -> Iterator[TaxonomyState]:
     for record in records:
         try:
             yield TaxonomyState(record.id, record.at, taxonomy_from(record.facts["taxonomy"]))

@@ -1,8 +1,6 @@
-"""Gather everything that stands behind what was said of an order, a heat or one micrograph.
+"""Gather the evidence behind the result of an order, a heat or one micrograph.
 
-In:  a number, a heat or an id; the store and the archive. Out: a `Trace`. Next: `paper` makes a
-page of it, `folder` writes it down. Nothing is decided here that `assessment` did not decide, and
-nothing is written to the database.
+Nothing is decided here that `assessment` did not decide, and nothing is written to the database.
 """
 
 from __future__ import annotations
@@ -14,15 +12,15 @@ from zoneinfo import ZoneInfo
 
 from agent.errors import WrongUse
 from agent.orders.field_facts import FieldContext, build_field_facts
-from agent.orders.instrument_checks import CONTROL, chart, checks_of_day
-from agent.orders.reproduce import Rerun, rerun
+from agent.orders.instrument_checks import CONTROL, list_checks_of_day, list_control_points
+from agent.orders.reproduce import Rerun, judge_again
 from agent.store import FieldView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.archive import Archive
-    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.instrument_checks import ControlPoint
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
@@ -30,41 +28,47 @@ if TYPE_CHECKING:
     from model import Classifier
 
 
-class Kind(StrEnum):
-    """What a word can name."""
+class TraceKind(StrEnum):
+    """Kinds of things that a search word can name."""
 
     ORDER = "order"
     HEAT = "heat"
     ID = "id"
 
 
-WORDS = {Kind.ORDER: "an order", Kind.HEAT: "a heat", Kind.ID: "a micrograph"}
+WORDS = {TraceKind.ORDER: "an order", TraceKind.HEAT: "a heat", TraceKind.ID: "a micrograph"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was asked about.
+class TraceMatch:
+    """Match of a search word.
 
     Args:
-        asked: The word. kind: what it names. orders: numbers of the orders it leads to.
+        asked: The word.
+        kind: What it names.
+        orders: Numbers of the orders it leads to.
         only: The one micrograph it names, "" where it names more.
     """
 
     asked: str
-    kind: Kind
+    kind: TraceKind
     orders: tuple[str, ...]
     only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TracedField:
-    """One field and all that stands behind its result.
+    """One field and the evidence behind its result.
 
     Args:
-        facts: What was decided on. view: its row. place: specimen and preparation, in words.
-        answers: Every bundle's answer. acts: what was done to it, oldest first.
-        checks: The control checks of its day. control: control specimens of its source that day.
-        rerun: What judging the archived crop again gave.
+        facts: What was judged.
+        view: Its row.
+        place: Specimen and preparation, in words.
+        answers: Every bundle's answer.
+        acts: Its audit log, oldest first.
+        checks: The control checks of its day.
+        control: Control specimens of its source that day.
+        rerun: The result of judging the archived crop again.
     """
 
     facts: FieldFacts
@@ -79,11 +83,13 @@ class TracedField:
 
 @dataclass(frozen=True, slots=True)
 class TracedOrder:
-    """One order, as it stands and as it was stated before.
+    """One order, as it is and as it was stated before.
 
     Args:
-        assessed: As it stands. statements: every statement made of it, the first one first.
-        acts: What was done to it and its specimens. fields: its fields, superseded ones too.
+        assessed: As it is.
+        statements: Every statement made of it, the first one first.
+        acts: Audit log of the order and its specimens.
+        fields: Its fields, superseded ones too.
     """
 
     assessed: Assessed
@@ -94,13 +100,15 @@ class TracedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What was asked about, and all that stands behind it.
+    """The match of a search word, with all evidence.
 
     Args:
-        found: What was asked. orders: by number. loose: the field, where it belongs to no order.
+        found: The match.
+        orders: By number.
+        loose: The field, where it belongs to no order.
     """
 
-    found: Found
+    found: TraceMatch
     orders: tuple[TracedOrder, ...]
     loose: tuple[TracedField, ...] = ()
 
@@ -110,58 +118,60 @@ class Trace:
         return (*(field for order in self.orders for field in order.fields), *self.loose)
 
 
-def find(store: Store, asked: str, kind: str = "") -> Found:
-    """Say what a word names.
+def find_match(store: Store, asked: str, kind: str = "") -> TraceMatch:
+    """Return what a search word names.
 
     Args:
         store: Open.
         asked: An order's number, a heat, or a micrograph's id.
-        kind: One of `Kind`, "" where that is to be found out.
+        kind: One of `TraceKind`, "" where that is to be found out.
 
     Raises:
         WrongUse: It names nothing, or several things: nothing is guessed.
     """
-    asks: Mapping[Kind, Callable[[], Found | None]] = {
-        Kind.ORDER: lambda: _order(store, asked),
-        Kind.HEAT: lambda: _heat(store, asked),
-        Kind.ID: lambda: _micrograph(store, asked),
+    asks: Mapping[TraceKind, Callable[[], TraceMatch | None]] = {
+        TraceKind.ORDER: lambda: _find_order(store, asked),
+        TraceKind.HEAT: lambda: _find_heat(store, asked),
+        TraceKind.ID: lambda: _find_micrograph(store, asked),
     }
-    if kind not in ("", *Kind):
-        raise WrongUse(f"--as: one of {', '.join(Kind)}, found {kind!r}.")
-    kinds = [Kind(kind)] if kind else list(Kind)
-    named = [found for one in kinds if (found := asks[one]())]
+    if kind not in ("", *TraceKind):
+        raise WrongUse(f"--as: one of {', '.join(TraceKind)}, found {kind!r}.")
+    kinds = [TraceKind(kind)] if kind else list(TraceKind)
+    named = [candidate_match for candidate in kinds if (candidate_match := asks[candidate]())]
     if not named:
         raise WrongUse(
-            f"{asked!r} is {' or '.join(WORDS[one] for one in kinds)} nobody has heard of; "
-            "see: agent orders list, agent review list"
+            f"Unknown {' or '.join(WORDS[kind].partition(' ')[2] for kind in kinds)} {asked!r}. "
+            "Run `agent orders list` or `agent review list`."
         )
     if len(named) > 1:
-        both = " and ".join(WORDS[one.kind] for one in named)
+        both = " and ".join(WORDS[match.kind] for match in named)
         raise WrongUse(f"{asked!r} names {both}; say which with --as {named[0].kind}.")
     return named[0]
 
 
-def _order(store: Store, asked: str) -> Found | None:
-    return Found(asked, Kind.ORDER, (asked,)) if store.orders.order(asked) else None
+def _find_order(store: Store, asked: str) -> TraceMatch | None:
+    return TraceMatch(asked, TraceKind.ORDER, (asked,)) if store.orders.order(asked) else None
 
 
-def _heat(store: Store, asked: str) -> Found | None:
+def _find_heat(store: Store, asked: str) -> TraceMatch | None:
     numbers = store.orders.by("heat", asked)
-    return Found(asked, Kind.HEAT, tuple(numbers)) if numbers else None
+    return TraceMatch(asked, TraceKind.HEAT, tuple(numbers)) if numbers else None
 
 
-def _micrograph(store: Store, asked: str) -> Found | None:
-    if store.micrograph(asked) is None:
+def _find_micrograph(store: Store, asked: str) -> TraceMatch | None:
+    if store.results.find(asked) is None:
         return None
     number = store.orders.of_micrograph(asked)
-    return Found(asked, Kind.ID, (number,) if number else (), only=asked)
+    return TraceMatch(asked, TraceKind.ID, (number,) if number else (), only=asked)
 
 
 class Tracer:
     """Gathers a trace.
 
     Args:
-        store: Open. archive: the pixels. lab: what the lab has laid down.
+        store: Open.
+        archive: The pixels.
+        policy: The policy of the lab.
         control: Numbers of the control orders.
         bundle: Loads a bundle by its name, None where it cannot be had.
         on_field: Called before each field that is judged again.
@@ -171,16 +181,16 @@ class Tracer:
         self,
         store: Store,
         archive: Archive,
-        lab: Lab,
+        policy: OrderPolicy,
         *,
         control: Sequence[str],
         bundle: Callable[[str], Classifier | None],
         on_field: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._archive, self._lab = store, archive, lab
-        self._zone = ZoneInfo(lab.zone)
+        self._store, self._archive, self._policy = store, archive, policy
+        self._zone = ZoneInfo(policy.zone)
         self._checks = store.records.all(CONTROL)
-        self._points = chart(store, control) if control else {}
+        self._points = list_control_points(store, control) if control else {}
         self._bundle, self._on_field = bundle, on_field
         self._loaded: tuple[str, Classifier | None] = ("", None)
 
@@ -190,12 +200,12 @@ class Tracer:
         """Gather one order.
 
         Args:
-            assessed: As it stands.
+            assessed: As it is.
             statements: Made of it.
             only: Id of the one micrograph that is wanted, "" for all.
         """
         number = assessed.view.number
-        subjects = {number, *(f"{number}/{one.view.name}" for one in assessed.specimens)}
+        subjects = {number, *(f"{number}/{specimen.view.name}" for specimen in assessed.specimens)}
         return TracedOrder(
             assessed=assessed,
             statements=tuple(statements),
@@ -209,10 +219,10 @@ class Tracer:
 
     def micrograph(self, public_id: str) -> TracedField:
         """Gather one micrograph that belongs to no order."""
-        view = self._store.micrograph(public_id)
+        view = self._store.results.find(public_id)
         if view is None:
             raise WrongUse(f"no micrograph has the id {public_id!r}.")
-        facts = build_field_facts(FieldView(view, {}, None), self._lab.context)
+        facts = build_field_facts(FieldView(view, {}, None), self._policy.context)
         return self._field(facts, view, "belongs to no specimen")
 
     def _field(self, facts: FieldFacts, view: MicrographView, place: str) -> TracedField:
@@ -225,13 +235,15 @@ class Tracer:
             place=place,
             answers=tuple(self._store.orders.answers(view.id)),
             acts=tuple(self._store.orders.acts({view.id})),
-            checks=tuple(checks_of_day(self._checks, view, self._zone)),
-            control=tuple(one for one in points if one.at.astimezone(self._zone).date() == day),
-            rerun=rerun(view, self._archive, self._judge(view.bundle)),
+            checks=tuple(list_checks_of_day(self._checks, view, self._zone)),
+            control=tuple(
+                point for point in points if point.at.astimezone(self._zone).date() == day
+            ),
+            rerun=judge_again(view, self._archive, self._judge(view.bundle)),
         )
 
     def _judge(self, name: str) -> Classifier | None:
-        """Load a bundle; the last one stays at hand, since a specimen has only one."""
+        """Load a bundle; the last one is cached, since a specimen has only one."""
         if name and self._loaded[0] != name:
             self._loaded = (name, self._bundle(name))
         return self._loaded[1] if name else None
@@ -239,17 +251,19 @@ class Tracer:
 
 def iter_fields(assessed: Assessed) -> Iterator[tuple[FieldFacts, MicrographView, str]]:
     """Yield every field of an order with its row and its place, those that count first."""
-    for one in assessed.specimens:
+    for specimen in assessed.specimens:
         rows = {
             field.view.id: (field.view, prepared.name)
-            for prepared in one.view.preparations
+            for prepared in specimen.view.preparations
             for field in prepared.fields
         }
-        counted = [field for field in one.facts.fields if not field.superseded]
-        old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
+        counted = [field for field in specimen.facts.fields if not field.superseded]
+        old = [
+            field for field in (*specimen.facts.fields, *specimen.facts.earlier) if field.superseded
+        ]
         for facts in (*counted, *old):
             view, preparation = rows[facts.id]
-            yield facts, view, f"specimen {one.view.name}, preparation {preparation}"
+            yield facts, view, f"specimen {specimen.view.name}, preparation {preparation}"
     for loose in assessed.unassigned:
         facts = build_field_facts(FieldView(loose.view, {}, None), FieldContext())
         yield facts, loose.view, f"belongs to no specimen: {loose.reason}"

@@ -1,7 +1,7 @@
 """Write a trace into a folder: pixels, a page to print, one JSON, and a hash of every file.
 
-In:  a `Trace`. Out: a new folder, whole or not there at all. Next: a person, an auditor.
-Originals are copied and never written to; a copy of other bytes than were judged is left out.
+The folder is written whole or not at all. Originals are copied and never written to; a copy of
+other bytes than were judged is left out.
 
     trace.html  trace.json  SHA256SUMS
     pixels/<id>/original.tif crop.png valid.png preview.jpg
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.orders.order_json import trace_document_of
+from agent.orders.order_json import trace_to_json
 from agent.orders.statement import plain
 from agent.orders.trace_page import Paper
 from agent.store import to_canonical
@@ -38,10 +38,11 @@ PIXELS, SPECIFICATIONS, STATEMENTS, BUNDLES = "pixels", "specifications", "state
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What was kept of one field.
+    """Files of one field in the folder.
 
     Args:
-        files: Names below the folder. original: that of the original bytes, "" for none.
+        files: Names below the folder.
+        original: That of the original bytes, "" for none.
         said: Where they come from, in words.
     """
 
@@ -51,8 +52,8 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """Who wrote a trace, where, with what and when."""
+class TraceSignature:
+    """Author, site, software and time of a trace."""
 
     by: str
     site: str
@@ -61,24 +62,24 @@ class Signature:
     at: datetime
 
 
-def fresh(folder: Path) -> Path:
-    """Say a folder that is not there yet. Raises `WrongUse`: nothing is written over."""
+def require_new_folder(folder: Path) -> Path:
+    """Return a folder that does not exist yet. Raises `WrongUse`: nothing is overwritten."""
     if folder.exists():
         raise WrongUse(f"{folder}: already there, and is left as it is; name another folder.")
     return folder
 
 
-def write(
-    trace: Trace, folder: Path, *, archive: Archive, bundles: Path, signature: Signature
+def write_trace(
+    trace: Trace, folder: Path, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
-    """Write a trace into a folder that is not there yet.
+    """Write a trace into a folder that does not exist yet.
 
     Args:
-        trace: What is written.
-        folder: From `fresh`; it is made, its parent too.
+        trace: The trace.
+        folder: From `require_new_folder`; it is made, its parent too.
         archive: The pixels.
         bundles: Folder of the bundles; their manifests are copied.
-        signature: Who writes it.
+        signature: Author, site, software and time.
 
     Raises:
         WrongUse: The folder cannot be written.
@@ -96,10 +97,10 @@ def write(
 
 
 def _fill(
-    folder: Path, trace: Trace, *, archive: Archive, bundles: Path, signature: Signature
+    folder: Path, trace: Trace, *, archive: Archive, bundles: Path, signature: TraceSignature
 ) -> None:
-    kept = {one.view.id: _keep(folder, one.view, archive) for one in trace.fields}
-    for name, document in _documents(trace, bundles):
+    kept = {field.view.id: _keep(folder, field.view, archive) for field in trace.fields}
+    for name, document in _iter_documents(trace, bundles):
         _write_json(folder / name, document)
     for order in trace.orders:
         for made in order.statements:
@@ -114,16 +115,16 @@ def _fill(
         "written_by": signature.by,
         "software": signature.software,
     }
-    _write_json(folder / DOCUMENT, head | trace_document_of(trace, files))
+    _write_json(folder / DOCUMENT, head | trace_to_json(trace, files))
     paper = Paper(archive, kept, site=signature.site, zone=signature.zone)
     page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
     (folder / PAGE).write_text(render_trace(page), encoding="utf-8")
-    sums = "".join(f"{sum_}  {name}\n" for sum_, name in _sums(folder))
+    sums = "".join(f"{sum_}  {name}\n" for sum_, name in _iter_sums(folder))
     (folder / SUMS).write_text(sums, encoding="utf-8")
 
 
-def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
-    """Say what a trace refers to, each in a file of its own."""
+def _iter_documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the documents that a trace refers to, each with the name of its file."""
     for order in trace.orders:
         wanted, version = order.assessed.specification, order.assessed.version
         if wanted:
@@ -131,7 +132,7 @@ def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
         for made in order.statements:
             if made.whole is None:
                 yield f"{STATEMENTS}/{made.file}", made.document
-    for name in sorted({one.view.bundle for one in trace.fields if one.view.bundle}):
+    for name in sorted({field.view.bundle for field in trace.fields if field.view.bundle}):
         try:
             manifest = json.loads((bundles / name / "bundle.json").read_text("utf-8"))
         except (OSError, ValueError):
@@ -141,8 +142,8 @@ def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
 
 def _write_json(path: Path, document: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = json.dumps(document, ensure_ascii=False, indent=1, default=str)
-    path.write_text(said + "\n", encoding="utf-8")
+    text = json.dumps(document, ensure_ascii=False, indent=1, default=str)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 # --- pixels -------------------------------------------------------------------------------------
@@ -157,18 +158,18 @@ def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
         "valid.png": archive.valid_path(view.sha256, view.page),
         "preview.jpg": archive.preview_path(view.sha256, view.page),
     }
-    found = {name: path for name, path in archived.items() if path.is_file()}
-    for name, path in found.items():
+    files = {name: path for name, path in archived.items() if path.is_file()}
+    for name, path in files.items():
         shutil.copyfile(path, target / name)
-    original, said = _original(target, view, archive)
+    original, origin = _copy_original(target, view, archive)
     if not original:
-        said = f"{'the archived crop' if 'crop.png' in found else 'none'}; {said}"
-    names = (*([original] if original else ()), *found)
+        origin = f"{'the archived crop' if 'crop.png' in files else 'none'}; {origin}"
+    names = (*([original] if original else ()), *files)
     below = f"{PIXELS}/{view.id}"
-    return Pixels(tuple(f"{below}/{name}" for name in names), original, said)
+    return Pixels(tuple(f"{below}/{name}" for name in names), original, origin)
 
 
-def _original(target: Path, view: MicrographView, archive: Archive) -> tuple[str, str]:
+def _copy_original(target: Path, view: MicrographView, archive: Archive) -> tuple[str, str]:
     kept = archive.original_path(view.sha256)
     path = kept or Path(view.path)
     copy = target / f"original{path.suffix.lower()}"
@@ -176,18 +177,18 @@ def _original(target: Path, view: MicrographView, archive: Archive) -> tuple[str
         shutil.copyfile(path, copy)
     except OSError as error:
         return "", f"the original cannot be read ({error.strerror or error})"
-    if _sha256(copy) != view.sha256:
+    if _compute_sha256(copy) != view.sha256:
         copy.unlink()
         return "", f"{path} holds other bytes than those that were judged"
     where = "from the archive" if kept else f"from {path}"
     return copy.name, f"the original bytes, {where}"
 
 
-def _sums(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
-        yield _sha256(path), path.relative_to(folder).as_posix()
+def _iter_sums(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        yield _compute_sha256(path), path.relative_to(folder).as_posix()
 
 
-def _sha256(path: Path) -> str:
+def _compute_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

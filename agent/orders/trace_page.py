@@ -1,7 +1,4 @@
-"""Say a trace as its printable page does: every number that stands behind a statement, in words.
-
-In:  a `Trace`, and what of each field's pixels was kept. Out: `reports.TracePage`. Next: `folder`.
-"""
+"""Build the printable page of a trace: every number behind a statement, in words."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.orders.assessment import Assessed
+    from agent.orders.assessed import Assessed
     from agent.orders.instrument_checks import ControlPoint
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
@@ -51,15 +48,17 @@ RERUN_TONES = {
 SHOWN_PX = 900
 JPEG_QUALITY = 82  # on paper, at about 8 cm, more is not seen
 OWN_ACTS = ("label.", "statement.")
-"""Acts that stand on the page already, as decisions and statements."""
+"""Acts that are on the page already, as decisions and statements."""
 
 
 class Paper:
-    """Writes a trace in words.
+    """Builds the page of a trace.
 
     Args:
-        archive: Where the pictures come from. pixels: public id → what of it was kept beside.
-        site: Name of the site. zone: its time zone.
+        archive: Source of the pictures.
+        pixels: Public id → its files in the folder.
+        site: Name of the site.
+        zone: Its time zone.
     """
 
     def __init__(
@@ -69,14 +68,14 @@ class Paper:
         self._site, self._zone = site, ZoneInfo(zone)
 
     def page(self, trace: Trace, *, by: str, software: str, at: datetime) -> TracePage:
-        """Say the whole trace."""
-        found = trace.found
+        """Build the whole page."""
+        match = trace.found
         return TracePage(
             site=self._site,
-            title=f"Trace of {found.kind} {found.asked}",
+            title=f"Trace of {match.kind} {match.asked}",
             zone=str(self._zone),
-            orders=tuple(self._order(one) for one in trace.orders),
-            loose=tuple(self._field(one) for one in trace.loose),
+            orders=tuple(self._order(order) for order in trace.orders),
+            loose=tuple(self._field(field) for field in trace.loose),
             generated=f"{self._at(at)} by {by} with {software}",
         )
 
@@ -96,11 +95,11 @@ class Paper:
             sentences=(*statement.because, *statement.missing),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
-                self._statement(one, number)
-                for number, one in enumerate(traced.statements, start=1)
+                self._statement(made, number)
+                for number, made in enumerate(traced.statements, start=1)
             ),
             acts=tuple(map(self._act, _others(traced.acts))),
-            fields=tuple(self._field(one) for one in traced.fields),
+            fields=tuple(self._field(field) for field in traced.fields),
         )
 
     def _statement(self, made: Made, number: int) -> TraceStatement:
@@ -129,13 +128,13 @@ class Paper:
             id=view.id,
             name=traced.facts.called,
             place=traced.place,
-            code=_code(traced.facts),
+            code=_format_code(traced.facts),
             gone=_gone(traced.facts),
             again=f"{again.outcome.replace('_', ' ')}: {again.sentence}",
             again_tone=RERUN_TONES[again.outcome],
             picture=self._picture(traced),
             facts=tuple(self._facts(traced)),
-            lists=tuple(one for one in self._lists(traced) if one.lines),
+            lists=tuple(traced_list for traced_list in self._lists(traced) if traced_list.lines),
         )
 
     def _picture(self, traced: TracedField) -> Picture | None:
@@ -144,15 +143,15 @@ class Paper:
         except (OSError, ValueError):
             return None
         shown = pictures.fit_within(pixels, SHOWN_PX)
-        held = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
+        encoded = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
         height, width = shown.shape[:2]
         alt = f"Crop of {traced.facts.called}, {traced.place}"
-        return Picture(f"data:image/jpeg;base64,{held}", alt, width, height)
+        return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)
 
     def _facts(self, traced: TracedField) -> Iterator[Fact]:
         view, facts = traced.view, traced.facts
         kept = self._pixels.get(view.id)
-        said = {
+        values = {
             "File": view.path,
             "SHA-256": view.sha256,
             "Page": str(view.page + 1) if view.page else "",
@@ -164,7 +163,7 @@ class Paper:
             "Answer": view.structure_code or "no model answered",
             "Probability": f"{view.probability:.4f}" if view.probability is not None else "",
             "Could be": ", ".join(view.prediction_set),
-            "Strangeness": _strangeness(view.strangeness),
+            "Strangeness": _describe_ood(view.strangeness),
             "Handling": ", ".join((view.handling, *(w.replace("_", " ") for w in view.reasons))),
             "Bundle": view.bundle,
             "Computed by": " ".join(filter(None, (view.engine, view.precision))),
@@ -172,11 +171,11 @@ class Paper:
             "Outside": str(view.expected.get("outside") or ""),
             **{name.capitalize(): value for name, value in view.process_data.items()},
         }
-        yield from (Fact(name, value) for name, value in said.items() if value)
+        yield from (Fact(name, value) for name, value in values.items() if value)
 
     def _lists(self, traced: TracedField) -> Iterator[TraceList]:
-        others = [one for one in traced.answers if not one.current]
-        yield TraceList("Scale and its checks", tuple(_scale(traced)))
+        others = [answer for answer in traced.answers if not answer.current]
+        yield TraceList("Scale and its checks", tuple(_iter_scale_facts(traced)))
         checks = (*map(self._check, traced.checks), *map(self._point, traced.control))
         yield TraceList("Control check of that day", checks or ("none is on record",))
         yield TraceList("Decisions", tuple(map(self._decision, traced.view.labels)))
@@ -184,22 +183,22 @@ class Paper:
         yield TraceList("What was done to it", tuple(map(self._act, _others(traced.acts))))
 
     def _check(self, record: Record) -> str:
-        found = record.facts.get("findings", ())
-        bad = [f"{name}: {sentence}" for name, sentence, is_good in found if not is_good]
+        findings = record.facts.get("findings", ())
+        bad = [f"{name}: {sentence}" for name, sentence, is_good in findings if not is_good]
         word = "good" if record.facts.get("passed") else f"failed ({'; '.join(bad)})"
         using = record.facts.get("bundle") or "no bundle"
         return (
-            f"{self._at(record.at)} on {record.subject}: {word}; {len(found)} reference images, "
+            f"{self._at(record.at)} on {record.subject}: {word}; {len(findings)} reference images, "
             f"{using}, Martensight {record.facts.get('software', '')}"
         )
 
     def _point(self, point: ControlPoint) -> str:
-        said = "; ".join(point.faults) or "as usual"
-        return f"{self._at(point.at)}, control specimen {point.id}: {point.code or '–'}, {said}"
+        words = "; ".join(point.faults) or "as usual"
+        return f"{self._at(point.at)}, control specimen {point.id}: {point.code or '–'}, {words}"
 
     def _decision(self, label: LabelView) -> str:
-        said = label.code or label.strange_kind or label.why or ""
-        what = f"{label.kind.replace('_', ' ')} {said.replace('_', ' ')}".strip()
+        words = label.code or label.strange_kind or label.why or ""
+        what = f"{label.kind.replace('_', ' ')} {words.replace('_', ' ')}".strip()
         more = (
             f"criterion {label.criterion}" if label.criterion != "unrecorded" else "",
             "without having seen the answer" if label.blind else "",
@@ -218,7 +217,7 @@ class Paper:
 
 def _order_facts(assessed: Assessed) -> Iterator[Fact]:
     view, wanted = assessed.view, assessed.specification
-    said = {
+    values = {
         "Customer": view.customer,
         "Product": view.product,
         "Material": assessed.material,
@@ -230,25 +229,29 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
         "Specimen rule": wanted.specimen_rule.replace("_", " ") if wanted else "",
         "Decision rule": assessed.decision_rule.text if assessed.decision_rule else "",
     }
-    for one in assessed.specimens:
-        named = (("heat", one.view.heat), ("batch", one.view.batch), ("bundle", one.view.bundle))
+    for specimen in assessed.specimens:
+        named = (
+            ("heat", specimen.view.heat),
+            ("batch", specimen.view.batch),
+            ("bundle", specimen.view.bundle),
+        )
         more = ", ".join(f"{name} {value}" for name, value in named if value)
-        word = one.statement.conformity.words
-        said[f"Specimen {one.view.name}"] = f"{word}{f' ({more})' if more else ''}"
-    said["Notes"] = "; ".join(assessed.notes)
-    yield from (Fact(name, value) for name, value in said.items() if value)
+        word = specimen.statement.conformity.words
+        values[f"Specimen {specimen.view.name}"] = f"{word}{f' ({more})' if more else ''}"
+    values["Notes"] = "; ".join(assessed.notes)
+    yield from (Fact(name, value) for name, value in values.items() if value)
 
 
 def _others(acts: tuple[TrailEntry, ...]) -> tuple[TrailEntry, ...]:
     return tuple(act for act in acts if not act.act.startswith(OWN_ACTS))
 
 
-def _code(facts: FieldFacts) -> str:
+def _format_code(facts: FieldFacts) -> str:
     decided = facts.decided
     if decided is None:
         return facts.code or "–"
-    said = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
-    return f"{said}, decided by {decided.by}"
+    words = decided.said if decided.kind == "code" else decided.kind.replace("_", " ")
+    return f"{words}, decided by {decided.by}"
 
 
 def _gone(facts: FieldFacts) -> str:
@@ -264,15 +267,15 @@ def _box(box: tuple[int, int, int, int] | None) -> str:
     return "({}, {}) to ({}, {})".format(*box) if box else "not recorded"
 
 
-def _strangeness(said: Mapping[str, object]) -> str:
-    p_value = said.get("p_value")
+def _describe_ood(facts: Mapping[str, object]) -> str:
+    p_value = facts.get("p_value")
     if not isinstance(p_value, int | float):
         return ""
-    return f"p = {p_value:.3f}{', flagged' if said.get('flagged') else ''}"
+    return f"p = {p_value:.3f}{', flagged' if facts.get('flagged') else ''}"
 
 
-def _scale(traced: TracedField) -> Iterator[str]:
-    """Say the scale, each witness of it, and the micron bar as it was read."""
+def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
+    """Yield the scale, each evidence of it, and the scale bar as it was read."""
     view = traced.view
     if traced.facts.scale_in_doubt:
         yield "in doubt: its witnesses disagree by more than 5 %"
@@ -283,9 +286,11 @@ def _scale(traced: TracedField) -> Iterator[str]:
         by = f"given by {given}" if given else f"by {_plain(view.um_per_px_source)}"
         yield f"{view.um_per_px:.5g} µm per pixel, {by}"
     if traced.facts.scale_traced_to:
-        said = traced.facts.scale_traced_to
-        certificate = f", certificate {said['certificate']}" if said["certificate"] else ""
-        measurement = f"{said['at'][:10]}, record {said['record']}"
+        traced_to = traced.facts.scale_traced_to
+        certificate = (
+            f", certificate {traced_to['certificate']}" if traced_to["certificate"] else ""
+        )
+        measurement = f"{traced_to['at'][:10]}, record {traced_to['record']}"
         yield f"traced to the stage micrometer of {measurement}{certificate}"
     else:
         yield "not traced to a stage micrometer"

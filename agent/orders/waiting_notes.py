@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.process_data import keys_of, merge_notes, notes_beside
+from agent.process_data import collect_keys, find_notes, merge_notes
 from agent.watch import Provenance
 from agent.watch.file_types import locate
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 EVERY = timedelta(seconds=5)
 AT_MOST = 200
 """Files in a round. On a slow share a round takes about a second; a backlog is read in turn, and
-again from its beginning, as a note may come after its picture."""
+again from its beginning, as a note may be written after its picture.
+"""
 
 
 class WaitingNotes:
-    """Reads the notes of waiting files, some in each round.
+    """Reads the notes of waiting files, a few in each round.
 
     Args:
-        store: Where what they name is kept.
-        sources: Source name → what it and its paths say of a file.
+        store: Where the names in them are stored.
+        sources: Source → what it and its paths say of a file.
     """
 
     def __init__(self, store: Store, sources: Mapping[str, Provenance]) -> None:
@@ -53,12 +54,12 @@ class WaitingNotes:
     def _find_orders(self, file: WaitingFile) -> dict[str, str]:
         """Return the orders that notes next to a file name, with the specimen."""
         try:
-            notes = notes_beside(locate(file.folder, file.relative))
+            notes = find_notes(locate(file.folder, file.relative))
         except OSError:  # the share does not give it for now; a later round reads it
             return {}
         if not any(note.get("order") for note in notes):
             return {}
-        keys = keys_of(
+        keys = collect_keys(
             self._sources.get(file.source, Provenance()),
             file.relative,
             beside=merge_notes(notes),

@@ -157,7 +157,7 @@ def _fix_sides(
 def _unaudited(pseudo: PseudoLabelled, manifest: Manifest) -> Outcome:
     return build_outcome(
         Finding.NOT_ENOUGH_EVIDENCE,
-        f"The model's own answers are not learned from: {pseudo.audit.sentence()}",
+        f"Pseudo-labels are not used: {pseudo.audit.sentence()}",
         candidate="",
         current=manifest.name,
         numbers={"pseudo_labels": pseudo.as_json()},
@@ -181,7 +181,7 @@ def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None =
 
 def _with_doubts(sentence: str, clean: Cleaned | None) -> str:
     suspects = clean.sentence() if clean else ""
-    return f"{sentence} In doubt, to be looked at again: {suspects}." if suspects else sentence
+    return f"{sentence} Suspect labels, to be reviewed again: {suspects}." if suspects else sentence
 
 
 def _doubts_to_json(clean: Cleaned | None) -> dict[str, Any]:

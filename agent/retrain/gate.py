@@ -172,6 +172,6 @@ def load_outcome(bundle: Path) -> Outcome | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadBundle(
-            f"{path}: what the gate said cannot be read ({error}); agent models diff holds two "
-            "bundles against each other again."
+            f"{path}: the result of the gate cannot be read ({error}). To compare two bundles "
+            "again: agent models diff."
         ) from error

@@ -86,19 +86,19 @@ def list_sentences(impact: Impact) -> tuple[str, ...]:
     """Return what the result rests on, what is not known, and what finds it out."""
     flips = len(impact.flips) + sum(len(order.flips) for order in impact.changed)
     compared = (
-        f"Orders first heard of since {impact.since:%Y-%m-%d}: of "
-        f"{_format_count(impact.fields, 'field')} that count and both bundles answered, {flips} "
-        f"are answered otherwise than by {impact.current or 'no bundle'}."
+        f"Orders first seen since {impact.since:%Y-%m-%d}: of "
+        f"{_format_count(impact.fields, 'field')} that count and have answers of both bundles, "
+        f"{flips} differ from {impact.current or 'no bundle'}."
     )
     unasked = (
         f"{_format_count(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
-        f"answered them. Run `{format_shadow_run(impact)}`, then "
+        f"evaluated them. Run `{format_shadow_run(impact)}`, then "
         f"`agent models impact {impact.bundle} --days {impact.days}` again."
     )
-    lost = f"{_format_count(impact.lost, 'field')} have no crop any more, so no bundle can answer."
+    lost = f"{_format_count(impact.lost, 'field')} have no archived crop and were not compared."
     stays = (
-        "What a person decided stands whoever is at work. Nothing was written and nothing is "
-        "stated anew: results that stand keep their bundle."
+        "Decisions of reviewers stay valid with any bundle. Nothing was written, and no statement "
+        "changes: existing results keep their bundle."
     )
     known = (unasked if impact.unasked else "", lost if impact.lost else "")
     return (
@@ -120,7 +120,7 @@ def _format_count(n: int, noun: str) -> str:
 
 def _left_out(flips: Sequence[Flip]) -> str:
     over = len(flips) - MOST
-    return f"{over} more stand in the JSON file beside this page." if over > 0 else ""
+    return f"{over} more are in the JSON file next to this page." if over > 0 else ""
 
 
 def _order(order: Changed, archive: Archive) -> ImpactOrder:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _SENTENCES = {
     "twin": "show the same place as a micrograph of another code",
     "specimen": "are of another subtype than their specimen",
-    "label": "look like micrographs of another code",
-    "contested": "were imported with another code than somebody had given them",
+    "label": "resemble micrographs of another code",
+    "contested": "were imported with a code that differs from an earlier decision",
 }
 
 
@@ -157,5 +157,7 @@ def send_back(
     sent = 0
     for issue in issues:
         public_id, label_id = collected.labels[issue.key]
-        sent += store.doubt(public_id, label_id=label_id, sentence=issue.kind, by=by, at=at)
+        sent += store.labels.mark_suspect(
+            public_id, label_id=label_id, sentence=issue.kind, by=by, at=at
+        )
     return sent

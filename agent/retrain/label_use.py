@@ -23,16 +23,16 @@ LEARNS_FROM = ("blind", "imported", "confirmed")
 """Labels that are trained on by default; "seen" is the fourth kind."""
 
 _WAYS = {
-    "blind": "said without the answer in view",
+    "blind": "decided without the model's answer",
     "imported": "imported",
-    "confirmed": "said by two people",
-    "seen": "said by one person with the model's answer in view",
+    "confirmed": "decided by two reviewers",
+    "seen": "decided by one reviewer who saw the model's answer",
 }
 _OBSTACLES = {
     "not_in_taxonomy": "{code} is not in the taxonomy",
     "other_recipe": "cut by recipe {recipe}, not {current}: import it again",
     "no_crop": "its crop is no longer in the archive",
-    "doubted": "doubted, and nobody has looked again (agent review list --reason doubted_label)",
+    "doubted": "suspect, and not reviewed again (agent review list --reason doubted_label)",
     "no_code": "no structure code",
 }
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.store import Promotion
     from model import Manifest
 
-APART = "No specimen is both learned from and tested on."
+APART = "No specimen is in both training and test set."
 FEW = 20
 """With fewer test images a code's figures are too uncertain."""
 SHARE, NUMBER = ".1%", ".2f"
@@ -35,14 +35,14 @@ MEASURES = (
     ("within one size", "within_one_size", SHARE),
     ("macro-F1", "macro_f1", NUMBER),
     ("agreement beyond chance (kappa)", "kappa", NUMBER),
-    ("surprise at the true code (NLL)", "nll", NUMBER),
-    ("probability against share right (ECE)", "ece", NUMBER),
-    ("prediction sets that hold the true code", "coverage", SHARE),
-    ("ordinary test images called strange", "false_alarm_rate", SHARE),
+    ("negative log-likelihood of the true code (NLL)", "nll", NUMBER),
+    ("calibration error (ECE)", "ece", NUMBER),
+    ("prediction sets that contain the true code", "coverage", SHARE),
+    ("normal test images flagged as unusual", "false_alarm_rate", SHARE),
 )
 NO_VERDICT = (
-    "It names a structure code; whether an order conforms is said by the specification limits and, "
-    "where the lab has not allowed it, by a person."
+    "It returns a structure code. Whether an order conforms follows from the specification limits; "
+    "a reviewer confirms it, unless the lab permits automatic conformity."
 )
 NO_INCLUSIONS = "It rates no inclusions (ISO 4967); a dark particle is a possible one at most."
 NOT_FOR = (NO_VERDICT, NO_INCLUSIONS)
@@ -142,13 +142,13 @@ def _page(facts: _Facts, *, site: str, at: str) -> ModelCard:
 
 def _state(facts: _Facts) -> str:
     if not facts.promotions:
-        return "A candidate: nobody has put it to work."
+        return "A candidate: not promoted."
     last = facts.promotions[0]
     names = " and ".join(signature["by"] for signature in _list_signatures(last))
     when = f"{last.promoted_at:%Y-%m-%d}"
     if facts.current == facts.manifest.name:
-        return f"At work since {when}, signed by {names}: {last.reason}"
-    return f"Not at work any more; last put to work on {when}, signed by {names}: {last.reason}"
+        return f"In use since {when}, signed by {names}: {last.reason}"
+    return f"Retired; last promoted on {when}, signed by {names}: {last.reason}"
 
 
 def _not_for(manifest: Manifest) -> tuple[str, ...]:
@@ -160,11 +160,11 @@ def _sections(facts: _Facts) -> Iterator[CardSection]:
     manifest = facts.manifest
     yield CardSection("What it is", facts=tuple(_what(manifest)))
     data = tuple(_data(manifest))
-    yield CardSection("What it learned from", (APART,), data, _images(manifest))
+    yield CardSection("Training and test data", (APART,), data, _images(manifest))
     yield _how_good(manifest)
     if facts.outcome:
-        comparison = f"Held against {facts.outcome.current}: {facts.outcome.sentence}"
-        yield CardSection("What the gate says", (comparison,))
+        comparison = f"Compared with {facts.outcome.current}: {facts.outcome.sentence}"
+        yield CardSection("Result of the gate", (comparison,))
     notes = tuple(manifest.facts.get("notes", ()))
     yield CardSection("What it is not for", (*_not_for(manifest), *_limits(manifest), *notes))
     yield _signatures(facts)
@@ -175,15 +175,15 @@ def _what(manifest: Manifest) -> Iterator[Fact]:
     plan = manifest.facts.get("plan", {})
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
     values = {
-        "Taught": f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
+        "Trained": f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
         "Scheme": manifest.scheme,
         "Network": manifest.network,
-        "Learned": "the heads alone" if plan.get("frozen") else "the networks whole",
-        "Shown a field": str(plan.get("framing", "")),
+        "Trained parts": "heads only" if plan.get("frozen") else "whole networks",
+        "Framing": str(plan.get("framing", "")),
         "Crop recipe": manifest.recipe,
         "Seed": str(plan.get("seed", "")),
-        "Codes taught": ", ".join(manifest.taxonomy.trained_codes),
-        "Codes not taught": ", ".join(untaught),
+        "Trained codes": ", ".join(manifest.taxonomy.trained_codes),
+        "Untrained codes": ", ".join(untaught),
     }
     yield from (Fact(name, value) for name, value in values.items() if value)
 
@@ -239,8 +239,8 @@ def _how_good(manifest: Manifest) -> CardSection:
     )
     table = Table("On its own test images", ("measure", "value", "95 % interval", "n"), rows)
     only = (
-        f"On {n} test micrographs of specimens it never learned from, of the materials and "
-        "microscopes above and of no others."
+        f"On {n} test micrographs of specimens outside the training set; valid for the materials "
+        "and microscopes above only."
     )
     tables = (table, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
     return CardSection("How good it is", (only,), tables=tables)
@@ -296,7 +296,7 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
         for value, estimated in values.items()
     )
     if rows:
-        yield Table("Told apart", ("only", "code right", "95 % interval", "n"), rows)
+        yield Table("By process data", ("only", "code right", "95 % interval", "n"), rows)
 
 
 # --- limits, signatures, what it is made of -----------------------------------------------------
@@ -305,7 +305,7 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
 def _limits(manifest: Manifest) -> Iterator[str]:
     untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
     if untaught:
-        yield f"It was never taught {', '.join(untaught)}; they should be called strange."
+        yield f"It was not trained on {', '.join(untaught)}; they should be flagged as unusual."
     if scope := manifest.validated.get("um_per_px"):
         yield (
             f"Fields outside {scope[0]:.3g} to {scope[1]:.3g} µm per pixel, or of unknown scale, "
@@ -333,9 +333,9 @@ def _signatures(facts: _Facts) -> CardSection:
         for signature in _list_signatures(act)
     )
     if not rows:
-        return CardSection("Who put it to work", ("Nobody has.",))
+        return CardSection("Promotions", ("Not promoted.",))
     columns = ("who", "when (UTC)", "why", "shown: orders that would change")
-    return CardSection("Who put it to work", tables=(Table("Signatures", columns, rows),))
+    return CardSection("Promotions", tables=(Table("Signatures", columns, rows),))
 
 
 def _format_shown(shown: Mapping[str, Any] | None) -> str:

@@ -68,9 +68,9 @@ class Audit:
     def sentence(self) -> str:
         """Return the audit in one sentence."""
         return (
-            f"{self.right} of {self.n} control samples were as the model had said, so at least "
-            f"{100 * self.least:.1f} % of such answers are right (95 %); "
-            f"{100 * LEAST_PRECISION:.0f} % are asked."
+            f"{self.right} of {self.n} control samples agree with the model, so at least "
+            f"{100 * self.least:.1f} % of such answers are right (95 %); required: "
+            f"{100 * LEAST_PRECISION:.0f} %."
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 from model import read_manifest
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_figures(
             )
             files[folder / f"confusion-{stage.replace(':', '-')}.svg"] = drawn.encode()
     if epochs:
-        files[folder / "epochs.csv"] = csv_text(list(epochs[0]), epochs).encode()
+        files[folder / "epochs.csv"] = format_csv(list(epochs[0]), epochs).encode()
     for eye in dict.fromkeys(epoch["eye"] for epoch in epochs):
         own = [epoch for epoch in epochs if epoch["eye"] == eye]
         name = f"curves-{eye.replace(':', '-')}.svg"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from agent import auth
 from agent.errors import WrongUse
 from agent.labelled_import import get_key
-from agent.roundrobin.rater_statistics import Answer, Panel, image_results
+from agent.roundrobin.rater_statistics import Panel, RaterAnswer, image_results
 from agent.roundrobin.sampling import Candidate, is_near
 from agent.store import NewImage, NewRater
 from model import TaxonomyError, taxonomy_from
@@ -161,9 +161,11 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
     if disputed:
         store.campaigns.ask_again(name, disputed, by=by, at=at)
     for public_id in disputed:
-        view = store.micrograph(public_id)
+        view = store.results.find(public_id)
         if view is not None and view.label is not None:
-            store.doubt(public_id, label_id=view.label.id, sentence=DOUBT, by=by, at=at)
+            store.labels.mark_suspect(
+                public_id, label_id=view.label.id, sentence=DOUBT, by=by, at=at
+            )
     return disputed
 
 
@@ -177,7 +179,7 @@ def links(
     """
     made = {}
     for rater in raters:
-        token = auth.new_token()
+        token = auth.make_token()
         hashed = auth.hash_token(token)
         store.campaigns.give_link(campaign.name, rater.pseudonym, hashed, by=by, at=at)
         made[rater.pseudonym] = token
@@ -226,8 +228,8 @@ def candidates(
             only remember them.
     """
     rateable = []
-    for label in store.labelled():
-        view = store.micrograph(label.id)
+    for label in store.labelled_micrographs.list_all():
+        view = store.results.find(label.id)
         if view is None or view.pruned_at is not None or label.code is None:
             continue
         if get_key(view.sha256, view.page) in learned:
@@ -284,7 +286,7 @@ def build_panel(
     taxonomy = taxonomy_from(campaign.taxonomy)
     separators = {subtype.name: subtype.separator for subtype in taxonomy.subtypes}
     answers = {
-        (rating.rater, rating.image): Answer(
+        (rating.rater, rating.image): RaterAnswer(
             rating.said.subtype,
             rating.said.size,
             rating.said.criterion,

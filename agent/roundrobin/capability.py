@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.orders.limit import Bound, Limit
-    from agent.roundrobin.plan import Run
+    from agent.roundrobin.plan import StudyRun
     from agent.roundrobin.variance_components import Components
     from model import Size, Taxonomy
 
@@ -41,7 +41,7 @@ class Measured:
         said: The code that was given, or None.
     """
 
-    run: Run
+    run: StudyRun
     true: str
     said: str | None
 
@@ -175,7 +175,7 @@ def _at_least(count: int, n: int) -> Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class VarianceShare:
     """One source of scatter on the size scale.
 
     Args:
@@ -205,7 +205,7 @@ class Scatter:
 
     n: int
     left_out: int
-    sources: tuple[Source, ...]
+    sources: tuple[VarianceShare, ...]
     inseparable: Mapping[str, str]
     share_low: float | None = None
     share_high: float | None = None
@@ -248,7 +248,7 @@ def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
         n=len(usable),
         left_out=len(measured) - len(usable),
         sources=tuple(
-            Source(name, value, low.get(name), high.get(name))
+            VarianceShare(name, value, low.get(name), high.get(name))
             for name, value in split.variance.items()
         ),
         inseparable=split.inseparable,

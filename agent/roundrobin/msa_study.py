@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.archive import write_whole
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 from agent.errors import WrongUse
 from agent.orders.class_texts import name_scale
 from agent.orders.limit import Direction, limit_at
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from agent.orders.limit import Limit
     from agent.roundrobin.msa_page import Thresholds
-    from agent.roundrobin.plan import Run
+    from agent.roundrobin.plan import StudyRun
     from agent.store import MicrographView, Store
     from model import Taxonomy
 
@@ -102,7 +102,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     write_whole(
         {
             path: page.encode(),
-            path.with_suffix(".csv"): csv_text(PLAN_COLUMNS, rows).encode("utf-8-sig"),
+            path.with_suffix(".csv"): format_csv(PLAN_COLUMNS, rows).encode("utf-8-sig"),
         }
     )
     facts = {"seed": seed, "codes": dict(codes), "runs": [run.as_json() for run in runs]}
@@ -113,7 +113,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
 # --- gathering ----------------------------------------------------------------------------------
 
 
-def get_plan(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
+def get_plan(store: Store, name: str) -> tuple[list[StudyRun], dict[str, str]]:
     """Return a plan's runs and the true code of each specimen.
 
     Raises:
@@ -135,7 +135,7 @@ def gather_results(store: Store, name: str) -> Gathered:
     known = {run.number: run for run in runs}
     by_run: dict[int, list[MicrographView]] = {}
     faults = []
-    for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:
+    for view in store.results.search(order=name, limit=MOST_IMAGES)[::-1]:
         if fault := _fault(view, known):
             faults.append(f"{view.path}: {fault}; it was left out.")
         else:
@@ -158,7 +158,7 @@ def gather_results(store: Store, name: str) -> Gathered:
     )
 
 
-def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
+def _fault(view: MicrographView, runs: Mapping[int, StudyRun]) -> str:
     field, specimen = (view.process_data.get(key, "") for key in ("field", "specimen"))
     if not field.isdecimal() or int(field) not in runs:
         return f"its field {field!r} is no run of the plan"
@@ -254,8 +254,8 @@ def write_report(
     """
     if not gathered.measured:
         raise WrongUse(
-            f"nothing was measured of plan {name!r}: no image has it as its order number. Look at "
-            "the source's pattern, or give codes that people filled in with --codes CSV."
+            f"Plan {name!r} has no results: no image has it as its order number. Check the "
+            "pattern of the source, or give the codes that raters filled in with --codes CSV."
         )
     subtypes = {taxonomy.parse(result.true)[0] for result in gathered.measured}
     kept = [

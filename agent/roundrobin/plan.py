@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StudyRun:
     """One image to be taken.
 
     Args:
@@ -53,7 +53,7 @@ def plan_runs(
     images: int,
     preparations: int,
     seed: int,
-) -> list[Run]:
+) -> list[StudyRun]:
     """Cross everything with everything, in a random order within each preparation.
 
     Args:
@@ -69,12 +69,12 @@ def plan_runs(
         block = list(product(specimens, operators, microscopes, range(1, images + 1)))
         rng.shuffle(block)
         runs += [(preparation, *combination) for combination in block]
-    return [Run(number, *run) for number, run in enumerate(runs, start=1)]
+    return [StudyRun(number, *run) for number, run in enumerate(runs, start=1)]
 
 
-def run_from_json(kept: Mapping[str, int | str]) -> Run:
+def run_from_json(kept: Mapping[str, int | str]) -> StudyRun:
     """Parse a run; the inverse of `Run.as_json`."""
-    return Run(
+    return StudyRun(
         number=int(kept["number"]),
         preparation=int(kept["preparation"]),
         specimen=str(kept["specimen"]),

@@ -48,7 +48,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RaterAnswer:
     """A rater's answer on an image; None where the rater could not tell.
 
     Args:
@@ -70,7 +70,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class RatedShare:
     """A share of right answers, with its interval."""
 
     right: int
@@ -96,7 +96,7 @@ class Panel:
     taxonomy: Taxonomy
     raters: tuple[str, ...]
     images: tuple[int, ...]
-    answers: Mapping[tuple[str, int], Answer]
+    answers: Mapping[tuple[str, int], RaterAnswer]
     reference: Mapping[int, str] = field(default_factory=dict)
     model: Mapping[int, str] = field(default_factory=dict)
     merged: Mapping[str, str] = field(default_factory=dict)
@@ -197,7 +197,7 @@ class Panel:
 # --- against the reference ----------------------------------------------------------------------
 
 
-def accuracy(panel: Panel, level: Level) -> Share:
+def accuracy(panel: Panel, level: Level) -> RatedShare:
     """Compute the share of ratings with the reference's class; "cannot tell" counts as not right.
 
     The interval counts images: the ratings of one image are no independent trials.
@@ -213,14 +213,14 @@ def accuracy(panel: Panel, level: Level) -> Share:
     return _compute_share(hits)
 
 
-def majority_accuracy(panel: Panel, level: Level) -> Share:
+def majority_accuracy(panel: Panel, level: Level) -> RatedShare:
     """Compute how often the majority has the reference's class; a tie counts as not right."""
     asked = [image for image in panel.images_at(level) if panel.true(image, level) is not None]
     hits = sum(panel.majority(image, level) == panel.true(image, level) for image in asked)
-    return Share(hits, len(asked), wilson(hits, len(asked)))
+    return RatedShare(hits, len(asked), wilson(hits, len(asked)))
 
 
-def sizes_right(panel: Panel) -> Share:
+def sizes_right(panel: Panel) -> RatedShare:
     """Compute the share with the right size among the ratings with the right subtype."""
     hits = [
         [
@@ -238,11 +238,11 @@ def _list_raters(panel: Panel, image: int) -> list[str]:
     return [rater for rater in panel.raters if (rater, image) in panel.answers]
 
 
-def _compute_share(hits: Sequence[Sequence[bool]]) -> Share:
+def _compute_share(hits: Sequence[Sequence[bool]]) -> RatedShare:
     right = np.array([sum(ratings) for ratings in hits], float)
     n = np.array([len(ratings) for ratings in hits], float)
     if not n.sum():
-        return Share(0, 0, Estimate(None, None, None))
+        return RatedShare(0, 0, Estimate(None, None, None))
 
     def share(at: NDArray[np.intp]) -> float:
         return float(right[at].sum() / n[at].sum()) if n[at].sum() else float("nan")
@@ -252,14 +252,14 @@ def _compute_share(hits: Sequence[Sequence[bool]]) -> Share:
     if estimate.value in {0.0, 1.0}:
         images = len(n)
         estimate = wilson(images if estimate.value else 0, images)
-    return Share(int(right.sum()), int(n.sum()), estimate)
+    return RatedShare(int(right.sum()), int(n.sum()), estimate)
 
 
 # --- among raters -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class RaterAgreement:
     """How far raters agree at one level.
 
     Args:
@@ -277,13 +277,13 @@ class Agreement:
     ac: Estimate
 
 
-def agreement(panel: Panel, level: Level) -> Agreement:
+def agreement(panel: Panel, level: Level) -> RaterAgreement:
     """Compute how far the raters of a panel agree at a level."""
     classes, table = panel.table(level)
     return _agreement(count_classes(table, len(classes)), len(panel.raters), None)
 
 
-def size_agreement(panel: Panel) -> Agreement:
+def size_agreement(panel: Panel) -> RaterAgreement:
     """Compute how far raters agree on the size alone, a neighbouring one counting in part.
 
     Weighted kappa and AC2, both with quadratic weights over the sizes from coarse to fine.
@@ -292,11 +292,11 @@ def size_agreement(panel: Panel) -> Agreement:
     return _agreement(count_classes(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
 
 
-def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> Agreement:
+def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> RaterAgreement:
     several = counts[counts.sum(axis=1) >= PAIR] if counts.size else counts[:0]
     if weights is None:  # classes of reference or model alone do not count
         several = several[:, several.any(axis=0)]
-    return Agreement(
+    return RaterAgreement(
         raters=raters,
         images=len(several),
         raw=over_images(several, no_chance),
@@ -353,9 +353,9 @@ class Individual:
     team: str
     n: int
     untold: int
-    right: Mapping[Level, Share]
-    near: Share
-    consensus: Share
+    right: Mapping[Level, RatedShare]
+    near: RatedShare
+    consensus: RatedShare
     kappa: Estimate
     size_kappa: Estimate
     fellows: Estimate
@@ -378,7 +378,7 @@ def with_model(panel: Panel) -> Panel:
     separators = {subtype.name: subtype.separator for subtype in panel.taxonomy.subtypes}
     parts = {image: panel.taxonomy.parse(code) for image, code in panel.model.items()}
     answers = {
-        (MODEL, image): Answer(subtype, size, separator=separators[subtype])
+        (MODEL, image): RaterAnswer(subtype, size, separator=separators[subtype])
         for image, (subtype, size) in parts.items()
     }
     return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **answers})
@@ -389,10 +389,10 @@ def _individual(panel: Panel, name: str, others: Panel) -> Individual:
     rest = others.of([rater for rater in others.raters if rater != name])
     kept = {level: [i for i in own if i in panel.images_at(level)] for level in Level}
 
-    def right(level: Level) -> Share:
+    def right(level: Level) -> RatedShare:
         asked = [image for image in kept[level] if panel.true(image, level) is not None]
         hits = sum(panel.said(name, i, level) == panel.true(i, level) for i in asked)
-        return Share(hits, len(asked), wilson(hits, len(asked)))
+        return RatedShare(hits, len(asked), wilson(hits, len(asked)))
 
     majorities = {image: rest.majority(image, Level.CODE) for image in own}
     asked = [image for image in own if majorities[image] is not None]
@@ -405,8 +405,8 @@ def _individual(panel: Panel, name: str, others: Panel) -> Individual:
         n=len(own),
         untold=sum(panel.said(name, image, Level.CODE) is None for image in own),
         right={level: right(level) for level in Level},
-        near=Share(hits, len(near), wilson(hits, len(near))),
-        consensus=Share(same, len(asked), wilson(same, len(asked))),
+        near=RatedShare(hits, len(near), wilson(hits, len(near))),
+        consensus=RatedShare(same, len(asked), wilson(same, len(asked))),
         kappa=_reference_kappa(panel, name),
         size_kappa=_reference_size_kappa(panel, name),
         fellows=_fellows_kappa(panel, name, rest.raters),
@@ -570,10 +570,10 @@ class Study:
     """
 
     panel: Panel
-    accuracy: Mapping[Level, Share]
-    majority: Mapping[Level, Share]
-    sizes_right: Share
-    agreement: Mapping[str, Mapping[str, Agreement]]
+    accuracy: Mapping[Level, RatedShare]
+    majority: Mapping[Level, RatedShare]
+    sizes_right: RatedShare
+    agreement: Mapping[str, Mapping[str, RaterAgreement]]
     raters: tuple[Individual, ...]
     model: Individual | None
     images: tuple[ImageResult, ...]
@@ -597,7 +597,7 @@ def study(panel: Panel) -> Study:
     )
 
 
-def _agreements(panel: Panel) -> dict[str, Agreement]:
+def _agreements(panel: Panel) -> dict[str, RaterAgreement]:
     agreements = {str(level): agreement(panel, level) for level in Level}
     return {**agreements, SIZE: size_agreement(panel)}
 

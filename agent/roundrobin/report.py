@@ -129,7 +129,7 @@ def write(
 
 
 def _views(store: Store, campaign: Campaign) -> dict[int, MicrographView]:
-    views = {image.number: store.micrograph(image.micrograph) for image in campaign.images}
+    views = {image.number: store.results.find(image.micrograph) for image in campaign.images}
     return {number: view for number, view in views.items() if view is not None}
 
 
@@ -165,13 +165,13 @@ def _sentences(campaign: Campaign, panel: Panel, model: ModelAnswers) -> Iterato
         yield "There is no answer of the model that could be counted."
     if model.learned:
         yield (
-            f"It had learned from micrographs {', '.join(map(str, model.learned))}; its answers to "
-            "them are left out."
+            f"Micrographs {', '.join(map(str, model.learned))} are in its training set; its "
+            "answers to them are left out."
         )
     if model.unknown:
         yield (
-            f"What bundle {', '.join(model.unknown)} learned from is not known any more: it may "
-            "have seen some of them."
+            f"The training set of bundle {', '.join(model.unknown)} is not known any more: it may "
+            "contain some of them."
         )
     if missing := len(panel.images) - len(panel.reference):
         yield f"{missing} micrographs have no reference and count in the agreement alone."

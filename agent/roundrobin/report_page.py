@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.roundrobin.rater_statistics import (
-        Agreement,
         ImageResult,
         Individual,
         Panel,
-        Share,
+        RatedShare,
+        RaterAgreement,
         Study,
     )
     from model import Estimate
@@ -99,7 +99,7 @@ def study_to_json(study: Study) -> dict[str, Any]:
     }
 
 
-def _agreement_json(agreements: Mapping[str, Agreement]) -> dict[str, Any]:
+def _agreement_json(agreements: Mapping[str, RaterAgreement]) -> dict[str, Any]:
     return {
         name: {
             "raters": agreement.raters,
@@ -125,7 +125,7 @@ def _individual_json(individual: Individual) -> dict[str, Any]:
     }
 
 
-def _share_json(share: Share) -> dict[str, Any]:
+def _share_json(share: RatedShare) -> dict[str, Any]:
     return {"right": share.right, "n": share.n, **share.estimate.as_json()}
 
 
@@ -379,7 +379,7 @@ def _image(
 # --- numbers in words ---------------------------------------------------------------------------
 
 
-def _in_words(share: Share) -> str:
+def _in_words(share: RatedShare) -> str:
     """Format a share, such as "63.9 % (179 of 280; 52.1 to 75.0)"."""
     if share.estimate.value is None:
         return "–"
@@ -409,7 +409,7 @@ def _percent_in_words(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
-def _format_counted(share: Share) -> str:
+def _format_counted(share: RatedShare) -> str:
     """Format a share, such as "12 of 20 (39 to 78 %)"."""
     low, high = share.estimate.low, share.estimate.high
     if low is None or high is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.archive import write_whole
-from agent.csv_export import csv_text
+from agent.csv_export import format_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def write_study(
     write_whole(
         {
             path: reports.render_study(page).encode(),
-            path.with_suffix(".csv"): csv_text(columns, rows).encode("utf-8-sig"),
+            path.with_suffix(".csv"): format_csv(columns, rows).encode("utf-8-sig"),
             path.with_suffix(".json"): json.dumps(document, indent=1, ensure_ascii=False).encode(),
         }
     )

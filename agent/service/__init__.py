@@ -1,10 +1,9 @@
 """The running agent: watches, worker, schedule, pages, heartbeat and signals.
 
-workplace    what everything is made of, from the settings
-watching     a thread per source      working      the thread that takes files
-scheduling   the nights               status       how it all does, in one document
-serving      the pages                daemon      all of it, until stopped
-once         the same work, without staying
+composition       everything from the settings    worker            processes files
+source_thread     a thread per source             report_scheduler  the nights
+web_server        the pages                       status            the state in one document
+daemon            all of it, until stopped        single_run        the same work, once
 """
 
 from __future__ import annotations
@@ -14,32 +13,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
     from agent.service.daemon import Agent
-    from agent.service.single_run import Outcome, run_once
-    from agent.service.status import status_of
+    from agent.service.single_run import RunOutcome, run_once
+    from agent.service.status import build_status
     from agent.service.web_server import Pages
 
 __all__ = [
     "Agent",
     "CurrentBundle",
-    "Outcome",
     "Pages",
+    "RunOutcome",
+    "build_status",
     "make_pipeline",
     "make_pool",
     "open_store",
     "run_once",
-    "status_of",
 ]
 
 _WHERE = {
     "Agent": "daemon",
     "CurrentBundle": "composition",
-    "Outcome": "single_run",
+    "RunOutcome": "single_run",
     "Pages": "web_server",
     "make_pipeline": "composition",
     "make_pool": "composition",
     "open_store": "composition",
     "run_once": "single_run",
-    "status_of": "status",
+    "build_status": "status",
 }
 
 

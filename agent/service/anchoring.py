@@ -1,7 +1,7 @@
-"""Keep where the audit log ends outside the database: in the log, in the file of [trail] anchor.
+"""Write the ends of the audit log outside the database: to the log and the file of [trail] anchor.
 
-A file on a share that is unavailable gets the end of the next quarter of an hour: each holds all
-that came before it.
+A file on a share that is unavailable gets the end of the next quarter of an hour: each includes all
+acts before it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SEALS_AT_ONCE = 10
 """Each covers up to 2000 results, and 250 of an earlier version."""
 
 
-def seal(store: Store, *, at: datetime) -> None:
+def seal_results(store: Store, *, at: datetime) -> None:
     """Seal what was filed since the last time into the audit log, before its end is kept."""
     for _ in range(SEALS_AT_ONCE):
-        if not store.seal_results(at=at):
+        if not store.results.seal(at=at):
             break
 
 
@@ -52,8 +52,8 @@ class Anchoring:
 
         What was filed since the last time is sealed first, so that the end holds it.
         """
-        seal(self._store, at=at)
-        head = self._store.trail_head()
+        seal_results(self._store, at=at)
+        head = self._store.audit_log.get_head()
         if head.number == self._written:
             return ""
         anchor = Anchor.of(head, at=at)
@@ -71,9 +71,9 @@ class Anchoring:
 
 
 def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | None:
-    """Have the end of the trail time-stamped, once a night; a fault is logged and tried again.
+    """Time-stamp the end of the audit log, once a night; a fault is logged and tried again.
 
-    It runs beside the anchoring, so that an authority that hangs holds up nothing.
+    It runs next to the anchoring, so that an authority that hangs delays nothing.
 
     Args:
         settings: Of the lab.
@@ -90,18 +90,20 @@ def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | N
     last = timestamps.find_newest_at(folder)
     if last and night_of(last, ends, zone) >= night_of(at, ends, zone):
         return None
-    head = store.trail_head()
+    head = store.audit_log.get_head()
     if not head.number:
         return None
-    held = settings.trail.timestamp_certificates
+    certificates = settings.trail.timestamp_certificates
     try:
         file = timestamps.request_timestamp(
-            url, Anchor.of(head, at=at), folder, Path(held) if held else None
+            url, Anchor.of(head, at=at), folder, Path(certificates) if certificates else None
         )
         facts = {"number": head.number, "sha256": timestamps.hash_file(file)}
     except (timestamps.TimestampError, OSError) as fault:
         log.warning("timestamp.failed", reason=str(fault))
         return f"[trail] timestamp_url: {fault}"
-    store.remember(at=at, actor="agent", act=timestamps.STAMPED, subject=file.name, facts=facts)
+    store.audit_log.add(
+        at=at, actor="agent", act=timestamps.STAMPED, subject=file.name, facts=facts
+    )
     log.info("timestamp.made", file=str(file), number=head.number)
     return ""

@@ -1,8 +1,4 @@
-"""Set a lab's workplace up from its settings: books, shelf, tools.
-
-In:  `Settings`. Out: store, archive, pool, pipeline, each given plain values. Next: `daemon`,
-`once`, and the commands that work on the same files.
-"""
+"""Build store, archive, pool and pipeline of a lab from its settings, each from plain values."""
 
 from __future__ import annotations
 
@@ -20,9 +16,9 @@ from agent.bundle_registry import list_previous_bundles
 from agent.errors import AgentError, is_out_of_resources
 from agent.imaging import CropPool
 from agent.lab_context import read_taxonomy
-from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
-from agent.orders.method_validation import scopes_of
-from agent.orders.order_policy import note_specifications, provenance_of
+from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
+from agent.orders.method_validation import load_scopes
+from agent.orders.order_policy import build_provenance, note_specifications
 from agent.pipeline import LEASE_S, Pipeline, Stalled
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from agent.pipeline import Judge
+    from agent.pipeline import BundleChoice
     from agent.retrain import Collected, Demands
     from agent.settings import Settings
     from agent.store import Ordered, Upgrade
@@ -97,32 +93,36 @@ def make_pool(settings: Settings) -> CropPool:
     )
 
 
-def policy_of(
+def build_policy(
     settings: Settings, classifier: Classifier | None = None, store: Store | None = None
 ) -> Policy:
-    """Say the lab's triage policy, within what the bundle was validated for."""
+    """Return the lab's triage policy, within what the bundle was validated for."""
     scope = classifier.manifest.validated.get("um_per_px") if classifier else None
     low, high = scope or (0.0, 0.0)
     return Policy(
         min_probability=settings.triage.min_probability,
         control_share=settings.triage.control_share,
         um_per_px_range=(low * (1 - SCOPE_MARGIN), high * (1 + SCOPE_MARGIN)) if scope else None,
-        scope=scope_of(classifier, store) if classifier else Scope(),
+        scope=build_scope(classifier, store) if classifier else Scope(),
     )
 
 
-def scope_of(classifier: Classifier, store: Store | None) -> Scope:
-    """Say on what a bundle was validated: what it wrote down itself, and the lab's records."""
-    said = classifier.manifest.validated
-    own = said.get("scope")
-    ways = own if isinstance(own, list) else [{"material": one} for one in said.get("material", {})]
-    known = [*ways, *(scopes_of(store, classifier.name) if store else ())]
+def build_scope(classifier: Classifier, store: Store | None) -> Scope:
+    """Return the scope a bundle was validated for, by its manifest and the lab's records."""
+    validated = classifier.manifest.validated
+    own = validated.get("scope")
+    ways = (
+        own
+        if isinstance(own, list)
+        else [{"material": subtype} for subtype in validated.get("material", {})]
+    )
+    known = [*ways, *(load_scopes(store, classifier.name) if store else ())]
     keys = ("material", *WAYS)
     return Scope(tuple({key: str(way.get(key) or "") for key in keys} for way in known))
 
 
-def thresholds_of(settings: Settings) -> dict[str, float]:
-    """Say what is written beside every result: what the lab had set."""
+def collect_thresholds(settings: Settings) -> dict[str, float]:
+    """Return the settings that are stored with every result."""
     return {
         "alpha": settings.strangeness.alpha,
         "min_probability": settings.triage.min_probability,
@@ -131,10 +131,10 @@ def thresholds_of(settings: Settings) -> dict[str, float]:
     }
 
 
-def cases_of(
+def collect_labels(
     settings: Settings, store: Store, taxonomy: Taxonomy, *, group_by: str = ""
 ) -> Collected:
-    """Gather the labels that the lab has allowed to count, with their archived crops."""
+    """Collect the labels that the lab has allowed to count, with their archived crops."""
     from agent.retrain import collect  # noqa: PLC0415 - PyTorch takes seconds
 
     return collect(
@@ -146,36 +146,36 @@ def cases_of(
     )
 
 
-def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
-    """Say what the lab asks of a candidate, at the limits that are in use today.
+def build_demands(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
+    """Return what the lab demands of a candidate, at the limits that are valid today.
 
     Raises:
-        BadSpecification: The limits cannot be read, so that nobody can say what is risked.
+        BadSpecification: The limits cannot be read, so that the risk is not known.
     """
     from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
     from model import GateThresholds  # noqa: PLC0415 - PyTorch takes seconds
 
-    told = settings.retrain
+    retrain = settings.retrain
     specifications = read_specifications(settings.orders.specifications)
     return Demands(
         rules=GateThresholds(
-            may_lose=told.max_loss_points / 100,
-            min_accuracy=told.min_accuracy,
-            min_recall=told.min_recall,
-            may_flip_back=told.may_flip_back,
-            max_slowdown=told.max_slowdown,
+            may_lose=retrain.max_loss_points / 100,
+            min_accuracy=retrain.min_accuracy,
+            min_recall=retrain.min_recall,
+            may_flip_back=retrain.may_flip_back,
+            max_slowdown=retrain.max_slowdown,
         ),
-        limits=limits_of(settings, specifications, taxonomy, now=now),
+        limits=list_limits(settings, specifications, taxonomy, now=now),
         alpha=settings.strangeness.alpha,
     )
 
 
-def limits_of(
+def list_limits(
     settings: Settings, specifications: Specifications, taxonomy: Taxonomy, *, now: datetime
 ) -> dict[str, Callable[[str], bool]]:
-    """Say which limits are in use today, on the lab's own calendar."""
+    """Return which limits are valid today, on the lab's own calendar."""
     on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
-    return limits_in_use(specifications, taxonomy, on=on)
+    return list_valid_limits(specifications, taxonomy, on=on)
 
 
 def make_pipeline(
@@ -189,21 +189,21 @@ def make_pipeline(
     on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
     on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
 ) -> Pipeline:
-    """Put a pipeline together; `sources` stands in for the settings' own."""
-    own = {source.name: provenance_of(source) for source in settings.sources}
+    """Build a pipeline; `sources` replaces the settings' own."""
+    own = {source.name: build_provenance(source) for source in settings.sources}
     return Pipeline(
         store=store,
         archive=Archive(settings.store.folder),
         pool=pool,
         classifier=classifier,
-        policy=policy_of(settings, classifier, store),
+        policy=build_policy(settings, classifier, store),
         now=now,
         sources=own if sources is None else sources,
         batch=settings.model.batch,
         keep_originals=settings.archive.originals == "all",
-        thresholds=thresholds_of(settings),
+        thresholds=collect_thresholds(settings),
         lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
-        earlier=lambda name: _earlier(settings, store, name),
+        earlier=lambda name: _load_earlier(settings, store, name),
         ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
@@ -212,7 +212,7 @@ def make_pipeline(
     )
 
 
-def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
+def _load_earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None:
     """Load the bundle that began a specimen; None where it is gone.
 
     Raises:
@@ -223,21 +223,22 @@ def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
     except (ModelError, OSError, MemoryError) as error:
         if is_out_of_resources(error):
             raise Stalled(f"bundle {name} cannot be read for now: {error}") from error
-        log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
+        log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - one sentence
         return None
-    return classifier, policy_of(settings, classifier, store)
+    return classifier, build_policy(settings, classifier, store)
 
 
 class Demanded:
-    """Says which subtypes were ordered: by the order list, else by the specification.
+    """Finds which subtypes were ordered: by the order list, else by the specification.
 
-    A changed file, or another taxonomy, is noted before the order of the next micrograph is heard
-    of: an order is judged by what was in force then, whether or not anybody opened a page.
+    A changed file, or another taxonomy, is recorded before the order of the next micrograph is
+    first
+    seen: an order is judged by what was valid then, whether or not a page was opened.
 
     Args:
         settings: Of the lab; its specifications are read again when the file changes.
-        store: Where a changed file is noted.
-        now: Says the time, aware UTC.
+        store: Where a changed file is recorded.
+        now: Returns the time, aware UTC.
     """
 
     def __init__(self, settings: Settings, store: Store, *, now: Callable[[], datetime]) -> None:
@@ -248,15 +249,15 @@ class Demanded:
         self._classes: object = _UNREAD
         self._known = Specifications()
 
-    def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
-        """Say them, () where nobody said."""
+    def __call__(self, process_data: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
+        """Return the subtypes, () where none are named."""
         known = self._read()
         self._note_taxonomy()
-        if order.subtypes or not told.get("order"):
+        if order.subtypes or not process_data.get("order"):
             return order.subtypes
         on = (order.day or self._now()).astimezone(ZoneInfo(self._zone)).date()
-        found = known.for_order(told, on=on).specification
-        return found.subtype if found else ()
+        specification = known.for_order(process_data, on=on).specification
+        return specification.subtype if specification else ()
 
     def _read(self) -> Specifications:
         try:
@@ -268,21 +269,21 @@ class Demanded:
             try:
                 self._known = note_specifications(self._file, self._store, now=self._now())
             except BadSpecification as error:
-                log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
+                log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
         return self._known
 
     def _note_taxonomy(self) -> None:
-        """Note the taxonomy in force, where its file or the current bundle is another one."""
+        """Record the taxonomy, where its file or the current bundle is another one."""
         file = self._settings.model.taxonomy
         try:
-            found = Path(file).read_bytes() if file else self._store.current_bundle()
-            if found == self._classes:
+            current = Path(file).read_bytes() if file else self._store.promotions.find_current()
+            if current == self._classes:
                 return
             read_taxonomy(self._settings, self._store, now=self._now())
         except (OSError, AgentError, TaxonomyError) as error:
-            log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - said
+            log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - one sentence
             return
-        self._classes = found
+        self._classes = current
 
 
 def load_bundle(settings: Settings, name: str) -> Classifier:
@@ -302,17 +303,18 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
 SOON_S = 5.0
 """How soon a bundle is tried again that could not be read for want of files or memory."""
 TRY_AGAIN_S = 300.0
-"""How soon a bundle that could not be loaded is tried again: somebody may put it back."""
+"""How soon a bundle that could not be loaded is tried again: the operator may restore it."""
 
 
 @dataclass
 class CurrentBundle:
-    """The bundle that a person promoted last, loaded, and taken up anew when another is.
+    """The bundle that was promoted last, loaded, and loaded again when another is promoted.
 
-    Where that one cannot be loaded the one that was at work before it serves, and it is said.
+    Where it cannot be loaded the previous one is used, and a problem is reported.
 
     Args:
-        settings: Of the lab. store: says which bundle is current.
+        settings: Of the lab.
+        store: Names the current bundle.
     """
 
     settings: Settings
@@ -327,24 +329,24 @@ class CurrentBundle:
     _again_s: float = field(default=0.0, repr=False)
 
     def refresh(self) -> bool:
-        """Ask which bundle is current, and load it if it is another.
+        """Find which bundle is current, and load it if it is another.
 
         Returns:
             Whether there is another classifier now.
         """
         before = self.classifier
         with suppress(StoreFault):  # the database is away: what serves goes on
-            self._follow(self.store.current_bundle())
+            self._follow(self.store.promotions.find_current())
         return self.classifier is not before
 
     @property
     def trouble(self) -> str:
-        """Say what its classifier makes shift with, or ""."""
+        """Why its classifier runs degraded, or ""."""
         return self.classifier.degraded_reason if self.classifier else ""
 
     def policy(self) -> Policy:
-        """Say the triage policy that goes with it."""
-        return policy_of(self.settings, self.classifier, self.store)
+        """Return the triage policy that goes with it."""
+        return build_policy(self.settings, self.classifier, self.store)
 
     def _follow(self, current: str | None) -> None:
         if current == self.name:
@@ -370,7 +372,7 @@ class CurrentBundle:
             self.problem, self._refused = "", None
 
     def _put_off(self, name: str, reason: str) -> None:
-        """Note that a bundle cannot be read for now, which says nothing about the bundle."""
+        """Record that a bundle cannot be read for now, which proves nothing about the bundle."""
         self.problem = f"bundle {name} cannot be read for now and is tried again: {reason}"
         self._refused, self._again_s = name, time.monotonic() + SOON_S
         if self.classifier is None:
@@ -382,8 +384,8 @@ class CurrentBundle:
         log.info("bundle.taken_up", bundle=name)
 
     def _serve_one_before(self, name: str) -> None:
-        """Serve the newest bundle that was at work before and can be loaded, if there is one."""
-        for earlier in list_previous_bundles(self.store.promotions()):
+        """Use the newest bundle that was in use before and can be loaded, if there is one."""
+        for earlier in list_previous_bundles(self.store.promotions.list_all()):
             if earlier == name:
                 continue
             try:
@@ -391,7 +393,7 @@ class CurrentBundle:
             except (ModelError, OSError, MemoryError) as error:
                 if is_out_of_resources(error):
                     return self._put_off(earlier, str(error))
-                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - said
+                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - one sentence
         return None
 
     def _refuse(self, name: str, reason: str) -> None:

@@ -1,9 +1,9 @@
 """Find out whether a database is the newest and the only one of its lab, before work begins.
 
 A copy of a data folder that is started on a second PC, or a disk that was set back to a snapshot,
-would send revisions again. What is kept outside the database tells: the ends of the trail in
-reports, back-ups and the file of anchors, the notes of sent revisions, and a presence that each
-running agent writes into the folders that it shares with others.
+would send revisions again. Evidence is outside the database: the ends of the audit log in reports,
+back-ups and the file of anchors, the notes of sent revisions, and a presence that each running
+agent writes into the folders that it shares with others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
 from agent.orders.sent_revisions import IN_OUTBOX
 from agent.service.data_folder import agent_name
 from agent.service.jobs.backup import list_own
-from agent.service.resuming import iter_own, sent_revisions
+from agent.service.resuming import iter_own, open_sent_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,9 +72,9 @@ class Presence:
     def read(cls, file: Path) -> Self | None:
         """Return what a file holds, None where it holds none."""
         with suppress(OSError, ValueError, TypeError):
-            found = cls(**json.loads(file.read_text(encoding="utf-8")))
-            datetime.fromisoformat(found.at)
-            return found
+            presence = cls(**json.loads(file.read_text(encoding="utf-8")))
+            datetime.fromisoformat(presence.at)
+            return presence
         return None
 
     def to_anchor(self, place: str) -> Anchor:
@@ -88,11 +88,11 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class StartCheck:
-    """What was found before work begins.
+    """Result of the check before work begins.
 
     Attributes:
         refusal: Why work must not begin, "" where it may.
-        warnings: What a person should look at, a sentence each.
+        warnings: What the operator should check, a sentence each.
     """
 
     refusal: str = ""
@@ -125,15 +125,15 @@ def find_overtaken(settings: Settings, store: Store) -> str:
 
 
 def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[str, ...]:
-    """Return what a person should look at.
+    """Return what the operator should check.
 
     Raises:
         BadStore: Work must not begin: a revision would be sent again.
     """
-    found = check_start(settings, store, now=now)
-    if found.refusal:
-        raise BadStore(found.refusal)
-    return found.warnings
+    check = check_start(settings, store, now=now)
+    if check.refusal:
+        raise BadStore(check.refusal)
+    return check.warnings
 
 
 def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> str:
@@ -141,8 +141,8 @@ def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> s
     if not settings.orders.outbox or not find_resumption(store, OUTBOX).is_settled:
         return ""
     try:
-        notes = sent_revisions(settings, store, data_alone=data_alone).iter_all()
-        beyond = [one for one in list_beyond(store, iter_own(notes, store)) if one.is_sent]
+        notes = open_sent_revisions(settings, store, data_alone=data_alone).iter_all()
+        beyond = [gap for gap in list_beyond(store, iter_own(notes, store)) if gap.is_sent]
     except OSError:
         return ""  # it is compared when it is back, before anything is sent
     if not beyond:
@@ -171,8 +171,8 @@ def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
             at = datetime.fromisoformat(document["gathered_at"])
             if anchor := Anchor.from_json(document.get(anchors.KEY), place=file.name, at=at):
                 yield anchor
-    for one in list_own(settings, lab=store.first_act())[-1:]:
-        if anchor := anchors.find_in_backup(one.file):
+    for backup in list_own(settings, lab=store.audit_log.get_first_hash())[-1:]:
+        if anchor := anchors.find_in_backup(backup.file):
             yield anchor
     if settings.trail.anchor:
         yield from _iter_tail(Path(settings.trail.anchor))
@@ -182,10 +182,10 @@ def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
 
 def _iter_tail(file: Path) -> Iterator[Anchor]:
     """Yield the newest anchors of a file, which grows for years."""
-    with suppress(OSError), file.open("rb") as held:
-        held.seek(0, 2)
-        held.seek(max(held.tell() - TAIL_BYTES, 0))
-        for line in held.read().splitlines():
+    with suppress(OSError), file.open("rb") as opened:
+        opened.seek(0, 2)
+        opened.seek(max(opened.tell() - TAIL_BYTES, 0))
+        for line in opened.read().splitlines():
             with suppress(ValueError):
                 if anchor := Anchor.from_json(json.loads(line), place=file.name):
                     yield anchor
@@ -202,7 +202,7 @@ def _places(settings: Settings, lab: str) -> Iterator[Path]:
 
 
 def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Presence]]:
-    lab = store.first_act()
+    lab = store.audit_log.get_first_hash()
     for file in _places(settings, lab) if lab else ():
         presence = Presence.read(file)
         if presence and presence.lab == lab:
@@ -211,23 +211,23 @@ def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Pr
 
 def _find_twin(settings: Settings, store: Store, *, now: datetime) -> str:
     """Return which other copy of the same SQLite database runs at this time, "" for none."""
-    for file, one in _iter_presences(settings, store):
-        if not _is_here(settings, one) and _is_running(one, now):
-            return _describe_twin(file, one)
+    for file, presence in _iter_presences(settings, store):
+        if not _is_here(settings, presence) and _is_running(presence, now):
+            return _describe_twin(file, presence)
     return ""
 
 
-def _is_running(one: Presence, now: datetime) -> bool:
-    is_fresh = now - datetime.fromisoformat(one.at) < FRESH
-    return one.kind == "sqlite" and is_fresh and not one.is_stopped
+def _is_running(presence: Presence, now: datetime) -> bool:
+    is_fresh = now - datetime.fromisoformat(presence.at) < FRESH
+    return presence.kind == "sqlite" and is_fresh and not presence.is_stopped
 
 
-def _is_here(settings: Settings, one: Presence) -> bool:
+def _is_here(settings: Settings, presence: Presence) -> bool:
     """Return whether a presence is of this data folder, such as of an agent that crashed."""
     folder = settings.store.folder
-    if one.folder != str(folder):
+    if presence.folder != str(folder):
         return False
-    return one.pc == agent_name() or bool(one.inode and one.inode == _inode(folder))
+    return presence.pc == agent_name() or bool(presence.inode and presence.inode == _inode(folder))
 
 
 def _inode(folder: Path) -> int:
@@ -237,10 +237,10 @@ def _inode(folder: Path) -> int:
         return 0
 
 
-def _describe_twin(file: Path, one: Presence) -> str:
+def _describe_twin(file: Path, presence: Presence) -> str:
     return (
-        f"Another copy of this lab's data runs on {one.pc} ({one.folder}, seen "
-        f"{one.at[:16].replace('T', ' ')} UTC in {file.parent.parent}). Stop one of the "
+        f"Another copy of this lab's data runs on {presence.pc} ({presence.folder}, seen "
+        f"{presence.at[:16].replace('T', ' ')} UTC in {file.parent.parent}). Stop one of the "
         f"two for good; after a PC that died, wait {FRESH.seconds // 60} minutes."
     )
 
@@ -263,11 +263,11 @@ def write_presence(
         written: What this process wrote last into each place, to be kept between calls: what is
             there instead was written by a clone of the PC, which has its name and folder.
     """
-    lab = store.first_act()
+    lab = store.audit_log.get_first_hash()
     if not lab:
         return ""
     twin = "" if is_stopped else _find_twin(settings, store, now=now)
-    head = store.trail_head()
+    head = store.audit_log.get_head()
     presence = Presence(
         lab=lab,
         pc=agent_name(),

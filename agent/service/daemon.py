@@ -1,8 +1,7 @@
-"""Run the agent: watches, worker, schedule, pages and heartbeat, until somebody says stop.
+"""Run the agent until it is stopped: watches, worker, schedule, pages and heartbeat.
 
-In:  `Settings`. Out: everything else. Next: nothing; this is the top.
-The first signal lets the file in hand come to its fate and stops within ten seconds; a second one
-stops at once. Either way the journal knows what was in hand.
+The first signal finishes the current file and stops within ten seconds; a second one stops at once.
+Either way the database knows what was claimed.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
-from agent.orders.affected_orders import affected_orders
-from agent.orders.instrument_holds import holds_of
+from agent.orders.affected_orders import list_affected_orders
+from agent.orders.instrument_holds import load_holds
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.composition import (
     CurrentBundle,
@@ -31,7 +30,7 @@ from agent.service.composition import (
 )
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.data_folder import agent_name, clock
-from agent.service.host_monitor import Vitals
+from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
@@ -46,13 +45,13 @@ from agent.service.jobs.scrub import Verifier
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
 from agent.service.page_process import PageProcess
-from agent.service.periodic_thread import Rounds
+from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
-from agent.service.retrain_scheduler import Candidates
+from agent.service.report_scheduler import ReportScheduler
+from agent.service.retrain_scheduler import RetrainScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
-from agent.service.status import remember, status_in
+from agent.service.status import build_status_from_store, save_status
 from agent.service.worker import Worker
 from agent.store import StoreFault
 from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
@@ -90,8 +89,9 @@ class Agent:
     Args:
         settings: Of the lab.
         serve: Whether the review page is served.
-        now: Says the time, aware UTC.
-        on_ready: Called once everything runs. on_beat: called with each heartbeat.
+        now: Returns the time, aware UTC.
+        on_ready: Called once everything runs.
+        on_beat: Called with each heartbeat.
         on_stopping: Called when it begins to stop.
         on_upgrade: Called while the database gets another schema, every few seconds.
     """
@@ -120,7 +120,7 @@ class Agent:
         """Where the review page answers, once it does."""
 
     def stop(self) -> None:
-        """Ask it to stop."""
+        """Request that it stops."""
         self._stop.set()
 
     def run(self) -> None:
@@ -143,9 +143,9 @@ class Agent:
         for sentence in require_newest(settings, store, now=now()):
             log.warning("database.older", reason=sentence)
             self.problems.say("copies", sentence)
-        taken_back = store.take_back(at=now())
-        store.started(at=now())
-        store.note_settings(settings.model_dump(mode="json"), at=now())
+        taken_back = store.work_queue.requeue_own(at=now())
+        store.agents.record_start(at=now())
+        store.settings_history.record(settings.model_dump(mode="json"), at=now())
         archive = Archive(settings.store.folder)
         bundle = CurrentBundle(settings, store)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
@@ -167,8 +167,8 @@ class Agent:
             )
             for source in settings.sources
         ]
-        nights = Nights(settings, store, archive, now=now, problems=self.problems)
-        candidates = Candidates(settings, store, now=now, problems=self.problems)
+        nights = ReportScheduler(settings, store, archive, now=now, problems=self.problems)
+        candidates = RetrainScheduler(settings, store, now=now, problems=self.problems)
         verifier = Verifier(store, archive, now=now, problems=self.problems)
         keeper = StatementKeeper(settings, store, now=now, position=find_position(settings, store))
         keeper.listen()
@@ -201,7 +201,7 @@ class Agent:
             self._say_stopped(store)
             log.info("service.stopped")
 
-    def _errands(self, store: Store, keeper: StatementKeeper) -> list[Rounds]:
+    def _errands(self, store: Store, keeper: StatementKeeper) -> list[PeriodicThread]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         written: dict[Path, str] = {}
@@ -220,7 +220,7 @@ class Agent:
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
         return [
-            Rounds(name, errand, every_s=every_s, problems=self.problems)
+            PeriodicThread(name, errand, every_s=every_s, problems=self.problems)
             for name, errand, every_s in errands
         ]
 
@@ -241,16 +241,16 @@ class Agent:
     # --- while it runs --------------------------------------------------------------------------
 
     def _examine(self, store: Store) -> None:
-        # Beside the work: a damaged database is said soon, and a large one delays no start.
-        if found := store.problems():
-            self.problems.say("soundness", f"{found[0]}; see agent check")
-            log.error("database.damaged", faults=len(found), first=found[0])
+        # In its own thread: a damaged database is reported soon, and a large one delays no start.
+        if faults := store.checks.find_problems():
+            self.problems.say("soundness", f"{faults[0]}; see agent check")
+            log.error("database.damaged", faults=len(faults), first=faults[0])
 
     def _keep_watch(
-        self, store: Store, worker: Worker, watches: list[SourceWatch], nights: Nights
+        self, store: Store, worker: Worker, watches: list[SourceWatch], nights: ReportScheduler
     ) -> None:
         beat_at_s = 0.0
-        vitals = Vitals(self._settings.store.folder, now=self._now)
+        vitals = HostMonitor(self._settings.store.folder, now=self._now)
         while not self._stop.wait(TICK_S):
             if time.monotonic() < beat_at_s:
                 continue
@@ -270,43 +270,43 @@ class Agent:
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
-    def _beat(self, store: Store, watches: list[SourceWatch], nights: Nights) -> None:
+    def _beat(self, store: Store, watches: list[SourceWatch], nights: ReportScheduler) -> None:
         try:
             self._follow_clock(store)
-            store.sources_seen([watch.health() for watch in watches])
-            store.heartbeat(self._facts(nights), at=self._now())
+            store.sources.record([watch.health() for watch in watches])
+            store.agents.record_heartbeat(self._facts(nights), at=self._now())
             affected = self._held_orders(store)
-            document = status_in(
+            document = build_status_from_store(
                 self._settings, store, now=self._now(), running=True, affected=affected
             )
         except (StoreFault, AgentError) as fault:
             if self.problems.say("database", str(fault)):
                 log.warning("store.unreachable", reason=str(fault))
             return
-        except Exception as error:  # what is only said of the work must never end the work
+        except Exception as error:  # reporting must never end the work
             log.exception("beat.crashed")
             self.problems.say("heartbeat", f"heartbeat: {type(error).__name__}: {error}")
             return
         self.problems.say("heartbeat", "")
         if self.problems.say("database", ""):
             log.info("store.back")
-        remember(self._settings.store.folder, document)
+        save_status(self._settings.store.folder, document)
 
     def _held_orders(self, store: Store) -> list[Affected]:
-        """Return the orders with held results, looked up once a minute only."""
+        """Return the orders with held results, queried at most once a minute."""
         now_s = time.monotonic()
         if now_s >= self._affected_at_s:
-            holds = holds_of(self._settings, store)
-            self._affected = affected_orders(store, holds, now=self._now())
+            holds = load_holds(self._settings, store)
+            self._affected = list_affected_orders(store, holds, now=self._now())
             self._affected_at_s = now_s + HOLDS_EVERY_S
         return self._affected
 
     def _follow_clock(self, store: Store) -> None:
         if self._set_back_s:
-            store.clock_set_back(timedelta(seconds=self._set_back_s), at=self._now())
+            store.work_queue.shift_clock(timedelta(seconds=self._set_back_s), at=self._now())
             self._set_back_s = 0.0
 
-    def _facts(self, nights: Nights) -> dict[str, Any]:
+    def _facts(self, nights: ReportScheduler) -> dict[str, Any]:
         next_at = nights.next_at()
         return {
             "pid": os.getpid(),
@@ -347,14 +347,14 @@ class Agent:
 
     def _say_stopped(self, store: Store) -> None:
         try:
-            store.heartbeat({"stopped": True}, at=self._now())
+            store.agents.record_heartbeat({"stopped": True}, at=self._now())
             write_presence(self._settings, store, now=self._now(), is_stopped=True)
         except (StoreFault, AgentError) as fault:
             log.warning("store.unreachable", reason=str(fault))
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Take the first signal as a request and the second as an order; give them back after."""
+        """Stop gently at the first signal and at once at the second; restore the handlers after."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""Say where and as whom the agent works: names that cost nothing to ask for."""
+"""Names and folders of the agent that need no database."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def clock() -> datetime:
-    """Say the time, aware UTC."""
+    """Return the time, aware UTC."""
     return datetime.now(UTC)
 
 
 def agent_name() -> str:
-    """Say this agent's name: the PC's."""
+    """Return this agent's name: the PC's."""
     return platform.node() or "agent"
 
 
 def bundles_folder(settings: Settings) -> Path:
-    """Say where the bundles are."""
+    """Return the folder of the bundles."""
     return settings.store.folder / "bundles"

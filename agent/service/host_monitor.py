@@ -1,7 +1,6 @@
-"""Notice what goes wrong with the PC itself, and say each trouble once, not with every beat.
+"""Detect problems of the PC itself, and log each once when it begins and once when it is over.
 
-In:  two clocks and the data folder's disk. Out: events, when something begins and when it is over.
-Next: the log. What holds now stands in `agent status`.
+Current problems are in `agent status`.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ log = structlog.get_logger()
 
 LOW_DISK_BYTES = 1_000_000_000
 ROOMY_DISK_BYTES = 1_500_000_000
-"""Only with so much more is it over: else a disk at the limit would be news again and again."""
+"""Free bytes that end the problem; without a gap one at the limit would be logged repeatedly."""
 
 JUMP_S = 60.0
 """The wall clock set by more than this; the clock that cannot be set tells. Sleep is no jump."""
 
 
-class Vitals:
-    """What is known of the PC.
+class HostMonitor:
+    """State of the PC: its clocks and its disk.
 
     Args:
         folder: The data folder.
-        now: Says the time, aware UTC.
-        steady: Says seconds on a clock that nobody sets, and that counts sleep too.
-        free: Says how many bytes are free on a folder's disk.
+        now: Returns the time, aware UTC.
+        steady: Returns seconds on a clock that cannot be set, and that counts sleep too.
+        free: Returns how many bytes are free on a folder's disk.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Vitals:
         self._is_low = False
 
     def look(self) -> timedelta:
-        """Compare with the look before.
+        """Compare with the previous call.
 
         Returns:
             How far the clock was set since, negative where it was set back; 0 where it was not.

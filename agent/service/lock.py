@@ -1,7 +1,6 @@
-"""Let one agent of a name run on a data folder, one bundle be taught, and no second beside it.
+"""Lock a data folder for one agent of a name, and for one training at a time.
 
-In:  the data folder. Out: a lock that the system gives back when the process ends, however it
-ends. Next: `daemon` and `once` hold it, and whoever teaches; `status` asks whether somebody does.
+The system releases a lock when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ ASK_EVERY_S = 0.05
 
 
 class Lock:
-    """A right that one process has at a time.
+    """A lock that one process has at a time.
 
     Args:
         path: The file that is locked; it is made, and stays.
-        taken: Said to whoever comes second; "{who}" becomes the holder's process, where known.
+        taken: Error message for the second process; "{who}" becomes the first one, where known.
     """
 
     def __init__(self, path: Path, taken: str) -> None:
@@ -35,10 +34,10 @@ class Lock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take it, or say who has it.
+        """Acquire it.
 
         Raises:
-            WrongUse: Somebody has it already.
+            WrongUse: Another process has it; the message names it.
             BadStore: The data folder cannot be written.
         """
         try:
@@ -56,13 +55,13 @@ class Lock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give it back; harmless when it is not held."""
+        """Release it; harmless when it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)  # closing lets the lock go
         self._descriptor = None
 
     def is_held(self) -> bool:
-        """Say whether some process has it."""
+        """Return whether a process has it."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | _CLOSE_ON_EXEC)
         except OSError:
@@ -84,7 +83,8 @@ class RunLock(Lock):
     """The right to run as this agent on this data folder.
 
     Args:
-        folder: The data folder. agent: this agent's name.
+        folder: The data folder.
+        agent: This agent's name.
     """
 
     def __init__(self, folder: Path, agent: str) -> None:
@@ -96,8 +96,8 @@ class RunLock(Lock):
         )
 
 
-class TeachLock(Lock):
-    """The right to teach a bundle on this data folder: one is taught at a time.
+class TrainingLock(Lock):
+    """Lock for training on this data folder: one bundle is trained at a time.
 
     Args:
         folder: The data folder.
@@ -106,7 +106,7 @@ class TeachLock(Lock):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             folder / "teach.lock",
-            "a bundle is being taught already{who}; agent status says how far it is, "
+            "A training is already running{who}. agent status shows its progress; "
             "agent retrain --cancel stops it.",
         )
 

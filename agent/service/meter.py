@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 STAGE_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
 LAG_BUCKETS_S = (0.3, 1, 3, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
 MOST_AT_REST = 100_000
-"""Of files that wait their time of rest is remembered; of a backlog beyond that it is not."""
+"""Number of waiting files whose time of completion is remembered; for more it is not."""
 
 
 class Meter:
-    """What one agent counts. Thread-safe.
+    """Counters of one agent. Thread-safe.
 
     Args:
         now_s: Steady clock, in seconds.
@@ -80,7 +80,7 @@ class Meter:
         )
 
     def rested(self, source: str, relatives: Iterable[str]) -> None:
-        """Note that files of a source have come to rest now."""
+        """Record that files of a source are complete now."""
         now_s = self._now_s()
         with self._lock:
             for relative in relatives:
@@ -92,7 +92,7 @@ class Meter:
         self._stages.labels(stage).observe(seconds)
 
     def fated(self, source: str, relative: str, fate: str) -> None:
-        """Count a file's fate: "stored", "duplicate", "set_aside" or "failed"."""
+        """Count what became of a file: "stored", "duplicate", "set_aside" or "failed"."""
         self._fates.labels(fate).inc()
         with self._lock:
             rested_s = self._rested_s.pop((source, relative), None)
@@ -100,7 +100,7 @@ class Meter:
             self._lag.observe(self._now_s() - rested_s)
 
     def troubled(self, subject: str) -> None:
-        """Count a trouble that began."""
+        """Count a problem that began."""
         self._faults.labels(subject).inc()
 
     def write(self, folder: Path, problems: Problems) -> None:

@@ -1,7 +1,7 @@
-"""Be the process that serves the pages: everything it knows comes from database and files.
+"""The process that serves the pages; its facts come from database and files alone.
 
-Only two words go to the agent: that the server answers, and that a program has sent a file. The
-agent's other half needs none: problems, sources and jobs stand in the database.
+It sends two messages to the agent: that the server answers, and that a program has sent a file.
+Problems, sources and jobs are in the database.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENDS_S = 3.0
 LOOK_EVERY_S = 1.0
 AFFECTED_EVERY_S = 60.0
 NICER = 10
-"""Where connections come in thousands the processor is the intake's first."""
+"""Priority of this process: where thousands of connections are opened the intake goes first."""
 MORE_WILLINGLY = "300"
 """Where memory runs out the system ends the pages before the agent that takes files."""
 
@@ -44,32 +44,32 @@ class WebServerEnded(AgentError):  # noqa: N818 - it says what happened
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why the pages cannot be served, in one sentence."""
+    """Reason why the pages cannot be served, in one sentence."""
 
     sentence: str
 
 
 class Voice:
-    """Words to the agent, from any thread.
+    """Sends messages to the agent, from any thread.
 
     Args:
         said: The pipe's end.
     """
 
-    def __init__(self, said: Connection) -> None:
-        self._said, self._lock = said, threading.Lock()
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._lock = pipe, threading.Lock()
 
     def say(self, news: object) -> None:
-        """Send a word; where nobody hears any more this process is about to end."""
+        """Send a message; where the pipe is closed this process is about to end."""
         with self._lock, contextlib.suppress(OSError):
-            self._said.send(news)
+            self._pipe.send(news)
 
     def wake(self) -> None:
-        """Send word that a file came."""
+        """Send that a file was received."""
         self.say(WORK)
 
     async def beat(self) -> None:
-        """Send word that the server answers."""
+        """Send that the server answers."""
         self.say(ALIVE)
 
 
@@ -85,15 +85,15 @@ def serve_pages(
     Args:
         settings: Of the lab.
         listener: The socket that the agent opened.
-        said: For words to the agent.
+        said: For messages to the agent.
         lives: Ends when the agent ends, or wants this to end.
-        log_to: What `agent.log.set_up` is given.
+        log_to: Arguments of `agent.log.set_up`.
     """
     from agent import log  # noqa: PLC0415 - only the child needs it
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the agent's to answer
     log.set_up(**log_to)
-    _stand_back()
+    _lower_priority()
     voice = Voice(said)
     code = 0
     try:
@@ -143,9 +143,9 @@ def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Con
 
 
 class PageStatus:
-    """What `agent status --json` says, asked in the pages' process.
+    """The document of `agent status --json`, in the pages' process.
 
-    Which orders have held results is asked once a minute: it takes longer than all the rest.
+    Orders with held results are queried once a minute: that takes longer than all the rest.
 
     Args:
         settings: Of the lab.
@@ -162,10 +162,10 @@ class PageStatus:
         """Return the document."""
         from agent.service.data_folder import agent_name, clock  # noqa: PLC0415
         from agent.service.lock import RunLock  # noqa: PLC0415
-        from agent.service.status import status_in  # noqa: PLC0415
+        from agent.service.status import build_status_from_store  # noqa: PLC0415
 
         running = RunLock(self._settings.store.folder, agent_name()).is_held()
-        return status_in(
+        return build_status_from_store(
             self._settings,
             self._store,
             now=clock(),
@@ -174,19 +174,19 @@ class PageStatus:
         )
 
     def _affected_now(self) -> Sequence[Affected]:
-        from agent.orders.affected_orders import affected_orders  # noqa: PLC0415
-        from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
+        from agent.orders.affected_orders import list_affected_orders  # noqa: PLC0415
+        from agent.orders.instrument_holds import load_holds  # noqa: PLC0415
         from agent.service.data_folder import clock  # noqa: PLC0415
 
         with self._lock:
             if time.monotonic() >= self._again_s:
-                holds = holds_of(self._settings, self._store)
-                self._affected = affected_orders(self._store, holds, now=clock())
+                holds = load_holds(self._settings, self._store)
+                self._affected = list_affected_orders(self._store, holds, now=clock())
                 self._again_s = time.monotonic() + AFFECTED_EVERY_S
             return self._affected
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     if os.name == "posix":
         with contextlib.suppress(OSError):
             os.nice(NICER)

@@ -1,7 +1,7 @@
-"""Keep the pages in a process of their own, so that nothing that befalls them stops the intake.
+"""Run the pages in a separate process, so that no fault of theirs stops the intake.
 
-The agent opens the socket and keeps it: a browser that asks while the process is started again
-waits, and the address stays. The process ends with the agent, however that ends.
+The agent opens the socket and keeps it: a browser's request waits while the process is started
+again, and the address stays. The process ends with the agent, however that ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 
 from agent import log as logs
 from agent.service.page_child import ALIVE, WORK, Refused, serve_pages
-from agent.service.web_server import listen, refuse_bad_certificate, url_of
+from agent.service.web_server import build_url, listen, refuse_bad_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,15 +36,15 @@ STEADY_S = 60.0
 
 
 class PageProcess(threading.Thread):
-    """The thread that starts the pages' process, hears it, and starts it again.
+    """The thread that starts the pages' process, reads its messages, and starts it again.
 
     Args:
         settings: Of the lab.
         on_work: Called when a program has sent a file.
-        problems: Where it is noted that the pages do not run.
+        problems: Where it is reported that the pages do not run.
 
     Raises:
-        WrongUse: Somebody else has the port.
+        WrongUse: Another process has the port.
         BadSettings: Certificate and key cannot be used.
     """
 
@@ -55,11 +55,11 @@ class PageProcess(threading.Thread):
         refuse_bad_certificate(settings.web)
         self._settings, self._on_work, self._problems = settings, on_work, problems
         self._socket = listen(settings.web)
-        self.url = url_of(settings.web, self._socket)
+        self.url = build_url(settings.web, self._socket)
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Keep the pages running until told to stop."""
+        """Run the pages until stopped."""
         failures = 0
         while not self._stopping.is_set():
             began_s = time.monotonic()
@@ -74,34 +74,34 @@ class PageProcess(threading.Thread):
         self._socket.close()
 
     def stop(self) -> None:
-        """Ask it to stop."""
+        """Request that it stops."""
         self._stopping.set()
 
     def _run_once(self) -> str:
-        """Run the process to its end; how it ended comes back."""
+        """Run the process to its end and return how it ended."""
         context = get_context("spawn")
-        heard, said = context.Pipe(duplex=False)
+        heard, child_end = context.Pipe(duplex=False)
         lives, life = context.Pipe(duplex=False)
         process = context.Process(
             target=serve_pages,
-            args=(self._settings, self._socket, said, lives, logs.for_child("page")),
+            args=(self._settings, self._socket, child_end, lives, logs.for_child("page")),
             name="page",
         )
         try:
             process.start()
-            said.close()
+            child_end.close()
             lives.close()
-            return self._hear(heard) or f"its process {_how_ended(process)}"
+            return self._hear(heard) or f"its process {_describe_end(process)}"
         except OSError as error:  # no file or memory left to start it with
             return f"its process cannot be started ({error})"
         finally:
-            for end in (said, lives, life):
+            for end in (child_end, lives, life):
                 end.close()
             _end(process)
             heard.close()
 
     def _hear(self, heard: Connection) -> str:
-        """Hear the process until it ends, falls silent, or is to stop; why it was given up."""
+        """Read messages until the process ends, is silent, or has to stop; return which of them."""
         alive_s = time.monotonic()
         while not self._stopping.is_set():
             try:
@@ -120,7 +120,7 @@ class PageProcess(threading.Thread):
         return ""
 
 
-def _how_ended(process: BaseProcess) -> str:
+def _describe_end(process: BaseProcess) -> str:
     process.join(ENDS_S)
     code = process.exitcode
     if code is not None and code < 0:
@@ -129,7 +129,7 @@ def _how_ended(process: BaseProcess) -> str:
 
 
 def _end(process: BaseProcess) -> None:
-    """Wait for a process that was told to end; kill it where it does not."""
+    """Wait for a process that has to end; kill it where it does not."""
     if process.pid is None:
         return
     process.join(ENDS_S)

@@ -1,7 +1,6 @@
-"""Do a small errand again and again in a thread of its own, and say what stands in its way.
+"""Run a job periodically in a thread, and report its problems.
 
-In:  an errand. Out: nothing. Next: `status`, where the trouble is read.
-A share that hangs or a mail server that is away costs this thread time, and no other.
+A share that hangs or a mail server that is unavailable delays this thread, and no other.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class Rounds(threading.Thread):
-    """The thread of one errand.
+class PeriodicThread(threading.Thread):
+    """The thread of one periodic job.
 
     Args:
-        name: Of the thread and of its trouble.
-        errand: Does what there is to do; gives back what a person should know, "" for nothing,
-            None where what was said before still holds.
-        every_s: Seconds between two rounds.
-        problems: Where troubles are said.
+        name: Of the thread and of its problem.
+        errand: The job; returns a problem for the operator, "" for none, None where the previous
+            one is still valid.
+        every_s: Seconds between two runs.
+        problems: Where problems are reported.
     """
 
     def __init__(
@@ -42,24 +41,24 @@ class Rounds(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Do it, until told to stop; a fault costs time, never the thread."""
+        """Run the job until stopped; a fault costs time, never the thread."""
         while not self._stopping.is_set():
             self.run_round()
             self._stopping.wait(self._every_s)
 
     def run_round(self) -> None:
-        """Do it once, and write down what stands in its way."""
-        said: str | None
+        """Run the job once, and report its problem."""
+        problem: str | None
         try:
-            said = self._errand()
+            problem = self._errand()
         except (AgentError, ModelError, StoreFault, OSError) as fault:
-            said = f"{self.name}: {fault}"
+            problem = f"{self.name}: {fault}"
         except Exception as error:
             log.exception("errand.crashed", errand=self.name)
-            said = f"{self.name}: {type(error).__name__}: {error}"
-        if said is not None:
-            self._problems.say(self.name, said)
+            problem = f"{self.name}: {type(error).__name__}: {error}"
+        if problem is not None:
+            self._problems.say(self.name, problem)
 
     def stop(self) -> None:
-        """Ask it to stop."""
+        """Request that it stops."""
         self._stopping.set()

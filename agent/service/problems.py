@@ -1,7 +1,4 @@
-"""Keep what a person should know right now: one sentence per trouble, gone when it is over.
-
-In:  what threads run into. Out: sentences. Next: `status` and the heartbeat.
-"""
+"""Current problems: one sentence each, removed when it is over."""
 
 from __future__ import annotations
 
@@ -13,23 +10,23 @@ if TYPE_CHECKING:
 
 
 class Problems:
-    """Sentences by subject; may be used from any thread.
+    """Sentences by subject; thread-safe.
 
     Args:
-        on_begun: Called with the subject of a trouble that begins.
+        on_begun: Called with the subject of a problem that begins.
     """
 
     def __init__(self, on_begun: Callable[[str], None] = lambda _: None) -> None:
         self._on_begun = on_begun
         self._lock = threading.Lock()
-        self._said: dict[str, str] = {}
+        self._sentences: dict[str, str] = {}
 
     def say(self, subject: str, sentence: str) -> bool:
-        """Note a trouble, "" when it is over; say whether that is news."""
+        """Record a problem, "" when it is over; return whether that is new."""
         with self._lock:
-            before = self._said.pop(subject, "")
+            before = self._sentences.pop(subject, "")
             if sentence:
-                self._said[subject] = sentence
+                self._sentences[subject] = sentence
         if sentence and not before:
             self._on_begun(subject)
         return before != sentence
@@ -37,4 +34,4 @@ class Problems:
     def all(self) -> list[str]:
         """Every sentence that holds now."""
         with self._lock:
-            return list(self._said.values())
+            return list(self._sentences.values())

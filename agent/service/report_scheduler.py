@@ -1,8 +1,7 @@
-"""Have each night's report written in time, or afterwards, but written.
+"""Write each night's report in time, or afterwards.
 
-In:  the clock (APScheduler). Out: reports. Next: a person in the morning.
-Which nights have no report is asked of the store, never remembered: a PC that slept, a job that
-fired twice in the hour that autumn repeats, or one that crashed end at the same answer.
+Missing nights are queried from the database, never remembered: a PC that slept, a job that ran
+twice in the hour that autumn repeats, or one that crashed end with the same reports.
 """
 
 from __future__ import annotations
@@ -40,13 +39,14 @@ ALWAYS: dict[str, Any] = {"misfire_grace_time": None, "coalesce": True, "max_ins
 LOOK_AGAIN_S = 1800
 
 
-class Nights:
+class ReportScheduler:
     """The schedule of reports.
 
     Args:
-        settings: Of the lab. store, archive: what is reported.
-        now: Says the time, aware UTC.
-        problems: Where troubles are said.
+        settings: Of the lab.
+        store, archive: What is reported.
+        now: Returns the time, aware UTC.
+        problems: Where problems are reported.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Nights:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Stop; a report in hand is finished, whole or not at all."""
+        """Stop; a report in progress is finished, whole or not at all."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def next_at(self) -> datetime | None:
-        """Say when the next report is due, aware."""
+        """Return when the next report is due, aware."""
         job = self._scheduler.get_job("night") if self._scheduler.running else None
         at: datetime | None = job.next_run_time if job else None
         return at
@@ -90,7 +90,7 @@ class Nights:
             lab = night_settings(self._settings, self._store, now=self._now())
             folder = reports_folder(self._settings.store.folder, self._store)
             for night in missing_nights(self._store, folder, lab, now=self._now()):
-                is_new = self._store.night(night) is None
+                is_new = self._store.nightly_reports.find(night) is None
                 written = write_report(
                     self._store, self._archive, folder, night, lab, now=self._now()
                 )
@@ -112,6 +112,6 @@ class Nights:
         if not most:
             return
         after, until = compute_night_period(night, lab.at, lab.zone)
-        picked = list_farthest(self._store.between(after, until), most)
-        self._store.ask_again(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
+        picked = list_farthest(self._store.results.list_between(after, until), most)
+        self._store.review_queue.add(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
         log.info("micrographs.asked_again", night=night.isoformat(), n=len(picked))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.lab_context import read_taxonomy
-from agent.orders.order_list import list_taken_since, take_list
+from agent.orders.order_list import import_list, list_taken_since
 from agent.orders.resumption import (
     LISTS,
     OUTBOX,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from agent.orders.order_list import Taken
+    from agent.orders.order_list import OrderListResult
     from agent.orders.resumption import Beyond
     from agent.orders.sent_revisions import SentRevision
     from agent.settings import Settings
@@ -38,7 +38,9 @@ NAMED = 5
 """Orders that a sentence names."""
 
 
-def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False) -> SentRevisions:
+def open_sent_revisions(
+    settings: Settings, store: Store, *, data_alone: bool = False
+) -> SentRevisions:
     """Return the notes of what was sent, of this lab."""
     outbox = settings.orders.outbox
     return SentRevisions(
@@ -51,13 +53,13 @@ def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False
 
 def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevision]:
     """Yield what this lab sent: two labs of one name may share an outbox."""
-    lab = store.first_act()
-    return (one for one in sent if one.lab in {"", lab})
+    lab = store.audit_log.get_first_hash()
+    return (revision for revision in sent if revision.lab in {"", lab})
 
 
 def resume(
     settings: Settings, store: Store, *, since: datetime | None, at: datetime
-) -> tuple[list[Beyond], list[Taken], list[str]]:
+) -> tuple[list[Beyond], list[OrderListResult], list[str]]:
     """Compare a database that was put back with what is outside it.
 
     Args:
@@ -72,10 +74,10 @@ def resume(
     """
     begin_resumption(store, since=since, at=at)
     local = [
-        *sent_revisions(settings, store, data_alone=True).iter_all(),
+        *open_sent_revisions(settings, store, data_alone=True).iter_all(),
         *iter_statement_files(settings.store.folder),
     ]
-    beyond = list_beyond(store, _meant(local, store))
+    beyond = list_beyond(store, _select_relevant(local, store))
     adopt(store, beyond, at=at)
     waits = []
     try:
@@ -85,7 +87,7 @@ def resume(
             f"[orders] outbox: {error}; no revision is sent before it was compared with the "
             "database, which the service does by itself"
         )
-    lists: list[Taken] = []
+    lists: list[OrderListResult] = []
     try:
         lists = settle_lists(settings, store, at=at)
     except OSError as error:
@@ -101,19 +103,21 @@ def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Bey
     """
     if find_resumption(store, OUTBOX).is_settled:
         return []
-    beyond = list_beyond(store, _meant(sent_revisions(settings, store).iter_all(), store))
+    beyond = list_beyond(
+        store, _select_relevant(open_sent_revisions(settings, store).iter_all(), store)
+    )
     adopt(store, beyond, at=at)
     settle(store, OUTBOX, at=at)
     return beyond
 
 
-def _meant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
+def _select_relevant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
     """Return what is to be compared: after `agent begin-anew` also what another database sent."""
     is_restored = find_resumption(store, OUTBOX).since is not None
     return iter_own(sent, store) if is_restored else sent
 
 
-def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Taken]:
+def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[OrderListResult]:
     """Read the order lists again that were taken after the back-up was made.
 
     Raises:
@@ -127,10 +131,10 @@ def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Take
         folder = Path(settings.orders.lists)
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is no folder that can be seen")
-        known = [one.name for one in read_taxonomy(settings, store, now=at).subtypes]
+        known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
         for path in list_taken_since(folder, resumption.since):
-            one = take_list(store, path, subtypes=known, by="order list", at=at)
-            taken.append(one)
+            result = import_list(store, path, subtypes=known, by="order list", at=at)
+            taken.append(result)
     settle(store, LISTS, at=at)
     return taken
 

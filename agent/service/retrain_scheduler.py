@@ -1,8 +1,7 @@
-"""Have candidates taught and tried when it is time, behind the work; never put one to work.
+"""Train and evaluate candidates when due, at low priority; nothing here promotes one.
 
-In:  the clock (APScheduler), the labels. Out: candidates, and sentences. Next: a person.
-What is due is asked of the store, never remembered: a PC that slept, or an agent that was stopped
-in the middle, begins again where that left off.
+What is due is queried from the database, never remembered: a PC that slept, or an agent that was
+stopped in the middle, resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError, WrongUse
-from agent.notify import tell
+from agent.notify import send_notice
 from agent.retrain import Gate, Outcome
-from agent.service.jobs.retrain import JOB, learning, lesson_of
-from agent.service.jobs.shadow import candidate_of, has_news, judging_again
+from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
+from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.report_scheduler import ALWAYS
 from agent.settings import WEEKDAYS
 from agent.store import StoreFault
@@ -40,16 +39,17 @@ LOOK_AGAIN_S, SHADOW_AGAIN_S = 600, 3600
 AFTER_A_FAILURE = timedelta(days=1)
 BY = "agent"
 SCHEDULED = "retrain schedule"
-"""Name of the row that says since when a schedule is set."""
+"""Name of the row that records since when a schedule is set."""
 
 
-class Candidates:
-    """The schedule of teaching.
+class RetrainScheduler:
+    """The schedule of training.
 
     Args:
-        settings: Of the lab. store: open.
-        now: Says the time, aware UTC.
-        problems: Where troubles are said.
+        settings: Of the lab.
+        store: Open.
+        now: Returns the time, aware UTC.
+        problems: Where problems are reported.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Candidates:
         self._scheduler = BackgroundScheduler(timezone=settings.site.time_zone)
 
     def start(self) -> None:
-        """Begin to look, unless nothing is ever to be taught by itself."""
+        """Start the schedule, unless no training is ever automatic."""
         wanted = self._settings.retrain
         if wanted.schedule or wanted.start_at_new_labels:
             self._every(LOOK_AGAIN_S, self.look, "retrain")
@@ -80,31 +80,31 @@ class Candidates:
         self._scheduler.add_job(act, again, id=name, next_run_time=self._now(), **ALWAYS)
 
     def stop(self) -> None:
-        """Stop; a child ends within seconds, and what it learned is taken up by the next."""
+        """Stop; a child ends within seconds, and the next one resumes its checkpoint."""
         self._stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def look(self) -> None:
-        """Teach a candidate if one is due; a fault is said, and the thread lives on."""
+        """Train a candidate if one is due; a fault is reported, and the thread continues."""
         with self._guarded("retrain"):
             if not self._is_due():
                 return
-            for news in learning(
+            for news in train_in_child(
                 self._settings, self._store, by=BY, now=self._now, should_stop=self._stopping.is_set
             ):
                 if isinstance(news, Outcome):
                     self._tell(news)
 
     def shadow(self) -> None:
-        """Have a recommended candidate judge the last days too, beside what counts."""
+        """Judge the last days with a recommended candidate as well; no result changes."""
         days, now = self._settings.retrain.shadow_days, self._now()
         with self._guarded("shadow"):
-            bundle = candidate_of(self._store)
+            bundle = find_waiting_candidate(self._store)
             since = now - timedelta(days=days)
             if bundle is None or not has_news(self._store, bundle, since=since, now=now):
                 return
-            steps = judging_again(
+            steps = judge_in_child(
                 self._settings,
                 self._store,
                 bundle=bundle,
@@ -121,11 +121,11 @@ class Candidates:
     def _guarded(self, what: str) -> Iterator[None]:
         try:
             yield
-        except WrongUse as wrong:  # no bundle yet, or a person is doing the same right now
+        except WrongUse as wrong:  # no bundle yet, or the same is running by hand
             log.info("candidate.waits", job=what, reason=str(wrong))
         except (AgentError, ModelError, StoreFault, OSError) as error:
             self._problems.say(what, f"{what}: {error}")
-            log.error("candidate.failed", job=what, reason=str(error))  # noqa: TRY400 - said
+            log.error("candidate.failed", job=what, reason=str(error))  # noqa: TRY400 - one sentence
         except Exception as error:
             self._problems.say(what, f"{what}: {type(error).__name__}: {error}")
             log.exception("candidate.crashed", job=what)
@@ -133,7 +133,7 @@ class Candidates:
             self._problems.say(what, "")
 
     def _is_due(self) -> bool:
-        wanted, ended = self._settings.retrain, self._store.ended_jobs(JOB)
+        wanted, ended = self._settings.retrain, self._store.jobs.list_ended(JOB)
         zone = ZoneInfo(self._settings.site.time_zone)
         if wanted.schedule and is_due(
             wanted.schedule,
@@ -142,48 +142,48 @@ class Candidates:
             now=self._now().astimezone(zone),
         ):
             return True
-        if not wanted.start_at_new_labels or self._store.current_bundle() is None:
+        if not wanted.start_at_new_labels or self._store.promotions.find_current() is None:
             return False
         if ended and is_too_soon(ended[-1], self._now()):
             return False
-        lesson = lesson_of(self._settings, self._store)
+        lesson = find_training_job(self._settings, self._store)
         return has_enough_new(wanted.start_at_new_labels, lesson.new, lesson.manifest.name, ended)
 
     def _set_at(self, schedule: str) -> datetime:
-        """Say when this schedule was first seen to be set, whatever was restarted since."""
-        seen = self._store.ended_jobs(SCHEDULED)
-        if seen and seen[-1].facts.get("schedule") == schedule and seen[-1].started_at:
-            return seen[-1].started_at
-        job = self._store.begin_job(SCHEDULED, at=self._now())
-        self._store.end_job(job, "set", at=self._now(), facts={"schedule": schedule})
+        """Return when this schedule was first seen, whatever was restarted since."""
+        recorded = self._store.jobs.list_ended(SCHEDULED)
+        if recorded and recorded[-1].facts.get("schedule") == schedule and recorded[-1].started_at:
+            return recorded[-1].started_at
+        job = self._store.jobs.begin(SCHEDULED, at=self._now())
+        self._store.jobs.end(job, "set", at=self._now(), facts={"schedule": schedule})
         return self._now()
 
     def _tell(self, outcome: Outcome) -> None:
         log.info("retrain.ended", gate=str(outcome.gate), candidate=outcome.candidate or None)
         if outcome.gate is Gate.NOT_ENOUGH_EVIDENCE:
             return
-        tell(
+        send_notice(
             self._settings.notify.urls,
-            title=f"{self._settings.site.name}: a candidate was taught",
-            text=f"{outcome.sentence} It is not at work; agent models says more.",
+            title=f"{self._settings.site.name}: a candidate was trained",
+            text=f"{outcome.sentence} It is not in use. For details: agent models list.",
         )
 
 
 def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: datetime) -> bool:
-    """Say whether a candidate is due by the calendar.
+    """Return whether a candidate is due by the calendar.
 
     Args:
         schedule: As set: "sunday 02:00", "daily 02:00".
-        ended: Teachings that have ended, oldest first; one that was interrupted does not count.
+        ended: Trainings that have ended, oldest first; one that was interrupted does not count.
         set_at: When the schedule was set: nothing was due before.
         now: Aware, in the lab's own zone.
     """
-    done = [one.started_at for one in ended if one.started_at and one.outcome != "interrupted"]
+    done = [job.started_at for job in ended if job.started_at and job.outcome != "interrupted"]
     return last_due(schedule, now) > max(done, default=set_at)
 
 
 def last_due(schedule: str, now: datetime) -> datetime:
-    """Say when a schedule was last due, in the zone of `now`."""
+    """Return when a schedule was last due, in the zone of `now`."""
     day, _, at = schedule.partition(" ")
     hour, minute = map(int, at.split(":"))
     last = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
@@ -193,23 +193,23 @@ def last_due(schedule: str, now: datetime) -> datetime:
 
 
 def is_too_soon(last: Job, now: datetime) -> bool:
-    """Say whether one that failed, or that somebody cancelled, ended less than a day ago."""
+    """Return whether a training that failed, or was cancelled, ended less than a day ago."""
     went_wrong = last.outcome in ("failed", "cancelled")
     return went_wrong and last.ended_at is not None and now - last.ended_at < AFTER_A_FAILURE
 
 
 def has_enough_new(wanted: int, new: int, current: str, ended: Sequence[Job]) -> bool:
-    """Say whether enough was labelled since a candidate was last taught beside this bundle.
+    """Return whether enough was labelled since a candidate was last trained next to this bundle.
 
     Args:
         wanted: As set.
-        new: Labels the bundle at work has never seen.
-        current: The bundle at work.
-        ended: Teachings that have ended, oldest first.
+        new: Labels that are not in the training set of the bundle in use.
+        current: The bundle in use.
+        ended: Trainings that have ended, oldest first.
     """
     tried = [
-        one.facts.get("new_labels") or 0
-        for one in ended
-        if one.facts.get("current") == current and one.outcome != "interrupted"
+        job.facts.get("new_labels") or 0
+        for job in ended
+        if job.facts.get("current") == current and job.outcome != "interrupted"
     ]
     return new - max(tried, default=0) >= wanted

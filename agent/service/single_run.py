@@ -1,8 +1,6 @@
-"""Take what lies in the sources now, and end.
+"""Process the files that are in the sources now, and end.
 
-In:  the sources. Out: an `Outcome`, and files with fates. Next: a person or a script that called.
-The same listing, the same quiet time and the same pipeline as the daemon's; only nobody listens,
-and nobody stays.
+Listing, quiet time and pipeline are the daemon's.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.order_policy import provenance_of
-from agent.pipeline import Stalled, Taken
-from agent.service.anchoring import seal
+from agent.orders.order_policy import build_provenance
+from agent.pipeline import BatchOutcome, Stalled
+from agent.service.anchoring import seal_results
 from agent.service.composition import (
     CurrentBundle,
     make_pipeline,
@@ -27,7 +25,7 @@ from agent.service.jobs.instrument_check import check_when_due
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import find_position
 from agent.service.lock import RunLock
-from agent.service.source_thread import watched_of, write_down
+from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
 from agent.store import StoreFault
 
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-QUIET_TIMES = 10  # longer than so many quiet times nobody waits for a file to come to rest
+QUIET_TIMES = 10  # a file that changes for longer is not waited for
 AT_LEAST_S = 2.0
 STALLED_AT_MOST_S = 60.0  # database or disk away for longer than this ends the run
 LATER_S = 45.0  # a file that is tried again within it is waited for
@@ -51,15 +49,16 @@ FILES = 32
 
 
 @dataclass(slots=True)
-class Outcome:
-    """How a run ended.
+class RunOutcome:
+    """Result of a run.
 
     Args:
-        taken: Fates by kind. waiting: files that were not at rest, or are tried again later.
-        problems: What a person should know, one sentence each.
+        taken: Counts of files by what became of them.
+        waiting: Files that were not complete, or are tried again later.
+        problems: What the operator should know, one sentence each.
     """
 
-    taken: Taken = field(default_factory=Taken)
+    taken: BatchOutcome = field(default_factory=BatchOutcome)
     waiting: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -77,21 +76,21 @@ def run_once(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     now: Callable[[], datetime] = clock,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
-    """List every source, wait for its files to be at rest, and work until nothing is queued.
+) -> RunOutcome:
+    """List every source, wait until its files are complete, and work until nothing is queued.
 
     Args:
         settings: Of the lab.
         store: Open.
         on_progress: Called with files done and files known of.
-        now: Says the time, aware UTC.
-        should_stop: Asked between files.
+        now: Returns the time, aware UTC.
+        should_stop: Called between files.
 
     Raises:
         WrongUse: An agent is running here already.
     """
     with RunLock(settings.store.folder, agent_name()), make_pool(settings) as pool:
-        store.take_back(at=now())
+        store.work_queue.requeue_own(at=now())
         run = _Run(settings, store, pool, on_progress=on_progress, now=now, should_stop=should_stop)
         return run.run()
 
@@ -119,19 +118,19 @@ class _Run:
             settings, store=store, pool=pool, classifier=self._bundle.classifier, now=now
         )
         self._names = [source.name for source in settings.sources]
-        self._told = {source.name: provenance_of(source) for source in settings.sources}
+        self._provenances = {source.name: build_provenance(source) for source in settings.sources}
         self._began_s = time.monotonic()
         self._stalled_at_s: float | None = None
         self._done = self._total = 0
-        self._outcome = Outcome()
+        self._outcome = RunOutcome()
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         listed = take_lists(self._settings, self._store, at=self._now(), rest_s=0.0)
-        self._outcome.problems += [f"order list {said}" for said in listed]
+        self._outcome.problems += [f"order list {sentence}" for sentence in listed]
         self._check_instrument()
         self._began_s = time.monotonic()  # files are given their time from here on
         watches = [
-            watched_of(source, store=self._store, ring=lambda: None, hear=False)
+            build_watcher(source, store=self._store, ring=lambda: None, hear=False)
             for source in self._settings.sources
         ]
         ends_s = {
@@ -146,7 +145,7 @@ class _Run:
                 continue
             now_s = time.monotonic()
             waits = any(_is_waited_for(w.state, now_s < ends_s[w.state.name]) for w in watches)
-            if not waits and (now_s > last_s or not self._store.counts()["queued"]):
+            if not waits and (now_s > last_s or not self._store.files.count_by_state()["queued"]):
                 break
             time.sleep(max(min(*looks_at_s.values(), now_s + 0.5) - now_s, 0.01))
         return self._ended(watches)
@@ -160,26 +159,26 @@ class _Run:
             self._wait_for_store(fault)
 
     def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
-        """Look at every source that is due."""
+        """List every source that is due."""
         for watched in watches:
             name, now_s = watched.state.name, time.monotonic()
             if now_s < looks_at_s[name]:
                 continue
             try:
-                look, told = watched.look(now_s), self._told.get(name)
-                write_down(look, watched, self._store, at=self._now(), source=told)
+                look, provenance = watched.look(now_s), self._provenances.get(name)
+                write_down(look, watched, self._store, at=self._now(), source=provenance)
             except StoreFault as fault:
                 self._wait_for_store(fault)
             looks_at_s[name] = watched.next_look_at_s(time.monotonic())
 
     def _work(self) -> int:
-        """Take a round; say how many files were in hand."""
+        """Process a batch and return how many files were in it."""
         try:
             self._take_up_bundle()
-            counts = self._store.counts()
+            counts = self._store.files.count_by_state()
             open_ = sum(counts[state] for state in ("settling", "queued", "processing"))
             self._total = self._done + open_
-            taken = self._pipeline.take(
+            taken = self._pipeline.process_batch(
                 FILES,
                 only=self._names,
                 should_stop=self._should_stop,
@@ -191,7 +190,7 @@ class _Run:
         self._keeper.freeze_touched()
         self._stalled_at_s = None
         total = self._outcome.taken
-        for kind in Taken.__slots__:
+        for kind in BatchOutcome.__slots__:
             setattr(total, kind, getattr(total, kind) + getattr(taken, kind))
         return taken.files
 
@@ -216,7 +215,7 @@ class _Run:
         self._done += 1
         self._on_progress(self._done, max(self._total, self._done))
 
-    def _ended(self, watches: Sequence[SourceWatcher]) -> Outcome:
+    def _ended(self, watches: Sequence[SourceWatcher]) -> RunOutcome:
         outcome = self._outcome
         for watched in watches:
             state = watched.state
@@ -226,13 +225,13 @@ class _Run:
             watched.close()
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
-        outcome.waiting += self._store.counts()["queued"]
-        seal(self._store, at=self._now())
+        outcome.waiting += self._store.files.count_by_state()["queued"]
+        seal_results(self._store, at=self._now())
         if unsigned := self._keeper.finish():
             outcome.problems.append(unsigned)
         return outcome
 
 
 def _is_waited_for(state: SourceState, early: bool) -> bool:
-    """Say whether a source may still bring files; not for ever."""
+    """Return whether a source may still bring files; not for ever."""
     return early and (bool(state.pending) or not state.online)

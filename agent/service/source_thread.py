@@ -1,7 +1,4 @@
-"""Watch one source in a thread of its own: a share that hangs holds up nobody else.
-
-In:  looks at a folder. Out: rows in the journal, and a word to the worker. Next: `working`.
-"""
+"""Watch one source in a separate thread: a share that hangs delays no other."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.order_policy import provenance_of
+from agent.orders.order_policy import build_provenance
 from agent.orders.priority import is_urgent
 from agent.store import SourceHealth, StoreFault
 from agent.watch import EventListener, SourceWatcher
@@ -36,7 +33,7 @@ FRESH_AT_MOST = 64  # more files of a source that wait are a backlog; a fresh on
 NOT_A_PICTURE = "not_a_picture"
 
 
-def watched_of(
+def build_watcher(
     source: Source,
     *,
     store: Store,
@@ -53,8 +50,8 @@ def watched_of(
         quiet_s=source.quiet_s,
         completion=source.completion,
         scan_every_s=source.scan_every_s,
-        known=store.known(source.name),
-        settling=store.settling(source.name),
+        known=store.files.list_known(source.name),
+        settling=store.files.list_settling(source.name),
         ring=ring,
         clock=steady,
         hear=hear,
@@ -70,55 +67,63 @@ def write_down(
     at: datetime,
     source: Provenance | None = None,
 ) -> int:
-    """Write one look into the journal; only then does the watch count a file as taken.
+    """Store one listing; only then does the watcher count a file as queued.
 
     Args:
-        look: What was seen.
-        watched: Who saw it.
-        store: The journal.
-        at: Now.
+        look: The listing.
+        watched: The watcher.
+        store: The database.
+        at: Now, aware UTC.
         source: What its paths say; files of urgent orders go first.
 
     Returns:
         How many files are new in the queue.
 
     Raises:
-        StoreFault: The journal cannot be written now; nothing is lost, it is offered again.
+        StoreFault: The database cannot be written now; nothing is lost, it is offered again.
     """
-    for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
+    for _ in _iter_written(
+        look.settling, watched, lambda files: store.files.add_settling(files, at=at)
+    ):
         pass
-    lane = _lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
+    lane = _choose_lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
     first = store.orders.urgent_numbers() if look.at_rest and source else ()
     urgent = [file for file in look.at_rest if is_urgent(file.relative, source, first)]
     chosen = {file.relative for file in urgent}
     others = [file for file in look.at_rest if file.relative not in chosen]
-    for some in _written(urgent, watched, lambda some: store.arrive(some, at=at, lane="urgent")):
-        watched.taken(some)
-    for some in _written(others, watched, lambda some: store.arrive(some, at=at, lane=lane)):
-        watched.taken(some)
-    for some in _written(
+    for files in _iter_written(
+        urgent, watched, lambda files: store.files.add(files, at=at, lane="urgent")
+    ):
+        watched.taken(files)
+    for files in _iter_written(
+        others, watched, lambda files: store.files.add(files, at=at, lane=lane)
+    ):
+        watched.taken(files)
+    for files in _iter_written(
         look.ignored,
         watched,
-        lambda some: store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at),
+        lambda files: store.files.add_ignored(
+            files, NOT_A_PICTURE, "its name is no picture's", at=at
+        ),
     ):
-        watched.taken(some)
+        watched.taken(files)
     if look.gone:
-        store.gone(watched.state.name, look.gone, at=at)
+        store.files.mark_gone(watched.state.name, look.gone, at=at)
         watched.let_go(look.gone)
     return len(look.at_rest)
 
 
-def _lane(count: int, source: str, store: Store) -> str:
+def _choose_lane(count: int, source: str, store: Store) -> str:
     if count > FRESH_AT_MOST:
         return "backlog"
     return (
         "fresh"
-        if count + store.waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
+        if count + store.work_queue.count_waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
         else "backlog"
     )
 
 
-def _written(
+def _iter_written(
     files: Sequence[ListedFile],
     watched: SourceWatcher,
     write: Callable[[Sequence[ListedFile]], object],
@@ -130,33 +135,34 @@ def _written(
     """
     waiting = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)][::-1]
     while waiting:
-        some = waiting.pop()
+        group = waiting.pop()
         try:
-            write(some)
+            write(group)
         except (StoreFault, BadStore):
             raise
         except Exception as error:
-            if len(some) > 1:
-                half = len(some) // 2
-                waiting += [some[half:], some[:half]]
+            if len(group) > 1:
+                half = len(group) // 2
+                waiting += [group[half:], group[:half]]
                 continue
-            log.exception("file.unwritable", source=watched.state.name, file=some[0].relative)
-            watched.refuse(some[0], f"it cannot be written down ({type(error).__name__})")
+            log.exception("file.unwritable", source=watched.state.name, file=group[0].relative)
+            watched.refuse(group[0], f"it cannot be written down ({type(error).__name__})")
             continue
-        yield some
+        yield group
 
 
 class SourceWatch(threading.Thread):
     """The thread that watches one source.
 
     Args:
-        source: Its settings. store: the journal.
-        now: Says the time, aware UTC.
+        source: Its settings.
+        store: The database.
+        now: Returns the time, aware UTC.
         on_work: Called when something is new in the queue.
-        problems: Where troubles are said.
+        problems: Where problems are reported.
         on_rest: Called with the source and the relative paths that are queued now.
-        steady: A clock that nobody sets, in seconds.
-        listen: Listens to a folder's events; `EventListener`, or what stands in for it.
+        steady: A clock that cannot be set, in seconds.
+        listen: Listens to a folder's events; `EventListener`, or a replacement.
     """
 
     def __init__(
@@ -187,7 +193,7 @@ class SourceWatch(threading.Thread):
         """Set after the first look, whatever it showed."""
 
     def run(self) -> None:
-        """Look and write down, until told to stop; a fault costs time, never the thread."""
+        """List and store until stopped; a fault costs time, never the thread."""
         while not self._stopping.is_set():
             pause_s = self.run_round()
             self.ready.set()
@@ -198,7 +204,7 @@ class SourceWatch(threading.Thread):
             self._watched.close()
 
     def run_round(self) -> float:
-        """Look once and write it down; return how long (s) to wait before the next round."""
+        """List once and store it; return how long (s) to wait before the next round."""
         try:
             pause_s = self._round()
         except (StoreFault, BadStore) as fault:
@@ -211,16 +217,16 @@ class SourceWatch(threading.Thread):
         return pause_s
 
     def stop(self) -> None:
-        """Ask it to stop; it does so after the look in hand."""
+        """Request that it stops after the current listing."""
         self._stopping.set()
         self._rung.set()
 
     def is_reachable(self) -> bool:
-        """Say whether its files can be read now, as far as the last look showed."""
+        """Return whether its files can be read now, by the last listing."""
         return self._watched is not None and self._watched.state.online
 
     def health(self) -> SourceHealth:
-        """Say how the source does, as the store keeps it."""
+        """Return the state of the source, as it is stored."""
         state = self._watched.state if self._watched else None
         return SourceHealth(
             name=self._source.name,
@@ -246,13 +252,13 @@ class SourceWatch(threading.Thread):
         if self._watched is None:
             self._before = next(
                 (
-                    (said.found_by_scan, said.found_by_event)
-                    for said in self._store.sources()
-                    if said.name == self._source.name
+                    (health.found_by_scan, health.found_by_event)
+                    for health in self._store.sources.list_all()
+                    if health.name == self._source.name
                 ),
                 (0, 0),
             )
-            self._watched = watched_of(
+            self._watched = build_watcher(
                 self._source,
                 store=self._store,
                 ring=self._rung.set,
@@ -265,10 +271,10 @@ class SourceWatch(threading.Thread):
             self.last_scan_at = self._now()
         online = watched.state.online
         if online and self.offline_since:
-            self._store.hasten(self._source.name)
+            self._store.work_queue.make_due(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
-        told = provenance_of(self._source)
-        if write_down(look, watched, self._store, at=self._now(), source=told):
+        provenance = build_provenance(self._source)
+        if write_down(look, watched, self._store, at=self._now(), source=provenance):
             self._on_rest(self.source, [file.relative for file in look.at_rest])
             self._on_work()
         now_s = self._steady()

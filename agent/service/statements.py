@@ -1,8 +1,9 @@
 """Freeze statements where an order changes: after each act at once, and in rounds.
 
-Whoever writes into the audit log (service, page, command) freezes afterwards what the act changed.
-Results and files write none, so the service looks for them every few seconds; a round of `errands`
-finds what is left. A fault here never undoes the act: the next round freezes what is missing.
+A writer into the audit log (service, page, command) freezes afterwards what the act changed.
+Results and files write none, so the service searches for them every few seconds; a round of
+`jobs.outbound` finds what is left. A fault here never undoes the act: the next round freezes what
+is missing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from agent.errors import AgentError
 from agent.lab_context import taxonomy_in_force
 from agent.orders.examination import begin, list_touched
 from agent.orders.freezing import freeze_orders
-from agent.orders.instrument_holds import holds_of
-from agent.orders.order_policy import lab_of
+from agent.orders.instrument_holds import load_holds
+from agent.orders.order_policy import load_policy
 from agent.orders.signing import find_signer
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_files import PDF, write_files
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agent.orders.assessment import Lab
+    from agent.orders.assessed import OrderPolicy
     from agent.orders.examination import Position
     from agent.orders.statement_files import Signer
     from agent.settings import Settings
@@ -51,14 +52,14 @@ LOOKED_AT_AGAIN = timedelta(minutes=1)
 """So often the certificate is opened where nothing is to be signed."""
 
 
-def make_lab(settings: Settings, store: Store, *, now: datetime) -> Lab:
+def make_lab(settings: Settings, store: Store, *, now: datetime) -> OrderPolicy:
     """Read what the lab has laid down for its orders. Raises `BadSpecification`."""
     taxonomy = taxonomy_in_force(settings, store)
-    return lab_of(settings, store, taxonomy, now=now, held=holds_of(settings, store))
+    return load_policy(settings, store, taxonomy, now=now, held=load_holds(settings, store))
 
 
 def make_issuer(settings: Settings) -> Issuer:
-    """Return who states."""
+    """Return the site and software that issue statements."""
     folder = bundles_folder(settings)
 
     def describe(name: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class StatementKeeper:
         settings: Of the lab.
         store: Open.
         now: Returns the time, aware UTC.
-        position: Where the last round ended, None: what comes from now on.
+        position: Where the last round ended, None: changes from now on.
     """
 
     def __init__(
@@ -132,16 +133,18 @@ class StatementKeeper:
         """
         most = PER_ROUND + len(self._broken)
         lacking = self._store.statements.lacking(PDF, most)
-        for one in lacking:
-            if one.sha256 in self._broken:
+        for statement in lacking:
+            if statement.sha256 in self._broken:
                 continue
             try:
-                self._write(one, signer)
+                self._write(statement, signer)
             except (StoreFault, OSError):
                 raise  # database or disk: the next round writes it
             except Exception:
-                self._broken.add(one.sha256)
-                log.exception("statement.unwritable", order=one.order, sha256=one.sha256)
+                self._broken.add(statement.sha256)
+                log.exception(
+                    "statement.unwritable", order=statement.order, sha256=statement.sha256
+                )
         return len(lacking) < most
 
     def _write(self, statement: FrozenStatement, signer: Signer) -> None:
@@ -188,9 +191,9 @@ class StatementKeeper:
 
     def _freeze(self, most: int | None) -> list[str]:
         now = self._now()
-        lab: list[Lab] = []
+        lab: list[OrderPolicy] = []
 
-        def get_lab() -> Lab:
+        def get_lab() -> OrderPolicy:
             if not lab:
                 lab.append(make_lab(self._settings, self._store, now=now))
             return lab[0]
@@ -205,7 +208,7 @@ class StatementKeeper:
         return frozen
 
     def after_act(self) -> None:
-        """Freeze what an act touched, so that no later act comes before its statement."""
+        """Freeze what an act touched, so that no later act precedes its statement."""
         try:
             self.freeze_touched(most=MOST_AFTER_AN_ACT, patience_s=PATIENCE_S)
         except (AgentError, ModelError, StoreFault, OSError) as fault:

@@ -1,8 +1,4 @@
-"""Say how the agent does, also when it, its folders or its database do not.
-
-In:  settings, and whatever can be asked. Out: the document of `agent status --json`.
-Next: the command, the API, and a person in front of either.
-"""
+"""Report the state of the agent, also when it, its folders or its database are unavailable."""
 
 from __future__ import annotations
 
@@ -12,12 +8,12 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadStore, without_passwords
+from agent.errors import BadStore, hide_passwords
 from agent.orders import BadSpecification, read_specifications
-from agent.orders.affected_orders import affected_orders
-from agent.orders.instrument_holds import holds_of
+from agent.orders.affected_orders import list_affected_orders
+from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name, bundles_folder
-from agent.service.jobs.backup import overdue
+from agent.service.jobs.backup import describe_overdue
 from agent.service.lock import RunLock
 from agent.service.resuming import describe_unfollowed
 from agent.site_time import compute_night_end, night_of
@@ -37,13 +33,13 @@ SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
 QUIET_AFTER_S = 15.0  # three of them missed
 LOW_DISK_BYTES = 1_000_000_000
 MEMO = "status.json"
-"""What the running agent last said of itself, for when the database cannot be asked."""
+"""The last status of the running agent, for when the database cannot be queried."""
 
 
-def status_of(
+def build_status(
     settings: Settings, *, now: datetime, open_store: Callable[[], Store]
 ) -> dict[str, Any]:
-    """Say everything, with one sentence per problem; never raises for what it reports.
+    """Return the whole status, with one sentence per problem; never raises for what it reports.
 
     Args:
         settings: Of the lab.
@@ -56,12 +52,12 @@ def status_of(
     except (BadStore, StoreFault) as error:
         return _without_store(settings, running=running, sentence=str(error), now=now)
     try:
-        return status_in(settings, store, now=now, running=running)
+        return build_status_from_store(settings, store, now=now, running=running)
     except (BadStore, StoreFault) as error:
         return _without_store(settings, running=running, sentence=str(error), now=now)
 
 
-def status_in(
+def build_status_from_store(
     settings: Settings,
     store: Store,
     *,
@@ -69,36 +65,38 @@ def status_in(
     running: bool,
     affected: Sequence[Affected] | None = None,
 ) -> dict[str, Any]:
-    """Say everything, asking an open database.
+    """Return the whole status from an open database.
 
     Args:
         settings: Of the lab.
         store: Open.
         now: Aware UTC.
         running: The agent runs here.
-        affected: Orders with held results where they are known; None: they are looked up.
+        affected: Orders with held results where they are known; None: they are queried.
     """
     if affected is None:
-        affected = affected_orders(store, holds_of(settings, store), now=now)
-    own = store.agents()
+        affected = list_affected_orders(store, load_holds(settings, store), now=now)
+    own = store.agents.list_all()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
-    said = {health.name: health for health in store.sources()}
+    by_source = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
-    sources = [_source(s.name, s.folder, s.mode, said.get(s.name)) for s in settings.sources]
-    counts = store.counts()
-    bundle = store.current_bundle()
+    sources = [
+        _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
+    ]
+    counts = store.files.count_by_state()
+    bundle = store.promotions.find_current()
     problems = [
-        *(_of_silence(mine, now) if here else ()),
+        *(_iter_silence_problems(mine, now) if here else ()),
         *heard,
-        *_of_sources(sources, said, running=running),
-        *_of_bundle(settings, bundle),
-        *_of_limits(settings),
-        *_of_files(counts),
-        *_of_holds(affected),
-        *_of_disk(settings.store.folder),
-        *overdue(settings, now),
+        *_iter_source_problems(sources, by_source, running=running),
+        *_iter_bundle_problems(settings, bundle),
+        *_iter_limit_problems(settings),
+        *_iter_file_problems(counts),
+        *_iter_hold_problems(affected),
+        *_iter_disk_problems(settings.store.folder),
+        *describe_overdue(settings, now),
         *filter(None, [describe_unfollowed(settings, store)]),
     ]
     return {
@@ -114,15 +112,15 @@ def status_in(
         "shares": list(settings.site.shares),
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
-        "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
-        "affected_orders": sorted({number for one in affected for number in one.orders}),
+        "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
+        "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
     }
 
 
-def _of_holds(affected: Sequence[Affected]) -> Iterator[str]:
-    for one in affected:
-        n, failure = len(one.orders), one.failure
+def _iter_hold_problems(affected: Sequence[Affected]) -> Iterator[str]:
+    for group in affected:
+        n, failure = len(group.orders), group.failure
         what = f"the control check on {failure.pc}" if failure.pc else "the control specimen"
         since = f"{failure.after:%Y-%m-%d %H:%M} UTC" if failure.after else "the beginning"
         until = f"{failure.until:%Y-%m-%d %H:%M} UTC" if failure.until else "now"
@@ -145,7 +143,7 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-def _of_limits(settings: Settings) -> Iterator[str]:
+def _iter_limit_problems(settings: Settings) -> Iterator[str]:
     try:
         read_specifications(settings.orders.specifications)
     except BadSpecification as error:
@@ -153,7 +151,7 @@ def _of_limits(settings: Settings) -> Iterator[str]:
 
 
 def next_report_at(settings: Settings, now: datetime) -> datetime:
-    """Say when the night that runs is over, aware."""
+    """Return when the current night is over, aware."""
     at, zone = settings.night.at, settings.site.time_zone
     end = compute_night_end(night_of(now, at, zone), at, zone)
     return (
@@ -163,8 +161,8 @@ def next_report_at(settings: Settings, now: datetime) -> datetime:
     )
 
 
-def remember(folder: Path, document: dict[str, Any]) -> None:
-    """Lay the document beside the database, for when that is gone; a full disk is no matter."""
+def save_status(folder: Path, document: dict[str, Any]) -> None:
+    """Write the document next to the database, for when that is unavailable; ignore a full disk."""
     part = folder / f".{MEMO}.part"
     try:
         part.write_text(json.dumps(document, default=str), encoding="utf-8")
@@ -176,25 +174,25 @@ def remember(folder: Path, document: dict[str, Any]) -> None:
 def _without_store(
     settings: Settings, *, running: bool, sentence: str, now: datetime
 ) -> dict[str, Any]:
-    remembered = _remembered(settings.store.folder) if running else {}
-    sources = [_source(s.name, s.folder, s.mode, None) for s in settings.sources]
+    remembered = _load_status(settings.store.folder) if running else {}
+    sources = [_source_to_json(s.name, s.folder, s.mode, None) for s in settings.sources]
     return {
         "version": version("martensight"),
         "running": running,
         "sources": remembered.get("sources") or sources,
         "states": {},
         "bundle": remembered.get("bundle"),
-        "database": without_passwords(
+        "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
         "affected_orders": [],
-        "problems": list(dict.fromkeys([sentence, *_of_disk(settings.store.folder)])),
+        "problems": list(dict.fromkeys([sentence, *_iter_disk_problems(settings.store.folder)])),
     }
 
 
-def _remembered(folder: Path) -> dict[str, Any]:
+def _load_status(folder: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads((folder / MEMO).read_text("utf-8"))
     except (OSError, ValueError):
@@ -208,20 +206,22 @@ def _is_alive(agent: AgentSeen, now: datetime) -> bool:
     return (now - agent.seen_at).total_seconds() < SILENT_AFTER_S
 
 
-def _source(name: str, folder: Path, mode: str, said: SourceHealth | None) -> dict[str, Any]:
+def _source_to_json(
+    name: str, folder: Path, mode: str, health: SourceHealth | None
+) -> dict[str, Any]:
     return {
         "name": name,
         "folder": str(folder),
-        "mode": said.mode if said and said.mode else mode,
-        "online": said.online if said and said.last_scan_at else folder.is_dir(),
-        "last_scan_at": said.last_scan_at.isoformat() if said and said.last_scan_at else None,
-        "found_by_scan": said.found_by_scan if said else 0,
-        "found_by_event": said.found_by_event if said else 0,
+        "mode": health.mode if health and health.mode else mode,
+        "online": health.online if health and health.last_scan_at else folder.is_dir(),
+        "last_scan_at": health.last_scan_at.isoformat() if health and health.last_scan_at else None,
+        "found_by_scan": health.found_by_scan if health else 0,
+        "found_by_event": health.found_by_event if health else 0,
     }
 
 
-def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
-    """Say that the agent that runs here is not heard of: the database lets it write nothing."""
+def _iter_silence_problems(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
+    """Yield that the agent that runs here cannot write into the database."""
     if mine is None or mine.seen_at is None or mine.facts.get("stopped"):
         return
     if (now - mine.seen_at).total_seconds() > QUIET_AFTER_S:
@@ -232,20 +232,20 @@ def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
         )
 
 
-def _of_sources(
-    sources: list[dict[str, Any]], said: dict[str, SourceHealth], *, running: bool
+def _iter_source_problems(
+    sources: list[dict[str, Any]], by_source: dict[str, SourceHealth], *, running: bool
 ) -> Iterator[str]:
     if not sources:
         yield "no source is set: add a [[sources]] entry to agent.toml."
     for source in sources:
-        health = said.get(source["name"])
+        health = by_source.get(source["name"])
         if running and health and health.problem:
             yield f"{source['name']}: {health.problem}"
         elif not source["online"]:
             yield f"{source['name']}: {source['folder']} cannot be reached"
 
 
-def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
+def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]:
     from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
 
     if name is None:
@@ -260,20 +260,20 @@ def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
         return
     if recipe != RECIPE:
         yield (
-            f"bundle {name} was taught on crops of recipe {recipe}, and this version cuts by "
-            f"recipe {RECIPE}: run agent retrain."
+            f"bundle {name} was trained on crops of recipe {recipe}, and this version uses "
+            f"recipe {RECIPE}. Run agent retrain."
         )
     known = document.get("facts", {}).get("strangeness")
     if known:
         yield from alarm_rate_warnings(settings.strangeness.alpha, known)
 
 
-def _of_files(counts: dict[str, int]) -> Iterator[str]:
+def _iter_file_problems(counts: dict[str, int]) -> Iterator[str]:
     if failed := counts.get("failed", 0):
         yield f"{failed} files failed and are tried again by themselves (agent files --failed)."
 
 
-def _of_disk(folder: Path) -> Iterator[str]:
+def _iter_disk_problems(folder: Path) -> Iterator[str]:
     try:
         free = shutil.disk_usage(folder).free
     except OSError:

@@ -1,7 +1,4 @@
-"""Serve the pages: the web server in a thread, on one address, with or without TLS.
-
-In:  the application and `[web]`. Out: an address that answers. Next: a browser.
-"""
+"""Serve the pages: the web server in a thread, on one address, with or without TLS."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from agent.settings import Web
+    from agent.settings import WebSection
 
 WAITING = 128
-"""Connections that the system holds until they are let in."""
+"""Connections that the system holds until they are accepted."""
 BEAT_EVERY_S = 5
 
 
@@ -36,14 +33,14 @@ class Pages(threading.Thread):
         on_beat: Awaited every few seconds, as long as the server answers.
 
     Raises:
-        WrongUse: Somebody else has the port.
+        WrongUse: Another process has the port.
         BadSettings: Certificate and key cannot be used.
     """
 
     def __init__(
         self,
         app: Any,
-        web: Web,
+        web: WebSection,
         *,
         listener: socket.socket | None = None,
         on_beat: Callable[[], Awaitable[None]] | None = None,
@@ -59,7 +56,7 @@ class Pages(threading.Thread):
         super().__init__(name="pages", daemon=True)
         refuse_bad_certificate(web)
         self._socket = listener or listen(web)
-        self.url = url_of(web, self._socket)
+        self.url = build_url(web, self._socket)
         limits = ConnectionLimits(web.connections, web.header_s, web.idle_s)
         self._loop_factory = loop_factory(limits)
         config = uvicorn.Config(
@@ -82,20 +79,20 @@ class Pages(threading.Thread):
         self._server: uvicorn.Server = uvicorn.Server(config)
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until stopped."""
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._server.serve(sockets=[self._socket]))
 
     def stop(self) -> None:
-        """Ask it to stop."""
+        """Request that it stops."""
         self._server.should_exit = True
 
 
-def refuse_bad_certificate(web: Web) -> None:
-    """Refuse a certificate or key that would let no browser in.
+def refuse_bad_certificate(web: WebSection) -> None:
+    """Refuse a certificate or key that no browser would accept.
 
     Raises:
-        BadSettings: Says which, and why.
+        BadSettings: Names which, and why.
     """
     if not web.certificate and not web.key:
         return
@@ -110,18 +107,18 @@ def refuse_bad_certificate(web: Web) -> None:
         ) from error
 
 
-def url_of(web: Web, listener: socket.socket) -> str:
+def build_url(web: WebSection, listener: socket.socket) -> str:
     """Return the address under which a browser finds a listening socket."""
     number = listener.getsockname()[1]
     shown = f"[{web.host}]" if ":" in web.host else web.host
     return f"{'https' if web.certificate else 'http'}://{shown}:{number}"
 
 
-def listen(web: Web) -> socket.socket:
+def listen(web: WebSection) -> socket.socket:
     """Open the socket that the page listens at.
 
     Raises:
-        WrongUse: Somebody else has the port.
+        WrongUse: Another process has the port.
     """
     family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -129,11 +126,11 @@ def listen(web: Web) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((web.host, web.port))
-        bound.listen(WAITING)  # whoever asks before the server runs waits, and is not refused
+        bound.listen(WAITING)  # a request before the server runs waits, and is not refused
     except OSError as error:
         bound.close()
         raise WrongUse(
             f"web.port: {web.host}:{web.port} cannot be used ({error.strerror or error}); "
-            "set another port, or stop whoever has it."
+            "set another port, or stop the program that uses it."
         ) from error
     return bound

@@ -1,7 +1,4 @@
-"""Take files from the queue, round after round, whatever befalls a round.
-
-In:  a word that there is work. Out: fates. Next: people, through report and page.
-"""
+"""Process files from the queue, batch after batch, whatever happens to a batch."""
 
 from __future__ import annotations
 
@@ -26,13 +23,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
-IDLE_S = 2.0  # how often the queue is asked when nobody says that there is work
+IDLE_S = 2.0  # how often the queue is queried without a wake-up
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 LEAST, MOST = 2, 64  # of a backlog one is the oldest and one the newest
 
 
 class Pace:
-    """How many files to claim at once: as many as one round's time allows.
+    """Number of files to claim at once: as many as one batch's time allows.
 
     On a PC where a network takes seconds a file that is less than a batch: a batch saves little
     there, and a fresh file would wait for all of it.
@@ -42,28 +39,28 @@ class Pace:
         self._file_s: float | None = None
 
     def files(self) -> int:
-        """Say how many."""
+        """Number of files to claim."""
         if self._file_s is None:
             return LEAST
         return max(LEAST, min(MOST, int(ROUND_S / max(self._file_s, 1e-3))))
 
     def took(self, files: int, seconds: float) -> None:
-        """Learn how long a round took."""
+        """Record how long a batch took."""
         if files:
             last = seconds / files
             self._file_s = last if self._file_s is None else 0.5 * (self._file_s + last)
 
 
 class Worker(threading.Thread):
-    """The thread that works.
+    """The thread that processes files.
 
     Args:
         make: Makes a pool, and a pipeline upon it; again, if the pool breaks.
-        bundle: Looked at between rounds.
-        reachable: Says the names of the sources that can be read now.
-        after_round: Told after each round how many files were in hand, and the classifier.
-        problems: Where troubles are said.
-        steady: A clock that nobody sets, in seconds.
+        bundle: Is refreshed between batches.
+        reachable: Returns the names of the sources that can be read now.
+        after_round: Called after each batch with the number of its files, and the classifier.
+        problems: Where problems are reported.
+        steady: A clock that cannot be set, in seconds.
     """
 
     def __init__(
@@ -89,30 +86,30 @@ class Worker(threading.Thread):
         self._moved_s = steady()
 
     def stands_still_s(self) -> float:
-        """Say how long (s) nothing has moved on: no file, no round, no look for work."""
+        """How long (s) nothing has moved on: no file, no batch, no query for work."""
         return self._steady() - self._moved_s
 
     def _moves(self) -> None:
         self._moved_s = self._steady()
 
     def wake(self) -> None:
-        """Say that there is work."""
+        """Wake the worker: there is work."""
         self._work.set()
 
     def stop(self) -> None:
-        """Ask it to stop after the file in hand."""
+        """Request that it stops after the current file."""
         self._stopping.set()
         self._work.set()
 
     def abandon(self) -> None:
-        """Kill the processes that read: what they had in hand is given back."""
+        """Kill the processes that read: their files are released."""
         with self._lock:
             pool, self._pool, self._pipeline = self._pool, None, None
         if pool:
             pool.close()
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Process batches until stopped."""
         while not self._stopping.is_set():
             pause_s = self.run_round()
             if self._failures:
@@ -122,7 +119,7 @@ class Worker(threading.Thread):
         self.abandon()
 
     def run_round(self) -> float:
-        """Take what is due once; return how long (s) to wait before the next round."""
+        """Process what is due once; return how long (s) to wait before the next batch."""
         began_s = self._steady()
         self._moves()
         try:
@@ -152,7 +149,7 @@ class Worker(threading.Thread):
             pipeline.use(self._bundle.classifier, self._bundle.policy())
             self._outdated = False
         self._moves()
-        return pipeline.take(
+        return pipeline.process_batch(
             n,
             only=self._reachable(),
             should_stop=self._stopping.is_set,

@@ -1,10 +1,8 @@
-"""Keep everything in a database, and answer every question to it.
+"""Database of a site: tables, migrations, transactions and one repository per subject.
 
-`tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
-transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
-the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `jobs`, `trail`, `statements`, `rules`, `retention`, `backup`, `accounts`, `campaigns`.
-`Store` is the one door; only this room speaks SQL.
+`tables` defines the schema, `schema` and `migrations` upgrade an older database, `engine` opens
+transactions. `Store` opens the database and carries the repositories. Only this package contains
+SQL.
 """
 
 from __future__ import annotations
@@ -20,8 +18,7 @@ from agent.store.backup import (
     put_back,
     sites_in,
 )
-from agent.store.campaigns import (
-    ROUND_ROBIN,
+from agent.store.campaign_views import (
     Campaign,
     CampaignRater,
     NewImage,
@@ -30,19 +27,22 @@ from agent.store.campaigns import (
     Rating,
     Seat,
 )
+from agent.store.campaigns import ROUND_ROBIN
 from agent.store.database import Store
+from agent.store.decisions import Decision, LabelView, Overtaken
 from agent.store.engine import StoreFault, store_url
 from agent.store.file_states import VANISHED, Claim, FileFate, State
 from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnings
 from agent.store.jobs import Job
 from agent.store.label_resolution import signed_by_program, voter_of
-from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
+from agent.store.labelled_micrographs import LabelledMicrograph
+from agent.store.micrograph_views import MicrographView
 from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
 from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
-from agent.store.orders import (
+from agent.store.order_views import (
     Answer,
     Entry,
     FieldView,
@@ -56,7 +56,7 @@ from agent.store.own_database import NothingToBegin, find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
-from agent.store.results import Finding, MicrographView
+from agent.store.results import Finding
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.schema import HEAD as SCHEMA

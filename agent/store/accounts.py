@@ -1,10 +1,8 @@
-"""Keep who may come in: people and programs, and the browsers in which people are logged in.
+"""Accounts of people and programs, and the log-in sessions of browsers.
 
-In:  names, roles, and secrets that are already hashed. Out: `Account`s. Next: `web`.
-An account is disabled, never deleted: the trail names it. Every act is in the trail, the secrets
-are not. `Store.accounts` is this room's own door, so that the main one stays short.
-An account belongs to a site. Where sites share accounts it holds at each, and only its own site
-changes it; of two of one name a site's own holds.
+An account is disabled, never deleted: the audit log refers to it. Each act is in the audit log,
+secrets are not. An account belongs to a site. Where sites share accounts it is valid at each, and
+only its own site changes it; of two with the same name a site's own account is used.
 """
 
 from __future__ import annotations
@@ -14,32 +12,33 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select, update
 
-from agent.auth import Tally
+from agent.auth import AttemptCounter
 from agent.errors import WrongUse
 from agent.store import audit_log
 from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.spelling import account_key
 from agent.store.tables import AccountRow, LoginRow, SiteRow
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
-
-    from agent.store.sources import Whose
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may come in.
+    """An account of a person or a program.
 
     Args:
-        name: Unique. kind: "person" or "program". role: what it may do.
+        name: Unique at the site.
+        kind: "person" or "program".
+        role: What the account may do.
         hashed: Hash of the password or token.
-        created_at: Since when, aware UTC. disabled_at: since when no longer; None: it may come in.
+        created_at: Time of creation, aware UTC.
+        disabled_at: Time when it was disabled, aware UTC; None: it is enabled.
         failures: Wrong passwords since the last right one.
-        locked_until: Until then no password is tried; None: one may be.
+        locked_until: No password is checked before this time; None: not locked.
         site: The site that it belongs to, "" for this one.
     """
 
@@ -56,10 +55,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A browser in which a person is logged in.
+    """A log-in session of a browser.
 
     Args:
-        account: Whose. began_at, seen_at: since when, and when it showed itself last; aware UTC.
+        account: The account that is logged in.
+        began_at: Time of the log-in, aware UTC.
+        seen_at: Time of the last request, aware UTC.
     """
 
     account: Account
@@ -69,11 +70,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A password that is about to be tried.
+    """A password that is about to be checked.
 
     Args:
-        account: Whose; None where nobody is called so.
-        locked_until: Until then none is tried, and this one is not; None: it is.
+        account: The account, None if there is none of this name.
+        locked_until: Passwords are not checked before this time; None: this one is.
         is_known_browser: The account has been logged in before in this browser.
     """
 
@@ -82,16 +83,8 @@ class Try:
     is_known_browser: bool = False
 
 
-class Accounts:
-    """Every question and act about accounts; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that ask.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Accounts(Repository):
+    """Repository of accounts and log-in sessions."""
 
     # --- accounts ---
 
@@ -104,37 +97,37 @@ class Accounts:
         with writing(self._engine) as session:
             if self._find(session, name) is not None:
                 raise WrongUse(f"there is an account {name!r} already; take another name.")
-            if like := _look_alike(session, name):
+            if like := _find_look_alike(session, name):
                 raise WrongUse(
                     f"there is an account {like!r}, which reads like {name!r}; take another name."
                 )
             session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
-            self._tell(session, "account.added", name, by=by, at=at, kind=kind, role=role)
+            self._remember(session, "account.added", name, by=by, at=at, kind=kind, role=role)
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
-        """Change what somebody may do. Raises `WrongUse` where nobody is called so."""
+        """Change the role of an account. Raises `WrongUse` if there is none of this name."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.role = role
             _log_out(session, row, at=at)
-            self._tell(session, "account.role_changed", name, by=by, at=at, role=role)
+            self._remember(session, "account.role_changed", name, by=by, at=at, role=role)
 
     def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
-        """Change a password or token; it unlocks. Raises `WrongUse` where nobody is called so."""
+        """Change a password or token and unlock the account. Raises `WrongUse` if there is none."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.hashed, row.failures, row.locked_until = hashed, 0, None
             _log_out(session, row, at=at)
-            self._tell(session, "account.secret_changed", name, by=by, at=at)
+            self._remember(session, "account.secret_changed", name, by=by, at=at)
 
     def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
-        """Let somebody no longer in, or in again. Raises `WrongUse` where nobody is called so."""
+        """Disable or enable an account. Raises `WrongUse` if there is none of this name."""
         with writing(self._engine) as session:
             row = self._own(session, name)
             row.disabled_at = at if disabled else None
             _log_out(session, row, at=at)
             act = "account.disabled" if disabled else "account.enabled"
-            self._tell(session, act, name, by=by, at=at)
+            self._remember(session, act, name, by=by, at=at)
 
     def every(self) -> list[Account]:
         """List all accounts by name, with those that other sites share."""
@@ -154,32 +147,32 @@ class Accounts:
             return _account(row) if row else None
 
     def program(self, hashed: str) -> Account | None:
-        """Find the program that holds the token of this hash."""
+        """Find the program whose token has this hash."""
         with reading(self._engine) as session:
-            asked = select(AccountRow).where(
+            query = select(AccountRow).where(
                 AccountRow.kind == "program", AccountRow.hashed == hashed
             )
-            row = session.exec(asked).first()
+            row = session.exec(query).first()
             return _account(row) if row else None
 
     def are_there(self) -> bool:
-        """Return whether there is any account, in use or not: then no one comes in without one."""
+        """Return whether there is any account, enabled or not; then a log-in is required."""
         with reading(self._engine) as session:
             if session.exec(select(AccountRow.id).limit(1)).first() is not None:
                 return True
             return session.get_one(SiteRow, self._whose.site_id).needs_accounts
 
-    # --- coming in and going ---
+    # --- log-in sessions ---
 
     def begin_try(self, name: str, *, browser: str, at: datetime) -> Try:
-        """Count a password before it is checked, so that many at once are no more than one by one.
+        """Count a password before it is checked, so that parallel attempts are counted too.
 
-        A browser in which the account was logged in before is not held up by what others try: its
-        tries are not counted here.
+        In a browser in which the account was logged in before, attempts made elsewhere do not lock
+        it: its attempts are not counted here.
 
         Args:
             name: As typed, in its one spelling.
-            browser: Hash of the cookie of an earlier login, "" for none.
+            browser: Hash of the cookie of an earlier log-in, "" for none.
             at: Now.
         """
         with writing(self._engine) as session:
@@ -188,7 +181,7 @@ class Accounts:
                 return Try(None)
             if browser and _was_logged_in(session, row, browser):
                 return Try(_account(row), is_known_browser=True)
-            tally = Tally(row.failures, row.locked_until)
+            tally = AttemptCounter(row.failures, row.locked_until)
             if tally.is_locked(at):
                 return Try(_account(row), locked_until=row.locked_until)
             tally = tally.counted(at)
@@ -196,70 +189,70 @@ class Accounts:
             return Try(_account(row))
 
     def failed(self, name: str, *, at: datetime) -> None:
-        """Write down that a password was wrong; `begin_try` has counted it."""
+        """Record that a password was wrong; `begin_try` has counted it."""
         with writing(self._engine) as session:
-            self._tell(session, "login.failed", "web", by=name, at=at)
+            self._remember(session, "login.failed", "web", by=name, at=at)
 
     def succeeded(self, name: str) -> None:
-        """Write down that a password was right: those before it count no longer."""
+        """Record that a password was right: those before it count no longer."""
         with writing(self._engine) as session:
-            row = self._existing(session, name)
+            row = self._get_existing(session, name)
             row.failures, row.locked_until = 0, None
 
     def begin(self, name: str, *, cookie: str, at: datetime) -> None:
-        """Write down that a person is logged in, in the browser whose cookie has this hash.
+        """Record a log-in of a person in the browser whose cookie has this hash.
 
         Raises:
-            WrongUse: Nobody is called so.
+            WrongUse: There is no account of this name.
         """
         with writing(self._engine) as session:
-            row = self._existing(session, name)
+            row = self._get_existing(session, name)
             row.failures, row.locked_until = 0, None
             session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
-            self._tell(session, "login.began", "web", by=name, at=at)
+            self._remember(session, "login.began", "web", by=name, at=at)
 
     def end(self, cookie: str, *, at: datetime) -> None:
         """End a login; ending one that is over is no fault."""
         with writing(self._engine) as session:
-            asked = select(LoginRow, AccountRow.name).join(AccountRow)
-            found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
-            if found is None or found[0].ended_at is not None:
+            query = select(LoginRow, AccountRow.name).join(AccountRow)
+            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            if row is None or row[0].ended_at is not None:
                 return
-            found[0].ended_at = at
-            self._tell(session, "login.ended", "web", by=found[1], at=at)
+            row[0].ended_at = at
+            self._remember(session, "login.ended", "web", by=row[1], at=at)
 
     def logged_in(self, cookie: str) -> Login | None:
-        """Say whose browser holds the cookie of this hash; None where it is nobody's."""
+        """Return the log-in session of the cookie with this hash, or None."""
         with reading(self._engine) as session:
-            asked = select(LoginRow, AccountRow).join(AccountRow)
-            found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
-            if found is None or found[0].ended_at is not None or _is_over(*found):
+            query = select(LoginRow, AccountRow).join(AccountRow)
+            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            if row is None or row[0].ended_at is not None or _is_over(*row):
                 return None
-            return Login(_account(found[1]), found[0].began_at, found[0].seen_at)
+            return Login(_account(row[1]), row[0].began_at, row[0].seen_at)
 
     def seen(self, cookie: str, *, at: datetime) -> None:
-        """Write down that a browser showed itself."""
+        """Record that a browser showed itself."""
         with writing(self._engine) as session:
             session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
 
-    # --- inside ---
+    # --- helpers ---
 
     def _find(self, session: Session, name: str, *, alone: bool = False) -> AccountRow | None:
-        asked = (
+        query = (
             select(AccountRow)
             .where(AccountRow.name == name)
             .order_by(col(AccountRow.site_id) != self._whose.site_id, col(AccountRow.id))
         )
-        return session.exec(asked.with_for_update() if alone else asked).first()
+        return session.exec(query.with_for_update() if alone else query).first()
 
-    def _existing(self, session: Session, name: str) -> AccountRow:
+    def _get_existing(self, session: Session, name: str) -> AccountRow:
         row = self._find(session, name)
         if row is None:
             raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
         return row
 
     def _own(self, session: Session, name: str) -> AccountRow:
-        row = self._existing(session, name)
+        row = self._get_existing(session, name)
         if row.site_id != self._whose.site_id:
             home = session.get_one(SiteRow, row.site_id).name
             raise WrongUse(
@@ -268,7 +261,7 @@ class Accounts:
             )
         return row
 
-    def _tell(
+    def _remember(
         self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: str
     ) -> None:
         audit_log.append(
@@ -281,15 +274,15 @@ def _is_over(login: LoginRow, account: AccountRow) -> bool:
     return account.logins_since is not None and login.began_at < account.logins_since
 
 
-def _look_alike(session: Session, name: str) -> str | None:
+def _find_look_alike(session: Session, name: str) -> str | None:
     key = account_key(name)
     names = session.exec(select(AccountRow.name))
     return next((other for other in names if account_key(other) == key), None)
 
 
 def _was_logged_in(session: Session, row: AccountRow, cookie: str) -> bool:
-    asked = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
-    return session.exec(asked).first() is not None
+    query = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
+    return session.exec(query).first() is not None
 
 
 def _log_out(session: Session, row: AccountRow, *, at: datetime) -> None:

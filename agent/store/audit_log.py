@@ -1,7 +1,6 @@
-"""Remember every act that somebody may have to answer for, so that a later change shows.
+"""Audit log: acts with actor, time and subject, chained by hash so that a later change shows.
 
-In:  who did what, when, to what. Out: rows chained by hash, written in the act's own
-transaction. Next: `agent verify`, and whoever audits. There is no way to switch it off.
+A row is written in the transaction of its act. There is no way to switch it off.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, text
 from sqlmodel import col, select
 
-from agent.store.engine import ACTED
+from agent.store.engine import ACTED, reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
 
@@ -37,12 +37,17 @@ ONE_AT_A_TIME = 0x74726169  # a number of ours for PostgreSQL's advisory lock: "
 
 @dataclass(frozen=True, slots=True)
 class TrailEntry:
-    """One act.
+    """An act in the audit log.
 
     Args:
-        id: Its number in the chain. at: when, aware UTC. site: where.
-        actor: Who. act: what, such as "label.given". subject: to what.
-        facts: The rest. sha256: of this row and the one before.
+        id: Its number in the chain.
+        at: Aware UTC.
+        site: Name of the site.
+        actor: Who acted.
+        act: Name of the act, such as "label.given".
+        subject: Key of what it was done to.
+        facts: The rest, as JSON has it.
+        sha256: Hash of this row and the one before.
     """
 
     id: int
@@ -57,12 +62,16 @@ class TrailEntry:
 
 @dataclass(frozen=True, slots=True)
 class TrailHead:
-    """Where the trail ends.
+    """The end of the audit log.
 
     Args:
-        number: Of the newest act, 0 for none. count: how many acts there are.
-        sha256: Of the newest act. at: its time, aware UTC, or None.
-        actor, act, subject: Of the newest act.
+        number: Of the newest act, 0 for none.
+        count: Number of acts.
+        sha256: Hash of the newest act.
+        at: Time of the newest act, aware UTC, or None.
+        actor: Of the newest act.
+        act: Name of the newest act.
+        subject: Of the newest act.
     """
 
     number: int
@@ -76,7 +85,7 @@ class TrailHead:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Through what an act came in, and by whose hand: kept with each act of a `Store`.
+    """The interface and the account of an act, stored with each act of a `Store`.
 
     Args:
         kind: "shell", "web" (a page) or "api" (a program).
@@ -84,7 +93,7 @@ class Origin:
         meaning: What the signature means, such as "reviewed"; "" for an act without one.
         account: The account that signed, "" where the lab has none.
         proof: "password" or "token", "" where the lab has no accounts.
-        address: Of the PC that asked for it, "" for the shell.
+        address: Of the PC that sent the request, "" for the shell.
     """
 
     kind: str
@@ -95,7 +104,7 @@ class Origin:
     address: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
+        """Return it as stored in the facts of an act under `SIGNED`, without empty values."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
@@ -109,10 +118,10 @@ _CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 @contextmanager
 def acting_through(origin: Origin) -> Iterator[None]:
-    """Set the origin of every act of this context, whatever store it is done with.
+    """Set the origin of all acts of this context, in every store.
 
-    A page answers each request in a context, which its thread inherits. The origin of
-    `Store.acting_as` goes before it.
+    A web request runs in a context, which its thread inherits. The origin of `Store.acting_as`
+    takes precedence.
     """
     token = _CURRENT.set(origin)
     try:
@@ -130,7 +139,7 @@ site has without acts of its own.
 
 
 def lock(session: Session) -> None:
-    """Lock the trail of the site until the end of the transaction; SQLite has one writer anyway."""
+    """Lock the site's audit log until the transaction ends; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         site = get_site(session)
         session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME}, {site})"))
@@ -150,14 +159,14 @@ def append(
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
     origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
-    held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
+    stored = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
         at=at,
         actor=actor,
         act=act,
         subject=subject,
-        facts=json.dumps(held, ensure_ascii=False, sort_keys=True, default=str),
+        facts=json.dumps(stored, ensure_ascii=False, sort_keys=True, default=str),
         previous_sha256=last or BEGINNING,
         sha256="",
     )
@@ -168,8 +177,15 @@ def append(
 
 
 def _hash(row: TrailRow) -> str:
-    said = [row.previous_sha256, row.site_id, _micros(row.at), row.actor, row.act, row.subject]
-    return hashlib.sha256(json.dumps([*said, row.facts]).encode()).hexdigest()
+    values = [
+        row.previous_sha256,
+        row.site_id,
+        _to_microseconds(row.at),
+        row.actor,
+        row.act,
+        row.subject,
+    ]
+    return hashlib.sha256(json.dumps([*values, row.facts]).encode()).hexdigest()
 
 
 def sha256_of(facts: object) -> str:
@@ -182,7 +198,7 @@ def sha256_of_text(text_: str) -> str:
     return hashlib.sha256(text_.encode()).hexdigest()
 
 
-def _micros(at: datetime) -> int:
+def _to_microseconds(at: datetime) -> int:
     # Whole microseconds: both databases keep those, and no spelling of a zone matters.
     return round(at.timestamp() * 1_000_000)
 
@@ -195,25 +211,25 @@ def entries(
     after: int = 0,
     where: ColumnElement[bool] | None = None,
 ) -> Iterator[TrailEntry]:
-    """Yield every act, oldest first.
+    """Yield acts, oldest first.
 
     Args:
         session: Open.
-        act: Keeps those that begin with it.
-        subjects: Keeps those on one of them.
-        after: Keeps those with a larger number.
-        where: Keeps those for which it holds.
+        act: Select those whose name begins with it.
+        subjects: Select those on one of them.
+        after: Select those with a larger number.
+        where: Select those that match this condition.
     """
-    asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
+    query = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
-        asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
+        query = query.where(col(TrailRow.act).startswith(act, autoescape=True))
     if after:
-        asked = asked.where(col(TrailRow.id) > after)
+        query = query.where(col(TrailRow.id) > after)
     if where is not None:
-        asked = asked.where(where)
+        query = query.where(where)
     if subjects is not None:
-        asked = asked.where(col(TrailRow.subject).in_(subjects))
-    for row, site in session.exec(asked.execution_options(yield_per=500)):
+        query = query.where(col(TrailRow.subject).in_(subjects))
+    for row, site in session.exec(query.execution_options(yield_per=500)):
         yield TrailEntry(
             row.id or 0,
             row.at,
@@ -227,7 +243,7 @@ def entries(
 
 
 def head(session: Session) -> TrailHead:
-    """Return where the trail ends."""
+    """Return the end of the audit log."""
     row = session.exec(select(TrailRow).order_by(col(TrailRow.id).desc()).limit(1)).first()
     if row is None:
         return TrailHead(0, 0, BEGINNING)
@@ -241,25 +257,9 @@ def first_sha256(session: Session) -> str:
     return session.exec(first).first() or ""
 
 
-def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
-    """Return number → hash of the acts of these numbers that are there."""
-    found: dict[int, str] = {}
-    for some in chunks(numbers):
-        wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(some))
-        found |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What all sites of a database know of each other's trails: hashes and numbers.
-
-    Args:
-        until: Last number of the chain that several sites once had together, 0 where none was.
-        before: Number → hash of the act before it, of that chain.
-        head: Hash of its last act; a site's own chain begins behind it.
-        newest: Number of the newest act of any site.
-    """
+    """Hashes and numbers of all sites' audit logs, which each of them is verified against."""
 
     until: int
     before: Mapping[int, str]
@@ -267,56 +267,56 @@ class Common:
     newest: int
 
 
-def find_ends(session: Session) -> tuple[int, int]:
+def _find_ends(session: Session) -> tuple[int, int]:
     """Return where a site's part in a common chain ends, and the newest number ever given.
 
     0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
     """
-    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
-    facts = session.exec(asked.limit(1)).first()
+    query = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
+    facts = session.exec(query.limit(1)).first()
     return int(json.loads(facts)["until"]) if facts else 0, last_number(session)
 
 
-def load_common(every: Session, until: int) -> Common:
+def _load_common(every: Session, until: int) -> Common:
     """Return what is common, in a session that reads all sites."""
     last, before = BEGINNING, {}
-    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
-    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
+    query = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
+    for number, sha256 in every.exec(query.order_by(col(TrailRow.id))) if until else ():
         before[number or 0] = last
         last = sha256
     newest = every.exec(select(func.max(TrailRow.id))).one() or 0
     return Common(until, before, last, newest)
 
 
-def problems(session: Session, common: Common, *, last: int) -> list[str]:
-    """Walk the whole chain of a site; return a sentence for each place where it does not hold.
+def _problems(session: Session, common: Common, *, last: int) -> list[str]:
+    """Verify the whole chain of a site; return a sentence for each break.
 
     Args:
         session: Of the site.
         common: What all sites have.
-        last: The newest number ever given, read before `common`.
+        last: The newest number ever assigned, read before `common`.
     """
-    found, before = [], common.head
-    asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
-    for row in session.exec(asked):
+    faults, before = [], common.head
+    query = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
+    for row in session.exec(query):
         if row.previous_sha256 != common.before.get(row.id or 0, before):
-            found.append(f"trail: a row is missing before number {row.id} ({row.act})")
+            faults.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
-            found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
+            faults.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
         if (row.id or 0) > common.until:
             before = row.sha256
     if last > common.newest:
-        found.append(
+        faults.append(
             f"trail: it ended with number {last}, and ends with number {common.newest} now: the "
             "acts after it were deleted"
         )
-    return found
+    return faults
 
 
 def clock_notes(session: Session) -> list[str]:
     """Return a sentence where acts are dated long before the act before them, else nothing.
 
-    The sequence of the acts is that of their numbers, whatever a clock says.
+    The numbers define the sequence of the acts, whatever the clock was.
     """
     earlier = []
     newest = None
@@ -338,5 +338,63 @@ def last_number(session: Session) -> int:
     """Return the newest number that SQLite ever gave an act; PostgreSQL skips some, so 0."""
     if session.get_bind().dialect.name != "sqlite":
         return 0
-    asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
-    return int(session.execute(asked).scalar() or 0)
+    query = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
+    return int(session.execute(query).scalar() or 0)
+
+
+class AuditLog(Repository):
+    """Repository of the acts of this site."""
+
+    def add(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        act: str,
+        subject: str = "",
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append an act that no other repository writes, such as a changed setting."""
+        with writing(self._engine) as session:
+            append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=actor,
+                act=act,
+                subject=subject,
+                facts=facts,
+            )
+
+    def iter_acts(self, act: str | None = None) -> Iterator[TrailEntry]:
+        """Yield acts, oldest first; `act` selects those whose name begins with it."""
+        with reading(self._engine) as session:
+            yield from entries(session, act=act)
+
+    def find_problems(self) -> list[str]:
+        """Verify the audit log of this site; return a sentence for each change or gap."""
+        with reading(self._engine) as session:
+            until, last = _find_ends(session)
+        with reading(self._all_sites) as every:
+            common = _load_common(every, until)
+        with reading(self._engine) as session:
+            return _problems(session, common, last=last)
+
+    def get_head(self) -> TrailHead:
+        """Return the end of the audit log, to be stored outside the database."""
+        with reading(self._engine) as session:
+            return head(session)
+
+    def get_first_hash(self) -> str:
+        """Return the hash of the first act, which identifies the lab; "" for no act."""
+        with reading(self._engine) as session:
+            return first_sha256(session)
+
+    def get_hashes(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return number → hash of the acts of these numbers that are there."""
+        with reading(self._engine) as session:
+            by_number: dict[int, str] = {}
+            for batch in chunks(numbers):
+                wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(batch))
+                by_number |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
+            return by_number

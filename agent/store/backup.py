@@ -1,8 +1,7 @@
-"""Copy a database while it is in use, and put a copy back in its place.
+"""Copy a database while it is in use, and replace a database with a copy.
 
-In:  an engine, or a copy. Out: one file that holds everything. Next: `agent backup`, `restore`.
-SQLite has an online copy of its own; PostgreSQL's own programs do it, so that what a lab's
-administrator already knows how to handle comes out.
+SQLite has an online backup; PostgreSQL's own programs make and load its dumps, so that an
+administrator gets a format that they know.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from sqlalchemy.exc import ProgrammingError
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards, schema, site_references
+from agent.store.repository import Repository
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, PER_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import Row
@@ -42,7 +42,7 @@ PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
 
 
 def copy_name(engine: Engine) -> str:
-    """Say what a copy of this kind of database is called."""
+    """Return the file name of a copy of this kind of database."""
     return SQLITE_COPY if engines.is_sqlite(engine) else POSTGRESQL_COPY
 
 
@@ -72,7 +72,7 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
 
 
 def _dump(url: URL, target: Path, *, snapshot: str = "") -> None:
-    """Dump the rows of all sites: PostgreSQL's policies show them to a session that says so."""
+    """Dump the rows of all sites: PostgreSQL's policies show them to a session with this option."""
     options = (
         "--format=custom",
         "--enable-row-security",
@@ -95,11 +95,11 @@ def _copy_sqlite(
             engine.connect() as connection,
             closing(sqlite3.connect(target)) as copied,
         ):
-            held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
-            held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
-            copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+            driver: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
+            driver.backup(copied, pages=PAGES_AT_ONCE, progress=said)
+            copied.execute("PRAGMA journal_mode = DELETE")  # one file, no log next to it
         return _count_copy(target)
-    except sqlite3.Error as error:  # the copy's own, such as a disk that is full
+    except sqlite3.Error as error:  # of the copy, such as a full disk
         raise BadStore(
             f"{target.parent}: the database cannot be copied there ({error})."
         ) from error
@@ -117,19 +117,19 @@ def _count_copy(copied: Path) -> dict[str, int]:
 
 
 def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
-    """Put a copy in the place of a database; nobody may be using it.
+    """Replace a database with a copy; it must not be in use.
 
     Args:
         url: Address of the database.
-        copied: What `copy` made.
-        aside: Where a database that is already there is kept: this ending behind SQLite's file,
-            this file for a dump of PostgreSQL's.
+        copied: The file that `copy` made.
+        aside: Where an existing database is moved: this ending behind SQLite's file, this file for
+            a dump of PostgreSQL's.
 
     Returns:
-        Where the database that was there is now, or None if there was none.
+        Where the previous database is now, or None if there was none.
 
     Raises:
-        BadStore: The copy is broken, or newer than this program, or cannot be put there.
+        BadStore: The copy is broken, or newer than this program, or cannot be written there.
     """
     engine = engines.make_engine(url)
     try:
@@ -145,10 +145,10 @@ def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
 
 
 def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | None:
-    """Put a dump in the place of our tables, in one transaction; what was there is dumped aside.
+    """Replace our tables with a dump, in one transaction, after a dump of the current ones.
 
-    Not `pg_restore --clean`: it drops what the dump holds and trips over tables that a newer
-    schema has beside them.
+    Not `pg_restore --clean`: it drops the tables of the dump and fails on tables that a newer
+    schema has in addition.
     """
     with engines.opening(engine):
         ours = _our_tables(inspect(engine))
@@ -168,7 +168,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
 
 
 def _our_tables(there: Inspector) -> list[str]:
-    """Say which tables are ours: those this program knows, and what a newer one hung on them."""
+    """Return the program's tables: known ones, and those of a newer program that refer to them."""
     names = set(there.get_table_names())
     ours = names & {*Row.metadata.tables, "alembic_version"}
     while more := {
@@ -198,7 +198,7 @@ def make_scratch_database(url: str, name: str) -> str | None:
 
 
 def drop_scratch_database(url: str, name: str) -> None:
-    """Drop what `make_scratch_database` made.
+    """Drop the database that `make_scratch_database` made.
 
     Args:
         url: Address of the other database.
@@ -208,7 +208,7 @@ def drop_scratch_database(url: str, name: str) -> None:
 
 
 def _run_alone(url: str, statement: str, name: str) -> None:
-    """Run a statement on a database by its name, outside a transaction."""
+    """Execute a statement with the name of a database, outside a transaction."""
     engine = engines.make_engine(url)
     try:
         with engines.opening(engine):
@@ -221,7 +221,7 @@ def _run_alone(url: str, statement: str, name: str) -> None:
 
 
 def examine_copy(copied: Path) -> None:
-    """Try whether a copy can be put back; nothing is.
+    """Check whether a copy can be restored, without restoring it.
 
     Raises:
         BadStore: It is damaged, or made by a newer program.
@@ -233,26 +233,26 @@ def examine_copy(copied: Path) -> None:
 
 
 def sites_in(copied: Path) -> list[str]:
-    """Say whose rows a copy holds, whatever its schema.
+    """Return the names of the sites whose rows are in a copy, whatever its schema.
 
     Raises:
         BadStore: It cannot be read.
     """
     if copied.name == POSTGRESQL_COPY:
-        told = copied.with_suffix(".sites")
-        options = ("--data-only", "--table=site", f"--file={told}")
+        listing = copied.with_suffix(".sites")
+        options = ("--data-only", "--table=site", f"--file={listing}")
         _run("pg_restore", None, *options, str(copied))
-        return list(_names_in(told.read_text(encoding="utf-8").splitlines()))
+        return list(_iter_names(listing.read_text(encoding="utf-8").splitlines()))
     try:
-        with closing(sqlite3.connect(copied)) as held:
-            return [str(name) for (name,) in held.execute("SELECT name FROM site ORDER BY id")]
+        with closing(sqlite3.connect(copied)) as database:
+            return [str(name) for (name,) in database.execute("SELECT name FROM site ORDER BY id")]
     except sqlite3.DatabaseError as error:
         raise BadStore(f"the copy of the database cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ActCopy:
-    """One act of the trail as a copy of the database holds it, whatever its schema."""
+    """An act of the audit log in a copy of the database, whatever its schema."""
 
     number: int
     at: datetime
@@ -263,7 +263,7 @@ class ActCopy:
 
 
 def acts_in(copied: Path) -> Iterator[ActCopy]:
-    """Yield the acts that a copy of a database holds, oldest first.
+    """Yield the acts in a copy of a database, oldest first.
 
     Raises:
         BadStore: It cannot be read.
@@ -280,15 +280,16 @@ def _rows_of_trail(copied: Path, columns: list[str]) -> list[list[str]]:
         script = copied.with_suffix(".trail")
         options = ("--data-only", "--table=trail", f"--file={script}")
         _run("pg_restore", None, *options, str(copied))
-        return list(_copied_rows(script.read_text(encoding="utf-8").splitlines(), columns))
+        return list(_iter_copied_rows(script.read_text(encoding="utf-8").splitlines(), columns))
     try:
-        with closing(sqlite3.connect(copied)) as held:
-            return held.execute(f"SELECT {', '.join(columns)} FROM trail ORDER BY id").fetchall()  # noqa: S608 - names of ours
+        with closing(sqlite3.connect(copied)) as database:
+            query = f"SELECT {', '.join(columns)} FROM trail ORDER BY id"  # noqa: S608 - our names
+            return database.execute(query).fetchall()
     except sqlite3.DatabaseError as error:
         raise BadStore(f"the copy of the database cannot be read: {error}") from error
 
 
-def _copied_rows(script: list[str], columns: list[str]) -> Iterator[list[str]]:
+def _iter_copied_rows(script: list[str], columns: list[str]) -> Iterator[list[str]]:
     """Yield the rows of `COPY public.trail (id, at, …) FROM stdin;`, in the order of `columns`.
 
     Source:
@@ -310,12 +311,12 @@ _ESCAPED = re.compile(r"\\(.)")
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "N": ""}
 
 
-def _plain_letter(found: re.Match[str]) -> str:
-    return _LETTERS.get(found[1], found[1])
+def _plain_letter(match: re.Match[str]) -> str:
+    return _LETTERS.get(match[1], match[1])
 
 
-def _names_in(script: list[str]) -> Iterator[str]:
-    """Say the names in `COPY public.site (id, name, …) FROM stdin;` and the rows behind it."""
+def _iter_names(script: list[str]) -> Iterator[str]:
+    """Yield the names in `COPY public.site (id, name, …) FROM stdin;` and the rows behind it."""
     place = None
     for line in script:
         if line.startswith("COPY ") and "(" in line:
@@ -328,11 +329,11 @@ def _names_in(script: list[str]) -> Iterator[str]:
 
 
 def _list_dump(copied: Path) -> None:
-    found = shutil.which("pg_restore")
-    if found is None:
+    program = shutil.which("pg_restore")
+    if program is None:
         raise BadStore("pg_restore is not installed, so the back-up could not be tried.")
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
-        [found, "--list", str(copied)], capture_output=True, text=True, check=False
+        [program, "--list", str(copied)], capture_output=True, text=True, check=False
     )
     if ended.returncode or "TABLE DATA" not in ended.stdout:
         raise BadStore(f"the copy of the database cannot be read: {ended.stderr.strip()}")
@@ -342,8 +343,8 @@ def _examine(copied: Path) -> None:
     engine = engines.make_engine(f"sqlite:///{copied.as_posix()}")
     try:
         schema.bring_up(engine)  # a newer one is refused here, before anything is touched
-        if found := engines.problems(engine):
-            raise BadStore(f"the backup is damaged: {found[0]}")
+        if problems := engines.problems(engine):
+            raise BadStore(f"the backup is damaged: {problems[0]}")
     finally:
         engine.dispose()
     with closing(sqlite3.connect(copied)) as connection:
@@ -351,7 +352,7 @@ def _examine(copied: Path) -> None:
 
 
 def _swap(file: Path, copied: Path, aside: str) -> Path | None:
-    # At every moment one whole database lies there: a full disk or a kill costs the restore alone.
+    # At each moment there is one whole database: a full disk or a kill costs the restore alone.
     before = None
     part = file.with_name(f".{file.name}.part")
     try:
@@ -360,9 +361,9 @@ def _swap(file: Path, copied: Path, aside: str) -> Path | None:
             target.flush()
             os.fsync(target.fileno())
         if file.exists():
-            _fold_in(file)
+            _checkpoint_log(file)
             before = file.with_name(f"{file.name}.{aside}")
-            _keep_as(file, before)
+            _link(file, before)
         for end in ("-wal", "-shm"):
             file.with_name(file.name + end).unlink(missing_ok=True)
         part.replace(file)
@@ -373,20 +374,20 @@ def _swap(file: Path, copied: Path, aside: str) -> Path | None:
     return before
 
 
-def _keep_as(file: Path, before: Path) -> None:
+def _link(file: Path, before: Path) -> None:
     try:
         before.hardlink_to(file)
     except OSError:  # a file system without second names
         file.replace(before)
 
 
-def _fold_in(file: Path) -> None:
-    # What stands in the log beside the file belongs to it, and would be lost with a rename.
+def _checkpoint_log(file: Path) -> None:
+    # The log next to the file belongs to it, and would be lost with a rename.
     try:
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.DatabaseError:
-        return  # it is broken: that may be why somebody restores
+        return  # it is broken: that may be why it is being restored
 
 
 def _run(
@@ -395,13 +396,13 @@ def _run(
     *arguments: str,
     environment: Mapping[str, str] = NO_VARIABLES,
 ) -> None:
-    found = shutil.which(program)
-    if found is None:
+    executable = shutil.which(program)
+    if executable is None:
         raise BadStore(
             f"{program} is not installed; PostgreSQL is copied with its own programs "
             "(Debian: apt-get install postgresql-client)."
         )
-    command = [found, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
+    command = [executable, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
     password = (url.password or url.query.get("password")) if url else None
     password_of = {"PGPASSWORD": str(password)} if password else {}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
@@ -420,3 +421,32 @@ def _address(url: URL) -> str:
     # The password goes through the environment: arguments can be read by every user of the PC.
     shown = url.set(drivername="postgresql", password=None)
     return shown.difference_update_query(["password"]).render_as_string()
+
+
+class Backup(Repository):
+    """Backup of the whole database."""
+
+    @property
+    def file_name(self) -> str:
+        """File name of a copy of this kind of database inside a backup."""
+        return copy_name(self._engine)
+
+    def write(self, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
+        """Copy the whole database into a new file, as of one moment, while others use it.
+
+        Args:
+            target: The new file.
+            progress: Called with the copied and the total number of pages.
+
+        Returns:
+            Table → rows in the copy.
+
+        Raises:
+            BadStore: It cannot be copied.
+        """
+        return copy(self._engine, target, progress=progress)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return table → rows of all sites, as a backup contains them."""
+        with engines.opening(self._engine), self._all_sites.connect() as connection:
+            return count_rows(connection)

@@ -1,7 +1,7 @@
-"""Where fields belong, and what is demanded of an order, against the audit log and the statements.
+"""Compare assignments of fields and requirements of orders with the audit log and the statements.
 
-A field is moved by an act alone, and so is what an order list says: a row that differs from the
-newest act, or from what was stated where there was none, was changed by nobody who signed for it.
+A field is moved by an act alone, and an order list changes requirements by an act alone: a row that
+differs from the newest act, or from a statement where there was none, was changed without one.
 """
 
 from __future__ import annotations
@@ -36,17 +36,13 @@ HOLDS = {"order.held": True, "order.released": False}
 MOVED = ("field.assigned", "field.unassigned")
 LISTED, AMENDED, PREPARED_AGAIN = "order.listed", "order.amended", "specimen.prepared_again"
 DEMANDS = (*order_lists.COLUMNS, *order_lists.FACTS, "specimens", "count")
-"""What an order list says and an order is judged by."""
+"""Values of an order list that the assessment of an order uses."""
 SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a field belongs; all are "" where it belongs nowhere.
-
-    Attributes:
-        order, specimen, preparation: As their rows spell them.
-    """
+    """Assignment of a field; all values are "" where it is unassigned."""
 
     order: str = ""
     specimen: str = ""
@@ -59,7 +55,7 @@ class _Place:
         return f"{named}, preparation {self.preparation}" if self.preparation else named
 
     def is_at(self, other: _Place) -> bool:
-        """Return whether a row is where this says; a preparation that is not said may be any."""
+        """Return whether a row is at this place; a preparation that is not named matches any."""
         if self.preparation and self.preparation != other.preparation:
             return False
         mine, theirs = (self.order, self.specimen), (other.order, other.specimen)
@@ -67,11 +63,11 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Demanded:
-    """What lists and leads said of an order.
+class _Requirements:
+    """Requirements of an order from lists and leads.
 
     Attributes:
-        values: What is demanded → its value.
+        values: Requirement → its value.
         late: Keys that a list named late and no lead decided about.
     """
 
@@ -80,20 +76,20 @@ class _Demanded:
 
 
 @dataclass(slots=True)
-class _Said:
-    """What the audit log says.
+class _AuditedValues:
+    """Contents of the audit log.
 
     Attributes:
         moved: Id of a field → the newest act that moved it.
-        held: Site and number of an order → whether its pixels are kept for good.
-        demanded: Site and number of an order → what was demanded.
+        held: Site and number of an order → whether it is on legal hold.
+        demanded: Site and number of an order → its requirements.
         prepared: Site and "order/specimen" → the acts that began another preparation.
     """
 
     moved: dict[str, TrailEntry] = field(default_factory=dict)
     held: dict[tuple[str, str], bool] = field(default_factory=dict)
-    demanded: dict[tuple[str, str], _Demanded] = field(
-        default_factory=lambda: defaultdict(_Demanded)
+    demanded: dict[tuple[str, str], _Requirements] = field(
+        default_factory=lambda: defaultdict(_Requirements)
     )
     prepared: dict[tuple[str, str], list[dict[str, Any]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -102,43 +98,45 @@ class _Said:
 
 def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each field, order and preparation that no act explains."""
-    said = _gather(session)
-    yield from _fields(session, said)
-    yield from _orders(session, said)
-    yield from _preparations(session, said)
+    log = _gather(session)
+    yield from _compare_fields(session, log)
+    yield from _compare_orders(session, log)
+    yield from _compare_preparations(session, log)
 
 
-def _gather(session: Session) -> _Said:
-    said = _Said()
+def _gather(session: Session) -> _AuditedValues:
+    log = _AuditedValues()
     for entry in audit_log.entries(session):
         facts = entry.facts
         if entry.act in MOVED:
-            said.moved[entry.subject] = entry
+            log.moved[entry.subject] = entry
         elif entry.act in HOLDS:
             for spelling in (entry.subject, number_key(entry.subject)):  # earlier acts: as typed
-                said.held[entry.site, spelling] = HOLDS[entry.act]
+                log.held[entry.site, spelling] = HOLDS[entry.act]
         elif entry.act == LISTED:
-            _take_list(said.demanded[entry.site, entry.subject], facts)
+            _add_list(log.demanded[entry.site, entry.subject], facts)
         elif entry.act == AMENDED:
-            _amend(said.demanded[entry.site, entry.subject], facts)
+            _amend(log.demanded[entry.site, entry.subject], facts)
         elif entry.act == PREPARED_AGAIN:
             own = {
                 key: v for key, v in facts.items() if key not in {"preparation", audit_log.SIGNED}
             }
-            said.prepared[entry.site, entry.subject].append(own)
-    return said
+            log.prepared[entry.site, entry.subject].append(own)
+    return log
 
 
-def _take_list(demanded: _Demanded, facts: Mapping[str, Any]) -> None:
+def _add_list(demanded: _Requirements, facts: Mapping[str, Any]) -> None:
     demanded.values |= {what: facts[what][1] for what in DEMANDS if what in facts}
     if order_lists.LATE in facts:
         demanded.late = list(facts[order_lists.LATE][1] or ())
 
 
-def _amend(demanded: _Demanded, facts: Mapping[str, Any]) -> None:
+def _amend(demanded: _Requirements, facts: Mapping[str, Any]) -> None:
     if facts.get("accepted"):
         changes = facts.get("changes") or {}
-        demanded.values |= {what: one["to"] for what, one in changes.items() if "to" in one}
+        demanded.values |= {
+            what: change["to"] for what, change in changes.items() if "to" in change
+        }
     else:
         demanded.values |= dict.fromkeys(demanded.late, None)
     demanded.late = []
@@ -147,31 +145,31 @@ def _amend(demanded: _Demanded, facts: Mapping[str, Any]) -> None:
 # --- fields -------------------------------------------------------------------------------------
 
 
-def _fields(session: Session, said: _Said) -> Iterator[str]:
-    places = _places_now(session)
-    for public_id, entry in said.moved.items():
+def _compare_fields(session: Session, log: _AuditedValues) -> Iterator[str]:
+    places = _load_places(session)
+    for public_id, entry in log.moved.items():
         place = places.get(public_id)
         if place is None:
             yield f"field {public_id} (trail number {entry.id}) was deleted"
             continue
-        wanted = _moved_to(entry)
+        wanted = _get_target(entry)
         if not wanted.is_at(place):
             yield (
                 f"field {public_id}: it belonged to {wanted} ({entry.act} by {entry.actor}, trail "
                 f"number {entry.id}), is at {place}"
             )
-    yield from _stated(session, places, said)
+    yield from _compare_statements(session, places, log)
 
 
-def _moved_to(entry: TrailEntry) -> _Place:
+def _get_target(entry: TrailEntry) -> _Place:
     if entry.act != "field.assigned":
         return _Place()
     now = entry.facts.get("now") or {}
     return _Place(*(str(now.get(name) or "") for name in ("order", "specimen", "preparation")))
 
 
-def _places_now(session: Session) -> dict[str, _Place]:
-    asked = (
+def _load_places(session: Session) -> dict[str, _Place]:
+    query = (
         select(MicrographRow.public_id, OrderRow.number, SpecimenRow.name, PreparationRow.name)
         .outerjoin(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
         .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
@@ -180,22 +178,24 @@ def _places_now(session: Session) -> dict[str, _Place]:
     )
     return {
         public_id: _Place(order or "", specimen or "", preparation or "")
-        for public_id, order, specimen, preparation in session.exec(asked)
+        for public_id, order, specimen, preparation in session.exec(query)
     }
 
 
-def _stated(session: Session, places: Mapping[str, _Place], said: _Said) -> Iterator[str]:
-    """Yield the fields that nobody moved and that are not where a statement has them."""
-    asked = (
+def _compare_statements(
+    session: Session, places: Mapping[str, _Place], log: _AuditedValues
+) -> Iterator[str]:
+    """Yield fields that no act moved and that are not where a statement has them."""
+    query = (
         select(StatementRow.number, StatementRow.document)
         .order_by(col(StatementRow.id))
         .execution_options(yield_per=20)
     )
     named: set[str] = set()
-    for number, text in session.exec(asked):
-        for public_id, stated in _places_in(text):
+    for number, text in session.exec(query):
+        for public_id, stated in _iter_places(text):
             place = places.get(public_id)
-            if public_id in said.moved or public_id in named or place is None:
+            if public_id in log.moved or public_id in named or place is None:
                 continue
             if not stated.is_at(place):
                 named.add(public_id)
@@ -205,15 +205,15 @@ def _stated(session: Session, places: Mapping[str, _Place], said: _Said) -> Iter
                 )
 
 
-def _places_in(text: str) -> Iterator[tuple[str, _Place]]:
+def _iter_places(text: str) -> Iterator[tuple[str, _Place]]:
     try:
         document = json.loads(text).get("document") or {}
         for specimen in document.get("specimens", ()):
             at = (str(document["order"]), str(specimen["specimen"]))
-            for one in specimen.get("fields", ()):
-                yield str(one["id"]), _Place(*at, str(specimen.get("preparation") or ""))
-            for one in specimen.get(SUPERSEDED, ()):
-                yield str(one["id"]), _Place(*at)
+            for listed in specimen.get("fields", ()):
+                yield str(listed["id"]), _Place(*at, str(specimen.get("preparation") or ""))
+            for listed in specimen.get(SUPERSEDED, ()):
+                yield str(listed["id"]), _Place(*at)
     except (ValueError, AttributeError, TypeError, KeyError):
         return  # the statement itself was changed, which its hash shows
 
@@ -221,7 +221,7 @@ def _places_in(text: str) -> Iterator[tuple[str, _Place]]:
 # --- orders -------------------------------------------------------------------------------------
 
 
-def _orders(session: Session, said: _Said) -> Iterator[str]:
+def _compare_orders(session: Session, log: _AuditedValues) -> Iterator[str]:
     sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
     before = session.exec(select(CoverageRow.newest_id).where(CoverageRow.name == "order")).first()
     wanted = select(OrderRow).order_by(col(OrderRow.id)).execution_options(yield_per=500)
@@ -229,10 +229,10 @@ def _orders(session: Session, said: _Said) -> Iterator[str]:
         if (row.id or 0) <= (before or 0):
             continue
         key = (sites.get(row.site_id, ""), row.number)
-        typed = said.held.get((key[0], number_key(row.number)), False)
-        if row.legal_hold != (was_held := said.held.get(key, typed)):
+        typed = log.held.get((key[0], number_key(row.number)), False)
+        if row.legal_hold != (was_held := log.held.get(key, typed)):
             yield f"order {row.number}: legal_hold was {was_held} by the trail, is {row.legal_hold}"
-        demanded = said.demanded.get(key, _Demanded())
+        demanded = log.demanded.get(key, _Requirements())
         for what in DEMANDS:
             was = demanded.values.get(what) or None
             now = (
@@ -245,17 +245,17 @@ def _orders(session: Session, said: _Said) -> Iterator[str]:
             yield f"order {row.number}: {demanded.late} waited for a lead by the trail, now {late}"
 
 
-def _preparations(session: Session, said: _Said) -> Iterator[str]:
+def _compare_preparations(session: Session, log: _AuditedValues) -> Iterator[str]:
     sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
-    asked = (
+    query = (
         select(PreparationRow, SpecimenRow.name, OrderRow.number, OrderRow.site_id)
         .join(SpecimenRow, col(SpecimenRow.id) == col(PreparationRow.specimen_id))
         .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
         .order_by(col(PreparationRow.id))
         .execution_options(yield_per=500)
     )
-    left = {key: list(acts) for key, acts in said.prepared.items()}
-    for row, specimen, number, site_id in session.exec(asked):
+    left = {key: list(acts) for key, acts in log.prepared.items()}
+    for row, specimen, number, site_id in session.exec(query):
         superseded = row.facts.get(SUPERSEDED)
         if not superseded:
             continue

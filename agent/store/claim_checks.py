@@ -1,6 +1,6 @@
-"""Claims on orders and places that two fields share, against the audit log.
+"""Compare claims on orders, and places that two fields share, with the audit log.
 
-Each holds an order in doubt until a lead decides, so one that is deleted, or settled without an
+Each keeps an order undecided until a lead decides, so one that is deleted, or settled without an
 act, would let the order conform.
 """
 
@@ -31,10 +31,10 @@ def find_differences(session: Session, coverage: Mapping[str, CoverageRow]) -> I
 
     Args:
         session: Open.
-        coverage: Table → from which row on the audit log holds its values.
+        coverage: Table → the first row whose values are in the audit log.
     """
-    yield from _claims(session, _before(coverage, "order_claim"))
-    yield from _pairs(session, _before(coverage, "same_place"))
+    yield from _compare_claims(session, _before(coverage, "order_claim"))
+    yield from _compare_pairs(session, _before(coverage, "same_place"))
 
 
 def _before(coverage: Mapping[str, CoverageRow], name: str) -> int:
@@ -45,7 +45,7 @@ def _before(coverage: Mapping[str, CoverageRow], name: str) -> int:
 # --- claims -------------------------------------------------------------------------------------
 
 
-def _claims(session: Session, before: int) -> Iterator[str]:
+def _compare_claims(session: Session, before: int) -> Iterator[str]:
     left = {entry.facts.get("claim"): entry for entry in audit_log.entries(session, act=CLAIMED)}
     settling = {
         (entry.subject, entry.actor, entry.at)
@@ -91,7 +91,7 @@ def _compare(
 # --- places -------------------------------------------------------------------------------------
 
 
-def _pairs(session: Session, before: int) -> Iterator[str]:
+def _compare_pairs(session: Session, before: int) -> Iterator[str]:
     left = {
         frozenset((entry.subject, str(entry.facts.get("other")))): entry
         for entry in audit_log.entries(session, act=FOUND)

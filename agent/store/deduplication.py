@@ -1,7 +1,6 @@
-"""Say whether bytes are known already: the same file again, a rename, or a duplicate.
+"""Detect content that is already known: the same file again, a rename, or a duplicate.
 
-In:  a claim and the hash of what it holds. Out: the known content, or None. Next: `claims`.
-The hash decides; size and dates were only the first filter, and inodes mean nothing on a share.
+The hash decides; size and dates are only the first filter, and inodes mean nothing on a share.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ def identify(
     at: datetime,
     away: Collection[Path],
 ) -> int | None:
-    """Write down what a claimed content's hash is, and whether that content is already known.
+    """Record the hash of a claimed content, and return the known content with the same bytes.
 
     The same bytes under the same name again (a touch, a restored date) and a rename move the
-    name to the known content, which keeps its results; another name beside it is a duplicate.
+    name to the known content, which retains its results; an additional name is a duplicate.
 
     Args:
         session: Open for writing.
         content: The claimed content.
-        claim: That holds it.
-        sha256: Of the bytes that were read.
+        claim: Its claim.
+        sha256: Hash of the bytes that were read.
         at: Now.
-        away: Of the `rivals`, those that no longer lie where they were.
+        away: Of the `rivals`, those that are no longer where they were.
 
     Returns:
         None: it is new, go on. Else the number of the known content, and the claim is over.
@@ -62,7 +61,7 @@ def identify(
         _replace(session, original, content, sha256)
         return None
     if _is_same_file(session, content, original, claim, away):
-        _fold(session, content, original)
+        _merge(session, content, original)
     else:
         content.sha256, content.duplicate_of = sha256, original.id
         rest(content, State.DUPLICATE, at=at)
@@ -71,11 +70,12 @@ def identify(
 
 
 def rivals(session: Session, claim: Claim, sha256: str) -> list[Path]:
-    """Say where these bytes lie as far as is known.
+    """Return the known paths of these bytes.
 
-    Somebody then looks outside any transaction: a share that hangs must not hold the database.
+    The caller then checks them outside any transaction: a share that hangs must not block the
+    database.
     """
-    asked = (
+    query = (
         select(PathRow, SourceRow.folder)
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
         .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
@@ -85,15 +85,15 @@ def rivals(session: Session, claim: Claim, sha256: str) -> list[Path]:
             ContentRow.id != claim.content_id,
         )
     )
-    return _standing(session.exec(asked).all())
+    return _list_current(session.exec(query).all())
 
 
 def is_away(place: Path, claimed: Path, is_there: Callable[[Path], bool]) -> bool:
-    """Say whether a rival is gone, or is the claimed file under another spelling of its name."""
-    return not is_there(place) or _one_entry(place, claimed)
+    """Return whether a rival is gone, or is the claimed file under another spelling of its name."""
+    return not is_there(place) or _is_one_entry(place, claimed)
 
 
-def _standing(names: Iterable[tuple[PathRow, str]]) -> list[Path]:
+def _list_current(names: Iterable[tuple[PathRow, str]]) -> list[Path]:
     return [
         locate(Path(folder), path.relative)
         for path, folder in names
@@ -103,12 +103,12 @@ def _standing(names: Iterable[tuple[PathRow, str]]) -> list[Path]:
 
 def known_by_hash(session: Session, content: ContentRow, sha256: str) -> ContentRow | None:
     """Find another content of this hash that is no duplicate itself."""
-    asked = select(ContentRow).where(
+    query = select(ContentRow).where(
         ContentRow.sha256 == sha256,
         literal_column("content.state != 'duplicate'"),
         ContentRow.id != content.id,
     )
-    return session.exec(asked).first()
+    return session.exec(query).first()
 
 
 def _replace(session: Session, lost: ContentRow, content: ContentRow, sha256: str) -> None:
@@ -136,40 +136,40 @@ def _is_same_file(
     claim: Claim,
     away: Collection[Path],
 ) -> bool:
-    asked = (
+    query = (
         select(PathRow, SourceRow.folder)
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
         .where(PathRow.content_id == original.id)
     )
-    names = session.exec(asked).all()
+    names = session.exec(query).all()
     if any(
         path.relative == claim.relative and path.source_id == content.source_id for path, _ in names
     ):
         return True
-    return all(place in away for place in _standing(names))
+    return all(place in away for place in _list_current(names))
 
 
-def _one_entry(one: Path, other: Path) -> bool:
+def _is_one_entry(first: Path, second: Path) -> bool:
     # A rename that changed only the case (or the spelling of an umlaut), on a file system that
     # does not tell them apart: both names still answer.
     def folded(path: Path) -> str:
         return unicodedata.normalize("NFC", str(path)).casefold()
 
-    if folded(one) != folded(other):
+    if folded(first) != folded(second):
         return False
     try:
-        return one.samefile(other)
+        return first.samefile(second)
     except OSError:
         return False
 
 
 def lies_there(path: Path) -> bool:
-    """Say whether a name is still in its folder; a share that does not answer says yes."""
+    """Return whether a name is still in its folder; True for a share that does not answer."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         try:
-            return not path.parent.exists()  # the whole folder is away: that is no rename
+            return not path.parent.exists()  # the whole folder is unavailable: no rename
         except OSError:
             return True
     except OSError:
@@ -177,9 +177,9 @@ def lies_there(path: Path) -> bool:
     return True
 
 
-def _fold(session: Session, content: ContentRow, original: ContentRow) -> None:
-    # Whether the old name is gone is for the next listing to say: a share that shows nothing for a
-    # moment looks like a rename, and a name that was wrongly gone would never be offered again.
+def _merge(session: Session, content: ContentRow, original: ContentRow) -> None:
+    # The next listing decides whether the old name is gone: a share that shows nothing for a moment
+    # looks like a rename, and a name marked as gone by mistake would never be listed again.
     session.execute(
         update(PathRow).where(col(PathRow.content_id) == content.id).values(content_id=original.id)
     )
@@ -194,16 +194,16 @@ def _fold(session: Session, content: ContentRow, original: ContentRow) -> None:
 
 
 def hand_over(session: Session, content: ContentRow) -> None:
-    """Let a duplicate take over, where the bytes of a content that nobody finished are leaving."""
+    """Queue a duplicate in place of an unfinished content whose bytes are being replaced."""
     if content.sha256 is None:
         return
-    asked = (
+    query = (
         select(ContentRow)
         .where(ContentRow.duplicate_of == content.id)
         .order_by(col(ContentRow.id))
         .limit(1)
     )
-    heir = session.exec(asked).first()
+    heir = session.exec(query).first()
     if heir is None:
         return
     content.sha256 = None

@@ -1,8 +1,7 @@
-"""Open a connection that loses no update, and say in one sentence why one cannot be had.
+"""Database connections whose transactions lose no update, and messages for those that fail.
 
-In:  a database address. Out: an engine, and `reading` and `writing` transactions. Next: every
-module here. SQLite begins a writing transaction with `BEGIN IMMEDIATE`: with the driver's
-default, threads that read, think and write lose updates without a word.
+SQLite begins a writing transaction with `BEGIN IMMEDIATE`: with the driver's default, threads that
+read, compute and write lose updates silently.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,18 +27,20 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import StaticPool
 
-from agent.errors import AgentError, BadStore, without_passwords
+from agent.errors import AgentError, BadStore, hide_passwords
 from agent.store.site_scope import SiteSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.pool import PoolProxiedConnection
     from sqlmodel import Session
 
 DATABASE_FILE = "martensight.db"
-BUSY_TIMEOUT_MS = 15_000  # then it is a fault, said and waited for, and a stop need not wait
+T = TypeVar("T")
+WRITE_ATTEMPTS = 5  # so many agents may write the same row at once, each before the next
+BUSY_TIMEOUT_MS = 15_000  # longer is reported as a fault, so that a stop need not wait
 CONNECT_TIMEOUT_S = 5
 NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs", "gfs2", "glusterfs"}
@@ -59,7 +60,7 @@ class StoreFault(AgentError):  # noqa: N818 - read aloud: "a store fault"
 
 
 def store_url(folder: Path, url: str = "") -> str:
-    """Say the address of the database: the lab's own, or SQLite in the data folder.
+    """Return the address of the database: the lab's own, or SQLite in the data folder.
 
     Args:
         folder: The data folder, absolute.
@@ -69,10 +70,10 @@ def store_url(folder: Path, url: str = "") -> str:
 
 
 def make_engine(url: str) -> Engine:
-    """Prepare an engine; nothing is connected yet.
+    """Create an engine; nothing is connected yet.
 
     Raises:
-        BadStore: The address is none, its driver is missing, or SQLite would lie on a network.
+        BadStore: The address is none, its driver is missing, or SQLite would be on a network drive.
     """
     try:
         address = make_url(url)
@@ -100,7 +101,7 @@ def _sqlite(address: URL) -> Engine:
     )
     event.listen(engine, "connect", _prepare_sqlite)
     # The event "begin" does the same, but with any event of the engine each connection looks all of
-    # them up anew, which is a sixth of the time of a small question.
+    # them up again, which is a sixth of the time of a small query.
     engine.dialect.do_begin = _begin_sqlite  # type: ignore[method-assign]
     engine.dialect.set_connection_execution_options = _note_writing  # type: ignore[method-assign]
     return engine
@@ -140,7 +141,7 @@ def _postgresql(address: URL) -> Engine:
 
 
 def sqlite_file(address: URL) -> Path | None:
-    """Say which file an SQLite address means; None for one in memory."""
+    """Return the file of an SQLite address; None for one in memory."""
     name = address.database
     return None if not name or name == ":memory:" else Path(name)
 
@@ -155,10 +156,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def refuse_network(file: Path) -> None:
-    """Refuse SQLite on a network drive, where its locks do not hold.
+    """Refuse SQLite on a network drive, where its locks do not work.
 
     Raises:
-        BadStore: The file would lie on one.
+        BadStore: The file would be on one.
     """
     if kind := network_kind(file.absolute()):
         raise BadStore(
@@ -168,7 +169,7 @@ def refuse_network(file: Path) -> None:
 
 
 def network_kind(path: Path) -> str | None:
-    """Say on which kind of network drive a path lies, or None if it is local."""
+    """Return the kind of network drive of a path, or None if it is local."""
     if sys.platform == "win32":
         return _windows_network_kind(path)
     mounts = Path("/proc/self/mounts")
@@ -181,10 +182,10 @@ def network_kind(path: Path) -> str | None:
 def _mount_kind(path: Path, mounts: str) -> str:
     best, kind = 0, ""
     for line in mounts.splitlines():
-        _, point, found, *_ = line.split(" ")
+        _, point, mount, *_ = line.split(" ")
         point = point.replace("\\040", " ")
         if path.is_relative_to(point) and len(point) >= best:
-            best, kind = len(point), found
+            best, kind = len(point), mount
     return kind
 
 
@@ -206,7 +207,7 @@ def insert_for(session: Session) -> Any:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Open a transaction that only asks; nobody has to wait for it."""
+    """Open a transaction that only reads; no writer waits for it."""
     with _faults(engine), SiteSession(engine, expire_on_commit=False) as session:
         yield session
 
@@ -218,11 +219,23 @@ def writing(engine: Engine) -> Iterator[Session]:
     Where it wrote an act into the audit log, `AFTER_ACT` of the engine is called afterwards.
     """
     with _faults(engine), SiteSession(engine, expire_on_commit=False) as session, session.begin():
-        # An option of this one connection: an engine of its own would look up all events anew.
+        # An option of this connection: a separate engine would look up all events again.
         session.connection(execution_options=WRITES)
         yield session
     if session.info.get(ACTED) and (listen := engine.get_execution_options().get(AFTER_ACT)):
         listen()
+
+
+def write_retrying(engine: Engine, act: Callable[[Session], T]) -> T:
+    """Write in a transaction, and again where another agent wrote the same row just before."""
+    for _ in range(WRITE_ATTEMPTS - 1):
+        try:
+            with writing(engine) as session:
+                return act(session)
+        except IntegrityError:
+            continue
+    with writing(engine) as session:
+        return act(session)
 
 
 @contextmanager
@@ -241,10 +254,10 @@ def _faults(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def opening(engine: Engine) -> Iterator[None]:
-    """Turn what can go wrong while opening into one sentence that says what to do.
+    """Convert errors of opening into a message with the next step.
 
     Raises:
-        BadStore: Not a database, no right to it, or nobody answers.
+        BadStore: Not a database, no permission, or the server does not answer.
     """
     try:
         yield
@@ -264,7 +277,7 @@ def _broken(engine: Engine, error: DatabaseError) -> str:
 
 
 def _is_too_much(error: Exception) -> bool:
-    """Say whether PostgreSQL refuses what it was given, such as a name longer than an index takes.
+    """Return whether PostgreSQL refuses a value, such as a name longer than an index accepts.
 
     Source:
         PostgreSQL's error codes, class 54, "program limit exceeded".
@@ -279,13 +292,13 @@ def _reason(error: Exception) -> str:
 
 
 def place(engine: Engine) -> str:
-    """Say where the database is, without its password."""
+    """Return the address of the database, without its password."""
     file = sqlite_file(engine.url) if is_sqlite(engine) else None
-    return str(file) if file else without_passwords(engine.url.render_as_string())
+    return str(file) if file else hide_passwords(engine.url.render_as_string())
 
 
 def is_sqlite(engine: Engine) -> bool:
-    """Say whether this is SQLite."""
+    """Return whether this is SQLite."""
     return engine.dialect.name == "sqlite"
 
 
@@ -305,12 +318,12 @@ def problems(engine: Engine, *, thorough: bool = False) -> list[str]:
                 session.execute(text("SELECT 1"))
                 return []
             check = "integrity_check" if thorough else "quick_check"
-            found = session.execute(text(f"PRAGMA {check}(20)")).scalars().all()
+            messages = session.execute(text(f"PRAGMA {check}(20)")).scalars().all()
             dangling = session.execute(text("PRAGMA foreign_key_check")).all() if thorough else []
     except (BadStore, StoreFault) as error:
         return [str(error)]
     return [
-        *(f"{place(engine)}: {line}" for line in found if line != "ok"),
+        *(f"{place(engine)}: {line}" for line in messages if line != "ok"),
         *(
             f"{place(engine)}: a row of {row[0]} names one of {row[2]} that is gone"
             for row in dangling

@@ -1,8 +1,6 @@
-"""Name what a content version can be: its states, its claim, its fate.
+"""States of a content version, its claim by a worker, and its status.
 
-Out: `State`, `Lane`, `Claim`, `FileFate`. Next: `intake` (what the watch says), `claims` (what a
-worker says), `identity` (is it known already?), `fates` (what people ask).
-A state is a row, so a crash is a query: whatever was in hand has a lease that runs out, and the
+A state is a row, so a crash is a query: content in work has a lease that expires, and the
 attempt was counted before it began. A worker that lost its lease changes nothing any more.
 
     settling → queued → processing → done | duplicate | set_aside | ignored
@@ -32,7 +30,7 @@ RETRY_AFTER = (
     timedelta(hours=1),
     timedelta(hours=6),
 )
-"""How long after each unexpected crash of one file it is tried again."""
+"""Pause after each unexpected crash on one file."""
 
 READ_AGAIN = frozenset(
     {
@@ -52,12 +50,14 @@ MAX_DEATHS = DEATHS_AT_ONCE + MAX_ATTEMPTS
 """How often the agent may die with a file in hand: so often it is tried again at once, then after
 the pauses of a crash, then it is set aside. More than the five attempts of a crash, because a
 machine that is switched off again and again must not cost an innocent file."""
-SUSPECT_AFTER = 2  # leases lost: from then on a file is tried alone, so that the guilty one shows
-CHUNK = 400  # rows per question: SQLite takes at most 999 values in old builds
+SUSPECT_AFTER = (
+    2  # lost leases; from then on a file is tried alone, to find the one that crashes the agent
+)
+CHUNK = 400  # rows per statement: SQLite takes at most 999 values in old builds
 
 
 class State(StrEnum):
-    """Where a content version stands; part of the JSON contract."""
+    """State of a content version; part of the JSON contract."""
 
     SETTLING = "settling"
     QUEUED = "queued"
@@ -70,11 +70,11 @@ class State(StrEnum):
 
 
 UNREAD = (State.SETTLING, State.QUEUED, State.FAILED)
-"""Nobody has taken it yet: new bytes under the same name are the same version still growing."""
+"""Not claimed yet: new bytes under the same name are the same version still growing."""
 
 
 class Lane(IntEnum):
-    """Who goes first; within a lane the oldest."""
+    """Priority of a queued file; within a lane the oldest is first."""
 
     URGENT = 0
     FRESH = 1
@@ -91,15 +91,21 @@ OVERWRITTEN = "overwritten"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One content version in one worker's hands, until its lease runs out.
+    """A content version claimed by one worker until the lease expires.
 
     Args:
-        content_id: Which. token: tells this claim from a later one of the same content.
-        source: Name of the source. folder: its folder. relative: the path below it.
-        size_bytes, mtime_ns, ctime_ns: As last listed; other facts now mean it has changed.
-        attempts: How often it was tried, this time included.
-        origin: "watch", "import" or "api". lane: "urgent", "fresh" or "backlog".
-        process_data: What was given with the file; the path's own is not in it.
+        content_id: Number of the content version.
+        token: Distinguishes this claim from a later one of the same content.
+        source: Name of the source.
+        folder: Folder of the source.
+        relative: Path below the folder.
+        size_bytes: As last listed; another value now means that the file has changed.
+        mtime_ns: Time of change as last listed, ns.
+        ctime_ns: Time of metadata change as last listed, ns.
+        attempts: Number of attempts, this one included.
+        origin: "watch", "import" or "api".
+        lane: "urgent", "fresh" or "backlog".
+        process_data: Received with the file; does not include what the path names.
         noted: Order → specimen that notes next to it named while it waited.
     """
 
@@ -119,25 +125,34 @@ class Claim:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the file."""
         return locate(self.folder, self.relative)
 
 
 @dataclass(frozen=True, slots=True)
 class FileFate:
-    """What became of one content version.
+    """Status of a content version.
 
     Args:
-        path: Where it lies, or lay last. paths: every name it was seen under, `path` first.
-        sha256: None until it was read. size_bytes: its size. source: name of the source.
-        state: See `State`. code: why, as a stable word, or None. reason: why, one sentence.
-        attempts: How often it was tried. first_seen_at, done_at, next_try_at: aware UTC.
-        duplicate_of: Path of the same content, or None. id: its number.
+        path: Current or last path.
+        paths: All names it had, `path` first.
+        sha256: None until it was read.
+        size_bytes: Size of the file.
+        source: Name of the source.
+        state: See `State`.
+        code: Stable code of the reason, or None.
+        reason: Reason as a sentence, or None.
+        attempts: Number of attempts.
+        first_seen_at: Aware UTC.
+        done_at: Aware UTC, or None.
+        next_try_at: Aware UTC, or None.
+        duplicate_of: Path of the same content, or None.
+        id: Its number.
         previous: Number of the version before it under the same name, or None.
-        is_read_again: A later version came under the same name.
-        seen_as: Source and name below it, of every name that it was seen under.
-        sent_with: Process data that its sender gave, column → value.
-        noted: Order → specimen that notes next to it name, as far as they were read.
+        is_read_again: There is a later version under the same name.
+        seen_as: Source and name below it, of all names it had.
+        sent_with: Process data from its sender, column → value.
+        noted: Order → specimen named by notes next to it, as far as they were read.
         renamed_to: Of a file that vanished unread: source and the later name of it, or None.
     """
 
@@ -163,7 +178,7 @@ class FileFate:
     renamed_to: tuple[str, str] | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Say it as `agent files --json` does."""
+        """Return it as `agent files --json` prints it."""
         return {
             "path": self.path,
             "paths": list(self.paths),
@@ -182,7 +197,7 @@ class FileFate:
 
     @property
     def said(self) -> str | None:
-        """Code and sentence together, or None where there is nothing to say."""
+        """Code and sentence together, or None where there is no reason."""
         return ": ".join(part for part in (self.code, self.reason) if part) or None
 
 
@@ -194,7 +209,7 @@ Item = TypeVar("Item")
 
 
 def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Cut what is asked about into questions a database can take."""
+    """Yield the values in batches that fit into one SQL statement."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
 
@@ -207,6 +222,6 @@ def rest(
     *,
     at: datetime | None = None,
 ) -> None:
-    """Put a content where nothing is to be done about it, for now or for good."""
+    """Set a state of a content in which nothing is due, for now or permanently."""
     content.state, content.code, content.reason = state, code, reason
     content.due_at, content.done_at = None, at

@@ -1,7 +1,4 @@
-"""Answer what became of each file, and queue again what a person asks for.
-
-In:  questions of `agent files`, `status` and `retry`. Out: `FileFate`s and counts.
-"""
+"""Status of files, and retries of files that an operator names."""
 
 from __future__ import annotations
 
@@ -39,16 +36,16 @@ def retry(session: Session, whose: Whose, which: Sequence[str] | None) -> int:
     Returns:
         How many contents are queued again.
     """
-    asked = (
+    query = (
         select(ContentRow)
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
         .where(ContentRow.site_id == whose.site_id)
     )
     if which is None:
-        asked = asked.where(col(ContentRow.state).in_([State.FAILED, State.SET_ASIDE]))
+        query = query.where(col(ContentRow.state).in_([State.FAILED, State.SET_ASIDE]))
     else:
-        asked = asked.where(col(ContentRow.state).in_(RETRIABLE), or_(*map(_named, which)))
-    rows = session.exec(asked).all()
+        query = query.where(col(ContentRow.state).in_(RETRIABLE), or_(*map(_matches, which)))
+    rows = session.exec(query).all()
     for content in rows:
         rest(content, State.QUEUED)
         content.attempts = content.interrupted = 0
@@ -61,7 +58,7 @@ SHORTEST_HASH = 8
 
 
 def named(path: str) -> Select[Any]:
-    """Ask for the numbers of all contents that ever had a path, whole or below their source."""
+    """Select the numbers of all contents that ever had a path, whole or below their source."""
     return (
         select(PathRow.content_id)
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
@@ -75,7 +72,7 @@ def named(path: str) -> Select[Any]:
     )
 
 
-def _named(name: str) -> ColumnElement[bool]:
+def _matches(name: str) -> ColumnElement[bool]:
     ways: list[ColumnElement[bool]] = [col(ContentRow.id).in_(named(name))]
     if len(name) >= SHORTEST_HASH and set(name) <= set("0123456789abcdef"):
         ways.append(col(ContentRow.sha256).startswith(name))
@@ -92,12 +89,12 @@ def files(
     source: str | None,
     code: str | None = None,
 ) -> Iterator[FileFate]:
-    """Say what became of every content version of this site, state by state, oldest first."""
-    for state in _present(session, whose, states) if states else (None,):
+    """Yield the status of the content versions of this site, state by state, oldest first."""
+    for state in _list_present(session, whose, states) if states else (None,):
         yield from _files(session, whose, state, source, code)
 
 
-def _present(session: Session, whose: Whose, states: Sequence[str]) -> list[str]:
+def _list_present(session: Session, whose: Whose, states: Sequence[str]) -> list[str]:
     """Return those of some states that any content has: most often none waits or was lost."""
     if len(states) == 1:
         return list(states)
@@ -113,7 +110,7 @@ def _present(session: Session, whose: Whose, states: Sequence[str]) -> list[str]
 def _files(
     session: Session, whose: Whose, state: str | None, source: str | None, code: str | None
 ) -> Iterator[FileFate]:
-    asked = (
+    query = (
         select(ContentRow, SourceRow.name)
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
         .where(ContentRow.site_id == whose.site_id)
@@ -121,13 +118,13 @@ def _files(
         .limit(CHUNK)
     )
     if state:  # one at a time: two would make the planner walk through every file there ever was
-        asked = asked.where(ContentRow.state == state)
+        query = query.where(ContentRow.state == state)
     if source:
-        asked = asked.where(SourceRow.name == source)
+        query = query.where(SourceRow.name == source)
     if code:
-        asked = asked.where(ContentRow.code == code)
+        query = query.where(ContentRow.code == code)
     last = 0
-    while rows := session.exec(asked.where(col(ContentRow.id) > last)).all():
+    while rows := session.exec(query.where(col(ContentRow.id) > last)).all():
         yield from _fates(session, rows)
         last = rows[-1][0].id or 0
         session.expunge_all()
@@ -136,7 +133,7 @@ def _files(
 def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator[FileFate]:
     ids = {content.id for content, _ in rows}
     paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
-    read_again = _read_again(session, sorted(number for number in ids if number))
+    read_again = _find_replaced(session, sorted(number for number in ids if number))
     vanished = [content.id or 0 for content, _ in rows if content.code == VANISHED]
     renamed = find_renamed(session, vanished) if vanished else {}
     for content, source in rows:
@@ -166,7 +163,7 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
         )
 
 
-def _read_again(session: Session, content_ids: Sequence[int]) -> set[int | None]:
+def _find_replaced(session: Session, content_ids: Sequence[int]) -> set[int | None]:
     """Return the contents that a later version under the same name replaced."""
     wanted = select(ContentRow.previous_id).where(
         col(ContentRow.previous_id).in_(content_ids), ContentRow.state != State.IGNORED
@@ -175,8 +172,8 @@ def _read_again(session: Session, content_ids: Sequence[int]) -> set[int | None]
 
 
 def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: int) -> int:
-    """Say how many of a source's files stand in a lane, counted no further than `at_most`."""
-    asked = (
+    """Count the files of a source in a lane, up to `at_most`."""
+    query = (
         select(ContentRow.id)
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
         .where(
@@ -187,7 +184,7 @@ def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: 
         )
         .limit(at_most)
     )
-    return len(session.exec(asked).all())
+    return len(session.exec(query).all())
 
 
 def _next_try(content: ContentRow) -> datetime | None:
@@ -198,10 +195,10 @@ def _next_try(content: ContentRow) -> datetime | None:
 def _paths(
     session: Session, content_ids: Iterable[int | None]
 ) -> dict[int, dict[str, tuple[str, str]]]:
-    """Content → every path it was seen under → source and name below it; duplicates' behind."""
-    found: dict[int, dict[str, tuple[str, str]]] = {}
-    for some in chunks(sorted(number for number in content_ids if number)):
-        asked = (
+    """Return content → all its paths → source and name below it; those of duplicates last."""
+    paths: dict[int, dict[str, tuple[str, str]]] = {}
+    for batch in chunks(sorted(number for number in content_ids if number)):
+        query = (
             select(
                 ContentRow.id,
                 ContentRow.duplicate_of,
@@ -210,7 +207,7 @@ def _paths(
             )
             .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
             .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-            .where(or_(col(ContentRow.id).in_(some), col(ContentRow.duplicate_of).in_(some)))
+            .where(or_(col(ContentRow.id).in_(batch), col(ContentRow.duplicate_of).in_(batch)))
             .order_by(
                 col(ContentRow.duplicate_of).is_not(None),
                 col(PathRow.replaced_at).is_not(None),
@@ -218,19 +215,19 @@ def _paths(
                 col(PathRow.id).desc(),
             )
         )
-        for number, duplicate_of, source, relative in session.exec(asked):
+        for number, duplicate_of, source, relative in session.exec(query):
             path = str(Path(source.folder) / relative)
             for owner in (number, duplicate_of):
-                if owner is not None and owner in some:
-                    found.setdefault(owner, {}).setdefault(path, (source.name, relative))
-    return found
+                if owner is not None and owner in batch:
+                    paths.setdefault(owner, {}).setdefault(path, (source.name, relative))
+    return paths
 
 
 def counts(session: Session, whose: Whose) -> dict[str, int]:
-    """Say how many content versions of this site are in each state; every state is named."""
-    asked = (
+    """Return state → number of content versions of this site; all states are named."""
+    query = (
         select(ContentRow.state, func.count())
         .where(ContentRow.site_id == whose.site_id)
         .group_by(ContentRow.state)
     )
-    return {state.value: 0 for state in State} | dict(session.exec(asked).all())
+    return {state.value: 0 for state in State} | dict(session.exec(query).all())

@@ -1,58 +1,177 @@
-"""Write down what the watch sees, so that nothing is forgotten and nothing is news twice.
+"""Discovered files: record listings, so that no file is forgotten and none is recorded twice.
 
-In:  `ListedFile`s. Out: rows of `content` and `path`. Next: `claims`.
-New bytes under a name nobody has read yet are the same version still growing; under a name that
+New bytes under a name that was not read yet are the same version, still growing; under a name that
 was read they are a new version, linked to the one before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, update
 from sqlmodel import col, select
 
-from agent.store import sources
+from agent.store import audit_log, file_status, sources
 from agent.store.deduplication import hand_over
+from agent.store.engine import reading, write_retrying, writing
 from agent.store.file_states import AT_ONCE, UNREAD, VANISHED, Lane, State, chunks
+from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
 
+    from agent.store.file_states import FileFate
     from agent.store.sources import Whose
     from agent.watch import ListedFile
 
 
-def known(session: Session, whose: Whose, source: str) -> dict[str, tuple[int, int, int]]:
-    """Say what is already written down of a source, for one set difference with a listing.
+NO_PROCESS_DATA: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
-    Returns:
-        Relative path → (size_bytes, mtime_ns, ctime_ns). Files still settling are not in it:
-        after a restart they have to come to rest again.
-    """
-    asked = (
-        select(PathRow.relative, PathRow.size_bytes, PathRow.mtime_ns, PathRow.ctime_ns)
-        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-        .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
-        .where(
-            SourceRow.site_id == whose.site_id,
-            SourceRow.name == source,
-            col(PathRow.replaced_at).is_(None),
-            col(PathRow.gone_at).is_(None),
-            ContentRow.state != State.SETTLING,
+
+class Files(Repository):
+    """Repository of discovered files and their status."""
+
+    def list_known(self, source: str) -> dict[str, tuple[int, int, int]]:
+        """Return the recorded files of a source, for one set difference with a listing.
+
+        Returns:
+            Relative path → (size_bytes, mtime_ns, ctime_ns), without settling files: after a
+            restart they have to become stable again.
+        """
+        with reading(self._engine) as session:
+            query = (
+                select(PathRow.relative, PathRow.size_bytes, PathRow.mtime_ns, PathRow.ctime_ns)
+                .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+                .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
+                .where(
+                    SourceRow.site_id == self._whose.site_id,
+                    SourceRow.name == source,
+                    col(PathRow.replaced_at).is_(None),
+                    col(PathRow.gone_at).is_(None),
+                    ContentRow.state != State.SETTLING,
+                )
+            )
+            return {
+                relative: (size, mtime, ctime)
+                for relative, size, mtime, ctime in session.exec(query)
+            }
+
+    def add(
+        self,
+        arrivals: Iterable[ListedFile],
+        *,
+        at: datetime,
+        lane: str = "fresh",
+        origin: str = "watch",
+        process_data: Mapping[str, Mapping[str, str]] = NO_PROCESS_DATA,
+    ) -> int:
+        """Queue stable files; a file that is already recorded changes nothing.
+
+        Args:
+            arrivals: Stable files.
+            at: Now.
+            lane: "urgent", "fresh" or "backlog".
+            origin: "watch", "import" or "api".
+            process_data: Relative path → column → value, where it was received with the file.
+
+        Returns:
+            The number of new files.
+        """
+        return self._take_in(
+            arrivals, Intake(State.QUEUED, Lane[lane.upper()], origin, at, process_data)
         )
-    )
-    return {relative: (size, mtime, ctime) for relative, size, mtime, ctime in session.exec(asked)}
+
+    def add_settling(self, arrivals: Iterable[ListedFile], *, at: datetime) -> int:
+        """Record files that are still being written, so that they are shown; return new ones."""
+        return self._take_in(
+            arrivals, Intake(State.SETTLING, Lane.FRESH, "watch", at, NO_PROCESS_DATA)
+        )
+
+    def add_ignored(
+        self, arrivals: Iterable[ListedFile], code: str, sentence: str, *, at: datetime
+    ) -> int:
+        """Record files that are ignored on purpose, and why; return the number of new ones."""
+        intake = Intake(State.IGNORED, Lane.FRESH, "watch", at, NO_PROCESS_DATA, code, sentence)
+        return self._take_in(arrivals, intake)
+
+    def _take_in(self, arrivals: Iterable[ListedFile], intake: Intake) -> int:
+        listed = list(arrivals)
+        return write_retrying(
+            self._engine, lambda session: _take_in_all(session, self._whose, listed, intake)
+        )
+
+    def list_settling(self, source: str) -> set[str]:
+        """Return the relative paths of files that were last listed while still being written."""
+        with reading(self._engine) as session:
+            query = (
+                select(PathRow.relative)
+                .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
+                .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+                .where(
+                    SourceRow.site_id == self._whose.site_id,
+                    SourceRow.name == source,
+                    ContentRow.state == State.SETTLING,
+                    col(PathRow.replaced_at).is_(None),
+                )
+            )
+            return set(session.exec(query))
+
+    def mark_gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
+        """Record that files are no longer listed; nothing of theirs is deleted."""
+        names = list(relatives)
+        if names:
+            with writing(self._engine) as session:
+                _mark_gone(session, self._whose, source, names, at=at)
+
+    def retry(self, which: Sequence[str] | None, *, at: datetime, by: str = "agent") -> int:
+        """Queue files again, by path, hash or number; None: all failed or set aside.
+
+        Returns:
+            The number of queued contents.
+        """
+        with writing(self._engine) as session:
+            count = file_status.retry(session, self._whose, which)
+            if count:
+                facts = {"which": list(which) if which is not None else "all", "count": count}
+                audit_log.append(
+                    session,
+                    self._whose.site_id,
+                    at=at,
+                    actor=by,
+                    act="files.retried",
+                    facts=facts,
+                )
+            return count
+
+    def iter_status(
+        self,
+        state: str | Sequence[str] | None = None,
+        source: str | None = None,
+        *,
+        code: str | None = None,
+    ) -> Iterator[FileFate]:
+        """Yield the status of the content versions of this site, state by state, oldest first."""
+        states = [state] if isinstance(state, str) else state
+        with reading(self._engine) as session:
+            yield from file_status.files(
+                session, self._whose, states=states, source=source, code=code
+            )
+
+    def count_by_state(self) -> dict[str, int]:
+        """Return state → number of content versions of this site; all states are named."""
+        with reading(self._engine) as session:
+            return file_status.counts(session, self._whose)
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What holds for every file that arrives together."""
+    """Values common to all files of one call."""
 
     state: State
     lane: Lane
@@ -63,11 +182,13 @@ class Intake:
     reason: str | None = None
 
 
-def take_in(session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake) -> int:
-    """Write down files as the watch saw them; a file already written down changes nothing.
+def _take_in_all(
+    session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake
+) -> int:
+    """Record listed files; a file that is already recorded changes nothing.
 
     Returns:
-        How many of them are news.
+        The number of new files.
     """
     by_source: dict[tuple[str, str], list[ListedFile]] = {}
     for arrival in arrivals:
@@ -76,15 +197,15 @@ def take_in(session: Session, whose: Whose, arrivals: Iterable[ListedFile], inta
     for (name, folder), files in by_source.items():
         source_id = sources.source_id(session, whose, name, folder)
         latest = list({file.relative: file for file in files}.values())
-        for some in chunks(latest):
-            count += _take_in(session, whose, source_id, some, intake)
+        for batch in chunks(latest):
+            count += _take_in(session, whose, source_id, batch, intake)
     return count
 
 
 def _take_in(
     session: Session, whose: Whose, source_id: int, arrivals: Sequence[ListedFile], intake: Intake
 ) -> int:
-    asked = (
+    query = (
         select(PathRow, ContentRow)
         .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
         .where(
@@ -94,18 +215,18 @@ def _take_in(
         )
         .with_for_update(of=ContentRow)
     )
-    met = {path.relative: (path, content) for path, content in session.exec(asked)}
+    met = {path.relative: (path, content) for path, content in session.exec(query)}
     news = [arrival for arrival in arrivals if arrival.relative not in met]
-    _write_down(session, whose, source_id, [(arrival, None) for arrival in news], intake)
+    _insert(session, whose, source_id, [(arrival, None) for arrival in news], intake)
     changed = [
-        _meet_again(session, whose, met[arrival.relative], arrival, intake)
+        _update(session, whose, met[arrival.relative], arrival, intake)
         for arrival in arrivals
         if arrival.relative in met
     ]
     return len(news) + sum(changed)
 
 
-def _write_down(
+def _insert(
     session: Session,
     whose: Whose,
     source_id: int,
@@ -156,7 +277,7 @@ def _facts(arrival: ListedFile, at: datetime) -> dict[str, object]:
     }
 
 
-def _meet_again(
+def _update(
     session: Session,
     whose: Whose,
     met: tuple[PathRow, ContentRow],
@@ -167,19 +288,19 @@ def _meet_again(
     came_back = path.gone_at is not None
     path.gone_at = None
     session.add(path)
-    if _same(path, arrival):
-        return _meet_unchanged(session, content, came_back=came_back, intake=intake)
+    if _is_unchanged(path, arrival):
+        return _update_unchanged(session, content, came_back=came_back, intake=intake)
     if content.state in UNREAD or content.code == VANISHED:
         hand_over(session, content)
-        _grow(session, path, content, arrival, intake)
+        _replace_bytes(session, path, content, arrival, intake)
     else:
         path.replaced_at = intake.at
         session.flush()
-        _write_down(session, whose, path.source_id, [(arrival, content.id)], intake)
+        _insert(session, whose, path.source_id, [(arrival, content.id)], intake)
     return True
 
 
-def _same(path: PathRow, arrival: ListedFile) -> bool:
+def _is_unchanged(path: PathRow, arrival: ListedFile) -> bool:
     return (path.size_bytes, path.mtime_ns, path.ctime_ns) == (
         arrival.size_bytes,
         arrival.mtime_ns,
@@ -187,7 +308,7 @@ def _same(path: PathRow, arrival: ListedFile) -> bool:
     )
 
 
-def _meet_unchanged(
+def _update_unchanged(
     session: Session, content: ContentRow, *, came_back: bool, intake: Intake
 ) -> bool:
     rested = content.state == State.SETTLING and intake.state == State.QUEUED
@@ -199,7 +320,7 @@ def _meet_unchanged(
     return True
 
 
-def _grow(
+def _replace_bytes(
     session: Session, path: PathRow, content: ContentRow, arrival: ListedFile, intake: Intake
 ) -> None:
     path.size_bytes, path.mtime_ns, path.ctime_ns = (
@@ -221,18 +342,18 @@ def _enter(content: ContentRow, intake: Intake) -> None:
     content.done_at = None
 
 
-def gone(
+def _mark_gone(
     session: Session, whose: Whose, source: str, relatives: Iterable[str], *, at: datetime
 ) -> None:
-    """Write down that files are no longer listed; nothing of theirs is deleted."""
-    asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
-    source_id = session.exec(asked).first()
-    for some in chunks(list(relatives)):
+    """Record that files are no longer listed; nothing of theirs is deleted."""
+    query = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
+    source_id = session.exec(query).first()
+    for batch in chunks(list(relatives)):
         session.execute(
             update(PathRow)
             .where(
                 col(PathRow.source_id) == source_id,
-                col(PathRow.relative).in_(some),
+                col(PathRow.relative).in_(batch),
                 col(PathRow.replaced_at).is_(None),
                 col(PathRow.gone_at).is_(None),
             )
@@ -240,7 +361,7 @@ def gone(
         )
         still_settling = select(PathRow.content_id).where(
             PathRow.source_id == source_id,
-            col(PathRow.relative).in_(some),
+            col(PathRow.relative).in_(batch),
             col(PathRow.replaced_at).is_(None),
         )
         session.execute(
@@ -253,19 +374,3 @@ def gone(
                 done_at=at,
             )
         )
-
-
-def settling(session: Session, whose: Whose, source: str) -> set[str]:
-    """Say the relative paths that were last seen still being written."""
-    asked = (
-        select(PathRow.relative)
-        .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
-        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-        .where(
-            SourceRow.site_id == whose.site_id,
-            SourceRow.name == source,
-            ContentRow.state == State.SETTLING,
-            col(PathRow.replaced_at).is_(None),
-        )
-    )
-    return set(session.exec(asked))

@@ -1,8 +1,8 @@
-"""What a field was filed with: kept with each result, and sealed into the audit log.
+"""Hashes of what a field was filed with: stored with each result, and sealed into the audit log.
 
-A result keeps hashes of what decides of it and of its micrograph, written in the transaction that
-files both. Seals of the audit log hold a hash over those of many results, so that who computes one
-again is named by the next comparison.
+A result stores hashes of the values that determine it and its micrograph, written in the
+transaction that files both. Seals of the audit log contain a hash over those of many results, so
+that a recomputed one is named by the next comparison.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ OF_MICROGRAPH = (
     *("area_mm2", "plant", "microscope", "objective", "magnification", "operator"),
     *("process_extra", "site_id"),
 )
-"""What of a micrograph never changes once it is filed."""
+"""Columns of a micrograph that never change once it is filed."""
 OF_RESULT = (
     *("micrograph_id", "site_id", "bundle", "recipe", "role", "origin", "done_at", "subtype"),
     *("subtype_probabilities", "size", "size_min", "size_max", "size_probabilities"),
     *("structure_code", "probability", "probabilities", "prediction_set", "coarser_share"),
     *("p_value", "strangeness", "thresholds", "expected", "engine", "precision", "after_record"),
 )
-"""What of a result never changes."""
+"""Columns of a result that never change."""
 MOVED = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
-"""What of a micrograph an assignment changes."""
+"""Columns of a micrograph that an assignment changes."""
 OF_SPECIMEN = ("bundle", "heat", "batch", "material")
-"""What of a specimen its first fields fill, once."""
+"""Columns of a specimen that its first fields fill, once."""
 ORIGINAL = "original"
 """Key of artefacts that pruning changes."""
 AFTER = "after"
-"""Key of an assignment's facts: where the field is since then, and what it says of itself."""
+"""Key of an assignment's facts: the field's specimen since then, and its own keys."""
 HINT = 4
-"""Letters of a column's own hash: they only tell which column differs."""
+"""Letters of a column's own hash: they only show which column differs."""
 
 
 def describe(session: Session, result: ResultRow, micrograph: MicrographRow) -> str:
-    """Return what a result is filed with, as its column `filed` keeps it.
+    """Return what a result is filed with, as stored in its column `filed`.
 
     Args:
         session: Open; both rows are flushed.
@@ -86,7 +86,7 @@ def describe(session: Session, result: ResultRow, micrograph: MicrographRow) -> 
 
 
 def describe_place(session: Session, micrograph: MicrographRow) -> dict[str, Any]:
-    """Return where a field is and what it says of itself, as results and assignments keep it.
+    """Return the assignment and the keys of a field, as results and assignments store them.
 
     Args:
         session: Open; the row is flushed.
@@ -113,7 +113,7 @@ def digest(row: Row, columns: Sequence[str]) -> tuple[str, str]:
     """Return the hash of some columns of a row, and the first letters of each column's own.
 
     Args:
-        row: Of a table, as it was written or read: both give the same.
+        row: Of a table, as written or as read: both result in the same hash.
         columns: Their names, in this sequence.
     """
     table = row.__table__.columns  # type: ignore[attr-defined] # SQLModel adds it
@@ -151,17 +151,17 @@ def _plain(column: Any, name: str, value: Any) -> str:
 
 
 def hash_landmarks(landmarks: bytes | None) -> str:
-    """Return the hash of what a place is recognised by, "" where there is nothing."""
+    """Return the hash of landmarks, "" where there are none."""
     return hashlib.sha256(landmarks).hexdigest() if landmarks else ""
 
 
 def fill_missing(session: Session, site_id: int, limit: int) -> list[int]:
-    """Keep of older results what they are filed with now; return the ids of these rows.
+    """Store for older results what they are filed with now; return the ids of these rows.
 
     Args:
         session: Open for writing.
         site_id: Of the site.
-        limit: At most so many.
+        limit: Maximum number of rows.
     """
     wanted = (
         select(ResultRow, MicrographRow)

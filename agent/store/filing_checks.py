@@ -1,7 +1,7 @@
-"""Results and fields against what they were filed with, and against the acts since then.
+"""Compare results and fields with what they were filed with, and with the acts since then.
 
-What a field was filed with never changes; where it belongs changes by an act alone; why a person
-is to look at it is only ever added to.
+What a field was filed with never changes; its assignment changes by an act alone; reasons for
+review are only ever added.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PREPARED_AGAIN = "specimen.prepared_again"
 
 @dataclass(slots=True)
 class _Acts:
-    """What the audit log says of fields.
+    """Acts on fields in the audit log.
 
     Attributes:
         moved: Id of a field → the newest act that moved it.
@@ -55,8 +55,8 @@ class _Acts:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What the results say together.
+class _ResultValues:
+    """Values collected from all results.
 
     Attributes:
         judged: (order, specimen) → what its first fields filled, by result number.
@@ -75,7 +75,7 @@ class _Seen:
 
 def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each result, field, specimen and preparation that differs."""
-    (acts, odd), seen = _gather(session), _Seen()
+    (acts, odd), results = _gather(session), _ResultValues()
     yield from odd
     names = dict(session.exec(select(CoverageRow.name, CoverageRow.newest_id)).all())
     preparations = dict(session.exec(select(PreparationRow.id, PreparationRow.name)).all())
@@ -89,7 +89,7 @@ def find_differences(session: Session) -> Iterator[str]:
         .execution_options(yield_per=200)
     )
     for result, micrograph, source, place in session.exec(wanted):
-        _note(seen, result)
+        _note(results, result)
         what = f"result {result.id} of field {micrograph.public_id}"
         if not result.filed:
             if (result.id or 0) > names.get("result", 0):
@@ -99,27 +99,27 @@ def find_differences(session: Session) -> Iterator[str]:
         if not filed:
             yield f"{what}: what it was filed with cannot be read: it was changed"
             continue
-        yield from name_odd(what, _learn(seen, filed, result.id or 0))
+        yield from name_odd(what, _add_filed(results, filed, result.id or 0))
         for sentence in name_odd("it", _of_result(result, filed)):
             yield f"{what}: {sentence}"
-        now = _Now(source, places.get(micrograph.specimen_id), place)
+        now = _CurrentField(source, places.get(micrograph.specimen_id), place)
         now.preparation = preparations.get(micrograph.preparation_id, "")
         for sentence in name_odd("it", _of_field(micrograph, filed, now, acts)):
             yield f"field {micrograph.public_id}: {sentence} (as result {result.id} was filed)"
-    yield from _currents(seen)
-    yield from _specimens(session, seen)
-    yield from _preparations(session, seen, acts, names.get("preparation"))
+    yield from _compare_currents(results)
+    yield from _compare_specimens(session, results)
+    yield from _compare_preparations(session, results, acts, names.get("preparation"))
     yield from _without_field(session)
 
 
 @dataclass(slots=True)
-class _Now:
-    """Where a field is now.
+class _CurrentField:
+    """Current values of a field.
 
     Attributes:
-        source: Name of the source it came from.
+        source: Name of its source.
         specimen: Order and specimen, or None.
-        place: What its place is recognised by.
+        place: Hash of its landmarks.
         preparation: Name of its preparation.
     """
 
@@ -159,22 +159,22 @@ def _places(session: Session) -> dict[int | None, tuple[str, str]]:
     return {number: (order, name) for number, order, name in session.exec(wanted)}
 
 
-def _note(seen: _Seen, result: ResultRow) -> None:
+def _note(results: _ResultValues, result: ResultRow) -> None:
     number = result.id or 0
     if result.role == LIVE:
-        seen.live[result.micrograph_id] = number
+        results.live[result.micrograph_id] = number
     if result.current:
-        seen.current[result.micrograph_id] = number
+        results.current[result.micrograph_id] = number
 
 
-def _learn(seen: _Seen, filed: Mapping[str, Any], number: int) -> Iterator[str]:
-    """Remember what a result says of its specimen and preparation; yield nothing."""
+def _add_filed(results: _ResultValues, filed: Mapping[str, Any], number: int) -> Iterator[str]:
+    """Add the specimen and preparation of a result; yield nothing."""
     yield from ()
     if place := filed.get("place"):
         order, specimen, preparation = place
-        seen.preparations.add((order, specimen, preparation))
+        results.preparations.add((order, specimen, preparation))
         for name, value in (filed.get("judged") or {}).items():
-            seen.judged[order, specimen].setdefault(name, (value, number))
+            results.judged[order, specimen].setdefault(name, (value, number))
 
 
 # --- a result -----------------------------------------------------------------------------------
@@ -184,16 +184,16 @@ def _of_result(result: ResultRow, filed: Mapping[str, Any]) -> Iterator[str]:
     if filing.digest(result, filing.OF_RESULT)[0] != filed.get("result"):
         hints = str(filed.get("hints"))[len(filing.OF_MICROGRAPH) * filing.HINT :]
         changed = filing.find_changed(result, filing.OF_RESULT, hints)
-        yield f"{_listed(changed)} changed after it was filed"
+        yield f"{_format_was(changed)} changed after it was filed"
     if lost := [reason for reason in filed["reasons"] if reason not in result.reasons]:
-        yield f"the reason {_listed(lost, '')} why a person is to look was taken away"
+        yield f"the reason {_format_was(lost, '')} why a person is to look was taken away"
     if filed["handling"] == REVIEW and result.handling != REVIEW:
         yield f"handling was {filed['handling']!r} when it was filed, is {result.handling!r}"
 
 
-def _currents(seen: _Seen) -> Iterator[str]:
-    for micrograph, newest in seen.live.items():
-        counts = seen.current.get(micrograph)
+def _compare_currents(results: _ResultValues) -> Iterator[str]:
+    for micrograph, newest in results.live.items():
+        counts = results.current.get(micrograph)
         if counts != newest:
             yield (
                 f"result {newest}: it is the newest of its field and does not count; "
@@ -201,7 +201,7 @@ def _currents(seen: _Seen) -> Iterator[str]:
             )
 
 
-def _listed(names: list[str], verb: str = " was") -> str:
+def _format_was(names: list[str], verb: str = " was") -> str:
     if not names:
         return f"a value{verb}"
     return f"{', '.join(names)}{verb if len(names) == 1 else verb.replace('was', 'were')}"
@@ -211,11 +211,11 @@ def _listed(names: list[str], verb: str = " was") -> str:
 
 
 def _of_field(
-    row: MicrographRow, filed: Mapping[str, Any], now: _Now, acts: _Acts
+    row: MicrographRow, filed: Mapping[str, Any], now: _CurrentField, acts: _Acts
 ) -> Iterator[str]:
     if filing.digest(row, filing.OF_MICROGRAPH)[0] != filed.get("micrograph"):
         changed = filing.find_changed(row, filing.OF_MICROGRAPH, str(filed.get("hints")))
-        yield f"{_listed(changed)} changed after it was filed"
+        yield f"{_format_was(changed)} changed after it was filed"
     if now.source != filed.get("source"):
         yield f"its source was {filed.get('source')!r}, is {now.source!r}"
     if "landmarks" in filed:
@@ -226,22 +226,27 @@ def _of_field(
         yield "its pixels count as pruned, and no act deleted them"
     moved = acts.moved.get(row.public_id)
     if moved is None:
-        yield from _unmoved(row, filed, now)
+        yield from _compare_unmoved(row, filed, now)
     else:
-        yield from _moved(row, moved, now)
+        yield from _compare_moved(row, moved, now)
 
 
-def _unmoved(row: MicrographRow, filed: Mapping[str, Any], now: _Now) -> Iterator[str]:
+def _compare_unmoved(
+    row: MicrographRow, filed: Mapping[str, Any], now: _CurrentField
+) -> Iterator[str]:
     was = filed.get("place")
     if was != now.as_list():
-        yield f"it belonged to {_called(was)}, is at {_called(now.as_list())}, and no act moved it"
+        yield (
+            f"it belonged to {_format_place(was)}, is at {_format_place(now.as_list())}, and no "
+            "act moved it"
+        )
     names = filed.get("names") or {}
-    yield from _differing(names, row)
+    yield from _iter_differing(names, row)
     if row.unassigned != filed.get("unassigned", ""):
         yield f"why it belongs to no specimen was {filed.get('unassigned', '')!r}"
 
 
-def _moved(row: MicrographRow, act: TrailEntry, now: _Now) -> Iterator[str]:
+def _compare_moved(row: MicrographRow, act: TrailEntry, now: _CurrentField) -> Iterator[str]:
     if act.act == UNASSIGNED:
         if row.unassigned != act.facts.get("reason"):
             yield f"why it belongs to no specimen was {act.facts.get('reason')!r}"
@@ -251,20 +256,20 @@ def _moved(row: MicrographRow, act: TrailEntry, now: _Now) -> Iterator[str]:
         return  # an act of an earlier version
     if after.get("place") != now.as_list():
         yield (
-            f"it belonged to {_called(after.get('place'))} (trail number {act.id}), is at "
-            f"{_called(now.as_list())}"
+            f"it belonged to {_format_place(after.get('place'))} (trail number {act.id}), is at "
+            f"{_format_place(now.as_list())}"
         )
-    yield from _differing(after.get("names") or {}, row)
+    yield from _iter_differing(after.get("names") or {}, row)
 
 
-def _differing(names: Mapping[str, Any], row: MicrographRow) -> Iterator[str]:
+def _iter_differing(names: Mapping[str, Any], row: MicrographRow) -> Iterator[str]:
     for name in filing.MOVED:
         was, is_now = names.get(name, ""), getattr(row, name)
         if was != is_now:
             yield f"{name} was {was!r}, is {is_now!r}"
 
 
-def _called(place: list[str] | None) -> str:
+def _format_place(place: list[str] | None) -> str:
     if not place:
         return "no order"
     order, specimen, preparation = place
@@ -274,12 +279,12 @@ def _called(place: list[str] | None) -> str:
 # --- specimens, preparations, files -------------------------------------------------------------
 
 
-def _specimens(session: Session, seen: _Seen) -> Iterator[str]:
+def _compare_specimens(session: Session, results: _ResultValues) -> Iterator[str]:
     wanted = select(SpecimenRow, OrderRow.number).join(
         OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id)
     )
     for row, order in session.exec(wanted.order_by(col(SpecimenRow.id))):
-        for name, (was, number) in seen.judged.get((order, row.name), {}).items():
+        for name, (was, number) in results.judged.get((order, row.name), {}).items():
             is_now = getattr(row, name)
             if is_now != was:
                 yield (
@@ -288,14 +293,16 @@ def _specimens(session: Session, seen: _Seen) -> Iterator[str]:
                 )
 
 
-def _preparations(session: Session, seen: _Seen, acts: _Acts, before: int | None) -> Iterator[str]:
+def _compare_preparations(
+    session: Session, results: _ResultValues, acts: _Acts, before: int | None
+) -> Iterator[str]:
     wanted = (
         select(PreparationRow, SpecimenRow.name, OrderRow.number)
         .join(SpecimenRow, col(SpecimenRow.id) == col(PreparationRow.specimen_id))
         .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
         .order_by(col(PreparationRow.id))
     )
-    known = seen.preparations | acts.preparations
+    known = results.preparations | acts.preparations
     for row, specimen, order in session.exec(wanted):
         if (row.id or 0) > (before or 0) and (order, specimen, row.name) not in known:
             yield (

@@ -1,7 +1,7 @@
-"""Triggers that refuse to change or delete what is evidence, on SQLite and PostgreSQL alike.
+"""Triggers that refuse to change or delete evidence, on SQLite and PostgreSQL alike.
 
-They are removed before a migration and laid again after it, so that a migration may do what nothing
-else may. Rows are added as before; a restore replaces the whole database.
+They are removed before a migration and created again after it, so that only a migration may change
+evidence. Rows are added as before; a restore replaces the whole database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REFUSAL = "is evidence: it is neither changed nor deleted"
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What of a table is evidence. No row of a guarded table is ever deleted.
+    """The evidence in a table. Rows of a guarded table are never deleted.
 
     Args:
         table: Name of the table.
@@ -138,11 +138,11 @@ GUARDED = (
     Guard("campaign_image", fixed=("campaign_id", "number", "micrograph_id", "reference")),
     Guard("campaign_rater", fixed=("campaign_id", "pseudonym", "name")),
 )
-"""Every guarded table. A migration that adds a table of evidence adds a line here, no SQL."""
+"""All guarded tables. A migration that adds a table of evidence adds a line here, no SQL."""
 
 
 def lay(connection: Connection) -> None:
-    """Lay every guard whose table is there; one that is there already is laid again."""
+    """Create the guards of all existing tables; existing guards are created again."""
     remove(connection)
     for statement in _statements(connection).values():
         connection.exec_driver_sql(statement)
@@ -169,7 +169,7 @@ def are_laid(connection: Connection) -> bool:
 
 
 def find_missing(connection: Connection) -> list[str]:
-    """Return the names of guards that are not there, disabled or otherwise than laid."""
+    """Return the names of guards that are missing, disabled or changed."""
     wanted = _statements(connection)
     if connection.dialect.name == "sqlite":
         laid = _laid_sqlite(connection)
@@ -278,7 +278,7 @@ def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
     for act, when in (
         ("UPDATE", f" WHEN {changed}"),
         ("DELETE", ""),
-        # REPLACE deletes the row that is there without a word to the trigger of DELETE.
+        # REPLACE deletes the existing row without firing the trigger of DELETE.
         ("INSERT", f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"),  # noqa: S608
     ):
         name = f"guard_{guard.table}_{act.lower()}"

@@ -1,17 +1,19 @@
-"""Remember long pieces of work: that they began, how far they are, and how they ended.
+"""Long-running jobs: start, progress and outcome.
 
-In:  what whoever works says. Out: `Job`s. Next: `agent status`, the pages, the next start.
-A piece of work that stopped without a word stays open; whoever starts the next one ends it.
+A job that stopped without an outcome stays open; the process that starts the next one ends it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
+from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.tables import JobRow
 
 if TYPE_CHECKING:
@@ -24,18 +26,22 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
-"""Facts of an open job: who wants it to end, and when whoever does it was last heard of."""
+"""Facts of an open job: who cancelled it, and the time of its last report."""
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 SILENT_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work.
+    """A long-running job.
 
     Args:
-        id: Its number. name: what for, such as "retrain". started_at: when, aware UTC.
-        ended_at: When it ended, or None. outcome: how, "" while it goes on.
-        facts: How far it is, then what came of it.
+        id: Its number.
+        name: Kind of job, such as "retrain".
+        started_at: Aware UTC.
+        ended_at: Aware UTC, or None while it is running.
+        outcome: "" while it is running.
+        facts: Its progress, then its result.
     """
 
     id: int
@@ -46,79 +52,95 @@ class Job:
     facts: dict[str, Any]
 
 
-def begin(
-    session: Session,
-    whose: Whose,
-    name: str,
-    *,
-    at: datetime,
-    due_at: datetime | None,
-    facts: Mapping[str, Any],
-) -> int:
-    """Write down that a piece of work began; its number comes back."""
-    row = JobRow(
-        site_id=whose.site_id,
-        agent_id=whose.agent_id,
-        name=name,
-        due_at=due_at,
-        started_at=at,
-        facts={**facts, SEEN_AT: at.isoformat()},
-    )
-    session.add(row)
-    session.flush()
-    return row.id or 0
+class Jobs(Repository):
+    """Repository of long-running jobs."""
 
+    def begin(
+        self,
+        name: str,
+        *,
+        at: datetime,
+        due_at: datetime | None = None,
+        facts: Mapping[str, Any] = NO_FACTS,
+    ) -> int:
+        """Record the start of a job; return its number."""
+        with writing(self._engine) as session:
+            row = JobRow(
+                site_id=self._whose.site_id,
+                agent_id=self._whose.agent_id,
+                name=name,
+                due_at=due_at,
+                started_at=at,
+                facts={**facts, SEEN_AT: at.isoformat()},
+            )
+            session.add(row)
+            session.flush()
+            return row.id or 0
 
-def note(session: Session, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
-    """Write down how far a piece of work is; say who wants it to end, "" for nobody."""
-    row = session.get_one(JobRow, job_id)
-    cancelled_by = str(row.facts.get(CANCELLED_BY, ""))
-    row.facts = {**row.facts, **facts, SEEN_AT: at.isoformat()}
-    session.add(row)
-    return cancelled_by
+    def report(self, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
+        """Record the progress of a job; return who has cancelled it, "" for no one."""
+        with writing(self._engine) as session:
+            row = session.get_one(JobRow, job_id)
+            cancelled_by = str(row.facts.get(CANCELLED_BY, ""))
+            row.facts = {**row.facts, **facts, SEEN_AT: at.isoformat()}
+            session.add(row)
+            return cancelled_by
 
+    def cancel(self, name: str, *, by: str, at: datetime) -> int:
+        """Request all running jobs of a name to end; return their number."""
+        with writing(self._engine) as session:
+            rows = [
+                row
+                for row in _open(session, self._whose)
+                if row.name == name and _is_alive(row, at)
+            ]
+            for row in rows:
+                row.facts = {**row.facts, CANCELLED_BY: by}
+                session.add(row)
+            return len(rows)
 
-def cancel(session: Session, whose: Whose, name: str, *, by: str, at: datetime) -> int:
-    """Ask every piece of work of a name that goes on to end; how many those are."""
-    rows = [row for row in _open(session, whose) if row.name == name and _is_alive(row, at)]
-    for row in rows:
-        row.facts = {**row.facts, CANCELLED_BY: by}
-        session.add(row)
-    return len(rows)
-
-
-def end(
-    session: Session, job_id: int, outcome: str, facts: Mapping[str, Any], *, at: datetime
-) -> None:
-    """Write down how a piece of work ended."""
-    row = session.get_one(JobRow, job_id)
-    row.ended_at, row.outcome, row.facts = at, outcome, dict(facts)
-    session.add(row)
-
-
-def end_lost(session: Session, whose: Whose, name: str, *, at: datetime) -> None:
-    """Write down that open pieces of work of a name have ended: nobody does them any more."""
-    for row in _open(session, whose):
-        if row.name == name:
-            row.ended_at, row.outcome = at, "interrupted"
+    def end(
+        self, job_id: int, outcome: str, *, at: datetime, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record the outcome of a job."""
+        with writing(self._engine) as session:
+            row = session.get_one(JobRow, job_id)
+            row.ended_at, row.outcome, row.facts = at, outcome, dict(facts or {})
             session.add(row)
 
+    def end_lost(self, name: str, *, at: datetime) -> None:
+        """Record that open jobs of a name have ended: no process works on them any more."""
+        with writing(self._engine) as session:
+            for row in _open(session, self._whose):
+                if row.name == name:
+                    row.ended_at, row.outcome = at, "interrupted"
+                    session.add(row)
 
-def going_on(session: Session, whose: Whose, *, at: datetime) -> list[Job]:
-    """Say what is being done now and has said how far it is, oldest first."""
-    rows = [row for row in _open(session, whose) if row.facts.get("stage") and _is_alive(row, at)]
-    return [_job(row) for row in rows]
+    def list_running(self, *, at: datetime) -> list[Job]:
+        """Return the running jobs that have reported progress, oldest first."""
+        with reading(self._engine) as session:
+            rows = [
+                row
+                for row in _open(session, self._whose)
+                if row.facts.get("stage") and _is_alive(row, at)
+            ]
+            return [_job(row) for row in rows]
 
+    def list_ended(self, name: str) -> list[Job]:
+        """Return the jobs of a name that have ended, oldest first."""
+        with reading(self._engine) as session:
+            return [
+                _job(row)
+                for row in session.exec(_ended(self._whose, name).order_by(col(JobRow.id)))
+            ]
 
-def ended(session: Session, whose: Whose, name: str) -> list[Job]:
-    """Say every piece of work of a name that has ended, oldest first."""
-    return [_job(row) for row in session.exec(_ended(whose, name).order_by(col(JobRow.id)))]
-
-
-def last(session: Session, whose: Whose, name: str) -> dict[str, Any]:
-    """Say the facts of the last piece of work of this name that ended; empty if none did."""
-    row = session.exec(_ended(whose, name).order_by(col(JobRow.id).desc()).limit(1)).first()
-    return dict(row.facts) if row else {}
+    def find_last_facts(self, name: str) -> dict[str, Any]:
+        """Return the facts of the last job of this name that ended; empty if there is none."""
+        with reading(self._engine) as session:
+            row = session.exec(
+                _ended(self._whose, name).order_by(col(JobRow.id).desc()).limit(1)
+            ).first()
+            return dict(row.facts) if row else {}
 
 
 def _ended(whose: Whose, name: str) -> SelectOfScalar[JobRow]:
@@ -128,17 +150,17 @@ def _ended(whose: Whose, name: str) -> SelectOfScalar[JobRow]:
 
 
 def _open(session: Session, whose: Whose) -> list[JobRow]:
-    asked = (
+    query = (
         select(JobRow)
         .where(JobRow.site_id == whose.site_id, col(JobRow.ended_at).is_(None))
         .order_by(col(JobRow.id))
     )
-    return list(session.exec(asked))
+    return list(session.exec(query))
 
 
 def _is_alive(row: JobRow, at: datetime) -> bool:
-    seen = row.facts.get(SEEN_AT)
-    return seen is not None and at - type(at).fromisoformat(seen) < SILENT_AFTER
+    reported = row.facts.get(SEEN_AT)
+    return reported is not None and at - type(at).fromisoformat(reported) < SILENT_AFTER
 
 
 def _job(row: JobRow) -> Job:

@@ -1,9 +1,8 @@
-"""Say which decision holds where two people are asked, each without seeing what the other said.
+"""Resolve the valid decision where two reviewers decide independently.
 
-In:  the decisions on one micrograph that were not taken back, oldest first. Out: the one that
-holds, or None. Next: `labels` and `results`. A share of what is reviewed is judged twice: two who
-say the same settle it; where they do not, a third sees both and settles it. Until then nothing
-holds, so that an order waits, and nothing is learned from it.
+A share of what is reviewed is judged twice: two equal votes settle it; where they differ, a third
+reviewer sees both and settles it. Until then no decision is valid, so that an order waits, and no
+model is trained on it.
 """
 
 from __future__ import annotations
@@ -17,39 +16,39 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DOUBLE_SHARE = "double_share"
-"""Under this name the share is written beside each result, so that it is known ever after."""
+"""Key of a result's thresholds that stores the share, so that it can be read later."""
 TWO, THREE = 2, 3
 
 
 class Vote(Protocol):
-    """What is asked of a decision."""
+    """The attributes of a decision that the resolution needs."""
 
     @property
     def by(self) -> str:
-        """Who."""
+        """Name of the reviewer."""
 
     @property
     def kind(self) -> str:
-        """What kind of decision."""
+        """Kind of decision."""
 
     @property
     def code(self) -> str | None:
-        """The structure code, if it is one."""
+        """Structure code, or None."""
 
     @property
     def strange_kind(self) -> str | None:
-        """What kind of strange, if it is."""
+        """Kind of unusual micrograph, or None."""
 
     @property
     def why(self) -> str | None:
-        """Why it is unusable, if it is."""
+        """Reason why the micrograph is unusable, or None."""
 
 
 V = TypeVar("V", bound=Vote)
 
 
 def asks_two(sha256: str, thresholds: Mapping[str, Any], handling: str) -> bool:
-    """Say whether two people are asked: of what is in review, a share by the content's hash."""
+    """Return whether two reviewers decide: a share of what is in review, by the content's hash."""
     share = float(thresholds.get(DOUBLE_SHARE) or 0.0)
     return handling == "review" and int(sha256[8:16], 16) < share * 2**32
 
@@ -59,10 +58,10 @@ _ALONE = re.compile(r"^(?P<program>.+) \(program\)$")
 
 
 def signed_by_program(person: str, program: str) -> str:
-    """Return the name under which a program decides for a person, or by itself.
+    """Return the name under which a program decides for a reviewer, or by itself.
 
     Args:
-        person: Whom the program names; its own name: it decides by itself.
+        person: The reviewer whom the program names; its own name: it decides by itself.
         program: Name of its account.
     """
     if person_key(person) == person_key(program):
@@ -71,37 +70,37 @@ def signed_by_program(person: str, program: str) -> str:
 
 
 def voter_of(name: str) -> str:
-    """Return whose vote a name is: whatever person a program names, it has one vote."""
-    found = _BY_PROGRAM.search(name) or _ALONE.search(name)
-    return f"(by {person_key(found['program'])})" if found else person_key(name)
+    """Return the voter of a name: a program has one vote, whatever reviewer it names."""
+    match = _BY_PROGRAM.search(name) or _ALONE.search(name)
+    return f"(by {person_key(match['program'])})" if match else person_key(name)
 
 
 def votes_of(standing: Sequence[V]) -> list[V]:
-    """Give the newest decision of each person, in the order in which they first spoke."""
+    """Return the newest decision of each reviewer, in the sequence of their first decisions."""
     newest: dict[str, V] = {}
-    for one in standing:
-        newest[voter_of(one.by)] = one
+    for vote in standing:
+        newest[voter_of(vote.by)] = vote
     return list(newest.values())
 
 
 def holding(standing: Sequence[V], *, two: bool) -> V | None:
-    """Say which decision holds.
+    """Return the valid decision, or None.
 
     Args:
-        standing: What was not taken back, oldest first.
-        two: Two people are asked.
+        standing: Decisions that were not undone, oldest first.
+        two: Two reviewers decide.
     """
-    if not standing or (two and not _settled(votes_of(standing))):
+    if not standing or (two and not _resolve(votes_of(standing))):
         return None
     return standing[-1]
 
 
-def _settled(votes: Sequence[Vote]) -> bool:
+def _resolve(votes: Sequence[Vote]) -> bool:
     if len(votes) < TWO:
         return False
     first, second = votes[:TWO]
-    return len(votes) >= THREE or _said(first) == _said(second)
+    return len(votes) >= THREE or _answer_key(first) == _answer_key(second)
 
 
-def _said(vote: Vote) -> tuple[str, str | None, str | None, str | None]:
+def _answer_key(vote: Vote) -> tuple[str, str | None, str | None, str | None]:
     return vote.kind, vote.code, vote.strange_kind, vote.why

@@ -1,6 +1,6 @@
-"""Files that could not be used, kept in the audit log: each holds its order open.
+"""Compare files that could not be used with the audit log: each keeps its order open.
 
-Such a file may be read again, be exported again or vanish; it is never only forgotten.
+Such a file may be read again, be exported again or vanish; its record is never removed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _files(entry: TrailEntry) -> list[tuple[int, str, str]]:
 
 
 def find_differences(session: Session) -> Iterator[str]:
-    """Yield a sentence for each file that could not be used and is hidden in the journal now."""
+    """Yield a sentence for each file that could not be used and is now missing from its table."""
     sealed = {
         file: entry for entry in audit_log.entries(session, act=SEALED) for file in _files(entry)
     }
@@ -104,7 +104,7 @@ def _find_fault(
     if not same_name or (row is not None and number not in same_name):
         return "no file of that name is known any more"
     if row is None:
-        return ""  # another spelling of a known file: its names went over to that one
+        return ""  # another spelling of a known file, which has its names now
     if row.state == State.IGNORED and row.code != VANISHED:
         is_replaced = row.code == OVERWRITTEN and len(same_name) > 1
         return "" if is_replaced else "it is ignored now, though no one dismissed it"

@@ -1,8 +1,4 @@
-"""Keep the facts of a night as they were first written.
-
-In:  a night's facts as JSON text. Out: `NightRow`, the same text, and `NightHead`s for a list.
-Next: `night`, which draws them.
-"""
+"""Facts of nightly reports as JSON text, stored once and never changed."""
 
 from __future__ import annotations
 
@@ -12,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, func, select
 
 from agent.store import audit_log
+from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.tables import NightRow_ as Stored
 
 if TYPE_CHECKING:
@@ -24,11 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NightRow:
-    """One night's frozen facts.
+    """Frozen facts of one night.
 
     Args:
-        date: The night. revision: 1, and one more for each refresh.
-        facts_json: Byte for byte as they were given. frozen_at: when, aware UTC.
+        date: The night.
+        revision: 1, and one more for each refresh.
+        facts_json: Unchanged, byte for byte.
+        frozen_at: Aware UTC.
     """
 
     date: date
@@ -38,16 +38,18 @@ class NightRow:
 
 
 HEAD_LETTERS = 16_384
-"""As much of a night's facts as a list of nights reads: what sums it up stands at the top."""
+"""Letters of a night's facts that a list of nights reads: the summary is at the top."""
 
 
 @dataclass(frozen=True, slots=True)
 class NightHead:
-    """One night in a list.
+    """A night in a list.
 
     Args:
-        date: The night. revision: its newest.
-        head: The first `HEAD_LETTERS` of its facts. frozen_at: when, aware UTC.
+        date: The night.
+        revision: Its newest revision.
+        head: The first `HEAD_LETTERS` of its facts.
+        frozen_at: Aware UTC.
     """
 
     date: date
@@ -56,14 +58,14 @@ class NightHead:
     frozen_at: datetime
 
 
-def freeze(
+def _freeze(
     session: Session, whose: Whose, night: date, facts_json: str, *, at: datetime, revision: int
 ) -> NightRow:
-    """Keep a night's facts; a revision that is already there is given back as it is."""
-    asked = select(Stored).where(
+    """Store a night's facts; an existing revision is returned unchanged."""
+    query = select(Stored).where(
         Stored.site_id == whose.site_id, Stored.date == night, Stored.revision == revision
     )
-    row = session.exec(asked).first()
+    row = session.exec(query).first()
     if row is None:
         row = Stored(
             site_id=whose.site_id, date=night, revision=revision, facts=facts_json, frozen_at=at
@@ -79,32 +81,46 @@ def freeze(
             subject=night.isoformat(),
             facts={"revision": revision, "sha256": audit_log.sha256_of_text(facts_json)},
         )
-    return _noun(row)
+    return _to_night(row)
 
 
-def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
-    """Say a night's newest revision."""
-    asked = (
+def find_latest(session: Session, whose: Whose, night: date) -> NightRow | None:
+    """Return a night's newest revision, or None."""
+    query = (
         select(Stored)
         .where(Stored.site_id == whose.site_id, Stored.date == night)
         .order_by(col(Stored.revision).desc())
         .limit(1)
     )
-    row = session.exec(asked).first()
-    return _noun(row) if row else None
+    row = session.exec(query).first()
+    return _to_night(row) if row else None
 
 
-def every(session: Session, whose: Whose) -> list[NightHead]:
-    """Say every night's newest revision, newest night first; years of them stay small."""
-    head = func.substr(Stored.facts, 1, HEAD_LETTERS)
-    asked = (
-        select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
-        .where(Stored.site_id == whose.site_id)
-        .order_by(col(Stored.date).desc(), col(Stored.revision))
-    )
-    newest = {row[0]: NightHead(*row) for row in session.exec(asked)}
-    return list(newest.values())
+class NightlyReports(Repository):
+    """Repository of frozen facts of nightly reports."""
+
+    def freeze(self, date: date, facts_json: str, *, at: datetime, revision: int = 1) -> NightRow:
+        """Store a night's facts; an existing revision is returned unchanged."""
+        with writing(self._engine) as session:
+            return _freeze(session, self._whose, date, facts_json, at=at, revision=revision)
+
+    def find(self, date: date) -> NightRow | None:
+        """Return a night's newest revision, or None."""
+        with reading(self._engine) as session:
+            return find_latest(session, self._whose, date)
+
+    def list_all(self) -> list[NightHead]:
+        """Return the newest revision of each night, newest night first, without its facts."""
+        with reading(self._engine) as session:
+            head = func.substr(Stored.facts, 1, HEAD_LETTERS)
+            query = (
+                select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
+                .where(Stored.site_id == self._whose.site_id)
+                .order_by(col(Stored.date).desc(), col(Stored.revision))
+            )
+            newest = {row[0]: NightHead(*row) for row in session.exec(query)}
+            return list(newest.values())
 
 
-def _noun(row: Stored) -> NightRow:
+def _to_night(row: Stored) -> NightRow:
     return NightRow(row.date, row.revision, row.facts, row.frozen_at)

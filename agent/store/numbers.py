@@ -1,4 +1,4 @@
-"""Compare numbers that people type: orders, specimens, fields."""
+"""Compare typed numbers: orders, specimens, fields."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def number_key(number: str, *, exact: bool = False) -> str:
 
     Args:
         number: As typed, or as a path names it.
-        exact: Every spelling is a number of its own, for labs that mean it so.
+        exact: Each spelling is a separate number, for labs that use them that way.
     """
     if exact:
         return number

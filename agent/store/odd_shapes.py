@@ -1,6 +1,6 @@
-"""Go on comparing where a row or an act holds what this program never wrote.
+"""Continue a comparison where a row or an act has a shape that this program never wrote.
 
-Whoever plants such a value would otherwise end a comparison before what else was changed is named.
+Otherwise a forged value would end a comparison before the other changes are named.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.store.audit_log import TrailEntry
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading a value of another shape raises."""
+"""Exceptions raised by a value of another shape."""
 
 
 def name_odd(what: str, sentences: Iterable[str]) -> Iterator[str]:
@@ -33,11 +33,11 @@ def name_odd(what: str, sentences: Iterable[str]) -> Iterator[str]:
 
 
 def sort_acts(entries: Iterable[TrailEntry], sort_in: Callable[[TrailEntry], None]) -> list[str]:
-    """Pass each act on, and return a sentence for each that no version of this program wrote.
+    """Process each act, and return a sentence for each that no version of this program wrote.
 
     Args:
         entries: Acts, oldest first.
-        sort_in: Takes one act; raises one of `ODD` where its facts have another shape.
+        sort_in: Processes one act; raises one of `ODD` where its facts have another shape.
     """
     odd = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Which orders something was done to since a place in the audit log, and orders by their age.
+"""Orders that changed since a position in the audit log, and orders by their age.
 
 The lists are a shortcut: on PostgreSQL a result may be committed after a later number was read, so
 a caller also sweeps through all orders.
@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from agent.store import audit_log
 from agent.store.engine import reading
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
-
-    from agent.store.sources import Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class OrderAge:
-    """An order and when it was first heard of, aware UTC, or None."""
+    """An order and the time of its first record, aware UTC, or None."""
 
     id: int
     number: str
@@ -63,7 +61,7 @@ class JudgedField:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was done since a place in the audit log.
+    """Changes since a position in the audit log.
 
     Args:
         numbers: Of the orders that an act or a new result names.
@@ -74,16 +72,8 @@ class Changes:
     acts: Mapping[str, datetime]
 
 
-class OrderChanges:
-    """Every question about changed and old orders; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that ask.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class OrderChanges(Repository):
+    """Repository of changed and old orders."""
 
     def heads(self) -> Heads:
         """Return where the audit log and the results end now."""
@@ -99,10 +89,10 @@ class OrderChanges:
             return session.exec(_newest(col(ContentRow.id))).first() or 0
 
     def since(self, heads: Heads, *, without: tuple[str, ...]) -> Changes:
-        """Return the orders that were touched after a place in the audit log.
+        """Return the orders that changed after a position in the audit log.
 
         Args:
-            heads: The place.
+            heads: The position.
             without: Acts that begin with one of these are left out.
         """
         with reading(self._engine) as session:
@@ -112,19 +102,19 @@ class OrderChanges:
                 if entry.act.startswith(without):
                     continue
                 acts[entry.act] = min(entry.at, acts.get(entry.act, entry.at))
-                words |= {*_prefixes(entry.subject), *_words(entry.facts)}
-            numbers = {*self._of_results(session, heads.result), *self._named(session, words)}
+                words |= {*_prefixes(entry.subject), *_iter_words(entry.facts)}
+            numbers = {*self._of_results(session, heads.result), *self._find_named(session, words)}
         return Changes(frozenset(numbers), acts)
 
     def ages(self) -> list[OrderAge]:
         """Return every order of this site: urgent ones first, then the newest."""
-        asked = (
+        query = (
             select(OrderRow.id, OrderRow.number, OrderRow.first_seen_at, OrderRow.urgent)
             .where(OrderRow.site_id == self._whose.site_id)
             .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
         )
         with reading(self._engine) as session:
-            return [OrderAge(key or 0, *rest) for key, *rest in session.exec(asked)]
+            return [OrderAge(key or 0, *rest) for key, *rest in session.exec(query)]
 
     def judged_between(
         self, source: str, start: datetime | None, end: datetime
@@ -136,7 +126,7 @@ class OrderChanges:
             start: Results after it, None: from the beginning.
             end: And not after it.
         """
-        asked = (
+        query = (
             select(OrderRow.number, MicrographRow.public_id, ResultRow.done_at)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
@@ -151,24 +141,24 @@ class OrderChanges:
             .order_by(col(OrderRow.number), col(ResultRow.id))
         )
         if start is not None:
-            asked = asked.where(col(ResultRow.done_at) > start)
+            query = query.where(col(ResultRow.done_at) > start)
         with reading(self._engine) as session:
-            return [JudgedField(*row) for row in session.exec(asked)]
+            return [JudgedField(*row) for row in session.exec(query)]
 
     def _of_results(self, session: Session, after: int) -> Iterator[str]:
-        asked = (
+        query = (
             select(MicrographRow.order)
             .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
             .where(col(ResultRow.id) > after, MicrographRow.site_id == self._whose.site_id)
             .distinct()
         )
-        yield from session.exec(asked)
+        yield from session.exec(query)
 
-    def _named(self, session: Session, words: set[str]) -> Iterator[str]:
-        """Yield the orders that words name, as numbers or by the id of one of their fields."""
-        for some in chunks(sorted(words)):
+    def _find_named(self, session: Session, words: set[str]) -> Iterator[str]:
+        """Yield the orders that subjects of acts name, by number or by the id of a field."""
+        for batch in chunks(sorted(words)):
             own = select(OrderRow.number).where(
-                OrderRow.site_id == self._whose.site_id, col(OrderRow.number).in_(some)
+                OrderRow.site_id == self._whose.site_id, col(OrderRow.number).in_(batch)
             )
             yield from session.exec(own)
             fields = (
@@ -177,11 +167,11 @@ class OrderChanges:
                 .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
                 .where(
                     MicrographRow.site_id == self._whose.site_id,
-                    col(MicrographRow.public_id).in_(some),
+                    col(MicrographRow.public_id).in_(batch),
                 )
             )
-            for said, number in session.exec(fields):
-                yield from (one for one in (said, number) if one)
+            for public_id, number in session.exec(fields):
+                yield from (word for word in (public_id, number) if word)
 
 
 def _newest(number: Any) -> Any:
@@ -189,19 +179,19 @@ def _newest(number: Any) -> Any:
 
 
 def _prefixes(subject: str) -> Iterator[str]:
-    """Yield a subject and what stands before each slash: "a/b/1" may name the order "a/b"."""
+    """Yield a subject and its part before each slash: "a/b/1" may name the order "a/b"."""
     parts = subject.split("/")
     for n in range(1, len(parts) + 1):
         yield "/".join(parts[:n])
 
 
-def _words(facts: Any) -> Iterator[str]:
+def _iter_words(facts: Any) -> Iterator[str]:
     """Yield every text in an act's facts, such as the order that a field was moved from."""
     if isinstance(facts, str):
         yield facts
     elif isinstance(facts, dict):
         for value in facts.values():
-            yield from _words(value)
+            yield from _iter_words(value)
     elif isinstance(facts, list):
         for value in facts:
-            yield from _words(value)
+            yield from _iter_words(value)

@@ -1,6 +1,6 @@
 """Orders that a micrograph was named for and does not belong to.
 
-A claim holds the order in doubt until a lead settles it, whatever becomes of the micrograph.
+A claim keeps the order undecided until a lead settles it, whatever happens to the micrograph.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ CLAIMED = "order.claimed"
 
 @dataclass(frozen=True, slots=True)
 class ClaimedPlace:
-    """A place that something names for a micrograph.
+    """An order and specimen that a path, note, sender or copy names for a micrograph.
 
     Attributes:
-        order, specimen: As named.
+        order: As named.
+        specimen: As named.
         origin: What names them: "path", "note", "sender", "copy" or "moved".
         file: The file whose path, note or content it is, "" where none.
     """
@@ -145,7 +146,7 @@ def claimed_orders(session: Session, micrograph_id: int) -> list[tuple[int, str]
 def settle(
     session: Session, micrograph_ids: Sequence[int], *, by: str, reason: str, at: datetime
 ) -> None:
-    """Settle every open claim of micrographs: a lead has decided where they belong."""
+    """Settle all open claims of micrographs: a lead has decided where they belong."""
     wanted = select(OrderClaimRow).where(
         col(OrderClaimRow.micrograph_id).in_(micrograph_ids), OrderClaimRow.settled_by == ""
     )

@@ -1,4 +1,4 @@
-"""Merge what an order list says into an order: it may add, and what it changes waits for a lead."""
+"""Merge an entry of an order list into an order: additions are applied, changes wait for a lead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.store.orders import Entry
+    from agent.store.order_views import Entry
     from agent.store.tables import OrderRow
 
 COLUMNS = ("customer", "product", "material")
@@ -22,16 +22,16 @@ def merge(
 ) -> None:
     """Merge a list's entry into an order's row.
 
-    What is not known yet is filled in; specimens are added. What comes after the first field, or
-    after an earlier list, is noted as late: it must not change the limit. Another value, a specimen
-    that is gone and a smaller number of specimens are kept as pending changes.
+    Unknown values are filled in; specimens are added. Values that are received after the first
+    field, or after an earlier list, are marked as late: they must not change the limit. A changed
+    value, a removed specimen and a smaller number of specimens are stored as pending changes.
 
     Args:
         row: The order.
-        entry: What the list says of it.
+        entry: The list's entry.
         name: Of the list.
         key: Returns what all spellings of a number have in common.
-        has_fields: Fields of the order have come already.
+        has_fields: The order has fields already.
     """
     facts = dict(row.facts)
     known = {column: getattr(row, column) for column in COLUMNS} | {
@@ -67,13 +67,13 @@ def _set(row: OrderRow, facts: dict[str, Any], what: str, value: object) -> None
         facts[what] = value
 
 
-def _is_same(one: object, other: object) -> bool:
+def _is_same(first: object, second: object) -> bool:
     def plain(value: object) -> object:
         if isinstance(value, str):
             return " ".join(value.casefold().split())
         return sorted(map(str, value)) if isinstance(value, list | tuple) else value
 
-    return plain(one) == plain(other)
+    return plain(first) == plain(second)
 
 
 def _merge_specimens(
@@ -114,7 +114,7 @@ def pending(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def amend(row: OrderRow, *, accept: bool, by: str, reason: str, at: datetime) -> None:
-    """Accept or dismiss what waits; the decision stays with the order."""
+    """Accept or dismiss pending changes; the decision is stored with the order."""
     facts = dict(row.facts)
     changes = dict(facts.pop(PENDING, None) or {})
     late = facts.pop(LATE, None) or []

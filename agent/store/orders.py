@@ -1,13 +1,11 @@
-"""Answer what is asked of orders, and write down what people do to them.
+"""Orders, their specimens and fields, and the acts of operators and leads on them.
 
-In:  order numbers, people's acts with their reasons. Out: `OrderView`s: an order, its specimens,
-their fields. Next: `agent.orders`, which decides. `Store.orders` is this room's own door; each act
-is one transaction and stands in the trail.
+Each act is one transaction and is in the audit log.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, update
@@ -22,195 +20,74 @@ from agent.store import (
     order_claims,
     order_lists,
     quality_records,
-    results,
     specimens,
 )
 from agent.store.engine import reading, writing
 from agent.store.file_states import Lane, chunks
+from agent.store.micrograph_views import of_micrographs
 from agent.store.order_claims import ClaimedPlace
+from agent.store.order_views import (
+    Answer,
+    Entry,
+    OrderLine,
+    OrderView,
+    Unassigned,
+    build_order,
+    list_lines,
+    to_answer,
+)
+from agent.store.repository import Repository
+from agent.store.review_rank import with_urgency
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
     OrderClaimRow,
     OrderRow,
-    PreparationRow,
     ResultRow,
     SpecificationRow,
     SpecimenRow,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
     from agent.store.audit_log import TrailEntry
-    from agent.store.order_claims import OrderClaim
-    from agent.store.results import MicrographView
-    from agent.store.sources import Whose
     from agent.store.specimens import Ordered
 
 COPY = "copy_named"
 """Kind of the record of what a copy names whose first file is still being read; by its hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldView:
-    """One field of a specimen.
+class Orders(Repository):
+    """Repository of orders."""
 
-    Args:
-        view: The micrograph with its current result.
-        superseded: Why and by whom it no longer counts; empty where it does.
-        area_mm2: Of steel in the crop, or None without a scale.
-    """
-
-    view: MicrographView
-    superseded: dict[str, Any]
-    area_mm2: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparationView:
-    """One preparation; `facts["superseded"]` says why there is a later one."""
-
-    name: str
-    etchant: str
-    facts: dict[str, Any]
-    fields: tuple[FieldView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SpecimenView:
-    """One specimen; the last of its preparations counts. `bundle` judges it, None: none has."""
-
-    name: str
-    heat: str
-    batch: str
-    material: str
-    bundle: str | None
-    preparations: tuple[PreparationView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """One order.
-
-    Args:
-        number: Of the order. customer, product, material: "" where unknown.
-        urgent: It goes first. first_seen_at: when it was first heard of, aware UTC.
-        facts: What the order list says beside: heat, batch, etchant, subtype, specimens, count.
-        specimens: By name.
-        claims: Micrographs that were named for the order and do not belong to it, or did not.
-    """
-
-    number: str
-    customer: str
-    product: str
-    material: str
-    urgent: bool
-    first_seen_at: datetime | None
-    facts: dict[str, Any]
-    specimens: tuple[SpecimenView, ...]
-    claims: tuple[OrderClaim, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLine:
-    """One order in a list: how many specimens and fields of it have come, how many wait."""
-
-    number: str
-    customer: str
-    product: str
-    material: str
-    urgent: bool
-    first_seen_at: datetime | None
-    specimens: int
-    fields: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unassigned:
-    """A field that belongs to no specimen, and why."""
-
-    view: MicrographView
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one bundle said of one micrograph, as it was written down.
-
-    Args:
-        bundle, recipe: Which bundle, and which recipe cut the crop. role: "live", "shadow" or
-            "reprocess". current: it is the one that counts. at: when, aware UTC.
-        structure_code, probability, prediction_set: The answer. handling, reasons: what followed.
-        engine, precision: What computed it.
-    """
-
-    bundle: str
-    recipe: str
-    role: str
-    current: bool
-    at: datetime
-    structure_code: str | None
-    probability: float | None
-    prediction_set: tuple[str, ...]
-    handling: str
-    reasons: tuple[str, ...]
-    engine: str
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What an order list says of one order; what is "" or empty is not said."""
-
-    number: str
-    customer: str = ""
-    product: str = ""
-    material: str = ""
-    urgent: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Orders:
-    """Every question and act about orders; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that ask.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
-
-    # --- what a worker asks ---
+    # --- for workers ---
 
     def expect(self, number: str, specimen: str) -> Ordered:
-        """Say what an order says of one of its specimens."""
+        """Return the requirements of an order for one of its specimens."""
         with reading(self._engine) as session:
             return specimens.expect(session, self._whose, number, specimen)
 
     def reserve(self, number: str, specimen: str, bundle: str, *, at: datetime) -> str:
-        """Say which bundle judges a specimen; one that nothing judges yet is given to `bundle`."""
+        """Return the bundle that judges a specimen; `bundle` is assigned if there is none yet."""
         with writing(self._engine) as session:
             return specimens.reserve(session, self._whose, number, specimen, bundle, at=at)
 
     def claim_again(
         self, content_id: int, claims: Sequence[ClaimedPlace], name: str, *, at: datetime
     ) -> list[str]:
-        """Write that a known content came again, under the name of another specimen.
+        """Record that a known content was received again, under the name of another specimen.
 
-        It belongs to no specimen from now on, and every order that it was named for stays in
-        doubt until a lead has decided.
+        From now on it belongs to no specimen, and each order that it was named for is undecided
+        until a lead has decided.
 
         Args:
             content_id: The content that was there first.
-            claims: Orders and specimens that the newcomer names.
-            name: Of the newcomer's file.
+            claims: Orders and specimens that the new file names.
+            name: Name of the new file.
             at: Now.
 
         Returns:
@@ -229,10 +106,10 @@ class Orders:
         *,
         at: datetime,
     ) -> list[str]:
-        """Write what a copy names, in the transaction that knows it as one; as `claim_again`.
+        """Record what a copy names, in the transaction that identifies it as one; as `claim_again`.
 
-        The first of two that came together may still be read: then what the copy names is kept
-        until its micrographs are written.
+        The first of two files that were received together may not be finished: then what the copy
+        names is stored until its micrographs are written.
         """
         wanted = select(MicrographRow.id).where(MicrographRow.content_id == content_id).limit(1)
         if session.exec(wanted).first() is not None:
@@ -269,7 +146,7 @@ class Orders:
                 continue
             if row.specimen_id is not None:
                 torn.append(row.public_id)
-                self._tear(session, row, others[0], name, at=at)
+                self._detach(session, row, others[0], name, at=at)
             order_claims.add(session, self._whose, row, others, at=at)
         return torn
 
@@ -279,7 +156,7 @@ class Orders:
             return False
         return not claim.specimen or key(row.specimen) == key(claim.specimen)
 
-    def _tear(
+    def _detach(
         self,
         session: Session,
         row: MicrographRow,
@@ -305,114 +182,114 @@ class Orders:
             facts={"reason": row.unassigned},
         )
 
-    # --- what people ask ---
+    # --- queries ---
 
     def order(self, number: str) -> OrderView | None:
-        """Say all about one order, or None if nobody has heard of it."""
+        """Return an order, or None if it is unknown."""
         with reading(self._engine) as session:
             row = self._row(session, number)
-            return _order(session, row) if row else None
+            return build_order(session, row) if row else None
 
     def all(self) -> list[OrderLine]:
-        """Say every order of this site: urgent ones first, then the newest."""
+        """Return the orders of this site: urgent ones first, then the newest."""
         with reading(self._engine) as session:
-            return _lines(session, self._whose)
+            return list_lines(session, self._whose)
 
     def unassigned(self) -> list[Unassigned]:
-        """Say every field that belongs to no specimen, oldest first."""
-        asked = select(MicrographRow.id, MicrographRow.unassigned).where(
+        """Return the fields that belong to no specimen, oldest first."""
+        query = select(MicrographRow.id, MicrographRow.unassigned).where(
             MicrographRow.site_id == self._whose.site_id, col(MicrographRow.unassigned) != ""
         )
         with reading(self._engine) as session:
-            reasons = {number: reason for number, reason in session.exec(asked) if number}
-            found = results.of_micrographs(session, list(reasons))
-            return [Unassigned(view, reasons[row.m_id]) for row, view in found]
+            reasons = {number: reason for number, reason in session.exec(query) if number}
+            views = of_micrographs(session, list(reasons))
+            return [Unassigned(view, reasons[row.m_id]) for row, view in views]
 
     def by(self, column: str, value: str) -> list[str]:
-        """Say the numbers of the orders of a heat or batch, as their fields or lists name it."""
+        """Return the numbers of the orders of a heat or batch, as their fields or lists name it."""
         where = {"heat": SpecimenRow.heat, "batch": SpecimenRow.batch}[column]
-        asked = (
+        query = (
             select(OrderRow.number)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .where(OrderRow.site_id == self._whose.site_id, where == value)
             .distinct()
         )
         with reading(self._engine) as session:
-            return sorted(session.exec(asked))
+            return sorted(session.exec(query))
 
     def of_micrograph(self, public_id: str) -> str | None:
-        """Say the order a micrograph belongs to, or None."""
-        asked = (
+        """Return the number of the order of a micrograph, or None."""
+        query = (
             select(OrderRow.number)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
             .where(MicrographRow.public_id == public_id)
         )
         with reading(self._engine) as session:
-            return session.exec(asked).first()
+            return session.exec(query).first()
 
     def answers(self, public_id: str) -> list[Answer]:
-        """Say every bundle's answer on a micrograph, oldest first, also those that count no more.
+        """Return all bundles' answers on a micrograph, oldest first, superseded ones included.
 
-        A result is never written over, so what was said first can always be read.
+        A result is never overwritten, so the first answer can always be read.
         """
-        asked = (
+        query = (
             select(ResultRow)
             .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
             .where(MicrographRow.public_id == public_id)
             .order_by(col(ResultRow.id))
         )
         with reading(self._engine) as session:
-            return [_answer(row) for row in session.exec(asked)]
+            return [to_answer(row) for row in session.exec(query)]
 
     def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
-        """Say what people and agents did to orders, specimens or micrographs, oldest first.
+        """Return the acts on orders, specimens or micrographs, oldest first.
 
         Args:
-            subjects: As the trail names them: a number, "number/specimen", a public id.
+            subjects: As the audit log names them: a number, "number/specimen", a public id.
         """
         with reading(self._engine) as session:
             known = [
                 entry
-                for some in chunks(sorted(subjects))
-                for entry in audit_log.entries(session, subjects=some)
+                for batch in chunks(sorted(subjects))
+                for entry in audit_log.entries(session, subjects=batch)
             ]
         return sorted(known, key=lambda entry: entry.id)
 
     def urgent_numbers(self) -> set[str]:
-        """Say the numbers of the orders that go first."""
-        asked = select(OrderRow.number).where(
+        """Return the numbers of the urgent orders."""
+        query = select(OrderRow.number).where(
             OrderRow.site_id == self._whose.site_id, col(OrderRow.urgent).is_(True)
         )
         with reading(self._engine) as session:
-            return set(session.exec(asked))
+            return set(session.exec(query))
 
     def put_first(self, content_ids: Sequence[int]) -> None:
-        """Put queued files into the urgent lane."""
+        """Move queued files into the urgent lane."""
         with writing(self._engine) as session:
-            for some in chunks(content_ids):
+            for batch in chunks(content_ids):
                 session.execute(
                     update(ContentRow)
                     .where(
                         col(ContentRow.site_id) == self._whose.site_id,
-                        col(ContentRow.id).in_(some),
+                        col(ContentRow.id).in_(batch),
                     )
                     .values(lane=int(Lane.URGENT))
                 )
 
-    # --- what was ordered ---
+    # --- order lists ---
 
     def take_list(self, entries: Iterable[Entry], name: str, *, by: str, at: datetime) -> list[str]:
-        """Write down what an order list says; what it does not say stays as it is.
+        """Record an order list; values that it does not specify remain unchanged.
 
         Args:
             entries: One per order.
             name: Of the list.
-            by: Who handed it in.
+            by: Who submitted it.
             at: Now.
 
         Returns:
-            Numbers of the orders that are new or say something else now.
+            Numbers of the orders that are new or changed.
         """
         with writing(self._engine) as session:
             return [
@@ -422,10 +299,10 @@ class Orders:
     def _take(self, session: Session, entry: Entry, name: str, *, by: str, at: datetime) -> bool:
         is_new = self._row(session, entry.number) is None
         row = specimens.order_row(session, self._whose, entry.number, at=at)
-        before = _said(row)
+        before = _list_values(row)
         has_fields = _has_fields(session, row)
         order_lists.merge(row, entry, name, key=self._whose.key, has_fields=has_fields)
-        after = _said(row)
+        after = _list_values(row)
         if before == after and not is_new:
             return False
         row.facts = {**row.facts, "list": name}
@@ -447,24 +324,24 @@ class Orders:
         return True
 
     def amend(self, number: str, *, accept: bool, by: str, reason: str, at: datetime) -> list[str]:
-        """Decide about what an order list changes; a lead's act.
+        """Accept or dismiss the pending changes of an order list; a lead's act.
 
         Args:
             number: Of the order.
-            accept: What the list says holds from now on; else it is dismissed.
+            accept: The list's values apply from now on; else they are dismissed.
             by: The lead.
             reason: Why.
             at: Now.
 
         Returns:
-            What was decided about, such as "material".
+            The values decided about, such as "material".
 
         Raises:
-            WrongUse: The order is unknown, no list changes it, or no reason is given.
+            WrongUse: The order is unknown, no list changes it, or the reason is missing.
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         with writing(self._engine) as session:
-            row = self._known(session, number)
+            row = self._get_known(session, number)
             pending = order_lists.pending(row.facts)
             if not pending:
                 raise WrongUse(f"No list changes anything of order {row.number}.")
@@ -481,9 +358,9 @@ class Orders:
             return sorted(pending)
 
     def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
-        """Let an order go first, or no longer. Raises `WrongUse` if nobody has heard of it."""
+        """Mark an order as urgent, or no longer. Raises `WrongUse` if it is unknown."""
         with writing(self._engine) as session:
-            row = self._known(session, number)
+            row = self._get_known(session, number)
             if row.urgent == urgent:
                 return
             row.urgent = urgent
@@ -499,7 +376,7 @@ class Orders:
                 facts={"urgent": urgent},
             )
 
-    # --- what people do to fields ---
+    # --- acts on fields ---
 
     def assign(
         self,
@@ -511,10 +388,10 @@ class Orders:
         at: datetime,
         lead: bool = False,
     ) -> None:
-        """Give a field its place by hand; the reason is kept.
+        """Assign a field to a specimen by hand; the reason is stored.
 
-        The order that it leaves stays in doubt, and so does every other that it was named for,
-        until a lead assigns it.
+        The order that it leaves remains undecided, and so does each other order that it was named
+        for, until a lead assigns it.
 
         Args:
             public_id: Of the micrograph.
@@ -528,7 +405,7 @@ class Orders:
             WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on it
                 is another bundle's than that of the specimen.
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         if not (keys.get("order") and keys.get("specimen")):
             raise WrongUse("an assignment needs an order number and a specimen.")
         with writing(self._engine) as session:
@@ -536,15 +413,15 @@ class Orders:
             before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
             if row.specimen_id is not None:
                 left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
-                if not self._goes_to(left, keys):
+                if not self._matches(left, keys):
                     order_claims.add(session, self._whose, row, [left], at=at)
             for name in ("order", "specimen", "preparation", "field"):
                 setattr(
                     row, name, keys.get(name) or ("" if name == "preparation" else before[name])
                 )
             row.unassigned = ""
-            said = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
-            decided = any(not label.undone for label in said)
+            decisions = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
+            decided = any(not label.undone for label in decisions)
             bundle = "" if decided else _bundle(session, row)
             try:
                 specimens.attach(session, self._whose, row, bundle, at=at)
@@ -561,7 +438,7 @@ class Orders:
                 session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
             )
 
-    def _goes_to(self, claim: ClaimedPlace, keys: Mapping[str, str]) -> bool:
+    def _matches(self, claim: ClaimedPlace, keys: Mapping[str, str]) -> bool:
         key = self._whose.key
         return (key(claim.order), key(claim.specimen)) == (
             key(keys.get("order", "")),
@@ -603,7 +480,7 @@ class Orders:
         at: datetime,
         picture: str = "",
     ) -> None:
-        """Let a field count no longer; it stays visible.
+        """Exclude a field from the assessment; it stays visible.
 
         Args:
             public_id: Of the micrograph.
@@ -614,14 +491,19 @@ class Orders:
             at: Now.
             picture: SHA-256 of a picture of the defect in the archive, or "".
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         with writing(self._engine) as session:
             row = labels.micrograph_of(session, public_id)
-            said = _superseding(by, reason, defect, lead=lead, at=at, picture=picture)
-            row.superseded = said
+            superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            row.superseded = superseded
             session.add(row)
             self._remember(
-                session, actor=by, at=at, act="field.superseded", subject=public_id, facts=said
+                session,
+                actor=by,
+                at=at,
+                act="field.superseded",
+                subject=public_id,
+                facts=superseded,
             )
 
     def prepare_again(
@@ -636,29 +518,31 @@ class Orders:
         at: datetime,
         picture: str = "",
     ) -> str:
-        """Begin the next preparation of a specimen: what comes from now on belongs to it.
+        """Begin the next preparation of a specimen: fields received from now on belong to it.
 
         Returns:
             The new preparation's name.
 
         Raises:
-            WrongUse: No such order or specimen, or who and why are not said.
+            WrongUse: No such order or specimen, or name or reason is missing.
         """
-        _refuse_unreasoned(by, reason)
+        _require_reason(by, reason)
         with writing(self._engine) as session:
-            order = self._known(session, number)
-            asked = select(SpecimenRow).where(
+            order = self._get_known(session, number)
+            query = select(SpecimenRow).where(
                 SpecimenRow.order_id == order.id, SpecimenRow.name == specimen
             )
-            row = session.exec(asked).first()
+            row = session.exec(query).first()
             if row is None:
                 raise WrongUse(f"order {number} has no specimen {specimen!r} yet.")
             known = specimens.preparations(session, row.id or 0)
-            name = str(max([specimens.number_of(one.name) for one in known], default=0) + 1)
-            said = _superseding(by, reason, defect, lead=lead, at=at, picture=picture)
-            for one in known[-1:]:
-                one.facts = {**one.facts, "superseded": said}
-                session.add(one)
+            name = str(
+                max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
+            )
+            superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            for prepared in known[-1:]:
+                prepared.facts = {**prepared.facts, "superseded": superseded}
+                session.add(prepared)
             specimens.preparation_row(session, row, name, etchant="", at=at)
             subject = f"{number}/{specimen}"
             self._remember(
@@ -667,16 +551,16 @@ class Orders:
                 at=at,
                 act="specimen.prepared_again",
                 subject=subject,
-                facts={"preparation": name, **said},
+                facts={"preparation": name, **superseded},
             )
             return name
 
-    # --- what is demanded ---
+    # --- requirements ---
 
     def note_specifications(
         self, entries: Sequence[tuple[str, date, str, str, dict[str, Any]]], *, at: datetime
     ) -> dict[str, int]:
-        """Write down which specifications are in force; a changed entry is a new version.
+        """Record the active specifications; a changed entry is a new version.
 
         Args:
             entries: (name, valid from, approved by, sha256, the entry itself).
@@ -744,19 +628,19 @@ class Orders:
             return {sha256: dict(entry) for sha256, entry in session.exec(wanted)}
 
     def versions(self) -> dict[str, int]:
-        """Say sha256 of an entry → which version of it that is."""
+        """Return sha256 of an entry → its version."""
         with reading(self._engine) as session:
             return _versions(session)
 
-    # --- inside ---
+    # --- helpers ---
 
     def _row(self, session: Session, number: str) -> OrderRow | None:
         return specimens.find_order(session, self._whose, number)
 
-    def _known(self, session: Session, number: str) -> OrderRow:
+    def _get_known(self, session: Session, number: str) -> OrderRow:
         row = self._row(session, number)
         if row is None:
-            raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         return row
 
     def _remember(self, session: Session, **said: Any) -> None:
@@ -775,47 +659,30 @@ def _has_fields(session: Session, order: OrderRow) -> bool:
     return any(session.exec(wanted).first() is not None for wanted in (own, claimed))
 
 
-def _refuse_unreasoned(by: str, reason: str) -> None:
+def _require_reason(by: str, reason: str) -> None:
     if not by.strip():
         raise WrongUse("say who with --by NAME.")
     if not reason.strip():
         raise WrongUse("say why with --reason TEXT: it is kept with the field.")
 
 
-def _superseding(
+def _build_superseded(
     by: str, reason: str, defect: str, *, lead: bool, at: datetime, picture: str
 ) -> dict[str, Any]:
     own = {"by": by, "reason": reason, "defect": defect, "lead": lead, "at": at.isoformat()}
     return own | ({"picture": picture} if picture else {})
 
 
-def _said(row: OrderRow) -> dict[str, Any]:
+def _list_values(row: OrderRow) -> dict[str, Any]:
     own = {key: getattr(row, key) for key in ("customer", "product", "material", "urgent")}
     return own | {key: value for key, value in row.facts.items() if key != "list"}
 
 
-def _answer(row: ResultRow) -> Answer:
-    return Answer(
-        bundle=row.bundle,
-        recipe=row.recipe,
-        role=row.role,
-        current=row.current,
-        at=row.done_at,
-        structure_code=row.structure_code,
-        probability=row.probability,
-        prediction_set=tuple(row.prediction_set),
-        handling=row.handling,
-        reasons=tuple(row.reasons),
-        engine=row.engine,
-        precision=row.precision,
-    )
-
-
 def _bundle(session: Session, row: MicrographRow) -> str:
-    asked = select(ResultRow.bundle).where(
+    query = select(ResultRow.bundle).where(
         ResultRow.micrograph_id == row.id, col(ResultRow.current).is_(True)
     )
-    return session.exec(asked).first() or ""
+    return session.exec(query).first() or ""
 
 
 def _versions(session: Session) -> dict[str, int]:
@@ -823,8 +690,8 @@ def _versions(session: Session) -> dict[str, int]:
 
 
 def _hasten(session: Session, order: OrderRow) -> None:
-    """Put what waits for a person of an order first, or back in its place."""
-    asked = (
+    """Move micrographs of an order to the front of the review queue, or back."""
+    query = (
         select(ResultRow)
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
         .where(
@@ -833,92 +700,6 @@ def _hasten(session: Session, order: OrderRow) -> None:
             col(ResultRow.review_rank).is_not(None),
         )
     )
-    for row in session.exec(asked):
-        row.review_rank = results.hastened(row.review_rank or 0, urgent=order.urgent)
+    for row in session.exec(query):
+        row.review_rank = with_urgency(row.review_rank or 0, urgent=order.urgent)
         session.add(row)
-
-
-def _order(session: Session, row: OrderRow) -> OrderView:
-    asked = (
-        select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
-    )
-    rows = session.exec(asked).all()
-    fields = _fields(session, [one.id or 0 for one in rows])
-    return OrderView(
-        number=row.number,
-        customer=row.customer,
-        product=row.product,
-        material=row.material,
-        urgent=row.urgent,
-        first_seen_at=row.first_seen_at,
-        facts=row.facts,
-        specimens=tuple(
-            SpecimenView(
-                name=one.name,
-                heat=one.heat,
-                batch=one.batch,
-                material=one.material,
-                bundle=one.bundle,
-                preparations=tuple(
-                    _preparation(prepared, fields)
-                    for prepared in specimens.preparations(session, one.id or 0)
-                ),
-            )
-            for one in rows
-        ),
-        claims=order_claims.list_claims(session, row),
-    )
-
-
-def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> PreparationView:
-    return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id or 0, ())))
-
-
-def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
-    """Say preparation number → its fields, by name and then as they came."""
-    asked = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
-    found: dict[int, list[FieldView]] = {}
-    ids = [number for number in session.exec(asked) if number]
-    for row, view in results.of_micrographs(session, ids):
-        one = FieldView(view, row.m_superseded, row.m_area_mm2)
-        found.setdefault(row.m_preparation_id, []).append(one)
-    by_name: Callable[[FieldView], tuple[str, datetime]] = lambda one: (  # noqa: E731 - typed
-        one.view.process_data.get("field", "").zfill(8),
-        one.view.done_at,
-    )
-    return {number: sorted(some, key=by_name) for number, some in found.items()}
-
-
-def _lines(session: Session, whose: Whose) -> list[OrderLine]:
-    asked = (
-        select(
-            OrderRow,
-            func.count(func.distinct(SpecimenRow.id)),
-            func.count(func.distinct(MicrographRow.id)),
-            func.count(col(ResultRow.review_rank)),
-        )
-        .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
-        .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
-        .outerjoin(
-            ResultRow,
-            (col(ResultRow.micrograph_id) == col(MicrographRow.id))
-            & col(ResultRow.current).is_(True),
-        )
-        .where(OrderRow.site_id == whose.site_id)
-        .group_by(col(OrderRow.id))
-        .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
-    )
-    return [
-        OrderLine(
-            number=row.number,
-            customer=row.customer,
-            product=row.product,
-            material=row.material,
-            urgent=row.urgent,
-            first_seen_at=row.first_seen_at,
-            specimens=pieces,
-            fields=fields,
-            waiting=waiting,
-        )
-        for row, pieces, fields, waiting in session.exec(asked)
-    ]

@@ -1,7 +1,7 @@
-"""Whether a database belongs to the data folder that it is opened for.
+"""Check whether a database belongs to the data folder that it is opened for.
 
-A lab's first act never changes, so its hash, kept in the data folder, tells the lab's database from
-an emptied one and from another lab's.
+A lab's first act never changes, so its hash, stored in the data folder, distinguishes the lab's
+database from an emptied one and from another lab's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 MARK = "database.json"
-"""File of the data folder that holds the hash of the first act."""
+"""File of the data folder with the hash of the first act."""
 SHA256 = re.compile("[0-9a-f]{64}")
 ARCHIVED = ("crops", "originals")
 WHAT_TO_DO = (
@@ -42,24 +42,24 @@ class NothingToBegin(BadStore):
 
 
 def require_own(engine: Engine, folder: Path) -> None:
-    """Refuse an emptied database, and another lab's, next to what a lab has archived.
+    """Refuse an emptied database, and another lab's, next to a lab's archive.
 
     Args:
-        engine: The database, not yet brought up.
+        engine: The database, not yet migrated.
         folder: The data folder.
 
     Raises:
-        BadStore: It is not the database of this folder; the sentence says what to do.
+        BadStore: It is not the database of this folder; the message names the next step.
     """
     if sentence := _find_refusal(engine, folder):
         raise BadStore(f"{engines.place(engine)}: {sentence}. {WHAT_TO_DO}")
 
 
 def require_lost(engine: Engine, folder: Path) -> None:
-    """Refuse to begin anew where the database is the folder's own.
+    """Refuse a new start where the database is the folder's own.
 
     Args:
-        engine: The database, not yet brought up.
+        engine: The database, not yet migrated.
         folder: The data folder.
 
     Raises:
@@ -67,8 +67,7 @@ def require_lost(engine: Engine, folder: Path) -> None:
     """
     if not _find_refusal(engine, folder):
         raise NothingToBegin(
-            f"nothing to begin anew: {engines.place(engine)} is the database of {folder}; nothing "
-            "was changed."
+            f"{engines.place(engine)} is already the database of {folder}. Nothing was changed."
         )
 
 
@@ -91,7 +90,7 @@ def _find_refusal(engine: Engine, folder: Path) -> str:
             return "every act of its trail was deleted, so no account holds"
         if not mark and first is not None and _is_strange(engine, folder):
             return (
-                "the database of another lab: it knows none of the pictures in "
+                "the database of another lab: it does not know the images in "
                 f"{folder / ARCHIVED[0]}"
             )
     return ""
@@ -104,7 +103,7 @@ def keep_mark(engine: Engine, folder: Path) -> None:
 
 
 def renew_mark(engine: Engine, folder: Path) -> None:
-    """Write the hash of the first act over the one that the data folder holds, if there is one."""
+    """Write the hash of the first act, if there is one, over the one in the data folder."""
     with engines.reading(bind(engine, EVERY_SITE)) as session:
         first = audit_log.first_sha256(session)
     if first:
@@ -131,7 +130,7 @@ def mark_restored(url: str, folder: Path) -> None:
 
 
 def find_mark(folder: Path) -> str:
-    """Return the hash that the folder holds, "" where it has none or what it has is no hash."""
+    """Return the hash in the folder, "" where there is none or it is no hash."""
     try:
         document = json.loads((folder / MARK).read_text(encoding="utf-8"))
         mark = document["first_act"]
@@ -143,8 +142,8 @@ def find_mark(folder: Path) -> str:
 def make_private(folder: Path) -> None:
     """Close a data folder to the other users of the PC: accounts and customers are in it.
 
-    POSIX alone; on Windows the service's set-up gives the folder its rights. A folder of somebody
-    else's is left as it is, and `agent doctor` looks at it.
+    POSIX alone; on Windows the service's set-up sets the permissions. A folder of another user is
+    left as it is, and `agent doctor` reports it.
     """
     if sys.platform == "win32":
         return
@@ -181,7 +180,7 @@ def _find_first(engine: Engine) -> str | None:
 
 
 def _had_acts(engine: Engine) -> bool:
-    """Return whether SQLite ever gave a number to an act; PostgreSQL does not keep that."""
+    """Return whether SQLite ever assigned a number to an act; PostgreSQL does not record that."""
     if not engines.is_sqlite(engine):
         return False
     with engine.connect() as connection, Session(connection) as session:
@@ -189,9 +188,9 @@ def _had_acts(engine: Engine) -> bool:
 
 
 def _is_strange(engine: Engine, folder: Path) -> bool:
-    """Return whether a database has micrographs, and none of those whose crops are archived.
+    """Return whether a database has micrographs, but not one of those whose crops are archived.
 
-    Asked where the folder holds no mark: of an earlier version, restored, or removed.
+    For folders without a mark: of an earlier version, restored, or with the mark removed.
     """
     archived = {path.name[:64] for path in (folder / ARCHIVED[0]).glob("??/*") if path.is_file()}
     if not archived:
@@ -200,8 +199,8 @@ def _is_strange(engine: Engine, folder: Path) -> bool:
         if not inspect(connection).has_table("micrograph"):
             return False
         known = connection.execute(text("SELECT sha256 FROM micrograph"))
-        held = [sha256 for (sha256,) in known]
-    return bool(held) and archived.isdisjoint(held)
+        hashes = [sha256 for (sha256,) in known]
+    return bool(hashes) and archived.isdisjoint(hashes)
 
 
 def _has_archive(folder: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Landmarks of micrographs, and the pairs that show one place.
+"""Landmarks of micrographs, and pairs of micrographs that show the same place.
 
 A field counts only after it was compared: its row is written open, in the transaction of its
-result, and closed together with the pairs that were found.
+result, and closed together with the detected pairs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from agent.errors import WrongUse
 from agent.store import audit_log
 from agent.store.engine import insert_for, reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import (
     MicrographRow,
     OrderRow,
@@ -29,16 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
 
 LATE = 1000
 """Numbers before the newest known one that are read again: rows may be committed out of order."""
 DIFFERENT, BELONGS = "different", "belongs"
 ONE, OTHER = aliased(MicrographRow), aliased(MicrographRow)
-"""The two sides of a pair; an alias costs more to make than most statements to run."""
+"""The two sides of a pair; creating an alias is slower than running most statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class PlaceMatch:
     """An earlier micrograph that shows the same place.
 
     Attributes:
-        other_id: Number of its row.
+        other_id: Its row number.
         measured_id: Number of the row of which `area_px` counts pixels: one of the two.
         share: Share of the smaller one's area that both show, 0 to 1.
         area_px: That area in pixels of the measured micrograph's crop.
@@ -83,7 +82,7 @@ class PlaceMatch:
 
 @dataclass(frozen=True, slots=True)
 class PlaceSide:
-    """One side of a pair: a micrograph and where it belongs.
+    """A micrograph of a pair and its assignment.
 
     Attributes:
         id: Public id.
@@ -91,7 +90,7 @@ class PlaceSide:
         specimen: Name of its specimen.
         field: Its field number.
         origin: "watch", "import" or "api".
-        um_per_px: Its scale, or None.
+        um_per_px: Its scale in µm per pixel, or None.
         named: Number of the order that it names, also where it belongs to none.
     """
 
@@ -106,15 +105,17 @@ class PlaceSide:
 
 @dataclass(frozen=True, slots=True)
 class PlacePair:
-    """Two micrographs that show one place.
+    """Two micrographs that show the same place.
 
     Attributes:
-        one, other: The two; `one` came later.
+        one: The later micrograph.
+        other: The earlier micrograph.
         share: Share of the smaller one's area that both show, 0 to 1.
         area_mm2: That area, or None without a scale.
         verdict: "" (open), "different" or "belongs".
-        belongs: Public id of the micrograph that keeps the place, "" where none was named.
-        by, reason: Of the lead's decision.
+        belongs: Public id of the micrograph that counts for the place, "" where none was named.
+        by: The lead who decided.
+        reason: Of the lead's decision.
         measured: Public id of the micrograph that `transform` starts from.
         transform: (2, 3), from x and y of its crop to those of the other's, or None.
     """
@@ -133,11 +134,11 @@ class PlacePair:
 
 @dataclass(frozen=True, slots=True)
 class KnownPlaces:
-    """What is known of the places of some micrographs.
+    """Open comparisons and detected pairs of some micrographs.
 
     Attributes:
         pending: Public ids of those not compared yet.
-        pairs: Pairs in which one of them takes part.
+        pairs: Pairs with one of them.
     """
 
     pending: frozenset[str] = frozenset()
@@ -152,11 +153,8 @@ def add(session: Session, micrograph: MicrographRow, landmarks: bytes | None) ->
         )
 
 
-class Places:
+class Places(Repository):
     """Repository of places; each method is one transaction."""
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
 
     def list_pending(self, limit: int) -> list[Landmarked]:
         """Return micrographs that are to be compared, oldest first."""
@@ -170,11 +168,11 @@ class Places:
             return [Landmarked(*row) for row in session.exec(wanted)]
 
     def iter_after(self, newest: int, known: Collection[int]) -> Iterator[Landmarked]:
-        """Yield landmarks that an index lacks.
+        """Yield landmarks that are missing from an index.
 
         Args:
-            newest: Largest row number that the index holds, 0 for none.
-            known: Row numbers that it holds; only the last ones are looked up.
+            newest: Largest row number in the index, 0 for none.
+            known: Row numbers in it; only the last ones are looked up.
         """
         wanted = (
             select(PlaceRow.micrograph_id)
@@ -187,17 +185,17 @@ class Places:
         )
         with reading(self._engine) as session:
             missing = [number for number in session.exec(wanted) if number and number not in known]
-        for some in chunks(missing):
-            yield from self.load(some)
+        for batch in chunks(missing):
+            yield from self.load(batch)
 
     def load(self, micrograph_ids: Sequence[int]) -> list[Landmarked]:
         """Return the landmarks of some micrographs."""
-        found = []
+        landmarks = []
         with reading(self._engine) as session:
-            for some in chunks(micrograph_ids):
-                wanted = self._all().where(col(PlaceRow.micrograph_id).in_(some))
-                found += [Landmarked(*row) for row in session.exec(wanted)]
-        return found
+            for batch in chunks(micrograph_ids):
+                wanted = self._all().where(col(PlaceRow.micrograph_id).in_(batch))
+                landmarks += [Landmarked(*row) for row in session.exec(wanted)]
+        return landmarks
 
     def _all(self) -> Any:
         return (
@@ -235,11 +233,11 @@ class Places:
             return [number for number in session.exec(wanted) if number]
 
     def settle(self, micrograph_id: int, matches: Sequence[PlaceMatch], *, at: datetime) -> None:
-        """Write what a comparison found; from now on the field may count.
+        """Record the result of a comparison; from now on the field may count.
 
         Args:
             micrograph_id: Number of the compared micrograph.
-            matches: The earlier micrographs that show its place.
+            matches: The earlier micrographs that show the same place.
             at: Now.
         """
         with writing(self._engine) as session:
@@ -299,21 +297,21 @@ class Places:
         pending: set[str] = set()
         pairs: dict[int, PlacePair] = {}
         with reading(self._engine) as session:
-            for some in chunks(sorted(public_ids)):
+            for batch in chunks(sorted(public_ids)):
                 waiting = (
                     select(MicrographRow.public_id)
                     .join(PlaceRow, col(PlaceRow.micrograph_id) == col(MicrographRow.id))
                     .where(
-                        col(MicrographRow.public_id).in_(some),
+                        col(MicrographRow.public_id).in_(batch),
                         col(PlaceRow.compared_at).is_(None),
                     )
                 )
                 pending |= set(session.exec(waiting))
-                pairs |= dict(_pairs(session, some))
+                pairs |= dict(_pairs(session, batch))
         return KnownPlaces(frozenset(pending), tuple(pairs[number] for number in sorted(pairs)))
 
     def find_pair(self, one: str, other: str) -> PlacePair | None:
-        """Return the pair of two micrographs, or None if they are not known to share a place."""
+        """Return the pair of two micrographs, or None if they are not known to overlap."""
         wanted = {one, other}
         pairs = self.known([one]).pairs
         return next((pair for pair in pairs if {pair.one.id, pair.other.id} == wanted), None)
@@ -321,12 +319,12 @@ class Places:
     def decide(
         self, one: str, other: str, *, belongs: str, by: str, reason: str, at: datetime
     ) -> None:
-        """Write a lead's decision about two micrographs that were taken for one place.
+        """Record a lead's decision on two micrographs that seem to show the same place.
 
         Args:
             one: Public id of the first.
             other: Public id of the second.
-            belongs: Public id of the one that keeps the place, "" where they show two places.
+            belongs: Public id of the one that counts for the place, "" where they show two places.
             by: The lead.
             reason: Why.
             at: Now.
@@ -406,11 +404,11 @@ def _load_names(
 ) -> Mapping[int | None, tuple[str, str]]:
     """Return the order's number and the name of each specimen, by its row number."""
     named: dict[int | None, tuple[str, str]] = {}
-    for some in chunks(sorted(number for number in specimen_ids if number is not None)):
+    for batch in chunks(sorted(number for number in specimen_ids if number is not None)):
         wanted = (
             select(SpecimenRow.id, OrderRow.number, SpecimenRow.name)
             .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
-            .where(col(SpecimenRow.id).in_(some))
+            .where(col(SpecimenRow.id).in_(batch))
         )
         named |= {number: (order, name) for number, order, name in session.exec(wanted)}
     return named

@@ -1,7 +1,7 @@
-"""Say which bundle is the current one: the one a person promoted last.
+"""Promotions of model bundles and their signatures; the bundle promoted last is in use.
 
-In:  people's signatures. Out: `Promotion`s, newest first. Next: the service takes the bundle up.
-Where a lab asks for two people, the first one proposes, and nothing changes until another signs.
+Where a lab requires two signatures, the first lead proposes, and nothing changes until another
+lead signs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import audit_log, quality_records
+from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.spelling import person_key
 from agent.store.tables import PromotionRow
 
@@ -25,24 +27,26 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 REFUSED = "bundle_refused"
-"""Kind of the record that a promoted bundle could not be loaded; its facts give the "reason", who
-"serves" instead, and what was "said" of it."""
+"""Kind of the record that a promoted bundle could not be loaded; its facts are the "reason",
+the bundle that "serves" instead, and the message ("said")."""
 PROPOSED = "promotion_proposed"
-"""Kind of the record of a first signature; it holds until the next promotion of any bundle."""
+"""Kind of the record of a first signature; it is valid until the next promotion of any bundle."""
 DECISION = "decision"
-"""Under this key of a promotion's metrics stands who signed, and what they were shown."""
+"""Key of a promotion's metrics: signatures, with what the leads were shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One person's yes to a bundle.
+    """A lead's signature for a bundle.
 
     Args:
-        by: Who. reason: why. at: when, aware UTC.
-        shown: What they had before them: how many orders would change, and its hash.
+        by: Name of the lead.
+        reason: Why.
+        at: Aware UTC.
+        shown: What the lead saw: how many orders would change, and its hash.
 
     Raises:
-        WrongUse: Nobody is named, or no reason is given.
+        WrongUse: The name or the reason is missing.
     """
 
     by: str
@@ -54,18 +58,20 @@ class Signature:
         _refuse_empty(self.by, self.reason)
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as it is written down."""
+        """Return it as stored."""
         return asdict(self) | {"at": self.at.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """The act that put a bundle to work.
+    """A promotion of a bundle.
 
     Args:
-        bundle: Name of the bundle. by: who signed last. reason: why.
-        promoted_at: When, aware UTC.
-        metrics: The numbers the decision was taken on; who signed stands under `DECISION`.
+        bundle: Name of the bundle.
+        by: Who signed last.
+        reason: Why.
+        promoted_at: Aware UTC.
+        metrics: Metrics at the decision; signatures are under `DECISION`.
     """
 
     bundle: str
@@ -76,11 +82,11 @@ class Promotion:
 
     @property
     def signatures(self) -> list[dict[str, Any]]:
-        """Everybody who signed, the first one first."""
+        """All signatures, the first one first."""
         return list(self.metrics.get(DECISION, {}).get("signatures", []))
 
 
-def sign(
+def _sign(
     session: Session,
     whose: Whose,
     bundle: str,
@@ -90,32 +96,33 @@ def sign(
     promoters: int,
     instead_of: str | None,
 ) -> bool:
-    """Sign for a bundle; it is put to work once enough people have.
+    """Sign for a bundle; it is promoted once there are enough signatures.
 
     Args:
         session: Of the act.
         whose: Of which site.
         bundle: Its name.
         signature: Who signs, why, and what they were shown.
-        metrics: The numbers the decision is taken on.
-        promoters: How many people it takes, 1 or 2.
-        instead_of: The bundle at work that the signer was shown it beside, None for none.
+        metrics: Metrics at the decision.
+        promoters: Required number of signatures, 1 or 2.
+        instead_of: The bundle in use that the signer compared it with, None for none.
 
     Returns:
-        Whether it is at work now; else another person has to sign.
+        Whether it is in use now; else another lead has to sign.
 
     Raises:
-        WrongUse: The same person signs twice, or another bundle was put to work meanwhile.
+        WrongUse: The same lead signs twice, or another bundle was promoted in between.
     """
-    if (now := current(session)) != instead_of:
+    if (now := _find_current(session)) != instead_of:
         raise WrongUse(
-            f"{now} was put to work meanwhile; what was shown speaks of {instead_of or 'no bundle'}"
-            f" at work. Look again, and sign again if {bundle} is still wanted."
+            f"{now} was promoted in between, but the comparison shown was with "
+            f"{instead_of or 'no bundle'}. Compare again, and sign again if {bundle} is still "
+            "wanted."
         )
     signed = [signature]
     if promoters > 1:
-        before = proposals(session, whose, bundle)
-        others = [one for one in before if not _is_same(one.by, signature.by)]
+        before = _list_signatures(session, whose, bundle)
+        others = [earlier for earlier in before if not _is_same(earlier.by, signature.by)]
         if before and not others:
             raise WrongUse(
                 f"{before[-1].by} has proposed {bundle} already; a second person has to sign "
@@ -129,42 +136,47 @@ def sign(
             )
             return False
         signed = [others[-1], signature]
-    told = {**metrics, DECISION: {"signatures": [one.as_json() for one in signed]}}
-    promote(
+    signed_metrics = {
+        **metrics,
+        DECISION: {"signatures": [earlier.as_json() for earlier in signed]},
+    }
+    _promote(
         session,
         whose,
         bundle,
         by=signature.by,
         reason=signature.reason,
         at=signature.at,
-        metrics=told,
+        metrics=signed_metrics,
     )
     return True
 
 
-def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
-    """Say who has signed for a bundle since one was last put to work, oldest first."""
+def _list_signatures(session: Session, whose: Whose, bundle: str) -> list[Signature]:
+    """Return the signatures for a bundle since the last promotion, oldest first."""
     last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
     since = session.exec(last).first()
     return [
-        Signature(one.by, str(one.facts.get("reason", "")), one.at, one.facts.get("shown", {}))
-        for one in quality_records.every(session, whose.site_id, PROPOSED, bundle)
-        if since is None or one.at > since
+        Signature(
+            record.by, str(record.facts.get("reason", "")), record.at, record.facts.get("shown", {})
+        )
+        for record in quality_records.every(session, whose.site_id, PROPOSED, bundle)
+        if since is None or record.at > since
     ]
 
 
-def _is_same(one: str, other: str) -> bool:
-    return person_key(one) == person_key(other)
+def _is_same(first: str, second: str) -> bool:
+    return person_key(first) == person_key(second)
 
 
 def _refuse_empty(by: str, reason: str) -> None:
     if not by.strip():
-        raise WrongUse("a promotion is a person's act: say who with --by NAME.")
+        raise WrongUse("A promotion needs a name: --by NAME.")
     if not reason.strip():
-        raise WrongUse("a promotion needs a reason: say why with --reason TEXT.")
+        raise WrongUse("A promotion needs a reason: --reason TEXT.")
 
 
-def promote(
+def _promote(
     session: Session,
     whose: Whose,
     bundle: str,
@@ -201,16 +213,76 @@ def promote(
     )
 
 
-def current(session: Session) -> str | None:
-    """Say the current bundle's name, or None before the first promotion."""
-    asked = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
-    return session.exec(asked).first()
+def _find_current(session: Session) -> str | None:
+    """Return the name of the bundle in use, or None before the first promotion."""
+    query = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
+    return session.exec(query).first()
 
 
-def every(session: Session) -> list[Promotion]:
-    """Say every promotion, newest first."""
-    asked = select(PromotionRow).order_by(col(PromotionRow.id).desc())
-    return [
-        Promotion(row.bundle, row.by, row.reason, row.promoted_at, row.metrics)
-        for row in session.exec(asked)
-    ]
+class Promotions(Repository):
+    """Repository of promotions of model bundles."""
+
+    def promote(
+        self, name: str, *, by: str, reason: str, at: datetime, metrics: Mapping[str, Any]
+    ) -> None:
+        """Promote a bundle; it is in use from now on.
+
+        Raises:
+            WrongUse: The name of the lead or the reason is missing.
+        """
+        with writing(self._engine) as session:
+            _promote(session, self._whose, name, by=by, reason=reason, at=at, metrics=metrics)
+
+    def sign(
+        self,
+        name: str,
+        signature: Signature,
+        *,
+        metrics: Mapping[str, Any],
+        promoters: int,
+        instead_of: str | None,
+    ) -> bool:
+        """Sign for a bundle; it is promoted once there are enough signatures.
+
+        Args:
+            name: Of the bundle.
+            signature: Who signs, why, and what they were shown.
+            metrics: Metrics at the decision.
+            promoters: Required number of signatures, 1 or 2.
+            instead_of: The bundle in use that the signer compared it with, None for none.
+
+        Returns:
+            Whether it is in use now; else another lead has to sign.
+
+        Raises:
+            WrongUse: The same lead signs twice, or another bundle was promoted in between.
+        """
+        with writing(self._engine) as session:
+            return _sign(
+                session,
+                self._whose,
+                name,
+                signature,
+                metrics=metrics,
+                promoters=promoters,
+                instead_of=instead_of,
+            )
+
+    def list_signatures(self, name: str) -> list[Signature]:
+        """Return the signatures for a bundle since the last promotion, oldest first."""
+        with reading(self._engine) as session:
+            return _list_signatures(session, self._whose, name)
+
+    def find_current(self) -> str | None:
+        """Return the name of the bundle in use, or None before the first promotion."""
+        with reading(self._engine) as session:
+            return _find_current(session)
+
+    def list_all(self) -> list[Promotion]:
+        """Return all promotions, newest first."""
+        with reading(self._engine) as session:
+            query = select(PromotionRow).order_by(col(PromotionRow.id).desc())
+            return [
+                Promotion(row.bundle, row.by, row.reason, row.promoted_at, row.metrics)
+                for row in session.exec(query)
+            ]

@@ -1,8 +1,4 @@
-"""Keep what the lab has to be able to show later: validations, control checks, statements.
-
-In:  facts with who and when. Out: `Record`s, newest last. Next: `orders`, and whoever audits.
-`Store.records` is this room's own door. A record is appended and stands in the trail too.
-"""
+"""Quality records: validations, control checks, studies; appended, and in the audit log too."""
 
 from __future__ import annotations
 
@@ -14,30 +10,32 @@ from sqlmodel import col, select
 
 from agent.store import audit_log
 from agent.store.engine import reading, writing
+from agent.store.repository import Repository
 from agent.store.tables import RecordRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
-
-    from agent.store.sources import Whose
 
 
 FACTS_SHA256 = "facts_sha256"
-"""Key under which the audit log holds the hash of facts that are too long for it."""
+"""Key under which the audit log stores the hash of facts that are too long for it."""
 SPECIFICATIONS = "specifications"
-"""Kind of the records that keep each state of the file of specifications."""
+"""Kind of the records of each state of the file of specifications."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record.
+    """A quality record.
 
     Args:
-        id: Its number. kind, subject: as in `RecordRow`. by: who. at: when, aware UTC.
+        id: Its number.
+        kind: As in `RecordRow`.
+        subject: As in `RecordRow`.
+        by: Author.
+        at: Aware UTC.
         facts: The rest, as JSON has it.
     """
 
@@ -54,9 +52,11 @@ class NewRecord:
     """A record that is to be appended together with others.
 
     Args:
-        kind, subject: As in `RecordRow`. facts: the rest, as JSON has it.
-        logged: What the audit log holds in place of the facts, such as a hash of what is long;
-            None: the facts.
+        kind: As in `RecordRow`.
+        subject: As in `RecordRow`.
+        facts: The rest, as JSON has it.
+        logged: Facts for the audit log where they differ, such as a hash of what is long; None: the
+            facts.
     """
 
     kind: str
@@ -76,7 +76,7 @@ def append(
     facts: Mapping[str, Any],
     logged: Mapping[str, Any] | None = None,
 ) -> int:
-    """Append a record within a transaction; its number comes back. `logged`: see `NewRecord`."""
+    """Append a record within a transaction; return its number. `logged`: see `NewRecord`."""
     row = RecordRow(site_id=site_id, kind=kind, subject=subject, by=by, at=at, facts=dict(facts))
     session.add(row)
     session.flush()
@@ -97,11 +97,11 @@ def append(
 
 
 def every(session: Session, site_id: int, kind: str, subject: str | None = None) -> list[Record]:
-    """Say every record of a kind within a transaction, oldest first."""
-    asked = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+    """Return the records of a kind within a transaction, oldest first."""
+    query = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
     if subject is not None:
-        asked = asked.where(RecordRow.subject == subject)
-    return [_record(row) for row in session.exec(asked.order_by(col(RecordRow.id)))]
+        query = query.where(RecordRow.subject == subject)
+    return [_record(row) for row in session.exec(query.order_by(col(RecordRow.id)))]
 
 
 def _record(row: RecordRow) -> Record:
@@ -131,21 +131,13 @@ def newest(session: Session, site_id: int, kind: str) -> Record | None:
     return _record(row) if row else None
 
 
-class Records:
-    """Every question and act about records; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that ask.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class Records(Repository):
+    """Repository of quality records."""
 
     def add(
         self, kind: str, subject: str, *, by: str, at: datetime, facts: Mapping[str, Any]
     ) -> int:
-        """Append a record; its number comes back."""
+        """Append a record; return its number."""
         with writing(self._engine) as session:
             site_id = self._whose.site_id
             return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
@@ -179,14 +171,14 @@ class Records:
                 append(
                     session,
                     self._whose.site_id,
-                    one.kind,
-                    one.subject,
+                    record.kind,
+                    record.subject,
                     by=by,
                     at=at,
-                    facts=one.facts,
-                    logged=one.logged,
+                    facts=record.facts,
+                    logged=record.logged,
                 )
-                for one in new
+                for record in new
             ]
 
     def newest(self, kind: str) -> dict[str, Record]:
@@ -197,13 +189,13 @@ class Records:
             .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
             .group_by(RecordRow.subject)
         )
-        asked = select(RecordRow).where(col(RecordRow.id).in_(last))
+        query = select(RecordRow).where(col(RecordRow.id).in_(last))
         with reading(self._engine) as session:
-            rows = session.exec(asked).all()
+            rows = session.exec(query).all()
         return {row.subject: _record(row) for row in rows}
 
     def all(self, kind: str, subject: str | None = None) -> list[Record]:
-        """Say every record of a kind, oldest first."""
+        """Return the records of a kind, oldest first."""
         with reading(self._engine) as session:
             return every(session, self._whose.site_id, kind, subject)
 
@@ -222,6 +214,6 @@ class Records:
             return [_record(row) for row in session.exec(wanted)]
 
     def latest(self, kind: str, subject: str) -> Record | None:
-        """Say the newest record of a kind about a subject, or None."""
-        found = self.all(kind, subject)
-        return found[-1] if found else None
+        """Return the newest record of a kind on a subject, or None."""
+        records = self.all(kind, subject)
+        return records[-1] if records else None

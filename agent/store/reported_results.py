@@ -1,7 +1,4 @@
-"""Results against what each night's report named of them.
-
-A result that no longer counts stays in its row, so a later one never makes a night differ.
-"""
+"""Compare results with what each night's report named of them."""
 
 from __future__ import annotations
 
@@ -22,27 +19,29 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
-"""What of a result and its micrograph is compared with a night's report."""
+"""Columns of a result and its micrograph that are compared with a night's report."""
 
 
 def find_differences(session: Session, what: str, facts: str) -> Iterator[str]:
-    """Yield a sentence for each result that a night's report names and no row holds.
+    """Yield a sentence for each result that a night's report names and no row contains.
 
     Args:
         session: Open.
-        what: How a sentence calls the night.
+        what: Name of the night in a sentence.
         facts: Of the night, as they were frozen.
     """
     try:
         document = json.loads(facts)
-        seen = {str(one["id"]): one for one in document.get("micrographs", ())}
+        by_id = {
+            str(micrograph["id"]): micrograph for micrograph in document.get("micrographs", ())
+        }
     except (ValueError, KeyError, TypeError, AttributeError):
         return
-    for some in chunks(sorted(seen)):
-        known = _results_of(session, some)
-        for public_id in some:
-            said = seen[public_id]
-            was = tuple(said.get(name) for name in REPORTED)
+    for batch in chunks(sorted(by_id)):
+        known = _results_of(session, batch)
+        for public_id in batch:
+            reported = by_id[public_id]
+            was = tuple(reported.get(name) for name in REPORTED)
             rows = known.get(public_id, set())
             if was not in rows:
                 now = " or ".join(map(str, sorted(rows, key=str))) or "nothing"
@@ -62,7 +61,7 @@ def _results_of(session: Session, public_ids: Sequence[str]) -> dict[str, set[tu
         .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
         .where(col(MicrographRow.public_id).in_(public_ids))
     )
-    found: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+    results: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
     for public_id, *values, um_per_px, thresholds in session.execute(wanted):
-        found[public_id].add((*values, given_scales.resolve_scale(thresholds, um_per_px)))
-    return found
+        results[public_id].add((*values, given_scales.resolve_scale(thresholds, um_per_px)))
+    return results

@@ -1,8 +1,8 @@
-"""Find whose pixels may be deleted: those that nothing refers to any more.
+"""Find micrographs whose pixels may be deleted because nothing refers to them any more.
 
-Rows are never deleted. Flagged, labelled and imported micrographs and those of a round robin, a
-check, a validation or a study are kept for good, and so is all of an order on hold. What a
-statement names is evidence until the statement's own retention ends.
+Rows are never deleted. The pixels of flagged, labelled and imported micrographs and those of a
+round robin, a check, a validation or a study are never deleted, nor those of an order on legal
+hold. What a statement names is evidence until the statement's own retention ends.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists
 from sqlmodel import col, select
 
-from agent.store import audit_log, specimens
+from agent.store import audit_log, sources, specimens
+from agent.store.engine import reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import (
     CampaignImageRow,
     LabelRow,
@@ -44,11 +46,15 @@ CHUNK = 400
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is archived of one micrograph.
+    """Archived files of one micrograph.
 
     Args:
-        id: Public id. sha256, page: which pixels. artefacts: what its row says is archived.
-        pruned_at: When its pixels were deleted, or None. number: its place in the order.
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        artefacts: Archived files according to its row.
+        pruned_at: Time when its pixels were deleted, aware UTC, or None.
+        number: Row number, for the next page of the list.
     """
 
     id: str
@@ -64,14 +70,8 @@ class Kept:
         return bool(self.artefacts.get("original"))
 
 
-def kept(session: Session, whose: Whose, *, after: int = 0) -> Iterator[Kept]:
-    """Say what is archived of every micrograph of this site, oldest first; behind one of them."""
-    asked = select(MicrographRow).where(MicrographRow.site_id == whose.site_id)
-    yield from _kept(session, asked, after=after)
-
-
 class KeptFor(StrEnum):
-    """Why pixels stay, the strongest reason first; the values are words for the operator."""
+    """Why pixels are retained, the strongest reason first; the values are for the operator."""
 
     HOLD = "of an order on hold"
     STATEMENT = "named by a statement"
@@ -85,18 +85,18 @@ class KeptFor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
-    """What may be pruned, and what may not.
+    """Micrographs to prune, and counts of those to retain.
 
     Attributes:
-        prunable: Whose pixels may go.
-        kept: Reason → how many that are old enough stay for it; each counts once.
+        prunable: Micrographs whose pixels may be deleted.
+        kept: Reason → number of old enough micrographs retained for it; each counts once.
     """
 
     prunable: tuple[Kept, ...]
     kept: dict[KeptFor, int]
 
 
-def plan_retention(
+def _plan(
     session: Session, whose: Whose, kind: str, *, before: datetime, statements_since: datetime
 ) -> RetentionPlan:
     """Return whose crops or originals may go.
@@ -108,30 +108,30 @@ def plan_retention(
         before: What was taken before may go.
         statements_since: What a statement of this time or later names is evidence.
     """
-    named = _named_by_statements(session, whose, statements_since)
-    evidence = _Evidence(_held(session, whose), named, _named_by_records(session, whose))
+    named = _load_stated(session, whose, statements_since)
+    evidence = _Evidence(_load_held(session, whose), named, _load_recorded(session, whose))
     counts: Counter[KeptFor] = Counter()
     if kind == "crops":
         may_go: list[Kept] = []
-        for one, reason in _reasons(session, whose, evidence, before):
-            if one.pruned_at is not None:
+        for micrograph, reason in _reasons(session, whose, evidence, before):
+            if micrograph.pruned_at is not None:
                 continue
             if reason:
                 counts[reason] += 1
             else:
-                may_go.append(one)
+                may_go.append(micrograph)
         return RetentionPlan(tuple(may_go), _in_order(counts))
     young = select(MicrographRow.sha256).where(col(MicrographRow.taken_at) >= before)
     needed = set(session.exec(young))
     originals: list[Kept] = []
-    for one, reason in _reasons(session, whose, evidence, before):
+    for micrograph, reason in _reasons(session, whose, evidence, before):
         if reason:
-            needed.add(one.sha256)
-        if reason and one.has_original:
+            needed.add(micrograph.sha256)
+        if reason and micrograph.has_original:
             counts[reason] += 1
-        elif one.has_original:
-            originals.append(one)
-    may_go = [one for one in originals if one.sha256 not in needed]
+        elif micrograph.has_original:
+            originals.append(micrograph)
+    may_go = [micrograph for micrograph in originals if micrograph.sha256 not in needed]
     return RetentionPlan(tuple(may_go), _in_order(counts))
 
 
@@ -141,11 +141,12 @@ def _in_order(counts: Counter[KeptFor]) -> dict[KeptFor, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What refers to micrographs: held orders, statements and records.
+    """References to micrographs: orders on hold, statements and records.
 
     Attributes:
-        held: Keys of the numbers of held orders, and row ids of their specimens.
-        stated, recorded: Public ids that are named.
+        held: Keys of the numbers of orders on hold, and row ids of their specimens.
+        stated: Public ids that statements name.
+        recorded: Public ids that records name.
     """
 
     held: tuple[frozenset[str], frozenset[int]]
@@ -153,38 +154,38 @@ class _Evidence:
     recorded: frozenset[str]
 
 
-def _held(session: Session, whose: Whose) -> tuple[frozenset[str], frozenset[int]]:
-    asked = select(OrderRow).where(
+def _load_held(session: Session, whose: Whose) -> tuple[frozenset[str], frozenset[int]]:
+    query = select(OrderRow).where(
         OrderRow.site_id == whose.site_id, col(OrderRow.legal_hold).is_(True)
     )
-    orders = session.exec(asked).all()
+    orders = session.exec(query).all()
     specimens_of = select(SpecimenRow.id).where(
-        col(SpecimenRow.order_id).in_([one.id for one in orders])
+        col(SpecimenRow.order_id).in_([order.id for order in orders])
     )
-    keys = frozenset(whose.key(one.number) for one in orders)
-    return keys, frozenset(one or 0 for one in session.exec(specimens_of))
+    keys = frozenset(whose.key(order.number) for order in orders)
+    return keys, frozenset(order or 0 for order in session.exec(specimens_of))
 
 
-def _named_by_statements(session: Session, whose: Whose, since: datetime) -> frozenset[str]:
-    asked = select(StatementRow.document).where(
+def _load_stated(session: Session, whose: Whose, since: datetime) -> frozenset[str]:
+    query = select(StatementRow.document).where(
         StatementRow.site_id == whose.site_id, col(StatementRow.at) >= since
     )
-    texts = session.exec(asked.execution_options(yield_per=100))
+    texts = session.exec(query.execution_options(yield_per=100))
     return frozenset(name for text in texts for name in _PUBLIC_ID.findall(text))
 
 
-def _named_by_records(session: Session, whose: Whose) -> frozenset[str]:
-    asked = select(RecordRow.subject, RecordRow.facts).where(
+def _load_recorded(session: Session, whose: Whose) -> frozenset[str]:
+    query = select(RecordRow.subject, RecordRow.facts).where(
         RecordRow.site_id == whose.site_id, col(RecordRow.kind).not_in(OF_STATEMENTS)
     )
     names: set[str] = set()
-    for subject, facts in session.exec(asked.execution_options(yield_per=100)):
+    for subject, facts in session.exec(query.execution_options(yield_per=100)):
         names.update(_PUBLIC_ID.findall(subject), _PUBLIC_ID.findall(json.dumps(facts)))
     return frozenset(names)
 
 
 OF_STATEMENTS = ("outbox", "outbox_files", "outbox_written", "outbox_floor")
-"""Kinds of records that repeat what a statement holds, whose own retention decides."""
+"""Kinds of records that repeat a statement, whose own retention decides."""
 _PUBLIC_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?:-p[0-9]+)?(?![0-9a-f])")
 
 
@@ -199,14 +200,14 @@ def _reasons(
     )
     labelled = exists().where(col(LabelRow.micrograph_id) == col(page.id))
     rated = exists().where(col(CampaignImageRow.micrograph_id) == col(page.id))
-    asked = (
+    query = (
         select(page, flagged, labelled, rated)
         .where(page.site_id == whose.site_id, col(page.taken_at) < before)
         .order_by(col(page.id))
         .limit(CHUNK)
     )
     last = 0
-    while rows := session.exec(asked.where(col(page.id) > last)).all():
+    while rows := session.exec(query.where(col(page.id) > last)).all():
         last = rows[-1][0].id or 0
         for row, is_flagged, is_labelled, is_rated in rows:
             why = {
@@ -238,83 +239,126 @@ def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
         session.expunge_all()
 
 
-def has_content(session: Session, sha256: str) -> bool:
+def _has_content(session: Session, sha256: str) -> bool:
     """Return whether the site has a micrograph of a content."""
-    asked = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
-    return session.exec(asked).first() is not None
+    query = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
+    return session.exec(query).first() is not None
 
 
-def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
-    """Return a plan without what other sites have archived too.
+def _leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
+    """Return a plan without content that other sites have archived too.
 
     Args:
         every: Reads all sites.
-        whose: The site that asks.
-        plan: What it would prune.
+        whose: The site of the plan.
+        plan: The plan of this site alone.
     """
     elsewhere: set[str] = set()
-    for some in chunks(sorted({one.sha256 for one in plan.prunable})):
-        asked = select(MicrographRow.sha256).where(
-            col(MicrographRow.sha256).in_(some),
+    for batch in chunks(sorted({micrograph.sha256 for micrograph in plan.prunable})):
+        query = select(MicrographRow.sha256).where(
+            col(MicrographRow.sha256).in_(batch),
             MicrographRow.site_id != whose.site_id,
             col(MicrographRow.pruned_at).is_(None),
         )
-        elsewhere |= set(every.exec(asked))
-    prunable = tuple(one for one in plan.prunable if one.sha256 not in elsewhere)
+        elsewhere |= set(every.exec(query))
+    prunable = tuple(
+        micrograph for micrograph in plan.prunable if micrograph.sha256 not in elsewhere
+    )
     counts = Counter(plan.kept)
     counts[KeptFor.OTHER_SITE] = len(plan.prunable) - len(prunable)
     return RetentionPlan(prunable, _in_order(counts))
 
 
-def pruned(
-    session: Session, whose: Whose, public_ids: Sequence[str], kind: str, *, at: datetime
-) -> None:
-    """Write down that files of these micrographs were deleted.
+class Retention(Repository):
+    """Repository of archived files and of what protects them."""
 
-    Args:
-        session: Open for writing.
-        whose: The site.
-        public_ids: Of whose micrographs.
-        kind: "crops" or "originals".
-        at: Now.
-    """
-    for some in chunks(public_ids):
-        asked = select(MicrographRow).where(col(MicrographRow.public_id).in_(some))
-        for row in session.exec(asked):
-            if kind == "crops":
-                row.pruned_at = at
-            else:
-                row.artefacts = {**row.artefacts, "original": False}
+    def may_show(self, sha256: str) -> bool:
+        """Return whether pixels of the archive, which sites may share, are of this site.
+
+        A shared bundle includes the reference images of the site that trained it.
+        """
+        with reading(self._engine) as session:
+            if "bundles" in sources.shared(session, self._whose):
+                return True
+            return _has_content(session, sha256)
+
+    def iter_archived(self, *, after: int = 0) -> Iterator[Kept]:
+        """Yield the archived files of micrographs after a row number, oldest first."""
+        with reading(self._engine) as session:
+            query = select(MicrographRow).where(MicrographRow.site_id == self._whose.site_id)
+            yield from _kept(session, query, after=after)
+
+    def plan(self, kind: str, *, before: datetime, statements_since: datetime) -> RetentionPlan:
+        """Return the micrographs whose pixels may be deleted, and why others may not.
+
+        Content that another site has too is retained: the two may have one archive, and its files
+        are named by content.
+
+        Args:
+            kind: "crops" or "originals".
+            before: Only micrographs recorded before this time.
+            statements_since: What a statement of this time or later names is evidence.
+        """
+        with reading(self._engine) as session:
+            plan = _plan(
+                session, self._whose, kind, before=before, statements_since=statements_since
+            )
+        with reading(self._all_sites) as every:
+            return _leave_elsewhere(every, self._whose, plan)
+
+    def mark_pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
+        """Record that files of these micrographs were deleted.
+
+        Args:
+            public_ids: Of whose micrographs.
+            kind: "crops" or "originals".
+            at: Now.
+        """
+        with writing(self._engine) as session:
+            for batch in chunks(public_ids):
+                query = select(MicrographRow).where(col(MicrographRow.public_id).in_(batch))
+                for row in session.exec(query):
+                    if kind == "crops":
+                        row.pruned_at = at
+                    else:
+                        row.artefacts = {**row.artefacts, "original": False}
+                    session.add(row)
+            facts = {"kind": kind, "count": len(public_ids), "ids": list(public_ids)}
+            audit_log.append(
+                session, self._whose.site_id, at=at, actor="agent", act="pixels.pruned", facts=facts
+            )
+
+    def set_legal_hold(
+        self, number: str, *, hold: bool, by: str, at: datetime, reason: str = ""
+    ) -> str:
+        """Set or clear the legal hold of an order; return its number as stored."""
+        with writing(self._engine) as session:
+            row = specimens.order_row(session, self._whose, number, at=at)
+            row.legal_hold = hold
             session.add(row)
-    facts = {"kind": kind, "count": len(public_ids), "ids": list(public_ids)}
-    audit_log.append(session, whose.site_id, at=at, actor="agent", act="pixels.pruned", facts=facts)
+            act = "order.held" if hold else "order.released"
+            facts = {"reason": reason} if reason else {}
+            audit_log.append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=by,
+                act=act,
+                subject=row.number,
+                facts=facts,
+            )
+            return row.number
 
-
-def set_legal_hold(
-    session: Session,
-    whose: Whose,
-    number: str,
-    *,
-    hold: bool,
-    by: str,
-    at: datetime,
-    reason: str = "",
-) -> str:
-    """Keep everything of an order from being pruned, or let it go again; the order's number."""
-    row = specimens.order_row(session, whose, number, at=at)
-    row.legal_hold = hold
-    session.add(row)
-    act = "order.held" if hold else "order.released"
-    facts = {"reason": reason} if reason else {}
-    audit_log.append(
-        session, whose.site_id, at=at, actor=by, act=act, subject=row.number, facts=facts
-    )
-    return row.number
-
-
-def is_known_order(session: Session, whose: Whose, number: str) -> bool:
-    """Return whether an order is known, or a micrograph names it, in any spelling."""
-    if specimens.find_order(session, whose, number):
-        return True
-    named = select(MicrographRow.order).where(MicrographRow.site_id == whose.site_id).distinct()
-    return whose.key(number) in {whose.key(one) for one in session.exec(named) if one}
+    def is_known_order(self, number: str) -> bool:
+        """Return whether an order is known, or a micrograph names it, in any spelling."""
+        with reading(self._engine) as session:
+            if specimens.find_order(session, self._whose, number):
+                return True
+            named = (
+                select(MicrographRow.order)
+                .where(MicrographRow.site_id == self._whose.site_id)
+                .distinct()
+            )
+            return self._whose.key(number) in {
+                self._whose.key(name) for name in session.exec(named) if name
+            }

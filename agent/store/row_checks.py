@@ -1,7 +1,6 @@
-"""Rows of evidence against what the audit log holds of them: each row that differs is named.
+"""Compare rows of evidence with the audit log, and name each row that differs.
 
-Rows that are older than what the audit log holds of them are counted as not covered, never as
-faults.
+Rows that are older than their values in the audit log are counted as not covered, never as faults.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from agent.store.audit_log import TrailEntry
 
 COVERED_FROM = "trail.covered"
-"""The act that says which rows were there before the audit log held their values."""
+"""The act that names the rows older than their values in the audit log."""
 LABEL_ACTS = {"undo": "label.undone", "doubt": "label.doubted"}
 LABEL_FACTS = (
     "kind",
@@ -67,14 +66,14 @@ LABEL_FACTS = (
     "after_record",
 )
 SHORTENED = ("outbox_files.recorded",)
-"""Records of which acts of earlier versions hold a part, without the hash of the whole."""
+"""Records of which acts of earlier versions have a part, without the hash of the whole."""
 LATER_FACTS = ("viewing_s", "blind", "bulk", "after_record")
-"""Facts of a label that acts of earlier versions do not hold."""
+"""Facts of a label that acts of earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowChecks:
-    """What was found.
+    """Result of the comparison with the audit log.
 
     Args:
         faults: One sentence per row that differs.
@@ -172,7 +171,7 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
 
 
 def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
-    """Keep what an act changed of a row that was there; the newest counts."""
+    """Store what an act changed of an existing row; the newest counts."""
     act, facts = entry.act, entry.facts
     if act in {"account.added", "account.role_changed"}:
         acts.accounts[entry.subject] |= {
@@ -187,7 +186,7 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
 
 
 def find_covered(every: Session) -> dict[str, int]:
-    """Return table → its newest row before the audit log held values; of a session of all sites."""
+    """Return table → its newest row without values in the audit log; `every`: all sites."""
     covered: dict[str, int] = {}
     for entry in audit_log.entries(every, act=COVERED_FROM):
         # A later migration covers further tables; of one table the first act counts.
@@ -198,10 +197,10 @@ def find_covered(every: Session) -> dict[str, int]:
 
 def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:
     for row in coverage:
-        held = acts.covered.get(row.name, 0)
-        if row.newest_id != held:
+        expected = acts.covered.get(row.name, 0)
+        if row.newest_id != expected:
             yield (
-                f"trail_coverage of {row.name}: {held} rows came before the trail held their "
+                f"trail_coverage of {row.name}: {expected} rows came before the trail held their "
                 f"values, the table says {row.newest_id}"
             )
 
@@ -209,7 +208,7 @@ def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:
 def _compare(
     what: str, entry: TrailEntry, was: Mapping[str, Any], now: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a sentence per value that a row holds otherwise than the audit log."""
+    """Yield a sentence per value that differs between a row and the audit log."""
     for name, value in was.items():
         if now[name] != value:
             yield (
@@ -226,11 +225,11 @@ def _shown(value: object) -> str:
 
 
 def _plain(value: object) -> Any:
-    """Return a value as JSON gives it back."""
+    """Return a value as JSON decodes it."""
     return json.loads(json.dumps(value, default=str))
 
 
-# --- each kind of row ---------------------------------------------------------------------------
+# --- each kind of row -----------------------------------------------------------------------------
 
 
 def _labels(session: Session, acts: _Acts) -> Iterator[str]:
@@ -287,13 +286,13 @@ def _records(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow])
 
 
 def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the facts of a record as the audit log holds them, and as the row does."""
+    """Return the facts of a record as in the audit log, and as in the row."""
     was = {key: v for key, v in entry.facts.items() if key not in {"record", audit_log.SIGNED}}
     if FACTS_SHA256 in was:
         now = {key: facts.get(key) for key in was} | {FACTS_SHA256: audit_log.sha256_of(facts)}
         return was, now
     if entry.act not in SHORTENED:
-        was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
+        was |= dict.fromkeys(facts.keys() - was.keys())  # added keys had no value before
     now = {key: _plain(facts.get(key)) for key in was}
     return was, now
 
@@ -447,6 +446,6 @@ def _deleted(what: str, left: Mapping[int, TrailEntry]) -> Iterator[str]:
 
 
 def _is_before(coverage: Mapping[str, CoverageRow], name: str, number: int | None) -> bool:
-    """Return whether a row came before the audit log held its values."""
+    """Return whether a row is older than the audit log of its values."""
     row = coverage.get(name)
     return row is not None and (number or 0) <= row.newest_id

@@ -1,7 +1,6 @@
-"""Bring a database to this program's schema when it is opened, and refuse a newer one.
+"""Migrate a database to this program's schema when it is opened, and refuse a newer one.
 
-In:  an engine. Out: the same, with the tables of `tables.py`. Next: everything else.
-Alembic is only loaded when there is something to do, so that `agent files` answers at once.
+Alembic is only loaded when there is something to do, so that `agent files` answers immediately.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 HEAD = "0010"
-"""The newest revision in `migrations/versions`; a test holds the two together."""
+"""The newest revision in `migrations/versions`; a test compares them."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
 
@@ -51,17 +50,17 @@ def bring_up(
         BadStore: The database is newer than this program, is not ours, or cannot be opened.
     """
     with engines.opening(engine):
-        found = _revision(engine)
-        if found is None:
+        revision = _revision(engine)
+        if revision is None:
             _migrate(engine)
-        elif found != HEAD:
-            _upgrade(engine, found, folder, Progress(listen))
+        elif revision != HEAD:
+            _upgrade(engine, revision, folder, Progress(listen))
 
 
 def lay_missing_guards(engine: Engine) -> bool:
-    """Lay the guards again where one is missing; return whether there was anything to lay.
+    """Create the guards again where one is missing; return whether any was.
 
-    A PostgreSQL user that does not own the tables cannot lay them; `agent doctor` names those.
+    A PostgreSQL user that does not own the tables cannot create them; `agent doctor` names those.
     """
     with engines.opening(engine):
         with engine.connect() as connection:
@@ -86,16 +85,16 @@ def lay_missing_guards(engine: Engine) -> bool:
     return True
 
 
-def _upgrade(engine: Engine, found: str, folder: Path | None, progress: Progress) -> None:
-    """Migrate a database that has rows: keep it as it was, and tell how far it is."""
-    titles = _list_steps(found)
+def _upgrade(engine: Engine, revision: str, folder: Path | None, progress: Progress) -> None:
+    """Migrate a database that has rows: copy it first, and report progress."""
+    titles = _list_steps(revision)
     if not titles:  # a newer one, which is refused without a copy
         _migrate(engine)
         return
     rows = _count_rows(engine)
     upgrade = Upgrade(
         place=engines.place(engine),
-        before=found,
+        before=revision,
         after=HEAD,
         steps=len(titles),
         rows=rows,
@@ -104,7 +103,7 @@ def _upgrade(engine: Engine, found: str, folder: Path | None, progress: Progress
     )
     progress.change(upgrade)
     with progress.ticking():
-        kept, note = keep_before(engine, found, HEAD, folder)
+        kept, note = keep_before(engine, revision, HEAD, folder)
         upgrade = replace(upgrade, kept=kept, note=note)
         progress.change(replace(upgrade, step=1, title=titles[0]))
 
@@ -117,15 +116,19 @@ def _upgrade(engine: Engine, found: str, folder: Path | None, progress: Progress
     progress.change(replace(upgrade, step=len(titles), is_done=True))
 
 
-def _list_steps(found: str) -> list[str]:
+def _list_steps(revision: str) -> list[str]:
     """Return the titles of the migrations from a schema to this program's, [] for a newer one."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - half a second, only needed here
 
     scripts = ScriptDirectory.from_config(configuration())
-    if found not in {one.revision for one in scripts.walk_revisions()}:
+    if revision not in {script.revision for script in scripts.walk_revisions()}:
         return []
-    steps = [one for one in scripts.iterate_revisions("head", found) if one.revision != found]
-    titles = [(one.doc or "").partition("\n")[0].partition(";")[0] for one in reversed(steps)]
+    steps = [
+        script
+        for script in scripts.iterate_revisions("head", revision)
+        if script.revision != revision
+    ]
+    titles = [(script.doc or "").partition("\n")[0].partition(";")[0] for script in reversed(steps)]
     return [title.strip() or f"step {number}" for number, title in enumerate(titles, start=1)]
 
 
@@ -173,12 +176,13 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
-        found = _revision_in(connection)  # another agent may have migrated while we waited
+        revision = _revision_in(connection)  # another agent may have migrated while we waited
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        if found is not None and found not in known:
+        if revision is not None and revision not in known:
             raise BadStore(
-                f"{engines.place(engine)}: the store is newer than this program (schema {found}, "
-                f"this program knows {HEAD}); install the newer version or restore an older backup."
+                f"{engines.place(engine)}: the store is newer than this program (schema "
+                f"{revision}, this program knows {HEAD}); install the newer version or restore an "
+                "older backup."
             )
         config.attributes["connection"] = connection
         config.attributes["applied"] = applied
@@ -197,7 +201,7 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
 
 
 def configuration() -> Config:
-    """Say where Alembic finds the migrations: inside this package."""
+    """Return Alembic's configuration with the migrations of this package."""
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()

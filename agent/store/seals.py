@@ -1,4 +1,4 @@
-"""Seals: acts of the audit log that hold a hash over what many results were filed with.
+"""Seals: acts of the audit log with a hash over what many results were filed with.
 
 A seal names the rows that it covers, since several agents end their transactions in any sequence.
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 SEALED = "results.sealed"
 """Act of a seal."""
 RECENT = 50
-"""So many seals are read to find what no seal covers: half a day of them."""
+"""Number of seals read to find what no seal covers: half a day of them."""
 MOST = 2000
 """Results that one seal covers."""
 OLDER = 250
 """Results of an earlier version that are filed in one transaction: half a second of it."""
 SHORT = 8
-"""Letters of each result's own hash in a seal: they tell which one differs."""
+"""Letters of each result's own hash in a seal: they show which one differs."""
 
 
 def seal(session: Session, site_id: int, *, at: datetime) -> int:

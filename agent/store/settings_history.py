@@ -1,7 +1,6 @@
-"""Remember which settings were in force when: an audit asks what an answer was judged by.
+"""History of active settings: an audit needs the settings behind a result.
 
-In:  the settings as an agent starts. Out: a row in the trail if anything differs from its last
-start. Next: whoever audits. Addresses that may hold a password are written as a fingerprint.
+Addresses that may contain a password are written as a fingerprint.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store import audit_log
+from agent.store.engine import writing
+from agent.store.repository import Repository
 from agent.store.tables import AgentRow, TrailRow
 
 if TYPE_CHECKING:
@@ -27,44 +28,50 @@ ACT = "settings.changed"
 SECRET = ("store.url", "notify.urls")
 
 
-def note(
-    session: Session, whose: Whose, settings: Mapping[str, Any], *, at: datetime
-) -> dict[str, tuple[Any, Any]]:
-    """Write down what changed since this agent's last start; nothing if nothing did.
+class SettingsHistory(Repository):
+    """Repository of the settings of this agent over time."""
 
-    Args:
-        session: Open for writing.
-        whose: The site and the agent.
-        settings: Section → key → value, as JSON has it.
-        at: Now.
+    def record(self, settings: Mapping[str, Any], *, at: datetime) -> dict[str, tuple[Any, Any]]:
+        """Record what changed since this agent's last start; nothing if nothing did.
 
-    Returns:
-        Setting → (before, now); everything that is set, at the first start.
-    """
-    agent = session.get_one(AgentRow, whose.agent_id).name
-    now = dict(_flat(settings))
-    before = _last(session, whose, agent)
-    changed = {
-        name: (before.get(name), now.get(name))
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    }
-    if changed:
-        facts = {"changed": changed, "in_force": now}
-        audit_log.append(
-            session, whose.site_id, at=at, actor="agent.toml", act=ACT, subject=agent, facts=facts
-        )
-    return changed
+        Args:
+            settings: Section → key → value, as JSON has it.
+            at: Now.
+
+        Returns:
+            Setting → (before, now); everything that is set, at the first start.
+        """
+        with writing(self._engine) as session:
+            agent = session.get_one(AgentRow, self._whose.agent_id).name
+            now = dict(_flat(settings))
+            before = _last(session, self._whose, agent)
+            changed = {
+                name: (before.get(name), now.get(name))
+                for name in sorted(before.keys() | now.keys())
+                if before.get(name) != now.get(name)
+            }
+            if changed:
+                facts = {"changed": changed, "in_force": now}
+                audit_log.append(
+                    session,
+                    self._whose.site_id,
+                    at=at,
+                    actor="agent.toml",
+                    act=ACT,
+                    subject=agent,
+                    facts=facts,
+                )
+            return changed
 
 
 def _last(session: Session, whose: Whose, agent: str) -> dict[str, Any]:
-    asked = (
+    query = (
         select(TrailRow.facts)
         .where(TrailRow.site_id == whose.site_id, TrailRow.act == ACT, TrailRow.subject == agent)
         .order_by(col(TrailRow.id).desc())
         .limit(1)
     )
-    facts = session.exec(asked).first()
+    facts = session.exec(query).first()
     return dict(json.loads(facts)["in_force"]) if facts else {}
 
 

@@ -1,8 +1,8 @@
 """PostgreSQL's row-level security: the server compares each row with the site of the session.
 
-It holds for a statement that the program forgot, and for another program that sets a site. It binds
-no superuser and no user with BYPASSRLS, for whom the guard of `site_scope` is all there is, and it
-keeps out no one who may set the site by hand: a database user is trusted with all sites.
+It also covers statements without a site condition and other programs that set a site. It does not
+bind superusers and users with BYPASSRLS, for whom only the guard of `site_scope` remains, nor users
+who set the site by hand: a database user is trusted with all sites.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GROUPED = {
 
 
 def lay(connection: Connection) -> None:
-    """Lay the policies of every table of a site that is there; SQLite has none."""
+    """Create the policies of all existing tables of a site; SQLite has none."""
     if connection.dialect.name != "postgresql":
         return
     for table in _tables(connection):
@@ -45,25 +45,25 @@ def remove(connection: Connection) -> None:
 
 
 def find_missing(connection: Connection) -> list[str]:
-    """Return the tables whose rows PostgreSQL does not hold apart."""
+    """Return the tables whose rows PostgreSQL does not separate."""
     if connection.dialect.name != "postgresql":
         return []
-    asked = text(
+    query = text(
         "SELECT relname FROM pg_class WHERE relname = ANY(:tables) AND relkind = 'r' "
         "AND pg_table_is_visible(oid) AND NOT (relrowsecurity AND relforcerowsecurity AND "
         "(SELECT count(*) FROM pg_policy WHERE polrelid = pg_class.oid "
         "AND polname IN (:own, :every)) = 2) ORDER BY relname"
     )
-    told = {"tables": sorted(PER_SITE), "own": OWN, "every": EVERY}
-    return [str(name) for (name,) in connection.execute(asked, told)]
+    parameters = {"tables": sorted(PER_SITE), "own": OWN, "every": EVERY}
+    return [str(name) for (name,) in connection.execute(query, parameters)]
 
 
 def is_exempt(connection: Connection) -> bool:
     """Return whether PostgreSQL's policies do not bind the user of a connection."""
     if connection.dialect.name != "postgresql":
         return False
-    asked = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-    return bool(connection.execute(text(asked)).scalar())
+    query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    return bool(connection.execute(text(query)).scalar())
 
 
 def _tables(connection: Connection) -> list[str]:

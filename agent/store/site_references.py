@@ -1,7 +1,7 @@
 """Triggers that refuse a row which names a row of another site, on SQLite and PostgreSQL alike.
 
-A foreign key knows a number and no site, so a number that came from outside would tie the two
-together. Laid and removed like the guards on evidence.
+A foreign key contains a number and no site, so a number from outside would connect the two sites.
+They are created and removed like the guards on evidence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ACROSS = frozenset({("login", "account_id")})
 
 
 def lay(connection: Connection) -> None:
-    """Lay every trigger whose tables are there."""
+    """Create the triggers of all existing tables."""
     remove(connection)
     for statement in _statements(connection):
         connection.exec_driver_sql(statement)
@@ -45,8 +45,8 @@ def are_laid(connection: Connection) -> bool:
     if connection.dialect.name == "sqlite":
         laid = _laid_sqlite(connection)
     else:
-        asked = "SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A')"
-        laid = {str(name) for (name,) in connection.exec_driver_sql(asked)}
+        query = "SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A')"
+        laid = {str(name) for (name,) in connection.exec_driver_sql(query)}
     return laid >= list_names(connection)
 
 
@@ -59,22 +59,24 @@ def list_names(connection: Connection) -> set[str]:
 
 def _find_references() -> dict[str, list[tuple[str, str, str]]]:
     """Return table → (column, table that it names, key of that) of tables of sites."""
-    found: dict[str, list[tuple[str, str, str]]] = {}
+    by_table: dict[str, list[tuple[str, str, str]]] = {}
     for table in Row.metadata.sorted_tables:
         for key in table.foreign_keys:
             named = key.column.table.name
             is_own = table.name in PER_SITE and named in PER_SITE
             if is_own and (table.name, key.parent.name) not in ACROSS:
-                found.setdefault(table.name, []).append((key.parent.name, named, key.column.name))
-    return {table: sorted(references) for table, references in found.items()}
+                by_table.setdefault(table.name, []).append(
+                    (key.parent.name, named, key.column.name)
+                )
+    return {table: sorted(references) for table, references in by_table.items()}
 
 
 _REFERENCES = _find_references()
 
 
 def _laid_sqlite(connection: Connection) -> set[str]:
-    asked = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-    names = {str(name) for (name,) in connection.exec_driver_sql(asked)}
+    query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    names = {str(name) for (name,) in connection.exec_driver_sql(query)}
     return {name for name in names if name.startswith(PREFIX)}
 
 

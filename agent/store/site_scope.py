@@ -1,4 +1,4 @@
-"""Keep the sites that share a database apart: every statement names its site.
+"""Separate the sites that share a database: each statement names its site.
 
 Three layers do it, and none relies on the others. A session adds the site to each table of a
 statement and to each new row. The guard on the engine refuses a statement that reaches the driver
@@ -55,7 +55,7 @@ _flushing: ContextVar[bool] = ContextVar("flushing", default=False)
 
 
 class ForeignSite(AgentError):  # noqa: N818 - it is a fault of the program, read aloud
-    """A statement or a row does not keep to its site; nothing was read or written."""
+    """A statement or a row leaves its site; nothing was read or written."""
 
 
 class unindexed(FunctionElement[int]):  # noqa: N801 - spelt as SQL functions are
@@ -101,7 +101,7 @@ class SiteSession(Session):
     """A session whose statements and rows are those of the engine's site."""
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
-        """Write what was changed; the guard lets through what `_check_rows` has seen."""
+        """Write changes; the guard accepts rows that `_check_rows` has checked."""
         token = _flushing.set(True)
         try:
             super().flush(objects)
@@ -189,9 +189,9 @@ def _require_own(row: Any, site: int | None) -> None:
     if site and row.site_id == site and not before:
         return
     if isinstance(row, AccountRow) and site and state.persistent and not before:
-        changed = {one.key for one in state.attrs if one.history.has_changes()}
+        changed = {attribute.key for attribute in state.attrs if attribute.history.has_changes()}
         if changed <= COUNTED:
-            return  # a shared account, which a statement found by both sites' consent
+            return  # a shared account, visible by both sites' consent
     raise ForeignSite(
         f"{row.__tablename__} {getattr(row, 'id', None)} is of site {row.site_id}, and site {site} "
         "writes it; nothing was written."
@@ -242,7 +242,7 @@ def _guard(
     context: Any,
     _many: object,
 ) -> None:
-    """Refuse a statement that does not keep to the site of its connection."""
+    """Refuse a statement that leaves the site of its connection."""
     compiled = context.compiled if context is not None else None
     reached, left_open = find_tables(compiled.string if compiled is not None else statement)
     if not reached:

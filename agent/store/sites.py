@@ -1,6 +1,6 @@
-"""Questions about all sites of a database: the one way past the site, and it writes nothing.
+"""Queries over all sites of a database: the one way past the site, and read-only.
 
-Everything else in this room is bound to one site, see `site_scope`.
+Everything else in this package is bound to one site, see `site_scope`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_
 from sqlmodel import col, func, select
 
-from agent.store import nightly_reports, results, sources
+from agent.store import nightly_reports, review_queue, sources
 from agent.store.engine import reading
 from agent.store.site_scope import EVERY_SITE, bind
 from agent.store.sources import Whose
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SiteSeen:
-    """One site.
+    """State of a site.
 
     Args:
-        name: Of the site. newest: facts of its newest reported night, None where there is none.
-        waiting: Micrographs that wait for a person now. waits_since: the oldest one's time.
+        name: Of the site.
+        newest: Facts of its newest reported night, or None.
+        waiting: Number of micrographs that wait for review now.
+        waits_since: Time of the oldest one, aware UTC, or None.
         offline: Names of its sources that cannot be reached.
-        seen_at: When the last of its agents was heard of.
+        seen_at: Last heartbeat of its agents, aware UTC, or None.
     """
 
     name: str
@@ -47,7 +49,7 @@ class SiteSeen:
 
 
 class AllSites:
-    """Every question about all sites of a database; the engine refuses to write.
+    """Repository of all sites of a database; the engine refuses to write.
 
     Args:
         engine: At this program's schema.
@@ -57,43 +59,43 @@ class AllSites:
         self._engine = bind(engine, EVERY_SITE)
 
     def sites(self) -> list[SiteSeen]:
-        """Return how each site stands, by its name."""
+        """Return the state of each site, by its name."""
         with reading(self._engine) as session:
             rows = session.exec(select(SiteRow).order_by(col(SiteRow.name))).all()
-            return [_seen(session, row) for row in rows]
+            return [_build_site(session, row) for row in rows]
 
     def agents(self) -> list[AgentSeen]:
         """Return every agent of every site that ever used the database."""
         with reading(self._engine) as session:
-            return sources.agents(session)
+            return sources.list_agents(session)
 
     def names(self) -> list[str]:
         """Return the names of the sites that have a source or an act; a mistyped name has none."""
         acted = select(TrailRow.id).where(TrailRow.site_id == SiteRow.id).exists()
         watched = select(SourceRow.id).where(SourceRow.site_id == SiteRow.id).exists()
-        asked = select(SiteRow.name).where(or_(acted, watched)).order_by(col(SiteRow.name))
+        query = select(SiteRow.name).where(or_(acted, watched)).order_by(col(SiteRow.name))
         with reading(self._engine) as session:
-            return list(session.exec(asked))
+            return list(session.exec(query))
 
     def sharing(self, what: str) -> list[str]:
         """Return the names of the sites that share "accounts" or "bundles"."""
         column = {"accounts": SiteRow.shares_accounts, "bundles": SiteRow.shares_bundles}[what]
-        asked = select(SiteRow.name).where(col(column).is_(True)).order_by(col(SiteRow.name))
+        query = select(SiteRow.name).where(col(column).is_(True)).order_by(col(SiteRow.name))
         with reading(self._engine) as session:
-            return list(session.exec(asked))
+            return list(session.exec(query))
 
 
-def _seen(session: Session, site: SiteRow) -> SiteSeen:
+def _build_site(session: Session, site: SiteRow) -> SiteSeen:
     whose = Whose(site.id or 0, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
-    waiting, since = results.waiting(session, whose)
+    waiting, since = review_queue.count_waiting(session, whose)
     offline = select(SourceRow.name).where(
         SourceRow.site_id == site.id, col(SourceRow.online).is_(False)
     )
     seen_at = select(func.max(col(AgentRow.seen_at))).where(AgentRow.site_id == site.id)
     return SiteSeen(
         name=site.name,
-        newest=nightly_reports.latest(session, whose, night) if night else None,
+        newest=nightly_reports.find_latest(session, whose, night) if night else None,
         waiting=waiting,
         waits_since=since,
         offline=tuple(sorted(session.exec(offline))),
@@ -102,5 +104,5 @@ def _seen(session: Session, site: SiteRow) -> SiteSeen:
 
 
 def name_of(session: Session, whose: Whose) -> str:
-    """Return the name of the site that asks."""
+    """Return the name of this site."""
     return session.exec(select(SiteRow.name).where(SiteRow.id == whose.site_id)).one()

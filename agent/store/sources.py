@@ -1,7 +1,4 @@
-"""Know the sites, the agents and their export folders, and how each was last seen.
-
-In:  what the watch and the service report. Out: `SourceHealth`, `AgentSeen`. Next: `agent status`.
-"""
+"""Sites, agents and watched folders, with the last known state of each."""
 
 from __future__ import annotations
 
@@ -11,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import select
 
 from agent.store import quality_records
+from agent.store.engine import reading, write_retrying, writing
 from agent.store.numbers import number_key
+from agent.store.repository import Repository
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """On whose behalf the store is asked: the rows of this site and this agent."""
+    """Identity of a store: its site and its agent."""
 
     site_id: int
     agent_id: int
@@ -36,14 +35,18 @@ class Whose:
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """How a source was last seen.
+    """Last known state of a source.
 
     Args:
-        name: Of the source. folder: where it exports to. mode: how news is heard.
-        online: Whether its folder could be listed. offline_since: since when not.
-        last_scan_at: When it was last listed whole.
-        found_by_scan, found_by_event: How many files each way brought, ever.
-        problem: One sentence, "" if all is well.
+        name: Of the source.
+        folder: Folder with the exported files.
+        mode: How changes are detected.
+        online: The folder could be listed.
+        offline_since: Aware UTC, or None.
+        last_scan_at: Time of the last complete listing, aware UTC, or None.
+        found_by_scan: Number of files from listings, in total.
+        found_by_event: Number of files from events, in total.
+        problem: One sentence, "" if there is none.
     """
 
     name: str
@@ -59,7 +62,7 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class AgentSeen:
-    """When an agent was last heard of, and what it said of itself."""
+    """An agent, the time of its last heartbeat and the facts it sent."""
 
     site: str
     name: str
@@ -72,8 +75,8 @@ class AgentSeen:
 def register(session: Session, site: str, agent: str) -> Whose:
     """Find or make the rows of this site and this agent, in a session of the site."""
     site_id = add_site(session, site)
-    asked = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
-    program = session.exec(asked).first()
+    query = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    program = session.exec(query).first()
     if program is None:
         program = AgentRow(site_id=site_id, name=agent)
         session.add(program)
@@ -99,23 +102,23 @@ def add_site(session: Session, site: str) -> int:
 def shared(session: Session, whose: Whose) -> frozenset[str]:
     """Return what a site shares with others that share it too."""
     row = session.get_one(SiteRow, whose.site_id)
-    said = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
-    return frozenset(name for name, is_shared in said.items() if is_shared)
+    shared_by_name = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
+    return frozenset(name for name, is_shared in shared_by_name.items() if is_shared)
 
 
 def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None:
-    """Write down what a site shares with others that share it too."""
+    """Record what a site shares with others that share it too."""
     row = session.get_one(SiteRow, whose.site_id)
     row.shares_accounts, row.shares_bundles = "accounts" in shares, "bundles" in shares
     session.add(row)
 
 
-def registered(session: Session, site: str, agent: str) -> Whose | None:
+def find_registered(session: Session, site: str, agent: str) -> Whose | None:
     """Find the rows of this site and this agent without writing anything."""
     site_id = find_site(session, site)
-    asked = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
-    found = session.exec(asked).first() if site_id else None
-    return Whose(site_id=site_id, agent_id=found) if site_id and found else None
+    query = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    agent_id = session.exec(query).first() if site_id else None
+    return Whose(site_id=site_id, agent_id=agent_id) if site_id and agent_id else None
 
 
 def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
@@ -132,24 +135,24 @@ def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
 
 
 def _source(session: Session, whose: Whose, name: str) -> SourceRow | None:
-    asked = select(SourceRow).where(SourceRow.site_id == whose.site_id, SourceRow.name == name)
-    return session.exec(asked).first()
+    query = select(SourceRow).where(SourceRow.site_id == whose.site_id, SourceRow.name == name)
+    return session.exec(query).first()
 
 
 OUTAGE = "outage"
-"""Kind of the record that a source was away; its facts say "since" and "until"."""
+"""Kind of the record of an outage of a source; its facts are "since" and "until"."""
 
 
-def seen(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
-    """Write down how each source was last seen; one that is back leaves a record of its outage."""
-    for said in health:
-        source_id(session, whose, said.name, said.folder)
-        row = _source(session, whose, said.name)
+def _record(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
+    """Record how each source was last seen; one that is back leaves a record of its outage."""
+    for state in health:
+        source_id(session, whose, state.name, state.folder)
+        row = _source(session, whose, state.name)
         if row is not None:
-            _record_outage(session, whose, row, said)
-            row.mode, row.online, row.offline_since = said.mode, said.online, said.offline_since
-            row.last_scan_at, row.facts = said.last_scan_at, {"problem": said.problem}
-            row.found_by_scan, row.found_by_event = said.found_by_scan, said.found_by_event
+            _record_outage(session, whose, row, state)
+            row.mode, row.online, row.offline_since = state.mode, state.online, state.offline_since
+            row.last_scan_at, row.facts = state.last_scan_at, {"problem": state.problem}
+            row.found_by_scan, row.found_by_event = state.found_by_scan, state.found_by_event
             session.add(row)
 
 
@@ -163,44 +166,66 @@ def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHe
     )
 
 
-def health(session: Session, whose: Whose) -> list[SourceHealth]:
-    """Say how each source of this site was last seen."""
-    asked = select(SourceRow).where(SourceRow.site_id == whose.site_id).order_by(SourceRow.name)
-    return [
-        SourceHealth(
-            row.name,
-            row.folder,
-            row.mode,
-            row.online,
-            row.offline_since,
-            row.last_scan_at,
-            row.found_by_scan,
-            row.found_by_event,
-            str(row.facts.get("problem", "")),
-        )
-        for row in session.exec(asked)
-    ]
+class Sources(Repository):
+    """Repository of watched folders and their last known state."""
+
+    def record(self, health: Iterable[SourceHealth]) -> None:
+        """Record the state of sources; one that is back leaves a record of its outage."""
+        states = list(health)
+        write_retrying(self._engine, lambda session: _record(session, self._whose, states))
+
+    def list_all(self) -> list[SourceHealth]:
+        """Return the last known state of each source of this site."""
+        with reading(self._engine) as session:
+            query = (
+                select(SourceRow)
+                .where(SourceRow.site_id == self._whose.site_id)
+                .order_by(SourceRow.name)
+            )
+            return [
+                SourceHealth(
+                    row.name,
+                    row.folder,
+                    row.mode,
+                    row.online,
+                    row.offline_since,
+                    row.last_scan_at,
+                    row.found_by_scan,
+                    row.found_by_event,
+                    str(row.facts.get("problem", "")),
+                )
+                for row in session.exec(query)
+            ]
 
 
-def started(session: Session, whose: Whose, *, at: datetime) -> None:
-    """Write down that this agent started."""
-    row = session.get_one(AgentRow, whose.agent_id)
-    row.started_at = row.seen_at = at
-    row.first_started_at = row.first_started_at or at
-    session.add(row)
+class Agents(Repository):
+    """Repository of the agents of this site."""
+
+    def record_start(self, *, at: datetime) -> None:
+        """Record that this agent started."""
+        with writing(self._engine) as session:
+            row = session.get_one(AgentRow, self._whose.agent_id)
+            row.started_at = row.seen_at = at
+            row.first_started_at = row.first_started_at or at
+            session.add(row)
+
+    def record_heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
+        """Record that this agent is running, and the facts it sends."""
+        with writing(self._engine) as session:
+            row = session.get_one(AgentRow, self._whose.agent_id)
+            row.seen_at, row.facts = at, dict(facts)
+            session.add(row)
+
+    def list_all(self) -> list[AgentSeen]:
+        """Return the agents of this site that ever used this store."""
+        with reading(self._engine) as session:
+            return list_agents(session)
 
 
-def heartbeat(session: Session, whose: Whose, facts: Mapping[str, Any], *, at: datetime) -> None:
-    """Write down that this agent lives, and what it says of itself."""
-    row = session.get_one(AgentRow, whose.agent_id)
-    row.seen_at, row.facts = at, dict(facts)
-    session.add(row)
-
-
-def agents(session: Session) -> list[AgentSeen]:
+def list_agents(session: Session) -> list[AgentSeen]:
     """Return the agents of the session's site, of all sites where it reads all."""
-    asked = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
+    query = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
     return [
         AgentSeen(site, row.name, row.first_started_at, row.started_at, row.seen_at, row.facts)
-        for row, site in session.exec(asked)
+        for row, site in session.exec(query)
     ]

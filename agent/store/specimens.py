@@ -1,9 +1,8 @@
-"""Gather fields into preparations of specimens of orders, each into exactly one or into none.
+"""Assign fields to preparations of specimens of orders, each to exactly one or to none.
 
-In:  a micrograph's row and what it says of itself. Out: rows of `order`, `specimen`, `preparation`.
-Next: `orders`, which asks. Nothing is guessed: a field without order and specimen, or one that
-claims two, belongs to none and says why. A specimen is judged by one bundle, whoever judges: its
-first field writes the bundle's name, in the transaction of the result itself.
+Nothing is guessed: a field without order and specimen, or one that claims two, belongs to none and
+stores the reason. A specimen is judged by one bundle: its first field writes the bundle's name, in
+the transaction of the result itself.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from agent.store.tables import MicrographRow
 
 FIRST = "1"
-"""What a preparation is called where nobody says."""
+"""Default name of a preparation."""
 RELEASED_AFTER = "specification_record"
 """Key of an order's facts: number of the newest record when it was released."""
 NO_RECORD = -1
@@ -51,14 +50,14 @@ class OtherBundle(AgentError):  # noqa: N818 - a finding, said in the message
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What an order says of one of its specimens.
+    """Requirements of an order for one of its specimens.
 
     Args:
-        bundle: That judges the specimen, or None where nothing has judged it yet.
+        bundle: The bundle that judges the specimen, or None where nothing has judged it yet.
         told: Heat, batch, material, etchant, product, customer, specification; only what is known.
-        subtypes: What was ordered, () where the order does not say.
-        urgent: It goes first.
-        day: When the order was first heard of, aware UTC, or None.
+        subtypes: Ordered subtypes, () where the order names none.
+        urgent: The order is processed first.
+        day: Time of the order's first record, aware UTC, or None.
     """
 
     bundle: str | None
@@ -68,10 +67,10 @@ class Ordered:
     day: datetime | None
 
 
-# --- rows ---------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
-def _there(session: Session, table: type[Row], values: dict[str, Any]) -> bool:
+def _find_row(session: Session, table: type[Row], values: dict[str, Any]) -> bool:
     """Add a row unless it is there; another agent may be adding it at this moment.
 
     Returns:
@@ -96,7 +95,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
     audit_log.lock(session)  # before the row, as two agents may add two orders crosswise
-    is_new = _there(session, OrderRow, values | blank)
+    is_new = _find_row(session, OrderRow, values | blank)
     row = find_order(session, whose, number)
     if row is None:
         raise AgentError(f"order {number} could neither be found nor added")
@@ -115,7 +114,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
 
 
 def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
-    """Return an order by any spelling of its number; its own spelling goes first."""
+    """Return an order by any spelling of its number; an exact match takes precedence."""
     own = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
     if row := session.exec(own).first():
         return row
@@ -128,18 +127,18 @@ def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
 def specimen_row(
     session: Session, whose: Whose, order: OrderRow, name: str, *, at: datetime
 ) -> SpecimenRow:
-    """Find or make a specimen, and hold it until the transaction ends."""
+    """Find or create a specimen, and lock it until the transaction ends."""
     name = find_specimen_name(session, whose, order, name) or name
-    asked = (
+    query = (
         select(SpecimenRow)
         .where(SpecimenRow.order_id == order.id, SpecimenRow.name == name)
         .with_for_update()
     )
-    if row := session.exec(asked).first():
+    if row := session.exec(query).first():
         return row
     values = {"site_id": whose.site_id, "order_id": order.id, "name": name, "first_seen_at": at}
-    _there(session, SpecimenRow, values | {"heat": "", "batch": "", "material": ""})
-    return session.exec(asked).one()
+    _find_row(session, SpecimenRow, values | {"heat": "", "batch": "", "material": ""})
+    return session.exec(query).one()
 
 
 def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: str) -> str | None:
@@ -148,19 +147,19 @@ def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: st
     names = sorted(session.exec(wanted))
     if name in names:
         return name
-    return next((one for one in names if whose.key(one) == whose.key(name)), None)
+    return next((spelling for spelling in names if whose.key(spelling) == whose.key(name)), None)
 
 
 def preparations(session: Session, specimen_id: int) -> list[PreparationRow]:
-    """Say a specimen's preparations, the latest last: by number, then as they came."""
-    asked = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
-    return sorted(session.exec(asked), key=lambda row: (number_of(row.name), row.id or 0))
+    """Return a specimen's preparations, the latest last: by number, then by time."""
+    query = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
+    return sorted(session.exec(query), key=lambda row: (number_of(row.name), row.id or 0))
 
 
 def number_of(name: str) -> int:
-    """Say the number in a preparation's name, 0 where there is none."""
-    found = re.findall(r"\d+", name)
-    return int(found[-1]) if found else 0
+    """Return the number in a preparation's name, 0 where there is none."""
+    numbers = re.findall(r"\d+", name)
+    return int(numbers[-1]) if numbers else 0
 
 
 def preparation_row(
@@ -174,35 +173,35 @@ def preparation_row(
             return row
     values = {"specimen_id": specimen.id, "name": wanted, "etchant": etchant, "first_seen_at": at}
     before = known[-1].id if known else None
-    _there(session, PreparationRow, values | {"replaces": before})
-    asked = select(PreparationRow).where(
+    _find_row(session, PreparationRow, values | {"replaces": before})
+    query = select(PreparationRow).where(
         PreparationRow.specimen_id == specimen.id, PreparationRow.name == wanted
     )
-    return session.exec(asked).one()
+    return session.exec(query).one()
 
 
-# --- a field finds its place --------------------------------------------------------------------
+# --- assignment of fields -------------------------------------------------------------------------
 
 
 def attach(
     session: Session, whose: Whose, row: MicrographRow, bundle: str, *, at: datetime
 ) -> OrderRow | None:
-    """Give a field its place, or leave it unassigned with the reason.
+    """Assign a field to its specimen, or leave it unassigned with the reason.
 
     Args:
         session: Open for writing.
         whose: The site.
-        row: The micrograph; `unassigned` already says so where it claims two specimens.
-        bundle: That answered, "" where there was none.
+        row: The micrograph; `unassigned` already has the reason where it claims two specimens.
+        bundle: The bundle that judged it, "" where there was none.
         at: Now.
 
     Returns:
         Its order, or None where it has none.
 
     Raises:
-        OtherBundle: The specimen is judged by another one; the transaction must be given up.
+        OtherBundle: The specimen is judged by another one; the transaction must be rolled back.
     """
-    row.unassigned = row.unassigned or _lacking(row)
+    row.unassigned = row.unassigned or _list_lacking(row)
     if row.unassigned:
         row.specimen_id = row.preparation_id = None
         session.add(row)
@@ -217,13 +216,13 @@ def attach(
     judged_by(session, specimen, bundle)
     preparation = preparation_row(session, specimen, row.preparation, etchant=row.etchant, at=at)
     row.specimen_id, row.preparation_id = specimen.id, preparation.id
-    _travel(session, row, order, specimen)
+    _fill_missing(session, row, order, specimen)
     session.add(row)
     return order
 
 
 def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
-    """Write down which bundle judges a specimen. Raises `OtherBundle` if another one does."""
+    """Record which bundle judges a specimen. Raises `OtherBundle` if another one does."""
     if not bundle or specimen.bundle == bundle:
         return
     if specimen.bundle:
@@ -233,18 +232,20 @@ def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
     session.flush()
 
 
-def _lacking(row: MicrographRow) -> str:
-    lacks = [what for what, said in (("order number", row.order), ("specimen", row.specimen))
-             if not said]  # fmt: skip
+def _list_lacking(row: MicrographRow) -> str:
+    lacks = [what for what, value in (("order number", row.order), ("specimen", row.specimen))
+             if not value]  # fmt: skip
     return f"no {' and no '.join(lacks)} is known of it" if lacks else ""
 
 
-def _travel(session: Session, row: MicrographRow, order: OrderRow, specimen: SpecimenRow) -> None:
-    """Let the order's data fill what the field does not say, and the field's the specimen's."""
-    told = told_by(order)
+def _fill_missing(
+    session: Session, row: MicrographRow, order: OrderRow, specimen: SpecimenRow
+) -> None:
+    """Fill missing process data of the field from its order, and of the specimen from the field."""
+    process_data = told_by(order)
     for name in FROM_ORDER:
-        if not getattr(row, name) and told.get(name):
-            setattr(row, name, told[name])
+        if not getattr(row, name) and process_data.get(name):
+            setattr(row, name, process_data[name])
     for name in ("heat", "batch", "material"):
         if not getattr(specimen, name) and getattr(row, name):
             setattr(specimen, name, getattr(row, name))
@@ -252,26 +253,26 @@ def _travel(session: Session, row: MicrographRow, order: OrderRow, specimen: Spe
 
 
 def told_by(order: OrderRow) -> dict[str, str]:
-    """Say what an order tells, column → value, only what is known."""
+    """Return the process data of an order, column → value, only what is known."""
     own = {"material": order.material, "product": order.product, "customer": order.customer}
     known = {key: str(order.facts.get(key) or "") for key in (*FROM_ORDER, "specification")}
     return {key: value for key, value in (known | own).items() if value}
 
 
-# --- what a worker asks before it judges --------------------------------------------------------
+# --- for workers, before inference ----------------------------------------------------------------
 
 
 def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordered:
-    """Say what an order says of a specimen, without writing anything."""
+    """Return the requirements for a specimen, without writing anything."""
     order = find_order(session, whose, number)
     if order is None:
         return Ordered(None, {}, (), urgent=False, day=None)
-    found = select(SpecimenRow.bundle).where(
+    bundles = select(SpecimenRow.bundle).where(
         SpecimenRow.order_id == order.id,
         SpecimenRow.name == (find_specimen_name(session, whose, order, specimen) or specimen),
     )
     return Ordered(
-        bundle=session.exec(found).first(),
+        bundle=session.exec(bundles).first(),
         told=told_by(order),
         subtypes=tuple(order.facts.get("subtype") or ()),
         urgent=order.urgent,
@@ -282,7 +283,7 @@ def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordere
 def reserve(
     session: Session, whose: Whose, number: str, specimen: str, bundle: str, *, at: datetime
 ) -> str:
-    """Say which bundle judges a specimen; one that nothing judges yet is given to `bundle`."""
+    """Return the bundle that judges a specimen; `bundle` is assigned if there is none yet."""
     order = order_row(session, whose, number, at=at)
     row = specimen_row(session, whose, order, specimen, at=at)
     if row.bundle:
@@ -293,8 +294,8 @@ def reserve(
 
 
 def is_urgent(session: Session, site_id: int, number: str) -> bool:
-    """Say whether an order goes first."""
+    """Return whether an order is urgent."""
     if not number:
         return False
-    asked = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)
-    return bool(session.exec(asked).first())
+    query = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)
+    return bool(session.exec(query).first())

@@ -1,7 +1,7 @@
-"""Find what two spellings of a number or a name have in common, so that a look-alike is no other.
+"""Return what two spellings of a number or a name have in common, so that look-alikes are equal.
 
-A letter that cannot be seen, a digit of another script or a Cyrillic "А" for a Latin "A" must not
-make a second order of one, nor a second reviewer of one person.
+An invisible letter, a digit of another script or a Cyrillic "А" for a Latin "A" must not make two
+orders of one, nor two reviewers.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def _plain(letter: str) -> str:
 
 
 def person_key(name: str) -> str:
-    """Return what two spellings of one person's name have in common.
+    """Return what two spellings of a reviewer's name have in common.
 
-    Case, blanks and punctuation do not count: "R. Stahl" and "r stahl" are one person.
+    Case, blanks and punctuation do not count: "R. Stahl" and "r stahl" are the same reviewer.
 
     Args:
         name: As typed.
@@ -55,7 +55,7 @@ def person_key(name: str) -> str:
 
 
 _ALIKE = str.maketrans("1i|0", "lllo")
-"""Letters and digits that most fonts do not tell apart, a capital I among them, once folded."""
+"""Letters and digits that look alike in most fonts, a capital I among them, once folded."""
 
 
 def account_key(name: str) -> str:

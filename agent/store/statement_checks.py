@@ -1,4 +1,4 @@
-"""Statements and their files against their hashes, the one before each, and the audit log."""
+"""Compare statements and their files with their hashes, the one before each, and the audit log."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def find_differences(session: Session) -> Iterator[str]:
         if entry.facts.get("sha256")
     }
     before: dict[int, str] = {}  # row id of the order → hash of its last statement
-    asked = select(StatementRow, OrderRow.number).join(
+    query = select(StatementRow, OrderRow.number).join(
         OrderRow, col(OrderRow.id) == col(StatementRow.order_id)
     )
-    ordered = asked.order_by(col(StatementRow.order_id), col(StatementRow.number))
+    ordered = query.order_by(col(StatementRow.order_id), col(StatementRow.number))
     for row, order in session.exec(ordered.execution_options(yield_per=100)):
         entry = logged.pop(row.sha256, None)
         yield from _faults(row, order, entry, before.get(row.order_id, ""))
@@ -52,8 +52,8 @@ def _faults(
     if row.previous_sha256 != previous:
         yield f"{name}: it does not follow the statement before it"
     document = json.loads(row.document)
-    said = tuple(document.get(name) for name in ("order", "number", "conformity", "at"))
-    if said != (order, row.number, row.conformity, row.at.isoformat()):
+    named = tuple(document.get(name) for name in ("order", "number", "conformity", "at"))
+    if named != (order, row.number, row.conformity, row.at.isoformat()):
         yield f"{name}: its row says something else than its text"
     if entry is None:
         yield f"{name}: the audit log does not know it ({row.sha256})"
@@ -71,7 +71,7 @@ def _faults(
 
 
 def _file_faults(session: Session) -> Iterator[str]:
-    """Yield the rows of files that the audit log holds otherwise, or that are gone."""
+    """Yield the rows of files that differ from the audit log, or that are missing."""
     left = {
         (entry.facts.get("statement"), entry.facts.get("kind")): entry
         for entry in audit_log.entries(session, act=FILED)

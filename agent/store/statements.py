@@ -1,7 +1,7 @@
-"""Statements of orders: what was said, frozen when it changed, under the hash of its own text.
+"""Statements of conformity, frozen at each change of an order, each under the hash of its own text.
 
 A statement is appended with its row of the audit log in one transaction and is never changed or
-deleted. Each names the hash of the one before it, so that none can be left out unseen.
+deleted. Each names the hash of the one before it, so that a missing one is detected.
 """
 
 from __future__ import annotations
@@ -17,26 +17,25 @@ from sqlmodel import col, select
 from agent.store import audit_log, specimens
 from agent.store.engine import reading, writing
 from agent.store.file_states import chunks
+from agent.store.repository import Repository
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
 
 FROZEN, FILED = "statement.frozen", "statement.filed"
-"""Acts of the audit log: a statement, and a file that was made of it."""
+"""Acts of the audit log: a statement, and a file made from it."""
 
 
 def to_canonical(document: Mapping[str, Any]) -> str:
     """Return a document as the text that is hashed: keys sorted, no spaces, no NaN.
 
     Raises:
-        ValueError: It holds a number that JSON does not have.
+        ValueError: It contains a number that JSON does not have.
     """
     return json.dumps(
         document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
@@ -56,10 +55,10 @@ class NewStatement:
         order: Number of the order.
         number: Of the statement, from 1 per order.
         previous: Hash of the one before it, "" for the first.
-        conformity: The word of the order.
-        state: Hash of what it states.
+        conformity: Conformity of the order.
+        state: Hash of the stated facts.
         final: It or an earlier one conforms or does not.
-        document: All of it.
+        document: The whole document.
     """
 
     order: str
@@ -99,18 +98,10 @@ class StatementFile:
     note: str = ""
 
 
-class Statements:
-    """Every question and act about statements; each method is one transaction.
+class Statements(Repository):
+    """Repository of statements."""
 
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that ask.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
-
-    # --- what was stated ---
+    # --- statements ---
 
     def newest(self, numbers: Collection[str] | None = None) -> dict[str, FrozenStatement]:
         """Return order → its newest statement.
@@ -119,19 +110,19 @@ class Statements:
             numbers: Of these orders, None: of all.
         """
         last = select(func.max(StatementRow.id)).where(StatementRow.site_id == self._whose.site_id)
-        asked = self._asked().where(
+        query = self._select().where(
             col(StatementRow.id).in_(last.group_by(col(StatementRow.order_id)))
         )
         with reading(self._engine) as session:
             if numbers is None:
-                rows = session.exec(asked).all()
+                rows = session.exec(query).all()
             else:
                 rows = [
                     row
-                    for some in chunks(sorted(numbers))
-                    for row in session.exec(asked.where(col(OrderRow.number).in_(some)))
+                    for batch in chunks(sorted(numbers))
+                    for row in session.exec(query.where(col(OrderRow.number).in_(batch)))
                 ]
-        return {(frozen := _frozen(*row)).order: frozen for row in rows}
+        return {(frozen := _to_statement(*row)).order: frozen for row in rows}
 
     def all(self, number: str) -> list[FrozenStatement]:
         """Return the statements of an order, the first one first."""
@@ -139,14 +130,14 @@ class Statements:
             order = specimens.find_order(session, self._whose, number)
             if order is None:
                 return []
-            asked = self._asked().where(StatementRow.order_id == order.id)
-            return [_frozen(*row) for row in session.exec(asked)]
+            query = self._select().where(StatementRow.order_id == order.id)
+            return [_to_statement(*row) for row in session.exec(query)]
 
     def every(self) -> list[FrozenStatement]:
         """Return every statement, in the sequence in which they were made."""
         with reading(self._engine) as session:
-            rows = session.exec(self._asked().order_by(col(StatementRow.id))).all()
-        return [_frozen(*row) for row in rows]
+            rows = session.exec(self._select().order_by(col(StatementRow.id))).all()
+        return [_to_statement(*row) for row in rows]
 
     def newest_id(self) -> int:
         """Return the row id of the newest statement of the site, 0 where there is none."""
@@ -157,15 +148,15 @@ class Statements:
             return session.exec(newest).one() or 0
 
     def find_at(self, number: str, at: datetime) -> FrozenStatement | None:
-        """Return what held of an order at a time: the last statement made until then, or None."""
-        made = [one for one in self.all(number) if one.at <= at]
+        """Return the statement valid at a time: the last one made until then, or None."""
+        made = [statement for statement in self.all(number) if statement.at <= at]
         return made[-1] if made else None
 
     def find(self, sha256: str) -> FrozenStatement | None:
         """Return a statement by its hash, or None."""
         with reading(self._engine) as session:
-            row = session.exec(self._asked().where(StatementRow.sha256 == sha256)).first()
-        return _frozen(*row) if row else None
+            row = session.exec(self._select().where(StatementRow.sha256 == sha256)).first()
+        return _to_statement(*row) if row else None
 
     def text(self, sha256: str) -> str:
         """Return the text of a statement byte for byte.
@@ -189,7 +180,7 @@ class Statements:
         """Freeze a statement together with its row of the audit log.
 
         Returns:
-            Its hash, "" where another agent froze one of the order just before.
+            Its hash, "" where another agent froze a statement of the order just before.
         """
         text = to_canonical(new.document)
         sha256 = recompute(text)
@@ -228,7 +219,7 @@ class Statements:
             self._remember(session, at, FROZEN, new.order, facts)
         return sha256
 
-    # --- the files made of them ---
+    # --- files ---
 
     def lacking(self, kind: str, limit: int) -> list[FrozenStatement]:
         """Return the oldest statements, from an order's first final one on, without a file.
@@ -238,8 +229,8 @@ class Statements:
             limit: At most so many.
         """
         has = select(StatementFileRow.statement_id).where(StatementFileRow.kind == kind)
-        asked = (
-            self._asked()
+        query = (
+            self._select()
             .where(
                 StatementRow.site_id == self._whose.site_id,
                 col(StatementRow.final).is_(True),
@@ -248,32 +239,32 @@ class Statements:
             .limit(limit)
         )
         with reading(self._engine) as session:
-            return [_frozen(*row) for row in session.exec(asked)]
+            return [_to_statement(*row) for row in session.exec(query)]
 
     def files(self, sha256: str) -> list[StatementFile]:
         """Return the files that were made of a statement."""
-        asked = (
+        query = (
             select(StatementFileRow)
             .join(StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id))
             .where(StatementRow.sha256 == sha256)
             .order_by(col(StatementFileRow.id))
         )
         with reading(self._engine) as session:
-            return [_file(row) for row in session.exec(asked)]
+            return [_to_file(row) for row in session.exec(query)]
 
     def every_file(self) -> Iterator[tuple[str, StatementFile]]:
         """Yield the hash of each statement with each file that was made of it."""
-        asked = (
+        query = (
             select(StatementRow.sha256, StatementFileRow)
             .join(StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id))
             .order_by(col(StatementFileRow.id))
         )
         with reading(self._engine) as session:
-            rows = [(sha256, _file(row)) for sha256, row in session.exec(asked)]
+            rows = [(sha256, _to_file(row)) for sha256, row in session.exec(query)]
         yield from rows
 
     def add_files(self, statement: FrozenStatement, files: Sequence[StatementFile]) -> bool:
-        """Write down the files that were made of a statement; False where another agent has."""
+        """Record the files that were made of a statement; False where another agent has."""
         with writing(self._engine) as session:
             audit_log.lock(session)
             known = select(StatementFileRow.id).where(StatementFileRow.statement_id == statement.id)
@@ -297,7 +288,7 @@ class Statements:
                 self._remember(session, file.at, FILED, statement.order, facts)
         return True
 
-    # --- the audit log ---
+    # --- audit log ---
 
     def head(self) -> tuple[int, str]:
         """Return number and hash of the newest row of the audit log, (0, "") where it is empty."""
@@ -321,7 +312,7 @@ class Statements:
             return list(audit_log.entries(session, after=number, where=wanted))
 
     def problems(self) -> list[str]:
-        """Hold every statement against its hash, the one before it and the audit log.
+        """Verify each statement against its hash, the one before it and the audit log.
 
         Returns:
             A sentence for each one that was changed, left out, added or is missing.
@@ -331,9 +322,9 @@ class Statements:
         with reading(self._engine) as session:
             return list(statement_checks.find_differences(session))
 
-    # --- inside ---
+    # --- helpers ---
 
-    def _asked(self) -> Any:
+    def _select(self) -> Any:
         columns = (
             StatementRow.id,
             OrderRow.number,
@@ -365,11 +356,11 @@ class Statements:
         )
 
 
-def _frozen(*values: Any) -> FrozenStatement:
+def _to_statement(*values: Any) -> FrozenStatement:
     return FrozenStatement(*values)
 
 
-def _file(row: StatementFileRow) -> StatementFile:
+def _to_file(row: StatementFileRow) -> StatementFile:
     return StatementFile(
         kind=row.kind,
         language=row.language,

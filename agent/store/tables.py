@@ -1,9 +1,7 @@
-"""Every table, in one place, from the first day.
+"""All tables of the database.
 
-In:  nothing. Out: SQLModel classes, one per table. Next: the modules that ask and write.
-Rooms that come later (orders, reprocessing) find their tables here already, so that they
-need no new foundation. A JSON column is replaced, never changed in place: SQLAlchemy would
-not see it. `Instant` is the only way a time gets in, and it refuses one without a zone.
+A JSON column is replaced, never changed in place: SQLAlchemy would not detect it. `Instant` is the
+only column type for times, and it refuses one without a zone.
 """
 
 from datetime import UTC, date, datetime
@@ -40,7 +38,7 @@ NAMES = {
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware moment, kept as UTC in both databases and given back as UTC."""
+    """An aware time, stored as UTC and read as UTC in both databases."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -54,7 +52,7 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give it back aware; SQLite has no zones of its own."""
+        """Return it aware; SQLite has no zones."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -71,7 +69,7 @@ class OfSite:
 
 
 class OfGroup:
-    """Mixin of a table of a site whose rows hold at others too, where all of them share it."""
+    """Mixin of a table of a site whose rows are valid at all sites that share it."""
 
 
 SITE: Final = "site"
@@ -99,7 +97,7 @@ def _instant(*, index: bool = False) -> Any:
 
 
 def _json(*, empty: type = dict, filled: bool = False) -> Any:
-    # `filled`: the column came later, and the rows that were there have to hold something.
+    # `filled`: a later column, for which the existing rows need a value.
     extra: dict[str, Any] = {"server_default": text("'{}'")} if filled else {}
     return Field(default_factory=empty, sa_type=JSON, nullable=False, sa_column_kwargs=extra)
 
@@ -119,9 +117,9 @@ def _big() -> Any:
 class SiteRow(Row, table=True):
     """A plant; several may share one database.
 
-    `shares_accounts` and `shares_bundles` are its setting `site.shares`: those of sites that all
-    share them hold at each. `needs_accounts`: it shared the accounts of others when they were
-    separated, so no one comes in without one, although it has none.
+    `shares_accounts` and `shares_bundles` are its setting `site.shares`: rows of sites that share
+    them are valid at each. `needs_accounts`: it shared the accounts of others when they were
+    separated, so a log-in is required, although it has no account.
     """
 
     __tablename__: ClassVar[Any] = "site"
@@ -168,11 +166,11 @@ class SourceRow(OfSite, Row, table=True):
 
 
 class ContentRow(OfSite, Row, table=True):
-    """One version of one file's content, and where it stands.
+    """A version of a file's content, and its state.
 
     `due_at` is when something is to be done about it: since when it is queued, when a failed
-    one is tried again, when a lease runs out; nothing where nothing is to be done. `claims`
-    only ever grows, so that a worker whose lease was taken over can tell. `noted` keeps which
+    one is tried again, when a lease expires; empty where nothing is to be done. `claims`
+    only ever grows, so that a worker detects that its lease was taken over. `noted` stores which
     orders notes next to an unread file name, order → specimen.
     """
 
@@ -263,7 +261,7 @@ class PathRow(OfSite, Row, table=True):
 
 
 class OrderRow(OfSite, Row, table=True):
-    """What a customer ordered; `legal_hold` keeps everything of it from being pruned.
+    """A customer's order; `legal_hold` excludes all of it from pruning.
 
     `key` is what all spellings of its number have in common (`agent.store.numbers`).
     """
@@ -288,7 +286,7 @@ class OrderRow(OfSite, Row, table=True):
 
 
 class SpecimenRow(OfSite, Row, table=True):
-    """A physical mounted piece. `bundle` judges all of it: set by its first field, then kept."""
+    """A physical mounted piece. `bundle` judges all of it: set by its first field, then fixed."""
 
     __tablename__: ClassVar[Any] = "specimen"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "order_id", "name"),)
@@ -306,7 +304,7 @@ class SpecimenRow(OfSite, Row, table=True):
 
 
 class PreparationRow(OfSite, Row, table=True):
-    """One grinding, polishing and etching of a specimen; a repeat is a new row."""
+    """A grinding, polishing and etching of a specimen; a repeat is a new row."""
 
     __tablename__: ClassVar[Any] = "preparation"
     __table_args__: ClassVar[Any] = (UniqueConstraint("specimen_id", "name"),)
@@ -322,7 +320,7 @@ class PreparationRow(OfSite, Row, table=True):
 
 
 class SpecificationRow(OfSite, Row, table=True):
-    """A specification limit as it was in force; a change is a new version."""
+    """A specification limit; a change is a new version."""
 
     __tablename__: ClassVar[Any] = "specification"
     __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version", "site_id"),)
@@ -339,10 +337,10 @@ class SpecificationRow(OfSite, Row, table=True):
 
 
 class MicrographRow(OfSite, Row, table=True):
-    """One page or scene of one content: what it shows, apart from what anyone thinks of it.
+    """One page or scene of one content, apart from any assessment of it.
 
-    It belongs to one preparation of one specimen, or to none, and `unassigned` says why. A field
-    that no longer counts says in `superseded` why and by whom.
+    It belongs to one preparation of one specimen, or to none, and `unassigned` is the reason. Of a
+    field that no longer counts `superseded` stores the reason and the author.
     """
 
     __tablename__: ClassVar[Any] = "micrograph"
@@ -401,9 +399,9 @@ class MicrographRow(OfSite, Row, table=True):
 
 
 class PlaceRow(OfSite, Row, table=True):
-    """What a micrograph's place is recognised by; `compared_at` is empty until it was compared.
+    """Landmarks of a micrograph; `compared_at` is empty until it was compared.
 
-    A micrograph without a row was taken before places were compared.
+    A micrograph without a row was recorded before places were compared.
     """
 
     __tablename__: ClassVar[Any] = "place"
@@ -427,10 +425,10 @@ class PlaceRow(OfSite, Row, table=True):
 
 
 class SamePlaceRow(OfSite, Row, table=True):
-    """Two micrographs that show one place, and what a lead decided about them.
+    """Two micrographs that show the same place, and a lead's decision about them.
 
     `verdict` is "" (open), "different" (they show two places) or "belongs": then `belongs_id` is
-    the micrograph that keeps the place.
+    the micrograph that counts for the place.
     """
 
     __tablename__: ClassVar[Any] = "same_place"
@@ -454,8 +452,8 @@ class SamePlaceRow(OfSite, Row, table=True):
 class OrderClaimRow(OfSite, Row, table=True):
     """An order that a micrograph was named for and does not belong to.
 
-    Something named it: the path, a note, a sender, a copy, or the place that it had before. The
-    order stays in doubt until a lead settles the claim.
+    It was named by the path, a note, a sender, a copy, or an earlier assignment. The order is
+    undecided until a lead settles the claim.
     """
 
     __tablename__: ClassVar[Any] = "order_claim"
@@ -478,12 +476,12 @@ class OrderClaimRow(OfSite, Row, table=True):
 
 
 class ResultRow(OfSite, Row, table=True):
-    """What one bundle said about one micrograph, cut by one recipe; never written over.
+    """A bundle's result on a micrograph, cut by one recipe; never overwritten.
 
-    `current` marks the one a page shows. `review_rank` is its place in the review queue, the
-    weightiest reason first, and empty once it is decided or where nobody needs to look.
-    `after_record` is the newest record when it was written, 0 for none: an order that no clock
-    can change. Results that were written before the column came have none. `filed` holds what it
+    `current` marks the one a page shows. `review_rank` is its rank in the review queue, the
+    most important reason first, and empty once it is decided or where no review is needed.
+    `after_record` is the newest record when it was written, 0 for none: a sequence that no clock
+    can change. Results older than the column have none. `filed` stores what it
     and its field were filed with (`agent.store.filing`), "" until an older one is filed again.
     """
 
@@ -551,7 +549,7 @@ class ResultRow(OfSite, Row, table=True):
 
 
 class LabelRow(OfSite, Row, table=True):
-    """What a person said; appended, never changed. An undo is a row of its own.
+    """A reviewer's decision; appended, never changed. An undo is a separate row.
 
     `after_record` is the newest record when it was written, as of a result.
     """
@@ -618,12 +616,7 @@ class RecordRow(OfSite, Row, table=True):
 
 
 class StatementRow(OfSite, Row, table=True):
-    """What was stated of an order when its conformity changed: appended, never changed.
-
-    `document` is canonical JSON, byte for byte what was hashed; `sha256` is its hash and its name.
-    `state` is a hash of what it states, without times. `final` is true from the first statement on
-    that conforms or does not.
-    """
+    """A statement of conformity, made when the conformity of an order changed; never changed."""
 
     __tablename__: ClassVar[Any] = "statement"
     __table_args__: ClassVar[Any] = (
@@ -645,9 +638,9 @@ class StatementRow(OfSite, Row, table=True):
 
 
 class StatementFileRow(OfSite, Row, table=True):
-    """A file that was made of a statement, such as its PDF: appended, never changed.
+    """A file made from a statement, such as its PDF: appended, never changed.
 
-    `signed_by` is the subject of the certificate, "" for an unsigned file; `note` says why.
+    `signed_by` is the subject of the certificate, "" for an unsigned file; `note` is the reason.
     """
 
     __tablename__: ClassVar[Any] = "statement_file"
@@ -666,7 +659,7 @@ class StatementFileRow(OfSite, Row, table=True):
 
 
 class PromotionRow(OfGroup, Row, table=True):
-    """A person's act that made a bundle the current one; the newest row holds."""
+    """A promotion of a bundle by a lead; the newest row is valid."""
 
     __tablename__: ClassVar[Any] = "promotion"
 
@@ -680,7 +673,7 @@ class PromotionRow(OfGroup, Row, table=True):
 
 
 class NightRow_(OfSite, Row, table=True):  # noqa: N801 - `NightRow` is the noun that leaves the store
-    """One night's facts as they were first written; a refresh is a new revision."""
+    """Facts of one night as first written; a refresh is a new revision."""
 
     __tablename__: ClassVar[Any] = "night"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "date", "revision"),)
@@ -710,7 +703,7 @@ class JobRow(OfSite, Row, table=True):
 
 
 class TrailRow(OfSite, Row, table=True):
-    """One act that somebody may have to answer for, chained to the one before by hash."""
+    """An act in the audit log, chained to the one before by hash."""
 
     __tablename__: ClassVar[Any] = "trail"
     __table_args__: ClassVar[Any] = (
@@ -731,7 +724,7 @@ class TrailRow(OfSite, Row, table=True):
 
 
 class CoverageRow(Row, table=True):
-    """From which row of a table on the trail holds its values; the rows before came earlier.
+    """The row of a table from which on the audit log contains the values.
 
     `newest_id` is the newest row that is not covered, 0 where all are.
     """
@@ -745,7 +738,7 @@ class CoverageRow(Row, table=True):
 
 
 class AccountRow(OfGroup, Row, table=True):
-    """Somebody who may come in: a person with a password, or a program with a token.
+    """An account of a person with a password, or of a program with a token.
 
     `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token. Log-ins
     that began before `logins_since` are over, at every site that shares the account.
@@ -768,7 +761,7 @@ class AccountRow(OfGroup, Row, table=True):
 
 
 class LoginRow(OfSite, Row, table=True):
-    """A browser in which a person is logged in; `sha256` is of the cookie it shows."""
+    """A log-in session of a browser; `sha256` is of its cookie."""
 
     __tablename__: ClassVar[Any] = "login"
 
@@ -782,7 +775,7 @@ class LoginRow(OfSite, Row, table=True):
 
 
 class CampaignRow(OfSite, Row, table=True):
-    """A round robin: people rate the same micrographs, each without seeing what others said."""
+    """A round robin: raters assess the same micrographs independently."""
 
     __tablename__: ClassVar[Any] = "campaign"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
@@ -801,7 +794,7 @@ class CampaignRow(OfSite, Row, table=True):
 
 
 class CampaignImageRow(OfSite, Row, table=True):
-    """One micrograph of a campaign, with the code it was held to have when it was put in."""
+    """A micrograph of a campaign, with its structure code when it was added."""
 
     __tablename__: ClassVar[Any] = "campaign_image"
     __table_args__: ClassVar[Any] = (
@@ -819,7 +812,7 @@ class CampaignImageRow(OfSite, Row, table=True):
 
 
 class CampaignRaterRow(OfSite, Row, table=True):
-    """Somebody who rates: by an account, or by a link whose token's sha256 is `hashed`."""
+    """A rater with an account, or with a link whose token's sha256 is `hashed`."""
 
     __tablename__: ClassVar[Any] = "campaign_rater"
     __table_args__: ClassVar[Any] = (UniqueConstraint("campaign_id", "pseudonym"),)
@@ -836,7 +829,7 @@ class CampaignRaterRow(OfSite, Row, table=True):
 
 
 class RatingRow(OfSite, Row, table=True):
-    """What a rater said of an image; appended, never changed. The newest revision counts."""
+    """A rater's answer on an image; appended, never changed. The newest revision counts."""
 
     __tablename__: ClassVar[Any] = "rating"
     __table_args__: ClassVar[Any] = (UniqueConstraint("rater_id", "image_id", "revision"),)

@@ -1,6 +1,7 @@
-"""Keep what names files that nobody has read yet: the notes next to them, and later names.
+"""Names for files that are not read yet: from the notes next to them, and from later renames.
 
-A note is known only where the file's folder can be seen, so what it names is kept with the content.
+A note is visible only where the file's folder can be seen, so what it names is stored with the
+content.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
 from agent.store.file_states import State
+from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
 
 WAITING = (State.QUEUED, State.PROCESSING, State.FAILED)
 
@@ -32,8 +32,11 @@ class WaitingFile:
     """A file that waits to be read.
 
     Attributes:
-        content: Its number. source: name of its source. folder: of the source.
-        relative: Its name below it. noted: order → specimen that notes named so far.
+        content: Its number.
+        source: Name of its source.
+        folder: Folder of the source.
+        relative: Its name below the folder.
+        noted: Order → specimen that notes named so far.
     """
 
     content: int
@@ -43,16 +46,8 @@ class WaitingFile:
     noted: Mapping[str, str]
 
 
-class UnreadNames:
-    """Every question and act about the names of unread files; each method is one transaction.
-
-    Args:
-        engine: At this program's schema.
-        whose: The site and the agent that ask.
-    """
-
-    def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine, self._whose = engine, whose
+class UnreadNames(Repository):
+    """Repository of the names of unread files."""
 
     def list_waiting(self, *, after: int, limit: int) -> list[WaitingFile]:
         """Return waiting files of watched folders, by number, from the one after `after` on."""
@@ -84,7 +79,7 @@ class UnreadNames:
             ]
 
     def note(self, named: Mapping[int, Mapping[str, str]]) -> None:
-        """Keep which orders notes name, content → order → specimen; what was kept stays."""
+        """Store the orders that notes name, content → order → specimen; existing ones remain."""
         with writing(self._engine) as session:
             wanted = select(ContentRow).where(col(ContentRow.id).in_(named.keys()))
             for content in session.exec(wanted.with_for_update()):
@@ -93,13 +88,13 @@ class UnreadNames:
 
 
 def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Return for contents that vanished unread under which later name each came again.
+    """Return the later name of each content that vanished unread and was listed again.
 
-    A rename keeps size and time of change. A name is later only where it was seen later; of several
-    contents of one size and time each later name stands for one.
+    A rename retains size and time of change. A name is later only where it was seen later; of
+    several contents of one size and time each later name matches one.
 
     Returns:
-        Content → source and later name below it; only those that came again.
+        Content → source and later name below it; only those that were listed again.
     """
     before, after, other = aliased(PathRow), aliased(PathRow), aliased(ContentRow)
     wanted = (
@@ -121,10 +116,10 @@ def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[s
         )
         .order_by(col(before.content_id), col(after.id))
     )
-    found: dict[int, tuple[str, str]] = {}
+    renamed: dict[int, tuple[str, str]] = {}
     taken: set[int] = set()
     for content, later, source, relative in session.exec(wanted):
-        if content not in found and later not in taken:
+        if content not in renamed and later not in taken:
             taken.add(later)
-            found[content] = (source, relative)
-    return found
+            renamed[content] = (source, relative)
+    return renamed

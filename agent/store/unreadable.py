@@ -1,7 +1,7 @@
 """Find values in a SQLite file that no program of ours wrote and none can read.
 
-SQLite keeps whatever it is given, a word in a column of times too. One such value would end every
-comparison of rows, so whoever plants it would hide what else was changed.
+SQLite accepts any value, a text in a column of times too. One such value would end every
+comparison of rows and so hide other changes.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ SHOWN = 60
 
 
 def find_unreadable(connection: Connection, site_id: int) -> Iterator[str]:
-    """Yield a sentence for each value of a site that is not of its column's kind.
+    """Yield a sentence for each value of a site that is not of its column's type.
 
-    PostgreSQL sees to the kinds by itself; only JSON that is kept as text is read there.
+    PostgreSQL enforces the types itself; only JSON that is stored as text is read there.
     """
     if connection.dialect.name == "sqlite":
         yield from _of_another_kind(connection, site_id)
     read = "CAST({} AS BLOB)" if connection.dialect.name == "sqlite" else "{}"
     for name, column in DOCUMENTS.items():
         wanted = read.format(f'"{column}"')
-        asked = text(
+        query = text(
             f'SELECT id, {wanted} FROM "{name}" WHERE site_id = :site_id ORDER BY id'  # noqa: S608 - our names
         ).execution_options(yield_per=500)
-        for number, value in connection.execute(asked, {"site_id": site_id}):
+        for number, value in connection.execute(query, {"site_id": site_id}):
             shown = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
             if not _is_object(shown):
                 yield _sentence(name, number, column, shown)
@@ -74,12 +74,12 @@ def _in_table(connection: Connection, table: Table, site_id: int) -> Iterator[st
     }
     any_of_them = " OR ".join(f"({suspect})" for suspect in suspects.values())
     own = {"site_id": site_id} if "site_id" in table.columns else {}
-    if not connection.execute(_ask("1", table, f"({any_of_them}) LIMIT 1"), own).first():
-        return  # one walk through a table where nothing is wrong
+    if not connection.execute(_select("1", table, f"({any_of_them}) LIMIT 1"), own).first():
+        return  # one scan of a table without faults
     for column in table.columns:
         wanted = f'rowid, typeof("{column.name}"), CAST("{column.name}" AS BLOB)'
         for number, stored, raw in connection.execute(
-            _ask(wanted, table, f"({suspects[column.name]})"), own
+            _select(wanted, table, f"({suspects[column.name]})"), own
         ):
             if not _is_read(column, stored, bytes(raw)):
                 value = bytes(raw).decode(errors="replace")
@@ -99,14 +99,14 @@ def _is_object(value: str) -> bool:
         return False
 
 
-def _ask(wanted: str, table: Table, where: str) -> TextClause:
-    asked = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'.replace(":", "\\:")  # noqa: S608 - our own names
-    # Unindexed: a value of another kind in `site_id` itself is nobody's, so each site names it.
+def _select(wanted: str, table: Table, where: str) -> TextClause:
+    query = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'.replace(":", "\\:")  # noqa: S608 - our own names
+    # Unindexed: a value of another type in `site_id` belongs to no site, so each names it.
     if "site_id" in table.columns:
-        asked = asked.replace(
+        query = query.replace(
             " WHERE ", " WHERE (+site_id = :site_id OR typeof(site_id) <> 'integer') AND ", 1
         )
-    return text(asked)
+    return text(query)
 
 
 def _plain(kind: TypeEngine[object]) -> TypeEngine[object]:

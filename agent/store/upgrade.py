@@ -1,7 +1,6 @@
-"""Report how an upgrade of the schema goes, and keep the database as it was before.
+"""Report the progress of a schema upgrade, and copy the database before it.
 
-A large database takes minutes: whoever waits, a person or a service manager, hears every few
-seconds that it goes on.
+A large database takes minutes: an operator or a service manager gets progress every few seconds.
 """
 
 from __future__ import annotations
@@ -32,19 +31,20 @@ LEAST_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """How far an upgrade is.
+    """Progress of an upgrade.
 
     Attributes:
-        place: Of the database, without its password.
-        before: Its schema. after: the one that it gets.
-        step: Which migration runs, from 1; 0 before the first one.
-        steps: How many there are.
-        title: What runs.
+        place: Address of the database, without its password.
+        before: Its schema.
+        after: The target schema.
+        step: Number of the running migration, from 1; 0 before the first one.
+        steps: Number of migrations.
+        title: Of the running migration.
         rows: In the database.
-        estimate_s: How long all of it takes, from the rows.
-        elapsed_s: How long it has taken.
-        kept: Where the database is as it was, None where none was kept.
-        note: Why none was kept, "" where one was.
+        estimate_s: Estimated total time from the rows, in seconds.
+        elapsed_s: Time since the start, in seconds.
+        kept: Path of the copy, or None.
+        note: Why there is no copy, "" where there is one.
         is_done: It is over.
     """
 
@@ -63,7 +63,7 @@ class Upgrade:
 
     @property
     def sentence(self) -> str:
-        """Where it is, for the operator."""
+        """Progress as a sentence for the operator."""
         if self.is_done:
             kept = f"as it was: {self.kept}" if self.kept else self.note
             return f"the database has schema {self.after} now, after {self.elapsed_s:.0f} s; {kept}"
@@ -104,7 +104,7 @@ class Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def change(self, upgrade: Upgrade) -> None:
-        """Go on to another state and tell the listener."""
+        """Set another state and call the listener."""
         self.now = upgrade
         self.tell()
 
@@ -143,8 +143,8 @@ def keep_before(
     Args:
         engine: The database.
         before: Its schema.
-        after: The one that it gets; the copy is named by it.
-        folder: The data folder, where the dump of a PostgreSQL is kept.
+        after: The target schema; it is part of the copy's name.
+        folder: The data folder, for the dump of a PostgreSQL.
 
     Returns:
         The copy, and "" or why there is none.
@@ -153,12 +153,12 @@ def keep_before(
         BadStore: A SQLite database cannot be copied: it is not changed then.
     """
     if not engines.is_sqlite(engine):
-        return _keep_dump(engine, after, folder)
+        return _copy_dump(engine, after, folder)
     file = engines.sqlite_file(engine.url)
     if file is None:
         return None, "it is in memory"
     try:
-        return _keep_file(file, after), ""
+        return _copy_file(file, after), ""
     except (OSError, sqlite3.Error) as error:
         raise BadStore(
             f"{file}: the copy before the change from schema {before} to {after} cannot be kept "
@@ -167,7 +167,7 @@ def keep_before(
         ) from error
 
 
-def _keep_file(file: Path, after: str) -> Path:
+def _copy_file(file: Path, after: str) -> Path:
     head = _head(file)
     for number in range(1, 1000):
         end = "" if number == 1 else f"-{number}"
@@ -180,8 +180,8 @@ def _keep_file(file: Path, after: str) -> Path:
     part.unlink(missing_ok=True)
     try:
         _require_room(file)
-        with closing(sqlite3.connect(file)) as held, closing(sqlite3.connect(part)) as copied:
-            held.backup(copied)
+        with closing(sqlite3.connect(file)) as database, closing(sqlite3.connect(part)) as copied:
+            database.backup(copied)
             copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing next to it
         part.replace(kept)
     finally:
@@ -190,26 +190,26 @@ def _keep_file(file: Path, after: str) -> Path:
 
 
 def _require_room(file: Path) -> None:
-    """Raise where the copy and the log of the upgrade have no room."""
+    """Raise if there is no disk space for the copy and the log of the upgrade."""
     needed, free = 2 * file.stat().st_size, shutil.disk_usage(file.parent).free
     if free < needed:
         raise OSError(28, f"{free / 1e6:.0f} MB are free, {needed / 1e6:.0f} MB are needed")
 
 
 def _head(file: Path) -> tuple[object, ...]:
-    """Return what two copies of one state have in common: schema, and the end of the trail."""
+    """Return what two copies of one state have in common: schema, and the end of the audit log."""
     try:
-        with closing(sqlite3.connect(f"file:{file.as_posix()}?mode=ro", uri=True)) as held:
-            (schema,) = held.execute("SELECT version_num FROM alembic_version").fetchone()
-            asked = "SELECT id, sha256 FROM trail ORDER BY id DESC LIMIT 1"
-            newest = held.execute(asked).fetchone() or (0, "")
-            (files,) = held.execute("SELECT count(*) FROM content").fetchone()
+        with closing(sqlite3.connect(f"file:{file.as_posix()}?mode=ro", uri=True)) as database:
+            (schema,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+            query = "SELECT id, sha256 FROM trail ORDER BY id DESC LIMIT 1"
+            newest = database.execute(query).fetchone() or (0, "")
+            (files,) = database.execute("SELECT count(*) FROM content").fetchone()
     except (sqlite3.Error, TypeError):
         return (file,)
     return (schema, *newest, files)
 
 
-def _keep_dump(engine: Engine, after: str, folder: Path | None) -> tuple[Path | None, str]:
+def _copy_dump(engine: Engine, after: str, folder: Path | None) -> tuple[Path | None, str]:
     from agent.store import backup  # noqa: PLC0415 - it imports `schema`, which imports this
 
     if folder is None:

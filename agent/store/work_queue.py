@@ -1,340 +1,317 @@
-"""Give contents into a worker's hands, and write down how each attempt ended.
+"""Work queue: claims of content by workers, with leases, and the outcome of each attempt.
 
-In:  a worker's question and its answers. Out: `Claim`s. Next: `results`, in the transaction that
-says `done`. The attempt is counted before it starts; faults of share, disk or database are not
-held against the file.
+The attempt is counted before it starts; failures of share, disk or database do not count against
+the file.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 from sqlmodel import col, select
 
 from agent.errors import FileCode
+from agent.store import claims, deduplication, file_status, results
 from agent.store.deduplication import hand_over, known_by_hash
+from agent.store.engine import reading, write_retrying, writing
 from agent.store.file_states import (
     AT_ONCE,
     BEFORE_READ,
-    DEATHS_AT_ONCE,
     MAX_ATTEMPTS,
-    MAX_DEATHS,
     OVERWRITTEN,
     READ_AGAIN,
     RETRY_AFTER,
-    SUSPECT_AFTER,
     VANISHED,
     Claim,
     Lane,
     State,
     rest,
 )
+from agent.store.order_claims import ClaimedPlace
+from agent.store.orders import Orders
+from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from sqlmodel import Session
 
+    from agent.store.results import Finding
     from agent.store.sources import Whose
 
 WATCH = "watch"
-_OVERWRITTEN_SENTENCE = (
-    "copied on, or written again, before it was read; the newer version is taken instead"
-)
 
 
-def claim(
-    session: Session,
-    whose: Whose,
-    n: int,
-    *,
-    at: datetime,
-    lease_s: float,
-    only: Sequence[str] | None = None,
-) -> list[Claim]:
-    """Take up to `n` contents that are due into this worker's hands; each attempt is counted.
+class WorkQueue(Repository):
+    """Repository of queued contents and their claims."""
 
-    A content whose lease ran out is taken from whoever had it. One that has cost several
-    leases is taken alone: if it is what kills the agent, no other file pays for it.
-    """
-    taken: list[Claim] = []
-    while len(taken) < n:
-        rows = _due(session, whose, n - len(taken), at=at, only=only)
-        if not rows:
-            break
-        places = _places(session, [content.id or 0 for content, _ in rows])
-        for content, source in rows:
-            if content.interrupted >= SUSPECT_AFTER and taken:
-                return taken
-            made = _claim(content, source, places, whose, at=at, lease_s=lease_s)
+    def claim(
+        self, n: int, *, at: datetime, lease_s: float, only: Sequence[str] | None = None
+    ) -> list[Claim]:
+        """Claim up to `n` due contents for this worker; each attempt is counted.
+
+        Args:
+            n: Maximum number.
+            at: Now.
+            lease_s: After this time in seconds without `renew` another worker may claim them.
+            only: Names of the sources this agent can reach; None: all of the site.
+        """
+        with writing(self._engine) as session:
+            return claims.claim_due(session, self._whose, n, at=at, lease_s=lease_s, only=only)
+
+    def renew(self, held: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
+        """Extend the leases of claims that are still valid."""
+        with writing(self._engine) as session:
+            for claim in held:
+                if content := claims.find_claimed(session, claim):
+                    content.due_at = at + timedelta(seconds=lease_s)
+                    session.add(content)
+
+    def requeue_own(self, *, at: datetime) -> int:
+        """Queue again what this agent was processing when it died; call it at its start only."""
+        with writing(self._engine) as session:
+            query = select(ContentRow).where(
+                ContentRow.state == State.PROCESSING, ContentRow.agent_id == self._whose.agent_id
+            )
+            rows = session.exec(query).all()
+            for content in rows:
+                claims.requeue_interrupted(content, at=at)
+                session.add(content)
+            session.flush()
+            _set_back(session, self._whose, timedelta(0), at=at)
+            return len(rows)
+
+    def make_due(self, source: str) -> None:
+        """Make the waiting files of a source due now: the reason for waiting is over."""
+        with writing(self._engine) as session:
+            query = select(SourceRow.id).where(
+                SourceRow.site_id == self._whose.site_id, SourceRow.name == source
+            )
+            session.execute(
+                update(ContentRow)
+                .where(
+                    col(ContentRow.source_id).in_(query),
+                    col(ContentRow.site_id) == self._whose.site_id,
+                    col(ContentRow.state) == State.QUEUED,
+                    col(ContentRow.due_at) > AT_ONCE,
+                )
+                .values(due_at=AT_ONCE)
+            )
+
+    def count_waiting(self, source: str, lane: str = "fresh", *, at_most: int) -> int:
+        """Count the files of a source in a lane, up to `at_most`."""
+        with reading(self._engine) as session:
+            number = int(Lane[lane.upper()])
+            return file_status.waiting(session, self._whose, source, number, at_most=at_most)
+
+    def shift_clock(self, by: timedelta, *, at: datetime) -> None:
+        """Shift due times after the clock was set back, so that no wait becomes longer.
+
+        Args:
+            by: How far it was set back; 0 where unknown, after a start.
+            at: Now, by the new time.
+        """
+        with writing(self._engine) as session:
+            _set_back(session, self._whose, by, at=at)
+
+    def identify(
+        self,
+        claim: Claim,
+        sha256: str,
+        *,
+        at: datetime,
+        is_there: Callable[[Path], bool] = deduplication.lies_there,
+        names: Sequence[ClaimedPlace] = (),
+        on_torn: Callable[[str], None] = lambda _: None,
+    ) -> int | None:
+        """Return the known content with the same bytes, if any; then the claim is over.
+
+        Args:
+            claim: Of the file that was read.
+            sha256: Hash of the bytes that were read.
+            at: Now.
+            is_there: Returns whether there is a file at a path.
+            names: Orders and specimens that it names. Where it is a copy they are written in the
+                same transaction, so that no crash in between loses them.
+            on_torn: Called with each micrograph that thereby loses its specimen.
+
+        Returns:
+            None: it is new, go on. Else the number of the content that has these bytes.
+        """
+        with reading(self._engine) as session:
+            rivals = deduplication.rivals(session, claim, sha256)
+        away = [place for place in rivals if deduplication.is_away(place, claim.path, is_there)]
+
+        def write(session: Session) -> int | None:
+            content = claims.find_claimed(session, claim)
+            if content is None:
+                return claim.content_id  # another worker has it
+            known = deduplication.identify(session, content, claim, sha256, at=at, away=away)
+            if known is not None and known != claim.content_id and names:
+                copies = [replace(place, origin="copy") for place in names]
+                torn[:] = self._orders.claim_copy(
+                    session, known, sha256, copies, claim.relative, at=at
+                )
+            return known
+
+        torn: list[str] = []
+        known = write_retrying(self._engine, write)
+        for public_id in torn:
+            on_torn(public_id)
+        return known
+
+    def finish(self, claim: Claim, findings: Sequence[Finding], *, at: datetime) -> bool:
+        """Write all micrographs and results of a file, and `done`, in one transaction.
+
+        Returns:
+            False if nothing was written: another worker has it, or these bytes are known already.
+        """
+        sha256 = findings[0].crop_facts["sha256"] if findings else ""
+        names = _list_names(claim, findings[0]) if findings else ()
+        if findings and self.identify(claim, sha256, at=at, names=names) is not None:
+            return False
+        with writing(self._engine) as session:
+            content = claims.find_claimed(session, claim)
+            if content is None:
+                return False
+            for finding in findings:
+                results.write(session, self._whose, content, claim.relative, finding, at=at)
+            if content.id is not None and sha256:
+                session.flush()
+                self._orders.settle_copies(session, content.id, sha256, at=at)
+            rest(content, State.DONE, at=at)
             session.add(content)
-            if made:
-                taken.append(made)
-            if made and content.interrupted >= SUSPECT_AFTER:
-                return taken
-        session.flush()
-    return taken
+            return True
 
-
-def _due(
-    session: Session, whose: Whose, n: int, *, at: datetime, only: Sequence[str] | None
-) -> list[tuple[ContentRow, SourceRow]]:
-    asked = (
-        select(ContentRow, SourceRow)
-        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
-        .where(
-            ContentRow.site_id == whose.site_id,
-            col(ContentRow.due_at).is_not(None),
-            col(ContentRow.due_at) <= at,
-        )
-        .with_for_update(skip_locked=True, of=ContentRow)
-    )
-    if only is not None:
-        asked = asked.where(col(SourceRow.name).in_(only))
-    oldest = asked.order_by(col(ContentRow.lane), col(ContentRow.due_at), col(ContentRow.id))
-    rows = [(content, source) for content, source in session.exec(oldest.limit(n))]
-    backlog = sum(content.lane == Lane.BACKLOG for content, _ in rows)
-    if backlog > 1:
-        rows = _with_the_newest(session, rows, asked, backlog // 2)
-    for content, _ in rows:
-        if content.state == State.PROCESSING:  # its lease ran out: whoever had it is gone
-            _interrupted(content, at=at)
-    return rows
-
-
-def _with_the_newest(
-    session: Session, rows: list[tuple[ContentRow, SourceRow]], asked: Any, count: int
-) -> list[tuple[ContentRow, SourceRow]]:
-    """Put the newest of the backlog in the place of some.
-
-    What came last may be a fresh file that fell among thousands, and somebody waits for it.
-    """
-    newest = (
-        asked.where(ContentRow.lane == int(Lane.BACKLOG))
-        .order_by(col(ContentRow.due_at).desc(), col(ContentRow.id).desc())
-        .limit(count)
-    )
-    found = [(content, source) for content, source in session.exec(newest)]
-    kept = rows[: len(rows) - len(found)]
-    return kept + [pair for pair in found if all(pair[0] is not row[0] for row in kept)]
-
-
-def _interrupted(content: ContentRow, *, at: datetime) -> None:
-    """Queue a content again that somebody had in hand when he died, sooner or later or never."""
-    content.interrupted += 1
-    beyond = content.interrupted - DEATHS_AT_ONCE
-    sentence = f"it was in hand each of the {content.interrupted} times the agent died"
-    if beyond < 0:
-        content.state, content.due_at = State.QUEUED, AT_ONCE
-    elif content.interrupted >= MAX_DEATHS:
-        rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
-    else:
-        rest(content, State.FAILED, FileCode.CRASHED, sentence)
-        content.due_at = at + RETRY_AFTER[min(beyond, len(RETRY_AFTER) - 1)]
-
-
-def _places(session: Session, content_ids: Sequence[int]) -> dict[int, PathRow]:
-    asked = (
-        select(PathRow)
-        .where(
-            col(PathRow.content_id).in_(content_ids),
-            col(PathRow.replaced_at).is_(None),
-        )
-        .order_by(col(PathRow.gone_at).is_(None), col(PathRow.id).desc())
-    )
-    return {path.content_id: path for path in session.exec(asked)}  # the last one holds
-
-
-def _claim(
-    content: ContentRow,
-    source: SourceRow,
-    places: Mapping[int, PathRow],
-    whose: Whose,
-    *,
-    at: datetime,
-    lease_s: float,
-) -> Claim | None:
-    path = places.get(content.id or 0)
-    if path is None:
-        rest(content, State.IGNORED, OVERWRITTEN, _OVERWRITTEN_SENTENCE)
-        return None
-    if content.due_at is None or content.due_at > at:
-        return None  # it is not due after all: its worker died once too often
-    content.state, content.agent_id = State.PROCESSING, whose.agent_id
-    content.attempts += 1
-    content.claims += 1
-    content.due_at = at + timedelta(seconds=lease_s)
-    return Claim(
-        content_id=content.id or 0,
-        token=content.claims,
-        source=source.name,
-        folder=Path(source.folder),
-        relative=path.relative,
-        size_bytes=path.size_bytes,
-        mtime_ns=path.mtime_ns,
-        ctime_ns=path.ctime_ns,
-        attempts=content.attempts,
-        origin=content.origin,
-        lane=Lane(content.lane).name.lower(),
-        process_data=MappingProxyType(dict(content.process_data)),
-        noted=MappingProxyType(dict(content.noted)),
-    )
-
-
-def held(session: Session, claim: Claim) -> ContentRow | None:
-    """Find the claimed content if the claim still holds; None if another worker has it."""
-    asked = select(ContentRow).where(ContentRow.id == claim.content_id).with_for_update()
-    content = session.exec(asked).first()
-    if content is None or content.state != State.PROCESSING or content.claims != claim.token:
-        return None
-    return content
-
-
-def renew(session: Session, claims: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
-    """Lengthen the leases of claims that still hold."""
-    for one in claims:
-        if content := held(session, one):
-            content.due_at = at + timedelta(seconds=lease_s)
+    def set_aside(
+        self, claim: Claim, code: str, sentence: str, *, at: datetime, sha256: str | None = None
+    ) -> bool:
+        """Record that this content cannot be used, and why; return whether the claim was valid."""
+        with writing(self._engine) as session:
+            content = claims.find_claimed(session, claim)
+            if content is None:
+                return False
+            if sha256 and (original := known_by_hash(session, content, sha256)):
+                content.sha256, content.duplicate_of = sha256, original.id
+                rest(content, State.DUPLICATE, at=at)
+            else:
+                content.sha256 = sha256 or content.sha256
+                since = content.done_at or at  # a file read again is not new in this night's report
+                rest(content, State.SET_ASIDE, code, sentence, at=since)
+                _retry_later(content, code, at=at)
             session.add(content)
+            return True
+
+    def fail(self, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
+        """Record an unexpected error with this file.
+
+        Returns:
+            When it is tried again; None if that was the last time (it is set aside as `crashed`),
+            or if the claim was no longer valid.
+        """
+        with writing(self._engine) as session:
+            content = claims.find_claimed(session, claim)
+            if content is None:
+                return None
+            session.add(content)
+            crashes = max(content.attempts - content.interrupted, 1)
+            if crashes >= MAX_ATTEMPTS:
+                rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
+                return None
+            rest(content, State.FAILED, FileCode.CRASHED, sentence)
+            content.due_at = at + RETRY_AFTER[crashes - 1]
+            return content.due_at
+
+    def release(
+        self, claim: Claim, *, at: datetime, retry_at: datetime, sentence: str | None = None
+    ) -> bool:
+        """Release a claim: share, disk or database failed, so the attempt does not count."""
+        with writing(self._engine) as session:
+            return release_claim(session, claim, sentence, retry_at=max(at, retry_at))
+
+    def miss(self, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime) -> bool | None:
+        """Record that the file was missing when it was to be read.
+
+        It vanished where a listing has missed its name too, or no listing ever checks it. Else it
+        is queued again: a share may not show a file for a moment, and the next listing decides.
+
+        Returns:
+            Whether it vanished; None where the claim was no longer valid.
+        """
+        with writing(self._engine) as session:
+            return _miss(session, claim, sentence, at=at, retry_at=max(at, retry_at))
+
+    @property
+    def _orders(self) -> Orders:
+        return Orders(self._engine, self._whose)
 
 
-def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
-    """Queue again what this agent had in hand when it died; only it may call this, at its start."""
-    asked = select(ContentRow).where(
-        ContentRow.state == State.PROCESSING, ContentRow.agent_id == whose.agent_id
-    )
-    rows = session.exec(asked).all()
-    for content in rows:
-        _interrupted(content, at=at)
-        session.add(content)
-    session.flush()
-    set_back(session, whose, timedelta(0), at=at)
-    return len(rows)
-
-
-def hasten(session: Session, whose: Whose, source: str) -> None:
-    """Let a source's waiting files go at once: what they waited for is over."""
-    asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
-    session.execute(
-        update(ContentRow)
-        .where(
-            col(ContentRow.source_id).in_(asked),
-            col(ContentRow.site_id) == whose.site_id,
-            col(ContentRow.state) == State.QUEUED,
-            col(ContentRow.due_at) > AT_ONCE,
-        )
-        .values(due_at=AT_ONCE)
-    )
-
-
-def set_back(session: Session, whose: Whose, by: timedelta, *, at: datetime) -> None:
-    """Follow a clock that was set back, so that what this agent put off is not put off longer.
+def _set_back(session: Session, whose: Whose, by: timedelta, *, at: datetime) -> None:
+    """Shift due times after the clock was set back, so that no wait of this agent becomes longer.
 
     Args:
         session: Open for writing.
         whose: The agent.
-        by: How far it was set back; 0 where nobody knows, after a start.
+        by: How far it was set back; 0 where unknown, after a start.
         at: Now, by the new time.
     """
-    latest = at + RETRY_AFTER[-1]  # what is due later than the longest pause, another clock said
-    asked = select(ContentRow).where(
+    latest = at + RETRY_AFTER[-1]  # later than the longest pause: set by another clock
+    query = select(ContentRow).where(
         ContentRow.site_id == whose.site_id,
         ContentRow.agent_id == whose.agent_id,
         col(ContentRow.due_at) > (AT_ONCE if by else latest),
     )
-    for content in session.exec(asked):
+    for content in session.exec(query):
         if content.due_at:
             content.due_at = min(content.due_at - by, latest) if by else at
             session.add(content)
 
 
-def done(content: ContentRow, *, at: datetime) -> None:
-    """Mark a content as finished; called in the transaction that writes its results."""
-    rest(content, State.DONE, at=at)
-
-
-def set_aside(
-    session: Session, claim: Claim, code: str, sentence: str, *, at: datetime, sha256: str | None
-) -> bool:
-    """Write down that this content is no use, and why. Gives back whether the claim held."""
-    content = held(session, claim)
-    if content is None:
-        return False
-    if sha256 and (original := known_by_hash(session, content, sha256)):
-        content.sha256, content.duplicate_of = sha256, original.id
-        rest(content, State.DUPLICATE, at=at)
-    else:
-        content.sha256 = sha256 or content.sha256
-        since = content.done_at or at  # a file that is read again is no news of this night
-        rest(content, State.SET_ASIDE, code, sentence, at=since)
-        _read_again(content, code, at=at)
-    session.add(content)
-    return True
-
-
-def _read_again(content: ContentRow, code: str, *, at: datetime) -> None:
+def _retry_later(content: ContentRow, code: str, *, at: datetime) -> None:
     if code in READ_AGAIN and content.attempts <= len(RETRY_AFTER):
         content.lane = Lane.BACKLOG
         content.due_at = at + RETRY_AFTER[content.attempts - 1]
 
 
-def fail(session: Session, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
-    """Write down an unexpected crash of this file.
-
-    Returns:
-        When it is tried again; None if that was the last time (it is set aside as `crashed`),
-        or if the claim no longer held.
-    """
-    content = held(session, claim)
-    if content is None:
-        return None
-    session.add(content)
-    crashes = max(content.attempts - content.interrupted, 1)
-    if crashes >= MAX_ATTEMPTS:
-        rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
-        return None
-    rest(content, State.FAILED, FileCode.CRASHED, sentence)
-    content.due_at = at + RETRY_AFTER[crashes - 1]
-    return content.due_at
-
-
-def release(session: Session, claim: Claim, sentence: str | None, *, retry_at: datetime) -> bool:
-    """Give a claim back: share, disk or database was at fault, so the attempt does not count."""
-    content = held(session, claim)
+def release_claim(
+    session: Session, claim: Claim, sentence: str | None, *, retry_at: datetime
+) -> bool:
+    """Release a claim: share, disk or database failed, so the attempt does not count."""
+    content = claims.find_claimed(session, claim)
     if content is None:
         return False
     content.attempts -= 1
-    if _places(session, [claim.content_id]):
+    if claims.load_paths(session, [claim.content_id]):
         rest(content, State.QUEUED, None, sentence)
         content.due_at = retry_at
     else:
-        rest(content, State.IGNORED, OVERWRITTEN, _OVERWRITTEN_SENTENCE)
+        rest(content, State.IGNORED, OVERWRITTEN, claims.OVERWRITTEN_SENTENCE)
     session.add(content)
     return True
 
 
-def miss(
+def _miss(
     session: Session, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime
 ) -> bool | None:
-    """Write down that the file was not there when it was to be read.
+    """Record that the file was missing when it was to be read.
 
-    It vanished where a listing has missed its name too, or no listing ever looks for it. Else it is
-    asked for again: a share may not show a file for a moment, and the next listing decides.
+    It vanished where a listing has missed its name too, or no listing ever checks it. Else it is
+    queued again: a share may not show a file for a moment, and the next listing decides.
 
     Returns:
-        Whether it vanished; None where the claim no longer held.
+        Whether it vanished; None where the claim was no longer valid.
     """
-    content = held(session, claim)
+    content = claims.find_claimed(session, claim)
     if content is None:
         return None
     if claim.origin == WATCH and _is_listed(session, claim):
-        release(session, claim, sentence, retry_at=retry_at)
+        release_claim(session, claim, sentence, retry_at=retry_at)
         return False
     rest(content, State.IGNORED, VANISHED, BEFORE_READ, at=at)
     session.add(content)
@@ -358,3 +335,10 @@ def _is_listed(session: Session, claim: Claim) -> bool:
         col(PathRow.gone_at).is_(None),
     )
     return session.exec(standing).first() is not None
+
+
+def _list_names(claim: Claim, finding: Finding) -> tuple[ClaimedPlace, ...]:
+    """Return the orders that a file names, as claims of a copy."""
+    named = finding.process_data
+    own = ClaimedPlace(named.get("order", ""), named.get("specimen", ""), "path", claim.relative)
+    return () if claim.origin == "import" else (own, *finding.claims)

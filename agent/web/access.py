@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from agent.errors import BadSettings
 
 if TYPE_CHECKING:
-    from agent.settings import Web
+    from agent.settings import WebSection
     from agent.store import Accounts
 
 
-def refuse_strangers(web: Web, known: Accounts) -> None:
+def refuse_strangers(web: WebSection, known: Accounts) -> None:
     """Refuse an address that other PCs reach, as long as nobody has to log in.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.class_texts import label_of, choose_title
+from agent.orders.class_texts import choose_title, label_of
 from reports import Choice, SubtypeChoice, number_keys, size_keys
 from reports import gettext as _
 

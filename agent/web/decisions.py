@@ -135,7 +135,7 @@ def decide(
     a reviewer's own, sent once more, is written once.
     """
     view = find(desk, public_id)
-    if (number := desk.store.find_decision(public_id, decision)) is not None:
+    if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
         return number
     holds = view.label.id if view.label else None
     if label_seen not in ("any", holds):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import load_holds
-from agent.orders.order_policy import load_policy, build_provenance
+from agent.orders.order_policy import build_provenance, load_policy
 from agent.orders.priority import prioritise_urgent
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app

@@ -99,7 +99,7 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
         sha256, page = parse_training_key(key)
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
             raise Unknown(key)
-        if not desk.store.may_show(sha256):
+        if not desk.store.retention.may_show(sha256):
             raise Unknown(key)
         return jpeg(held_of(desk.archive.thumbnail_path(sha256, page).read_bytes))
 

@@ -45,7 +45,7 @@ def find_use(desk: Desk, view: MicrographView) -> LabelUse | None:
     """Return what the decision on a micrograph is used for; None where there is none."""
     if view.label is None:
         return SECOND if view.votes else None
-    label = desk.store.find_labelled(view.id)
+    label = desk.store.labelled_micrographs.find(view.id)
     return _decide(desk, label) if label else None
 
 

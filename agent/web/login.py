@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600
 WRONG = marked("Name and password do not belong together.")
-WAIT = marked("Too many wrong passwords; wait until {at}, or ask whoever keeps the accounts.")
+WAIT = marked("Too many wrong passwords. Wait until {at}, or ask an administrator.")
 BUSY = marked("Many people log in right now; try again in a moment.")
 WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")
 
@@ -75,7 +75,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
             account, wrong = _checked(desk, door, name, password, browser)
-        except auth.Busy:
+        except auth.PasswordCheckBusy:
             door.tries.give_back(address)
             page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
             return HTMLResponse(page, 503, {"Retry-After": "5"})
@@ -154,7 +154,7 @@ def _shown(name: str) -> str:
 def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Response:
     if before := request.cookies.get(COOKIE):
         desk.store.accounts.end(auth.hash_token(before), at=desk.now())
-    token = auth.new_token()
+    token = auth.make_token()
     desk.store.accounts.begin(account.name, cookie=auth.hash_token(token), at=desk.now())
     answer = RedirectResponse(local_path(then), 303)
     secure = request.url.scheme == "https"

@@ -45,24 +45,24 @@ class _Lab(Collector):
 def _of_database(desk: Desk) -> Iterator[Metric]:
     store = desk.store
     files = GaugeMetricFamily("martensight_files", "Content versions per state.", labels=["state"])
-    for state, n in store.counts().items():
+    for state, n in store.files.count_by_state().items():
         files.add_metric([state], n)
     yield files
     yield GaugeMetricFamily(
         "martensight_review_waiting",
         "Micrographs that wait for a person.",
-        value=store.queue_length(),
+        value=store.review_queue.count(),
     )
     online = GaugeMetricFamily(
         "martensight_source_online", "Whether a source can be reached.", labels=["source"]
     )
-    for source in store.sources():
+    for source in store.sources.list_all():
         online.add_metric([source.name], int(source.online))
     yield online
     yield InfoMetricFamily(
         "martensight",
         "Version of the program, and the bundle in use.",
-        value={"version": version("martensight"), "bundle": store.current_bundle() or ""},
+        value={"version": version("martensight"), "bundle": store.promotions.find_current() or ""},
     )
 
 

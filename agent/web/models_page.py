@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
 JOBS = {
-    "retrain": marked("A candidate is being taught"),
+    "retrain": marked("A candidate is being trained"),
     "shadow": marked("A candidate is being tried on the last days"),
     "reprocess": marked("Micrographs are being judged again"),
 }
@@ -51,7 +51,7 @@ def router(desk: Desk) -> APIRouter:
     def cancel(request: Request) -> Response:
         who = who_is(request)
         by = who.name if who else cookies.name_of(request) or "somebody at this PC"
-        desk.store.cancel_jobs(CANCELLED, by=by, at=desk.now())
+        desk.store.jobs.cancel(CANCELLED, by=by, at=desk.now())
         return RedirectResponse("/models", 303)
 
     @routes.get("/models/{name}/card")
@@ -82,12 +82,12 @@ def _record(path: Path) -> Response:
 
 
 def _page(desk: Desk, request: Request) -> ModelsPage:
-    who, promotions = who_is(request), desk.store.promotions()
+    who, promotions = who_is(request), desk.store.promotions.list_all()
     folders = list_bundles(desk.archive.folder)[::-1]
     return ModelsPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
-        jobs=tuple(_job(job, desk.zone) for job in desk.store.jobs_going_on(at=desk.now())),
+        jobs=tuple(_job(job, desk.zone) for job in desk.store.jobs.list_running(at=desk.now())),
         may_cancel=who is None or who.may("lead"),
         last=_last(desk),
         bundles=tuple(_bundle(desk, one, promotions) for one in folders[:SHOWN]),
@@ -110,7 +110,7 @@ def _job(job: Job, zone: str) -> JobLine:
 
 def _last(desk: Desk) -> str:
     """Say how the last teaching ended, "" where there was none."""
-    ended = desk.store.ended_jobs(CANCELLED)
+    ended = desk.store.jobs.list_ended(CANCELLED)
     if not ended or ended[-1].ended_at is None:
         return ""
     said = ended[-1].facts.get("sentence") or ended[-1].outcome
@@ -138,12 +138,12 @@ def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine
 
 def _state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
     if promotions and promotions[0].bundle == name:
-        return _("at work"), Tone.CALM
-    if signed := desk.store.proposals(name):
+        return _("in use"), Tone.CALM
+    if signed := desk.store.promotions.list_signatures(name):
         said = _("proposed by {who}; another person has to sign")
         return said.format(who=signed[-1].by), Tone.ATTENTION
     if any(one.bundle == name for one in promotions):
-        return _("was at work"), None
+        return _("was in use"), None
     return _("candidate"), None
 
 
@@ -154,7 +154,7 @@ def _facts(folder: Path) -> list[Fact]:
         taught, scheme = str(said["created_at"])[:16].replace("T", " "), str(said["scheme"])
     except (OSError, ValueError, KeyError, TypeError):
         return [Fact(_("Cannot be read"), "bundle.json")]
-    facts = [Fact(_("Taught"), f"{taught} UTC"), Fact(_("Scheme"), scheme)]
+    facts = [Fact(_("Trained"), f"{taught} UTC"), Fact(_("Scheme"), scheme)]
     if metrics.get("n"):
         found = metrics["accuracy"]
         shares = {key: reports.decimal(100 * found[key], ".1f") for key in ("value", "low", "high")}

@@ -9,11 +9,11 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from agent.orders.open_items import OpenItems
 from agent.orders.assessment import assess, is_recent
 from agent.orders.confirmation import Lack, find_lack, list_to_confirm
 from agent.orders.examination import Position, begin, list_touched
 from agent.orders.next_step import find_next_step
+from agent.orders.open_items import OpenItems
 from agent.orders.specimen_facts import LONG_AGO, Conformity
 from agent.web.specimen_fields import is_blind
 
@@ -97,13 +97,13 @@ class OrderBoard:
         return self._last
 
     def look(
-        self, store: Store, lab: Callable[[], OrderPolicy], *, now: datetime, swept: int = 0
+        self, store: Store, policy: Callable[[], OrderPolicy], *, now: datetime, swept: int = 0
     ) -> Board:
         """Read what was touched since the last look, and return the board.
 
         Args:
             store: Open.
-            lab: Returns what is laid down; only called where something is to be read.
+            policy: Returns the order policy; only called where something is to be read.
             now: Aware UTC.
             swept: So many orders are read again although nothing is known to have touched them.
 
@@ -113,16 +113,16 @@ class OrderBoard:
         with self._lock:
             ages = [one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)]
             numbers = [one.number for one in ages]
-            due = self._list_due(store, lab, numbers, now=now, swept=swept)
+            due = self._list_due(store, policy, numbers, now=now, swept=swept)
             if due:
-                self._read(store, lab(), due)
+                self._read(store, policy(), due)
             self._last = self._build(ages)
             return self._last
 
     def _list_due(
         self,
         store: Store,
-        lab: Callable[[], OrderPolicy],
+        policy: Callable[[], OrderPolicy],
         numbers: list[str],
         *,
         now: datetime,
@@ -132,7 +132,7 @@ class OrderBoard:
         if self._position is None:
             touched, self._position = list[str](), begin(store)
         else:
-            touched, self._position = list_touched(store, lab, position=self._position, now=now)
+            touched, self._position = list_touched(store, policy, position=self._position, now=now)
         for number in touched:
             self._known.pop(number, None)
         unknown = [one for one in numbers if one not in self._known][:MOST_READ]
@@ -141,12 +141,12 @@ class OrderBoard:
         recent = set(numbers)
         return [*unknown, *[one for one in self._known if one in recent][:swept]]
 
-    def _read(self, store: Store, lab: OrderPolicy, numbers: list[str]) -> None:
-        beside = OpenItems.of(store)
+    def _read(self, store: Store, policy: OrderPolicy, numbers: list[str]) -> None:
+        open_items = OpenItems.of(store)
         for number in numbers:
             self._known.pop(number, None)  # what is read stands last, and is swept last
-            if assessed := assess(store, number, lab, beside=beside):
-                self._known[number] = build_board_order(assessed, lab)
+            if assessed := assess(store, number, policy, open_items=open_items):
+                self._known[number] = build_board_order(assessed, policy)
 
     def _build(self, ages: list[OrderAge]) -> Board:
         found = [
@@ -158,15 +158,15 @@ class OrderBoard:
         return Board(tuple(found), len(ages) - len(found))
 
 
-def build_board_order(assessed: Assessed, lab: OrderPolicy) -> BoardOrder:
+def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
     """Build what the desk shows of an assessed order; answers that are hidden leave no trace."""
     views = map_views(assessed)
     hidden = {one.id for one in views.values() if is_blind(one)}
-    fields = list_to_confirm(assessed, lab)
+    fields = list_to_confirm(assessed, policy)
     return BoardOrder(
         number=assessed.view.number,
-        state=find_state(assessed, lab, hidden),
-        lack=find_lack(assessed, lab, n_to_confirm=len(fields), hidden=hidden),
+        state=find_state(assessed, policy, hidden),
+        lack=find_lack(assessed, policy, n_to_confirm=len(fields), hidden=hidden),
         to_confirm=tuple(one.id for one in fields),
         elsewhere=sum(not views[one.id].awaits for one in fields),
         fields=sum(len(one.facts.fields) for one in assessed.specimens),
@@ -187,10 +187,10 @@ def map_views(assessed: Assessed) -> Mapping[str, MicrographView]:
     }
 
 
-def find_state(assessed: Assessed, lab: OrderPolicy, hidden: set[str]) -> str:
+def find_state(assessed: Assessed, policy: OrderPolicy, hidden: set[str]) -> str:
     """Return the column of an order: its next step, or its conformity where it has none."""
     if assessed.statement.conformity is Conformity.UNDECIDED:
-        return str(find_next_step(assessed, lab, hidden=hidden))
+        return str(find_next_step(assessed, policy, hidden=hidden))
     return str(assessed.statement.conformity)
 
 

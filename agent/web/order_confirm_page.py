@@ -81,15 +81,15 @@ def build_confirm_page(
     conflicts: tuple[str, ...],
 ) -> OrderConfirmPage:
     """Build the page; the fields that are answered here are open for this reviewer from now on."""
-    lab, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
+    policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
     confirming = may_decide(request)
-    queue = list_own(assessed, lab, who) if confirming else []
+    queue = list_own(assessed, policy, who) if confirming else []
     held = desk.leases.take_all([one.id for one in queue], who, at=desk.now())
     views = map_views(assessed)
     remember_shown(desk, views.values(), who)
     shown = _Page(
         number=number,
-        rules=assessed.rules(lab) if assessed.specification else None,
+        rules=assessed.rules(policy) if assessed.specification else None,
         um_per_px=_find_scale(views.values()),
         asked=frozenset(one.id for one in queue),
         held=held,

@@ -22,17 +22,17 @@ ORDERS_TRIED = 50
 
 def list_order_queue(desk: Desk, number: str, who: str) -> list[MicrographView]:
     """Return the fields of an order that need this reviewer's answer, in the order of its page."""
-    lab = order_rules(desk)
-    assessed = assess(desk.store, number, lab)
+    policy = order_rules(desk)
+    assessed = assess(desk.store, number, policy)
     if assessed is None:
         return []
-    return list_own(assessed, lab, who)
+    return list_own(assessed, policy, who)
 
 
-def list_own(assessed: Assessed, lab: OrderPolicy, who: str) -> list[MicrographView]:
+def list_own(assessed: Assessed, policy: OrderPolicy, who: str) -> list[MicrographView]:
     """Return the fields of an assessed order that need this reviewer's answer."""
     views = map_views(assessed)
-    fields = list_to_confirm(assessed, lab, by=who)
+    fields = list_to_confirm(assessed, policy, by=who)
     return [views[one.id] for one in fields if not is_done_by(views[one.id], who)]
 
 

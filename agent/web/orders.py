@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from agent.store import FileFate, MicrographView, Unassigned
     from agent.web.context import Desk
 
-NOT_HERE = marked("nobody has heard of this order")
+NOT_HERE = marked("Unknown order")
 LOOSE_SHOWN = 100
 
 

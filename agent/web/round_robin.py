@@ -19,7 +19,7 @@ import reports
 from agent import auth, pictures
 from agent.errors import WrongUse
 from agent.nightly import build_reported_micrograph
-from agent.orders.class_texts import label_of, title_of
+from agent.orders.class_texts import choose_title, label_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
 from agent.roundrobin.msa_study import REPORT as ANALYSIS
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
-TWICE = reports.marked("You have rated that micrograph before. What you said first was kept.")
+TWICE = reports.marked("You have already rated this micrograph. Your first rating was kept.")
 CRITERIA = ("mean", "max")
 UNSURE = "?"
 """What a form sends for a size that the rater cannot tell."""
@@ -127,7 +127,7 @@ def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
     """Say why there is nothing to rate; None where there is."""
     campaign, n = seat.campaign, len(seat.campaign.images)
     if campaign.state == "planned":
-        title, sentence = _("Not open yet"), _("Come back when you are told that it has begun.")
+        title, sentence = _("Not open yet"), _("Come back when the campaign has started.")
     elif campaign.state == "closed":
         title, sentence = _("Closed"), _("This campaign takes no more ratings. Thank you.")
     elif len(seat.ratings) >= n:
@@ -271,12 +271,14 @@ def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[Subtype
         chosen = before.get(f"size-{subtype.name}")
         untold, *keys = number_keys(len(subtype.sizes), first=0)
         sizes = tuple(
-            Choice(size.name, label_of(size), title_of(size), key, suggested=size.name == chosen)
+            Choice(
+                size.name, label_of(size), choose_title(size), key, suggested=size.name == chosen
+            )
             for key, size in zip(keys, subtype.sizes, strict=True)
         )
         unsure = Choice(UNSURE, _("cannot tell the size"), key=untold, suggested=chosen == UNSURE)
         choices = (*sizes, unsure) if subtype.has_sizes else ()
-        title = title_of(subtype)
+        title = choose_title(subtype)
         yield SubtypeChoice(subtype.name, "" if title == subtype.name else title, row, choices)
 
 

@@ -167,7 +167,7 @@ class Inbox:
         if facts is None:
             raise FileNotFoundError(f"{path} was removed at this moment; send it again")
         arrival = ListedFile(SOURCE, self._folder, relative, *facts)
-        self._store.arrive(
+        self._store.files.add(
             [arrival],
             at=self._now(),
             lane="urgent",
@@ -175,7 +175,7 @@ class Inbox:
             process_data={relative: dict(told)},
         )
         self._on_work()
-        known = self._store.micrograph(public_id(sha256, 0))
+        known = self._store.results.find(public_id(sha256, 0))
         return {
             "id": public_id(sha256, 0),
             "sha256": sha256,

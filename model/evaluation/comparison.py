@@ -45,11 +45,6 @@ class Comparison:
     checks: tuple[Check, ...]
     numbers: dict[str, Any]
 
-    @property
-    def recommend(self) -> bool:
-        """Whether the numbers favour the candidate."""
-        return self.finding in (Finding.BETTER, Finding.NOT_WORSE)
-
 
 def compare_bundles(pair: PairedEvaluation, thresholds: GateThresholds | None = None) -> Comparison:
     """Compare a candidate with the bundle in use.

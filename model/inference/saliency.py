@@ -58,13 +58,6 @@ def compute_contrast(
     return compute_evidence(by_cell, head, index) - compute_evidence(by_cell, head, other)
 
 
-def grad_cam(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
-    """Compute the paper's map, Grad-CAM after its ReLU: (rows, columns) float32, >= 0."""
-    offset = float(head.weight[index].astype(np.float64) @ head.centre)
-    raw = compute_evidence(by_cell, head, index) + offset
-    return np.maximum(raw / raw.size, 0.0).astype(np.float32)
-
-
 def compute_coarser_margin(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:
     """Compute by how many logits every cell favours a size coarser than the given one.
 

@@ -72,8 +72,8 @@ def require_reference_images(alpha: float, count: int) -> None:
         raise ModelError(f"The alarm rate alpha must lie between 0 and 1, not {alpha:g}.")
     if count < min_reference_images(alpha):
         raise ModelError(
-            f"An alarm rate of {alpha:g} needs at least {min_reference_images(alpha)} known images "
-            f"to compare with, and this bundle has {count}: set [strangeness] alpha to "
+            f"A false-alarm rate of {alpha:g} needs at least {min_reference_images(alpha)} "
+            f"reference images, and this bundle has {count}. Set [strangeness] alpha to "
             f"{_round_up(1.0 / (count + 1)):g} or more, or train on more images."
         )
 
@@ -94,9 +94,8 @@ def format_precision_warning(alpha: float, count: int) -> str:
     if count < min_reference_images(alpha) or rank >= 5:  # noqa: PLR2004
         return ""
     return (
-        f"With {count} known images the share of good images flagged may be anything up to "
-        f"{compute_alarm_limit(alpha, count):.1%} where {alpha:.1%} is set; more images make it "
-        "steadier."
+        f"With {count} reference images the share of good images flagged may be up to "
+        f"{compute_alarm_limit(alpha, count):.1%} instead of {alpha:.1%}; more images reduce this."
     )
 
 
@@ -141,9 +140,9 @@ def alarm_rate_warnings(alpha: float, summary: Mapping[str, Any]) -> list[str]:
     warnings = [format_precision_warning(alpha, summary["known"])]
     if too_few and len(counts) > 1:
         warnings.append(
-            f"Too few known images for an alarm rate of their own (at least {OWN_SCORES_FROM}) "
-            f"have {', '.join(too_few)}: their fields are compared with the images of all "
-            "microscopes."
+            "Too few reference images for a separate false-alarm rate (at least "
+            f"{OWN_SCORES_FROM}): {', '.join(too_few)}. Their fields are compared with the images "
+            "of all microscopes."
         )
     return [sentence for sentence in warnings if sentence]
 

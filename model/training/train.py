@@ -295,8 +295,8 @@ def _require_distributable(config: TrainingConfig, sides: Split, processes: Proc
         return
     if config.frozen:
         raise TrainingError(
-            "The heads of a frozen network are taught by one process: start without torchrun, or "
-            "teach the whole network (--arch resnet18, without --frozen)."
+            "The heads of a frozen network are trained by one process. Start without torchrun, or "
+            "train the whole network (--arch resnet18, without --frozen)."
         )
     if config.device.startswith("cuda:"):
         raise TrainingError(

@@ -34,7 +34,14 @@ from agent.imaging.crop import _mask_graphics
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.specimen.grid import Cells, compute_cells, grid_shape
 from agent.imaging.specimen.log_odds import FEATURES, QUICK_FEATURES
-from agent.imaging.specimen.segmentation import find_largest_part, iter_candidates, region_features
+from agent.imaging.specimen.segmentation import (
+    Sides,
+    edge_features,
+    find_largest_part,
+    fine_features,
+    iter_candidates,
+    quick_features,
+)
 
 SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Of the candidates below each node of a table."""
@@ -219,6 +226,16 @@ def _uneven(rgb, rng):
 
 
 # ---------------------------------------------------------------------------------- the evidence
+
+
+def region_features(cells, region, rivals):
+    """Return the features of a region in the order of `FEATURES`; None where it is too small."""
+    sides = Sides.of(cells, region, rivals)
+    if sides is None:
+        return None
+    return np.concatenate(
+        [compute(cells, sides) for compute in (quick_features, edge_features, fine_features)]
+    )
 
 
 def said_of(field):

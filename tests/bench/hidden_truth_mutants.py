@@ -24,9 +24,11 @@ from agent.orders import (
     applicable_specification,
     assessment,
     automatic_conformity,
+    confirmed_breaks,
     conformity,
     evidence,
     field_facts,
+    field_questions,
     instrument_failures,
     instrument_holds,
     permissions,
@@ -70,7 +72,7 @@ def without_earlier(facts_: Any, counted: Any, rules: Any) -> Any:
 
 def by_one_other(field: Any, rules: Any) -> str:
     """Let one other reviewer outweigh a label that breaks the limit."""
-    against = list(evidence.breaking_labels(field, rules))
+    against = list(evidence.iter_breaking_labels(field, rules))
     others = [x for x in field.labels if x.by not in {y.by for y in against}]
     keeps = [x for x in others if x.kind == "code" and not x.unsure and rules.keeps(x.said)]
     return "" if keeps else CONTRADICTED(field, rules)
@@ -140,9 +142,9 @@ def sum_of_all(session: Any, row: Any, claim: Any, *_: Any, **__: Any) -> None:
     """Let a copy stay where it was first."""
 
 
-OF_THE_REPLACED = conformity._of_the_replaced
-CONTRADICTED, LABELS = evidence.contradicted, field_facts._labels
-SPANS, KEYS_OF = instrument_failures.Failure.spans, process_data.keys_of
+OF_THE_REPLACED = conformity._describe_replaced
+CONTRADICTED, LABELS = evidence.find_contradiction, field_facts._labels
+SPANS, KEYS_OF = instrument_failures.Failure.spans, process_data.collect_keys
 WITH_WAITING = assessment._with_waiting
 BUILD_FIELD = field_facts.build_field_facts
 
@@ -154,13 +156,14 @@ def mutants() -> dict[str, list[Target]]:
     same = "_one_place"
     return {
         "a label that is not sure proves a field": [
-            (evidence, "is_confirmed", true), (conformity, "is_confirmed", true),
+            (evidence, "is_confirmed", true), (field_questions, "is_confirmed", true),
+            (confirmed_breaks, "is_confirmed", true),
         ],
         "one place counts as often as it is shown": [
             (places, same, nothing),
         ],
         "places of other orders count": [(places, "describe_elsewhere", nothing),
-                                         (conformity, "describe_elsewhere", nothing)],
+                                         (field_questions, "describe_elsewhere", nothing)],
         "a place that is not compared counts": [(
             field_facts, "build_field_facts",
             lambda row, context, *, gone=None: replace(
@@ -171,17 +174,20 @@ def mutants() -> dict[str, list[Target]]:
                                                   (conformity, "number_key", str)],
         "anybody may set a field aside": [(evidence, "_is_led", true),
                                           (evidence, "_is_shown", true)],
-        "what was replaced is forgotten": [(conformity, "_of_the_replaced", nothing)],
+        "what was replaced is forgotten": [(conformity, "_describe_replaced", nothing)],
         "what was called unusable is forgotten": [
-            (conformity, "_of_the_replaced", without_unusable)
+            (conformity, "_describe_replaced", without_unusable)
         ],
-        "earlier preparations are forgotten": [(conformity, "_of_the_replaced", without_earlier)],
-        "a confirmed break needs no second person": [(evidence, "_is_shown", true),
-                                                     (permissions, "breaking_labels", nothing)],
-        "no label is ever contradicted": [(evidence, "contradicted", blank),
-                                          (conformity, "contradicted", blank)],
-        "one other reviewer outweighs a break": [(evidence, "contradicted", by_one_other),
-                                                 (conformity, "contradicted", by_one_other)],
+        "earlier preparations are forgotten": [(conformity, "_describe_replaced", without_earlier)],
+        "a confirmed break needs no second person": [
+            (evidence, "_is_shown", true), (permissions, "iter_breaking_labels", nothing),
+        ],
+        "no label is ever contradicted": [(evidence, "find_contradiction", blank),
+                                          (field_questions, "find_contradiction", blank)],
+        "one other reviewer outweighs a break": [
+            (evidence, "find_contradiction", by_one_other),
+            (field_questions, "find_contradiction", by_one_other),
+        ],
         "a label that was taken back is forgotten": [(field_facts, "_labels", only_standing)],
         "a list drops specimens at once": [(order_lists, "_merge_specimens", drop_at_once)],
         "a list asks for fewer at once": [(order_lists, "_merge_count", count_at_once)],
@@ -200,13 +206,13 @@ def mutants() -> dict[str, list[Target]]:
             (instrument_failures.Failure, "spans", until_a_good_check)
         ],
         "keys that contradict each other are no doubt": [
-            (process_data, "keys_of", without_conflict),
-            (hidden_world, "keys_of", without_conflict),
+            (process_data, "collect_keys", without_conflict),
+            (hidden_world, "collect_keys", without_conflict),
         ],
         "a copy under another name is no doubt": [(orders.Orders, "_tear", sum_of_all),
                                                   (order_claims, "add", nothing)],
         "claims of orders are forgotten": [(assessment, "describe_claims", nothing),
-                                           (assessment, "_torn", nothing)],
+                                           (assessment, "_describe_strays", nothing)],
         "anybody may move a field": [(orders.Orders, "claimed_elsewhere", nothing),
                                      (assessment, "describe_claims", nothing)],
         "what is unlike the reference images counts": [
@@ -222,7 +228,7 @@ def mutants() -> dict[str, list[Target]]:
         "a file that is not read yet is forgotten": [(assessment, "_with_waiting", no_waiting)],
         "a promotion judges specimens again": [(specimens, "reserve", by_the_newest)],
         "any number of preparations is fine": [(
-            conformity, "_what_is_there",
+            conformity, "_describe_missing",
             lambda facts_, counted, wanted: WHAT_IS_THERE(
                 replace(facts_, preparations=1), counted, wanted
             ),
@@ -230,7 +236,7 @@ def mutants() -> dict[str, list[Target]]:
     }  # fmt: skip
 
 
-WHAT_IS_THERE = conformity._what_is_there
+WHAT_IS_THERE = conformity._describe_missing
 
 
 def main() -> int:

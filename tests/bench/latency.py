@@ -184,7 +184,7 @@ def _make_known(lab: Lab) -> None:
             for name, facts in list_folder(lab.export).pictures.items()
         ]
         for start in range(0, len(files), PER_FOLDER):
-            store.arrive(files[start : start + PER_FOLDER], at=datetime.now(UTC), lane="backlog")
+            store.files.add(files[start : start + PER_FOLDER], at=datetime.now(UTC), lane="backlog")
     with closing(sqlite3.connect(lab.folder / "data" / "martensight.db")) as books, books:
         books.execute(
             "UPDATE content SET state = 'done', due_at = NULL, done_at = first_seen_at,"

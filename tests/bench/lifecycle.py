@@ -35,7 +35,7 @@ from agent import settings as settings_of
 from agent.bundle_registry import delete_leftovers, get_bundle, list_bundles
 from agent.service.composition import CurrentBundle, open_store
 from agent.service.data_folder import clock
-from agent.service.lock import TeachLock
+from agent.service.lock import TrainingLock
 from model import ModelError, verify_bundle
 
 SETTINGS = (
@@ -89,7 +89,7 @@ class Place:
     def current(self) -> str | None:
         """Say which bundle is at work."""
         with open_store(self.settings) as store:
-            return store.current_bundle()
+            return store.promotions.find_current()
 
     def kill(self, words: tuple[str, ...], after_s: float, *, child: bool) -> bool:
         """Start a command and kill it after a while; False where it had ended by then.
@@ -108,7 +108,7 @@ class Place:
             target = victims[0] if child and victims else there
             target.send_signal(signal.SIGKILL)
         ended = process.wait()
-        while TeachLock(self.data).is_held():
+        while TrainingLock(self.data).is_held():
             time.sleep(0.05)
         return ended < 0 or bool(child and victims)
 
@@ -120,16 +120,16 @@ class Place:
         """
         found = []
         with open_store(self.settings) as store:
-            current = store.current_bundle()
+            current = store.promotions.find_current()
             if current not in may_be:
                 found.append(f"{current} is at work")
             bundle = CurrentBundle(self.settings, store)
             bundle.refresh()
             if bundle.problem or bundle.name != current:
                 found.append(f"{current} does not load: {bundle.problem}")
-            found += store.trail_problems()
-            promoted = [one.bundle for one in store.promotions()]
-            signed = [one.subject for one in store.trail("model.promoted")]
+            found += store.audit_log.find_problems()
+            promoted = [one.bundle for one in store.promotions.list_all()]
+            signed = [one.subject for one in store.audit_log.iter_acts("model.promoted")]
             if promoted != signed[::-1]:
                 found.append("promotions and trail differ")
         for path in list_bundles(self.data):
@@ -195,8 +195,8 @@ def _other(names: list[str], current: str | None) -> str:
 def alter(place: Place, tally: Tally) -> None:
     """Alter each file of the bundle at work by one byte; the one before has to serve."""
     with open_store(place.settings) as store:
-        current = str(store.current_bundle())
-        before = next(one.bundle for one in store.promotions() if one.bundle != current)
+        current = str(store.promotions.find_current())
+        before = next(one.bundle for one in store.promotions.list_all() if one.bundle != current)
         folder = get_bundle(place.data, current)
         for path in sorted(one for one in folder.iterdir() if one.is_file()):
             whole = path.read_bytes()

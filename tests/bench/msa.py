@@ -16,7 +16,7 @@ import numpy as np
 
 from agent.orders.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit
-from agent.roundrobin.plan import Run
+from agent.roundrobin.plan import StudyRun
 from model import default_taxonomy, upper_bound
 
 TAXONOMY, LIMIT = default_taxonomy(), read_limit("8 or finer")
@@ -36,7 +36,7 @@ def missed(rng: np.random.Generator, specimens: int, runs: int, rate: float, ali
 def bound(misses: list[int], runs: int) -> float:
     measured = [
         Measured(
-            Run(at * runs + run, 1, f"S{at}", "A", "LOM", run), "G7", "G8" if run < n else "G7"
+            StudyRun(at * runs + run, 1, f"S{at}", "A", "LOM", run), "G7", "G8" if run < n else "G7"
         )
         for at, n in enumerate(misses)
         for run in range(runs)

@@ -50,15 +50,15 @@ def main() -> None:
                 status=dict,
             )
             with TestClient(create_app(desk), base_url="http://127.0.0.1:8787") as browser:
-                first = store.queue(limit=1)[0].id
+                first = store.review_queue.list_micrographs(limit=1)[0].id
                 for path in ("/review", f"/review/{first}"):
                     middle, worst, cpu, found = _timed(
                         lambda _run, path=path: browser.get(path).status_code, told.runs
                     )
                     mark = "" if middle <= LIMIT_MS else f"  above {LIMIT_MS} ms"
                     print(
-                        f"{store.queue_length()} open, {path[:8]}: median {middle:.0f} ms, worst "
-                        f"{worst:.0f} ms, CPU {cpu:.0f} ms, answer {found}{mark}"
+                        f"{store.review_queue.count()} open, {path[:8]}: median {middle:.0f} ms, "
+                        f"worst {worst:.0f} ms, CPU {cpu:.0f} ms, answer {found}{mark}"
                     )
 
 

@@ -17,13 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
-from agent.orders.assessment import Lab as Rules
+from agent.orders.assessed import OrderPolicy
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin
-from agent.orders.outbox import Site, record_revisions
+from agent.orders.outbox import OutboxFormat, record_revisions
 from agent.store import Decision, Entry
 
-RULES = Rules(Specifications((RING_A,)), TAXONOMY)
-SITE = Site("Plant 1")
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY)
+SITE = OutboxFormat("Plant 1")
 LATER = DAY + timedelta(days=100)
 
 
@@ -44,7 +44,7 @@ def main() -> None:
             for field in range(given.fields):
                 keys = {"order": f"x{n}", "specimen": "1", "field": str(field)}
                 public_id = lab.take("G8", material="100Cr6", **keys)
-                lab.store.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
+                lab.store.labels.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
         measure(lab, "nothing is due", 10**9)
         measure(lab, f"{SWEPT_PER_ROUND} orders, all new to the LIMS", empty)
         measure(lab, f"{SWEPT_PER_ROUND} orders, nothing new", empty)

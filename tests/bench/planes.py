@@ -29,7 +29,7 @@ from agent.imaging.readers.alignment import (
     LEAST_LIKE,
     ReducedPlane,
     find_other_places,
-    measure_likeness,
+    iter_likeness,
 )
 from agent.imaging.readers.z_stack import compute_sharpness
 from model import upper_bound
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 BLURS = (1, 2, 4, 8, 12, 16, 24)
 ROWS = 484  # of a micrograph of UHCS above its info band
+
+
+def measure_likeness(sharp: ReducedPlane, plane: ReducedPlane) -> float:
+    """Return the largest correlation of two planes; 1 for identical planes."""
+    return max(iter_likeness(sharp, plane))
 
 
 def real(folder: Path) -> Iterator[tuple[str, str, np.ndarray]]:

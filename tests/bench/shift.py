@@ -49,7 +49,7 @@ folder = Path(sys.argv[1])
 import structlog
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 shift = Shift(folder, Script(int(sys.argv[3])), f"sqlite:///{folder}/martensight.db")
-shift.store.take_back(at=shift.at)
+shift.store.work_queue.requeue_own(at=shift.at)
 print("ready", flush=True)
 shift.work()
 """
@@ -106,14 +106,14 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     killed.begin()
     export(killed.script.first, killed.export, killed.truth)
     hits = _killed(killed.folder, orders, kills, random.Random(seed))
-    killed.store.take_back(at=killed.at)
+    killed.store.work_queue.requeue_own(at=killed.at)
     killed.take_first()
     killed.second_half()
     said = [_plain(everything(one), one.folder) for one in (calm, killed)]
     differ = [order for order in said[0] if said[0][order] != said[1][order]]
 
     words = [one["conformity"] for one in said[0].values()]
-    print(f"orders {orders}, kinds {len(KINDS)}, fields {len(list(calm.store.micrographs()))}")
+    print(f"orders {orders}, kinds {len(KINDS)}, fields {len(list(calm.store.results.iter_all()))}")
     for word in sorted(set(words)):
         print(f"  {word:18} {words.count(word)}")
     print(f"false 'conforms', midway and at the end   {false}  (target 0)")
@@ -154,7 +154,7 @@ def honest(specimens: int, folder: Path) -> int:
                 specimen=f"0{1 + n % 2}",
                 field=str(field + 1),
             )
-    views = list(one_lab.store.micrographs())
+    views = list(one_lab.store.results.iter_all())
     known = one_lab.store.places.known({view.id for view in views})
     doubted = {(s.order, s.specimen) for pair in known.pairs for s in (pair.one, pair.other)}
     k = len(doubted)

@@ -72,7 +72,9 @@ def delays(lab: Lab, name: str, files: int, seconds: float) -> list[float]:
 
     def fates() -> dict[str, datetime | None]:
         with lab.store() as store:
-            return {Path(f.path).name: f.done_at for f in store.files() if f.state == "done"}
+            return {
+                Path(f.path).name: f.done_at for f in store.files.iter_status() if f.state == "done"
+            }
 
     until(lambda: written.keys() <= fates().keys(), 300)
     done = fates()

@@ -29,7 +29,7 @@ from agent.imaging import crop
 from agent.imaging.crop_json import crop_to_json
 from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import read
-from agent.pipeline import maps_of
+from agent.pipeline import select_maps
 from agent.store import Finding, Store
 from agent.triage import Policy, triage
 from agent.watch import ListedFile
@@ -99,11 +99,11 @@ def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -
     with watch.stage("archive"):
         artefacts: dict[str, object] = {**lab.archive.keep(seen)}
         if prediction:
-            lab.archive.keep_maps(seen.sha256, 0, prediction.bundle, maps_of(prediction))
+            lab.archive.keep_maps(seen.sha256, 0, prediction.bundle, select_maps(prediction))
     with watch.stage("store"):
         at = datetime.now(UTC)
-        (claim,) = lab.store.claim(1, at=at, lease_s=60)
-        lab.store.identify(claim, seen.sha256, at=at)
+        (claim,) = lab.store.work_queue.claim(1, at=at, lease_s=60)
+        lab.store.work_queue.identify(claim, seen.sha256, at=at)
         verdict = triage(
             prediction,
             sha256=seen.sha256,
@@ -113,7 +113,7 @@ def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -
             policy=Policy(),
         )
         finding = Finding(crop_to_json(seen), {}, {}, prediction, verdict, artefacts=artefacts)
-        lab.store.finish(claim, [finding], at=at)
+        lab.store.work_queue.finish(claim, [finding], at=at)
 
 
 class Lab:
@@ -127,7 +127,7 @@ class Lab:
         """Queue every file of a folder."""
         found = list_folder(folder).pictures
         files = [ListedFile("LOM", folder, name, *facts) for name, facts in found.items()]
-        self.store.arrive(files, at=datetime.now(UTC))
+        self.store.files.add(files, at=datetime.now(UTC))
 
 
 def main() -> None:

@@ -166,21 +166,23 @@ def ask(store: Store, rows: int, runs: int) -> list[tuple[str, float, float, flo
 
     def night(run: int) -> int:
         until = BEGIN + timedelta(seconds=spread[run] * 86400 // NIGHTLY)
-        return len(store.between(until - timedelta(days=1), until))
+        return len(store.results.list_between(until - timedelta(days=1), until))
 
     def decide(run: int) -> int:
-        return store.decide(ids[run], Decision("code", "Ada", code="G8"), at=now) and 1
+        return store.labels.decide(ids[run], Decision("code", "Ada", code="G8"), at=now) and 1
 
     questions: dict[str, Callable[[int], int]] = {
-        "claim(8)": lambda _: len(store.claim(8, at=now, lease_s=900)),
+        "claim(8)": lambda _: len(store.work_queue.claim(8, at=now, lease_s=900)),
         "night": night,
-        "queue(limit=50)": lambda _: len(store.queue(limit=50)),
-        "queue(one order)": lambda run: len(store.queue(order=f"o{spread[run] // 30}")),
-        "queue_length": lambda _: store.queue_length() and 1,
-        "micrograph(id)": lambda run: 1 if store.micrograph(ids[run]) else 0,
+        "queue(limit=50)": lambda _: len(store.review_queue.list_micrographs(limit=50)),
+        "queue(one order)": lambda run: len(
+            store.review_queue.list_micrographs(order=f"o{spread[run] // 30}")
+        ),
+        "queue_length": lambda _: store.review_queue.count() and 1,
+        "micrograph(id)": lambda run: 1 if store.results.find(ids[run]) else 0,
         "decide": decide,
-        "counts": lambda _: len(store.counts()),
-        "failed files": lambda _: len(list(store.files(("failed", "set_aside")))),
+        "counts": lambda _: len(store.files.count_by_state()),
+        "failed files": lambda _: len(list(store.files.iter_status(("failed", "set_aside")))),
     }
     return [(name, *_timed(question, runs)) for name, question in questions.items()]
 

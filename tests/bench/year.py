@@ -41,7 +41,7 @@ from agent.service.jobs.backup import list_own, settings_files, tend_backups
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import fill_outbox
 from agent.service.problems import Problems
-from agent.service.report_scheduler import Nights
+from agent.service.report_scheduler import ReportScheduler
 from agent.service.resuming import resume
 from agent.settings import Settings, read
 from agent.store import Decision, StoreFault, schema, store_url
@@ -187,7 +187,7 @@ class Year:
             found = check_start(self.settings, self.lab.store, now=now)
             if found.refusal or found.warnings:
                 self.broken.append(f"{now:%Y-%m-%d}: {found.refusal or found.warnings[0]}")
-            self.lab.store.started(at=now)
+            self.lab.store.agents.record_start(at=now)
             with full_disk() if event == "full" else _nothing():
                 self._work(day, now)
         self._close_the_year()
@@ -223,11 +223,11 @@ class Year:
         self.counts["orders"] += 1
 
     def _decide(self, public_id: str, code: str, at: datetime) -> None:
-        if self.lab.store.micrograph(public_id) is None:
+        if self.lab.store.results.find(public_id) is None:
             del self.fields[public_id]  # it was lost with a restore, and nobody takes it again
             return
         decision = Decision("code", "Ada", code=code, comment="looked again")
-        self.lab.store.decide(public_id, decision, at=at)
+        self.lab.store.labels.decide(public_id, decision, at=at)
         self.counts["decisions"] += 1
 
     def _prune(self, at: datetime) -> None:
@@ -243,7 +243,9 @@ class Year:
     def _round(self, now: datetime) -> None:
         """Do what the service does by itself; a fault there is a problem and no crash."""
         store, settings = self.lab.store, self.settings
-        nights = Nights(settings, store, self.lab.archive, now=lambda: now, problems=Problems())
+        nights = ReportScheduler(
+            settings, store, self.lab.archive, now=lambda: now, problems=Problems()
+        )
         for errand in (
             nights.catch_up,
             lambda: take_lists(settings, store, at=now, rest_s=-1e9),
@@ -258,7 +260,7 @@ class Year:
 
     def _restore(self, now: datetime) -> None:
         """Put an older back-up in the place of the database."""
-        own = list_own(self.settings, lab=self.lab.store.first_act())
+        own = list_own(self.settings, lab=self.lab.store.audit_log.get_first_hash())
         chosen = own[-min(len(own), self.random.randrange(2, 7))].file
         self.lab.store.close()
         self._put_back(chosen, now)
@@ -299,8 +301,8 @@ class Year:
             site="Plant 1",
         )
         self._open()
-        head = self.lab.store.trail_head()
-        self.lab.store.remember(
+        head = self.lab.store.audit_log.get_head()
+        self.lab.store.audit_log.add(
             at=now, actor="agent", act="backup.restored", facts={"trail": head.number}
         )
         beyond, lists, _ = resume(self.settings, self.lab.store, since=restored.made_at, at=now)
@@ -328,7 +330,7 @@ class Year:
         self.broken += self.lims.broken
         self.broken += self._missing_reports(end)
         self.broken += self._missing_evidence()
-        self.broken += self.lab.store.trail_problems()
+        self.broken += self.lab.store.audit_log.find_problems()
         self.broken += self.lab.store.statements.problems()
         self.lab.store.close()
 
@@ -346,7 +348,7 @@ class Year:
             document = store.statements.document(one.sha256)
             self.counts["statements"] += 1
             for public_id in document["labels"]:
-                view = store.micrograph(public_id)
+                view = store.results.find(public_id)
                 if view is None or not archive.crop_path(view.sha256, view.page).is_file():
                     yield f"statement {one.number} of {one.order} names {public_id}: it is gone"
 

@@ -170,7 +170,7 @@ def look_around() -> None:
         f"for f in {OUTBOX} {LISTS}; do touch $f/x && rm $f/x && echo $f; done"
     )
     assert shared.split() == [str(OUTBOX), str(LISTS)], shared
-    figure("order lists, and a share for results mounted after the start", "can be written")
+    figure("order lists, and a share for results mounted after the start", "is writable")
     wrote = seen_by_the_service(
         f"for f in {SHARE}/export /etc /usr/local /opt /var/log /mnt /root;"
         " do touch $f/x 2>/dev/null && echo $f; done;"

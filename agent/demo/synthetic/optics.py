@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-GREY = (0.299, 0.587, 0.114)
-
 
 @dataclass(frozen=True, slots=True)
 class Appearance:

@@ -97,20 +97,19 @@ def find_other_places(planes: Sequence[ReducedPlane], judged: int) -> list[int]:
 
 def is_one_place(sharp: ReducedPlane, plane: ReducedPlane) -> bool:
     """Return whether two planes show one place, however blurred the second one is."""
+    return any(like >= LEAST_LIKE for like in iter_likeness(sharp, plane))
+
+
+def iter_likeness(sharp: ReducedPlane, plane: ReducedPlane) -> Iterator[float]:
+    """Yield the correlations of two planes at each blur and in each band; 1 for identical ones."""
     kept = _find_kept(sharp, plane)
     if kept is None:
-        return True
-    return any(like >= LEAST_LIKE for like in _iter_likeness(sharp.grey, plane.grey, kept))
+        yield 1.0
+    else:
+        yield from _iter_correlations(sharp.grey, plane.grey, kept)
 
 
-def measure_likeness(sharp: ReducedPlane, plane: ReducedPlane) -> float:
-    """Return the largest correlation of two planes; 1 for identical planes."""
-    kept = _find_kept(sharp, plane)
-    return 1.0 if kept is None else max(_iter_likeness(sharp.grey, plane.grey, kept))
-
-
-def _iter_likeness(sharp: Grey, plane: Grey, kept: Grey) -> Iterator[float]:
-    """Yield the correlations at each blur and in each band."""
+def _iter_correlations(sharp: Grey, plane: Grey, kept: Grey) -> Iterator[float]:
     plane_bands = [_transform(_cut(_filter(plane, *band), kept)) for band in _BANDS]
     for blur in _BLURS:
         blurred = cv2.GaussianBlur(sharp, (0, 0), blur) if blur else sharp

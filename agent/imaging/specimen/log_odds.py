@@ -45,7 +45,7 @@ FINE_FEATURES = (
     "frayed",  # cells along its rim that look like the rest
 )
 FEATURES = QUICK_FEATURES + EDGE_FEATURES + FINE_FEATURES
-"""Features of a region, in the order of `outside.region_features`."""
+"""Features of a region, quick ones, edge, fine ones."""
 
 Tables = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
 """Per feature: nodes, and the log odds at each node."""

@@ -274,19 +274,6 @@ class Sides:
         return cls(region, rest, deep_out, deep_in)
 
 
-def region_features(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
-    """Return the features of a region in the order of `belief.FEATURES`.
-
-    None where the region or the rest is too small.
-    """
-    sides = Sides.of(cells, region, rivals)
-    if sides is None:
-        return None
-    return np.concatenate(
-        [compute(cells, sides) for compute in (quick_features, edge_features, fine_features)]
-    )
-
-
 def quick_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     """Return the quick features (`belief.QUICK_FEATURES`): looks, size and shape."""
     out, into = (
@@ -406,8 +393,6 @@ def _get_quantile(ordered: Plane, share: float) -> Plane:
 
 NOISE = np.array([2.0, 3.0, 3.0, 1.0, 1.0])
 """Noise of light, roughness and colour: smaller differences do not count."""
-GAPS = np.array([8.0, 12.0, 12.0, 2.0, 2.0])
-"""Units of a gap between two regions' features."""
 
 
 def compute_cell_odds(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:

@@ -1,1 +1,1 @@
-"""Jobs that the service runs beside its watch and work."""
+"""Jobs that the service runs next to its watch and work."""

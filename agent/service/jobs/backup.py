@@ -1,7 +1,7 @@
 """Back the lab up each night, try the back-up at once, and restore one on trial each month.
 
-What is there is asked of the folder, never remembered: a back-up that somebody deleted is no
-back-up, and a PC that slept makes up for it when it wakes. Other labs may use the same folder.
+Existing back-ups are those in the folder, never remembered: a deleted back-up is none, and a PC
+that slept catches up when it wakes. Other labs may use the same folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent import maintenance
 from agent.backup_facts import is_own, list_backups, name_backup
 from agent.errors import AgentError
 from agent.restore_drill import rehearse_restore
-from agent.service.anchoring import seal
+from agent.service.anchoring import seal_results
 from agent.site_time import compute_night_period, night_of
 from agent.store import StoreFault, find_mark, store_url
 
@@ -51,16 +51,16 @@ def list_own(settings: Settings, *, lab: str = "") -> list[KnownBackup]:
         return []
     lab = lab or find_mark(settings.store.folder)
     known = list_backups(Path(settings.backup.folder))
-    return [one for one in known if is_own(one.facts, site=settings.site.name, lab=lab)]
+    return [backup for backup in known if is_own(backup.facts, site=settings.site.name, lab=lab)]
 
 
 def list_of_others(settings: Settings) -> list[KnownBackup]:
     """Return the newest back-up of each other lab in the folder; of earlier versions none."""
-    own = {one.file for one in list_own(settings)}
+    own = {backup.file for backup in list_own(settings)}
     newest = {
-        (one.facts.site, one.facts.lab): one
-        for one in list_backups(Path(settings.backup.folder))
-        if one.file not in own and one.facts.site
+        (backup.facts.site, backup.facts.lab): backup
+        for backup in list_backups(Path(settings.backup.folder))
+        if backup.file not in own and backup.facts.site
     }
     return list(newest.values())
 
@@ -71,7 +71,7 @@ def last_backup_at(settings: Settings, *, lab: str = "") -> datetime | None:
     return own[-1].facts.made_at if own else None
 
 
-def overdue(settings: Settings, now: datetime) -> Iterator[str]:
+def describe_overdue(settings: Settings, now: datetime) -> Iterator[str]:
     """Yield that the last back-up is too old; nothing where none are wanted.
 
     A lab that has just set its folder has the same 48 hours: they count from the data folder's
@@ -86,14 +86,17 @@ def overdue(settings: Settings, now: datetime) -> Iterator[str]:
         return
     hours = (now - since).total_seconds() / 3600
     if last is None:
-        yield f"back-up: none of this lab in {folder} yet, and the data is {hours:.0f} hours old."
+        yield (
+            f"back-up: {folder} contains no backup of this lab yet, and the data is {hours:.0f} "
+            "hours old."
+        )
     else:
         yield f"back-up: the last one in {folder} is {hours:.0f} hours old."
 
 
 def _last_of_earlier_version(folder: Path) -> datetime | None:
-    """Return when the newest back-up was made that does not say whose it is, or None."""
-    made = [one.facts.made_at for one in list_backups(folder) if not one.facts.site]
+    """Return when the newest back-up was made that names no lab, or None."""
+    made = [backup.facts.made_at for backup in list_backups(folder) if not backup.facts.site]
     return max(made, default=None)
 
 
@@ -121,7 +124,7 @@ def tend_backups(settings: Settings, store: Store, *, at: datetime) -> str | Non
     """Back up, and restore on trial, where either is due.
 
     Returns:
-        A sentence where something needs a person, "" where all is well, None where nothing is due.
+        A sentence where the operator has to act, "" where all is well, None where nothing is due.
     """
     made = back_up_when_due(settings, store, at=at)
     if made:
@@ -134,7 +137,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
     """Back up if the night's is not there yet; a fault is logged and tried again.
 
     Args:
-        settings: Of the lab; an empty `backup.folder` asks for nothing.
+        settings: Of the lab; an empty `backup.folder` makes none.
         store: What is backed up.
         at: Now, aware UTC.
 
@@ -149,7 +152,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
     folder = Path(settings.backup.folder)
     file = folder / name_backup(settings.site.name, lab, at, is_automatic=True)
     try:
-        seal(store, at=at)
+        seal_results(store, at=at)
         count = maintenance.back_up(
             store,
             settings.store.folder,
@@ -161,10 +164,10 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
             is_automatic=True,
         )
         maintenance.examine(file)
-        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+        store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
         _thin_out(settings, lab)
     except (AgentError, StoreFault, OSError) as error:
-        log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
+        log.error("backup.failed", reason=str(error))  # noqa: TRY400 - one sentence
         return f"back-up: {error}"
     log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)
     return ""
@@ -175,9 +178,9 @@ def _require_first_act(store: Store, *, at: datetime) -> str:
 
     Without one, two new labs of one name could not be told apart.
     """
-    if not store.first_act():
-        store.remember(at=at, actor="agent", act="lab.begun")
-    return store.first_act()
+    if not store.audit_log.get_first_hash():
+        store.audit_log.add(at=at, actor="agent", act="lab.begun")
+    return store.audit_log.get_first_hash()
 
 
 def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
@@ -190,9 +193,9 @@ def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
 
 def _thin_out(settings: Settings, lab: str) -> None:
     """Delete the oldest of the lab's own nightly back-ups; every other one stays."""
-    own = [one for one in list_own(settings, lab=lab) if one.facts.is_automatic]
-    for one in own[: -settings.backup.keep]:
-        one.file.unlink(missing_ok=True)
+    own = [backup for backup in list_own(settings, lab=lab) if backup.facts.is_automatic]
+    for backup in own[: -settings.backup.keep]:
+        backup.file.unlink(missing_ok=True)
 
 
 # --- on trial -----------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def _thin_out(settings: Settings, lab: str) -> None:
 def rehearse_when_due(settings: Settings, store: Store, *, at: datetime) -> DrillResult | None:
     """Restore the newest back-up on trial if that is due; what it found, None where it is not."""
     every = EVERY.get(settings.backup.verify)
-    own = list_own(settings, lab=store.first_act())
+    own = list_own(settings, lab=store.audit_log.get_first_hash())
     last = find_last_drill(store)
     if every is None or not own or (last and at - last.at < every):
         return None

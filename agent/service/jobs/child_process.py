@@ -1,7 +1,6 @@
-"""Do a long piece of work in a process of its own, behind everybody else, and hear how far it is.
+"""Run a long job in a low-priority process, and yield its progress.
 
-In:  a function that yields. Out: what it yields, in this process. Next: `jobs`.
-The child ends with its parent, however that ends; and whoever stops listening ends the child.
+The child ends with its parent, however that ends; and it ends when its generator is closed.
 """
 
 from __future__ import annotations
@@ -35,39 +34,39 @@ NICE = 10
 
 
 class ChildEnded(AgentError):  # noqa: N818 - it says what happened
-    """The process that worked ended before its work did; the message says how."""
+    """The process ended before its job did; the message states how."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """The work ended with a sentence for a person, and where it was a bug, with its traceback."""
+    """The job ended with a sentence for the operator and, for a bug, its traceback."""
 
     sentence: str
     traceback: str = ""
 
 
-def in_child(
+def run_in_child(
     work: Work, settings: Settings, *, look_every_s: float
 ) -> Generator[object, None, None]:
-    """Do a piece of work in a process of low priority.
+    """Run a job in a process of low priority.
 
     Args:
-        work: A function of a module, called with the settings; what it yields crosses over.
+        work: A function of a module, called with the settings; what it yields is sent back.
         settings: Of the lab.
-        look_every_s: At least so often (s) something is yielded: None where there is no news.
+        look_every_s: At least so often (s) something is yielded: None where there is nothing new.
 
     Yields:
-        What the work yields, and None.
+        What the job yields, and None.
 
     Raises:
-        ChildEnded: It was killed, or went wrong; the message says how.
+        ChildEnded: It was killed, or failed; the message states how.
     """
     context = get_context("spawn")
-    heard, said = context.Pipe(duplex=False)
+    heard, child_end = context.Pipe(duplex=False)
     lives, life = context.Pipe(duplex=False)
-    process = context.Process(target=_begin, args=(work, settings, said, lives), name="work")
+    process = context.Process(target=_begin, args=(work, settings, child_end, lives), name="work")
     process.start()
-    said.close()
+    child_end.close()
     lives.close()
     try:
         while True:
@@ -76,13 +75,13 @@ def in_child(
             except (EOFError, OSError):  # it says no more, by whichever name a system calls that
                 break
             if isinstance(news, _Refused):
-                if news.traceback:  # said here: the child has neither the log file nor its form
+                if news.traceback:  # logged here: the child has neither the log file nor its form
                     log.error("job.crashed", reason=news.sentence, traceback=news.traceback)
                 raise ChildEnded(news.sentence)
             yield news
         process.join(ENDS_S)
         if process.exitcode:
-            raise ChildEnded(f"the process that worked {_how(process.exitcode)}.")
+            raise ChildEnded(f"the process that worked {_describe_end(process.exitcode)}.")
     finally:
         life.close()
         _end(process)
@@ -97,13 +96,13 @@ def _end(process: BaseProcess) -> None:
         process.join(ENDS_S)
 
 
-def _how(code: int | None) -> str:
+def _describe_end(code: int | None) -> str:
     if code is not None and code < 0:
         return f"was killed (signal {-code}; the system does that when memory runs out)"
     return f"ended unexpectedly (exit code {code})"
 
 
-def _begin(work: Work, settings: Settings, said: Connection, lives: Connection) -> None:
+def _begin(work: Work, settings: Settings, pipe: Connection, lives: Connection) -> None:
     """Work, in the child."""
     from agent import log  # noqa: PLC0415 - only the child needs it
     from model import ModelError  # noqa: PLC0415
@@ -111,16 +110,16 @@ def _begin(work: Work, settings: Settings, said: Connection, lives: Connection) 
     log.set_up(level="error")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with_parent, args=(lives,), daemon=True).start()
-    _behind_everybody()
+    _lower_priority()
     try:
         for news in work(settings):
-            said.send(news)
+            pipe.send(news)
     except (AgentError, ModelError) as error:
-        said.send(_Refused(str(error)))
+        pipe.send(_Refused(str(error)))
     except MemoryError:
-        said.send(_Refused("memory ran out."))
+        pipe.send(_Refused("memory ran out."))
     except Exception as error:  # noqa: BLE001 - it ends here either way, and the parent says it
-        said.send(_Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        pipe.send(_Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 def _end_with_parent(lives: Connection) -> None:
@@ -130,6 +129,6 @@ def _end_with_parent(lives: Connection) -> None:
         os._exit(1)
 
 
-def _behind_everybody() -> None:
+def _lower_priority() -> None:
     me = psutil.Process()
     me.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(me.nice(), NICE))

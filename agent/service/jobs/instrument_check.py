@@ -1,8 +1,4 @@
-"""Check the instrument at the start and every day: reference images have to give their answers.
-
-In:  the settings, the bundle at work. Out: a control record, and a sentence where it fails. Next:
-`orders.control`, which holds results after a failed check.
-"""
+"""Check the instrument at the start and every day: reference images must repeat their answers."""
 
 from __future__ import annotations
 
@@ -16,10 +12,10 @@ import structlog
 from agent.errors import OutOfResources
 from agent.orders.instrument_checks import (
     CONTROL,
-    Finding,
+    ReferenceCheck,
     check_references,
-    crops_at_this_desk,
-    failure_of,
+    crop_in_this_process,
+    describe_failure,
 )
 from agent.service.data_folder import agent_name
 from agent.web import INBOX_SOURCE
@@ -36,20 +32,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EVERY = timedelta(hours=24)
-AGAIN = timedelta(minutes=15)  # after a failed one, until somebody has mended what is wrong
+AGAIN = timedelta(minutes=15)  # after a failed one, until the operator has mended it
 LOOKS_EVERY_S = 60.0
-IDLE_S = 20.0  # so long nobody waits for a micrograph before the worker takes time for the check
+IDLE_S = 20.0  # so long no file has waited before the worker checks
 AT_LATEST_S = 3600.0  # however much there is to do
 
 
 def check_instrument(
     settings: Settings, store: Store, classifier: Classifier | None, *, by: str, at: datetime
-) -> list[Finding]:
+) -> list[ReferenceCheck]:
     """Check now; the record is kept."""
     return check_references(
         store,
         settings.store.folder,
-        crops=lambda path: crops_at_this_desk(path, settings.imaging.um_per_px_range),
+        crops=lambda path: crop_in_this_process(path, settings.imaging.um_per_px_range),
         classifier=classifier,
         software=version("martensight"),
         where=agent_name(),
@@ -60,7 +56,7 @@ def check_instrument(
 
 
 def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool:
-    """Say whether the last check is too old, or of another bundle or version."""
+    """Return whether the last check is too old, or of another bundle or version."""
     last = store.records.latest(CONTROL, agent_name())
     now = (classifier.name if classifier else "", version("martensight"))
     if last is None or (last.facts.get("bundle"), last.facts.get("software")) != now:
@@ -75,21 +71,23 @@ def check_when_due(
     if not is_due(store, classifier, at=at):
         return None
     try:
-        found = check_instrument(settings, store, classifier, by="agent", at=at)
+        results = check_instrument(settings, store, classifier, by="agent", at=at)
     except OutOfResources as short:
         log.warning("instrument.waits", reason=str(short))
         return None
-    failure = failure_of(found)
+    failure = describe_failure(results)
     log.info("instrument.checked", passed=not failure, reason=failure or None)
     return failure
 
 
 class InstrumentCheck:
-    """Finds the moment for the check between two rounds of work.
+    """Runs the check when due, between two batches.
 
     Args:
-        settings: Of the lab. store: open. now: says the time, aware UTC.
-        problems: Where a failed check is said.
+        settings: Of the lab.
+        store: Open.
+        now: Returns the time, aware UTC.
+        problems: Where a failed check is reported.
     """
 
     def __init__(
@@ -105,7 +103,7 @@ class InstrumentCheck:
         self._looks_s = 0.0
 
     def after_round(self, files: int, classifier: Classifier | None) -> None:
-        """Check if it is due and nobody waits; called by the worker after each round."""
+        """Check if it is due and no file waits; called by the worker after each batch."""
         now_s = monotonic()
         if files:
             self._busy_s = now_s
@@ -117,5 +115,5 @@ class InstrumentCheck:
         if failure is None:
             return
         self._began_s = monotonic()
-        said = f"control check: {failure}; results are held (agent check)" if failure else ""
-        self._problems.say("control check", said)
+        problem = f"control check: {failure}; results are held (agent check)" if failure else ""
+        self._problems.say("control check", problem)

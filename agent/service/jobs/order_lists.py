@@ -1,7 +1,4 @@
-"""Take order lists out of their drop folder: an errand of the service.
-
-In:  CSV files. Out: orders, and a sentence for what a person has to mend. Next: `status`, pages.
-"""
+"""Import order lists from their drop folder: a periodic job of the service."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ import structlog
 
 from agent.lab_context import read_taxonomy
 from agent.orders import BadSpecification
-from agent.orders.order_list import REFUSED, take_folder
+from agent.orders.order_list import REFUSED, import_lists
 from agent.orders.order_policy import note_specifications
-from agent.orders.priority import put_first
+from agent.orders.priority import prioritise_urgent
 from agent.service.resuming import settle_lists
 
 if TYPE_CHECKING:
@@ -32,41 +29,46 @@ REST_S = 2.0
 def take_lists(
     settings: Settings, store: Store, *, at: datetime, rest_s: float = REST_S
 ) -> list[str]:
-    """Take every list that lies there and is at rest; a sentence for each thing to be mended."""
+    """Import every list that is complete; return a sentence for each fault."""
     if not settings.orders.lists:
         return []
     folder = Path(settings.orders.lists)
     if not folder.is_dir():
         return [f"[orders] lists: {folder} is no folder that can be seen."]
-    for one in settle_lists(settings, store, at=at):
-        log.info("orders.listed_again", list=one.name, changed=len(one.changed))
+    for result in settle_lists(settings, store, at=at):
+        log.info("orders.listed_again", list=result.name, changed=len(result.changed))
     if not any(folder.glob("*.csv")):
         return []
     known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
     _note_specifications(settings, store, at=at)
-    taken = take_folder(store, folder, subtypes=known, at=at, rest_s=rest_s)
-    for one in taken:
-        log.info("orders.listed", list=one.name, changed=len(one.changed), broken=len(one.broken))
-    if any(one.changed for one in taken):
-        put_first(store, settings)
-    return [said for one in taken for said in one.sentences]
+    taken = import_lists(store, folder, subtypes=known, at=at, rest_s=rest_s)
+    for result in taken:
+        log.info(
+            "orders.listed",
+            list=result.name,
+            changed=len(result.changed),
+            broken=len(result.broken),
+        )
+    if any(result.changed for result in taken):
+        prioritise_urgent(store, settings)
+    return [sentence for result in taken for sentence in result.sentences]
 
 
 def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> None:
-    """Note what is in force before a list releases orders; a broken file leaves what was."""
+    """Record the valid specifications before a list releases orders; skip a broken file."""
     try:
         note_specifications(settings.orders.specifications, store, now=at)
     except BadSpecification as error:
-        log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
+        log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
 
 
 def tend_lists(settings: Settings, store: Store, *, at: datetime) -> str | None:
-    """Take what lies there; the first thing to be mended in a sentence, "" where there is none.
+    """Import the lists and return the first fault in a sentence, "" where there is none.
 
-    None where no list was taken and a broken one still lies in `refused/`.
+    None where no list was imported and a broken one is still in `refused/`.
     """
-    if said := take_lists(settings, store, at=at):
-        more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-        return f"order list {said[0]}{more}"
+    if sentences := take_lists(settings, store, at=at):
+        more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
+        return f"order list {sentences[0]}{more}"
     folder = Path(settings.orders.lists) / REFUSED
     return None if settings.orders.lists and any(folder.glob("*.csv")) else ""

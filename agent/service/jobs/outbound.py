@@ -1,8 +1,7 @@
-"""Tell others what was found: a LIMS through its outbox, people through notices.
+"""Send results: to a LIMS through its outbox, and as notices.
 
-In:  the settings, the store. Out: files in a folder, notices. Next: another system, a person.
-Both are asked of the store and written down when done, so that nothing is forgotten when the PC
-is switched off, and nothing is told twice where the other side has taken it.
+What is pending is queried from the database and recorded when done, so that nothing is forgotten
+when the PC is switched off, and nothing is sent twice that was accepted.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import write_whole
-from agent.notify import tell
+from agent.notify import send_notice
 from agent.orders import outbox
-from agent.orders.assessment import Beside
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders
+from agent.orders.open_items import OpenItems
 from agent.service.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
 
@@ -39,10 +38,10 @@ OUTBOX_EVERY_S = 120.0
 NOTICES_EVERY_S = 60.0
 NOTICE, SENT = "notice", "notice_sent"
 GIVEN_UP = timedelta(days=3)
-"""A notice that nobody took for so long is old news."""
+"""A notice that was not accepted for so long is dropped."""
 MOST_PICTURES = 5
 OUTBOX_MEMO = "outbox.json"
-"""File beside the database: where the last round of examining orders ended."""
+"""File next to the database: where the last round of examining orders ended."""
 
 
 def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
@@ -52,7 +51,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
         A sentence where something cannot be written, else "".
     """
     lab = make_lab(settings, store, now=now)
-    site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
+    site = outbox.OutboxFormat(settings.site.name, settings.orders.outbox_formats)
     position = find_position(settings, store)
     issuer = make_issuer(settings)
     away = _settle(settings, store, now=now) if settings.orders.outbox else ""
@@ -61,7 +60,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
             store, lab, site, now=now, position=position, issuer=issuer
         )
     else:
-        due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
+        due, position = list_due(store, lab, OpenItems.of(store), position=position, now=now)
         freeze_orders(store, lab, issuer, due, now=now)
     _keep_position(settings.store.folder / OUTBOX_MEMO, position)
     if away or not settings.orders.outbox:
@@ -86,8 +85,8 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
 def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
     """Compare a database that was put back with the outbox; why it cannot be seen, or ""."""
     try:
-        for one in settle_outbox(settings, store, at=now):
-            log.warning("outbox.is_beyond", order=one.sent.order, sentence=one.sentence)
+        for gap in settle_outbox(settings, store, at=now):
+            log.warning("outbox.is_beyond", order=gap.sent.order, sentence=gap.sentence)
     except OSError as error:
         return (
             f"[orders] outbox: {error}; since a back-up was restored, no revision is sent before "
@@ -117,11 +116,11 @@ def _keep_position(memo: Path, position: Position) -> None:
 def plan_notice(
     settings: Settings, store: Store, archive: Archive, written: Written, *, now: datetime
 ) -> None:
-    """Put on record that people are to be told of a night; `send_notices` does it."""
+    """Record that a notice of a night is due; `send_notices` sends it."""
     if not settings.notify.urls or written.summary.planned:
         return
     lines = [written.summary.headline, *written.lines, str(written.path)]
-    thumbnails = [archive.thumbnail_path(*one) for one in written.flagged[:MOST_PICTURES]]
+    thumbnails = [archive.thumbnail_path(*key) for key in written.flagged[:MOST_PICTURES]]
     facts = {
         "title": f"{settings.site.name}, night of {written.summary.night}",
         "text": "\n".join(lines),
@@ -132,20 +131,22 @@ def plan_notice(
 
 
 def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Send what was not taken yet, the oldest first; a sentence where somebody did not take it."""
+    """Send the notices that are due, oldest first; return a sentence where one was not accepted."""
     if not settings.notify.urls:
         return ""
     failed = ""
-    for one in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
-        pictures = [path for path in map(Path, one.facts["pictures"]) if path.is_file()]
-        said = one.facts
-        if tell(settings.notify.urls, title=said["title"], text=said["text"], pictures=pictures):
-            store.records.add(SENT, one.subject, by="agent", at=now, facts={"notice": one.id})
+    for notice in _list_due(store.records.all(NOTICE), store.records.all(SENT), now=now):
+        pictures = [path for path in map(Path, notice.facts["pictures"]) if path.is_file()]
+        facts = notice.facts
+        if send_notice(
+            settings.notify.urls, title=facts["title"], text=facts["text"], pictures=pictures
+        ):
+            store.records.add(SENT, notice.subject, by="agent", at=now, facts={"notice": notice.id})
         else:
-            failed = f"the notice of {one.subject} was not taken; it is tried again by itself."
+            failed = f"the notice of {notice.subject} was not taken; it is tried again by itself."
     return failed
 
 
-def _due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
-    done = {one.facts["notice"] for one in sent}
-    return [one for one in planned if one.id not in done and now - one.at <= GIVEN_UP]
+def _list_due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
+    done = {record.facts["notice"] for record in sent}
+    return [record for record in planned if record.id not in done and now - record.at <= GIVEN_UP]

@@ -1,8 +1,4 @@
-"""Learn from collected labels in a child of low priority: what is taught from what, and when.
-
-In:  `Settings`. Out: `Step`s, last an `Outcome`; a candidate, which nothing here promotes. Next: a
-person, who reads what the gate says.
-"""
+"""Train a candidate from collected labels, in a child of low priority; nothing here promotes it."""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from agent.bundle_registry import delete_leftovers, get_bundle, get_bundles_fold
 from agent.errors import AgentError, WrongUse
 from agent.lab_context import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled
-from agent.service.composition import cases_of, demands_of, load_bundle, open_store
+from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
 from agent.service.data_folder import clock
-from agent.service.jobs.supervisor import supervised
-from agent.service.lock import TeachLock
+from agent.service.jobs.supervisor import run_supervised
+from agent.service.lock import TrainingLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,10 +31,11 @@ if TYPE_CHECKING:
 
 JOB = "retrain"
 ROOM_BYTES = 1_000_000_000
-"""What is left free of disk and of memory, whatever is learned."""
+"""Disk and memory that stay free during a training."""
 HELD_BYTES = 1_500_000_000
-"""Memory of the process itself and of the networks it looks with; 1.3 GB were measured while the
-quick plan was taught on 30 drawn fields of 1994 px."""
+"""Memory of the process and its frozen networks; 1.3 GB were measured while the quick plan was
+trained on 30 drawn fields of 1994 px.
+"""
 
 
 class NoRoom(AgentError):  # noqa: N818 - it says what is missing
@@ -46,12 +43,14 @@ class NoRoom(AgentError):  # noqa: N818 - it says what is missing
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What would be learned from, and how.
+class TrainingJob:
+    """A training that is due.
 
     Args:
-        current: Folder of the bundle at work. manifest: what it says of itself.
-        plan: How the next one is taught. collected: from what.
+        current: Folder of the bundle in use.
+        manifest: Of that bundle.
+        plan: How the next one is trained.
+        collected: The labels.
     """
 
     current: Path
@@ -61,40 +60,40 @@ class Lesson:
 
     @property
     def new(self) -> int:
-        """How many labels the bundle at work has not learned: new ones, and those changed since."""
+        """Number of labels outside the training set of the bundle in use: new and changed ones."""
         from model import read_training_labels  # noqa: PLC0415 - brings PyTorch; a lab may start without
 
         return len(self.collected.news_to(self.manifest, read_training_labels(self.current)))
 
 
-def lesson_of(settings: Settings, store: Store) -> Lesson:
-    """Say what would be learned from. Raises `WrongUse` where there is no bundle yet."""
+def find_training_job(settings: Settings, store: Store) -> TrainingJob:
+    """Return the training that is due. Raises `WrongUse` where there is no bundle yet."""
     from agent.retrain import get_training_config  # noqa: PLC0415 - brings PyTorch; a lab may start without
     from model import read_manifest  # noqa: PLC0415
 
-    current = bundle_at_work(settings, store)
+    current = get_bundle_in_use(settings, store)
     manifest = read_manifest(current)
     plan = get_training_config(manifest, epochs=settings.retrain.epochs)
     own = taxonomy_in_force(settings, store)  # what a specimen may have is the lab's to say
     plan = replace(plan, taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes))
-    collected = cases_of(settings, store, manifest.taxonomy, group_by=plan.group_by)
-    return Lesson(current, manifest, plan, collected)
+    collected = collect_labels(settings, store, manifest.taxonomy, group_by=plan.group_by)
+    return TrainingJob(current, manifest, plan, collected)
 
 
-def bundle_at_work(settings: Settings, store: Store) -> Path:
-    """Say where the bundle at work lies. Raises `WrongUse` where there is none yet."""
-    name = store.current_bundle()
+def get_bundle_in_use(settings: Settings, store: Store) -> Path:
+    """Return the folder of the bundle in use. Raises `WrongUse` where there is none yet."""
+    name = store.promotions.find_current()
     if name is None:
-        raise WrongUse("there is no bundle yet; teach the first one: agent train.")
+        raise WrongUse("There is no bundle yet. Train the first one: agent train.")
     return get_bundle(settings.store.folder, name)
 
 
-def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
-    """Teach a candidate and hold it against the bundle at work: the work of the child.
+def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
+    """Train a candidate and compare it with the bundle in use: the job of the child.
 
     Args:
         settings: Of the lab.
-        pseudo_labels: Whether the model's own answers are learned from too, if they are audited.
+        pseudo_labels: Whether the model's own answers are trained on too, if they are audited.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -104,8 +103,8 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
     bundles = get_bundles_folder(settings.store.folder)
     delete_leftovers(settings.store.folder)
     with open_store(settings) as store:
-        lesson = lesson_of(settings, store)
-        views = list(store.micrographs()) if pseudo_labels else []
+        lesson = find_training_job(settings, store)
+        views = list(store.results.iter_all()) if pseudo_labels else []
     pseudo: PseudoLabelled | None = None
     for step in _pseudo_labelled(settings, lesson, views) if pseudo_labels else ():
         if isinstance(step, PseudoLabelled):
@@ -120,7 +119,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
         bundles=bundles,
         min_new=settings.retrain.min_new_labels,
         now=now,
-        demands=demands_of(settings, lesson.plan.taxonomy, now=now),
+        demands=build_demands(settings, lesson.plan.taxonomy, now=now),
         leave_out_doubted=settings.retrain.leave_out_doubted,
         pseudo=pseudo,
     ):
@@ -134,7 +133,7 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
 
 
 def _pseudo_labelled(
-    settings: Settings, lesson: Lesson, views: Sequence[MicrographView]
+    settings: Settings, lesson: TrainingJob, views: Sequence[MicrographView]
 ) -> Iterator[Step | PseudoLabelled]:
     from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
@@ -145,55 +144,56 @@ def _pseudo_labelled(
 
 
 def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
-    """Have labels that are in doubt looked at again."""
+    """Send suspect labels to a second review."""
     from agent.retrain import send_back  # noqa: PLC0415
     from model import LabelIssue  # noqa: PLC0415
 
-    doubted = [LabelIssue(**one) for one in outcome.numbers.get("doubted", ())]
+    doubted = [LabelIssue(**issue) for issue in outcome.numbers.get("doubted", ())]
     send_back(store, collected, doubted, by="agent retrain", at=clock())
 
 
 def write_card(settings: Settings, store: Store, name: str) -> Path:
-    """Write a bundle's model card as things stand now; where the page is."""
+    """Write a bundle's model card with its current facts and return the path of the page."""
     from agent.retrain import save_card  # noqa: PLC0415
 
     at = f"{clock():%Y-%m-%d %H:%M} UTC with {software()}"
     bundle = get_bundle(settings.store.folder, name)
-    page, _ = save_card(bundle, store.promotions(), site=settings.site.name, at=at)
+    page, _ = save_card(bundle, store.promotions.list_all(), site=settings.site.name, at=at)
     return page
 
 
-def learning(
+def train_in_child(
     settings: Settings,
     store: Store,
     *,
     by: str,
     now: Callable[[], datetime] = clock,
-    work: Callable[[Settings], Iterator[object]] = learn,
+    work: Callable[[Settings], Iterator[object]] = train_candidate,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
-    """Learn in a child; nothing is at work or live afterwards that was not before.
+    """Train in a child; it changes neither the bundle in use nor the running agent.
 
     Args:
         settings: Of the lab.
         store: Open.
-        by: Who wants it.
-        now: Says the time, aware UTC.
-        work: What the child does.
-        should_stop: As in `supervised`.
+        by: Who started it.
+        now: Returns the time, aware UTC.
+        work: The job of the child.
+        should_stop: As in `run_supervised`.
 
     Yields:
-        `Step`s, last an `Outcome`, which stands in the trail.
+        `Step`s, last an `Outcome`, which is in the audit log.
 
     Raises:
-        WrongUse: There is no bundle yet, or another one is being taught.
-        NoRoom: Disk or memory would not do.
-        ChildEnded: It went wrong. Cancelled: somebody asked for the end.
+        WrongUse: There is no bundle yet, or another one is being trained.
+        NoRoom: There is too little disk or memory.
+        ChildEnded: It failed.
+        Cancelled: Its end was requested.
     """
-    current = bundle_at_work(settings, store)
+    current = get_bundle_in_use(settings, store)
     refuse_without_room(current)
-    lock = TeachLock(settings.store.folder)
-    for news in supervised(
+    lock = TrainingLock(settings.store.folder)
+    for news in run_supervised(
         work,
         settings,
         store,
@@ -206,7 +206,7 @@ def learning(
     ):
         if isinstance(news, Outcome):
             facts = {"gate": str(news.gate), "sentence": news.sentence}
-            store.remember(
+            store.audit_log.add(
                 at=now(), actor=by, act="model.candidate", subject=news.candidate, facts=facts
             )
         yield news
@@ -227,35 +227,35 @@ def refuse_without_room(
     disk_free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     memory_free: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
 ) -> None:
-    """Refuse to begin what disk or memory could not carry to its end.
+    """Refuse to begin a training for which there is too little disk or memory.
 
     Args:
-        current: Folder of the bundle at work: the next one is as large.
-        disk_free: Says how many bytes are free where a folder lies.
-        memory_free: Says how many bytes of memory are free.
+        current: Folder of the bundle in use: the next one is as large.
+        disk_free: Returns how many bytes are free on the disk of a folder.
+        memory_free: Returns how many bytes of memory are free.
 
     Raises:
-        NoRoom: Says what is there, what is needed, and what to do.
+        NoRoom: Names what is there, what is needed, and what to do.
     """
     size = sum(path.stat().st_size for path in current.glob("*.safetensors"))
-    disk, memory = _needed(size, is_frozen=_is_frozen(current))
-    if (there := disk_free(current)) < disk:
+    disk, memory = _estimate_need(size, is_frozen=_is_frozen(current))
+    if (free := disk_free(current)) < disk:
         raise NoRoom(
-            f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(there)} are "
+            f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(free)} are "
             "free; make room and try again."
         )
-    if (there := memory_free()) < memory:
+    if (free := memory_free()) < memory:
         raise NoRoom(
-            f"teaching a bundle needs {_gb(memory)} of memory, {_gb(there)} are free; close "
-            "other programs, or teach on another PC and take the bundle in: agent models add."
+            f"Training a bundle needs {_gb(memory)} of memory, {_gb(free)} are free. Close other "
+            "programs, or train on another PC and add the bundle: agent models add."
         )
 
 
-def _needed(bundle_bytes: int, *, is_frozen: bool) -> tuple[int, int]:
-    """Say how much disk and memory teaching takes, in bytes.
+def _estimate_need(bundle_bytes: int, *, is_frozen: bool) -> tuple[int, int]:
+    """Return how much disk and memory a training takes, in bytes.
 
-    Networks that are taught whole are kept aside three times over (the best, the last, and what
-    the solver remembers, twice their size) and are in memory as often.
+    Networks that are trained whole are checkpointed three times over (the best, the last, and the
+    state of the optimizer, twice their size) and are in memory as often.
     """
     times = 1 if is_frozen else 5
     return ROOM_BYTES + (times + 1) * bundle_bytes, HELD_BYTES + times * bundle_bytes

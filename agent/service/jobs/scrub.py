@@ -1,8 +1,4 @@
-"""Read again what is archived, a little at a time, so that a loss is found before it is needed.
-
-In:  store and archive. Out: sentences in `agent status`, a job row, and the trail for what is new.
-Next: a person, who has a back-up or still has the microscope's own file.
-"""
+"""Verify the archive a little at a time, so that a loss is found before it is needed."""
 
 from __future__ import annotations
 
@@ -34,13 +30,13 @@ MOST = 100  # faults that are kept by name; more of them are one fault of the di
 
 
 class Verifier(threading.Thread):
-    """The thread that reads again.
+    """The thread that verifies the archive.
 
     Args:
-        store: Names what is archived, and remembers how far this has come.
+        store: Names what is archived, and stores the progress.
         archive: Holds it.
-        now: Says the time, aware UTC.
-        problems: Where losses are said.
+        now: Returns the time, aware UTC.
+        problems: Where losses are reported.
     """
 
     def __init__(
@@ -51,67 +47,69 @@ class Verifier(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Read a part, rest, and read the next, until told to stop."""
+        """Verify a part, rest, and verify the next, until stopped."""
         self._say_again()
         while not self._stopping.wait(EVERY_S):
             self.look()
 
     def stop(self) -> None:
-        """Ask it to stop, after the micrograph in hand."""
+        """Request that it stops, after the current micrograph."""
         self._stopping.set()
 
     def look(self, *, slice_s: float = SLICE_S) -> None:
-        """Read one part; a loss is said until a whole round does not find it any more."""
+        """Verify one part; a loss is reported until a whole round does not find it any more."""
         ends_s = time.monotonic() + slice_s
         try:
-            said = _Said.of(self._store.last_job(JOB))
-            job = self._store.begin_job(JOB, at=self._now())
-            after, found = maintenance.verify_some(
+            round_ = _Round.of(self._store.jobs.find_last_facts(JOB))
+            job = self._store.jobs.begin(JOB, at=self._now())
+            after, faults = maintenance.verify_some(
                 self._store,
                 self._archive,
-                after=said.after,
+                after=round_.after,
                 is_enough=lambda: self._stopping.is_set() or time.monotonic() > ends_s,
             )
-            for fault in found:
-                if fault not in said.all:
+            for fault in faults:
+                if fault not in round_.all:
                     log.error("archive.damaged", fault=fault)
                     at = self._now()
-                    self._store.remember(at=at, actor="agent", act="pixels.damaged", subject=fault)
-            said = said.and_then(after, found)
-            outcome = "faults" if said.all else "sound"
-            self._store.end_job(job, outcome, at=self._now(), facts=asdict(said))
+                    self._store.audit_log.add(
+                        at=at, actor="agent", act="pixels.damaged", subject=fault
+                    )
+            round_ = round_.and_then(after, faults)
+            outcome = "faults" if round_.all else "sound"
+            self._store.jobs.end(job, outcome, at=self._now(), facts=asdict(round_))
         except (StoreFault, BadStore):
             return  # others say so; the next part is read when the store is back
-        self._say(said)
+        self._say(round_)
 
     def _say_again(self) -> None:
         try:
-            self._say(_Said.of(self._store.last_job(JOB)))
+            self._say(_Round.of(self._store.jobs.find_last_facts(JOB)))
         except (StoreFault, BadStore):
             return
 
-    def _say(self, said: _Said) -> None:
-        more = len(said.all) - 1
+    def _say(self, round_: _Round) -> None:
+        more = len(round_.all) - 1
         and_more = f" (and {more} more; agent verify names them all)" if more > 0 else ""
-        self._problems.say("archive", f"archive: {said.all[0]}{and_more}" if said.all else "")
+        self._problems.say("archive", f"archive: {round_.all[0]}{and_more}" if round_.all else "")
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """How far a round has come, what it found, and what the whole round before found."""
+class _Round:
+    """Progress of a round, its faults, and those of the whole round before."""
 
     after: int = 0
     found: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> _Said:
+    def of(cls, facts: dict[str, Any]) -> _Round:
         return cls(facts.get("after", 0), facts.get("found", []), facts.get("before", []))
 
     @property
     def all(self) -> list[str]:
         return list(dict.fromkeys([*self.found, *self.before]))
 
-    def and_then(self, after: int, found: list[str]) -> _Said:
-        now = [*self.found, *found][:MOST]
-        return _Said(after, now, self.before) if after else _Said(0, [], now)
+    def and_then(self, after: int, faults: list[str]) -> _Round:
+        now = [*self.found, *faults][:MOST]
+        return _Round(after, now, self.before) if after else _Round(0, [], now)

@@ -1,8 +1,4 @@
-"""Judge what is archived with another bundle, in a child of low priority, beside what counts.
-
-In:  a bundle's name, how far back. Out: `Step`s, last an `Again`; result rows beside those that
-count. Next: the gallery of flips in the report, and the list that whoever signs has to see.
-"""
+"""Judge archived micrographs with another bundle, in a child of low priority; no result changes."""
 
 from __future__ import annotations
 
@@ -13,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from agent.archive import Archive
 from agent.bundle_registry import get_bundle
 from agent.retrain import Again, Gate, reprocess
-from agent.service.composition import load_bundle, open_store, policy_of, thresholds_of
+from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.retrain import JOB
-from agent.service.jobs.supervisor import supervised
+from agent.service.jobs.supervisor import run_supervised
 from agent.service.lock import Lock
 
 if TYPE_CHECKING:
@@ -38,15 +34,15 @@ def judge_again(
             store,
             Archive(settings.store.folder),
             classifier,
-            policy=policy_of(settings, classifier),
-            thresholds=thresholds_of(settings),
+            policy=build_policy(settings, classifier),
+            thresholds=collect_thresholds(settings),
             now=clock,
             role=role,
             since=clock() - timedelta(days=days) if days is not None else None,
         )
 
 
-def judging_again(
+def judge_in_child(
     settings: Settings,
     store: Store,
     *,
@@ -62,28 +58,28 @@ def judging_again(
     Args:
         settings: Of the lab.
         store: Open.
-        bundle: Which.
+        bundle: Name of the bundle.
         role: Of the results.
         days: How many days back; None: everything.
-        by: Who wants it.
-        now: Says the time, aware UTC.
-        should_stop: As in `supervised`.
+        by: Who started it.
+        now: Returns the time, aware UTC.
+        should_stop: As in `run_supervised`.
 
     Yields:
-        `Step`s, last an `Again`, which stands in the trail.
+        `Step`s, last an `Again`, which is in the audit log.
 
     Raises:
         BadBundle: There is none of this name.
-        WrongUse: Another bundle is being asked.
-        ChildEnded: It went wrong.
-        Cancelled: Somebody asked for the end.
+        WrongUse: Another bundle is judging.
+        ChildEnded: It failed.
+        Cancelled: Its end was requested.
     """
     get_bundle(settings.store.folder, bundle)
     lock = Lock(
         settings.store.folder / "judge.lock",
         "micrographs are being judged again already{who}; agent status says how far that is.",
     )
-    for news in supervised(
+    for news in run_supervised(
         partial(judge_again, bundle=bundle, role=role, days=days),
         settings,
         store,
@@ -96,7 +92,7 @@ def judging_again(
     ):
         if isinstance(news, Again):
             act, facts = f"model.{role}ed", _facts(news, bundle, days)
-            store.remember(at=now(), actor=by, act=act, subject=bundle, facts=facts)
+            store.audit_log.add(at=now(), actor=by, act=act, subject=bundle, facts=facts)
         yield news
 
 
@@ -105,15 +101,15 @@ def _facts(again: Again, bundle: str, days: int | None) -> dict[str, Any]:
     return {"bundle": bundle, "days": days, "judged": again.judged, "flips": flips}
 
 
-def candidate_of(store: Store) -> str | None:
-    """Say which recommended candidate waits for a person; None where none does.
+def find_waiting_candidate(store: Store) -> str | None:
+    """Return which recommended candidate waits for a promotion; None where none does.
 
-    A promotion of any bundle ends the waiting: the next candidate is held against that one.
+    A promotion of any bundle ends the waiting: the next candidate is compared with that one.
     """
-    ended, promotions = store.ended_jobs(JOB), store.promotions()
+    ended, promotions = store.jobs.list_ended(JOB), store.promotions.list_all()
     if not ended or not promotions:
         return None
-    last = next((one for one in reversed(ended) if one.facts.get("candidate")), None)
+    last = next((job for job in reversed(ended) if job.facts.get("candidate")), None)
     if last is None or last.outcome != Gate.RECOMMENDED:
         return None
     if last.ended_at is None or last.ended_at < promotions[0].promoted_at:
@@ -122,6 +118,6 @@ def candidate_of(store: Store) -> str | None:
 
 
 def has_news(store: Store, bundle: str, *, since: datetime, now: datetime) -> bool:
-    """Say whether the watch brought something since that a bundle has not answered."""
-    answered = {view.id for view in store.answers_of(bundle, since=since)}
-    return any(view.id not in answered for view in store.between(since, now))
+    """Return whether micrographs were stored since that a bundle has not judged."""
+    answered = {view.id for view in store.results.iter_by_bundle(bundle, since=since)}
+    return any(view.id not in answered for view in store.results.list_between(since, now))

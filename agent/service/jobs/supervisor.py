@@ -1,8 +1,6 @@
-"""Do a piece of work in a child, one at a time, with a row that says how far it is and ended.
+"""Run a job in a child, one at a time, with a row of its progress and end.
 
-In:  a work that yields `Step`s and then its result. Out: the same, and the job's row. Next: the bar
-in the shell, `agent status`, the page. Whoever reads the row may ask for the end, so a work that
-the service began can be cancelled from any shell.
+Each reader of the row may request the end, so a job of the service can be cancelled from any shell.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import structlog
 
 from agent.errors import AgentError
 from agent.retrain import Step
-from agent.service.jobs.child_process import ChildEnded, in_child
+from agent.service.jobs.child_process import ChildEnded, run_in_child
 from agent.store import StoreFault
 
 if TYPE_CHECKING:
@@ -33,10 +31,10 @@ NOTE_EVERY_S = 2.0
 
 
 class Cancelled(AgentError):  # noqa: N818 - it is an act, not a fault
-    """Somebody asked for the end."""
+    """The end of the job was requested."""
 
 
-def supervised(
+def run_supervised(
     work: Work,
     settings: Settings,
     store: Store,
@@ -48,35 +46,35 @@ def supervised(
     ending: Callable[[Any], tuple[str, dict[str, Any]]],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
-    """Do a piece of work in a child, with a row that says how far it is.
+    """Run a job in a child, with a row of its progress.
 
     Args:
-        work: As in `in_child`: it yields `Step`s, last its result.
+        work: As in `run_in_child`: it yields `Step`s, last its result.
         settings: Of the lab.
-        store: Where the row stands.
-        name: Of the work, such as "retrain".
-        lock: Held while it goes on.
-        by: Who wants it.
-        now: Says the time, aware UTC.
-        ending: Says of the result how the work ended, in a word, and what is kept of it.
-        should_stop: Asked every few seconds; what was begun is then left, and nothing is yielded.
+        store: Holds the row.
+        name: Of the job, such as "retrain".
+        lock: Held while it runs.
+        by: Who started it.
+        now: Returns the time, aware UTC.
+        ending: Returns, for the result, how the job ended, in a word, and what is stored of it.
+        should_stop: Called every few seconds; True ends the job, and nothing is yielded.
 
     Yields:
-        What the work yields.
+        What the job yields.
 
     Raises:
-        WrongUse: Another one goes on.
-        ChildEnded: It went wrong.
-        Cancelled: Somebody asked for the end.
+        WrongUse: Another one is running.
+        ChildEnded: It failed.
+        Cancelled: Its end was requested.
     """
     with lock:
-        store.end_lost_jobs(name, at=now())
-        job = store.begin_job(name, at=now(), facts={"by": by})
+        store.jobs.end_lost(name, at=now())
+        job = store.jobs.begin(name, at=now(), facts={"by": by})
         outcome, facts = "interrupted", dict[str, Any]()
         row = _Row(store, job, now)
         try:
-            with closing(in_child(work, settings, look_every_s=NOTE_EVERY_S)) as said:
-                for news in said:
+            with closing(run_in_child(work, settings, look_every_s=NOTE_EVERY_S)) as messages:
+                for news in messages:
                     if should_stop():
                         return
                     if isinstance(news, Step):
@@ -92,7 +90,7 @@ def supervised(
             log.warning("job.ended", job=name, outcome=outcome, reason=str(ended))
             raise
         finally:
-            store.end_job(job, outcome, at=now(), facts={"by": by, **facts})
+            store.jobs.end(job, outcome, at=now(), facts={"by": by, **facts})
 
 
 class _Row:
@@ -111,7 +109,7 @@ class _Row:
         step = self.step
         facts = {"stage": step.stage, "done": step.done, "total": step.total, "note": step.note}
         try:
-            by = self._store.note_job(self._job, facts, at=self._now())
+            by = self._store.jobs.report(self._job, facts, at=self._now())
         except StoreFault:  # a database that is away for a moment costs a note, not the work
             return
         if by:

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `schema` hands over."""
+"""Alembic's entry: runs the migrations on the connection that `schema` passes."""
 
 from __future__ import annotations
 

@@ -28,25 +28,31 @@ AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
 def fill(store: Store) -> None:
     """Leave a row in every table that a release of this schema fills."""
-    store.arrive([file("a.tif"), file("b.tif"), file("c.tif"), file("d.tif")], at=AT)
-    first, second, third = store.claim(3, at=AT, lease_s=60)
-    store.identify(first, SHA, at=AT)
-    store.finish(first, [finding(SHA, process={"order": "4711", "specimen": "3"})], at=AT)
-    store.identify(second, SHA, at=AT, is_there=lambda _: True)
-    store.fail(third, "ValueError: no idea", at=AT)
-    store.arrive([file("a.tif", mtime=2)], at=AT)
-    (fourth,) = [claim for claim in store.claim(9, at=AT, lease_s=60) if claim.relative == "a.tif"]
-    store.finish(fourth, [finding(OTHER)], at=AT + timedelta(minutes=5))
-    store.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
-    store.decide(OTHER[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
-    store.undo(OTHER[:16], by="Bob", at=AT)
-    store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 80})
+    store.files.add([file("a.tif"), file("b.tif"), file("c.tif"), file("d.tif")], at=AT)
+    first, second, third = store.work_queue.claim(3, at=AT, lease_s=60)
+    store.work_queue.identify(first, SHA, at=AT)
+    store.work_queue.finish(
+        first, [finding(SHA, process={"order": "4711", "specimen": "3"})], at=AT
+    )
+    store.work_queue.identify(second, SHA, at=AT, is_there=lambda _: True)
+    store.work_queue.fail(third, "ValueError: no idea", at=AT)
+    store.files.add([file("a.tif", mtime=2)], at=AT)
+    (fourth,) = [
+        claim for claim in store.work_queue.claim(9, at=AT, lease_s=60) if claim.relative == "a.tif"
+    ]
+    store.work_queue.finish(fourth, [finding(OTHER)], at=AT + timedelta(minutes=5))
+    store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
+    store.labels.decide(OTHER[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
+    store.labels.undo(OTHER[:16], by="Bob", at=AT)
+    store.promotions.promote(
+        "20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 80}
+    )
     state = {"number": 1, "previous": "", "conformity": "conforms", "state": "a.b", "final": True}
     said = {"order": "4711", "number": 1, "conformity": "conforms", "at": AT.isoformat()}
     store.statements.add(NewStatement(order="4711", document=said, **state), at=AT)
     (frozen,) = store.statements.all("4711")
     store.statements.add_files(frozen, [StatementFile("pdf", "en", "a hash", 3, AT)])
-    store.freeze_night(AT.date(), '{"n": 2}', at=AT)
+    store.nightly_reports.freeze(AT.date(), '{"n": 2}', at=AT)
     store.accounts.add("Ada", kind="person", role="lead", hashed="a hash", by="Ada", at=AT)
     store.accounts.begin("Ada", cookie="another hash", at=AT)
     images, raters = [NewImage(SHA[:16], "G8")], [NewRater("R1", "Bob", account="Ada")]
@@ -63,9 +69,9 @@ def main() -> None:
         with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
             fill(store)
             said = {
-                "files": [fate.as_json() for fate in store.files()],
-                "micrographs": [view.id for view in store.micrographs()],
-                "labelled": [one.code for one in store.labelled()],
+                "files": [fate.as_json() for fate in store.files.iter_status()],
+                "micrographs": [view.id for view in store.results.iter_all()],
+                "labelled": [one.code for one in store.labelled_micrographs.list_all()],
             }
         connection = sqlite3.connect(path)
         dump = "\n".join(connection.iterdump()) + "\n"

@@ -1,4 +1,4 @@
-"""One thing that was looked at on a PC, and how it stands."""
+"""Result of one check of a PC."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Level = Literal["right", "doubtful", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """Result of one check.
 
-    Args:
-        check: What was looked at.
-        level: "wrong" would stop the agent, "doubtful" may one day.
-        sentence: What was found, and how to mend it.
+    Attributes:
+        check: Name of the check.
+        level: "wrong" stops the agent, "doubtful" may stop it later.
+        sentence: The result and, if needed, the remedy.
     """
 
     check: str
@@ -24,5 +24,5 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        """Its sign in a table; a word is beside it, so it needs no colour."""
+        """Symbol of the level in a table."""
         return {"right": "✓", "doubtful": "?", "wrong": "✗"}[self.level]

@@ -1,0 +1,70 @@
+"""`agent begin-anew`: accept a database as this data folder's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import out
+from agent.cli.restore import print_resumed
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+    from agent.store import Store
+
+
+@app.command("begin-anew")
+def begin_anew(
+    context: typer.Context,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Reason; it is recorded.")
+    ] = "",
+) -> None:
+    """Accept the present database for this data folder, even an empty one or one of another lab.
+
+    Archived files stay. Facts that only the lost database contained are not recovered.
+    """
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+    from agent.service.resuming import resume
+    from agent.store import find_mark
+
+    if not reason.strip():
+        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
+    settings, at = load_settings(context), datetime.now(UTC)
+    folder = settings.store.folder
+    with RunLock(folder, agent_name()), _open_anew(settings) as store:
+        facts = {
+            "reason": reason,
+            "first_act_before": find_mark(folder),
+            "trail": store.audit_log.get_head().number,
+        }
+        store.audit_log.add(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        resumed = resume(settings, store, since=None, at=at)
+        store.take_as_own(folder)
+        where = store.place
+    out.print(f"{where} is now the database of {folder}", markup=False)
+    print_resumed(*resumed)
+
+
+def _open_anew(settings: Settings) -> Store:
+    """Open a database of another lab, or the lab's own if it is older than sent documents.
+
+    Raises:
+        NothingToBegin: It is the newest database of this lab.
+    """
+    from agent.service.copies import find_overtaken
+    from agent.store import NothingToBegin
+
+    try:
+        return open_store(settings, anew=True)
+    except NothingToBegin:
+        store = open_store(settings)
+        if find_overtaken(settings, store):
+            return store
+        store.close()
+        raise

@@ -1,0 +1,252 @@
+"""Checks of `agent doctor`; each finding names the remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.cli.app import open_store
+from agent.cli.doctor_folders import examine_folders
+from agent.cli.doctor_records import (
+    examine_backups,
+    examine_certificate,
+    examine_copies,
+    examine_database,
+    examine_evidence,
+)
+from agent.cli.doctor_sites import examine_sites
+from agent.cli.finding import Finding
+from agent.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.settings import Settings
+
+FEW_WATCHES, FEW_INSTANCES = 8192, 128
+"""Old Linux defaults of fs.inotify, too low for large export trees or many programs."""
+
+LITTLE_MEMORY_BYTES = 8_000_000_000
+"""Our choice: a worker may use 4 GB, the networks about 2 GB."""
+
+
+def examine(settings: Settings, file: Path | None) -> list[Finding]:
+    """Run all checks; the only change is a temporary file in the data folder."""
+    account = _account()
+    return [
+        Finding("settings", "right", str(file))
+        if file
+        else Finding(
+            "settings",
+            "doubtful",
+            "no agent.toml found, so defaults apply. Write one with `agent init`.",
+        ),
+        _python(),
+        _service(account),
+        *examine_folders(settings, account),
+        *([] if settings.sources else [_no_sources()]),
+        examine_database(settings),
+        *examine_evidence(settings),
+        *examine_sites(settings),
+        *examine_copies(settings),
+        *examine_backups(settings),
+        *examine_certificate(settings),
+        *_watch_limits(),
+        _memory(),
+        _web(settings),
+        _compute(settings),
+        _label_reader(),
+        _taxonomy(settings),
+        _bundle(settings),
+    ]
+
+
+def _taxonomy(settings: Settings) -> Finding:
+    """Check the taxonomy and its effects on labels, limits and the bundle in use."""
+    from agent.cli.taxonomy import find_effects
+    from agent.lab_context import taxonomy_in_force
+    from model import TaxonomyError
+
+    try:
+        with open_store(settings) as store:
+            own = taxonomy_in_force(settings, store)
+            effects = list(find_effects(own, None, settings, store))
+    except (AgentError, TaxonomyError, OSError) as error:
+        return Finding("taxonomy", "wrong", str(error))
+    summary = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."
+    if effects:
+        return Finding("taxonomy", "doubtful", " ".join((summary, *effects)))
+    return Finding("taxonomy", "right", summary)
+
+
+def _account() -> str | None:
+    if sys.platform == "win32":
+        from agent.host.windows import find_service_account
+    else:
+        from agent.host.systemd import find_service_account
+    return find_service_account()
+
+
+def _service(account: str | None) -> Finding:
+    if account is None:
+        return Finding(
+            "service", "doubtful", "not installed. For automatic start: agent service install."
+        )
+    return Finding("service", "right", f"installed, runs as {account}.")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    total_bytes = psutil.virtual_memory().total
+    if total_bytes < LITTLE_MEMORY_BYTES:
+        return Finding(
+            "memory",
+            "doubtful",
+            f"{total_bytes / 1e9:.1f} GB; at least 8 GB are recommended. Set [imaging] workers = "
+            "1 and a lower memory_limit_mb.",
+        )
+    return Finding("memory", "right", f"{total_bytes / 1e9:.1f} GB.")
+
+
+def _python() -> Finding:
+    return Finding("python", "right", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _no_sources() -> Finding:
+    return Finding("sources", "doubtful", "none. Enter an export folder under [[sources]].")
+
+
+def _watch_limits() -> Iterator[Finding]:
+    if not sys.platform.startswith("linux"):
+        return
+    limits = (("max_user_watches", FEW_WATCHES), ("max_user_instances", FEW_INSTANCES))
+    for name, few in limits:
+        try:
+            limit = int(Path(f"/proc/sys/fs/inotify/{name}").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if limit < few or (limit == few and name == "max_user_watches"):
+            yield Finding(
+                "inotify",
+                "doubtful",
+                f"{name} is {limit}. Raise it (sysctl fs.inotify.{name}={few * 16}); otherwise "
+                "sources are polled.",
+            )
+        else:
+            yield Finding("inotify", "right", f"{name} is {limit}.")
+
+
+def _web(settings: Settings) -> Finding:
+    host, port = settings.web.host, settings.web.port
+    running = _is_running(settings)
+    if port and not running and _is_port_used(host, port):
+        return Finding(
+            "review page",
+            "wrong",
+            f"Another program uses {host}:{port}. Set another [web] port.",
+        )
+    if host in {"127.0.0.1", "localhost", "::1"}:
+        return Finding("review page", "right", f"on this PC only, port {port}.")
+    from agent.web import refuse_strangers
+
+    try:
+        with open_store(settings) as store:
+            refuse_strangers(settings.web, store.accounts)
+    except AgentError as error:
+        return Finding("review page", "wrong", str(error))
+    return Finding(
+        "review page", "right", f"{host}, port {port}. For other PCs open the port in the firewall."
+    )
+
+
+def _is_running(settings: Settings) -> bool:
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+
+    return RunLock(settings.store.folder, agent_name()).is_held()
+
+
+def _is_port_used(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def _compute(settings: Settings) -> Finding:
+    from model import ModelError, choose_engine  # PyTorch takes seconds to import
+
+    cores = f"CPU, {os.cpu_count()} processors"
+    try:
+        engine = choose_engine(settings.model.device, settings.model.precision)
+    except ModelError as error:
+        why = f" {_explain_no_gpu()}" if settings.model.device.startswith("cuda") else ""
+        return Finding("compute", "wrong", f"{cores}; {error}{why}")
+    if engine.on_gpu:
+        return Finding("compute", "right", f"GPU {_gpu_name(engine.device)}, {engine.precision}.")
+    if settings.model.device == "auto" and _has_nvidia():
+        return Finding("compute", "doubtful", f"{cores}. {_explain_no_gpu()}")
+    return Finding(
+        "compute", "right", f"{cores}, {engine.label} {engine.precision}; no GPU in use."
+    )
+
+
+def _gpu_name(device: str) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
+
+
+def _has_nvidia() -> bool:
+    import shutil
+
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _explain_no_gpu() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "This PC has a different GPU."
+    if torch.version.cuda is None:
+        return "This PyTorch is a CPU build. Install its CUDA build."
+    return "PyTorch detects no GPU. Check the driver and its CUDA version with nvidia-smi."
+
+
+def _label_reader() -> Finding:
+    try:
+        import rapidocr  # noqa: F401
+    except ImportError as error:
+        return Finding("label reader", "wrong", f"rapidocr cannot be imported ({error}).")
+    return Finding("label reader", "right", "its models are installed.")
+
+
+def _bundle(settings: Settings) -> Finding:
+    try:
+        store = open_store(settings)
+    except AgentError:
+        return Finding("bundle", "doubtful", "unknown, because the database does not open.")
+    name = store.promotions.find_current()
+    store.close()
+    if name is None:
+        return Finding(
+            "bundle",
+            "doubtful",
+            "none yet; every micrograph goes to review. Train one with `agent train`.",
+        )
+    from model import ModelError, verify_bundle
+
+    try:
+        verify_bundle(settings.store.folder / "bundles" / name)
+    except ModelError as error:
+        return Finding("bundle", "wrong", str(error))
+    return Finding("bundle", "right", f"{name}, all hashes match its manifest.")

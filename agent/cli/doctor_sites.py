@@ -1,0 +1,69 @@
+"""Check the separation of sites in a shared database, and what this site shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.cli.app import open_store
+from agent.cli.finding import Finding
+from agent.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.settings import Settings
+    from agent.store import Store
+
+TWO = 2
+"""Smallest number of sites that share a database."""
+
+
+def examine_sites(settings: Settings) -> Iterator[Finding]:
+    """Yield the findings; none if there is one site and it shares nothing."""
+    try:
+        with open_store(settings) as store:
+            names = store.over_all_sites().names()
+            if len(names) < TWO and not settings.site.shares:
+                return
+            yield _check_separation(store, len(names))
+            yield from _check_sharing(settings, store)
+    except AgentError:
+        return  # the check `database` reports it
+
+
+def _check_separation(store: Store, n: int) -> Finding:
+    if bare := store.checks.find_unscoped_tables():
+        return Finding(
+            "sites",
+            "wrong",
+            f"PostgreSQL does not separate the rows of {len(bare)} tables ({bare[0]}, …) by site. "
+            "Run any agent command as the owner of the tables; it restores the policies.",
+        )
+    if store.checks.is_exempt_from_policies():
+        return Finding(
+            "sites",
+            "doubtful",
+            "this PostgreSQL user is a superuser or has BYPASSRLS, so row-level security does not "
+            "apply. Only the program separates the sites (OPERATIONS, Several sites).",
+        )
+    by = " and row-level security separate" if store.kind == "postgresql" else " separates"
+    return Finding("sites", "right", f"{n} sites share the database; the program{by} them.")
+
+
+def _check_sharing(settings: Settings, store: Store) -> Iterator[Finding]:
+    shared = " and ".join(settings.site.shares) or "nothing"
+    yield Finding("shared", "right", f"{settings.site.name} shares {shared} ([site] shares).")
+    for what in settings.site.shares:
+        if len(store.over_all_sites().sharing(what)) < TWO:
+            yield Finding(
+                "shared",
+                "doubtful",
+                f'no other site has "{what}" in [site] shares, so it is not shared.',
+            )
+    if store.accounts.are_there() and not store.accounts.every():
+        yield Finding(
+            "shared",
+            "doubtful",
+            "a login is required, but this site has no account. Add one (agent users add), or add "
+            '"accounts" to [site] shares here and at the site that has accounts.',
+        )

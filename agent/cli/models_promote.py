@@ -1,0 +1,247 @@
+"""`agent models promote`, `rollback`, `impact`: a lead changes the bundle in use."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import console
+from agent.cli.app import load_settings, open_store
+from agent.cli.models import NameArgument, load_verified, models
+from agent.cli.options import JsonOption
+from agent.cli.signing import signed_store
+from agent.errors import BadBundle, WrongUse
+from model import ModelError
+
+if TYPE_CHECKING:
+    from agent.retrain import Impact, Outcome
+    from agent.settings import Settings
+    from agent.store import Store
+    from model import Manifest
+
+ByOption = Annotated[str, typer.Option("--by", help="Name of the lead who decides.")]
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="Reason; it is recorded.")]
+
+DAYS = 90
+"""Days of orders that are compared before a promotion."""
+
+DaysOption = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Days of past orders to compare; 0 compares none, and this is recorded."
+    ),
+]
+
+
+@models.command("impact")
+def impact_(
+    context: typer.Context, name: NameArgument, days: DaysOption = DAYS, json: JsonOption = False
+) -> None:
+    """List the orders whose conformity would change under a bundle, and write a page.
+
+    This compares the answers of agent reprocess --shadow. No result is changed.
+    """
+    settings = load_settings(context)
+    load_verified(settings, name)
+    with open_store(settings) as store:
+        impact, page = _impact(settings, store, name, days)
+    if json:
+        console.print_json({**impact.document(), "sha256": impact.sha256(), "page": str(page)})
+        return
+    _print_impact(impact, page)
+
+
+@models.command()
+def promote(
+    context: typer.Context,
+    name: NameArgument,
+    by: ByOption,
+    reason: ReasonOption,
+    days: DaysOption = DAYS,
+) -> None:
+    """Sign for a bundle; with enough signatures it is in use from the next specimen on.
+
+    The command first shows the result of the gate and the orders whose conformity would change.
+    This is recorded with the signature. The setting retrain.promoters is the number of signatures.
+    """
+    from agent.service.data_folder import clock
+    from agent.store import Signature
+
+    settings = load_settings(context)
+    Signature(by, reason, clock())  # refuses an empty name and an empty reason
+    with signed_store(context, settings, by) as (store, signer):
+        signature, manifest = Signature(signer, reason, clock()), load_verified(settings, name)
+        _require_lead(settings, store, signer)
+        before = store.promotions.find_current()
+        if before == name:
+            raise WrongUse(f"{name} is already in use.")
+        gate = _print_gate(settings, name, before)
+        impact, page = _impact(settings, store, name, days)
+        _print_impact(impact, page)
+        if impact.unasked:
+            raise WrongUse(
+                f"{name} has no answer for {impact.unasked} fields of the last {days} days, so "
+                f"its effect on orders is unknown. Run agent reprocess --bundle {name} --shadow "
+                f"--days {days}, then sign; or choose fewer days with --days."
+            )
+        signed = replace(signature, shown=impact.in_short() | {"gate": gate})
+        promoters = settings.retrain.promoters
+        if not store.promotions.sign(
+            name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
+        ):
+            console.out.print(
+                f"{name} is proposed by {signer} and needs a second signature: "
+                f"agent models promote {name} --by NAME --reason TEXT",
+                markup=False,
+            )
+            return
+        replaced = f" and replaces {before}" if before else ""
+        console.out.print(f"{name} is in use{replaced}. A running agent loads it automatically.")
+        _print_recipe(manifest)
+        _write_cards(settings, store, name, before)
+
+
+def _print_gate(settings: Settings, name: str, before: str | None) -> str:
+    """Print and return the result of the gate, and whether it still applies."""
+    from agent.bundle_registry import get_bundle
+    from agent.retrain import load_outcome
+
+    try:
+        outcome = load_outcome(get_bundle(settings.store.folder, name))
+    except BadBundle as broken:
+        result = str(broken)
+    else:
+        result = _format_gate(outcome, name, before)
+    console.out.print(result, markup=False)
+    return result
+
+
+def _format_gate(outcome: Outcome | None, name: str, before: str | None) -> str:
+    if outcome is None:
+        again = f" To compare it: agent models diff {before} {name}" if before else ""
+        return f"No gate has compared {name} with another bundle.{again}"
+    result = f"Result of the gate: {outcome.sentence}"
+    if before in {None, outcome.current}:
+        return result
+    return (
+        f"{result} The gate compared it with {outcome.current}; {before} is in use now. To compare "
+        f"it with {before}: agent models diff {before} {name}"
+    )
+
+
+def _require_lead(settings: Settings, store: Store, by: str) -> None:
+    """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
+    from agent.orders.order_policy import is_lead
+
+    if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
+        raise WrongUse(
+            f"{by} may not promote a bundle. Only a lead or an administrator may; see agent users "
+            "list."
+        )
+
+
+def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Impact, Path]:
+    """Return what a promotion would change, and the page of it in the bundle's record."""
+    from agent.archive import Archive
+    from agent.bundle_registry import get_bundle, get_record_folder
+    from agent.cli.order_policy import read_order_policy
+    from agent.lab_context import software
+    from agent.retrain import compute_impact, save_impact
+    from agent.service.data_folder import clock
+
+    archive, now = Archive(settings.store.folder), clock()
+    impact = compute_impact(
+        store,
+        read_order_policy(settings, store),
+        name,
+        since=now - timedelta(days=days),
+        has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
+        days=days,
+    )
+    record = get_record_folder(get_bundle(settings.store.folder, name))
+    at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"
+    return impact, save_impact(impact, record, archive, site=settings.site.name, at=at)
+
+
+def _print_impact(impact: Impact, page: Path) -> None:
+    from agent.retrain import format_headline, list_sentences
+
+    console.out.print(f"{format_headline(impact)}.", markup=False)
+    for sentence in list_sentences(impact):
+        console.out.print(sentence, markup=False)
+    if impact.changed:
+        console.table(
+            ("order", "conformity", "would be", "micrograph", "answer", "would be"),
+            [
+                (order.number, order.before, order.after, flip.id, flip.before, flip.after)
+                for order in impact.changed
+                for flip in order.flips
+            ],
+        )
+    console.out.print(f"page with pictures: {page}", markup=False)
+
+
+@models.command()
+def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
+    """Return to the previous bundle; one signature is enough.
+
+    A second rollback returns to the bundle before that. A bundle that was rolled back is skipped.
+    """
+    from agent.bundle_registry import list_previous_bundles
+
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        promotions = store.promotions.list_all()
+        before = next(iter(list_previous_bundles(promotions)), None)
+        if before is None:
+            raise WrongUse(
+                "There is no previous bundle. To use another one: agent models list, then agent "
+                "models promote."
+            )
+        _require_lead(settings, store, signer)
+        current = promotions[0].bundle
+        _promote_again(store, load_verified(settings, before), signer, reason, current)
+        console.out.print(f"{before} is in use again and replaces {current}.")
+        _write_cards(settings, store, before, current)
+
+
+def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, current: str) -> None:
+    from agent.bundle_registry import BACK_FROM
+    from agent.service.data_folder import clock
+    from agent.store import Signature
+
+    Signature(by, reason, clock())  # refuses an empty name and an empty reason
+    store.promotions.promote(
+        manifest.name,
+        by=by,
+        reason=f"back from {current}: {reason}",
+        at=clock(),
+        metrics={**manifest.metrics, BACK_FROM: current},
+    )
+    _print_recipe(manifest)
+
+
+def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
+    """Write the model cards again; they name the bundle in use."""
+    from agent.service.jobs.retrain import write_card
+
+    for name in filter(None, names):
+        with suppress(BadBundle, OSError, ModelError):  # a broken or missing bundle needs no card
+            write_card(settings, store, name)
+
+
+def _print_recipe(manifest: Manifest) -> None:
+    from agent.imaging.crop import RECIPE
+
+    if manifest.recipe != RECIPE:
+        console.err.print(
+            f"{manifest.name} was trained on crops of recipe {manifest.recipe}; this version uses "
+            f"recipe {RECIPE}. Train it again soon: agent train.",
+            markup=False,
+        )

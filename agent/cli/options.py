@@ -1,0 +1,60 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Order number.")]
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Micrograph id, as in the report.")]
+
+By = Annotated[
+    str,
+    typer.Option("--by", metavar="NAME", help="Name of the person who does this; it is recorded."),
+]
+
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason; it is recorded.")]
+
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder with a sub-folder per structure code; `agent taxonomy show` lists the codes."
+    ),
+]
+
+ManifestOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV with file and code (or subtype and size) instead of sub-folders; for more "
+        "columns see agent import --help."
+    ),
+]
+
+GroupOption = Annotated[
+    str,
+    typer.Option(
+        "--group-by",
+        metavar="COLUMN",
+        help="Column that a split keeps together: order, plant, microscope, or any column of the "
+        "manifest. Default: the specimen.",
+    ),
+]
+
+FrameOption = Annotated[
+    int | None, typer.Option(min=32, help="Side of a frame in pixels. Default: 1994.")
+]
+
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Largest number of passes over the images. Default: 40; frozen networks need none.",
+    ),
+]
+
+SeedOption = Annotated[int, typer.Option(help="Seed of all random draws, including the split.")]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

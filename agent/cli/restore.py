@@ -1,0 +1,110 @@
+"""`agent restore`: put a backup in place."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import app, load_settings, open_store
+from agent.cli.console import out, progress
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.orders.order_list import OrderListResult
+    from agent.orders.resumption import Beyond
+    from agent.settings import Settings
+
+MIGRATED = "trail.covered"
+"""Act that a migration appends to the audit log; older backups lack it."""
+
+ALIVE_S = 60.0  # heartbeats are a few seconds apart
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Backup that `agent backup` wrote.")],
+    all_sites: Annotated[
+        bool, typer.Option("--all-sites", help="Restore all sites of a shared database.")
+    ] = False,
+) -> None:
+    """Restore a backup. Existing data is kept under another name. Stop the agent first."""
+    from agent import maintenance
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+    from agent.service.resuming import resume
+    from agent.store import store_url
+
+    settings, at = load_settings(context), datetime.now(UTC)
+    if not file.is_file():
+        raise WrongUse(f"No such file: {file}.")
+    _refuse_while_running(settings, at, all_sites=all_sites)
+    # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
+    # writing to a database that is being replaced.
+    with RunLock(settings.store.folder, agent_name()), progress("restore", 100) as advance:
+        restored = maintenance.restore(
+            file,
+            url=store_url(settings.store.folder, settings.store.url),
+            folder=settings.store.folder,
+            at=at,
+            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
+            site=settings.site.name,
+        )
+    with open_store(settings) as store:
+        head = store.audit_log.get_head()
+        facts = {"trail": head.number - (head.act == MIGRATED)}
+        store.audit_log.add(
+            at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts
+        )
+        resumed = resume(settings, store, since=restored.made_at, at=at)
+    out.print(f"{restored.files} files restored", markup=False)
+    print_resumed(*resumed)
+    if restored.before:
+        out.print(f"the previous database is now {restored.before}", markup=False)
+    if restored.settings:
+        out.print(f"settings from the backup: {restored.settings}", markup=False)
+
+
+def print_resumed(beyond: list[Beyond], lists: list[OrderListResult], pending: list[str]) -> None:
+    """Print what exists outside the database but not in the backup."""
+    for series in beyond:
+        out.print(series.sentence, markup=False)
+    if beyond:
+        out.print("Numbering continues above these numbers. Enter lost orders again.")
+    for order_list in lists:
+        out.print(
+            f"order list {order_list.name} read again: {len(order_list.changed)} orders new or "
+            "changed",
+            markup=False,
+        )
+    for sentence in pending:
+        out.print(sentence, markup=False)
+
+
+def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) -> None:
+    from agent.errors import BadStore
+
+    try:
+        with open_store(settings) as store:
+            sites = store.over_all_sites().names()
+            alive = [
+                agent.name
+                for agent in store.over_all_sites().agents()
+                if agent.seen_at
+                and not agent.facts.get("stopped")
+                and (at - agent.seen_at).total_seconds() < ALIVE_S
+            ]
+    except BadStore:
+        return  # a damaged database is the reason for a restore
+    if alive:
+        raise WrongUse(
+            f"An agent is running ({', '.join(alive)}). Stop it, wait a minute, then restore."
+        )
+    if len(sites) > 1 and not all_sites:
+        raise WrongUse(
+            f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
+            "them back to the time of the backup. To do this: agent restore --all-sites FILE"
+        )

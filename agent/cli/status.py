@@ -1,0 +1,75 @@
+"""`agent status`: the state of the agent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from agent.cli.app import DONE, app, find_settings_file, load_settings, open_store
+from agent.cli.console import out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Show the state of the agent and the problems that need an operator."""
+    from agent.service.data_folder import clock
+    from agent.service.status import build_status
+
+    settings = load_settings(context)
+    document = build_status(settings, now=clock(), open_store=lambda: open_store(settings))
+    if not settings.sources and find_settings_file(context) is None:
+        document["problems"].insert(0, _describe_missing_file())
+    if as_json:
+        print_json(document)
+    else:
+        _print_status(document, partial(_format_time, zone=ZoneInfo(settings.site.time_zone)))
+    raise typer.Exit(DONE)
+
+
+def _describe_missing_file() -> str:
+    from agent.settings import FILE_NAME, platform_folder
+
+    return (
+        f"No {FILE_NAME} in this folder or in {platform_folder()}. Name it with agent --config "
+        "FILE status, or write one with agent init."
+    )
+
+
+def _format_time(iso: str | None, zone: ZoneInfo) -> str:
+    if iso is None:
+        return "never"
+    return f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> None:
+    running = "running" if document["running"] else "not running"
+    out.print(f"Martensight {document['version']}: {running}")
+    out.print(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
+    out.print(f"next report {at(document['next_report_at'])}")
+    for source in document["sources"]:
+        online = "online" if source["online"] else "OFFLINE"
+        listed = at(source["last_scan_at"])
+        out.print(
+            f"source {source['name']}: {source['folder']}\n"
+            f"    {online}, {source['mode']}, last listed {listed}, "
+            f"{source['found_by_scan']} found by listing, {source['found_by_event']} by event",
+            markup=False,
+        )
+    states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
+    out.print(f"files: {states or 'none'}")
+    for job in document["jobs"]:
+        progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
+        line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()
+        out.print(f"{line} (by {job['by']}, since {at(job['started_at'])})", markup=False)
+    for problem in document["problems"]:
+        out.print(f"! {problem}", markup=False)

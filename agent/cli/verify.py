@@ -1,0 +1,100 @@
+"""`agent verify`: compare the archive with its hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import SAYS_NO, app, load_settings, open_store
+from agent.cli.console import err, out, print_json, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agent.cli.console import Advance
+    from agent.settings import Settings
+    from agent.store import Store
+    from agent.verification import Outside
+
+LINES_EVERY = 1000
+
+NOTHING_ELSE = "nothing else was compared: rows cannot be compared until these values are corrected"
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    anchor: Annotated[
+        list[Path] | None,
+        typer.Option(help="File with heads of the audit log, such as a log file; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare archived pixels with their hashes, and rows with the audit log.
+
+    The audit log is also compared with reports, backups and the file in [trail] anchor. Exit code 3
+    if anything was changed.
+    """
+    from agent import maintenance
+    from agent.archive import Archive
+    from agent.verification import verify_trail
+
+    settings = load_settings(context)
+    with open_store(settings) as store, progress("verify", None) as advance:
+        archive = Archive(settings.store.folder)
+        faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
+        if not faults:
+            faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
+            faults += maintenance.verify(store, archive, progress=_print_thousands(advance))
+    if not as_json:
+        for note in notes:
+            out.print(f"note: {note}", markup=False)
+    good = "no archived file has changed, and the audit log is complete"
+    print_faults(faults, good, as_json=as_json, more={"notes": notes})
+
+
+def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
+    """Return the records outside the database that contain heads of the audit log."""
+    from agent.lab_context import reports_folder
+    from agent.timestamps import FOLDER
+    from agent.verification import Outside
+
+    certificates = settings.trail.timestamp_certificates
+    own = Path(settings.trail.anchor)
+    files = [own] if settings.trail.anchor and own.exists() else []
+    return Outside(
+        reports=reports_folder(settings.store.folder, store),
+        backups=Path(settings.backup.folder) if settings.backup.folder else None,
+        files=(*files, *more),
+        timestamps=settings.store.folder / FOLDER,
+        certificates=Path(certificates) if certificates else None,
+        site=settings.site.name,
+    )
+
+
+def _print_thousands(advance: Advance) -> Advance:
+    """Advance a bar per micrograph, but print plain lines per thousand only."""
+
+    def step(done: int, note: str = "") -> None:
+        if err.is_terminal or done % LINES_EVERY == 0:
+            advance(done, note)
+
+    return step
+
+
+def print_faults(
+    faults: list[str], good: str, *, as_json: bool, more: Mapping[str, object] | None = None
+) -> None:
+    """Print faults, or `good` if there are none; exit with code 3 if there is one."""
+    if as_json:
+        print_json({"sound": not faults, "faults": faults, **(more or {})})
+    else:
+        for fault in faults:
+            out.print(fault, markup=False)
+        out.print(f"{len(faults)} faults" if faults else good)
+    if faults:
+        raise typer.Exit(SAYS_NO)

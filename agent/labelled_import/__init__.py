@@ -1,0 +1,50 @@
+"""Import a labelled folder: micrographs cropped by the pipeline, and a label for each.
+
+Labelled micrographs go through the pipeline like every other (`origin = import`: in no night, in
+no queue), so training images have the crop recipe of classified ones. An unusable file is named and
+never stops the rest.
+"""
+
+from __future__ import annotations
+
+from agent.labelled_import.examples import (
+    Cropped,
+    get_group,
+    get_key,
+    get_slices,
+    iter_cropped,
+    make_loader,
+)
+from agent.labelled_import.importer import (
+    ImportOutcome,
+    ImportProgress,
+    ManifestProvenance,
+    import_folder,
+)
+from agent.labelled_import.manifest import (
+    Labelled,
+    LabelledFolder,
+    UnusableFile,
+    iter_rows,
+    list_labelled,
+    list_unusual,
+)
+
+__all__ = [
+    "Cropped",
+    "ImportOutcome",
+    "ImportProgress",
+    "Labelled",
+    "LabelledFolder",
+    "ManifestProvenance",
+    "UnusableFile",
+    "get_group",
+    "get_key",
+    "get_slices",
+    "import_folder",
+    "iter_cropped",
+    "iter_rows",
+    "list_labelled",
+    "list_unusual",
+    "make_loader",
+]

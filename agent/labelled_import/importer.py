@@ -1,0 +1,230 @@
+"""Import the listed files by the pipeline, then store their labels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, UnusableFile
+from agent.store import Decision, State
+from agent.watch import ListedFile, Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import date, datetime
+
+    from agent.pipeline import Pipeline
+    from agent.store import FileFate, LabelView, MicrographView, Store
+
+FILES_AT_ONCE = 16
+
+
+class ImportProgress(NamedTuple):
+    """Progress of an import."""
+
+    done: int
+    total: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOutcome:
+    """Result of an import.
+
+    Args:
+        labelled: Micrographs that were given a label now.
+        unchanged: Micrographs that had this very label already.
+        codes: Structure code → how many micrographs of this folder carry it.
+        unusable: Files that could not be used, and why.
+        changed: Files whose micrographs were described differently before, and how.
+    """
+
+    labelled: int
+    unchanged: int
+    codes: Mapping[str, int]
+    unusable: tuple[UnusableFile, ...]
+    changed: tuple[UnusableFile, ...] = ()
+
+
+class ManifestProvenance(Provenance):
+    """A source whose scale, where given, is in the manifest, per file."""
+
+    def um_per_px(
+        self,
+        process_data: Mapping[str, str],
+        *,
+        on: date,
+        size: tuple[int, int] | None = None,
+    ) -> float | None:
+        """Return the scale in the manifest, µm per pixel, or None."""
+        del on, size
+        scale = process_data.get(SCALE)
+        return float(scale) if scale else None
+
+
+def import_folder(
+    listing: LabelledFolder,
+    *,
+    store: Store,
+    pipeline: Pipeline,
+    now: Callable[[], datetime],
+    by: str,
+    update: bool = False,
+) -> Iterator[ImportProgress | ImportOutcome]:
+    """Import a labelled folder: crop its files by the pipeline, then store the labels.
+
+    Args:
+        listing: From `list_labelled`.
+        store: Open.
+        pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
+        now: Returns the time, aware UTC.
+        by: Who is named where the manifest names no rater.
+        update: Whether process data of known micrographs are replaced by those of the manifest.
+
+    Yields:
+        A `ImportProgress` after each round; last an `ImportOutcome`.
+
+    Raises:
+        Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
+    """
+    files = {file.relative: file for file in listing.files}
+    store.files.add(
+        [
+            ListedFile(listing.source, listing.folder, file.relative, *file.facts)
+            for file in listing.files
+        ],
+        at=now(),
+        lane="backlog",
+        origin="import",
+        process_data={file.relative: file.process_data for file in listing.files},
+    )
+    done = 0
+    while count := pipeline.process_batch(FILES_AT_ONCE, only=[listing.source]).files:
+        done = min(done + count, len(files))
+        yield ImportProgress(done, len(files), "read and cropped")
+    yield from _label(listing, store, now, by, update=update)
+
+
+def _label(
+    listing: LabelledFolder, store: Store, now: Callable[[], datetime], by: str, *, update: bool
+) -> Iterator[ImportProgress | ImportOutcome]:
+    fates = _fates(listing, store)
+    unusable, changed = [*listing.unusable], []
+    codes: dict[str, int] = {}
+    labelled = unchanged = 0
+    conflicts = _conflicts(listing, fates)
+    for number, file in enumerate(listing.files, 1):
+        fate = fates.get(file.relative)
+        sentence = _why_not(fate) or conflicts.get(file.relative, "")
+        if sentence or fate is None or fate.sha256 is None:
+            unusable.append(UnusableFile(file.relative, sentence))
+            continue
+        for view in _micrographs(store, fate.sha256):
+            codes[file.code] = codes.get(file.code, 0) + 1
+            if differs := _find_differences(view, file):
+                changed.append(UnusableFile(file.relative, _describe_differences(view, differs)))
+                if update:
+                    store.results.describe(view.id, differs, by=by, at=now())
+            if _has_same_label(view.label, file):
+                unchanged += 1
+                continue
+            store.labels.decide(view.id, _decision(file, by), at=now())
+            labelled += 1
+        if number % FILES_AT_ONCE == 0:
+            yield ImportProgress(number, len(listing.files), "labelled")
+    yield ImportProgress(len(listing.files), len(listing.files), "labelled")
+    yield ImportOutcome(labelled, unchanged, codes, tuple(unusable), tuple(changed))
+
+
+def _find_differences(view: MicrographView, file: Labelled) -> dict[str, str]:
+    """Return what a manifest says differently of a micrograph than is known: column → new value."""
+    known = {**view.process_extra, **view.process_data}
+    return {
+        name: text
+        for name, text in file.process_data.items()
+        if name != SCALE and str(known.get(name, "")) != text
+    }
+
+
+def _describe_differences(view: MicrographView, differs: Mapping[str, str]) -> str:
+    known = {**view.process_extra, **view.process_data}
+    return ", ".join(
+        f"{name} {known.get(name, '') or 'unknown'!s} becomes {text}"
+        for name, text in differs.items()
+    )
+
+
+def _fates(listing: LabelledFolder, store: Store) -> dict[str, FileFate]:
+    prefix = f"{listing.folder}{os.sep}"
+    wanted = {file.relative for file in listing.files}
+
+    def gathered(fates: Iterator[FileFate]) -> dict[str, FileFate]:
+        fates_by_path: dict[str, FileFate] = {}
+        for fate in fates:
+            for path in fate.paths:
+                relative = path.removeprefix(prefix).replace(os.sep, "/")
+                if relative in wanted:
+                    fates_by_path[relative] = fate
+        return fates_by_path
+
+    own = gathered(store.files.iter_status(source=listing.source))
+    # A file that was moved here from a watched folder is kept under that folder's name.
+    return own if wanted <= own.keys() else {**gathered(store.files.iter_status()), **own}
+
+
+def _why_not(fate: FileFate | None) -> str:
+    if fate is None:
+        return "was not taken in; import the folder again."
+    if fate.state in {State.DONE, State.DUPLICATE}:
+        return ""
+    return fate.said or f"is {fate.state}; import the folder again."
+
+
+def _conflicts(listing: LabelledFolder, fates: Mapping[str, FileFate]) -> dict[str, str]:
+    """Return the files whose content has two codes: neither label can be trusted."""
+    by_content: dict[str, list[Labelled]] = {}
+    for file in listing.files:
+        fate = fates.get(file.relative)
+        if fate and fate.sha256:
+            by_content.setdefault(fate.sha256, []).append(file)
+    return {
+        file.relative: f"is labelled {file.code}, but the same picture is {other.code} in "
+        f"{other.relative}; neither label was taken."
+        for same in by_content.values()
+        for file in same
+        for other in [next((o for o in same if o.code != file.code), None)]
+        if other
+    }
+
+
+def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
+    view = store.results.find(sha256[:16])
+    if view is None:
+        return
+    yield view
+    for page in range(2, int(view.crop_facts.get("pages") or 1) + 1):
+        further = store.results.find(f"{sha256[:16]}-p{page}")
+        if further:
+            yield further
+
+
+def _has_same_label(label: LabelView | None, file: Labelled) -> bool:
+    return (
+        label is not None
+        and label.kind == "code"
+        and label.code == file.code
+        and label.criterion == file.criterion
+        and file.rater in ("", label.by)
+    )
+
+
+def _decision(file: Labelled, by: str) -> Decision:
+    return Decision(
+        kind="code",
+        by=file.rater or by,
+        code=file.code,
+        criterion=file.criterion,
+        bulk=True,
+        origin="import",
+    )

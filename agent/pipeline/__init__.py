@@ -1,0 +1,16 @@
+"""The way of one file from the queue to a stored result.
+
+`triage_crops` decides and writes nothing; `batch` writes and decides nothing. A failure is told
+apart by its cause: the file (set aside), the share, disk or database (released, the attempt not
+counted, and `Stalled` where no file can go on), or this program (tried again later).
+"""
+
+from __future__ import annotations
+
+from agent.pipeline.batch import LEASE_S, Pipeline
+from agent.pipeline.bundle_routing import BundleChoice
+from agent.pipeline.failures import Stalled
+from agent.pipeline.in_flight import BatchOutcome
+from agent.pipeline.result_archive import select_maps
+
+__all__ = ["LEASE_S", "BatchOutcome", "BundleChoice", "Pipeline", "Stalled", "select_maps"]

@@ -1,0 +1,292 @@
+"""Process a batch of files: claim, read, judge, store, release."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.orders.place_check import PlaceCheck
+from agent.orders.waiting_notes import WaitingNotes
+from agent.pipeline.bundle_routing import BundleRouter
+from agent.pipeline.crop_triage import triage_crops
+from agent.pipeline.failures import Failures, Stalled, call_store
+from agent.pipeline.file_reader import FileReader
+from agent.pipeline.in_flight import BatchOutcome, has_changed
+from agent.pipeline.result_archive import ResultArchive
+from agent.scale_rejudging import ScaleRejudging
+from agent.store import OtherBundle, StoreFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.imaging import Crop, CropPool
+    from agent.pipeline.bundle_routing import BundleChoice
+    from agent.pipeline.crop_triage import TriagedCrop
+    from agent.pipeline.in_flight import InFlightFile
+    from agent.store import Claim, Finding, MicrographView, Ordered, Store
+    from agent.triage import Policy
+    from agent.watch import Provenance
+    from model import Classifier
+
+log = structlog.get_logger()
+
+LEASE_S = 900.0  # then another agent resumes a dead one's files; a living one renews in time
+RENEW_AFTER = 1 / 3  # of the lease
+
+
+class Pipeline:
+    """Process files from the queue to a stored result.
+
+    Args:
+        store: Open.
+        archive: Pixels by content hash.
+        pool: Worker processes that read and crop.
+        classifier: The bundle in use, or None: then every micrograph is `untrained`.
+        policy: The lab's triage policy.
+        now: Returns the time, aware UTC.
+        sources: Source → what it and its paths say of a file.
+        batch: How many micrographs the model judges together.
+        keep_originals: Whether the bytes of every micrograph are archived, or only of those in
+            review and imported ones.
+        thresholds: Stored with each result: what the lab had set.
+        lease_s: How long (s) a claim holds without renewal; longer than one file takes.
+        earlier: Loads another bundle than the one in use, for a specimen that it has begun; None
+            where it is not available.
+        ordered: Returns the subtypes that were ordered, for a field's process data.
+        sidecars: Whether the notes next to a picture are read.
+        control: Numbers of control orders, whose micrographs check the instrument.
+        on_stage: Called with a stage ("read", "judge", "keep") and how long (s) a file was in it.
+        on_fate: Called with source, relative path and what became of a file.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        archive: Archive,
+        pool: CropPool,
+        classifier: Classifier | None,
+        policy: Policy,
+        now: Callable[[], datetime],
+        sources: Mapping[str, Provenance] | None = None,
+        batch: int = 8,
+        keep_originals: bool = False,
+        thresholds: Mapping[str, float] | None = None,
+        lease_s: float = LEASE_S,
+        earlier: Callable[[str], BundleChoice | None] = lambda _: None,
+        ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]] = lambda _, o: o.subtypes,
+        sidecars: bool = True,
+        control: Sequence[str] = (),
+        on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
+        on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
+    ) -> None:
+        self._store, self._now, self._ordered = store, now, ordered
+        self._batch, self._lease_s, self._sidecars = batch, lease_s, sidecars
+        self._on_stage, self._on_fate = on_stage, on_fate
+        control_orders, by_name = frozenset(control), dict(sources or {})
+        self._places = PlaceCheck(store, control_orders)
+        self._notes = WaitingNotes(store, by_name)
+        self._reader = FileReader(store, pool, now, by_name, on_stage, has_sidecars=sidecars)
+        self._router = BundleRouter(store, now, classifier, policy, earlier)
+        self._archive = ResultArchive(
+            archive, control_orders, thresholds or {}, keep_all_originals=keep_originals
+        )
+        self._failures = Failures(store, now, on_fate)
+        self._scales = ScaleRejudging(store, archive, self._judge_at_scale)
+
+    def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
+        """Judge specimens that begin from now on by another bundle; begun ones keep theirs."""
+        self._router.use(classifier, policy)
+
+    def process_batch(
+        self,
+        n: int,
+        *,
+        only: Sequence[str] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_file: Callable[[str], None] = lambda _: None,
+    ) -> BatchOutcome:
+        """Claim up to `n` files and process each, or release it.
+
+        Args:
+            n: How many at most.
+            only: Names of the sources to claim from; None means all.
+            should_stop: Called after each file; True releases the rest, uncounted.
+            on_file: Called with a relative path when its result is stored.
+
+        Raises:
+            Stalled: Disk or database is at fault; what was claimed is released.
+        """
+        outcome = BatchOutcome()
+        self._failures.release_remaining()
+        call_store(lambda: self._places.compare_pending(at=self._now()))
+        call_store(lambda: self._scales.judge_pending(now=self._now))
+        claims = call_store(
+            lambda: self._store.work_queue.claim(
+                n, at=self._now(), lease_s=self._lease_s, only=only
+            )
+        )
+        waiting = {claim.content_id: claim for claim in claims}
+        try:
+            if self._sidecars:
+                call_store(lambda: self._notes.read(now=self._now()))
+            for file in self._process(claims, outcome, waiting, should_stop):
+                on_file(file.claim.relative)
+        except (StoreFault, Stalled) as fault:
+            self._failures.release(waiting.values(), str(fault))
+            raise Stalled(str(fault)) from fault
+        except BaseException:
+            self._failures.release(waiting.values(), "the agent was interrupted")
+            raise
+        if waiting:
+            self._failures.release(waiting.values(), None)
+            outcome.given_back += len(waiting)
+        return outcome
+
+    def _process(
+        self,
+        claims: Sequence[Claim],
+        outcome: BatchOutcome,
+        waiting: dict[int, Claim],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[InFlightFile]:
+        """Process claims, removing each from `waiting` the moment its result is written."""
+        batch: list[InFlightFile] = []
+        renewed_at = self._now()
+        for file, crops in self._reader.iter_cropped(claims):
+            if should_stop():
+                return
+            if (self._now() - renewed_at).total_seconds() > RENEW_AFTER * self._lease_s:
+                renewed_at = self._now()
+                self._store.work_queue.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
+            if isinstance(crops, BaseException):
+                self._failures.record(file, crops, outcome)
+                waiting.pop(file.claim.content_id, None)
+                yield file
+            elif self._is_new(file, crops, outcome):
+                file.crops = crops
+                batch.append(file)
+            else:
+                waiting.pop(file.claim.content_id, None)
+                yield file
+            if sum(len(member.crops) for member in batch) >= self._batch:
+                yield from self._finish(batch, outcome, waiting)
+                batch = []
+        yield from self._finish(batch, outcome, waiting)
+
+    def _is_new(self, file: InFlightFile, crops: Sequence[Crop], outcome: BatchOutcome) -> bool:
+        """Return whether a cropped file is to be judged; else what became of it is written."""
+        claim, at = file.claim, self._now()
+        if has_changed(claim, if_unknown=False):
+            self._failures.record_change(file, outcome)
+            return False
+        names = () if claim.origin == "import" else file.claims
+        known = self._store.work_queue.identify(
+            claim,
+            crops[0].sha256,
+            at=at,
+            names=names,
+            on_torn=lambda torn: log.warning(
+                "field.unassigned", micrograph=torn, file=claim.relative
+            ),
+        )
+        if known is not None:
+            log.info("file.duplicate", source=claim.source, file=claim.relative, content=known)
+            outcome.duplicates += 1
+            self._on_fate(claim.source, claim.relative, "duplicate")
+            return False
+        return True
+
+    def _finish(
+        self, batch: Sequence[InFlightFile], outcome: BatchOutcome, waiting: dict[int, Claim]
+    ) -> Iterator[InFlightFile]:
+        for choice, files in self._router.iter_groups(batch):
+            for file, triaged in self._judge(files, choice):
+                self._store_or_record(file, triaged, outcome)
+                waiting.pop(file.claim.content_id, None)
+                yield file
+
+    def _judge(
+        self, files: Sequence[InFlightFile], choice: BundleChoice
+    ) -> Iterator[tuple[InFlightFile, list[TriagedCrop] | Exception]]:
+        """Judge a batch together; if that crashes, alone, so that only the cause fails."""
+        together = [(crop, file.process_data) for file in files for crop in file.crops]
+        began_s = time.perf_counter()
+        try:
+            triaged = deque(
+                triage_crops(together, *choice, store=self._store, ordered=self._ordered)
+            )
+        except StoreFault:
+            raise  # the database is queried for what was ordered; no file is to blame
+        except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
+            if len(files) == 1:
+                yield files[0], error
+                return
+            for file in files:
+                yield from self._judge([file], choice)
+            return
+        each_s = (time.perf_counter() - began_s) / len(files)
+        for file in files:
+            self._on_stage("judge", each_s)
+            yield file, [triaged.popleft() for _ in file.crops]
+
+    def _judge_at_scale(self, view: MicrographView, crop: Crop) -> Finding | None:
+        """Judge a known micrograph at another scale by its specimen's bundle, None without it."""
+        choice = self._router.choose_again(view)
+        if choice is None:
+            return None
+        (triaged,) = triage_crops(
+            [(crop, view.process_data)], *choice, store=self._store, ordered=self._ordered
+        )
+        return self._archive.store_again(view, triaged)
+
+    def _store_or_record(
+        self,
+        file: InFlightFile,
+        triaged: Sequence[TriagedCrop] | Exception,
+        outcome: BatchOutcome,
+    ) -> None:
+        if isinstance(triaged, Exception):
+            self._failures.record_crash(file, triaged, outcome)
+            return
+        try:
+            self._store_results(file, triaged, outcome)
+        except (StoreFault, Stalled):
+            raise
+        except OSError as error:  # the share did not give the original
+            self._failures.record_unreadable(file, error, outcome)
+        except Exception as error:  # noqa: BLE001 - as in `_judge`
+            self._failures.record_crash(file, error, outcome)
+
+    def _store_results(
+        self, file: InFlightFile, triaged: Sequence[TriagedCrop], outcome: BatchOutcome
+    ) -> None:
+        claim, began_s = file.claim, time.perf_counter()
+        results = [self._archive.store(file, crop) for crop in triaged]
+        try:
+            self._store.work_queue.finish(claim, results, at=self._now())
+        except OtherBundle as other:  # another agent has begun this specimen during this time
+            self._store.work_queue.release(
+                claim, at=self._now(), retry_at=self._now(), sentence=str(other)
+            )
+            log.info("file.judged_again", file=claim.relative, bundle=other.bundle)
+            outcome.given_back += 1
+            return
+        self._on_stage("keep", time.perf_counter() - began_s)
+        self._failures.forget(claim)
+        self._places.compare_pending(at=self._now())
+        outcome.stored += 1
+        self._on_fate(claim.source, claim.relative, "stored")
+        log.info(
+            "file.stored",
+            source=claim.source,
+            file=claim.relative,
+            micrographs=len(triaged),
+            handling=max((str(crop.verdict.handling) for crop in triaged), default=""),
+            took_ms=round((time.perf_counter() - file.began_s) * 1000),
+        )

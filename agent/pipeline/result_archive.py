@@ -1,0 +1,156 @@
+"""Archive the pixels of a result, then build the row that names them."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from agent.imaging.crop_json import crop_to_json
+from agent.orders.instrument_checks import CONTROL, measure_image
+from agent.orders.place_check import encode_landmarks
+from agent.pipeline.failures import Stalled
+from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
+from agent.store import Finding
+from agent.triage import Handling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agent.archive import Archive
+    from agent.imaging import Crop
+    from agent.pipeline.crop_triage import TriagedCrop
+    from agent.pipeline.in_flight import InFlightFile
+    from agent.store import Claim, MicrographView
+    from model import Prediction
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""Errors of the data folder's disk, not of the share that a file is copied from."""
+
+
+class ResultArchive:
+    """Archive crops, maps and originals of a batch.
+
+    Args:
+        archive: Pixels by content hash.
+        control_orders: Numbers of control orders, whose micrographs check the instrument.
+        thresholds: Stored with each result: what the lab had set.
+        keep_all_originals: Whether the bytes of every micrograph are archived, or only of those
+            in review and imported ones.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        control_orders: frozenset[str],
+        thresholds: Mapping[str, float],
+        *,
+        keep_all_originals: bool,
+    ) -> None:
+        self._archive, self._control_orders = archive, control_orders
+        self._thresholds, self._keep_all = dict(thresholds), keep_all_originals
+
+    def store(self, file: InFlightFile, triaged: TriagedCrop) -> Finding:
+        """Archive the pixels of a crop and return its row.
+
+        Raises:
+            Stalled: The data folder cannot be written.
+            OSError: The share did not give the original.
+        """
+        crop, prediction = triaged.crop, triaged.prediction
+        try:
+            artefacts: dict[str, object] = {**self._archive.keep(crop)}
+            if prediction:
+                artefacts["maps"] = self._archive.keep_maps(
+                    crop.sha256, crop.page, prediction.bundle, select_maps(prediction)
+                )
+        except OSError as error:
+            raise Stalled(f"the data folder cannot be written: {error}") from error
+        original = self._wants_original(file.claim, triaged) and self._store_original(file, crop)
+        return Finding(
+            crop_facts=crop_to_json(crop),
+            process_data=triaged.process_data,
+            process_extra=triaged.extra | self._measure_control(triaged),
+            prediction=prediction,
+            verdict=triaged.verdict,
+            thresholds=self._list_thresholds(prediction),
+            origin=file.claim.origin,
+            artefacts={**artefacts, "original": original},
+            area_mm2=_compute_area_mm2(crop),
+            unassigned=file.conflict,
+            expected=triaged.expected,
+            landmarks=encode_landmarks(crop),
+            claims=file.claims if file.conflict else (),
+        )
+
+    def store_again(self, view: MicrographView, triaged: TriagedCrop) -> Finding:
+        """Archive the maps of a known micrograph that was judged again and return its row.
+
+        Raises:
+            OSError: The data folder cannot be written.
+        """
+        prediction = triaged.prediction
+        if prediction:
+            maps = select_maps(prediction)
+            self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
+        return Finding(
+            crop_facts={},
+            process_data={},
+            process_extra={},
+            prediction=prediction,
+            verdict=triaged.verdict,
+            thresholds=self._list_thresholds(prediction),
+            origin=view.origin,
+            expected=triaged.expected,
+        )
+
+    def _list_thresholds(self, prediction: Prediction | None) -> dict[str, float]:
+        return {**self._thresholds, **(prediction.evidence_limits if prediction else {})}
+
+    def _measure_control(self, triaged: TriagedCrop) -> dict[str, object]:
+        """Measure focus and brightness of a control specimen."""
+        if triaged.process_data.get("order") not in self._control_orders:
+            return {}
+        return {CONTROL: measure_image(triaged.crop.pixels, triaged.crop.valid)}
+
+    def _store_original(self, file: InFlightFile, crop: Crop) -> bool:
+        try:
+            kept = self._archive.keep_original(file.path, crop.sha256)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise Stalled(f"the data folder cannot be written: {error}") from error
+            is_gone = isinstance(error, FileNotFoundError) and is_only_file_missing(file.claim)
+            if is_gone and not is_as_listed(file.claim):
+                return False  # deleted after it was read: the result is stored without it
+            raise
+        if not kept and is_as_listed(file.claim):
+            raise OSError(errno.EIO, "the share gave other bytes than a moment ago")
+        return kept
+
+    def _wants_original(self, claim: Claim, triaged: TriagedCrop) -> bool:
+        return (
+            self._keep_all
+            or claim.origin == "import"
+            or triaged.verdict.handling is Handling.REVIEW
+        )
+
+
+def _compute_area_mm2(crop: Crop) -> float | None:
+    """Return the area of steel in a crop, mm², or None without a scale."""
+    if crop.um_per_px is None:
+        return None
+    return float(crop.valid.sum()) * crop.um_per_px**2 * 1e-6
+
+
+def select_maps(prediction: Prediction) -> dict[str, NDArray[np.float16]]:
+    """Return the maps of a prediction that are archived, by the name of their file."""
+    maps = {
+        "subtype": prediction.subtype_map,
+        "size": prediction.size_map,
+        "contrast": prediction.contrast_map,
+        "coarser": prediction.coarser_map,
+        "strangeness": prediction.strangeness.heat,
+    }
+    return {name: values for name, values in maps.items() if values is not None}

@@ -1,0 +1,195 @@
+"""Find and read the settings file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tomllib
+from itertools import permutations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+from pydantic_settings import (
+    SettingsError,
+)
+
+from agent.errors import BadSettings
+from agent.settings.messages import describe_bad_json, describe_fault
+from agent.settings.root import ENV_PREFIX, Settings
+from agent.settings.sections import OLD_NAME
+from agent.toml_faults import describe_toml_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+FILE_NAME = "agent.toml"
+
+NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
+
+
+def find_file(given: str | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the settings file: given, AGENT_CONFIG, ./agent.toml, or in the platform's folder.
+
+    Raises:
+        BadSettings: A named file does not exist.
+    """
+    for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
+        if named:
+            path = Path(named).expanduser()
+            if path.is_dir():
+                raise BadSettings(f"{path} (from {by}) is a folder. Name {path / FILE_NAME}.")
+            if not path.is_file():
+                raise BadSettings(f"No such file: {path} (from {by}).")
+            return path.absolute()
+    usual = (Path.cwd() / FILE_NAME, platform_folder(environment) / FILE_NAME)
+    return next((path for path in usual if path.is_file()), None)
+
+
+def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the service's settings on this platform."""
+    if sys.platform == "win32":
+        return Path(environment.get("PROGRAMDATA", r"C:\ProgramData")) / "Martensight"
+    return Path("/etc/martensight")
+
+
+def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; their paths are returned absolute, relative to the file's folder.
+
+    Args:
+        file: `agent.toml`, or None for defaults and environment alone.
+        environment: Its `AGENT_…` variables override the file.
+
+    Raises:
+        BadSettings: Names the file, the key, what was found and what is expected.
+    """
+    _refuse_unknown_variables(environment)
+    text = ""
+    try:
+        text = file.read_text(encoding="utf-8-sig") if file else ""
+        given = tomllib.loads(text)
+    except OSError as error:
+        how = ". Run the command as root (sudo)" if isinstance(error, PermissionError) else ""
+        raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file}: {describe_toml_fault(text, error)}") from error
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise BadSettings(describe_fault(error, file, environment)) from error
+    except SettingsError as error:
+        raise BadSettings(describe_bad_json(error, environment)) from error
+    absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
+    absolute = absolute.read_from(file)
+    _refuse_own_data(absolute, file)
+    _refuse_overlap(absolute, file)
+    return absolute
+
+
+def _refuse_own_data(settings: Settings, file: Path | None) -> None:
+    """Refuse a source that holds the data folder: each crop would count as a micrograph."""
+    for source in settings.sources:
+        if settings.store.folder.is_relative_to(source.folder):
+            raise BadSettings(
+                f"{file or 'settings'}: source {source.name}: {source.folder} contains the data "
+                f"folder {settings.store.folder}, whose crops would be processed as micrographs. "
+                "Name the export folder of the microscope, or change [store] folder."
+            )
+
+
+def _refuse_overlap(settings: Settings, file: Path | None) -> None:
+    """Refuse a source inside another: a micrograph would belong to the one that lists it first."""
+    for inner, outer in permutations(settings.sources, 2):
+        if inner.folder.is_relative_to(outer.folder):
+            raise BadSettings(
+                f"{file or 'settings'}: source {inner.name}: {inner.folder} is inside the folder "
+                f"of source {outer.name}, {outer.folder}, so both would process its micrographs. "
+                "Use separate folders."
+            )
+
+
+def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
+    def absolute(path: Path) -> Path:
+        return Path(os.path.normpath(base / path.expanduser()))
+
+    return settings.model_copy(
+        update={
+            "store": settings.store.model_copy(update={"folder": absolute(settings.store.folder)}),
+            "model": settings.model.model_copy(
+                update={
+                    "taxonomy": settings.model.taxonomy
+                    and str(absolute(Path(settings.model.taxonomy)))
+                }
+            ),
+            "orders": settings.orders.model_copy(
+                update={
+                    "specifications": absolute(settings.orders.specifications),
+                    "lists": settings.orders.lists and str(absolute(Path(settings.orders.lists))),
+                    "outbox": settings.orders.outbox
+                    and str(absolute(Path(settings.orders.outbox))),
+                }
+            ),
+            "backup": settings.backup.model_copy(
+                update={
+                    "folder": settings.backup.folder and str(absolute(Path(settings.backup.folder)))
+                }
+            ),
+            "trail": settings.trail.model_copy(
+                update={
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("anchor", settings.trail.anchor),
+                        ("timestamp_certificates", settings.trail.timestamp_certificates),
+                    )
+                }
+            ),
+            "web": settings.web.model_copy(
+                update={
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("certificate", settings.web.certificate),
+                        ("key", settings.web.key),
+                    )
+                }
+            ),
+            "statements": settings.statements.model_copy(
+                update={
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("certificate", settings.statements.certificate),
+                        ("passphrase_file", settings.statements.passphrase_file),
+                    )
+                }
+            ),
+            "sources": tuple(
+                source.model_copy(update={"folder": absolute(source.folder)})
+                for source in settings.sources
+            ),
+        }
+    )
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = {f"{ENV_PREFIX}{name}" for name in _variable_names()}
+    for name in environment:
+        upper = name.upper()
+        if upper.startswith(ENV_PREFIX) and upper not in known | NOT_SETTINGS:
+            nearest = difflib.get_close_matches(upper, known, 1, cutoff=0.0)[0]
+            raise BadSettings(f"environment: unknown setting {name}; the nearest is {nearest}.")
+
+
+def _variable_names() -> Iterator[str]:
+    for section, field in Settings.model_fields.items():
+        yield section.upper()
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            for key in kind.model_fields:
+                yield f"{section}__{key}".upper()
+    yield f"ORDERS__{OLD_NAME}".upper()

@@ -1,0 +1,96 @@
+"""All sections together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    PrivateAttr,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from agent.settings.sections import (
+    ArchiveSection,
+    BackupSection,
+    ImagingSection,
+    LogSection,
+    ModelSection,
+    MsaSection,
+    NightSection,
+    NotifySection,
+    OrdersSection,
+    ReportSection,
+    RetentionSection,
+    RetrainSection,
+    ServiceSection,
+    SiteSection,
+    StatementsSection,
+    StoreSection,
+    StrangenessSection,
+    TrailSection,
+    TriageSection,
+    WebSection,
+)
+from agent.settings.sources import Source, require_unique_names
+
+ENV_PREFIX = "AGENT_"
+
+
+class Settings(BaseSettings):
+    """All settings of a lab. Read with `read`; only `cli` and `service` see it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    site: SiteSection = SiteSection()
+    store: StoreSection = StoreSection()
+    sources: Annotated[tuple[Source, ...], AfterValidator(require_unique_names)] = ()
+    imaging: ImagingSection = ImagingSection()
+    model: ModelSection = ModelSection()
+    strangeness: StrangenessSection = StrangenessSection()
+    triage: TriageSection = TriageSection()
+    night: NightSection = NightSection()
+    report: ReportSection = ReportSection()
+    web: WebSection = WebSection()
+    archive: ArchiveSection = ArchiveSection()
+    retention: RetentionSection = RetentionSection()
+    retrain: RetrainSection = RetrainSection()
+    notify: NotifySection = NotifySection()
+    log: LogSection = LogSection()
+    orders: OrdersSection = OrdersSection()
+    backup: BackupSection = BackupSection()
+    trail: TrailSection = TrailSection()
+    service: ServiceSection = ServiceSection()
+    msa: MsaSection = MsaSection()
+    statements: StatementsSection = StatementsSection()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, None for defaults and environment alone."""
+        return self._file
+
+    def read_from(self, file: Path | None) -> Settings:
+        """Return the same settings, which know their file."""
+        copied = self.model_copy()
+        copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
+        return copied
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: the environment before the file."""
+        return env_settings, init_settings

@@ -1,0 +1,442 @@
+"""The sections of the settings: default, unit and description of each key."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from agent.settings.section import WEEKDAYS, Folder, Section
+
+
+def _require_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"unknown time zone {name!r}; write one such as Europe/Berlin") from error
+    return name
+
+
+class SiteSection(Section):
+    """[site]."""
+
+    name: str = Field("Plant 1", description="Name of the site, on every page.")
+    time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
+        "Europe/Berlin", description="Time zone of the night and of every time on a page."
+    )
+    shares: tuple[Literal["accounts", "bundles"], ...] = Field(
+        (),
+        description='What this site shares with other sites of the database: "accounts": one '
+        'account logs in at all; "bundles": the bundle promoted last is in use at all.',
+    )
+
+
+class StoreSection(Section):
+    """[store]."""
+
+    folder: Folder = Field(
+        Path("data"),
+        description="Data folder, relative to this file: database, crops, bundles, reports.",
+    )
+    url: str = Field(
+        "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
+    )
+
+
+class ImagingSection(Section):
+    """[imaging]."""
+
+    max_megapixels: float = Field(
+        200.0, gt=0, description="Larger images are set aside without decoding."
+    )
+    um_per_px_range: tuple[float, float] = Field(
+        (0.01, 5.0), description="Plausible µm per pixel; a scale outside this range is ignored."
+    )
+    sidecars: bool = Field(
+        default=True,
+        description="Read the scale from text and XML files next to an image.",
+    )
+    workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
+    time_limit_s: float = Field(60.0, gt=0, description="Time limit (s) for reading one file.")
+    memory_limit_mb: int = Field(4000, gt=0, description="Memory limit (MB) of one worker.")
+
+    @field_validator("um_per_px_range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] < value[1]:
+            raise ValueError("write it as [smallest, largest], both above 0")
+        return value
+
+
+class ModelSection(Section):
+    """[model]."""
+
+    device: str = Field("auto", description='"auto", "cpu", "cuda" or "cuda:1".')
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto", description="Arithmetic of the networks."
+    )
+    taxonomy: str = Field(
+        "", description="A taxonomy.toml, relative to this file; empty: the taxonomy of the bundle."
+    )
+    batch: int = Field(8, ge=1, description="Micrographs per batch.")
+
+
+class StrangenessSection(Section):
+    """[strangeness]."""
+
+    alpha: float = Field(
+        0.02,
+        gt=0,
+        lt=0.5,
+        description="Share of normal images that may be flagged as unusual (false-alarm rate).",
+    )
+
+
+class TriageSection(Section):
+    """[triage]."""
+
+    min_probability: float = Field(
+        0.6, ge=0, le=1, description="A structure code below this probability is uncertain."
+    )
+    control_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of micrographs reviewed independently of the model (control sample).",
+    )
+    diverse_per_night: int = Field(
+        0,
+        ge=0,
+        description="Automatic micrographs per night, least like the training images, to review.",
+    )
+    double_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the review that two reviewers decide independently; 0: none.",
+    )
+
+
+TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
+
+def _require_local_time(value: object) -> object:
+    if isinstance(value, str) and not TIME_OF_DAY.fullmatch(value):
+        raise ValueError('write a time of day such as "23:30"')
+    return value
+
+
+def _parse_free_day(value: str) -> str:
+    day = value.strip().lower()
+    if day in WEEKDAYS:
+        return day
+    try:
+        return date.fromisoformat(day).isoformat()
+    except ValueError:
+        raise ValueError(f'{value!r} is neither a weekday such as "sunday" nor a date') from None
+
+
+class NightSection(Section):
+    """[night]."""
+
+    at: Annotated[time, BeforeValidator(_require_local_time)] = Field(
+        time(23, 30),
+        description="Time at which the nightly report is written, in local time of the site.",
+    )
+    free_days: tuple[Annotated[str, AfterValidator(_parse_free_day)], ...] = Field(
+        (),
+        description='Days without production: weekdays ("sunday") or dates ("2026-12-25").',
+    )
+
+
+class ReportSection(Section):
+    """[report]."""
+
+    language: Literal["en", "de"] = Field(
+        "en", description='Language of reports and pages: "en" or "de".'
+    )
+
+
+class WebSection(Section):
+    """[web]."""
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Address of the review page; for other PCs to reach it, accounts are required.",
+    )
+    port: int = Field(8787, ge=0, le=65535, description="Port; 0: any free port.")
+    names: tuple[str, ...] = Field(
+        (), description="Host names of this PC; requests for other host names are refused."
+    )
+    certificate: str = Field(
+        "", description="TLS certificate chain (PEM); with certificate and key the page uses https."
+    )
+    key: str = Field("", description="Private key of the certificate (PEM).")
+    lock_after_min: int = Field(
+        30, ge=1, description="Minutes without activity after which a browser has to log in again."
+    )
+    proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses of trusted proxies (X-Forwarded-For and X-Forwarded-Proto).",
+    )
+    connections: int = Field(
+        512, ge=16, description="Largest number of connections; idle ones are closed for new ones."
+    )
+    requests: int = Field(
+        64, ge=4, description="Largest number of concurrent requests; more get an answer to retry."
+    )
+    uploads: int = Field(
+        4, ge=1, description="Largest number of concurrent uploads through the API."
+    )
+    header_s: float = Field(10.0, gt=0, description="Time limit (s) for the head of a request.")
+    idle_s: float = Field(
+        20.0, gt=0, description="Time (s) without data after which a connection is closed."
+    )
+
+
+class ArchiveSection(Section):
+    """[archive]."""
+
+    originals: Literal["flagged", "all"] = Field(
+        "flagged", description="Original files to keep: labelled and flagged ones, or all."
+    )
+
+
+class RetentionSection(Section):
+    """[retention]: after how many days `agent prune` may delete; 0 is never."""
+
+    crops_days: int = Field(
+        0,
+        ge=0,
+        description="Days to keep crops and maps of micrographs without flag and label; 0: "
+        "forever.",
+    )
+    originals_days: int = Field(
+        0, ge=0, description="Days to keep originals that no record refers to; 0: forever."
+    )
+    statements_years: int = Field(
+        15, ge=1, description="Years to keep the pixels that a statement refers to."
+    )
+
+
+def _parse_weekly(value: str) -> str:
+    schedule = value.strip().lower()
+    day, _, at = schedule.partition(" ")
+    if schedule and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
+        raise ValueError('write a weekday or "daily" and a time of day, like "sunday 02:00"')
+    return schedule
+
+
+class RetrainSection(Section):
+    """[retrain]: when a candidate is trained; only a lead promotes one."""
+
+    schedule: Annotated[str, AfterValidator(_parse_weekly)] = Field(
+        "", description='Start of automatic retraining: "sunday 02:00", "daily 02:00"; "" never.'
+    )
+    start_at_new_labels: int = Field(
+        0, ge=0, description="Number of new labels that starts a retraining; 0: never."
+    )
+    shadow_days: int = Field(
+        0,
+        ge=0,
+        description="Days of past micrographs that a new candidate also evaluates; 0: none.",
+    )
+    promoters: int = Field(
+        1, ge=1, le=2, description="Number of leads who must sign before a bundle is promoted."
+    )
+    epochs: int = Field(0, ge=0, description="Epochs; 0: as for the bundle in use.")
+    min_new_labels: int = Field(
+        20, ge=1, description="Smallest number of new or changed labels for a retraining."
+    )
+    learns_from: tuple[Literal["blind", "imported", "confirmed", "seen"], ...] = Field(
+        ("blind", "imported", "confirmed"),
+        min_length=1,
+        description='Origins of labels to train on; "seen": one reviewer who saw the answer.',
+    )
+    leave_out_doubted: bool = Field(
+        default=True,
+        description="Leave suspect labels out of the training until a second review.",
+    )
+    max_loss_points: float = Field(
+        3.0, ge=0, description="Largest accuracy loss (points), at the far end of the interval."
+    )
+    min_accuracy: float = Field(
+        0.6, ge=0, le=1, description="Smallest share of correct codes that a candidate must reach."
+    )
+    min_recall: float = Field(
+        0.2, ge=0, le=1, description="Smallest recall that each code must reach."
+    )
+    may_flip_back: float = Field(
+        0.05, ge=0, le=1, description="Largest share of corrected images that may be wrong again."
+    )
+    max_slowdown: float = Field(
+        1.5, ge=1, description="Largest run time relative to the bundle in use."
+    )
+
+
+class NotifySection(Section):
+    """[notify]: needs the `notify` extra."""
+
+    urls: tuple[str, ...] = Field(
+        (), description="Apprise addresses for notices; empty: no notices."
+    )
+    pictures: bool = Field(
+        default=False,
+        description="Attach up to five thumbnails of micrographs that need review.",
+    )
+
+
+class LogSection(Section):
+    """[log]."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
+
+
+class BackupSection(Section):
+    """[backup]: each night one file with database, bundles and settings."""
+
+    folder: str = Field(
+        "", description='Folder for nightly backups, preferably on another disk; "" for none.'
+    )
+    keep: int = Field(14, ge=1, description="Number of nightly backups to keep.")
+    verify: Literal["weekly", "monthly", "never"] = Field(
+        "monthly", description="Interval of trial restores of the newest backup."
+    )
+
+
+class TrailSection(Section):
+    """[trail]: the audit log, chained by hash."""
+
+    anchor: str = Field(
+        "",
+        description="File, preferably on a share, to which the head of the audit log is appended "
+        'every 15 minutes; "" for none.',
+    )
+    timestamp_url: str = Field(
+        "",
+        description="URL of an RFC 3161 time-stamp authority that stamps the head of the audit log "
+        'every night; "" for none. Needs martensight[timestamps].',
+    )
+    timestamp_certificates: str = Field(
+        "",
+        description="PEM file with the root and intermediate certificates of the authority, for "
+        'agent verify; "" checks the stamped content only.',
+    )
+
+
+class ServiceSection(Section):
+    """[service]."""
+
+    cores: int = Field(
+        0, ge=0, description="Processor cores for agent run; 0: half of all, at least 2."
+    )
+
+
+OLD_NAME = "most_false"
+
+
+class OrdersSection(Section):
+    """[orders]."""
+
+    specifications: Path = Field(
+        Path("specifications.toml"), description="Specification limits, relative to this file."
+    )
+    lists: str = Field(
+        "",
+        description='Folder for order lists (CSV); "" for none.',
+    )
+    outbox: str = Field(
+        "",
+        description='Folder with results for a LIMS, one file per state of an order; "" for none.',
+    )
+    outbox_formats: tuple[Literal["json", "csv"], ...] = Field(
+        ("json", "csv"), description="File formats in the outbox."
+    )
+    leads: tuple[str, ...] = Field(
+        (), description="Names of leads, in addition to accounts with that role."
+    )
+    exact_numbers: bool = Field(
+        default=False,
+        description="Treat order numbers that differ in case, spaces or leading zeros as two "
+        "orders. Hyphens, slashes and dots always distinguish orders.",
+    )
+    second_look_at_limit: bool = Field(
+        default=False,
+        description="Require two reviewers for a label that is the last size within the limit.",
+    )
+    max_false_conform: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="Largest 95 % bound of the false-conforms rate per specimen without review.",
+    )
+    control: tuple[str, ...] = Field((), description="Order numbers of the control specimens.")
+    control_every_h: float = Field(
+        0.0, ge=0, description="Hours after which a control specimen is due again; 0: never."
+    )
+
+    scale_valid_months: int = Field(
+        0,
+        ge=0,
+        description="Months that a stage-micrometer measurement is valid; 0: not required.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_name(cls, given: Any) -> Any:
+        """Accept `most_false`, the name of `max_false_conform` in earlier versions."""
+        if not isinstance(given, dict) or OLD_NAME not in given:
+            return given
+        others = {key: value for key, value in given.items() if key != OLD_NAME}
+        if others.setdefault("max_false_conform", given[OLD_NAME]) != given[OLD_NAME]:
+            raise ValueError(
+                f"max_false_conform and its old name {OLD_NAME} differ; remove {OLD_NAME}"
+            )
+        return others
+
+
+class StatementsSection(Section):
+    """[statements]."""
+
+    certificate: str = Field(
+        "", description='Signs the PDF of each statement (PKCS #12, .p12 or .pfx); "" for none.'
+    )
+    passphrase_file: str = Field(
+        "", description="File with the passphrase of the certificate; only the agent may read it."
+    )
+
+
+class MsaSection(Section):
+    """[msa]."""
+
+    effectiveness_min: float = Field(
+        0.90, gt=0, le=1, description="Smallest share of specimens graded correctly in every run."
+    )
+    miss_rate_max: float = Field(
+        0.02, gt=0, lt=1, description="Largest share of non-conforming runs called conforming."
+    )
+    false_alarm_max: float = Field(
+        0.05, gt=0, lt=1, description="Largest share of conforming runs not called conforming."
+    )
+    study_share_max: float = Field(
+        0.30,
+        gt=0,
+        lt=1,
+        description="Largest share of the measuring system in the total variation.",
+    )
+    source: str = Field(
+        "AIAG, Measurement Systems Analysis, 4th ed. 2010, chapters II and III",
+        description="Source of these four limits; every report shows it.",
+    )

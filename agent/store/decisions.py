@@ -1,0 +1,109 @@
+"""Decisions of reviewers, as entered and as stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.errors import AgentError, WrongUse
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+KINDS = ("code", "strange", "unusable", "cannot_tell")
+
+
+CRITERIA = ("mean", "max", "unrecorded")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A reviewer's decision on a micrograph.
+
+    Args:
+        kind: "code", "strange", "unusable" or "cannot_tell".
+        by: Name of the reviewer.
+        code: The structure code, with kind "code".
+        strange_kind: The kind of unusual micrograph, with kind "strange".
+        why: Why it is unusable, with kind "unusable".
+        criterion: "mean", "max" or "unrecorded": the needle-length criterion that was used.
+        unsure: The reviewer marked it as uncertain.
+        comment: Free text.
+        viewing_s: Viewing time in seconds, or None.
+        blind: The model's answer was hidden until the decision.
+        bulk: One act for many micrographs.
+        result_seen: Number of the result that the reviewer saw, or None: the current one.
+        origin: "review", "import" or "api".
+        id: Under which it is sent, the same at each attempt, so that it counts once; "" for none.
+    """
+
+    kind: str
+    by: str
+    code: str | None = None
+    strange_kind: str | None = None
+    why: str | None = None
+    criterion: str = "unrecorded"
+    unsure: bool = False
+    comment: str = ""
+    viewing_s: float | None = None
+    blind: bool = False
+    bulk: bool = False
+    result_seen: int | None = None
+    origin: str = "review"
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelView:
+    """A decision as stored; `Decision` defines the shared values.
+
+    Args:
+        id: Its number.
+        at: Aware UTC.
+        supersedes: Number of the label that was valid before.
+        undone: It was revoked.
+        undone_by: Who revoked it, "" if it was not.
+        undone_at: When it was revoked, aware UTC, or None.
+        after_record: As in `LabelRow`.
+    """
+
+    id: int
+    kind: str
+    code: str | None
+    strange_kind: str | None
+    why: str | None
+    criterion: str
+    unsure: bool
+    comment: str
+    by: str
+    at: datetime
+    viewing_s: float | None
+    blind: bool
+    bulk: bool
+    origin: str
+    result_seen: int | None
+    supersedes: int | None
+    undone: bool
+    undone_by: str = ""
+    undone_at: datetime | None = None
+    after_record: int | None = None
+
+
+class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
+    """Another reviewer decided first; nothing was written."""
+
+
+def refuse_incomplete(decision: Decision) -> None:
+    """Raise `WrongUse` if a decision lacks a value that its kind needs."""
+    if decision.kind not in KINDS:
+        raise WrongUse(f"a decision is one of {', '.join(KINDS)}, found {decision.kind!r}.")
+    if decision.criterion not in CRITERIA:
+        raise WrongUse(
+            f"a criterion is one of {', '.join(CRITERIA)}, found {decision.criterion!r}."
+        )
+    if not decision.by.strip():
+        raise WrongUse("a decision needs the name of who takes it.")
+    needed = {"code": decision.code, "strange": decision.strange_kind, "unusable": decision.why}
+    if decision.kind in needed and not needed[decision.kind]:
+        raise WrongUse(f"a decision of kind {decision.kind!r} has to say which or why.")

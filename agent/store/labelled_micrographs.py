@@ -1,0 +1,253 @@
+"""Labelled micrographs: each with its valid label, for training and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlmodel import col, select
+
+from agent.settings import PROCESS_COLUMNS
+from agent.store import given_scales, label_resolution
+from agent.store.decisions import KINDS
+from agent.store.engine import reading
+from agent.store.labels import DOUBT, list_standing
+from agent.store.repository import Repository
+from agent.store.tables import LabelRow, MicrographRow, ResultRow
+from agent.triage import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledMicrograph:
+    """A micrograph and its valid label.
+
+    Args:
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        label_id: Number of the label.
+        kind: As in `Decision`.
+        code: The structure code, or None.
+        strange_kind: The kind of unusual micrograph, or None.
+        criterion: The needle-length criterion of the reviewer.
+        rater: Name of the reviewer.
+        group: Stays on one side of a split: order and specimen where known, else the hash.
+        process_data: Of the micrograph.
+        process_extra: Process data without a column.
+        origin: "watch", "import" or "api", of the micrograph.
+        um_per_px: Scale in µm per pixel, or None.
+        recipe: Recipe of the crop.
+        labelled_at: Aware UTC.
+        model_code: Structure code of the current result, or None.
+        blind: The reviewer had not seen it.
+        label_origin: "review", "import" or "api", of the label.
+        seen_code: Structure code of the model when the label was entered, or None.
+        is_confirmed: Two reviewers agree.
+        is_contested: An import differs from a reviewer's decision.
+        is_doubted: The label is suspect and has to be reviewed again.
+        was_checked: The label was entered after such a suspicion.
+        is_control: Control sample, selected by hash to measure how often the model is right; before
+            there is a model there is nothing to measure.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    label_id: int
+    kind: str
+    code: str | None
+    strange_kind: str | None
+    criterion: str
+    rater: str
+    group: str
+    process_data: dict[str, str]
+    origin: str
+    um_per_px: float | None
+    recipe: str
+    labelled_at: datetime
+    model_code: str | None
+    blind: bool = False
+    process_extra: Mapping[str, Any] = field(default_factory=dict)
+    label_origin: str = "review"
+    seen_code: str | None = None
+    is_confirmed: bool = False
+    is_contested: bool = False
+    is_doubted: bool = False
+    was_checked: bool = False
+    is_control: bool = False
+
+
+def _iter_labelled(
+    session: Session,
+    whose: Whose,
+    *,
+    kinds: Sequence[str],
+    origin: str | None,
+    public_id: str | None = None,
+) -> Iterator[LabelledMicrograph]:
+    """Yield the labelled micrographs of this site, each with its valid label.
+
+    Args:
+        session: Open.
+        whose: The site and the agent.
+        kinds: Of the labels, as in `Decision`.
+        origin: Of the micrographs; None for any.
+        public_id: Of the only micrograph that is wanted; None for all.
+    """
+    query = (
+        select(LabelRow, MicrographRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .where(MicrographRow.site_id == whose.site_id)
+        .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
+    )
+    if origin:
+        query = query.where(MicrographRow.origin == origin)
+    if public_id is not None:
+        query = query.where(MicrographRow.public_id == public_id)
+    rows: dict[int, list[LabelRow]] = {}
+    micrographs: dict[int, MicrographRow] = {}
+    for label, micrograph in session.exec(query):
+        rows.setdefault(label.micrograph_id, []).append(label)
+        micrographs[label.micrograph_id] = micrograph
+    alone = None if public_id is None else list(micrographs)
+    answers = _load_answers(session, whose, alone)
+    seen_codes = _load_seen_codes(session, whose, alone)
+    for number, micrograph in micrographs.items():
+        answer = answers.get(number, _NO_ANSWER)
+        two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
+        label_ = label_resolution.holding(list_standing(rows[number]), two=two)
+        if label_ and label_.kind in kinds:
+            seen_code = seen_codes.get(label_.result_id or 0)
+            yield _build_labelled(label_, rows[number], micrograph, answer, seen_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The columns of a current result that a label needs."""
+
+    code: str | None
+    thresholds: Mapping[str, Any]
+    handling: str
+    reasons: Sequence[str]
+
+
+_NO_ANSWER = _Answer(None, {}, "", ())
+
+
+def _load_answers(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, _Answer]:
+    query = (
+        sqlalchemy.select(
+            col(ResultRow.micrograph_id),
+            col(ResultRow.structure_code),
+            col(ResultRow.thresholds),
+            col(ResultRow.handling),
+            col(ResultRow.reasons),
+        )
+        .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
+        .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
+    )
+    if alone is not None:
+        query = query.where(col(ResultRow.micrograph_id).in_(alone))
+    return {number: _Answer(*values) for number, *values in session.execute(query)}
+
+
+def _load_seen_codes(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, str | None]:
+    """Return result → structure code, of the results that reviewers saw when they decided."""
+    query = (
+        select(ResultRow.id, ResultRow.structure_code)
+        .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
+        .where(ResultRow.site_id == whose.site_id)
+    )
+    if alone is not None:
+        query = query.where(col(ResultRow.micrograph_id).in_(alone))
+    return {number or 0: code for number, code in session.exec(query)}
+
+
+def _build_labelled(
+    label: LabelRow,
+    rows: Sequence[LabelRow],
+    micrograph: MicrographRow,
+    answer: _Answer,
+    seen_code: str | None,
+) -> LabelledMicrograph:
+    newest = [
+        vote for vote in label_resolution.votes_of(list_standing(rows)) if vote.kind == label.kind
+    ]
+    agree = sum(vote.code == label.code for vote in newest)
+    doubts = [row.id or 0 for row in rows if row.kind == DOUBT]
+    return LabelledMicrograph(
+        id=micrograph.public_id,
+        sha256=micrograph.sha256,
+        page=micrograph.page,
+        label_id=label.id or 0,
+        kind=label.kind,
+        code=label.code,
+        strange_kind=label.strange_kind,
+        criterion=label.criterion,
+        rater=label.by,
+        group=group_of(micrograph),
+        process_data=process_data_of(micrograph),
+        process_extra=micrograph.process_extra,
+        origin=micrograph.origin,
+        um_per_px=given_scales.resolve_scale(answer.thresholds, micrograph.um_per_px),
+        recipe=micrograph.recipe,
+        labelled_at=label.decided_at,
+        model_code=answer.code,
+        blind=label.blind,
+        label_origin=label.origin,
+        seen_code=seen_code,
+        is_confirmed=agree >= label_resolution.TWO,
+        is_contested=label.origin == "import" and label_resolution.TWO > agree != len(newest),
+        is_doubted=rows[-1].kind == DOUBT,
+        was_checked=any(number < (label.id or 0) for number in doubts),
+        is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
+    )
+
+
+def group_of(micrograph: MicrographRow) -> str:
+    """Return what must stay together in a split: one specimen of one order, else one content."""
+    if micrograph.specimen:
+        return f"{micrograph.order}/{micrograph.specimen}"
+    return micrograph.sha256
+
+
+def process_data_of(micrograph: MicrographRow) -> dict[str, str]:
+    """Return the process data that is known, column → value."""
+    return {name: value for name in PROCESS_COLUMNS if (value := getattr(micrograph, name))}
+
+
+class LabelledMicrographs(Repository):
+    """Repository of micrographs with a valid label."""
+
+    def list_all(
+        self, *, kinds: Sequence[str] = ("code",), origin: str | None = None
+    ) -> list[LabelledMicrograph]:
+        """Return the labelled micrographs of this site, each with its valid label.
+
+        Args:
+            kinds: Kinds of decisions.
+            origin: "watch", "import" or "api"; None: all.
+        """
+        with reading(self._engine) as session:
+            return list(_iter_labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    def find(self, public_id: str) -> LabelledMicrograph | None:
+        """Return a micrograph with its valid label, whatever its kind; None without one."""
+        with reading(self._engine) as session:
+            rows = _iter_labelled(
+                session, self._whose, kinds=KINDS, origin=None, public_id=public_id
+            )
+            return next(rows, None)

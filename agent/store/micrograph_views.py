@@ -1,0 +1,244 @@
+"""Micrographs with their current result, as pages, queue and reports read them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlmodel import col
+
+from agent.settings import PROCESS_COLUMNS
+from agent.store import given_scales, label_resolution, labels
+from agent.store.file_states import chunks
+from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
+from agent.triage import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.decisions import LabelView
+
+
+CHUNK = 400
+
+
+RESULT, MICROGRAPH = "r_", "m_"
+"""Prefixes of the columns of the two tables in one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicrographView:
+    """A micrograph with its current result, ready for a page.
+
+    Args:
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        path: Path of the file.
+        source: Name of the source.
+        done_at: Time when its result was stored, aware UTC.
+        taken_at: Time when the file was recorded, aware UTC.
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+        um_per_px: Scale in µm per pixel, or None.
+        um_per_px_source: Origin of the scale.
+        crop: Box (x0, y0, x1, y1) of the crop.
+        recipe: Recipe of the crop.
+        warnings: Stable codes.
+        crop_facts: As `agent inspect --json` prints them.
+        process_data: Column → value.
+        process_extra: Process data without a column.
+        subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
+        strangeness: p_value, flagged, whole, local, where, sentence, nearest; empty without one.
+        handling: "automatic" or "review".
+        reasons: For the review, the most important first.
+        bundle: "" where there was none.
+        engine: Engine that computed it.
+        precision: Precision of the engine.
+        result_id: Number of the result.
+        origin: "watch", "import" or "api".
+        label: The valid decision, or None.
+        labels: All decisions, oldest first.
+        asks_two: Two reviewers decide, and a third where they disagree.
+        votes: Their decisions.
+        doubt: Why its label is suspect, "" where it is not.
+        awaits: It is in the review queue.
+        number: Row number of the micrograph; later micrographs have larger ones.
+        artefacts: Archived files.
+        pruned_at: Time when its pixels were deleted, aware UTC, or None.
+        expected: What was ordered, and the size inside that subtype, where another one was seen.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    path: str
+    source: str
+    done_at: datetime
+    width: int
+    height: int
+    um_per_px: float | None
+    um_per_px_source: str | None
+    crop: tuple[int, int, int, int] | None
+    recipe: str
+    warnings: tuple[str, ...]
+    crop_facts: dict[str, Any]
+    process_data: dict[str, str]
+    process_extra: dict[str, Any]
+    subtype: str | None
+    subtype_probabilities: dict[str, float]
+    size: str | None
+    size_min: int | None
+    size_max: int | None
+    size_probabilities: dict[str, float]
+    structure_code: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    coarser_share: dict[str, float]
+    strangeness: dict[str, Any]
+    handling: str
+    reasons: tuple[str, ...]
+    thresholds: dict[str, Any]
+    bundle: str
+    engine: str
+    precision: str
+    result_id: int
+    origin: str
+    label: LabelView | None
+    labels: tuple[LabelView, ...]
+    awaits: bool
+    artefacts: dict[str, Any]
+    pruned_at: datetime | None
+    expected: dict[str, Any] = field(default_factory=dict)
+    votes: tuple[LabelView, ...] = ()
+    asks_two: bool = False
+    doubt: str = ""
+    taken_at: datetime | None = None
+    after_record: int | None = None
+    number: int = 0
+
+    @property
+    def disagreed(self) -> bool:
+        """Whether two reviewers disagree, and a third has to settle it."""
+        return self.label is None and len(self.votes) >= label_resolution.TWO
+
+
+def _columns(table: type[Row], prefix: str) -> list[Any]:
+    columns = Row.metadata.tables[str(table.__tablename__)].columns
+    return [column.label(prefix + column.name) for column in columns]
+
+
+def select_results(which: Any = None) -> Any:
+    """Return the statement of results with micrographs and sources; `which`: default current."""
+    return _results_statement().where(is_current() if which is None else which)
+
+
+@cache
+def _results_statement() -> Any:
+    """Return the statement that others narrow down; it costs more to build than to run."""
+    # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
+    return (
+        sqlalchemy.select(
+            *_columns(ResultRow, RESULT),
+            *_columns(MicrographRow, MICROGRAPH),
+            col(SourceRow.name).label("source"),
+            col(SourceRow.folder).label("folder"),
+        )
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+    )
+
+
+def is_current() -> Any:
+    """Return the condition that a result is the current one."""
+    # Spelt as in the partial indexes: only then does a planner see that it may use them.
+    return col(ResultRow.current).is_(True)
+
+
+def of_micrographs(
+    session: Session, numbers: Sequence[int]
+) -> Iterator[tuple[Any, MicrographView]]:
+    """Yield micrographs by their row numbers, oldest first, each with its row."""
+    for batch in chunks(numbers):
+        query = select_results().where(col(ResultRow.micrograph_id).in_(batch))
+        rows = session.execute(query.order_by(col(ResultRow.id))).all()
+        yield from zip(rows, to_views(session, rows), strict=True)
+
+
+def to_views(session: Session, rows: Sequence[Any]) -> Iterator[MicrographView]:
+    """Yield the views of rows of `select_results`, with their labels."""
+    for batch in chunks(rows):
+        decisions = labels.histories(session, [row.m_id for row in batch])
+        doubts = labels.open_doubts(session, list(decisions)) if decisions else {}
+        for row in batch:
+            yield _view(row, tuple(decisions.get(row.m_id, ())), doubts.get(row.m_id, ""))
+
+
+def _join_path(folder: str, relative: str) -> str:
+    return folder + os.sep + relative.replace("/", os.sep)  # a Path each costs a tenth of a night
+
+
+def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
+    box = row.m_crop_facts.get("crop")
+    standing = [label for label in decisions if not label.undone]
+    two = label_resolution.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
+    process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
+    return MicrographView(
+        id=row.m_public_id,
+        sha256=row.m_sha256,
+        page=row.m_page,
+        path=_join_path(row.folder, row.m_relative),
+        source=row.source,
+        done_at=row.r_done_at,
+        width=row.m_width,
+        height=row.m_height,
+        um_per_px=given_scales.resolve_scale(row.r_thresholds, row.m_um_per_px),
+        um_per_px_source=given_scales.BY_REVIEWER
+        if given_scales.find_given(row.r_thresholds)
+        else row.m_um_per_px_source,
+        crop=(box[0], box[1], box[2], box[3]) if box else None,
+        recipe=row.m_recipe,
+        warnings=given_scales.keep_warnings(row.r_thresholds, row.m_warnings),
+        crop_facts=row.m_crop_facts,
+        process_data={name: value for name, value in process_data.items() if value},
+        process_extra=row.m_process_extra,
+        subtype=row.r_subtype,
+        subtype_probabilities=row.r_subtype_probabilities,
+        size=row.r_size,
+        size_min=row.r_size_min,
+        size_max=row.r_size_max,
+        size_probabilities=row.r_size_probabilities,
+        structure_code=row.r_structure_code,
+        probability=row.r_probability,
+        probabilities=row.r_probabilities,
+        prediction_set=tuple(row.r_prediction_set),
+        coarser_share=row.r_coarser_share,
+        strangeness=row.r_strangeness,
+        handling=row.r_handling,
+        reasons=(*((Reason.DOUBTED_LABEL.value,) if doubt else ()), *row.r_reasons),
+        thresholds=row.r_thresholds,
+        bundle=row.r_bundle,
+        engine=row.r_engine,
+        precision=row.r_precision,
+        result_id=row.r_id,
+        origin=row.r_origin,
+        label=label_resolution.holding(standing, two=two),
+        votes=tuple(label_resolution.votes_of(standing)) if two else (),
+        asks_two=two,
+        labels=decisions,
+        awaits=row.r_review_rank is not None,
+        artefacts=row.m_artefacts,
+        pruned_at=row.m_pruned_at,
+        expected=row.r_expected,
+        doubt=doubt,
+        taken_at=row.m_taken_at,
+        after_record=row.r_after_record,
+        number=row.m_id,
+    )
