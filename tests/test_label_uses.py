@@ -1,4 +1,4 @@
-"""A reviewer reads whether a decision will be learned from, and the training does just that."""
+"""A reviewer reads whether a decision will be used for training, and the training does just that."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def learned(lab, desk):
 
 
 CASES = [
-    ("in view", ("uncertain",), "code:G8", False, "not learned from", "answer is in view"),
-    ("hidden", ("uncertain",), "code:G8", True, "learned from", "is not in view"),
+    ("in view", ("uncertain",), "code:G8", False, "not used for training", "answer is in view"),
+    ("hidden", ("uncertain",), "code:G8", True, "used for training", "is not in view"),
     ("control", ("control_sample",), "code:G8", True, "used for tests only", "control sample"),
     ("flagged", ("strange", "control_sample"), "code:G8", True, "used for tests only", "control"),
-    ("no code", ("uncertain",), "unusable:out_of_focus", True, "not learned from", "names no"),
+    ("no code", ("uncertain",), "unusable:out_of_focus", True, "not used for training", "names no"),
 ]
 
 
@@ -62,7 +62,7 @@ def test_the_page_says_what_the_training_does(lab, desk, case):
 
     assert f"This decision is {use}: " in page
     assert why in page
-    expected = {"learned from": "trained", "used for tests only": "tested"}.get(use)
+    expected = {"used for training": "trained", "used for tests only": "tested"}.get(use)
     assert learned(lab, desk) == ({public_id: expected} if expected else {})
     answer = ann.get(f"/api/v1/micrographs/{public_id}").json()["learning"]
     assert answer["use"] == (expected or "unused")
@@ -86,7 +86,7 @@ def test_the_setting_of_the_lab_is_what_the_page_goes_by(lab, desk):
 
     ahead = reviewer(everything).get(f"/review/{public_id}").text
 
-    assert "A structure code that you give now is learned from: " in ahead
+    assert "A structure code that you give now is used for training: " in ahead
     decide(lab, reviewer(everything), public_id, blind=False)
     assert learned(lab, everything) == {public_id: "trained"}
     assert learned(lab, desk) == {}
@@ -100,7 +100,7 @@ def test_an_answer_that_was_shown_cannot_be_hidden_afterwards(lab, desk):
     hidden = ann.post("/review/blind", data={"id": public_id}).text
     assert "Confirm G8" not in hidden
     assert "This page has shown it to you before." in hidden
-    assert "is not learned from" in hidden
+    assert "is not used for training" in hidden
     decide(lab, ann, public_id)
 
     assert not lab.store.results.find(public_id).label.blind
@@ -114,7 +114,7 @@ def test_two_who_are_asked_count_when_both_gave_the_same(lab, desk):
 
     second = decide(lab, reviewer(desk, "Bea"), public_id)
 
-    assert "This decision is learned from: " in second.text
+    assert "This decision is used for training: " in second.text
     assert learned(lab, desk) == {public_id: "trained"}
 
 
@@ -163,10 +163,12 @@ def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, desk, tab):  #
         tab.click("button[value='code:G8']")
         until_ready(tab, ids[1])
         assert tab.locator("[data-confirm]").count() == 0
-        assert "is learned from" in tab.locator(".learning").inner_text()
+        assert "is used for training" in tab.locator(".learning").inner_text()
         tab.click("button[value='code:G7']")
         until_ready(tab, ids[2])
-        assert "This decision is learned from" in tab.locator(".notice[role=status]").inner_text()
+        assert (
+            "This decision is used for training" in tab.locator(".notice[role=status]").inner_text()
+        )
         tab.keyboard.press("v")
         tab.locator("[data-confirm]").wait_for()
 

@@ -340,7 +340,7 @@ def test_a_second_reviewer_is_led_to_what_needs_a_second_look_and_the_first_is_n
         desk = browser.get("/orders").text
 
     assert otherwise.status_code == 409
-    assert "Ann decided this already" in otherwise.text
+    assert "already decided by Ann" in otherwise.text
     assert first["seen"] == []
     assert form["seen"] == ids
     assert [len(lab.store.results.find(one).labels) for one in ids] == [2, 2, 2]

@@ -75,7 +75,7 @@ def test_a_decision_from_the_shell_is_a_row_like_any_other(lab, agent):
 
     label = lab.store.results.find(public_id).label
     assert code == 0
-    assert "This decision is not learned from: " in out
+    assert "This decision is not used for training: " in out
     assert (label.code, label.by, label.criterion, label.comment) == ("G9-10", "Ann", "max", "x")
 
 

@@ -1,4 +1,4 @@
-"""Describe whether a decision will be learned from, and why, as the training decides it."""
+"""Describe whether a decision will be used for training, and why, as the training decides it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 USES = {
-    Use.TRAINED: marked("learned from"),
+    Use.TRAINED: marked("used for training"),
     Use.TESTED: marked("used for tests only"),
-    Use.UNUSED: marked("not learned from"),
+    Use.UNUSED: marked("not used for training"),
 }
 SECOND = LabelUse(Use.UNUSED, "second")
 WHYS = {
     (Use.TRAINED, "blind"): marked("the model's answer is not in view"),
     (Use.TRAINED, "imported"): marked("it was imported"),
     (Use.TRAINED, "confirmed"): marked("two reviewers gave the same code"),
-    (Use.TRAINED, "seen"): marked("the lab learns with the answer in view too"),
+    (Use.TRAINED, "seen"): marked("the lab trains on codes given with the answer in view too"),
     (Use.TESTED, "control_sample"): marked(
         "a control sample measures how often the model is right"
     ),

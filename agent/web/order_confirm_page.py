@@ -253,7 +253,7 @@ def _find_next(desk: Desk, number: str) -> Link:
     if number in numbers:
         numbers = [*numbers[numbers.index(number) + 1 :], *numbers[: numbers.index(number)]]
     if not numbers:
-        return Link(_("To the order desk"), "/orders")
+        return Link(_("To the order board"), "/orders")
     return Link(_("Next order {number}").format(number=numbers[0]), confirm_href(numbers[0]))
 
 

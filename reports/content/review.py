@@ -235,7 +235,7 @@ class ReviewPage:
         blind_first: The reviewer asked for micrographs without the answer.
         was_shown: The answer is hidden, and the reviewer's page has shown it before.
         scale_href: Where a reviewer gives its scale, "" where its file says it.
-        learning: Whether the decision is or would be learned from, and why, in a sentence.
+        learning: Whether the decision is or would be used for training, and why, in a sentence.
         layers: Pictures that can be shown over the crop.
         ruler: None where the scale is unknown.
         confirm: The model's answer as a choice, or None.
