@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
-    from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
+    from reports.content.order_desk import OrderConfirmPage, OrderDeskPage
+    from reports.content.orders import OrderPage, PlacesPage, TracePage
     from reports.content.period import PeriodPage
     from reports.content.review import QueuePage, ReviewPage
+    from reports.content.review_scale import ScalePage
     from reports.content.round_robin import (
         CampaignsPage,
         PlanSheet,
@@ -45,6 +47,9 @@ ASSETS = (
     "review.js",
     "order.css",
     "order.js",
+    "desk.css",
+    "desk.js",
+    "confirm.js",
     "trace.css",
     "statement.css",
     "rate.css",
@@ -52,8 +57,11 @@ ASSETS = (
     "setup.css",
     "rate.js",
     "viewer.js",
+    "scale.css",
+    "scale.js",
     "viewing.js",
     "keys.js",
+    "saving.js",
     "onward.js",
     "icon.svg",
 )
@@ -123,6 +131,11 @@ def render_review(page: ReviewPage) -> str:
     return _render("review.html", page=page)
 
 
+def render_scale(page: ScalePage) -> str:
+    """Render the page on which a reviewer gives the scale of a micrograph."""
+    return _render("scale.html", page=page)
+
+
 def render_places(page: PlacesPage) -> str:
     """Render two micrographs that show one place."""
     return _render("places.html", page=page)
@@ -133,9 +146,14 @@ def render_order(page: OrderPage) -> str:
     return _render("order.html", page=page)
 
 
-def render_orders(page: OrdersPage) -> str:
-    """Render the list of all orders."""
-    return _render("orders.html", page=page)
+def render_order_desk(page: OrderDeskPage) -> str:
+    """Render the order desk."""
+    return _render("order_desk.html", page=page)
+
+
+def render_order_confirm(page: OrderConfirmPage) -> str:
+    """Render the page where the fields of one order are confirmed."""
+    return _render("order_confirm.html", page=page)
 
 
 def render_trace(page: TracePage) -> str:

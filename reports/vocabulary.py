@@ -24,15 +24,16 @@ REASONS: dict[str, tuple[str, str]] = {
     "scale_unknown": (
         marked("Scale unknown"),
         marked(
-            "The size number is provisional. Export with a micron bar or metadata, or enter the "
-            "objective in agent.toml."
+            "The size number is provisional. Give the scale on the review page, or export with a "
+            "scale bar or metadata."
         ),
     ),
     "scale_conflict": (
         marked("Scales disagree"),
         marked(
             "Metadata and micron bar differ by more than 5 %. Check the objective set in the "
-            "microscope software; the size number is provisional."
+            "microscope software, or give the scale on the review page; the size number is "
+            "provisional."
         ),
     ),
     "input_defect": (

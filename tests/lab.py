@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -152,6 +152,7 @@ class Lab:
         reasons: tuple[str, ...] = (),
         pixels: NDArray[np.uint8] | None = None,
         thresholds: dict[str, float] | None = None,
+        um_per_px: float | None = 0.12,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
@@ -159,6 +160,7 @@ class Lab:
         claim = self.arrive(name, at=at)
         sha256 = hashlib.sha256(f"{name}{self._count}".encode()).hexdigest()
         crop = crop_of(sha256, _texture(self._count) if pixels is None else pixels)
+        crop = replace(crop, um_per_px=um_per_px)
         strange = "strange" in reasons
         prediction = prediction_of(code, p_value=0.004 if strange else 0.4) if code else None
         self.archive.keep(crop)

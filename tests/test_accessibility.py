@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from lab import SETTINGS, Lab, desk_of
 from rounds import Round
+from test_order_desk import desk_with, field_of, order_of
 from test_round_report import play, written
 
 from agent import auth
@@ -121,8 +122,11 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     lab.take("G8", order="4711", specimen="1", field="2")
     blind = lab.take(reasons=("control_sample",))
     decided = lab.take(reasons=("uncertain",))
+    unscaled = lab.take(reasons=("scale_unknown",), um_per_px=None)
     pages = [
         "/review",
+        f"/review/{unscaled}",
+        f"/review/{unscaled}/scale",
         f"/review/{flagged}",
         f"/review/{blind}",
         "/review/name",
@@ -144,6 +148,33 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
+
+
+def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
+    order_of(lab, "4711", "G7")
+    order_of(lab, "4712", reasons=("uncertain",))
+    blind = field_of(lab, "4712", 4, reasons=("control_sample",))
+    for one in order_of(lab, "4713"):
+        lab.store.labels.decide(one, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=WRITTEN)
+    pages = Pages(create_app(desk_with(lab)), WebSection(port=0))
+    pages.start()
+
+    for path in (
+        "/orders",
+        "/orders?done=4713&together=1",
+        "/orders?state=held",
+        "/confirm/4711",
+        "/confirm/4712",
+        "/confirm/4713",
+        "/order/4712",
+        f"/review/{blind}?order=4712",
+        "/review",
+    ):
+        tab.goto(pages.url + path)
+        assert grave(axe, tab) == [], path
+    pages.stop()
+    pages.join(10)
 
 
 def test_the_door_has_no_grave_fault(lab, axe, tab, address):

@@ -16,7 +16,7 @@ from agent.bundle_registry import get_bundle, list_bundles
 from agent.errors import WrongUse
 from agent.orders import method_validation
 from agent.orders.order_policy import load_policy
-from agent.retrain import compute_impact, save_impact
+from agent.retrain import compute_impact, format_headline, list_sentences, save_impact
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
@@ -117,6 +117,44 @@ def test_fields_nobody_asked_about_are_counted_and_pruned_ones_apart(desk):
     said = found(desk, has_crop=lambda view: view.id == ids[1])
 
     assert (said.fields, said.unasked, said.lost) == (1, 1, 1)
+
+
+def test_without_a_compared_field_the_page_says_not_known_and_what_finds_it_out(desk):
+    for field in (1, 2, 3):
+        desk.take(field)
+    said = found(desk)
+
+    page = save_impact(
+        said, desk.folder / "record", Archive(desk.folder / "data"), site="Plant 1", at="now"
+    )
+
+    text = page.read_text("utf-8")
+    assert format_headline(said) == "Not known: 0 of 3 fields compared"
+    assert "<h1>Not known: 0 of 3 fields compared</h1>" in text
+    assert f"agent reprocess --bundle {NEW} --shadow --days 90" in text
+    assert "would change</h1>" not in text
+    assert "bg-attention" in text
+
+
+def test_where_some_fields_were_compared_the_headline_names_how_many(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    answer(desk, ids[0], "G8")
+
+    some = format_headline(found(desk))
+    for one in ids[1:]:
+        answer(desk, one, "G8")
+
+    assert some == "The conformity of at least 0 of 1 order would change: 1 of 3 fields compared"
+    assert format_headline(found(desk)) == "The conformity of 0 of 1 order would change"
+
+
+def test_where_every_crop_is_gone_no_run_is_offered_that_finds_nothing_out(desk):
+    desk.take(1)
+
+    said = found(desk, has_crop=lambda _: False)
+
+    assert format_headline(said) == "Not known: 0 of 1 field compared"
+    assert "reprocess" not in " ".join(list_sentences(said))
 
 
 def test_nothing_that_counts_is_changed_by_asking(desk):
@@ -256,7 +294,7 @@ def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, caps
 
     said = capsys.readouterr().out
     assert code == 0
-    assert "The conformity of none of 0 orders would change" in said
+    assert "Nothing to compare: 0 orders without a field" in said
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         shown = store.promotions.list_all()[0].signatures[0]["shown"]
     record = get_bundle(lab.folder / "data", name) / "record"

@@ -210,6 +210,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "newest": 0,
         "number": known.order,
         "campaigns.rate.number": 2,
+        "records.list_after.number": 0,
         "statements.acts_after.number": 0,
         "numbers": [known.order],
         "audit_log.get_hashes.numbers": list(range(1, 200)),

@@ -340,13 +340,14 @@ def test_a_decision_for_one_field_is_for_one_field(lab, ann):
 def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk):
     waiting = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
     conflicts: list[int] = []
+    said = {"Ann": "code:G8", "Bea": "code:G7"}  # the same answer would be a confirmation
     app = create_app(desk)  # once: FastAPI changes the warnings' filters of the whole process
 
     def work(name):
         with TestClient(app, base_url=HOME, follow_redirects=False) as client:
             client.post("/review/name", data={"by": name})
             for public_id in waiting:
-                form = form_of(lab, public_id, "code:G8") | {"label_id": ""}
+                form = form_of(lab, public_id, said[name]) | {"label_id": ""}
                 answer = client.post(f"/review/{public_id}/decide", data=form)
                 conflicts.append(answer.status_code)
 
@@ -470,7 +471,7 @@ def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, desk,
     assert says(lab, second, two, "G9-10").status_code == 303
     view = lab.store.results.find(two)
     assert (view.label.code, view.label.by, view.awaits) == ("G9-10", "Bea", False)
-    assert lab.store.labels.count_blind() == (2, 0)
+    assert lab.store.labels.count_blind() == (0, 0)  # flagged micrographs are no sample of all
     assert [pair[:2] for pair in lab.store.labels.list_blind_pairs()] == [("G9-10", "G9-10")]
 
 
@@ -947,6 +948,7 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/micrographs",
         "/api/v1/micrographs/{public_id}",
         "/api/v1/micrographs/{public_id}/decisions",
+        "/api/v1/micrographs/{public_id}/scale",
         "/api/v1/micrographs/{public_id}/undo",
         "/api/v1/orders/{number}",
         "/api/v1/queue",

@@ -162,6 +162,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
         name,
         since=now - timedelta(days=days),
         has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
+        days=days,
     )
     record = get_record_folder(get_bundle(settings.store.folder, name))
     at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"

@@ -180,26 +180,33 @@ def label(  # noqa: PLR0917 - each is an option of the command
             comment=comment,
         )
         store.labels.decide(public_id, decision, at=datetime.now(UTC))
-        waiting = store.review_queue.count()
-        use = _describe_use(settings, store, public_id)
+        waiting, learning = store.review_queue.count(), _describe_use(settings, store, public_id)
     out.print(
         f"{public_id}: {chosen[0].replace(':', ' ')}, by {decision.by}; {waiting} await review.",
         markup=False,
     )
-    out.print(use, markup=False)
+    if learning:
+        out.print(learning, markup=False)
 
 
 def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
+    """Return whether the decision on a micrograph is used for training, "" where none is valid yet."""
     from agent.archive import Archive
-    from agent.lab_context import taxonomy_in_force
-    from agent.retrain import describe_use
+    from agent.lab_context import read_taxonomy
+    from agent.retrain.label_use import decide_use
+    from agent.web.label_uses import describe
 
-    return describe_use(
-        store,
-        Archive(settings.store.folder),
-        taxonomy_in_force(settings, store),
-        public_id,
-        learns_from=settings.retrain.learns_from,
+    label = store.labelled_micrographs.find(public_id)
+    if label is None:
+        return ""
+    crop = Archive(settings.store.folder).crop_path(label.sha256, label.page)
+    return describe(
+        decide_use(
+            label,
+            has_crop=crop.is_file(),
+            taxonomy=read_taxonomy(settings, store, now=datetime.now(UTC)),
+            learns_from=settings.retrain.learns_from,
+        )
     )
 
 

@@ -10,6 +10,8 @@ from agent.orders.specimen_facts import Conformity
 from reports import gettext as _
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.judgement_rules import Rules
     from agent.orders.specimen_facts import FieldFacts
@@ -34,11 +36,19 @@ class NextStep(StrEnum):
         }[self]
 
 
-def find_next_step(assessed: Assessed, policy: OrderPolicy) -> NextStep | None:
+def find_next_step(
+    assessed: Assessed, policy: OrderPolicy, *, hidden: Collection[str] = ()
+) -> NextStep | None:
     """Return what an order needs next, None where it is not undecided.
 
     An order waits for images only where no field needs a reviewer or a lead; answers that rest on
     the model alone are confirmed once all images are there.
+
+    Args:
+        assessed: The order.
+        policy: Order policy of the lab.
+        hidden: Public ids of fields whose answer must not show, so that it makes no order
+            probably out of specification.
     """
     if assessed.statement.conformity is not Conformity.UNDECIDED:
         return None
@@ -50,16 +60,16 @@ def find_next_step(assessed: Assessed, policy: OrderPolicy) -> NextStep | None:
         for specimen in assessed.specimens
         for field in conformity.list_counted(specimen.facts)
     ]
-    if any(_looks_broken(field, rules) for field in fields):
+    if any(looks_broken(field, rules) for field in fields if field.id not in hidden):
         return NextStep.PROBABLY_OUT
     if any(field.held for field in fields):
         return NextStep.HELD
     has_question = assessed.needs_lead or _has_question(assessed, rules)
-    only_waits = not has_question and _lacks_images(assessed, rules)
+    only_waits = not has_question and lacks_images(assessed, rules)
     return NextStep.WAITING_FOR_IMAGES if only_waits else NextStep.TO_CONFIRM
 
 
-def _looks_broken(field: FieldFacts, rules: Rules) -> bool:
+def looks_broken(field: FieldFacts, rules: Rules) -> bool:
     """Return whether what is known of a field breaks what is demanded, though unconfirmed.
 
     By the rule `mean_of_fields` one coarse field breaks no limit; another subtype does.
@@ -74,7 +84,7 @@ def _has_question(assessed: Assessed, rules: Rules) -> bool:
     return any(conformity.has_question(specimen.facts, rules) for specimen in assessed.specimens)
 
 
-def _lacks_images(assessed: Assessed, rules: Rules) -> bool:
+def lacks_images(assessed: Assessed, rules: Rules) -> bool:
     """Return whether images are missing: of a specimen, whole specimens, files still to be read."""
     return assessed.lacks_specimens or any(
         conformity.lacks_images(specimen.facts, rules) for specimen in assessed.specimens

@@ -22,6 +22,7 @@ from agent.orders.specification import is_same_name
 from agent.orders.specimen_facts import LONG_AGO
 from agent.orders.statement import FORMAT
 from agent.orders.trace import iter_fields
+from agent.store import find_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -249,8 +250,15 @@ def _field(
             }
             for label in view.labels
         ],
+        **_scale_given(view),
         "same_place_as": [f"{shared.other} ({shared.share:.0%})" for shared in facts.elsewhere],
     }
+
+
+def _scale_given(view: MicrographView) -> dict[str, Any]:
+    """Return who gave the scale of a field; nothing where its file says it."""
+    given = find_given(view.thresholds)
+    return {"scale_given": dict(given)} if given else {}
 
 
 def _basis_of(label: LabelView) -> list[Any]:

@@ -65,6 +65,15 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     lines = [
         _("Not traced to a stage micrometer: {fields}.").format(fields=", ".join(untraced))
     ] * bool(untraced)
+    lines += [
+        _("{field}: the scale was given by {who} (record {record}), not by its file.").format(
+            field=names[one["id"]],
+            who=_(" and ").join(one["scale_given"]["by"]),
+            record=one["scale_given"]["record"],
+        )
+        for one in whole["fields"]
+        if one.get("scale_given")
+    ]
     return StatementSection(
         _("Scale"), tuple(lines), tables=(Table(_("Stage micrometer"), columns, rows),)
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from agent import pictures
+from agent.orders.given_scale import describe_givers
 from agent.orders.reproduce import Sameness
 from agent.orders.specimen_facts import Conformity
 from agent.orders.trace import TraceKind
@@ -351,9 +352,13 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
     elif view.um_per_px is None:
         yield _("no scale is known")
     else:
-        yield _("{scale} µm per pixel, by {source}").format(
-            scale=decimal(view.um_per_px, ".5g"), source=_plain(view.um_per_px_source)
+        given = describe_givers(view.thresholds)
+        by = (
+            _("given by {people}").format(people=given)
+            if given
+            else _("by {source}").format(source=_plain(view.um_per_px_source))
         )
+        yield _("{scale} µm per pixel, {by}").format(scale=decimal(view.um_per_px, ".5g"), by=by)
     if traced.facts.scale_traced_to:
         measured = traced.facts.scale_traced_to
         traced_to = _("traced to the stage micrometer of {date}, record {record}").format(

@@ -16,6 +16,7 @@ from agent.pipeline.failures import Failures, Stalled, call_store
 from agent.pipeline.file_reader import FileReader
 from agent.pipeline.in_flight import BatchOutcome, has_changed
 from agent.pipeline.result_archive import ResultArchive
+from agent.scale_rejudging import ScaleRejudging
 from agent.store import OtherBundle, StoreFault
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from agent.pipeline.bundle_routing import BundleChoice
     from agent.pipeline.crop_triage import TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
-    from agent.store import Claim, Ordered, Store
+    from agent.store import Claim, Finding, MicrographView, Ordered, Store
     from agent.triage import Policy
     from agent.watch import Provenance
     from model import Classifier
@@ -96,6 +97,7 @@ class Pipeline:
             archive, control_orders, thresholds or {}, keep_all_originals=keep_originals
         )
         self._failures = Failures(store, now, on_fate)
+        self._scales = ScaleRejudging(store, archive, self._judge_at_scale)
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Judge specimens that begin from now on by another bundle; begun ones keep theirs."""
@@ -123,6 +125,7 @@ class Pipeline:
         outcome = BatchOutcome()
         self._failures.release_remaining()
         call_store(lambda: self._places.compare_pending(at=self._now()))
+        call_store(lambda: self._scales.judge_pending(now=self._now))
         claims = call_store(
             lambda: self._store.work_queue.claim(
                 n, at=self._now(), lease_s=self._lease_s, only=only
@@ -231,6 +234,16 @@ class Pipeline:
         for file in files:
             self._on_stage("judge", each_s)
             yield file, [triaged.popleft() for _ in file.crops]
+
+    def _judge_at_scale(self, view: MicrographView, crop: Crop) -> Finding | None:
+        """Judge a known micrograph at another scale by its specimen's bundle, None without it."""
+        choice = self._router.choose_again(view)
+        if choice is None:
+            return None
+        (triaged,) = triage_crops(
+            [(crop, view.process_data)], *choice, store=self._store, ordered=self._ordered
+        )
+        return self._archive.store_again(view, triaged)
 
     def _store_or_record(
         self,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.pipeline.in_flight import InFlightFile
-    from agent.store import Store
+    from agent.store import MicrographView, Store
     from model import Classifier
 
 log = structlog.get_logger()
@@ -85,6 +85,19 @@ class BundleRouter:
         if named is None and wish:
             named = self._store.orders.reserve(order, specimen, wish, at=self._now())
         return newest if not named or named == wish else self._get_earlier(named)
+
+    def choose_again(self, view: MicrographView) -> BundleChoice | None:
+        """Return the bundle that judges a known micrograph again; None where it is not available.
+
+        It is the one that began its specimen, else the newest.
+        """
+        order, specimen = (view.process_data.get(key, "") for key in ("order", "specimen"))
+        begun = self._store.orders.expect(order, specimen).bundle if order and specimen else ""
+        bundle = begun or (view.bundle if specimen else "")
+        if not bundle or (self._newest and bundle == self._newest.name):
+            return self._newest, self._policy
+        choice = self._get_earlier(bundle)
+        return choice if choice[0] else None
 
     def _get_earlier(self, bundle: str) -> BundleChoice:
         if bundle not in self._cached:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
     from agent.pipeline.crop_triage import TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
-    from agent.store import Claim
+    from agent.store import Claim, MicrographView
     from model import Prediction
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -75,7 +75,7 @@ class ResultArchive:
             process_extra=triaged.extra | self._measure_control(triaged),
             prediction=prediction,
             verdict=triaged.verdict,
-            thresholds={**self._thresholds, **(prediction.evidence_limits if prediction else {})},
+            thresholds=self._list_thresholds(prediction),
             origin=file.claim.origin,
             artefacts={**artefacts, "original": original},
             area_mm2=_compute_area_mm2(crop),
@@ -84,6 +84,30 @@ class ResultArchive:
             landmarks=encode_landmarks(crop),
             claims=file.claims if file.conflict else (),
         )
+
+    def store_again(self, view: MicrographView, triaged: TriagedCrop) -> Finding:
+        """Archive the maps of a known micrograph that was judged again and return its row.
+
+        Raises:
+            OSError: The data folder cannot be written.
+        """
+        prediction = triaged.prediction
+        if prediction:
+            maps = select_maps(prediction)
+            self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
+        return Finding(
+            crop_facts={},
+            process_data={},
+            process_extra={},
+            prediction=prediction,
+            verdict=triaged.verdict,
+            thresholds=self._list_thresholds(prediction),
+            origin=view.origin,
+            expected=triaged.expected,
+        )
+
+    def _list_thresholds(self, prediction: Prediction | None) -> dict[str, float]:
+        return {**self._thresholds, **(prediction.evidence_limits if prediction else {})}
 
     def _measure_control(self, triaged: TriagedCrop) -> dict[str, object]:
         """Measure focus and brightness of a control specimen."""

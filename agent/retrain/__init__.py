@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.retrain.pseudo_labels import PseudoLabelled, select_pseudo_labels
     from agent.retrain.reprocessing import Again, Role, reprocess
     from agent.retrain.training_record import save_record, write_figures
-    from agent.retrain.training_set import Collected, collect, describe_use, list_gaps
+    from agent.retrain.training_set import Collected, collect, list_gaps
 
 _WHERE = {
     "Again": "reprocessing",
@@ -37,7 +37,6 @@ _WHERE = {
     "Suggestion": "active_learning",
     "clean_labels": "label_cleaning",
     "collect": "training_set",
-    "describe_use": "training_set",
     "list_gaps": "training_set",
     "estimate": "model_card",
     "format_headline": "impact_page",
@@ -72,7 +71,6 @@ __all__ = [
     "clean_labels",
     "collect",
     "compute_impact",
-    "describe_use",
     "estimate",
     "evaluate_candidate",
     "format_headline",

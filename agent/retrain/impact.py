@@ -56,6 +56,7 @@ class Impact:
         changed: Orders whose conformity would change.
         flips: Fields with another answer in orders whose conformity stays.
         notes: What else would change, a sentence each.
+        days: How many days `since` is back.
     """
 
     bundle: str
@@ -68,6 +69,17 @@ class Impact:
     changed: tuple[Changed, ...]
     flips: tuple[Flip, ...]
     notes: tuple[str, ...] = ()
+    days: int = 90
+
+    @property
+    def not_compared(self) -> int:
+        """Fields that count and that the other bundle has not answered."""
+        return self.unasked + self.lost
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any field was compared, or there was none to compare."""
+        return bool(self.fields) or not self.not_compared
 
     def document(self) -> dict[str, Any]:
         """Return the impact as JSON values."""
@@ -101,6 +113,7 @@ def compute_impact(
     *,
     since: datetime,
     has_crop: Callable[[MicrographView], bool],
+    days: int = 90,
 ) -> Impact:
     """Compute which orders that appeared since an instant would be assessed differently.
 
@@ -110,6 +123,7 @@ def compute_impact(
         bundle: Name of the other bundle.
         since: Aware UTC.
         has_crop: Returns whether the other bundle could answer a field at all.
+        days: How many days `since` is back.
     """
     answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
     numbers = [
@@ -152,6 +166,7 @@ def compute_impact(
         changed=tuple(changed),
         flips=tuple(rest),
         notes=tuple(_notes(lab, bundle)),
+        days=days,
     )
 
 

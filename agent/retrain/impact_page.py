@@ -58,7 +58,7 @@ def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -
         site=site,
         title=f"What would change under {impact.bundle}",
         headline=format_headline(impact),
-        tone=Tone.ATTENTION if impact.changed or impact.unasked else Tone.CALM,
+        tone=Tone.ATTENTION if impact.changed or impact.not_compared else Tone.CALM,
         sentences=list_sentences(impact),
         orders=tuple(_order(order, archive) for order in impact.changed),
         flips=tuple(build_flip_card(flip, archive) for flip in impact.flips[:MOST]),
@@ -69,15 +69,21 @@ def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -
 
 
 def format_headline(impact: Impact) -> str:
-    """Return the result in one sentence."""
-    n, of = len(impact.changed), f"of {_format_count(impact.orders, 'order')}"
-    if not n:
-        return f"The conformity of none {of} would change"
-    return f"The conformity of {n} {of} would change"
+    """Return the result in one sentence: what is known of it."""
+    changed, total = len(impact.changed), impact.fields + impact.not_compared
+    if not total:
+        return f"Nothing to compare: {_format_count(impact.orders, 'order')} without a field"
+    compared = f"{impact.fields} of {_format_count(total, 'field')} compared"
+    if not impact.is_known:
+        return f"Not known: {compared}"
+    orders = f"{changed} of {_format_count(impact.orders, 'order')}"
+    if impact.not_compared:
+        return f"The conformity of at least {orders} would change: {compared}"
+    return f"The conformity of {orders} would change"
 
 
 def list_sentences(impact: Impact) -> tuple[str, ...]:
-    """Return what the result rests on, and what is not known."""
+    """Return what the result rests on, what is not known, and what finds it out."""
     flips = len(impact.flips) + sum(len(order.flips) for order in impact.changed)
     compared = (
         f"Orders first seen since {impact.since:%Y-%m-%d}: of "
@@ -86,7 +92,8 @@ def list_sentences(impact: Impact) -> tuple[str, ...]:
     )
     unasked = (
         f"{_format_count(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
-        "evaluated them."
+        f"evaluated them. Run `{format_shadow_run(impact)}`, then "
+        f"`agent models impact {impact.bundle} --days {impact.days}` again."
     )
     lost = f"{_format_count(impact.lost, 'field')} have no archived crop and were not compared."
     stays = (
@@ -94,7 +101,17 @@ def list_sentences(impact: Impact) -> tuple[str, ...]:
         "changes: existing results keep their bundle."
     )
     known = (unasked if impact.unasked else "", lost if impact.lost else "")
-    return (compared, *filter(None, known), stays, *impact.notes)
+    return (
+        *((compared,) if impact.is_known else ()),
+        *filter(None, known),
+        stays,
+        *impact.notes,
+    )
+
+
+def format_shadow_run(impact: Impact) -> str:
+    """Return the command with which the other bundle answers the fields it has not."""
+    return f"agent reprocess --bundle {impact.bundle} --shadow --days {impact.days}"
 
 
 def _format_count(n: int, noun: str) -> str:

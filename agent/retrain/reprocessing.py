@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from agent.labelled_import import make_loader
 from agent.pipeline import select_maps
 from agent.retrain.progress import Step
-from agent.store import Finding
+from agent.store import GIVEN, Finding, find_given
 from agent.triage import triage
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ def _finding(
         process_extra={},
         prediction=prediction,
         verdict=verdict,
-        thresholds={**thresholds, **prediction.evidence_limits},
+        thresholds={
+            **thresholds,
+            **prediction.evidence_limits,
+            **({GIVEN: given} if (given := find_given(view.thresholds)) else {}),
+        },
         origin=view.origin,
     )

@@ -10,33 +10,21 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.imaging.crop import RECIPE
 from agent.labelled_import import get_key, get_slices, make_loader
-from model import Example, TaxonomyError
+from agent.retrain.label_use import LEARNS_FROM, LabelUse, Use, decide_use
+from model import Example
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from agent.archive import Archive
     from agent.store import LabelledMicrograph, Store
     from model import Manifest, Taxonomy
 
-LEARNS_FROM = ("blind", "imported", "confirmed")
-"""Labels that are trained on by default; "seen" is the fourth kind."""
-
-KINDS = ("code", "strange", "unusable", "cannot_tell")
 FEW_MICROGRAPHS = 10
 """With fewer, a code's accuracy is hardly known: 5 of 5 right is 57 to 100 % (Wilson, 95 %)."""
 FEWEST_GROUPS = 3
 """One group each to train, validate and test."""
-
-_WAYS = {
-    "blind": "decided without the model's answer",
-    "imported": "imported",
-    "confirmed": "decided by two reviewers",
-    "seen": "decided by one reviewer who saw the model's answer",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +127,21 @@ def collect(
     """
     kept: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
-    for label in store.labelled_micrographs.list_all():
-        reason = _why_not(label, archive.crop_path(label.sha256, label.page), taxonomy, learns_from)
-        if reason:
-            left_out[reason] += 1
-        else:
-            kept.append(label)
+    uses: dict[int, LabelUse] = {}
     strange: dict[str, list[Example]] = defaultdict(list)
-    for label in store.labelled_micrographs.list_all(kinds=("strange",)):
-        if label.recipe == RECIPE and archive.crop_path(label.sha256, label.page).is_file():
+    for label in store.labelled_micrographs.list_all(kinds=("code", "strange")):
+        use = uses[label.label_id] = decide_use(
+            label,
+            has_crop=archive.crop_path(label.sha256, label.page).is_file(),
+            taxonomy=taxonomy,
+            learns_from=learns_from,
+        )
+        if label.kind == "code":
+            if use.use is Use.UNUSED:
+                left_out[use.obstacle] += 1
+            else:
+                kept.append(label)
+        elif use.use is not Use.UNUSED:
             strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
     return Collected(
         examples=tuple(_example(label, archive, group_by) for label in kept),
@@ -155,7 +149,7 @@ def collect(
         left_out=dict(left_out),
         corrected=_keys(label for label in kept if label.seen_code not in (None, label.code)),
         vouched=_keys(label for label in kept if label.is_confirmed or label.was_checked),
-        control=_keys(label for label in kept if label.is_control and label.origin != "import"),
+        control=_keys(label for label in kept if uses[label.label_id].use is Use.TESTED),
         contested=_keys(label for label in kept if label.is_contested),
         strange={kind: tuple(examples) for kind, examples in strange.items()},
         labels={get_key(label.sha256, label.page): (label.id, label.label_id) for label in kept},
@@ -195,42 +189,6 @@ def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{code} ({n})" for code, n in counts.items())
 
 
-def describe_use(
-    store: Store,
-    archive: Archive,
-    taxonomy: Taxonomy,
-    public_id: str,
-    *,
-    learns_from: Collection[str] = LEARNS_FROM,
-) -> str:
-    """Return whether the label of a micrograph is trained on, in a sentence; "" without a label.
-
-    Args:
-        store: Has the label.
-        archive: The pixels.
-        taxonomy: Valid codes.
-        public_id: Of the micrograph.
-        learns_from: As in `collect`.
-    """
-    label = next(
-        (one for one in store.labelled_micrographs.list_all(kinds=KINDS) if one.id == public_id),
-        None,
-    )
-    if label is None:
-        return ""
-    if label.kind != "code":
-        tests = "; it tests whether unusual ones are flagged" if label.kind == "strange" else ""
-        return f"The next model is not trained on it{tests}."
-    crop = archive.crop_path(label.sha256, label.page)
-    if reason := _why_not(label, crop, taxonomy, learns_from):
-        return f"The next model is not trained on it: {reason}."
-    if label.is_control and label.origin != "import":
-        return "It is a control sample: the next model is tested on it, not trained."
-    if label.code not in taxonomy.trained_codes:
-        return f"The next model is not trained on it: {label.code} is untrained in the taxonomy."
-    return "The next model is trained on it, or tested on it where its specimen is kept for tests."
-
-
 def _keys(labels: Iterable[LabelledMicrograph]) -> frozenset[str]:
     return frozenset(get_key(label.sha256, label.page) for label in labels)
 
@@ -254,29 +212,3 @@ def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Exam
         criterion=label.criterion,
         slices=get_slices(label.process_data),
     )
-
-
-def _why_not(
-    label: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
-) -> str:
-    try:
-        taxonomy.parse(label.code or "")
-    except TaxonomyError:
-        return f"{label.code} is not in the taxonomy"
-    if label.recipe != RECIPE:
-        return f"cut by recipe {label.recipe}, not {RECIPE}: import it again"
-    if not crop.is_file():
-        return "its crop is no longer in the archive"
-    if label.is_doubted:
-        return "suspect, and not reviewed again (agent review list --reason doubted_label)"
-    ways = _ways(label)
-    return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
-
-
-def _ways(label: LabelledMicrograph) -> set[str]:
-    """Return the ways in which a label came about."""
-    if label.label_origin == "import":
-        way = "imported"
-    else:
-        way = "blind" if label.blind or label.seen_code is None else "seen"
-    return {way, "confirmed"} if label.is_confirmed else {way}

@@ -32,6 +32,7 @@ from agent.store.database import Store
 from agent.store.decisions import Decision, LabelView, Overtaken
 from agent.store.engine import StoreFault, store_url
 from agent.store.file_states import VANISHED, Claim, FileFate, State
+from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnings
 from agent.store.jobs import Job
 from agent.store.label_resolution import signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
@@ -68,6 +69,8 @@ from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
 
 __all__ = [
+    "BY_REVIEWER",
+    "GIVEN",
     "OUTAGE",
     "REFUSED",
     "RELEASED_AFTER",
@@ -143,7 +146,9 @@ __all__ = [
     "acts_in",
     "drop_scratch_database",
     "examine_copy",
+    "find_given",
     "find_mark",
+    "keep_warnings",
     "letters_key",
     "make_scratch_database",
     "mark_restored",

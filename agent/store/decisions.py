@@ -35,6 +35,7 @@ class Decision:
         bulk: One act for many micrographs.
         result_seen: Number of the result that the reviewer saw, or None: the current one.
         origin: "review", "import" or "api".
+        id: Under which it is sent, the same at each attempt, so that it counts once; "" for none.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Decision:
     bulk: bool = False
     result_seen: int | None = None
     origin: str = "review"
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import sqlalchemy
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import label_resolution
+from agent.store import given_scales, label_resolution
+from agent.store.decisions import KINDS
 from agent.store.engine import reading
 from agent.store.labels import DOUBT, list_standing
 from agent.store.repository import Repository
@@ -86,9 +87,22 @@ class LabelledMicrograph:
 
 
 def _iter_labelled(
-    session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
+    session: Session,
+    whose: Whose,
+    *,
+    kinds: Sequence[str],
+    origin: str | None,
+    public_id: str | None = None,
 ) -> Iterator[LabelledMicrograph]:
-    """Yield the labelled micrographs of this site, each with its valid label."""
+    """Yield the labelled micrographs of this site, each with its valid label.
+
+    Args:
+        session: Open.
+        whose: The site and the agent.
+        kinds: Of the labels, as in `Decision`.
+        origin: Of the micrographs; None for any.
+        public_id: Of the only micrograph that is wanted; None for all.
+    """
     query = (
         select(LabelRow, MicrographRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
@@ -97,12 +111,16 @@ def _iter_labelled(
     )
     if origin:
         query = query.where(MicrographRow.origin == origin)
+    if public_id is not None:
+        query = query.where(MicrographRow.public_id == public_id)
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
     for label, micrograph in session.exec(query):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    answers, seen_codes = _load_answers(session, whose), _load_seen_codes(session, whose)
+    alone = None if public_id is None else list(micrographs)
+    answers = _load_answers(session, whose, alone)
+    seen_codes = _load_seen_codes(session, whose, alone)
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
         two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
@@ -125,7 +143,9 @@ class _Answer:
 _NO_ANSWER = _Answer(None, {}, "", ())
 
 
-def _load_answers(session: Session, whose: Whose) -> dict[int, _Answer]:
+def _load_answers(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, _Answer]:
     query = (
         sqlalchemy.select(
             col(ResultRow.micrograph_id),
@@ -137,16 +157,22 @@ def _load_answers(session: Session, whose: Whose) -> dict[int, _Answer]:
         .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
         .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
     )
+    if alone is not None:
+        query = query.where(col(ResultRow.micrograph_id).in_(alone))
     return {number: _Answer(*values) for number, *values in session.execute(query)}
 
 
-def _load_seen_codes(session: Session, whose: Whose) -> dict[int, str | None]:
+def _load_seen_codes(
+    session: Session, whose: Whose, alone: Sequence[int] | None = None
+) -> dict[int, str | None]:
     """Return result → structure code, of the results that reviewers saw when they decided."""
     query = (
         select(ResultRow.id, ResultRow.structure_code)
         .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
         .where(ResultRow.site_id == whose.site_id)
     )
+    if alone is not None:
+        query = query.where(col(ResultRow.micrograph_id).in_(alone))
     return {number or 0: code for number, code in session.exec(query)}
 
 
@@ -176,7 +202,7 @@ def _build_labelled(
         process_data=process_data_of(micrograph),
         process_extra=micrograph.process_extra,
         origin=micrograph.origin,
-        um_per_px=micrograph.um_per_px,
+        um_per_px=given_scales.resolve_scale(answer.thresholds, micrograph.um_per_px),
         recipe=micrograph.recipe,
         labelled_at=label.decided_at,
         model_code=answer.code,
@@ -217,3 +243,11 @@ class LabelledMicrographs(Repository):
         """
         with reading(self._engine) as session:
             return list(_iter_labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    def find(self, public_id: str) -> LabelledMicrograph | None:
+        """Return a micrograph with its valid label, whatever its kind; None without one."""
+        with reading(self._engine) as session:
+            rows = _iter_labelled(
+                session, self._whose, kinds=KINDS, origin=None, public_id=public_id
+            )
+            return next(rows, None)

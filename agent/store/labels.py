@@ -6,6 +6,7 @@ first.
 
 from __future__ import annotations
 
+import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,8 @@ from agent.store.engine import reading, writing
 from agent.store.repository import Repository
 from agent.store.review_rank import DOUBTED_RANK, rank_of, with_urgency
 from agent.store.specimens import is_urgent
-from agent.store.tables import LabelRow, MicrographRow, ResultRow
+from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
+from agent.triage import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +36,11 @@ UNDO = "undo"
 DOUBT = "doubt"
 """Kind of a row that marks the valid label as suspect; the label remains valid."""
 NO_DECISION = (UNDO, DOUBT)
+GIVEN = "label.given"
+"""Act of the audit log: a decision was appended."""
+DECISION_ID = "decision_id"
+"""Key of that act's facts: the id under which the decision was sent."""
+_SAME = ("kind", "by", "code", "strange_kind", "why")
 
 
 def _decide(
@@ -47,6 +54,8 @@ def _decide(
 ) -> int:
     """Append a decision; the micrograph leaves the queue.
 
+    A decision that is sent again under its id is not appended again.
+
     Returns:
         The label's number.
 
@@ -56,6 +65,8 @@ def _decide(
     """
     refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
+    if (number := _find_decision(session, public_id, decision)) is not None:
+        return number
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
     standing = list_standing(_load_rows(session, [micrograph.id or 0]))
@@ -96,8 +107,41 @@ def _decide(
         result.review_rank = None
         session.add(result)
     session.flush()
-    _remember(session, whose, "label.given", row, micrograph)
+    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.id)
     return row.id or 0
+
+
+def _find_decision(session: Session, public_id: str, decision: Decision) -> int | None:
+    """Return the number of the label that was appended for a decision of this id, or None.
+
+    The audit log holds the id next to the label: both have the same instant.
+
+    Raises:
+        WrongUse: Another decision was sent under this id.
+    """
+    if not decision.id:
+        return None
+    query = (
+        select(LabelRow, TrailRow.facts)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .join(TrailRow, col(TrailRow.at) == col(LabelRow.decided_at))
+        .where(
+            MicrographRow.public_id == public_id,
+            TrailRow.subject == public_id,
+            TrailRow.act == GIVEN,
+        )
+    )
+    for row, text in session.exec(query):
+        facts = json.loads(text)
+        if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.id:
+            continue
+        if any(getattr(row, name) != getattr(decision, name) for name in _SAME):
+            raise WrongUse(
+                f"{public_id}: the decision id {decision.id!r} was used for another decision. "
+                "Send each decision under an id that is used once."
+            )
+        return row.id
+    return None
 
 
 def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
@@ -173,10 +217,17 @@ def _queue_again(session: Session, micrograph: MicrographRow) -> None:
 
 
 def _remember(
-    session: Session, whose: Whose, act: str, row: LabelRow, micrograph: MicrographRow
+    session: Session,
+    whose: Whose,
+    act: str,
+    row: LabelRow,
+    micrograph: MicrographRow,
+    *,
+    decision_id: str = "",
 ) -> None:
     facts = {
         "label": row.id,
+        DECISION_ID: decision_id,
         "kind": row.kind,
         "code": row.code,
         "strange_kind": row.strange_kind,
@@ -267,6 +318,15 @@ def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
 
 class Labels(Repository):
     """Repository of decisions and valid labels."""
+
+    def find_decision(self, public_id: str, decision: Decision) -> int | None:
+        """Return the number of the label that a decision of this id has already, or None.
+
+        Raises:
+            WrongUse: Another decision was sent under this id.
+        """
+        with reading(self._engine) as session:
+            return _find_decision(session, public_id, decision)
 
     def decide(
         self,
@@ -369,11 +429,15 @@ class Labels(Repository):
             return True
 
     def count_blind(self) -> tuple[int, int]:
-        """Count codes entered before the model's answer was shown, and how many agree with it."""
+        """Count codes of control samples entered before the answer was shown, and how many agree.
+
+        Other blind decisions are left out: what is flagged, or chosen by a reviewer, is no sample
+        of all micrographs.
+        """
         with reading(self._engine) as session:
             taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
             query = (
-                select(LabelRow.code, ResultRow.structure_code)
+                select(LabelRow.code, ResultRow.structure_code, ResultRow.reasons)
                 .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
                 .where(
                     ResultRow.site_id == self._whose.site_id,
@@ -385,8 +449,12 @@ class Labels(Repository):
                     ),
                 )
             )
-            pairs = session.exec(query).all()
-            return len(pairs), sum(code == answered for code, answered in pairs)
+            pairs = [
+                (code, answer)
+                for code, answer, reasons in session.exec(query)
+                if Reason.CONTROL_SAMPLE in reasons
+            ]
+            return len(pairs), sum(code == answer for code, answer in pairs)
 
     def list_blind_pairs(self) -> list[tuple[str, str, datetime]]:
         """Return the first two codes of micrographs that two reviewers judged blind, and when."""

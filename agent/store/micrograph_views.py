@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlmodel import col
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import label_resolution, labels
+from agent.store import given_scales, label_resolution, labels
 from agent.store.file_states import chunks
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Reason
@@ -199,11 +199,13 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         done_at=row.r_done_at,
         width=row.m_width,
         height=row.m_height,
-        um_per_px=row.m_um_per_px,
-        um_per_px_source=row.m_um_per_px_source,
+        um_per_px=given_scales.resolve_scale(row.r_thresholds, row.m_um_per_px),
+        um_per_px_source=given_scales.BY_REVIEWER
+        if given_scales.find_given(row.r_thresholds)
+        else row.m_um_per_px_source,
         crop=(box[0], box[1], box[2], box[3]) if box else None,
         recipe=row.m_recipe,
-        warnings=tuple(row.m_warnings),
+        warnings=given_scales.keep_warnings(row.r_thresholds, row.m_warnings),
         crop_facts=row.m_crop_facts,
         process_data={name: value for name, value in process_data.items() if value},
         process_extra=row.m_process_extra,

@@ -199,6 +199,20 @@ class Records(Repository):
         with reading(self._engine) as session:
             return every(session, self._whose.site_id, kind, subject)
 
+    def list_after(self, kind: str, number: int) -> list[Record]:
+        """Return the records of a kind with a larger number, oldest first."""
+        wanted = (
+            select(RecordRow)
+            .where(
+                RecordRow.site_id == self._whose.site_id,
+                RecordRow.kind == kind,
+                col(RecordRow.id) > number,
+            )
+            .order_by(col(RecordRow.id))
+        )
+        with reading(self._engine) as session:
+            return [_record(row) for row in session.exec(wanted)]
+
     def latest(self, kind: str, subject: str) -> Record | None:
         """Return the newest record of a kind on a subject, or None."""
         records = self.all(kind, subject)

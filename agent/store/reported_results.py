@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlmodel import col
 
+from agent.store import given_scales
 from agent.store.file_states import chunks
 from agent.store.tables import MicrographRow, ResultRow
 
@@ -55,11 +56,12 @@ def _results_of(session: Session, public_ids: Sequence[str]) -> dict[str, set[tu
             col(ResultRow.structure_code),
             col(ResultRow.probability),
             col(MicrographRow.um_per_px),
+            col(ResultRow.thresholds),
         )
         .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
         .where(col(MicrographRow.public_id).in_(public_ids))
     )
     results: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
-    for public_id, *values in session.execute(wanted):
-        results[public_id].add(tuple(values))
+    for public_id, *values, um_per_px, thresholds in session.execute(wanted):
+        results[public_id].add((*values, given_scales.resolve_scale(thresholds, um_per_px)))
     return results

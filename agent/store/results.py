@@ -17,6 +17,7 @@ from agent.store import (
     descriptions,
     file_status,
     filing,
+    given_scales,
     labels,
     order_claims,
     places,
@@ -133,7 +134,7 @@ def _has_result(session: Session, micrograph: MicrographRow, finding: Finding) -
     query = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id,
         ResultRow.bundle == (finding.prediction.bundle if finding.prediction else ""),
-        ResultRow.recipe == micrograph.recipe,
+        ResultRow.recipe == given_scales.resolve_recipe(finding.thresholds, micrograph.recipe),
     )
     return session.exec(query).first() is not None
 
@@ -197,7 +198,7 @@ def _write_result(
         micrograph_id=micrograph.id or 0,
         site_id=whose.site_id,
         agent_id=whose.agent_id,
-        recipe=micrograph.recipe,
+        recipe=given_scales.resolve_recipe(finding.thresholds, micrograph.recipe),
         role=role,
         current=role == LIVE,
         origin=finding.origin,

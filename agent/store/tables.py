@@ -597,8 +597,8 @@ class RecordRow(OfSite, Row, table=True):
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
     "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
-    "msa_plan", "msa", "specifications", "taxonomy" or "bundle_taxonomy"; `subject` what it is
-    about, such as a material, a source, an order or a campaign.
+    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy" or "scale_given"; `subject`
+    what it is about, such as a material, a source, an order, a campaign or a micrograph.
     """
 
     __tablename__: ClassVar[Any] = "record"

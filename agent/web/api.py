@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent.errors import AgentError
 from agent.settings import PROCESS_KEYS
-from agent.store import StoreFault, signed_by_program
+from agent.store import StoreFault
 from agent.triage import is_provisional
 from agent.web import decisions, metrics, orders
-from agent.web.authentication import may_undo_any, who_is
+from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
+from agent.web.label_uses import find_use, use_to_json
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
@@ -96,6 +97,12 @@ class DecisionIn(BaseModel):
     label_seen: int | None = Field(
         None, description="`label.id` that was seen; sent, a newer label is a conflict (409)."
     )
+    decision_id: str = Field(
+        "",
+        max_length=64,
+        pattern="^([0-9A-Za-z_-]{8,64})?$",
+        description="Of this decision alone: sent again with it, the decision counts once.",
+    )
 
     def said(self) -> str:
         """Say it as a form does. Raises `HTTPException` unless exactly one is given."""
@@ -140,7 +147,8 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(public_id: str) -> dict[str, Any]:
         """Say everything about one micrograph."""
-        return as_json(find(desk, public_id))
+        view = find(desk, public_id)
+        return as_json(view) | {"learning": use_to_json(find_use(desk, view))}
 
     @routes.get("/queue", response_model=Queue)
     def queue(
@@ -165,25 +173,28 @@ def router(desk: Desk) -> APIRouter:
         decision = decisions.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
-            by=_by(request, body.by),
+            by=signing_name(request, body.by),
             criterion=body.criterion,
             unsure=body.unsure,
             comment=body.comment,
             viewing_s=body.viewing_s,
             result_seen=body.result_seen,
             origin="api",
+            decision_id=body.decision_id,
         )
         told = "label_seen" in body.model_fields_set
         number = decisions.decide(
             desk, public_id, decision, label_seen=body.label_seen if told else "any"
         )
-        return {"label": number, "micrograph": as_json(find(desk, public_id))}
+        view = find(desk, public_id)
+        learning = use_to_json(find_use(desk, view))
+        return {"label": number, "micrograph": as_json(view) | {"learning": learning}}
 
     @routes.post("/micrographs/{public_id}/undo", status_code=201, response_model=Decided)
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Take the decision that holds back, by a row of its own."""
         number = decisions.undo(
-            desk, public_id, by=_by(request, body.by), any_ones=may_undo_any(request)
+            desk, public_id, by=signing_name(request, body.by), any_ones=may_undo_any(request)
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
@@ -203,24 +214,6 @@ def router(desk: Desk) -> APIRouter:
         return desk.status()
 
     return routes
-
-
-def _by(request: Request, said: str) -> str:
-    """Say who decides: who is logged in; a program says for whom, and is named beside it."""
-    who = who_is(request)
-    said = said.strip()
-    if who is None:
-        return said
-    if who.is_program:
-        name = signed_by_program(said, who.name)
-        if len(name) > LONGEST_NAME:
-            raise HTTPException(
-                422, f"a name has at most {LONGEST_NAME} letters, with the program's: {name!r}"
-            )
-        return name
-    if said != who.name:
-        raise HTTPException(403, f"you are logged in as {who.name}, not as {said}")
-    return who.name
 
 
 async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:

@@ -23,10 +23,13 @@ from agent.web import (
     images,
     login,
     models_page,
+    order_confirm,
+    order_desk,
     orders,
     places,
     review_page,
     round_robin,
+    scale_by_reviewer,
     taxonomy_page,
 )
 from agent.web import help as help_pages
@@ -97,6 +100,9 @@ def create_app(
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(review_page.router(desk))
+    app.include_router(order_desk.router(desk))
+    app.include_router(order_confirm.router(desk))
+    app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))

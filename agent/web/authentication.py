@@ -16,12 +16,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from agent import auth
-from agent.store import Origin, StoreFault, acting_through
+from agent.store import Origin, StoreFault, acting_through, signed_by_program
+from agent.web.context import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +47,7 @@ ADMINISTRATION = re.compile(r"/setup/.+")
 """What an administrator alone may see and change."""
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
-    (re.compile(r"/review/.+"), "reviewer"),
+    (re.compile(r"/(review|confirm)/.+"), "reviewer"),
     (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo))?"), "reviewer"),
 )
 """Which role it takes to change something there; everywhere else it takes a lead."""
@@ -71,6 +73,31 @@ class Who:
 def who_is(request: Request) -> Who | None:
     """Say who a request is from; None where the lab has no accounts, or nobody is logged in."""
     return getattr(request.state, "who", None)
+
+
+def signing_name(request: Request, name: str) -> str:
+    """Return the name under which a program's request is recorded.
+
+    Args:
+        request: Of a program or a browser.
+        name: Whom it names; a program is named next to that person.
+
+    Raises:
+        HTTPException: The name is too long (422), or not that of who is logged in (403).
+    """
+    who, name = who_is(request), name.strip()
+    if who is None:
+        return name
+    if who.is_program:
+        signed = signed_by_program(name, who.name)
+        if len(signed) > LONGEST_NAME:
+            raise HTTPException(
+                422, f"a name has at most {LONGEST_NAME} letters, with the program's: {signed!r}"
+            )
+        return signed
+    if name != who.name:
+        raise HTTPException(403, f"you are logged in as {who.name}, not as {name}")
+    return who.name
 
 
 def may_decide(request: Request) -> bool:

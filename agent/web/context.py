@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
+from agent.retrain.label_use import LEARNS_FROM
 from agent.web.leases import Leases
+from agent.web.order_board import OrderBoard
+from agent.web.shown_answers import ShownAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from agent.archive import Archive
+    from agent.orders.instrument_holds import Holds
     from agent.orders.taxonomy_effects import TaxonomyUse
     from agent.store import MicrographView, Store
+    from agent.watch import Calibration
     from agent.web.uploads import Inbox
     from model import Taxonomy
 
@@ -58,7 +65,15 @@ class Desk:
         lab: Says what the lab has laid down for its orders now; None: nothing.
         leases: Who has what open.
         taxonomy_setup: Where the classes are written; None where there are no settings.
+        board: The orders as the desk read them last.
+        form_key: Signs what a form lists, as long as this process runs.
+        holds: Returns what holds results of instruments; None where that is not known.
+        hasten: Puts the files of urgent orders first; None where the sources are not known.
         measures: File of the numbers that the agent counts; None where none runs.
+        learns_from: Which labels are trained on, as `[retrain] learns_from`.
+        shown: Whose page has shown which answer.
+        objectives: Source name → its table of objectives.
+        um_per_px_range: Smallest and largest plausible µm per pixel.
     """
 
     store: Store
@@ -74,6 +89,14 @@ class Desk:
     measures: Path | None = None
     taxonomy_setup: TaxonomySetup | None = None
     leases: Leases = field(default_factory=Leases)
+    board: OrderBoard = field(default_factory=OrderBoard)
+    form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
+    holds: Callable[[], Holds] | None = None
+    hasten: Callable[[], int] | None = None
+    learns_from: tuple[str, ...] = LEARNS_FROM
+    shown: ShownAnswers = field(default_factory=ShownAnswers)
+    objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    um_per_px_range: tuple[float, float] = (0.01, 5.0)
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastapi import Request, Response
 
 NAME, CRITERION, LAST, COUNT = "reviewer", "criterion", "last", "decided"
+BLIND = "blind_first"
 MONTH_S = 30 * 24 * 3600
 
 
@@ -53,6 +54,11 @@ def criterion_of(request: Request) -> str:
     """Say the criterion that was used last here."""
     kept = unquote(request.cookies.get(CRITERION, ""))
     return kept if kept in reports.CRITERIA else "unrecorded"
+
+
+def is_blind_first(request: Request) -> bool:
+    """Return whether the reviewer asked for micrographs without the model's answer."""
+    return request.cookies.get(BLIND) == "1"
 
 
 def count_of(request: Request) -> int:

@@ -9,12 +9,13 @@ that one of them can be changed later, and all of them be taken back at once.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from agent.errors import WrongUse
-from agent.store import Decision, Overtaken
+from agent.store import Decision, Overtaken, voter_of
 from agent.web.context import LONGEST_NAME, find
 from agent.web.specimen_fields import fields_of, given_together, waiting
 
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agent.store import MicrographView
+    from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
     from model import Taxonomy
 
 LONGEST_WORD, LONGEST_CODE = 80, 90
 """Letters of a reason, and of a structure code: two names of 40 and what joins them fit."""
 LONGEST_COMMENT = 500
+DECISION_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
+"""Id under which a decision is sent, the same at each attempt."""
 
 
 class NotYours(Exception):  # noqa: N818 - it is a finding, not a fault
@@ -61,11 +64,12 @@ def read_decision(
     blind: bool = False,
     result_seen: int | None = None,
     origin: str = "review",
+    decision_id: str = "",
 ) -> Decision:
     """Read a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
 
     Raises:
-        WrongUse: It is none, or a name or comment is too long.
+        WrongUse: It is none, a name or comment is too long, or its id is none.
         model.TaxonomyError: A code is not in the taxonomy; the nearest is named.
     """
     kind, _, what = said.partition(":")
@@ -75,6 +79,8 @@ def read_decision(
         raise WrongUse("a name, a reason or a comment is too long.")
     if not (name.isprintable() and what.isprintable()):
         raise WrongUse("a name or a reason has letters that cannot be shown.")
+    if decision_id and not DECISION_ID.fullmatch(decision_id):
+        raise WrongUse("a decision id has 8 to 64 letters, digits, hyphens or underscores.")
     if kind == "code":
         known = taxonomy()
         what = known.code(*known.parse(what))
@@ -91,6 +97,7 @@ def read_decision(
         blind=blind,
         result_seen=result_seen,
         origin=origin,
+        id=decision_id,
     )
 
 
@@ -110,6 +117,8 @@ def decide(
 ) -> int:
     """Append a decision; the label's number comes back.
 
+    A decision that is sent again under its id, since no answer came, is not appended again.
+
     Args:
         desk: Where.
         public_id: Of the micrograph.
@@ -121,11 +130,20 @@ def decide(
         Unknown: No such micrograph.
         Meanwhile: Another label holds by now, or the model has answered anew.
         WrongUse: The decision is incomplete.
+
+    The same answer as the one that holds by now is no conflict: another reviewer's confirms it, and
+    a reviewer's own, sent once more, is written once.
     """
     view = find(desk, public_id)
+    if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
+        return number
     holds = view.label.id if view.label else None
     if label_seen not in ("any", holds):
-        raise Meanwhile(view)
+        if view.label is None or not is_same_answer(view.label, decision):
+            raise Meanwhile(view)
+        if voter_of(view.label.by) == voter_of(decision.by):
+            return view.label.id
+        label_seen = holds
     if decision.result_seen not in (None, view.result_id):
         raise Meanwhile(view, answer=True)
     try:
@@ -133,7 +151,15 @@ def decide(
             public_id, decision, at=at or desk.now(), expected=label_seen
         )
     except Overtaken:  # between our look and the act
-        raise Meanwhile(find(desk, public_id)) from None
+        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+
+
+def is_same_answer(label: LabelView, decision: Decision) -> bool:
+    """Return whether a decision gives the answer of a label, by the same criterion."""
+    return all(
+        getattr(label, name) == getattr(decision, name)
+        for name in ("kind", "code", "strange_kind", "why", "criterion", "unsure")
+    )
 
 
 def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:

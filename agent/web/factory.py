@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import load_holds
-from agent.orders.order_policy import load_policy
+from agent.orders.order_policy import build_provenance, load_policy
+from agent.orders.priority import prioritise_urgent
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
@@ -67,6 +68,11 @@ def app_of(
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
         taxonomy_setup=_taxonomy_setup(settings, store),
+        holds=lambda: load_holds(settings, store),
+        hasten=lambda: prioritise_urgent(store, settings),
+        learns_from=settings.retrain.learns_from,
+        objectives={one.name: build_provenance(one).objectives for one in settings.sources},
+        um_per_px_range=settings.imaging.um_per_px_range,
         lab=lambda: load_policy(
             settings,
             store,

@@ -12,17 +12,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
 LEASE = timedelta(minutes=5)
 
 
 class Leases:
-    """Who has what open; one micrograph a person. Thread-safe."""
+    """Who has what open: one micrograph, or the fields of one order, a person. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[str, datetime]] = {}
+        self._open: dict[str, tuple[frozenset[str], datetime]] = {}
 
     def take(self, public_id: str, who: str, *, at: datetime) -> str:
         """Open a micrograph; what the person had open before is free again.
@@ -34,8 +35,22 @@ class Leases:
             self._open.pop(who, None)
             other = self._others(who, at).get(public_id, "")
             if who and not other:
-                self._open[who] = public_id, at + LEASE
+                self._open[who] = frozenset({public_id}), at + LEASE
             return other
+
+    def take_all(self, public_ids: Collection[str], who: str, *, at: datetime) -> dict[str, str]:
+        """Open the fields of an order; what the person had open before is free again.
+
+        Returns:
+            Public id → who else has it open already; these stay theirs.
+        """
+        with self._lock:
+            self._open.pop(who, None)
+            theirs = self._others(who, at)
+            free = frozenset(public_ids) - theirs.keys()
+            if who and free:
+                self._open[who] = free, at + LEASE
+            return {one: theirs[one] for one in public_ids if one in theirs}
 
     def leave(self, who: str) -> None:
         """Close what a person has open."""
@@ -49,4 +64,9 @@ class Leases:
 
     def _others(self, who: str, at: datetime) -> dict[str, str]:
         self._open = {name: held for name, held in self._open.items() if held[1] > at}
-        return {held: name for name, (held, _) in self._open.items() if name != who}
+        return {
+            public_id: name
+            for name, (held, _) in self._open.items()
+            if name != who
+            for public_id in held
+        }

@@ -7,7 +7,7 @@ Nothing is decided here; the rules are those of `agent.orders`, asked anew for e
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -24,7 +24,10 @@ from agent.web.authentication import may_decide
 from agent.web.context import find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
 from agent.web.decisions import LONGEST_WORD
+from agent.web.order_board import map_views
+from agent.web.order_queue import confirm_href, list_order_queue, order_href
 from agent.web.places import list_links
+from agent.web.specimen_fields import is_blind, remember_shown
 from agent.web.statements import link_newest, statement_response
 from reports import (
     Fact,
@@ -32,8 +35,6 @@ from reports import (
     NamePage,
     OrderField,
     OrderPage,
-    OrderRow,
-    OrdersPage,
     OrderSpecimen,
     Picture,
     Tone,
@@ -42,15 +43,15 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.orders.assessed import Assessed, AssessedSpecimen
     from agent.orders.specimen_facts import FieldDecision, FieldFacts
-    from agent.store import FileFate, OrderLine, Unassigned
+    from agent.store import FileFate, MicrographView, Unassigned
     from agent.web.context import Desk
 
 NOT_HERE = marked("Unknown order")
-ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
+LOOSE_SHOWN = 100
 
 
 def assessed_of(desk: Desk, number: str) -> Assessed:
@@ -70,10 +71,6 @@ def router(desk: Desk) -> APIRouter:
     """Make the routes of the orders."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/orders")
-    def orders(request: Request) -> Response:
-        return HTMLResponse(reports.render_orders(list_of(desk, request)))
-
     @routes.post("/review/{public_id}/assign")
     async def assign(request: Request, public_id: str) -> Response:
         sent = await request.form()
@@ -86,39 +83,17 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:
-        page = page_of(desk, assessed_of(desk, number), name_of(request))
+        who = name_of(request)
+        confirming = list_order_queue(desk, number, who) if may_decide(request) else []
+        page = page_of(desk, assessed_of(desk, number), who, confirming)
         return HTMLResponse(reports.render_order(page))
 
     return routes
 
 
-def list_of(desk: Desk, request: Request) -> OrdersPage:
-    """Say every order, and every field that belongs to none."""
-    lines = desk.store.orders.all()
-    return OrdersPage(
-        site=desk.site,
-        reviewer=name_of(request),
-        orders=tuple(_line(one) for one in lines[:ORDERS_SHOWN]),
-        more=max(0, len(lines) - ORDERS_SHOWN),
-        loose=tuple(_loose(one) for one in desk.store.orders.unassigned()[:LOOSE_SHOWN]),
-        may_assign=may_decide(request),
-    )
-
-
-def _line(one: OrderLine) -> OrderRow:
-    return OrderRow(
-        number=one.number,
-        href=_href(one.number),
-        urgent=one.urgent,
-        said=", ".join(filter(None, (one.material, one.customer, one.product))),
-        specimens=one.specimens,
-        fields=one.fields,
-        waiting=one.waiting,
-    )
-
-
-def _href(number: str) -> str:
-    return f"/order/{quote(number, safe='')}"
+def list_loose(desk: Desk) -> Iterator[LooseField]:
+    """Yield the fields that belong to no specimen."""
+    yield from map(_loose, desk.store.orders.unassigned()[:LOOSE_SHOWN])
 
 
 def _loose(one: Unassigned) -> LooseField:
@@ -160,7 +135,7 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
             at=desk.now(),
             lead=lab.is_lead(who.strip()),
         )
-    answer = RedirectResponse(_href(keys["order"]), 303)
+    answer = RedirectResponse(order_href(keys["order"]), 303)
     keep(answer, NAME, who.strip())
     return answer
 
@@ -183,10 +158,21 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
     raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
 
 
-def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
-    """Say an assessed order as its page does."""
+def page_of(
+    desk: Desk, assessed: Assessed, reviewer: str, confirming: Sequence[MicrographView]
+) -> OrderPage:
+    """Build the page of an assessed order.
+
+    Args:
+        desk: Behind the pages.
+        assessed: The order.
+        reviewer: Who reads it.
+        confirming: The fields that need this reviewer's answer.
+    """
     view, wanted = assessed.view, assessed.specification
-    waiting = sum(field.awaits for one in assessed.specimens for field in one.facts.fields)
+    micrographs = map_views(assessed).values()
+    hidden = {one.id for one in micrographs if is_blind(one)}
+    remember_shown(desk, micrographs, reviewer)
     loose = {
         _("specimen {name}: {said}").format(name=one.view.name, said="")
         for one in assessed.specimens
@@ -201,14 +187,17 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         demand=_("demanded: {what}").format(what=reports.retold(wanted.demand)) if wanted else "",
         sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
         facts=tuple(_facts(assessed)),
-        specimens=tuple(_specimen(one) for one in assessed.specimens),
+        specimens=tuple(_specimen(one, view.number, hidden) for one in assessed.specimens),
         notes=assessed.notes,
         unusable=tuple(map(_unusable, assessed.lost)),
         loose=tuple(
             f"{one.view.path}: {reports.retold(one.reason)}" for one in assessed.unassigned
         ),
-        queue_href=f"/review?order={quote(view.number, safe='')}" if waiting else "",
-        waiting=waiting,
+        confirm_href=confirm_href(view.number) if confirming else "",
+        queue_href=f"/review/{confirming[0].id}?{urlencode({'order': view.number})}"
+        if confirming
+        else "",
+        waiting=len(confirming),
         generated=local(desk.now(), desk.zone),
         statement=link_newest(desk, view.number),
     )
@@ -237,7 +226,7 @@ def _facts(assessed: Assessed) -> Iterator[Fact]:
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 
-def _specimen(one: AssessedSpecimen) -> OrderSpecimen:
+def _specimen(one: AssessedSpecimen, number: str, hidden: Collection[str]) -> OrderSpecimen:
     said = {
         _("Heat"): one.view.heat,
         _("Batch"): one.view.batch,
@@ -253,21 +242,21 @@ def _specimen(one: AssessedSpecimen) -> OrderSpecimen:
         sentences=(*one.statement.because, *one.statement.missing),
         notes=one.notes,
         facts=tuple(Fact(name, value) for name, value in said.items() if value),
-        fields=tuple(_field(field) for field in (*counted, *old)),
+        fields=tuple(_field(field, number, hidden) for field in (*counted, *old)),
         places=tuple(list_links(one.facts)),
     )
 
 
-def _field(field: FieldFacts) -> OrderField:
-    code = field.code or ""
-    if field.decided and field.decided.kind == "code":
+def _field(field: FieldFacts, number: str, hidden: Collection[str]) -> OrderField:
+    code = "" if field.id in hidden else field.code or ""
+    if field.decided and field.decided.kind == "code" and field.id not in hidden:
         code = field.decided.said
     return OrderField(
         name=field.called,
         code=code,
-        state=_state(field),
+        state=describe_field(field),
         tone=Tone.ATTENTION if field.awaits or field.scale_in_doubt else Tone.CALM,
-        href=f"/review/{field.id}",
+        href=f"/review/{field.id}?{urlencode({'order': number})}",
         thumbnail=_thumbnail(field.id, field.called),
         gone=field.superseded is not None,
     )
@@ -279,7 +268,8 @@ def _thumbnail(public_id: str, name: str) -> Picture:
     )
 
 
-def _state(field: FieldFacts) -> str:
+def describe_field(field: FieldFacts) -> str:
+    """Return whose code a field has, or what it waits for."""
     if field.superseded:
         why = reports.retold(field.superseded.reason)
         if not field.superseded.by:

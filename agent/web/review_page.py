@@ -32,19 +32,22 @@ from agent.nightly.embedded_images import (
 from agent.nightly.micrograph_cards import list_maps
 from agent.nightly.reviewer_agreement import still_needed
 from agent.nightly.snapshot import ReportedDecision
+from agent.orders import BadSpecification
 from agent.orders.class_texts import (
     build_class_texts,
-    choose_title,
     describe_codes,
-    label_of,
     name_criterion,
 )
+from agent.orders.given_scale import describe_state
 from agent.orders.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.site_time import local
-from agent.web import cookies, decisions, specimen_fields
+from agent.web import cookies, decisions, label_uses, specimen_fields
 from agent.web.authentication import may_decide, may_undo_any
-from agent.web.context import ID, find
+from agent.web.code_choices import list_subtypes
+from agent.web.context import ID, find, order_rules
 from agent.web.decisions import Meanwhile
+from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
+from agent.web.scale_by_reviewer import needs_scale
 from agent.web.specimen_fields import is_blind, is_done_by
 from reports import (
     Card,
@@ -64,10 +67,10 @@ from reports import (
     ReviewPage,
     Ruler,
     Sibling,
-    SubtypeChoice,
     Tone,
     decimal,
     marked,
+    ngettext,
     number_keys,
 )
 from reports import gettext as _
@@ -80,13 +83,13 @@ if TYPE_CHECKING:
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
-    from model import Subtype
+    from agent.web.order_board import Board
 
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 AROUND_SHOWN = 60
 """How much of the queue is read to go from one to the next: reading all of it takes longer."""
-FILTERS = ("reason", "source", "order")
+FILTERS = ("reason", "source", "order", "then")
 ROUND = (1, 2, 5)
 OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
 SPOKEN = marked("You have judged it. Somebody else judges it too, without seeing what you said.")
@@ -159,13 +162,12 @@ def router(desk: Desk) -> APIRouter:
     """Make the routes of the review."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/")
-    def root() -> Response:
-        return RedirectResponse("/review", 303)
-
     @routes.get("/review")
     def queue(request: Request) -> Response:
-        return HTMLResponse(reports.render_queue(_queue_page(desk, request)))
+        page = _queue_page(desk, request)
+        if (order := request.query_params.get("order")) and not page.items:
+            return RedirectResponse(done_href(order), 303)
+        return HTMLResponse(reports.render_queue(page))
 
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
@@ -173,6 +175,16 @@ def router(desk: Desk) -> APIRouter:
         other = desk.leases.take(public_id, cookies.name_of(request), at=desk.now())
         page = _review_page(desk, request, view, held_by=other)
         return HTMLResponse(reports.render_review(page))
+
+    @routes.post("/review/blind")
+    async def hide_answers(request: Request) -> Response:
+        sent = await request.form()
+        public_id = str(sent.get("id", ""))
+        answer = RedirectResponse(
+            f"/review/{public_id}" if ID.fullmatch(public_id) else "/review", 303
+        )
+        cookies.keep(answer, cookies.BLIND, "0" if cookies.is_blind_first(request) else "1")
+        return answer
 
     @routes.post("/review/{public_id}/decide")
     async def decide(request: Request, public_id: str) -> Response:
@@ -217,8 +229,9 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         unsure=form.get("unsure") == "1",
         comment=form.get("comment", ""),
         viewing_s=seconds_of(form.get("viewing_s", "")),
-        blind=form.get("blind") == "1",
+        blind=form.get("blind") == "1" and not desk.shown.has(who.strip(), view.result_id),
         result_seen=cookies.number(form.get("result_id", "")),
+        decision_id=form.get("decision_id", ""),
     )
     # As it was: what comes next is said from here.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
@@ -233,8 +246,10 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         cookies.keep(told, cookies.NAME, who.strip())  # to insist, nobody is asked again
         return told
     left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
-    onward = _open_next(desk, left, public_id, who)
-    answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
+    onward = _open_next(desk, left, public_id, who, narrowed.get("order", ""))
+    answer = RedirectResponse(
+        _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
+    )
     cookies.keep(answer, cookies.NAME, who.strip())
     cookies.keep(answer, cookies.CRITERION, decision.criterion)
     cookies.keep(answer, cookies.LAST, view.id, for_good=False)
@@ -296,14 +311,20 @@ def _narrowed(request: Request) -> dict[str, str]:
 def _queue(
     desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
 ) -> list[MicrographView]:
-    """Say what waits for this person: not what waits for another one to judge it too."""
+    """Say what waits for this person: not what waits for another one to judge it too.
+
+    Of an order it is every field that needs this reviewer's answer, also where none was flagged.
+    """
+    of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
     waiting = desk.store.review_queue.list_micrographs(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
         limit=limit,
     )
-    return [view for view in waiting if not is_done_by(view, who)]
+    known = {view.id for view in of_order}
+    others = [view for view in waiting if view.id not in known and not is_done_by(view, who)]
+    return [*of_order, *others][:limit]
 
 
 def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
@@ -329,28 +350,44 @@ def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographV
 
 
 def _open_next(
-    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str
+    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str, order: str = ""
 ) -> MicrographView | None:
     """Open what comes next for a person, and close what they had open; None: nothing is left."""
+    asked = {one.id for one in list_order_queue(desk, order, who)} if order else set()
     for view in _others(queue, public_id):
         if desk.leases.take(view.id, who, at=desk.now()):
             continue
         # Whoever had it open until just now may have decided it: seen only once it is ours.
         now = find(desk, view.id)
-        if now.awaits and not is_done_by(now, who):
+        if (now.awaits or now.id in asked) and not is_done_by(now, who):
             return now
     desk.leases.leave(who)
     return None
 
 
+def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
+    """Return where a reviewer goes on after the last micrograph: the queue, or behind an order."""
+    order = narrowed.get("order", "")
+    if not order:
+        return _href("", narrowed)
+    following = find_next_order(desk, order, who) if narrowed.get("then") == "next" else None
+    return confirm_href(following) if following else done_href(order)
+
+
 def _item(
-    view: MicrographView, desk: Desk, href: str, *, current: bool = False, held_by: str = ""
+    view: MicrographView,
+    desk: Desk,
+    href: str,
+    *,
+    current: bool = False,
+    held_by: str = "",
+    blind_first: bool = False,
 ) -> QueueItem:
     seen = build_reported_micrograph(view)
     return QueueItem(
         id=view.id,
         name=seen.name,
-        code="" if is_blind(view) else view.structure_code or "",
+        code="" if is_blind(view, asked=blind_first) else view.structure_code or "",
         why=reports.reason(view.reasons[0])[0] if view.reasons else "",
         more=max(0, len(view.reasons) - 1),
         source=view.source,
@@ -372,9 +409,17 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
     narrowed, who = _narrowed(request), cookies.name_of(request)
     held, queue = _held(desk, who), _queue(desk, narrowed, who)
     items = [
-        _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
+        _item(
+            view,
+            desk,
+            _href(view.id, narrowed),
+            held_by=held.get(view.id, ""),
+            blind_first=cookies.is_blind_first(request),
+        )
+        for view in queue
     ]
-    waiting = desk.store.review_queue.count()
+    board = _look_at_orders(desk)
+    waiting = desk.store.review_queue.count() + board.elsewhere
     more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
         site=desk.site,
@@ -387,7 +432,30 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         else (),
         notice=_notice(desk, request),
         control=_control(*desk.store.labels.count_blind()),
+        orders=_link_orders(board),
     )
+
+
+def _look_at_orders(desk: Desk) -> Board:
+    """Return the orders of the desk; as they were where the file of limits cannot be used now."""
+    try:
+        return desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    except BadSpecification:
+        return desk.board.last
+
+
+def _link_orders(board: Board) -> Link | None:
+    """Return where the fields are confirmed that are in no queue; None where there are none."""
+    if not board.elsewhere:
+        return None
+    orders = [one for one in board.orders if one.elsewhere]
+    text = ngettext(
+        "{n} field of {orders} can only be settled by a reviewer",
+        "{n} fields of {orders} can only be settled by a reviewer",
+        board.elsewhere,
+    )
+    named = ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))
+    return Link(text.format(n=board.elsewhere, orders=named), "/orders")
 
 
 def _control(n: int, same: int) -> str:
@@ -439,6 +507,12 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     return Notice(Tone.ATTENTION, text)
 
 
+def _about_scale(desk: Desk, view: MicrographView) -> Notice | None:
+    """Return what reviewers gave as its scale, as long as it is not judged with."""
+    state = describe_state(desk.store, view)
+    return Notice(Tone.CALM, state) if state else None
+
+
 def _notice(desk: Desk, request: Request) -> Notice | None:
     if undone := request.query_params.get("undone"):
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
@@ -454,11 +528,13 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
         if label.bulk
         else _("{said} for")
     )
+    use = label_uses.find_use(desk, view)
     return Notice(
         Tone.CALM,
         text.format(said=format_decision(_said(label))),
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
+        more=label_uses.describe(use) if use else "",
     )
 
 
@@ -498,7 +574,13 @@ def _review_page(
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
-    seen, blind = build_reported_micrograph(view), is_blind(view)
+    seen = build_reported_micrograph(view)
+    blind_first = cookies.is_blind_first(request)
+    blind = is_blind(view, asked=blind_first)
+    if not blind and view.structure_code:
+        desk.shown.add(who, view.result_id)
+    unseen = blind and not desk.shown.has(who, view.result_id)
+    use = label_uses.find_use(desk, view) if not blind else None
     fields = specimen_fields.fields_of(desk, view)
     taxonomy = desk.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
@@ -506,13 +588,19 @@ def _review_page(
     window_um = _window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
     card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
-    notice = _about(view, who, held_by) or _notice(desk, request)
+    notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
         may_decide=may_decide(request),
         card=_unsaid(card) if blind else card,
         blind=blind,
+        blind_first=blind_first,
+        was_shown=blind and not unseen,
+        scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
+        learning=label_uses.describe(use)
+        if use
+        else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
         window=Picture(
             _window(seen.id, window_um),
             _("Part of {name}, {width} wide").format(name=seen.name, width=_length(window_um)),
@@ -525,7 +613,7 @@ def _review_page(
         layers=() if blind else tuple(_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
-        subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
+        subtypes=tuple(list_subtypes(taxonomy, None if blind else seen.structure_code)),
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
         unusable_whys=tuple(_unusable_whys()),
         criteria=tuple(
@@ -536,13 +624,13 @@ def _review_page(
         comment=comment,
         result_id=str(view.result_id),
         label_id=str(view.label.id) if view.label else "",
-        siblings=tuple(_siblings(fields, view, narrowed)),
+        siblings=tuple(_siblings(fields, view, narrowed, blind_first=blind_first)),
         together=0 if blind else len(specimen_fields.waiting(fields, view)),
         history=()
         if blind
         else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
-        queue=tuple(_strip(desk, queue, view, narrowed, held)),
-        progress=Progress(cookies.count_of(request), desk.store.review_queue.count()),
+        queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
+        progress=Progress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
         prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
@@ -554,6 +642,13 @@ def _review_page(
         if view.label and not blind
         else (),
     )
+
+
+def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
+    """Return how many micrographs wait: of the order that is reviewed, else of the lab."""
+    if narrowed.get("order"):
+        return len(queue)
+    return desk.store.review_queue.count() + desk.board.last.elsewhere
 
 
 def _unsaid(card: Card) -> Card:
@@ -588,13 +683,22 @@ def _strip(
     view: MicrographView,
     narrowed: Mapping[str, str],
     held: Mapping[str, str],
+    *,
+    blind_first: bool,
 ) -> Iterator[QueueItem]:
     ids = [one.id for one in queue]
     at = ids.index(view.id) if view.id in ids else 0
     start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
     for one in queue[start : start + STRIP_SHOWN]:
         href, current = _href(one.id, narrowed), one.id == view.id
-        yield _item(one, desk, href, current=current, held_by=held.get(one.id, ""))
+        yield _item(
+            one,
+            desk,
+            href,
+            current=current,
+            held_by=held.get(one.id, ""),
+            blind_first=blind_first,
+        )
 
 
 def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
@@ -604,7 +708,11 @@ def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping
 
 
 def _siblings(
-    fields: Sequence[MicrographView], view: MicrographView, narrowed: Mapping[str, str]
+    fields: Sequence[MicrographView],
+    view: MicrographView,
+    narrowed: Mapping[str, str],
+    *,
+    blind_first: bool,
 ) -> Iterator[Sibling]:
     """Show the fields of one specimen side by side, a micrometre as long in each of them."""
     if len(fields) < 2:  # noqa: PLR2004 - one alone stands beside nothing
@@ -620,7 +728,7 @@ def _siblings(
             name=_("field {name}").format(name=field)
             if field
             else build_reported_micrograph(one).name,
-            code=_holds(one),
+            code=_holds(one, blind_first=blind_first),
             state=_state(one),
             scaled=um is not None,
             picture=Picture(f"/pictures/{one.id}/thumb.jpg", "", max(1, width), max(1, height)),
@@ -635,10 +743,10 @@ def _width_um(view: MicrographView) -> float | None:
     return (view.crop[2] - view.crop[0]) * view.um_per_px
 
 
-def _holds(view: MicrographView) -> str:
+def _holds(view: MicrographView, *, blind_first: bool) -> str:
     if view.label is not None and not view.doubt:
         return view.label.code or ""
-    return "" if is_blind(view) else view.structure_code or ""
+    return "" if is_blind(view, asked=blind_first) else view.structure_code or ""
 
 
 def _state(view: MicrographView) -> str:
@@ -678,32 +786,6 @@ def _round_length(wanted_um: float) -> float:
 def _confirm(seen: ReportedMicrograph) -> Choice | None:
     code = seen.structure_code
     return Choice(f"code:{code}", code, suggested=True) if code else None
-
-
-def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
-    known = desk.taxonomy().subtypes
-    for row, subtype in zip(number_keys(len(known)), known, strict=True):
-        # Where there is nothing to choose from, the key of the subtype decides.
-        keys = number_keys(len(subtype.sizes)) if len(subtype.sizes) > 1 else ("",)
-        sizes = tuple(
-            Choice(
-                value=f"code:{subtype.code(size.name)}",
-                text=label_of(size) or choose_title(subtype),
-                words=choose_title(size)
-                + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
-                key=key,
-                taught=size.name not in subtype.untrained,
-                suggested=subtype.code(size.name) == suggested,
-            )
-            for key, size in zip(keys, subtype.sizes, strict=True)
-        )
-        yield SubtypeChoice(subtype.name, _title(subtype), row, sizes)
-
-
-def _title(subtype: Subtype) -> str:
-    """Return the title of a subtype, "" where it only repeats the name."""
-    title = choose_title(subtype)
-    return title if title != subtype.name else ""
 
 
 def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:

@@ -41,6 +41,14 @@ class Label(_Answer):
     undone: bool
 
 
+class Learning(BaseModel):
+    """What a decision is used for when a model is trained, and why."""
+
+    use: Literal["trained", "tested", "unused"]
+    why: str = Field(description="A stable word, such as `blind`, `confirmed` or `seen`.")
+    sentence: str
+
+
 class Strangeness(_Answer):
     """How unlike everything it was taught a micrograph is."""
 
@@ -80,6 +88,9 @@ class Micrograph(_Answer):
     bundle: str | None
     result: int
     label: Label | None
+    learning: Learning | None = Field(
+        None, description="Of one micrograph: what its decision is used for in training."
+    )
 
 
 class Found(BaseModel):

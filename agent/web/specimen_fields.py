@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from agent.store import MicrographView
@@ -48,25 +48,39 @@ def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[Micr
     return [
         one
         for one in fields
-        if one.id != view.id and one.awaits and one.label is None and not _stands_alone(one)
+        if one.id != view.id and one.awaits and one.label is None and not stands_alone(one)
     ]
 
 
-def _stands_alone(view: MicrographView) -> bool:
+def stands_alone(view: MicrographView) -> bool:
+    """Return whether a field is never decided together with others: blind, or asked of two."""
     return view.asks_two or is_blind(view)
 
 
-def is_blind(view: MicrographView) -> bool:
-    """Say whether the model's answer, and what others said, are hidden until one has decided.
+def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
+    """Return whether the model's answer, and what others said, are hidden until one has decided.
 
-    So are control samples, what two people judge until both have spoken, and a label that is
-    doubted: only who has not seen it can say the same again.
+    So are control samples, flagged or not, what two people judge until both have spoken, and a
+    label that is doubted: only who has not seen it can say the same again.
+
+    Args:
+        view: The micrograph.
+        asked: The reviewer asked for micrographs without the answer.
     """
     if view.doubt:
         return True
     if view.label is not None:
         return False
-    return view.reasons == ("control_sample",) or (view.asks_two and not view.disagreed)
+    if view.disagreed:
+        return False
+    return asked or "control_sample" in view.reasons or view.asks_two
+
+
+def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
+    """Remember that a page has shown a reviewer the answers that are not hidden from anyone."""
+    for view in micrographs:
+        if view.structure_code and not is_blind(view):
+            desk.shown.add(who, view.result_id)
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:

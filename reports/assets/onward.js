@@ -9,22 +9,37 @@
   let busy = false;
   let ahead = [];
 
-  async function go(url, sent, otherwise) {
+  // Args: ask returns a promise of the server's answer, null where none comes; is a post or not;
+  // otherwise opens what is no micrograph.
+  async function go(ask, posted, otherwise) {
     if (busy) { return; }
     busy = true;
     main().setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(url, sent);
+      const answer = await ask();
+      if (!answer) { return; }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (page.querySelector("[data-review]")) { place(page, answer.redirected || !sent ? answer.url : location.href); return; }
+      if (page.querySelector("[data-review]")) { place(page, answer.redirected || !posted ? answer.url : location.href); return; }
       if (answer.redirected) { location.assign(answer.url); return; }
-    } catch (error) {
-      if (!(error instanceof TypeError)) { throw error; } // fetch's word for a server out of reach
     } finally {
       busy = false;
       main().removeAttribute("aria-busy");
     }
     otherwise();
+  }
+  function follow(url, otherwise) {
+    go(function () { return saving.ask(url, {}, saving.words().unreachable); }, false, otherwise);
+  }
+  // Taking back is sent once: a second one would take back what held before.
+  async function once(form, body) {
+    try {
+      return await fetch(form.action, { method: "POST", body: body });
+    } catch (error) {
+      if (!(error instanceof TypeError)) { throw error; } // as fetch names a server out of reach
+      saving.show(saving.words().not_taken_back);
+      document.dispatchEvent(new Event("unsent"));
+      return null;
+    }
   }
   function place(page, url) {
     const next = page.querySelector("[data-review]");
@@ -61,11 +76,29 @@
       return image;
     });
   }
-  function send(form, button) {
-    const chosen = document.createElement("input");
-    Object.assign(chosen, { type: "hidden", name: button.name, value: button.value });
-    if (button.name) { form.append(chosen); }
+  // Opens what the server says to a form that it does not take, as the page it is.
+  function open(url, body) {
+    const form = document.createElement("form");
+    Object.assign(form, { method: "post", action: url, hidden: true });
+    for (const [name, value] of body) {
+      const field = document.createElement("input");
+      Object.assign(field, { type: "hidden", name: name, value: value });
+      form.append(field);
+    }
+    document.body.append(form);
     form.submit();
+  }
+  function decide(url, body) {
+    go(function () { return saving.decide(url, body); }, true, function () { open(url, body); });
+  }
+  function resume() {
+    const kept = saving.find();
+    if (!kept) { return; }
+    const form = main().querySelector("[data-decide]");
+    const body = new URLSearchParams(kept.body);
+    if (form && form.action === kept.url) { saving.fill(form, kept); }
+    saving.show(saving.words().unsaved);
+    go(function () { return saving.send(kept); }, true, function () { open(kept.url, body); });
   }
 
   document.addEventListener("submit", function (event) {
@@ -75,16 +108,18 @@
     event.preventDefault();
     const body = new URLSearchParams(new FormData(form));
     if (button.name) { body.append(button.name, button.value); }
-    go(form.action, { method: "POST", body: body }, function () { send(form, button); });
+    if (form.action.endsWith("/decide")) { decide(form.action, body); return; }
+    go(function () { return once(form, body); }, true, function () { open(form.action, body); });
   });
   document.addEventListener("click", function (event) {
     const link = event.target.closest("main a[href^='/review/']");
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) { return; }
     event.preventDefault();
-    go(link.href, undefined, function () { location.assign(link.href); });
+    follow(link.href, function () { location.assign(link.href); });
   });
   window.addEventListener("popstate", function () {
-    if (at !== location.pathname + location.search) { go(location.href, undefined, function () { location.reload(); }); }
+    if (at !== location.pathname + location.search) { follow(location.href, function () { location.reload(); }); }
   });
+  resume();
   if (document.readyState === "complete") { look(); } else { window.addEventListener("load", look); }
 }());

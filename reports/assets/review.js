@@ -57,6 +57,9 @@
     if (found.wrong) { say(words.no_such_key.replace("{key}", found.wrong)); return; }
     const choice = choices.find(function (one) { return one.dataset.key === found.key; });
     if (open) { press(choice); return; }
+    subtype(choice);
+  }
+  function subtype(choice) {
     const sizes = choice.querySelectorAll("button");
     if (sizes.length === 1) { press(sizes[0]); return; }
     close();
@@ -68,12 +71,21 @@
     const wanted = lists.find(function (one) { return one.dataset.list === key; });
     const again = open === wanted;
     close();
-    if (wanted && !again) { wanted.open = true; open = wanted; wanted.scrollIntoView({ block: "nearest" }); }
+    if (wanted && !again) { wanted.open = true; open = wanted; reveal(wanted); }
+  }
+  // Only the panel scrolls, so that the micrograph stays where it is.
+  function reveal(wanted) {
+    const panel = wanted.closest(".decide");
+    const box = wanted.getBoundingClientRect();
+    const room = panel.getBoundingClientRect();
+    const below = box.bottom - Math.min(room.bottom, window.innerHeight);
+    panel.scrollTop += Math.min(Math.max(0, below), box.top - room.top);
   }
   function show(word) {
     const layer = layers.find(function (one) { return one.value === word; });
     if (layer) { layer.checked = true; shown(); }
   }
+  function whole() { show(current() === "field" ? "crop" : "field"); }
   function current() { return layers.find(function (one) { return one.checked; }).value; }
   function heat() {
     const maps = layers.filter(function (one) { return one.value !== "field"; });
@@ -98,6 +110,7 @@
     box.checked = !box.checked;
     say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : words.alone);
   }
+  function unsaved() { return !document.querySelector("[data-unsaved]").hidden; }
   function shown() {
     slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
   }
@@ -108,7 +121,10 @@
     r: function () { list("r"); },
     t: function () { press(desk.querySelector("[data-cannot]")); },
     a: together,
+    v: function () { go("[data-blind]"); },
+    l: function () { go("[data-give-scale]"); },
     m: criterion,
+    c: criterion,
     n: unsure,
     z: undo,
     j: function () { go("[data-next]"); },
@@ -116,20 +132,31 @@
     arrowright: function () { go("[data-next]"); },
     arrowleft: function () { go("[data-previous]"); },
     h: heat,
-    b: function () { show(current() === "field" ? "crop" : "field"); },
+    b: whole,
+    w: whole,
     f: function () { canvas.dispatchEvent(new Event("enlarge")); },
     "?": function () { dialog.showModal(); },
     escape: close
   };
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.repeat) { return; }
+    if (event.key === "Enter" && event.target.id === "by" && event.target.value.trim()) {
+      event.preventDefault(); // the name is said: the next Enter confirms
+      const heading = desk.querySelector("h1");
+      heading.tabIndex = -1;
+      heading.focus({ preventScroll: true });
+      say(words.named.replace("{name}", event.target.value.trim()));
+      return;
+    }
     if (typing(event.target) || dialog.open) { return; }
     if (event.key.startsWith("Arrow") && event.target.tagName === "INPUT") { return; }
     const digit = digitOf(event);
+    const letter = event.key.toLowerCase();
+    const own = subtypes.find(function (one) { return one.dataset.letter && one.dataset.letter === letter; });
     const early = desk.dataset.ready === undefined || desk.hasAttribute("aria-busy");
-    if (early && (digit || event.key === "Enter" || event.key.toLowerCase() === "t")) {
+    if (early && (digit || own || event.key === "Enter" || letter === "t")) {
       event.preventDefault();
-      say(words.just_come);
+      if (!unsaved()) { say(words.just_come); }
       return;
     }
     if (digit) { event.preventDefault(); choose(digit); return; }
@@ -139,7 +166,8 @@
       press(open ? null : desk.querySelector("[data-confirm]"));
       return;
     }
-    const act = keys[event.key.toLowerCase()];
+    if (own) { event.preventDefault(); subtype(own); return; }
+    const act = keys[letter];
     if (act) { event.preventDefault(); act(); }
   });
 

@@ -26,5 +26,6 @@
   }
   begin();
   document.addEventListener("placed", begin);
+  document.addEventListener("unsent", function () { sent = false; });
   window.addEventListener("pageshow", function (event) { if (event.persisted) { sent = false; } });
 }());

@@ -106,8 +106,9 @@ class OrderPage:
         specimens: Of the order.
         unusable: Files that could not be used.
         loose: Fields that belong to no specimen.
-        queue_href: Where its waiting fields are decided, "" if none waits.
-        waiting: How many wait.
+        confirm_href: Where its fields are confirmed together, "" if none needs a reviewer.
+        queue_href: Where they are decided one by one, "" if none does.
+        waiting: How many need a reviewer's answer.
         generated: When this page was written, local time.
         notes: What a reader should know about its fields.
         statement: To the newest frozen statement, or None before the first.
@@ -124,24 +125,12 @@ class OrderPage:
     specimens: tuple[OrderSpecimen, ...]
     unusable: tuple[str, ...]
     loose: tuple[str, ...]
+    confirm_href: str
     queue_href: str
     waiting: int
     generated: str
     notes: tuple[str, ...] = ()
     statement: Link | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRow:
-    """One order in the list of all: its number, its facts, how many fields wait."""
-
-    number: str
-    href: str
-    urgent: bool
-    said: str
-    specimens: int
-    fields: int
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,27 +146,6 @@ class LooseField:
     order: str
     specimen: str
     field: str
-
-
-@dataclass(frozen=True, slots=True)
-class OrdersPage:
-    """Every order, urgent ones first, and the fields that belong to none.
-
-    Args:
-        site: The lab's name.
-        reviewer: Who reads the page.
-        orders: The orders.
-        more: How many orders are not shown.
-        loose: Fields that belong to no specimen.
-        may_assign: The reader may assign a field.
-    """
-
-    site: str
-    reviewer: str
-    orders: tuple[OrderRow, ...]
-    more: int
-    loose: tuple[LooseField, ...]
-    may_assign: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, Decision
 
@@ -42,14 +44,41 @@ def number_keys(count: int, *, first: int = 1) -> tuple[str, ...]:
     return tuple(f"{number:0{width}}" for number in range(first, count + 1))
 
 
+MOST_DIGITS = 2
+
+
+def size_keys(lowest: Sequence[float | None]) -> tuple[str, ...]:
+    """Return the digits of sizes as their keys, equally long so that none begins another.
+
+    Args:
+        lowest: Lowest number of each size, such as 9 of "9-10", None where it has none.
+
+    Returns:
+        Such as "7", "8", "9", or "07" … "12"; counted from 1 where numbers are missing, are no
+        whole numbers, are not distinct or have more than `MOST_DIGITS` digits.
+    """
+    whole = [int(one) for one in lowest if one is not None and one >= 0 and one % 1 == 0]
+    width = len(str(max(whole, default=0)))
+    if len(whole) < len(lowest) or len(set(whole)) < len(whole) or width > MOST_DIGITS:
+        return number_keys(len(lowest))
+    return tuple(f"{number:0{width}}" for number in whole)
+
+
 @dataclass(frozen=True, slots=True)
 class SubtypeChoice:
-    """A subtype, and its sizes, coarse to fine."""
+    """A subtype, and its sizes, coarse to fine.
+
+    Args:
+        name: Of the subtype. title: what it means, "" for nothing more.
+        key: The digits that open it. letter: the letter that does so too, "" for none.
+        sizes: Of the subtype.
+    """
 
     name: str
     title: str
     key: str
     sizes: tuple[Choice, ...]
+    letter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +137,14 @@ class Notice:
         text: The result.
         undo_id: What can be undone; "" for nothing.
         about: Link to its subject, or None.
+        more: A second sentence, "" for none.
     """
 
     tone: Tone
     text: str
     undo_id: str = ""
     about: Link | None = None
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +232,10 @@ class ReviewPage:
         may_decide: Whether the reader may also decide.
         card: As in the report, its pictures as links.
         blind: The model's answer is hidden until the decision.
+        blind_first: The reviewer asked for micrographs without the answer.
+        was_shown: The answer is hidden, and the reviewer's page has shown it before.
+        scale_href: Where a reviewer gives its scale, "" where its file says it.
+        learning: Whether the decision is or would be used for training, and why, in a sentence.
         layers: Pictures that can be shown over the crop.
         ruler: None where the scale is unknown.
         confirm: The model's answer as a choice, or None.
@@ -258,6 +293,10 @@ class ReviewPage:
     window_width: str = ""
     corrects: tuple[str, ...] = ()
     criterion: str = ""
+    blind_first: bool = False
+    was_shown: bool = False
+    scale_href: str = ""
+    learning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +321,8 @@ class QueuePage:
         filters: Ways to narrow the queue.
         notice: The result of the last action, or None.
         control: How well the true agreement is known, in a sentence, "" for not at all yet.
+        orders: To the orders with fields that need a reviewer and are not among the items; None
+            where there are none.
     """
 
     site: str
@@ -292,6 +333,7 @@ class QueuePage:
     filters: tuple[Filter, ...]
     notice: Notice | None
     control: str = ""
+    orders: Link | None = None
 
     @property
     def start(self) -> str:

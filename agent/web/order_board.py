@@ -1,0 +1,201 @@
+"""Keep what the order desk shows of each order; only orders that something touched are read again.
+
+An order takes some milliseconds to assess, and a lab has hundreds of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from agent.orders.assessment import assess, is_recent
+from agent.orders.confirmation import Lack, find_lack, list_to_confirm
+from agent.orders.examination import Position, begin, list_touched
+from agent.orders.next_step import find_next_step
+from agent.orders.open_items import OpenItems
+from agent.orders.specimen_facts import LONG_AGO, Conformity
+from agent.web.specimen_fields import is_blind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from agent.orders.assessed import Assessed, OrderPolicy
+    from agent.store import MicrographView, OrderAge, Store
+
+MOST_READ = 150
+"""Orders that one request assesses at most: about two seconds."""
+SWEPT = 10
+"""Orders that the desk reads again at each look although nothing is known to have touched them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardOrder:
+    """One order as the desk shows it.
+
+    Attributes:
+        number: Of the order.
+        state: A word of `NextStep`, or "conforms", "does_not_conform", "not_assessed".
+        lack: What it lacks.
+        to_confirm: Public ids of the fields that need a reviewer's answer.
+        elsewhere: How many of these are not in the review queue.
+        fields: How many fields have come.
+        heard_at: When it was first heard of, aware UTC, or None.
+        urgent: It goes first.
+        facts: Customer, product, material and heats, where known; it is found by them.
+        sources: Of its fields.
+    """
+
+    number: str
+    state: str
+    lack: Lack
+    to_confirm: tuple[str, ...]
+    elsewhere: int
+    fields: int
+    heard_at: datetime | None
+    urgent: bool
+    facts: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The orders of recent days: urgent ones first, then those that have waited longest.
+
+    Attributes:
+        orders: Those that were read.
+        unread: How many are still to be read; each look reads some more.
+    """
+
+    orders: tuple[BoardOrder, ...] = ()
+    unread: int = 0
+
+    @property
+    def to_confirm(self) -> tuple[BoardOrder, ...]:
+        """Orders with fields that need a reviewer's answer."""
+        return tuple(one for one in self.orders if one.to_confirm)
+
+    @property
+    def elsewhere(self) -> int:
+        """Fields that need a reviewer's answer and are not in the review queue."""
+        return sum(one.elsewhere for one in self.orders)
+
+
+class OrderBoard:
+    """The orders as they were read last; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._position: Position | None = None
+        self._known: dict[str, BoardOrder] = {}
+        self._last = Board()
+
+    @property
+    def last(self) -> Board:
+        """The board of the last look, empty before the first; nothing is read for it."""
+        return self._last
+
+    def look(
+        self, store: Store, policy: Callable[[], OrderPolicy], *, now: datetime, swept: int = 0
+    ) -> Board:
+        """Read what was touched since the last look, and return the board.
+
+        Args:
+            store: Open.
+            policy: Returns the order policy; only called where something is to be read.
+            now: Aware UTC.
+            swept: So many orders are read again although nothing is known to have touched them.
+
+        Raises:
+            BadSpecification: The file of specifications cannot be used; the last board stays.
+        """
+        with self._lock:
+            ages = [one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)]
+            numbers = [one.number for one in ages]
+            due = self._list_due(store, policy, numbers, now=now, swept=swept)
+            if due:
+                self._read(store, policy(), due)
+            self._last = self._build(ages)
+            return self._last
+
+    def _list_due(
+        self,
+        store: Store,
+        policy: Callable[[], OrderPolicy],
+        numbers: list[str],
+        *,
+        now: datetime,
+        swept: int,
+    ) -> list[str]:
+        """Return what to read now: touched and unknown orders first, then the longest unread."""
+        if self._position is None:
+            touched, self._position = list[str](), begin(store)
+        else:
+            touched, self._position = list_touched(store, policy, position=self._position, now=now)
+        for number in touched:
+            self._known.pop(number, None)
+        unknown = [one for one in numbers if one not in self._known][:MOST_READ]
+        if len(unknown) == MOST_READ:
+            return unknown
+        recent = set(numbers)
+        return [*unknown, *[one for one in self._known if one in recent][:swept]]
+
+    def _read(self, store: Store, policy: OrderPolicy, numbers: list[str]) -> None:
+        open_items = OpenItems.of(store)
+        for number in numbers:
+            self._known.pop(number, None)  # what is read stands last, and is swept last
+            if assessed := assess(store, number, policy, open_items=open_items):
+                self._known[number] = build_board_order(assessed, policy)
+
+    def _build(self, ages: list[OrderAge]) -> Board:
+        found = [
+            replace(self._known[one.number], urgent=one.urgent)
+            for one in ages
+            if one.number in self._known
+        ]
+        found.sort(key=lambda one: (not one.urgent, one.heard_at or LONG_AGO, one.number))
+        return Board(tuple(found), len(ages) - len(found))
+
+
+def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
+    """Build what the desk shows of an assessed order; answers that are hidden leave no trace."""
+    views = map_views(assessed)
+    hidden = {one.id for one in views.values() if is_blind(one)}
+    fields = list_to_confirm(assessed, policy)
+    return BoardOrder(
+        number=assessed.view.number,
+        state=find_state(assessed, policy, hidden),
+        lack=find_lack(assessed, policy, n_to_confirm=len(fields), hidden=hidden),
+        to_confirm=tuple(one.id for one in fields),
+        elsewhere=sum(not views[one.id].awaits for one in fields),
+        fields=sum(len(one.facts.fields) for one in assessed.specimens),
+        heard_at=assessed.view.first_seen_at,
+        urgent=assessed.view.urgent,
+        facts=tuple(_list_facts(assessed)),
+        sources=tuple(sorted({one.source for one in views.values()})),
+    )
+
+
+def map_views(assessed: Assessed) -> Mapping[str, MicrographView]:
+    """Return public id → micrograph of every field of an order."""
+    return {
+        field.view.id: field.view
+        for specimen in assessed.view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+
+
+def find_state(assessed: Assessed, policy: OrderPolicy, hidden: set[str]) -> str:
+    """Return the column of an order: its next step, or its conformity where it has none."""
+    if assessed.statement.conformity is Conformity.UNDECIDED:
+        return str(find_next_step(assessed, policy, hidden=hidden))
+    return str(assessed.statement.conformity)
+
+
+def _list_facts(assessed: Assessed) -> Iterator[str]:
+    view = assessed.view
+    named = [assessed.material, view.customer, view.product]
+    heats = sorted({one.heat for one in view.specimens if one.heat})
+    yield from (one for one in (*named, *heats) if one)

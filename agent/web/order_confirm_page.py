@@ -1,0 +1,280 @@
+"""Build the page where the fields of one order are confirmed, all drawn at one physical scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import reports
+from agent.nightly import build_reported_micrograph
+from agent.orders.class_texts import name_criterion
+from agent.orders.trace_page import TONES
+from agent.web import cookies, signed_form
+from agent.web.authentication import may_decide
+from agent.web.code_choices import list_subtypes
+from agent.web.context import order_rules
+from agent.web.order_board import map_views
+from agent.web.order_queue import confirm_href, list_own, order_href, review_href
+from agent.web.orders import describe_field
+from agent.web.review_page import ruler_of
+from agent.web.signed_form import ListedField
+from agent.web.specimen_fields import is_blind, is_done_by, remember_shown, stands_alone
+from reports import (
+    Choice,
+    Done,
+    Fact,
+    Link,
+    OrderConfirmPage,
+    Picture,
+    Plate,
+    PlateRow,
+    SubtypeChoice,
+    decimal,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from fastapi import Request
+
+    from agent.orders.assessed import Assessed, AssessedSpecimen
+    from agent.orders.judgement_rules import Rules
+    from agent.orders.specimen_facts import FieldFacts
+    from agent.store import MicrographView
+    from agent.web.context import Desk
+
+WIDEST_PX = 352
+"""CSS pixels of the widest field: it fits a phone, and three stand side by side at 1280."""
+PREFETCHED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What the plates of one page share.
+
+    Attributes:
+        number: Of the order.
+        rules: What is demanded, None where nothing is.
+        um_per_px: Micrometres of one CSS pixel, None where no scale is known.
+        asked: Public ids of the fields that need this reviewer's answer.
+        held: Public id → who else has it open.
+        who: The reviewer.
+        subtypes: The taxonomy.
+    """
+
+    number: str
+    rules: Rules | None
+    um_per_px: float | None
+    asked: frozenset[str]
+    held: Mapping[str, str]
+    who: str
+    subtypes: tuple[SubtypeChoice, ...]
+
+
+def build_confirm_page(
+    desk: Desk,
+    request: Request,
+    assessed: Assessed,
+    *,
+    done: Done | None,
+    conflicts: tuple[str, ...],
+) -> OrderConfirmPage:
+    """Build the page; the fields that are answered here are open for this reviewer from now on."""
+    policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
+    confirming = may_decide(request)
+    queue = list_own(assessed, policy, who) if confirming else []
+    held = desk.leases.take_all([one.id for one in queue], who, at=desk.now())
+    views = map_views(assessed)
+    remember_shown(desk, views.values(), who)
+    shown = _Page(
+        number=number,
+        rules=assessed.rules(policy) if assessed.specification else None,
+        um_per_px=_find_scale(views.values()),
+        asked=frozenset(one.id for one in queue),
+        held=held,
+        who=who,
+        subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
+    )
+    rows = tuple(_build_row(one, views, shown) for one in assessed.specimens)
+    listed = [plate for row in rows for plate in row.plates if plate.answers]
+    alone = [one for one in queue if stands_alone(one)]
+    wanted = assessed.specification
+    return OrderConfirmPage(
+        site=desk.site,
+        reviewer=who,
+        may_decide=confirming,
+        number=number,
+        urgent=assessed.view.urgent,
+        word=assessed.statement.conformity.words,
+        tone=TONES[assessed.statement.conformity],
+        limit=reports.retold(wanted.demand) if wanted else "",
+        facts=tuple(_list_facts(assessed)),
+        rows=rows,
+        state=signed_form.sign(desk.form_key, number, [_list_field(one, views) for one in listed]),
+        confirm=len(listed),
+        subtypes=shown.subtypes,
+        criteria=tuple(
+            Choice(word, reports.criterion(word), suggested=word == cookies.criterion_of(request))
+            for word in reports.CRITERIA
+        ),
+        criterion=name_criterion(desk.taxonomy()),
+        order_href=order_href(number),
+        next=_find_next(desk, number),
+        alone=_link_alone(alone, number),
+        done=done,
+        conflicts=conflicts,
+        scale=_format_scale(shown.um_per_px),
+        place=_describe_place(desk, number),
+        prefetch=tuple(_list_prefetch(desk, number)),
+    )
+
+
+def _find_scale(views: Iterable[MicrographView]) -> float | None:
+    widths = [um for one in views if (um := _width_um(one))]
+    return max(widths) / WIDEST_PX if widths else None
+
+
+def _width_um(view: MicrographView) -> float | None:
+    if view.um_per_px is None or view.crop is None:
+        return None
+    return (view.crop[2] - view.crop[0]) * view.um_per_px
+
+
+def _build_row(one: AssessedSpecimen, views: Mapping[str, MicrographView], page: _Page) -> PlateRow:
+    fields = [field for field in one.facts.fields if not field.superseded]
+    return PlateRow(
+        name=one.view.name,
+        word=one.statement.conformity.words,
+        tone=TONES[one.statement.conformity],
+        plates=tuple(_build_plate(field, views[field.id], page) for field in fields),
+    )
+
+
+def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
+    hidden, asked = is_blind(view), field.id in page.asked
+    code = "" if hidden else _get_code(field)
+    alone = _describe_alone(view, page) if asked else ""
+    seen = build_reported_micrograph(view)
+    return Plate(
+        id=field.id,
+        name=field.called,
+        code=code,
+        state=_("hidden until you decide") if hidden else _describe_state(field),
+        keeps=page.rules.keeps(code) if page.rules and code else None,
+        scaled=_width_um(view) is not None,
+        picture=_draw(view, field.called, page.um_per_px),
+        ruler=ruler_of(seen),
+        href=review_href(field.id, page.number, goes_on=True),
+        answers=tuple(_list_answers(code, page, is_labelled=view.label is not None))
+        if asked and not alone
+        else (),
+        alone=alone,
+    )
+
+
+def _describe_state(field: FieldFacts) -> str:
+    """Return whose code a field has, and by which criterion where that is recorded."""
+    held = field.decided
+    if held is None or held.kind != "code" or held.criterion == "unrecorded":
+        return describe_field(field)
+    return f"{describe_field(field)} · {reports.criterion(held.criterion)}"
+
+
+def _get_code(field: FieldFacts) -> str:
+    if field.decided:
+        return field.decided.said if field.decided.kind == "code" else ""
+    return field.code or ""
+
+
+def _describe_alone(view: MicrographView, page: _Page) -> str:
+    """Return why a field is not answered together with the others, "" where it is."""
+    if view.id in page.held:
+        return _("open at {who}").format(who=page.held[view.id])
+    if is_done_by(view, page.who):
+        return _("another reviewer decides")
+    if stands_alone(view):
+        return _("decide it alone, without the model's answer")
+    if view.label is not None and view.label.kind != "code":
+        return _("decide it alone")
+    return ""
+
+
+def _list_answers(code: str, page: _Page, *, is_labelled: bool) -> Iterator[Choice]:
+    """Yield what can be answered; the code on the page comes first, and is suggested.
+
+    Another code than a reviewer's needs a reason, so it is given where the field is decided alone.
+    """
+    if code:
+        yield Choice(f"code:{code}", _("Confirm {code}").format(code=code), suggested=True)
+    else:
+        yield Choice("", _("no answer yet"), suggested=True)
+    for subtype in () if is_labelled else page.subtypes:
+        for size in subtype.sizes:
+            if size.value != f"code:{code}":
+                yield Choice(size.value, size.value.removeprefix("code:"))
+
+
+def _draw(view: MicrographView, name: str, um_per_css_px: float | None) -> Picture | None:
+    if view.crop is None or view.pruned_at is not None:
+        return None
+    x0, y0, x1, y1 = view.crop
+    um = _width_um(view)
+    width = WIDEST_PX if um is None or um_per_css_px is None else round(um / um_per_css_px)
+    height = max(1, round(width * (y1 - y0) / (x1 - x0)))
+    alt = _("Crop of {name}").format(name=name)
+    return Picture(f"/pictures/{view.id}/crop.jpg", alt, max(1, width), height)
+
+
+def _list_field(plate: Plate, views: Mapping[str, MicrographView]) -> ListedField:
+    view = views[plate.id]
+    return ListedField(view.id, view.result_id, view.label.id if view.label else None, plate.code)
+
+
+def _list_facts(assessed: Assessed) -> Iterator[Fact]:
+    view = assessed.view
+    named = {
+        _("Material"): assessed.material,
+        _("Customer"): view.customer,
+        _("Product"): view.product,
+    }
+    yield from (Fact(name, value) for name, value in named.items() if value)
+
+
+def _format_scale(um_per_px: float | None) -> str:
+    if um_per_px is None:
+        return ""
+    return _("1 pixel = {um} µm in every field").format(um=decimal(um_per_px, ".2g"))
+
+
+def _find_next(desk: Desk, number: str) -> Link:
+    """Return the next order of the desk with something to confirm, as it was last read."""
+    numbers = [one.number for one in desk.board.last.to_confirm]
+    if number in numbers:
+        numbers = [*numbers[numbers.index(number) + 1 :], *numbers[: numbers.index(number)]]
+    if not numbers:
+        return Link(_("To the order board"), "/orders")
+    return Link(_("Next order {number}").format(number=numbers[0]), confirm_href(numbers[0]))
+
+
+def _list_prefetch(desk: Desk, number: str) -> Iterator[str]:
+    orders = {one.number: one for one in desk.board.last.to_confirm}
+    numbers = list(orders)
+    if number in orders:
+        numbers = numbers[numbers.index(number) + 1 :]
+    for one in numbers[:1]:
+        for public_id in orders[one].to_confirm[:PREFETCHED]:
+            yield f"/pictures/{public_id}/crop.jpg"
+
+
+def _link_alone(alone: Sequence[MicrographView], number: str) -> Link | None:
+    if not alone:
+        return None
+    return Link(_("Decide alone"), review_href(alone[0].id, number, goes_on=True))
+
+
+def _describe_place(desk: Desk, number: str) -> str:
+    numbers = [one.number for one in desk.board.last.to_confirm]
+    if number not in numbers:
+        return ""
+    return _("{n} of {of} orders to confirm").format(n=numbers.index(number) + 1, of=len(numbers))

@@ -1,0 +1,91 @@
+"""Lead a reviewer through the fields of one order, and from one order to the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from agent.orders.assessment import assess
+from agent.orders.confirmation import list_to_confirm
+from agent.web.context import order_rules
+from agent.web.order_board import map_views
+from agent.web.specimen_fields import is_done_by
+
+if TYPE_CHECKING:
+    from agent.orders.assessed import Assessed, OrderPolicy
+    from agent.store import MicrographView
+    from agent.web.context import Desk
+
+ORDERS_TRIED = 50
+"""Orders that are read to find the next one; others may have settled those before it."""
+
+
+def list_order_queue(desk: Desk, number: str, who: str) -> list[MicrographView]:
+    """Return the fields of an order that need this reviewer's answer, in the order of its page."""
+    policy = order_rules(desk)
+    assessed = assess(desk.store, number, policy)
+    if assessed is None:
+        return []
+    return list_own(assessed, policy, who)
+
+
+def list_own(assessed: Assessed, policy: OrderPolicy, who: str) -> list[MicrographView]:
+    """Return the fields of an assessed order that need this reviewer's answer."""
+    views = map_views(assessed)
+    fields = list_to_confirm(assessed, policy, by=who)
+    return [views[one.id] for one in fields if not is_done_by(views[one.id], who)]
+
+
+def find_next_order(desk: Desk, after: str, who: str) -> str | None:
+    """Return the next order of the desk with fields that need this reviewer's answer, or None.
+
+    Args:
+        desk: Behind the pages.
+        after: The order that was settled last.
+        who: The reviewer; orders whose fields another reviewer has open are passed over.
+    """
+    board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    numbers = [one.number for one in board.to_confirm if one.number != after]
+    held = desk.leases.others(who, at=desk.now())
+    for number in _begin_after(numbers, after, [one.number for one in board.orders])[:ORDERS_TRIED]:
+        queue = list_order_queue(desk, number, who)
+        if queue and all(view.id not in held for view in queue):
+            return number
+    return None
+
+
+def _begin_after(numbers: list[str], after: str, every: list[str]) -> list[str]:
+    """Return numbers in the desk's sequence, those behind an order first."""
+    place = every.index(after) if after in every else -1
+    later = set(every[place + 1 :])
+    return [
+        *(one for one in numbers if one in later),
+        *(one for one in numbers if one not in later),
+    ]
+
+
+def order_href(number: str) -> str:
+    """Return the address of an order's page."""
+    return f"/order/{quote(number, safe='')}"
+
+
+def confirm_href(number: str) -> str:
+    """Return the address where the fields of an order are confirmed."""
+    return f"/confirm/{quote(number, safe='')}"
+
+
+def done_href(number: str) -> str:
+    """Return the address of the desk after an order was settled."""
+    return f"/orders?{urlencode({'done': number})}"
+
+
+def review_href(public_id: str, number: str, *, goes_on: bool = False) -> str:
+    """Return where a field of an order is decided alone.
+
+    Args:
+        public_id: Of the field.
+        number: Of the order.
+        goes_on: The next order comes after its last field; else the desk does.
+    """
+    query = {"order": number} | ({"then": "next"} if goes_on else {})
+    return f"/review/{public_id}?{urlencode(query)}"
