@@ -10,7 +10,7 @@ from lab import DAY
 from shell import Shell
 
 from agent.pictures import encode_png
-from agent.retrain import collect, describe_use, list_gaps
+from agent.retrain import collect, list_gaps
 from agent.store import Decision
 from model import default_taxonomy
 
@@ -58,31 +58,13 @@ def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell
     assert said.index("have no scale") < said.index("Fewer than 10 micrographs: G8 (2)")
 
 
-@pytest.mark.parametrize(
-    ("decision", "sentence"),
-    [
-        (Decision("code", "Ann", code="G8", blind=True), "is trained on it, or tested on it"),
-        (Decision("code", "Ann", code="G5", blind=True), "G5 is untrained in the taxonomy"),
-        (Decision("code", "Ann", code="G8"), "who saw the model's answer"),
-        (Decision("strange", "Ann", strange_kind="inclusion"), "tests whether unusual ones"),
-        (Decision("unusable", "Ann", why="scratch"), "is not trained on it."),
-    ],
-    ids=["blind", "untrained", "seen", "strange", "unusable"],
-)
-def test_the_use_of_a_label_is_stated(shell, decision, sentence):
-    lab = shell.lab
-    taken = decide(shell, "G8", decision)
-
-    assert sentence in describe_use(lab.store, lab.archive, default_taxonomy(), taken)
-
-
 def test_review_label_states_whether_it_is_trained_on(shell):
     taken = shell.lab.take(None, reasons=("untrained",))
 
     code, said = shell.agent("review", "label", taken, "G8", "--by", "Ann")
 
     assert code == 0
-    assert "The next model is trained on it" in said
+    assert "used for training" in said
 
 
 def test_retrain_why_explains_the_last_verdict_and_starts_nothing(shell):
