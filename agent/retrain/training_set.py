@@ -213,7 +213,11 @@ def describe_use(
         learns_from: As in `collect`.
     """
     label = next(
-        (one for one in store.labelled_micrographs.list_all(kinds=KINDS) if one.id == public_id),
+        (
+            entry
+            for entry in store.labelled_micrographs.list_all(kinds=KINDS)
+            if entry.id == public_id
+        ),
         None,
     )
     if label is None:
