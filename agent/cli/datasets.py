@@ -35,19 +35,19 @@ def list_datasets(json: JsonOption = False) -> None:
     from agent.cli.open_datasets import DATASETS
 
     if json:
-        console.print_json([one.to_json() for one in DATASETS])
+        console.print_json([dataset.to_json() for dataset in DATASETS])
         return
-    for one in DATASETS:
-        console.out.print(f"\n{one.name}: {one.title}", markup=False)
+    for dataset in DATASETS:
+        console.out.print(f"\n{dataset.name}: {dataset.title}", markup=False)
         facts = (
-            ("content", one.content),
-            ("images", one.images or UNCONFIRMED),
-            ("labels", one.labels),
-            ("licence", one.licence or UNCONFIRMED),
-            ("cite", one.citation),
-            ("doi", one.doi or "none"),
-            ("source", one.source),
-            ("good for", one.good_for),
+            ("content", dataset.content),
+            ("images", dataset.images or UNCONFIRMED),
+            ("labels", dataset.labels),
+            ("licence", dataset.licence or UNCONFIRMED),
+            ("cite", dataset.citation),
+            ("doi", dataset.doi or "none"),
+            ("source", dataset.source),
+            ("good for", dataset.good_for),
         )
         for name, text in facts:
             console.out.print(f"  {name:<9} {text}", markup=False)
@@ -78,13 +78,13 @@ def prepare_dataset(
         raise WrongUse(f"{file}: already there; name another with --out, or add --force.")
     try:
         with file.open("w", encoding="utf-8", newline="") as text:
-            write_csv(text, COLUMNS, [one.to_row() for one in prepared.images])
+            write_csv(text, COLUMNS, [image.to_row() for image in prepared.images])
     except OSError as error:
         raise WrongUse(
             f"{file}: cannot be written ({error.strerror or error}); name another with --out."
         ) from error
-    groups = len({one.specimen for one in prepared.images if one.specimen})
-    without_scale = sum(not one.um_per_px for one in prepared.images)
+    groups = len({image.specimen for image in prepared.images if image.specimen})
+    without_scale = sum(not image.um_per_px for image in prepared.images)
     if json:
         console.print_json(
             {

@@ -61,7 +61,9 @@ def propose_taxonomy(source: Path) -> tuple[Taxonomy, tuple[LabelledClass, ...]]
     from model import propose_draft
 
     classes = list_classes(source)
-    draft = propose_draft([one.name for one in classes], name=source.stem or "own classes")
+    draft = propose_draft(
+        [label_class.name for label_class in classes], name=source.stem or "own classes"
+    )
     return draft.build(), classes
 
 
@@ -146,7 +148,7 @@ def _from_manifest(manifest: Path) -> dict[str, list[str]]:
 
 def _show(proposed: Taxonomy, classes: Sequence[LabelledClass]) -> None:
     by_code: dict[str, LabelledClass] = {
-        proposed.code(*proposed.parse(one.name)): one for one in classes
+        proposed.code(*proposed.parse(label_class.name)): label_class for label_class in classes
     }
     rows = []
     for subtype in proposed.subtypes:

@@ -109,7 +109,7 @@ class Preparation:
     @property
     def codes(self) -> Mapping[str, int]:
         """Class → number of images."""
-        return Counter(one.code for one in self.images)
+        return Counter(image.code for image in self.images)
 
 
 def prepare(dataset: OpenDataset, folder: Path) -> Preparation:
@@ -321,5 +321,5 @@ def get_dataset(name: str) -> OpenDataset:
     for dataset in DATASETS:
         if dataset.name == name.casefold():
             return dataset
-    known = ", ".join(one.name for one in DATASETS)
+    known = ", ".join(dataset.name for dataset in DATASETS)
     raise WrongUse(f"no open set is called {name!r}; known are {known}.")
