@@ -426,7 +426,9 @@ def test_a_viewer_is_refused_by_every_route_that_changes_something(lab, browser_
     assert set(answers.values()) == {403}
 
 
-FOR_REVIEWERS = re.compile(r"/(logout|review/.+|api/v1/micrographs(/x/(decisions|undo))?)")
+FOR_REVIEWERS = re.compile(
+    r"/(logout|(review|confirm)/.+|api/v1/micrographs(/x/(decisions|undo|scale))?)"
+)
 
 
 def test_a_reviewer_is_refused_by_every_route_that_is_a_leads(lab, browser_of):

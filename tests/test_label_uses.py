@@ -1,4 +1,4 @@
-"""A reviewer reads whether a decision will be used for training, and the training does just that."""
+"""A reviewer reads whether a decision is used for training, and the training does just that."""
 
 from __future__ import annotations
 

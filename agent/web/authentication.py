@@ -46,7 +46,7 @@ OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/(review|confirm)/.+"), "reviewer"),
-    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo))?"), "reviewer"),
+    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale))?"), "reviewer"),
 )
 """Which role it takes to change something there; everywhere else it takes a lead."""
 
