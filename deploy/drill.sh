@@ -105,9 +105,9 @@ draw() { # ORDER: one micrograph of it, exported
   "$python" - "$lab/export/$1_1_1.tif" "$1" <<'PY'
 import sys
 from pathlib import Path
-from agent.demo.exporter import Picture, encode
+from agent.demo.exporter import DemoPicture, encode
 path, order = sys.argv[1:]
-picture = Picture(path, "G8", int(order), order, "1", 1, "500x")
+picture = DemoPicture(path, "G8", int(order), order, "1", 1, "500x")
 Path(path).write_bytes(encode(picture.drawn((480, 360)), "tif"))
 PY
 }

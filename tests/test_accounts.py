@@ -155,7 +155,7 @@ def test_five_wrong_passwords_lock_an_account_for_longer_and_longer(lab, browser
         browser.post("/login", data={"name": "Ann", "password": "wrong"})
 
     right = {"name": "Ann", "password": PASSWORD}
-    assert "wait until" in browser.post("/login", data=right).text
+    assert "Wait until" in browser.post("/login", data=right).text
     clock.at += timedelta(seconds=61)
     assert browser.post("/login", data=right).status_code == 303
 
@@ -180,7 +180,7 @@ def test_a_lock_does_not_tell_whether_there_is_an_account(lab, browser_of, name)
     told = [browser.post("/login", data={"name": name, "password": "x"}) for _ in range(7)]
 
     assert [answer.status_code for answer in told] == [401] * 7
-    assert ["wait until" in answer.text for answer in told] == [False] * 5 + [True] * 2
+    assert ["Wait until" in answer.text for answer in told] == [False] * 5 + [True] * 2
 
 
 def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, browser_of):
@@ -195,7 +195,7 @@ def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, bro
     with ThreadPoolExecutor(20) as guessers:
         told = list(guessers.map(guess, browsers))
 
-    evaluated = [page for page in told if "wait until" not in page and "Many people" not in page]
+    evaluated = [page for page in told if "Wait until" not in page and "Many people" not in page]
     assert len(evaluated) <= 5
     assert (
         len([entry for entry in lab.store.audit_log.iter_acts() if entry.act == "login.failed"])
@@ -244,7 +244,7 @@ def test_what_others_try_does_not_lock_out_a_browser_that_was_logged_in_before(l
         stranger.post("/login", data={"name": "Ann", "password": "wrong"})
     right = {"name": "Ann", "password": PASSWORD}
 
-    assert "wait until" in stranger.post("/login", data=right).text
+    assert "Wait until" in stranger.post("/login", data=right).text
     assert anns.post("/login", data=right).status_code == 303
 
 
@@ -256,7 +256,7 @@ def test_a_browser_that_was_logged_in_before_is_locked_by_its_own_tries(lab, bro
 
     told = browser.post("/login", data={"name": "Ann", "password": PASSWORD}).text
 
-    assert "wait until" in told
+    assert "Wait until" in told
 
 
 def test_that_a_browser_was_logged_in_before_opens_no_other_account(lab, browser_of):
@@ -266,7 +266,7 @@ def test_that_a_browser_was_logged_in_before_opens_no_other_account(lab, browser
     for _ in range(5):
         eves.post("/login", data={"name": "Ann", "password": "wrong"})
 
-    assert "wait until" in eves.post("/login", data={"name": "Ann", "password": PASSWORD}).text
+    assert "Wait until" in eves.post("/login", data={"name": "Ann", "password": PASSWORD}).text
 
 
 @given(st.integers(0, 10_000))
@@ -426,7 +426,9 @@ def test_a_viewer_is_refused_by_every_route_that_changes_something(lab, browser_
     assert set(answers.values()) == {403}
 
 
-FOR_REVIEWERS = re.compile(r"/(logout|review/.+|api/v1/micrographs(/x/(decisions|undo))?)")
+FOR_REVIEWERS = re.compile(
+    r"/(logout|(review|confirm)/.+|api/v1/micrographs(/x/(decisions|undo|scale))?)"
+)
 
 
 def test_a_reviewer_is_refused_by_every_route_that_is_a_leads(lab, browser_of):

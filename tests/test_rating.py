@@ -175,7 +175,7 @@ def test_a_second_rating_of_one_micrograph_is_not_kept_and_the_rater_is_told(rou
     answer = browser.post(path, data={**G8, "size-G": "7"})
 
     _, page = follow(browser, answer.headers["location"])
-    assert "What you said first was kept." in page.text
+    assert "Your first rating was kept." in page.text
     assert [one[1] for one in round_.kept().values()] == ["8"]
 
 

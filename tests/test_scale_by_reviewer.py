@@ -271,7 +271,7 @@ def test_it_is_judged_once_for_each_scale_also_by_the_next_agent(bench):
 
     for _ in range(2):
         bench.pipeline.process_batch(4)
-    bench.made(classifier=bench.classifier).take(4)
+    bench.made(classifier=bench.classifier).process_batch(4)
     give(bench, view, 0.5, by="Bea")
     bench.pipeline.process_batch(4)
 

@@ -190,7 +190,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
 
 
 def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
-    """Return what a decision is used for, "" where none is valid yet."""
+    """Return whether the valid decision on a micrograph is used for training, "" without one."""
     from agent.archive import Archive
     from agent.lab_context import read_taxonomy
     from agent.retrain.label_use import decide_use

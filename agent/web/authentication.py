@@ -48,7 +48,7 @@ ADMINISTRATION = re.compile(r"/setup/.+")
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/(review|confirm)/.+"), "reviewer"),
-    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo))?"), "reviewer"),
+    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale))?"), "reviewer"),
 )
 """Which role it takes to change something there; everywhere else it takes a lead."""
 
