@@ -103,8 +103,7 @@ def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
         path = write_period(store, folder, period, lab, now=now)
         if path is None:
             raise WrongUse(
-                f"{name}: none of its nights has a report yet; write one: agent report --date "
-                f"{period.first}."
+                f"{name} has no nightly report yet; write one: agent report --date {period.first}."
             )
         write_index(store, folder, lab, now=now)
     echo(str(path))
