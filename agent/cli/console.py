@@ -93,7 +93,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Advance]:
-    """Show a bar on a terminal, a plain line every tenth part elsewhere.
+    """Display a bar on a terminal, and a plain line at every tenth part elsewhere.
 
     Yields:
         `advance(done, note)`: `done` counts from 0 to `total`.

@@ -68,7 +68,7 @@ def propose_taxonomy(source: Path) -> tuple[Taxonomy, tuple[LabelledClass, ...]]
 
 
 def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> None:
-    """Show the proposed classes, ask, and write `taxonomy.toml` next to `agent.toml`.
+    """Print the proposed classes and, once confirmed, write `taxonomy.toml` next to `agent.toml`.
 
     Args:
         folder: Where both files are.
@@ -77,7 +77,7 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
         force: Replace a `taxonomy.toml` that is there, also without a question.
 
     Raises:
-        WrongUse: One is there and nobody agreed to its replacement, or nobody answered.
+        WrongUse: A file is there and its replacement was not confirmed, or no answer was given.
     """
     from agent.orders.taxonomy_writing import TAXONOMY_FILE, write_taxonomy
     from agent.service.data_folder import clock

@@ -1,7 +1,7 @@
-"""Let reviewers give the scale of a micrograph whose file does not say it, or contradicts itself.
+"""Record the scale that a reviewer enters where the file has none or contradicts itself.
 
 A scale comes from an objective of the source's table, or from a line drawn over the scale bar and
-the length printed at it. Where two reviewers judge the micrograph, both have to give it.
+the length printed at it. Where two reviewers judge the micrograph, both have to enter it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Show the review page and answer programs, over HTTP alone: HTML comes from `reports`.
-
-In:  a lab's settings, store and archive. Out: a FastAPI application. Next: a reviewer's browser.
-"""
+"""Serve the review pages and the API over HTTP; the HTML comes from `reports`."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    # The agent needs some words of this package, and the web framework only its pages' process.
+    # The agent uses names of this package; only the process that serves pages loads FastAPI.
     from importlib import import_module  # noqa: PLC0415
 
     if name in _WHERE:

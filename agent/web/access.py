@@ -1,4 +1,4 @@
-"""Tell from where the page can be reached; refuse other PCs as long as there are no accounts."""
+"""Detect whether other PCs can reach the page; refuse this as long as there are no accounts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 def refuse_strangers(web: WebSection, known: Accounts) -> None:
-    """Refuse an address that other PCs reach, as long as nobody has to log in.
+    """Refuse an address that other PCs reach, as long as there are no accounts.
+
+    Args:
+        web: Section `[web]` of the settings.
+        known: The accounts.
 
     Raises:
-        BadSettings: Says what to do instead.
+        BadSettings: Other PCs reach the address and there are no accounts.
     """
     if not is_this_pc_alone(web.host) and not known.are_there():
         raise BadSettings(
@@ -26,7 +30,7 @@ def refuse_strangers(web: WebSection, known: Accounts) -> None:
 
 
 def is_this_pc_alone(host: str) -> bool:
-    """Say whether an address can only be reached from this PC."""
+    """Return whether an address can only be reached from this PC."""
     if host == "localhost":
         return True
     try:

@@ -1,8 +1,6 @@
-"""Answer programs: results, the queue, decisions, health and numbers, as JSON.
+"""Serve the API for programs: results, the queue, decisions, health and metrics.
 
-In:  requests under `/api/v1`, `/healthz`, `/readyz`, `/metrics`. Out: JSON, or Prometheus text.
-The words are those of `agent classify --json` and the review page, so that a script that reads
-the one can read the other.
+Its keys are those of `agent classify --json`, so that a script reads both in the same way.
 """
 
 from __future__ import annotations
@@ -57,7 +55,9 @@ SENT: dict[str, Any] = {
         for column in PROCESS_KEYS
     ],
 }
-"""What FastAPI cannot read off `submit`: the body is the file, and any process data may be told."""
+"""OpenAPI text that FastAPI cannot derive from `submit`: the body is the file, and any process data
+may be sent.
+"""
 
 
 def _text(description: str, longest: int = decisions.LONGEST_WORD) -> Any:
@@ -69,7 +69,7 @@ class DecisionIn(BaseModel):
     """One decision: exactly one of `code`, `strange`, `unusable`, `cannot_tell`."""
 
     model_config = ConfigDict(
-        strict=True,  # "0" is no number, as the document says
+        strict=True,  # as the OpenAPI document has it, "0" is not a number
         extra="forbid",
         json_schema_extra={"oneOf": [{"required": [word]} for word in KINDS]},
     )
@@ -105,7 +105,11 @@ class DecisionIn(BaseModel):
     )
 
     def said(self) -> str:
-        """Say it as a form does. Raises `HTTPException` unless exactly one is given."""
+        """Return the decision as a form sends it, such as "code:G8".
+
+        Raises:
+            HTTPException: 422, not exactly one answer was given.
+        """
         given = [
             f"code:{self.code}" if self.code else "",
             f"strange:{self.strange}" if self.strange else "",
@@ -119,7 +123,7 @@ class DecisionIn(BaseModel):
 
 
 class UndoIn(BaseModel):
-    """Who takes a decision back."""
+    """Who undoes a decision."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -127,7 +131,7 @@ class UndoIn(BaseModel):
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes for programs."""
+    """Build the routes for programs."""
     routes = APIRouter(prefix="/api/v1", responses=FAULTS)
 
     @routes.get("/micrographs", response_model=Found)
@@ -146,7 +150,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(public_id: str) -> dict[str, Any]:
-        """Say everything about one micrograph."""
+        """Return one micrograph: its result, its decision and what the decision is used for."""
         view = find(desk, public_id)
         return as_json(view) | {"learning": use_to_json(find_use(desk, view))}
 
@@ -157,7 +161,7 @@ def router(desk: Desk) -> APIRouter:
         order: str | None = None,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """Say what waits for a person, the weightiest first."""
+        """List the micrographs that wait for a reviewer, highest priority first."""
         views = desk.store.review_queue.list_micrographs(
             reason=reason, source=source, order=order, limit=limit
         )
@@ -192,7 +196,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/micrographs/{public_id}/undo", status_code=201, response_model=Decided)
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
-        """Take the decision that holds back, by a row of its own."""
+        """Undo the current decision; a new row records this and the history is kept."""
         number = decisions.undo(
             desk, public_id, by=signing_name(request, body.by), any_ones=may_undo_any(request)
         )
@@ -200,17 +204,17 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/micrographs", status_code=202, response_model=Taken, openapi_extra=SENT)
     async def submit(request: Request, name: Annotated[str, Query(min_length=1)]) -> dict[str, Any]:
-        """Take a file in: its bytes are the body, `name` its name; other fields: process data."""
+        """Receive a file: the body is its content, `name` its name; other fields: process data."""
         return await _take_in(desk, request, name)
 
     @routes.get("/orders/{number:path}", response_model=Order)
     def order(number: str) -> dict[str, Any]:
-        """Say what is known of one order."""
+        """Return one order: its conformity, what is missing, and its specimens."""
         return orders.document(desk, number)
 
     @routes.get("/status")
     def status() -> dict[str, Any]:
-        """Say what `agent status --json` says."""
+        """Return the state of the agent, as `agent status --json` prints it."""
         return desk.status()
 
     return routes
@@ -234,7 +238,7 @@ async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    """Yield a body piece by piece, up to the most a file may have."""
+    """Yield the body in pieces; refuse a file above the size limit."""
     size_bytes = 0
     async for piece in request.stream():
         size_bytes += len(piece)
@@ -244,7 +248,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 
 def health(desk: Desk) -> APIRouter:
-    """Make the routes for whoever watches over the agent."""
+    """Build the routes for monitoring."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/healthz")
@@ -267,7 +271,7 @@ def health(desk: Desk) -> APIRouter:
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:
-    """Say one micrograph as `agent classify --json` does, with its fate and its label."""
+    """Return a micrograph as `agent classify --json` prints it, with its handling and its label."""
     strange = view.strangeness
     return {
         **view.crop_facts,
@@ -307,7 +311,7 @@ def as_json(view: MicrographView) -> dict[str, Any]:
 
 
 def label_json(label: LabelView) -> dict[str, Any]:
-    """Say one decision."""
+    """Return one decision as JSON has it."""
     return {
         "id": label.id,
         "kind": label.kind,

@@ -1,7 +1,4 @@
-"""Make the web application: pages, pictures, API, reports and style behind one guard.
-
-In:  a `Desk`. Out: a FastAPI application. Next: uvicorn, in `service` or `agent web`.
-"""
+"""Build the web application: pages, images, API, reports and style sheets behind one guard."""
 
 from __future__ import annotations
 
@@ -58,7 +55,7 @@ REPORT_NAME = re.compile(
     r"(index|sites)\.html|\d{4}-\d\d-\d\d\.(html|json|csv)|\d{4}-\d\d-\d\d/page-\d{1,5}\.html"
     r"|(roundrobin|msa)/[A-Za-z0-9][A-Za-z0-9._-]{0,44}\.(html|csv|json)"
 )
-"""What the reports folder may give away, and nothing beside it."""
+"""Files of the reports folder that may be served; no others are."""
 REPORT_KINDS = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
@@ -80,14 +77,14 @@ def create_app(
     requests: int = 64,
     language: Language = "en",
 ) -> FastAPI:
-    """Make the application.
+    """Build the application.
 
     Args:
-        desk: What is behind it.
-        hosts: Names it may be called by, besides those of this PC.
-        idle: A browser that was silent for longer has to log in again.
-        requests: How many are answered at once.
-        language: Of the pages; what programs read is English.
+        desk: What the pages and the API work on.
+        hosts: Host names that are accepted in addition to those of this PC.
+        idle: A browser that sent nothing for longer has to log in again.
+        requests: How many requests are answered at once.
+        language: Language of the pages; the API answers in English.
     """
     app = FastAPI(
         title="Martensight",
@@ -182,7 +179,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         return JSONResponse({"detail": str(error), "holds": holds}, 409)
 
     def malformed(request: Request, error: Exception) -> Response:
-        # Without what was sent: it may be what JSON cannot say.
+        # Without the input: JSON may be unable to represent it.
         found = error.errors() if isinstance(error, RequestValidationError) else []
         said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
         return say(request, 422, _("That cannot be kept"), said)
@@ -200,4 +197,4 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
 
 
 def _gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=400)  # nobody reads it: whoever asked has gone
+    return Response(status_code=400)  # not read: the client has disconnected

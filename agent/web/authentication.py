@@ -1,8 +1,7 @@
-"""Let in who may come in: says who a request is from, and refuses what their role may not do.
+"""Authenticate each request, and refuse what the role of its sender does not permit.
 
-In:  a request that `guard` let through. Out: the application's answer to `request.state.who`,
-or a way to the log-in. As long as a lab has no accounts, everybody at this PC may do everything
-and says their name; the first account ends that, for everybody.
+As long as a lab has no accounts, each user of this PC may do everything and enters their name.
+With the first account, all users have to log in.
 """
 
 from __future__ import annotations
@@ -42,23 +41,25 @@ MOST_TALLIES = 10_000
 IPV4, IPV6_NETWORK_BITS = 4, 64
 
 OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
-"""What anybody may ask for; `rating` asks for a link of its own, or sends to the log-in."""
+"""Addresses that need no log-in; `round_robin` checks the link, or redirects to the log-in."""
 ADMINISTRATION = re.compile(r"/setup/.+")
-"""What an administrator alone may see and change."""
+"""Addresses that only an administrator may read and change."""
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/(review|confirm)/.+"), "reviewer"),
     (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale))?"), "reviewer"),
 )
-"""Which role it takes to change something there; everywhere else it takes a lead."""
+"""The role that a change needs, by address; a change at any other address needs a lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who is known.
+    """An authenticated user or program.
 
     Args:
-        name: Of the account. role: what it may do. is_program: it came with a token.
+        name: Name of the account.
+        role: Role of the account.
+        is_program: It authenticated with a token.
     """
 
     name: str
@@ -66,12 +67,12 @@ class Who:
     is_program: bool = False
 
     def may(self, needed: str) -> bool:
-        """Say whether this role may do what needs another."""
+        """Return whether this role includes another one."""
         return auth.may(self.role, needed)
 
 
 def who_is(request: Request) -> Who | None:
-    """Say who a request is from; None where the lab has no accounts, or nobody is logged in."""
+    """Return who sent a request; None where the lab has no accounts, or without a log-in."""
     return getattr(request.state, "who", None)
 
 
@@ -79,11 +80,11 @@ def signing_name(request: Request, name: str) -> str:
     """Return the name under which a program's request is recorded.
 
     Args:
-        request: Of a program or a browser.
-        name: Whom it names; a program is named next to that person.
+        request: From a program or a browser.
+        name: Whom the request names; for a program, its own name is added.
 
     Raises:
-        HTTPException: The name is too long (422), or not that of who is logged in (403).
+        HTTPException: The name is too long (422), or is not the account's that is logged in (403).
     """
     who, name = who_is(request), name.strip()
     if who is None:
@@ -101,19 +102,19 @@ def signing_name(request: Request, name: str) -> str:
 
 
 def may_decide(request: Request) -> bool:
-    """Say whether a request may decide anything."""
+    """Return whether a request may record a decision."""
     who = who_is(request)
     return who is None or who.may("reviewer")
 
 
 def may_undo_any(request: Request) -> bool:
-    """Say whether a request may take back what somebody else decided."""
+    """Return whether a request may undo the decision of another reviewer."""
     who = who_is(request)
     return who is None or who.may("lead")
 
 
 def needed(method: str, path: str) -> str | None:
-    """Say which role a request needs; None: none."""
+    """Return the role that a request needs, or None where it needs none."""
     if OPEN.fullmatch(path):
         return None
     if ADMINISTRATION.fullmatch(path):
@@ -124,13 +125,13 @@ def needed(method: str, path: str) -> str | None:
 
 
 class Gate:
-    """Ask who it is before anything is answered.
+    """Middleware that authenticates each request before it is answered.
 
     Args:
-        app: What is behind it.
+        app: The application behind it.
         known: The accounts.
-        now: Says the time, aware UTC.
-        idle: A browser that was silent for longer has to log in again.
+        now: Returns the time, aware UTC.
+        idle: A browser that sent nothing for longer has to log in again.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Gate:
         self._app, self._known, self._now, self._idle = app, known, now, idle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or say what is missing."""
+        """Answer one request, or refuse it with the reason."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -194,9 +195,10 @@ class Gate:
 
 
 def _origin_of(request: Request, who: Who | None) -> Origin:
-    """Return what every act of a request keeps: through what it came, and who proved to be there.
+    """Return what each act of a request records: its channel, the proven account and the address.
 
-    Where the lab has no accounts, nobody is proved; the address of the PC is kept all the same.
+    Where the lab has no accounts, no identity is proven; the address of the PC is recorded all the
+    same.
     """
     kind = "api" if request.url.path.startswith("/api/") else "web"
     address = request.client.host if request.client else ""
@@ -207,8 +209,8 @@ def _origin_of(request: Request, who: Who | None) -> Origin:
 
 
 def says_from_where(request: Request) -> bool:
-    """Say whether a request changes nothing, or tells from which page it was sent."""
-    # The guard compares what is said; a cookie alone must not change anything without it.
+    """Return whether a request changes nothing, or has a header that names the page of origin."""
+    # The guard checks this header; a cookie without it must not change anything.
     told = ("origin", "sec-fetch-site")
     return request.method in SAFE_METHODS or any(name in request.headers for name in told)
 
@@ -232,14 +234,22 @@ def _said(request: Request, code: int, sentence: str) -> Response:
 
 
 class Tries:
-    """Count wrong passwords per address, so that one PC cannot try many names. Thread-safe."""
+    """Wrong passwords per address, so that one PC cannot try many names. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wrong: dict[str, deque[datetime]] = {}
 
     def take(self, address: str, *, at: datetime) -> bool:
-        """Count a try before its password is checked; whether the address has any left."""
+        """Count a try before its password is checked.
+
+        Args:
+            address: Address of the PC.
+            at: When, aware UTC.
+
+        Returns:
+            Whether the address had a try left.
+        """
         with self._lock:
             self._forget(at)
             tries = self._wrong.setdefault(_network(address), deque())
@@ -249,7 +259,7 @@ class Tries:
             return True
 
     def give_back(self, address: str) -> None:
-        """Take one off again: its password was right, or was not checked."""
+        """Remove one try: its password was right, or was not checked."""
         with self._lock:
             if tries := self._wrong.get(_network(address)):
                 tries.pop()
@@ -263,7 +273,7 @@ class Tries:
 
 
 def _network(address: str) -> str:
-    """Return what counts as one PC: an address, or the network that one PC has in IPv6."""
+    """Return what counts as one PC: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -274,9 +284,9 @@ def _network(address: str) -> str:
 
 
 class Tallies:
-    """Count wrong passwords per name or browser where no account does it. Thread-safe.
+    """Wrong passwords per name or browser where no account counts them. Thread-safe.
 
-    An unknown name is locked like a known one, so that a lock does not tell which there are.
+    An unknown name is locked like a known one, so that a lock does not reveal which names exist.
     """
 
     def __init__(self) -> None:
@@ -284,16 +294,24 @@ class Tallies:
         self._kept: dict[str, auth.AttemptCounter] = {}
 
     def take(self, key: str, *, at: datetime) -> datetime | None:
-        """Count a try; until when none is allowed, None where this one is."""
+        """Count a try.
+
+        Args:
+            key: Name or hash of the browser.
+            at: When, aware UTC.
+
+        Returns:
+            Until when no try is allowed; None where this one is allowed.
+        """
         with self._lock:
             tally = self._kept.pop(key, auth.AttemptCounter())
             locked = tally.is_locked(at)
-            self._kept[key] = tally if locked else tally.counted(at)  # the newest stands last
+            self._kept[key] = tally if locked else tally.counted(at)  # the newest is last
             if len(self._kept) > MOST_TALLIES:
                 del self._kept[next(iter(self._kept))]
             return tally.until if locked else None
 
     def clear(self, key: str) -> None:
-        """Forget one: the password was right."""
+        """Remove the counter of a key: the password was right."""
         with self._lock:
             self._kept.pop(key, None)

@@ -1,8 +1,6 @@
-"""Remember in the browser what is only the reviewer's own: name, criterion, how many today.
+"""Cookies of one reviewer: name, criterion, decisions of this session.
 
-In:  a request. Out: what its cookies say, or cookies in an answer. Next: `pages`, `login`.
-Who is logged in is not remembered here: `gate` proves that. A name in a cookie only saves typing,
-where the lab has no accounts.
+They do not authenticate; `authentication` does. Without accounts the name only saves typing.
 """
 
 from __future__ import annotations
@@ -26,7 +24,14 @@ MONTH_S = 30 * 24 * 3600
 
 
 def keep(answer: Response, name: str, value: str, *, for_good: bool = True) -> None:
-    """Remember a value for a month, or until the browser is closed."""
+    """Set a cookie for a month, or until the browser is closed.
+
+    Args:
+        answer: The response that sets it.
+        name: Name of the cookie.
+        value: Any text.
+        for_good: Keep it for a month.
+    """
     answer.set_cookie(
         name,
         quote(value, safe=""),
@@ -37,7 +42,7 @@ def keep(answer: Response, name: str, value: str, *, for_good: bool = True) -> N
 
 
 def name_of(request: Request) -> str:
-    """Say who reviews here: who is logged in, else who said so; "" for nobody yet."""
+    """Return the reviewer: the account that is logged in, else the name entered; "" for none."""
     if who := who_is(request):
         return who.name
     name = unquote(request.cookies.get(NAME, ""))
@@ -45,29 +50,29 @@ def name_of(request: Request) -> str:
 
 
 def decides(request: Request, form: Mapping[str, str]) -> str:
-    """Say under which name a form decides: whoever is logged in, whatever it says."""
+    """Return the name under which a form decides: of the account that is logged in, if any."""
     said = "" if who_is(request) else form.get("by", "")
     return said or name_of(request)
 
 
 def criterion_of(request: Request) -> str:
-    """Say the criterion that was used last here."""
+    """Return the criterion that was last used in this browser."""
     kept = unquote(request.cookies.get(CRITERION, ""))
     return kept if kept in reports.CRITERIA else "unrecorded"
 
 
 def is_blind_first(request: Request) -> bool:
-    """Return whether the reviewer asked for micrographs without the model's answer."""
+    """Return whether the reviewer requested micrographs without the model's answer."""
     return request.cookies.get(BLIND) == "1"
 
 
 def count_of(request: Request) -> int:
-    """Say how many were decided here since the browser was opened."""
+    """Return how many micrographs were decided since the browser was opened."""
     return number(request.cookies.get(COUNT, "")) or 0
 
 
 def wrong_name(by: str) -> str:
-    """Say what is wrong with a name, "" for nothing."""
+    """Return what is wrong with a name, "" for nothing."""
     if not by.strip():
         return _("A decision needs the name of who takes it.")
     if len(by.strip()) > LONGEST_NAME or not by.isprintable():
@@ -76,5 +81,5 @@ def wrong_name(by: str) -> str:
 
 
 def number(text: str) -> int | None:
-    """Read a number that a browser sent back; None where it is none."""
+    """Parse a number that a browser sent; None where it is not one."""
     return int(text) if text.isdecimal() and len(text) < 16 else None  # noqa: PLR2004 - no bigint

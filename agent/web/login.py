@@ -1,7 +1,7 @@
-"""Let people log in and out; where the lab has no accounts, let them say who they are.
+"""Log users in and out; where the lab has no accounts, reviewers enter their name.
 
-In:  a name and a password. Out: a cookie that nobody can guess, whose hash the store keeps. Next:
-`gate` asks for it with every request. Wrong passwords cost time: per account, and per address.
+The store keeps only the hash of the session cookie. Wrong passwords are limited per account, per
+browser and per address.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes."
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes of coming in and going."""
+    """Build the routes for logging in and out."""
     routes = APIRouter(include_in_schema=False)
     _give_login(routes, desk)
     _give_name(routes, desk)
@@ -43,7 +43,7 @@ def router(desk: Desk) -> APIRouter:
 
 @dataclass(frozen=True, slots=True)
 class _Door:
-    """What is counted of tries to log in, and who checks passwords."""
+    """Counters of failed log-ins, and the password check."""
 
     tries: Tries = field(default_factory=Tries)
     unknown: Tallies = field(default_factory=Tallies)
@@ -114,7 +114,7 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
 
 
 def local_path(then: str) -> str:
-    """Give a path of ours back, else the queue: another site's would send the reviewer there."""
+    """Return a path on this site, else the queue: no redirect may lead to another site."""
     good = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
     return then if good else "/review"
 
@@ -122,10 +122,10 @@ def local_path(then: str) -> str:
 def _checked(
     desk: Desk, door: _Door, name: str, password: str, browser: str
 ) -> tuple[Account | None, str]:
-    """Return whose password it is, or None and what is wrong.
+    """Return the account that the password belongs to, or None and the error message.
 
     Raises:
-        accounts.Busy: Too many passwords are being checked.
+        PasswordCheckBusy: Too many passwords are being checked.
     """
     known, at = desk.store.accounts, desk.now()
     name = auth.spelled(name)
@@ -146,7 +146,7 @@ def _checked(
 
 
 def _shown(name: str) -> str:
-    # What was typed may be anything; the trail keeps what can be shown of it.
+    # The input may contain any character; the audit log keeps the printable ones.
     kept = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
     return kept[: auth.LONGEST_NAME]
 
@@ -166,7 +166,7 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
         samesite="strict",
         secure=secure,
     )
-    # Proof that this browser was logged in before: what others try does not lock it out.
+    # Proves an earlier log-in of this browser, so that others' tries do not lock it out.
     answer.set_cookie(
         DEVICE,
         token,

@@ -1,7 +1,6 @@
-"""Say in what shape the API answers, so that its OpenAPI document holds and is held to.
+"""Response models of the API: they check each answer and make its OpenAPI document.
 
-In:  documents of `api`. Out: the same, checked. Next: programs, and `/api/v1/openapi.json`.
-What is not named here is passed on as it is: a key that is added breaks no program.
+A key that is not named here passes through unchanged, so an added key breaks no program.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ class _Answer(BaseModel):
 
 
 class Fault(BaseModel):
-    """Why nothing was done, in one sentence."""
+    """Why the request was refused, in one sentence."""
 
     detail: str
     holds: Label | None = Field(None, description="With 409: the decision that holds now.")
 
 
 class Label(_Answer):
-    """One decision of a person."""
+    """One decision of a reviewer."""
 
     id: int
     kind: LabelKind
@@ -50,7 +49,7 @@ class Learning(BaseModel):
 
 
 class Strangeness(_Answer):
-    """How unlike everything it was taught a micrograph is."""
+    """How unlike the reference images a micrograph is."""
 
     p_value: float | None = Field(description="Share of known micrographs that look as strange.")
     flagged: bool | None
@@ -61,7 +60,7 @@ class Strangeness(_Answer):
 
 
 class Micrograph(_Answer):
-    """One micrograph: what `agent classify --json` says, its fate and its label."""
+    """One micrograph as `agent classify --json` prints it, with its handling and its label."""
 
     id: str
     sha256: str
@@ -94,27 +93,27 @@ class Micrograph(_Answer):
 
 
 class Found(BaseModel):
-    """Micrographs that fit what was asked, the newest first."""
+    """Micrographs that match the request, newest first."""
 
     micrographs: list[Micrograph]
 
 
 class Queue(BaseModel):
-    """What waits for a person, the weightiest first."""
+    """Micrographs that wait for a reviewer, highest priority first."""
 
     waiting: int = Field(description="In all, also those that are not listed.")
     micrographs: list[Micrograph]
 
 
 class Decided(BaseModel):
-    """A decision that was written down."""
+    """A decision that was recorded."""
 
     label: int = Field(description="Its number.")
     micrograph: Micrograph
 
 
 class Taken(BaseModel):
-    """A file that was taken in."""
+    """A file that was received."""
 
     id: str = Field(description="To ask for its first page.")
     sha256: str
@@ -122,7 +121,7 @@ class Taken(BaseModel):
 
 
 class Order(_Answer):
-    """One order, as `agent order --json` says it."""
+    """One order, as `agent order --json` prints it."""
 
     order: str
     conformity: Literal["conforms", "does_not_conform", "undecided", "not_assessed"]
