@@ -1,6 +1,6 @@
-"""Keep what the order desk shows of each order; only orders that something touched are read again.
+"""The orders of the order desk, cached; only orders that have changed are read again.
 
-An order takes some milliseconds to assess, and a lab has hundreds of them.
+Assessing an order takes some milliseconds, and a lab has hundreds of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_READ = 150
 """Orders that one request assesses at most: about two seconds."""
 SWEPT = 10
-"""Orders that the desk reads again at each look although nothing is known to have touched them."""
+"""Orders that the desk reads again at each refresh although no change of them is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,16 @@ class BoardOrder:
     """One order as the desk shows it.
 
     Attributes:
-        number: Of the order.
+        number: Order number.
         state: A word of `NextStep`, or "conforms", "does_not_conform", "not_assessed".
         lack: What it lacks.
         to_confirm: Public ids of the fields that need a reviewer's answer.
         elsewhere: How many of these are not in the review queue.
-        fields: How many fields have come.
-        heard_at: When it was first heard of, aware UTC, or None.
+        fields: How many fields have been received.
+        heard_at: When the order was first recorded, aware UTC, or None.
         urgent: It goes first.
-        facts: Customer, product, material and heats, where known; it is found by them.
-        sources: Of its fields.
+        facts: Customer, product, material and heats, where known; the search uses them.
+        sources: Sources of its fields.
     """
 
     number: str
@@ -65,7 +65,7 @@ class Board:
 
     Attributes:
         orders: Those that were read.
-        unread: How many are still to be read; each look reads some more.
+        unread: How many are still to be read; each refresh reads some more.
     """
 
     orders: tuple[BoardOrder, ...] = ()
@@ -83,7 +83,7 @@ class Board:
 
 
 class OrderBoard:
-    """The orders as they were read last; thread-safe."""
+    """The orders as they were last read. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -93,22 +93,22 @@ class OrderBoard:
 
     @property
     def last(self) -> Board:
-        """The board of the last look, empty before the first; nothing is read for it."""
+        """The board of the last refresh, empty before the first; nothing is read for it."""
         return self._last
 
     def look(
         self, store: Store, policy: Callable[[], OrderPolicy], *, now: datetime, swept: int = 0
     ) -> Board:
-        """Read what was touched since the last look, and return the board.
+        """Read the orders that have changed since the last refresh, and return the board.
 
         Args:
             store: Open.
-            policy: Returns the order policy; only called where something is to be read.
+            policy: Returns the order policy; only called where an order is to be read.
             now: Aware UTC.
-            swept: So many orders are read again although nothing is known to have touched them.
+            swept: How many orders are read again although no change of them is known.
 
         Raises:
-            BadSpecification: The file of specifications cannot be used; the last board stays.
+            BadSpecification: The file of specifications cannot be used; the last board remains.
         """
         with self._lock:
             ages = [one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)]
@@ -128,7 +128,7 @@ class OrderBoard:
         now: datetime,
         swept: int,
     ) -> list[str]:
-        """Return what to read now: touched and unknown orders first, then the longest unread."""
+        """Return which orders to read: changed and unknown ones first, then the longest unread."""
         if self._position is None:
             touched, self._position = list[str](), begin(store)
         else:
@@ -144,7 +144,7 @@ class OrderBoard:
     def _read(self, store: Store, policy: OrderPolicy, numbers: list[str]) -> None:
         open_items = OpenItems.of(store)
         for number in numbers:
-            self._known.pop(number, None)  # what is read stands last, and is swept last
+            self._known.pop(number, None)  # to the end: what was read last is swept last
             if assessed := assess(store, number, policy, open_items=open_items):
                 self._known[number] = build_board_order(assessed, policy)
 
@@ -159,7 +159,7 @@ class OrderBoard:
 
 
 def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
-    """Build what the desk shows of an assessed order; answers that are hidden leave no trace."""
+    """Build the desk's entry of an assessed order; hidden answers do not influence it."""
     views = map_views(assessed)
     hidden = {one.id for one in views.values() if is_blind(one)}
     fields = list_to_confirm(assessed, policy)

@@ -1,8 +1,8 @@
-"""Show the fields of one order side by side, and write the answers that a reviewer gives to them.
+"""Page where the fields of one order are confirmed, and the recording of its answers.
 
-The page lists in a signed field what it showed. The form names which of these fields were on
-screen, and nothing else is decided. What is decided alone (control samples, double reviews) is
-neither answered nor shown here.
+A signed form field lists what the page showed. The form names which of these micrographs were on
+screen, and no other is decided. What is decided alone (control samples, double reviews) is neither
+shown nor answered here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from agent.web.signed_form import ListedField
 
 ANSWER = "answer-"
-"""Begins the name of the form's field with the answer to a micrograph; its public id follows."""
+"""Prefix of the form field with the answer for a micrograph; its public id follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _render(
 
 
 def find_last(request: Request) -> Done | None:
-    """Return what the page before confirmed, or took back, as the address has it; or None."""
+    """Return what the previous page confirmed or undid, from the query string; or None."""
     number, count = request.query_params.get("last", ""), request.query_params.get("n", "")
     if not number or not count.isdecimal():
         return None
@@ -127,7 +127,7 @@ def find_last(request: Request) -> Done | None:
 
 
 def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
-    """Write what a form says of an order's fields, or take the last answers back."""
+    """Record what a form decides for an order's fields, or undo the last answers."""
     order = assessed_of(desk, number).view.number
     who = cookies.decides(request, {"by": sent.get("by")})
     if wrong := cookies.wrong_name(who):
@@ -156,7 +156,11 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
 
 
 def _refuse_unlisted(listed: dict[str, ListedField], sent: Sent) -> None:
-    """Refuse a form that names a field which its page did not offer. Raises `WrongUse`."""
+    """Refuse a form that names a field which its page did not offer.
+
+    Raises:
+        WrongUse: A field is not in the signed list.
+    """
     for public_id in (*sent.seen, *sent.answers):
         if public_id not in listed:
             raise WrongUse(
@@ -173,13 +177,13 @@ def _criterion(request: Request, sent: Sent) -> str:
 def _write(
     desk: Desk, request: Request, listed: dict[str, ListedField], sent: Sent, who: str
 ) -> tuple[int, list[str]]:
-    """Write one decision for every field that was seen and answered.
+    """Record one decision for every field that was on screen and answered.
 
     Returns:
-        How many were written, and a sentence for each that another reviewer decided meanwhile.
+        How many were recorded, and a sentence for each that another reviewer has decided since.
 
     Raises:
-        WrongUse: A field is decided alone by now, or an answer is none.
+        WrongUse: A field is decided alone by now, or an answer is malformed.
     """
     answers = sent.answers
     chosen = [(listed[one], answers[one]) for one in sent.seen if one in answers]
@@ -211,13 +215,13 @@ def _write(
             written += 1
         except Meanwhile as meanwhile:
             conflicts.append(_describe_conflict(meanwhile, decision))
-        except WrongUse as error:  # it changes another reviewer's answer without a reason
+        except WrongUse as error:  # another reviewer's answer needs a reason to be changed
             conflicts.append(str(error))
     return written, conflicts
 
 
 def _criterion_for(view: MicrographView, chosen: str) -> str:
-    """Return the criterion of an answer: who confirms a label and names none confirms its own."""
+    """Return the criterion of an answer: the confirmed label's, where the reviewer chose none."""
     return view.label.criterion if view.label and chosen == "unrecorded" else chosen
 
 
@@ -236,7 +240,7 @@ def _describe_conflict(meanwhile: Meanwhile, decision: Decision) -> str:
 
 
 def _find_onward(desk: Desk, number: str, who: str, written: int) -> str:
-    """Return where a reviewer goes on: this order, the next one, or the desk at the end."""
+    """Return where a reviewer goes next: this order, the next one, or the desk at the end."""
     left = list_order_queue(desk, number, who)
     together = [view for view in left if not stands_alone(view)]
     if together:
@@ -256,7 +260,11 @@ def _here(number: str, last: str, count: int, *, undone: bool = False) -> str:
 
 
 def _undo(desk: Desk, request: Request, number: str, who: str) -> int:
-    """Take back what this reviewer's last act on an order decided; how many fields that were."""
+    """Undo this reviewer's last act on an order; return how many fields it covered.
+
+    Raises:
+        WrongUse: There is nothing to undo.
+    """
     own = list(_list_own(desk, number, who))
     last = max((view.label.at for view in own if view.label), default=None)
     count = 0

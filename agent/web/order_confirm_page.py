@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 WIDEST_PX = 352
-"""CSS pixels of the widest field: it fits a phone, and three stand side by side at 1280."""
+"""CSS pixels of the widest field: it fits a phone, and three fit side by side at 1280."""
 PREFETCHED = 6
 
 
@@ -54,8 +54,8 @@ class _Page:
     """What the plates of one page share.
 
     Attributes:
-        number: Of the order.
-        rules: What is demanded, None where nothing is.
+        number: Order number.
+        rules: The rules that apply, None where there is no specification.
         um_per_px: Micrometres of one CSS pixel, None where no scale is known.
         asked: Public ids of the fields that need this reviewer's answer.
         held: Public id → who else has it open.
@@ -80,7 +80,7 @@ def build_confirm_page(
     done: Done | None,
     conflicts: tuple[str, ...],
 ) -> OrderConfirmPage:
-    """Build the page; the fields that are answered here are open for this reviewer from now on."""
+    """Build the page; this reviewer holds the leases of its fields from now on."""
     policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
     confirming = may_decide(request)
     queue = list_own(assessed, policy, who) if confirming else []
@@ -188,7 +188,7 @@ def _get_code(field: FieldFacts) -> str:
 
 
 def _describe_alone(view: MicrographView, page: _Page) -> str:
-    """Return why a field is not answered together with the others, "" where it is."""
+    """Return why a field is not decided together with the others, "" where it is."""
     if view.id in page.held:
         return _("open at {who}").format(who=page.held[view.id])
     if is_done_by(view, page.who):
@@ -201,9 +201,9 @@ def _describe_alone(view: MicrographView, page: _Page) -> str:
 
 
 def _list_answers(code: str, page: _Page, *, is_labelled: bool) -> Iterator[Choice]:
-    """Yield what can be answered; the code on the page comes first, and is suggested.
+    """Yield the possible answers; the code on the page comes first, as the suggestion.
 
-    Another code than a reviewer's needs a reason, so it is given where the field is decided alone.
+    Replacing another reviewer's code needs a reason, so that is done where one field is decided.
     """
     if code:
         yield Choice(f"code:{code}", _("Confirm {code}").format(code=code), suggested=True)

@@ -1,4 +1,4 @@
-"""Show the order desk: orders in columns by what they need next, and the acts of a lead on them."""
+"""The order desk: orders in columns by their next step, and what a lead may do with them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def router(desk: Desk) -> APIRouter:
     def root(request: Request) -> Response:
         try:
             leads = is_lead(desk, request)
-        except BadSpecification:  # the desk itself names the fault
+        except BadSpecification:  # the order desk shows the error
             leads = False
         return RedirectResponse("/orders" if leads else "/review", 303)
 
@@ -120,7 +120,7 @@ def router(desk: Desk) -> APIRouter:
 
 
 def is_lead(desk: Desk, request: Request) -> bool:
-    """Return whether a request is from a lead."""
+    """Return whether a request has the rights of a lead."""
     who = who_is(request)
     if who is not None:
         return who.may("lead")
@@ -146,7 +146,11 @@ def _list_affected(desk: Desk) -> list[Affected]:
 
 
 def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
-    """Release what failed checks hold of a source until now. Raises `WrongUse`."""
+    """Release what failed checks of a source hold until now.
+
+    Raises:
+        WrongUse: The reason is missing, too long or not printable.
+    """
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
         raise WrongUse(_("Give a reason; it is kept in every statement."))
     affected = _list_affected(desk)
@@ -196,7 +200,7 @@ def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
 
 
 def find_done(desk: Desk, request: Request) -> Done | None:
-    """Return what was done last, as the address of the page has it, or None."""
+    """Return the last act, as the address of the page names it, or None."""
     number = request.query_params.get("done", "")
     assessed = assess(desk.store, number, order_rules(desk)) if number else None
     if assessed is None:
@@ -218,7 +222,7 @@ def _fits(order: BoardOrder, asked: Mapping[str, str]) -> bool:
 
 
 def _sort(orders: Sequence[BoardOrder], sort: str) -> list[BoardOrder]:
-    """Return orders, urgent ones first whatever they are sorted by."""
+    """Return the orders sorted, urgent ones always first."""
     found = list(orders)
     if sort == "number":
         found.sort(key=lambda one: one.number)
@@ -275,7 +279,7 @@ def _build_card(
 
 
 def format_age(since: datetime | None, now: datetime) -> str:
-    """Return how long ago something was, such as "3 d" or "5 h"; "" where not known."""
+    """Return the age of an instant, such as "3 d" or "5 h"; "" where it is not known."""
     if since is None:
         return ""
     minutes = max(0, int((now - since).total_seconds() // 60))

@@ -1,4 +1,4 @@
-"""Lead a reviewer through the fields of one order, and from one order to the next."""
+"""The sequence in which a reviewer reviews the fields of an order, and the orders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 ORDERS_TRIED = 50
-"""Orders that are read to find the next one; others may have settled those before it."""
+"""Orders that are read to find the next one; other reviewers may have settled those before it."""
 
 
 def list_order_queue(desk: Desk, number: str, who: str) -> list[MicrographView]:
@@ -40,9 +40,9 @@ def find_next_order(desk: Desk, after: str, who: str) -> str | None:
     """Return the next order of the desk with fields that need this reviewer's answer, or None.
 
     Args:
-        desk: Behind the pages.
+        desk: What the pages work on.
         after: The order that was settled last.
-        who: The reviewer; orders whose fields another reviewer has open are passed over.
+        who: The reviewer; orders whose fields another reviewer has open are skipped.
     """
     board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
     numbers = [one.number for one in board.to_confirm if one.number != after]
@@ -55,7 +55,7 @@ def find_next_order(desk: Desk, after: str, who: str) -> str | None:
 
 
 def _begin_after(numbers: list[str], after: str, every: list[str]) -> list[str]:
-    """Return numbers in the desk's sequence, those behind an order first."""
+    """Return the numbers in the desk's sequence, starting behind an order."""
     place = every.index(after) if after in every else -1
     later = set(every[place + 1 :])
     return [
@@ -80,12 +80,12 @@ def done_href(number: str) -> str:
 
 
 def review_href(public_id: str, number: str, *, goes_on: bool = False) -> str:
-    """Return where a field of an order is decided alone.
+    """Return the address where a field of an order is decided alone.
 
     Args:
-        public_id: Of the field.
-        number: Of the order.
-        goes_on: The next order comes after its last field; else the desk does.
+        public_id: Id of the field.
+        number: Order number.
+        goes_on: After its last field the next order follows; else the desk does.
     """
     query = {"order": number} | ({"then": "next"} if goes_on else {})
     return f"/review/{public_id}?{urlencode(query)}"

@@ -1,7 +1,6 @@
-"""Show orders: whether one conforms, what is missing, each of its fields; and what belongs to none.
+"""Pages of orders: conformity, what is missing, every field; and the fields without an order.
 
-In:  an order's number. Out: a page, or the document of `agent order --json`. Next: the browser.
-Nothing is decided here; the rules are those of `agent.orders`, asked anew for every view.
+Nothing is decided here; the rules of `agent.orders` are evaluated for every view.
 """
 
 from __future__ import annotations
@@ -55,7 +54,11 @@ LOOSE_SHOWN = 100
 
 
 def assessed_of(desk: Desk, number: str) -> Assessed:
-    """Assess an order. Raises `HTTPException` 404 if nobody has heard of it."""
+    """Assess an order.
+
+    Raises:
+        HTTPException: 404, the order is unknown.
+    """
     found = assess(desk.store, number, order_rules(desk))
     if found is None:
         raise HTTPException(404, NOT_HERE)
@@ -63,12 +66,16 @@ def assessed_of(desk: Desk, number: str) -> Assessed:
 
 
 def document(desk: Desk, number: str) -> dict[str, Any]:
-    """Say an order as `agent order --json` does. Raises `HTTPException` 404."""
+    """Return an order as `agent order --json` prints it.
+
+    Raises:
+        HTTPException: 404, the order is unknown.
+    """
     return order_to_json(assessed_of(desk, number))
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes of the orders."""
+    """Build the routes of the orders."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.post("/review/{public_id}/assign")
@@ -113,7 +120,7 @@ def _loose(one: Unassigned) -> LooseField:
 
 
 def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
-    """Give a field its place; who is asked first where nobody is known yet."""
+    """Assign a field to an order; where no reviewer is known, request a name first."""
     who = decides(request, form)
     if wrong := wrong_name(who):
         fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
@@ -141,10 +148,10 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
 
 
 def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
-    """Say whether somebody gave a field this very place, perhaps by the same form sent twice.
+    """Return whether a field has this assignment already, perhaps by the same form sent twice.
 
     Raises:
-        WrongUse: It has another place, which a page that was opened before does not show.
+        WrongUse: It has another assignment, made after the page was opened.
     """
     if desk.store.orders.of_micrograph(public_id) is None:
         return False
@@ -164,7 +171,7 @@ def page_of(
     """Build the page of an assessed order.
 
     Args:
-        desk: Behind the pages.
+        desk: What the pages work on.
         assessed: The order.
         reviewer: Who reads it.
         confirming: The fields that need this reviewer's answer.
@@ -204,7 +211,7 @@ def page_of(
 
 
 def _unusable(fate: FileFate) -> str:
-    """Say which file could not be used, why, and what to do."""
+    """Describe which file could not be used, why, and what to do."""
     title, remedy = reports.file_code(fate.code or "")
     return f"{fate.path}: {title}. {remedy}".strip()
 

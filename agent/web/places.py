@@ -1,4 +1,4 @@
-"""Show two micrographs that show one place in one frame, so that a lead can decide about them."""
+"""Page of two micrographs of one place, drawn in one frame, for a lead's decision."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def router(desk: Desk) -> APIRouter:
 
 
 def list_links(facts: SpecimenFacts) -> Iterator[PlaceLink]:
-    """Yield where the pairs of a specimen's fields are shown."""
+    """Yield the links to the pages of a specimen's pairs."""
     pairs = [pair for pair in facts.same_places if pair.is_same]
     pairs += [pair for field in facts.fields for pair in field.elsewhere]
     for pair in pairs:

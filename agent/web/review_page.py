@@ -1,7 +1,6 @@
-"""Say what the review pages say, and take what a reviewer decides.
+"""Build the review pages, and record what a reviewer decides.
 
-In:  requests of a browser. Out: HTML from `reports`, and rows in the store. Next: the browser.
-Everything works as plain links and forms; the script only presses the same buttons by key.
+Everything works by plain links and forms; the script only presses the same buttons by key.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ if TYPE_CHECKING:
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 AROUND_SHOWN = 60
-"""How much of the queue is read to go from one to the next: reading all of it takes longer."""
+"""How much of the queue is read to find the neighbours; reading all of it takes longer."""
 FILTERS = ("reason", "source", "order", "then")
 ROUND = (1, 2, 5)
 OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
@@ -100,7 +99,7 @@ ALL_TAKEN_BACK = marked(
 SIDE_BY_SIDE_PX = 136
 WINDOW_PX = 160
 TELLING = ("uncertain", "unexpected_subtype")
-"""Reasons whose sentence tells what the model answered."""
+"""Reasons whose sentence reveals the model's answer."""
 SCALES = {
     "subtype": marked("Orange: for. Violet: against. The same scale for every micrograph."),
     "size": marked("Orange: for. Violet: against. The same scale for every micrograph."),
@@ -109,11 +108,11 @@ SCALES = {
 
 
 class Linked:
-    """Pictures as links, for `build_card`.
+    """Images as links, for `build_card`.
 
     Args:
-        scaled: Says the public id of a known micrograph by its training key, None where its scale
-            or its pixels are not known.
+        scaled: Returns the public id of a reference micrograph by its training key, None where its
+            scale or its pixels are not known.
         window_um: Width of the part of it that is shown, 0.0 to show the whole of it.
     """
 
@@ -123,7 +122,7 @@ class Linked:
         self._scaled, self._window_um = scaled, window_um
 
     def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
-        """What the model saw."""
+        """Return the crop that the model evaluated."""
         if not micrograph.crop:
             return None
         x0, y0, x1, y1 = micrograph.crop
@@ -135,12 +134,12 @@ class Linked:
         )
 
     def field(self, micrograph: ReportedMicrograph) -> Picture | None:
-        """The whole field."""
+        """Return the whole field."""
         src = f"/pictures/{micrograph.id}/field.jpg"
         return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
 
     def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
-        """One map, to lay over the crop."""
+        """Return one map, to overlay on the crop, and a note."""
         if not micrograph.crop:
             return None, ""
         x0, y0, x1, y1 = micrograph.crop
@@ -148,7 +147,7 @@ class Linked:
         return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
 
     def known(self, key: str, code: str) -> Picture | None:
-        """A known micrograph: a part of it as wide as of the one in question, else all of it."""
+        """Return a reference micrograph: a part as wide as the reviewed one's, else all of it."""
         public_id = self._scaled(key) if self._window_um else None
         if public_id:
             alt = _("Known {code}, {width} wide")
@@ -159,7 +158,7 @@ class Linked:
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes of the review."""
+    """Build the routes of the review."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/review")
@@ -233,7 +232,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         result_seen=cookies.number(form.get("result_id", "")),
         decision_id=form.get("decision_id", ""),
     )
-    # As it was: what comes next is said from here.
+    # Read before the decision is written: the next micrograph follows this order.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
     try:
         said_of_all = _write(desk, view, decision, form)
@@ -243,7 +242,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
             desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
         )
         told = HTMLResponse(reports.render_review(page_), 409)
-        cookies.keep(told, cookies.NAME, who.strip())  # to insist, nobody is asked again
+        cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
         return told
     left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
     onward = _open_next(desk, left, public_id, who, narrowed.get("order", ""))
@@ -262,7 +261,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
 def _write(
     desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
 ) -> set[str]:
-    """Write a decision down; the ids of all that it was said of come back."""
+    """Record a decision; return the ids of the micrographs it was recorded for."""
     seen = cookies.number(form.get("label_id", ""))
     if form.get("together") == "1":
         return decisions.decide_together(desk, view, decision, label_seen=seen)
@@ -293,7 +292,7 @@ def _in_words(said: str) -> str:
 
 
 def seconds_of(text: str) -> float | None:
-    """Read how long somebody looked, in seconds; None where that cannot be."""
+    """Parse a viewing time in seconds; None where it is not plausible."""
     try:
         seconds = float(text)
     except ValueError:
@@ -311,9 +310,9 @@ def _narrowed(request: Request) -> dict[str, str]:
 def _queue(
     desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
 ) -> list[MicrographView]:
-    """Say what waits for this person: not what waits for another one to judge it too.
+    """Return what waits for this reviewer, without what now waits for another one.
 
-    Of an order it is every field that needs this reviewer's answer, also where none was flagged.
+    For an order, these are all fields that need this reviewer's answer, flagged or not.
     """
     of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
     waiting = desk.store.review_queue.list_micrographs(
@@ -352,12 +351,12 @@ def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographV
 def _open_next(
     desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str, order: str = ""
 ) -> MicrographView | None:
-    """Open what comes next for a person, and close what they had open; None: nothing is left."""
+    """Open the next micrograph for a reviewer and release the last one; None: nothing is left."""
     asked = {one.id for one in list_order_queue(desk, order, who)} if order else set()
     for view in _others(queue, public_id):
         if desk.leases.take(view.id, who, at=desk.now()):
             continue
-        # Whoever had it open until just now may have decided it: seen only once it is ours.
+        # The reviewer who had it open may have decided it since; check once the lease is ours.
         now = find(desk, view.id)
         if (now.awaits or now.id in asked) and not is_done_by(now, who):
             return now
@@ -366,7 +365,7 @@ def _open_next(
 
 
 def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
-    """Return where a reviewer goes on after the last micrograph: the queue, or behind an order."""
+    """Return where a reviewer goes after the last micrograph: to the queue, or on from an order."""
     order = narrowed.get("order", "")
     if not order:
         return _href("", narrowed)
@@ -437,7 +436,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
 
 
 def _look_at_orders(desk: Desk) -> Board:
-    """Return the orders of the desk; as they were where the file of limits cannot be used now."""
+    """Return the orders of the desk; the last ones read while the file of limits cannot be used."""
     try:
         return desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
     except BadSpecification:
@@ -445,7 +444,7 @@ def _look_at_orders(desk: Desk) -> Board:
 
 
 def _link_orders(board: Board) -> Link | None:
-    """Return where the fields are confirmed that are in no queue; None where there are none."""
+    """Return where fields outside the queue are confirmed; None where there are none."""
     if not board.elsewhere:
         return None
     orders = [one for one in board.orders if one.elsewhere]
@@ -459,7 +458,7 @@ def _link_orders(board: Board) -> Link | None:
 
 
 def _control(n: int, same: int) -> str:
-    """Say how well the model's agreement with people is known from the blind control samples."""
+    """Describe how precisely the control samples give the agreement of the model with reviewers."""
     if n == 0:
         return ""
     more = still_needed(n, same)
@@ -488,7 +487,7 @@ def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> 
 
 
 def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
-    """Say what a reviewer has to know before they look at a micrograph."""
+    """Return what a reviewer has to know before they inspect a micrograph."""
     if held_by:
         return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
     if view.doubt:
@@ -508,7 +507,7 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
 
 
 def _about_scale(desk: Desk, view: MicrographView) -> Notice | None:
-    """Return what reviewers gave as its scale, as long as it is not judged with."""
+    """Return a notice of the entered scale, as long as the result does not use it."""
     state = describe_state(desk.store, view)
     return Notice(Tone.CALM, state) if state else None
 
@@ -539,7 +538,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
 
 
 def _last_of(view: MicrographView, who: str) -> LabelView | None:
-    """Say what somebody said last of a micrograph, if they may still take it back."""
+    """Return a reviewer's last decision on a micrograph if they may still undo it."""
     label = view.label or next((vote for vote in view.votes if vote.by == who), None)
     return label if label and label.by == who else None
 
@@ -652,13 +651,13 @@ def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[Micr
 
 
 def _unsaid(card: Card) -> Card:
-    """Leave out of a card what model or people answered: who decides blind must not be led."""
+    """Remove the answers of the model and of reviewers from a card, for a blind decision."""
     causes = tuple(replace(one, sentence="") if one.word in TELLING else one for one in card.causes)
     return replace(card, causes=causes, nearest=(), decision=None)
 
 
 def _window_um(seen: ReportedMicrograph) -> float:
-    """Say how wide a part is laid beside known micrographs, 0.0 where there is no scale."""
+    """Return the width (µm) of the part shown next to reference images, 0.0 without a scale."""
     if not seen.um_per_px or not seen.crop:
         return 0.0
     x0, y0, x1, y1 = seen.crop
@@ -714,8 +713,8 @@ def _siblings(
     *,
     blind_first: bool,
 ) -> Iterator[Sibling]:
-    """Show the fields of one specimen side by side, a micrometre as long in each of them."""
-    if len(fields) < 2:  # noqa: PLR2004 - one alone stands beside nothing
+    """Yield the fields of one specimen, all drawn at one scale."""
+    if len(fields) < 2:  # noqa: PLR2004 - one field needs no comparison
         return
     widths = [_width_um(one) for one in fields]
     widest = max((um for um in widths if um), default=0.0)
@@ -765,7 +764,7 @@ def _layers(desk: Desk, seen: ReportedMicrograph, texts: ClassTexts) -> Iterator
 
 
 def ruler_of(seen: ReportedMicrograph) -> Ruler | None:
-    """Say the scale bar over a crop, about a fifth of it long; None without a scale."""
+    """Return the scale bar over a crop, about a fifth of its width; None without a scale."""
     if not seen.um_per_px or not seen.crop:
         return None
     width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
@@ -805,7 +804,7 @@ def _unusable_whys() -> Iterator[Choice]:
 
 
 def message(desk: Desk, title: str, sentence: str) -> str:
-    """Say one thing on a page of its own."""
+    """Render a page with one message."""
     return reports.render_message(
         MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review"))
     )

@@ -1,9 +1,8 @@
-"""Let raters rate: one micrograph after another, in an order of their own, blind.
+"""Pages of a round robin: each rater rates the micrographs blind, in a separate order.
 
-In:  a link or an account. Out: HTML from `reports`, and ratings in the store. Next: the browser.
-The rater is part of every address, so that two of them on one tablet are never mixed up. A picture
-is shown without anything that model or people said of it; a rating is kept before the next page is
-sent, so that whatever happens to the server loses none that a rater saw accepted.
+The rater is part of every address, so that two raters on one tablet are not mixed up. An image is
+shown without any answer of the model or of others. A rating is stored before the next page is sent,
+so that a server failure loses no rating that was accepted.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ UNSURE = "?"
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes of the round robins."""
+    """Build the routes of the round robins."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/roundrobin")
@@ -105,10 +104,15 @@ def router(desk: Desk) -> APIRouter:
 
 
 def _seat(desk: Desk, request: Request, key: str) -> Seat:
-    """Find who rates here.
+    """Find the rater of a request.
+
+    Args:
+        desk: What the pages work on.
+        request: The request.
+        key: Token of a link, or name of a campaign.
 
     Raises:
-        Unknown: Nobody who was invited.
+        Unknown: No rater was invited under this key.
         HTTPException: 303, to the log-in, where an account is needed.
     """
     if TOKEN.fullmatch(key):
@@ -124,7 +128,7 @@ def _seat(desk: Desk, request: Request, key: str) -> Seat:
 
 
 def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
-    """Say why there is nothing to rate; None where there is."""
+    """Return the page for a rater who cannot rate now; None where there is something to rate."""
     campaign, n = seat.campaign, len(seat.campaign.images)
     if campaign.state == "planned":
         title, sentence = _("Not open yet"), _("Come back when the campaign has started.")
@@ -170,13 +174,17 @@ def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str,
     revision = cookies.number(form.get("revision", "")) or 1
     try:
         kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
-    except WrongUse:  # it was closed, or rated in another tab, while the rater looked
+    except WrongUse:  # closed, or rated in another tab, since the page was opened
         kept = False
     return RedirectResponse(f"/rate/{key}" if kept else f"/rate/{key}?again=1", 303)
 
 
 def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
-    """Read a rating as a form sends it. Raises `WrongUse`, which says what is missing."""
+    """Parse a rating from a form.
+
+    Raises:
+        WrongUse: It is incomplete; the message names what is missing.
+    """
     comment, viewing_s = shown(form.get("comment", "")), seconds_of(form.get("viewing_s", ""))
     if len(comment) > LONGEST_COMMENT:
         raise WrongUse(_("The comment is too long."))
@@ -250,7 +258,7 @@ def _page(
 
 
 def _before(seat: Seat, place: int) -> dict[str, str]:
-    """Give what a rater said of a place as its form would send it."""
+    """Return a rater's earlier rating of a place as its form would send it."""
     rating = seat.ratings.get(_number(seat, place))
     if rating is None or rating.said.subtype is None:
         return {"comment": rating.said.comment} if rating else {}
@@ -265,7 +273,7 @@ def _before(seat: Seat, place: int) -> dict[str, str]:
 
 
 def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[SubtypeChoice]:
-    """Offer every subtype with every size that is known, whether the model was taught it or not."""
+    """Yield every subtype of the taxonomy with all its sizes, trained or not."""
     known = taxonomy.subtypes
     for row, subtype in zip(number_keys(len(known)), known, strict=True):
         chosen = before.get(f"size-{subtype.name}")

@@ -1,4 +1,4 @@
-"""Let a reviewer give the scale of a micrograph, on a page and for programs."""
+"""Page and API route where a reviewer enters the scale of a micrograph."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ScaleGiven(BaseModel):
 
 
 def router(desk: Desk) -> APIRouter:
-    """Build the routes of the scale that a reviewer gives."""
+    """Build the routes of the scale that a reviewer enters."""
     routes = APIRouter()
 
     @routes.get("/review/{public_id}/scale", include_in_schema=False)
@@ -91,7 +91,7 @@ def router(desk: Desk) -> APIRouter:
         responses=FAULTS,
     )
     def give_scale_(request: Request, public_id: str, body: ScaleIn) -> dict[str, Any]:
-        """Give the scale of a micrograph; the agent judges it again with that scale."""
+        """Record the scale of a micrograph; the agent then evaluates the micrograph with it."""
         view = find(desk, public_id)
         by = signing_name(request, body.by)
         size = (view.width, view.height)
@@ -126,7 +126,7 @@ def list_objectives(desk: Desk, view: MicrographView) -> list[Calibration]:
 
 
 def needs_scale(view: MicrographView) -> bool:
-    """Return whether a reviewer may give a micrograph's scale: unknown, doubtful, or given."""
+    """Return whether a reviewer may enter the scale: it is unknown, or a reviewer entered it."""
     return view.um_per_px is None or view.um_per_px_source == BY_REVIEWER
 
 
@@ -209,7 +209,7 @@ def _build_page(
 
 
 def _line(view: MicrographView, form: Mapping[str, str]) -> tuple[float, float, float, float]:
-    """Return the line to begin with: as sent, along the bar that was found, else in the middle."""
+    """Return the initial line: as sent, else along the detected scale bar, else in the middle."""
     try:
         x0, y0, x1, y1 = (float(form.get(name, "")) for name in LINE)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The form of the lab's classes: read as a draft, and filled from a draft with examples."""
+"""The form of the lab's classes: parsed to a draft, and filled from a draft with examples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EMPTY_ROWS = 2
 
 
 def read_draft(rows: Mapping[str, Sequence[str]]) -> TaxonomyDraft:
-    """Return the draft of a sent form; rows without a name are left out.
+    """Parse a sent form to a draft; rows without a name are left out.
 
     Args:
         rows: Field → its values in the order of the page.
@@ -46,7 +46,7 @@ def read_draft(rows: Mapping[str, Sequence[str]]) -> TaxonomyDraft:
 
 
 def list_names(written: str) -> list[str]:
-    """Return the names that somebody typed, one a line."""
+    """Return the names that were typed, one a line."""
     return [name for line in written.splitlines() if (name := compose_name(line))]
 
 
@@ -56,7 +56,7 @@ def fill_subtypes(
     """Return the rows of the form with examples, and empty ones after them.
 
     Args:
-        draft: What was typed.
+        draft: The draft.
         labelled: Structure code → number of labels.
         find_example: Returns the public id of a labelled micrograph of a code, or "".
     """

@@ -1,7 +1,7 @@
-"""The page on which an administrator names the lab's classes, sees what that changes, and writes.
+"""Page where an administrator names the lab's classes, previews the effects, and saves.
 
-Nothing is replaced unseen: writing needs the hash of the preview, so a file that somebody else
-changed in the meantime, or another form, leads to a new preview.
+Saving needs the hash of the preview. If the file or the form has changed since, a new preview is
+shown instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PATH = "/setup/taxonomy"
 IMPORTED = "import "
-"""How the name of an imported folder's source begins."""
+"""Prefix of the source name of an imported folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class _Shown:
 
 
 def router(desk: Desk) -> APIRouter:
-    """Return the routes of the lab's classes."""
+    """Build the routes of the lab's classes."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get(PATH)
