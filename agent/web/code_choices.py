@@ -1,4 +1,4 @@
-"""Offer the codes of the taxonomy as choices, each with the key that presses it."""
+"""Choices of structure codes, each with its key."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def list_subtypes(taxonomy: Taxonomy, suggested: str | None) -> Iterator[Subtype
     """Yield the subtypes with their sizes, coarse to fine.
 
     Args:
-        taxonomy: What a micrograph can be.
+        taxonomy: The classes.
         suggested: The model's answer, None where it is hidden or there is none.
     """
     known = taxonomy.subtypes
     letters = _list_letters([one.name for one in known])
     for row, letter, subtype in zip(number_keys(len(known)), letters, known, strict=True):
-        # Where there is nothing to choose from, the key of the subtype decides.
+        # A subtype with a single size is decided by its own key.
         keys = list_size_keys(subtype.sizes) if len(subtype.sizes) > 1 else ("",)
         sizes = tuple(
             Choice(

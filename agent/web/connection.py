@@ -1,8 +1,8 @@
-"""Keep connections within limits: how many are open, and how long each may take over a request.
+"""Limit how many connections are open, and how long each may take for a request.
 
-uvicorn has no deadline for a header or a body, and a connection that never sends a request is kept
-for ever; so its HTTP protocol is extended here by deadlines. A connection that has sent no whole
-request gives way when all places are taken: browsers send theirs at once, and are let in.
+uvicorn has no deadline for a header or a body, and never closes a connection that sends no request;
+so its HTTP protocol is extended here by deadlines. When all places are taken, a connection that has
+sent no complete request is closed first: browsers send theirs at once.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ log = structlog.get_logger()
 
 AT_LEAST = 16
 FILES_BESIDE = 128
-"""Files that the page opens besides connections: the database's, pictures, reports, uploads."""
+"""Files that the page opens besides connections: the database's, images, reports, uploads."""
 SWEEP_EVERY_S = 1.0
 SAY_EVERY_S = 60.0
 SLOWEST_BYTES_PER_S = 10_000.0
-"""Of a body, after `idle_s`: slower than any modem, so that a body sent by drops ends."""
+"""Lowest rate of a body after `idle_s`, slower than any modem: a body sent in drops ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What connections may take.
+    """Limits of the connections of one server.
 
     Args:
         connections: How many are open at once.
         header_s: How long (s) the head of a request, or a TLS handshake, may take.
-        idle_s: How long (s) a body, or whoever reads an answer, may be silent.
+        idle_s: How long (s) a body, or the reader of an answer, may be silent.
     """
 
     connections: int = 512
@@ -48,7 +48,7 @@ class Connections:
     """The open connections of one server.
 
     Args:
-        limits: What they may take.
+        limits: Their number and deadlines.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -64,7 +64,7 @@ class Connections:
         return Connection(self, **given)
 
     def add(self, connection: Connection) -> None:
-        """Add an open connection; where there is no place left, one ends that sends no request."""
+        """Add an open connection; if no place is free, close a half-open, a resting or this one."""
         if len(self._open) >= self._most:
             victim = next((one for one in self._open if one.is_half_open), None) or next(
                 (one for one in self._open if one.is_resting), connection
@@ -77,7 +77,7 @@ class Connections:
             self._sweep = connection.loop.call_later(SWEEP_EVERY_S, self._end_overdue)
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self._open.pop(connection, None)
 
     def _end_overdue(self) -> None:
@@ -96,7 +96,7 @@ class Connections:
         connection.transport.abort()
 
     def _say(self) -> None:
-        """Log what was dropped, at most once a minute."""
+        """Log the dropped connections, at most once a minute."""
         now_s = asyncio.get_running_loop().time()
         if self._dropped and now_s - self._said_s >= SAY_EVERY_S:
             self._said_s = now_s
@@ -113,7 +113,7 @@ class Connection(H11Protocol):
 
     Args:
         every: All connections of the server.
-        given: What uvicorn gives to its own protocol.
+        given: The arguments that uvicorn passes to its own protocol.
     """
 
     def __init__(self, every: Connections, **given: Any) -> None:
@@ -124,7 +124,7 @@ class Connection(H11Protocol):
         self._received = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time that the first request's head has."""
+        """Start the deadline of the first request's head."""
         super().connection_made(transport)
         self._began_s = self._heard_s = self.loop.time()
         self._every.add(self)
@@ -135,7 +135,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the first ones after an answer start the next request's time."""
+        """Receive bytes; the first ones after an answer start the next request's deadline."""
         now_s = self.loop.time()
         if self.is_resting:
             self._began_s, self._received = now_s, 0
@@ -144,23 +144,23 @@ class Connection(H11Protocol):
         super().data_received(data)
 
     def pause_writing(self) -> None:
-        """Note since when the other side reads nothing."""
+        """Record since when the client reads nothing."""
         self._write_paused_s = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Note that it reads again."""
+        """Record that the client reads again."""
         self._write_paused_s = None
         super().resume_writing()
 
     @property
     def is_resting(self) -> bool:
-        """Whether it is kept open between two requests; uvicorn ends it then."""
+        """Whether it is kept open between two requests; uvicorn closes it later."""
         return self.timeout_keep_alive_task is not None
 
     @property
     def is_half_open(self) -> bool:
-        """Whether it has sent no whole head of a request."""
+        """Whether it has sent no complete head of a request."""
         return not self.is_resting and (self.cycle is None or self.cycle.response_complete)
 
     def overdue(self) -> str:
@@ -183,7 +183,7 @@ class Connection(H11Protocol):
 
 
 def places_for(connections: int) -> int:
-    """Return how many of so many connections the system's limit of open files has room for."""
+    """Return how many of the connections the system's limit of open files has room for."""
     if sys.platform == "win32":
         return connections
     import resource  # noqa: PLC0415 - not on Windows
@@ -195,7 +195,7 @@ def places_for(connections: int) -> int:
 
 
 def loop_factory(limits: ConnectionLimits) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what builds the server's event loop: a TLS handshake has the header's deadline."""
+    """Return the class of the server's event loop: a TLS handshake has the header's deadline."""
 
     class Loop(_BASE):
         async def create_server(self, *arguments: Any, **options: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Keep down how many requests are answered at once, and how many pictures are drawn.
+"""Limit how many requests are answered at once, and how many images are rendered.
 
-Only what was received whole counts: whoever sends a form by drops takes no place from others.
+A request counts once its body is complete, so a slow sender takes no place from others.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ BUSY = "The page is busy; try again in a moment."
 AGAIN = {"Retry-After": "2"}
 ALWAYS = re.compile(r"/healthz")
 DRAWN = re.compile(r"/(pictures|rate)/.+\.(jpg|png)")
-"""What takes a processor's time; one picture more waits."""
+"""Addresses that need processor time; one more than the limit waits."""
 
 
 class Crowd:
-    """Answer so many requests at once; one more is told to come again.
+    """Middleware that answers a limited number of requests at once, and refuses more with 503.
 
     Args:
-        app: What is behind it.
-        requests: How many are answered at once. A file on its way in is counted by the inbox.
+        app: The application behind it.
+        requests: How many are answered at once. The inbox counts the files that are being received.
     """
 
     def __init__(self, app: ASGIApp, requests: int) -> None:
@@ -38,7 +38,7 @@ class Crowd:
         self._drawing = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or ask it to come again."""
+        """Answer one request, or refuse it with 503 and `Retry-After`."""
         if scope["type"] != "http" or ALWAYS.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -59,7 +59,7 @@ class Crowd:
             place.leave()
 
     def enter(self) -> bool:
-        """Take a free place; whether there was one."""
+        """Occupy a free place; return whether there was one."""
         if self._free <= 0:
             return False
         self._free -= 1
@@ -71,7 +71,7 @@ class Crowd:
 
 
 class _Place:
-    """The place of one request, taken at most once."""
+    """The place of one request, occupied at most once."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd, self._is_taken = crowd, False

@@ -1,7 +1,4 @@
-"""Hold what every page and answer of the web room needs.
-
-In:  store, archive, the lab's names. Out: `Desk`, given to `pages`, `pictures`, `acts` and `api`.
-"""
+"""The objects that all pages and the API work on."""
 
 from __future__ import annotations
 
@@ -52,26 +49,28 @@ class TaxonomySetup:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Everything behind the pages.
+    """Everything that the pages and the API work on.
 
     Args:
-        store: Open. archive: the pixels.
+        store: Open.
+        archive: The pixels.
         reports: Folder of the nightly reports.
-        site: Name of the site. zone: its time zone.
-        taxonomy: Says the taxonomy in force now.
-        now: Says the time, aware UTC.
-        status: Says what `agent status --json` does.
-        inbox: Takes in files that programs send; None where this process takes none.
-        lab: Says what the lab has laid down for its orders now; None: nothing.
-        leases: Who has what open.
+        site: Name of the site.
+        zone: Time zone of the site.
+        taxonomy: Returns the taxonomy that applies now.
+        now: Returns the time, aware UTC.
+        status: Returns what `agent status --json` prints.
+        inbox: Receives files that programs send; None where this process receives none.
+        lab: Returns the lab's order policy; None: there is none.
+        measures: File of the numbers that the agent counts; None where no agent runs.
         taxonomy_setup: Where the classes are written; None where there are no settings.
-        board: The orders as the desk read them last.
+        leases: Which reviewer has which micrograph open.
+        board: The orders as they were last read.
         form_key: Signs what a form lists, as long as this process runs.
-        holds: Returns what holds results of instruments; None where that is not known.
+        holds: Returns the holds on instruments' results; None where they are not known.
         hasten: Puts the files of urgent orders first; None where the sources are not known.
-        measures: File of the numbers that the agent counts; None where none runs.
         learns_from: Which labels are trained on, as `[retrain] learns_from`.
-        shown: Whose page has shown which answer.
+        shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
         um_per_px_range: Smallest and largest plausible µm per pixel.
     """
@@ -104,7 +103,11 @@ class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
 
 
 def find(desk: Desk, public_id: str) -> MicrographView:
-    """Find a micrograph. Raises `Unknown`."""
+    """Return the micrograph with a public id.
+
+    Raises:
+        Unknown: There is none.
+    """
     view = desk.store.results.find(public_id) if ID.fullmatch(public_id) else None
     if view is None:
         raise Unknown(public_id)
@@ -112,5 +115,5 @@ def find(desk: Desk, public_id: str) -> MicrographView:
 
 
 def order_rules(desk: Desk) -> OrderPolicy:
-    """Return what the lab has laid down for its orders; nothing where it has no settings."""
+    """Return the lab's order policy; an empty one where there are no settings."""
     return desk.lab() if desk.lab else OrderPolicy(Specifications(), desk.taxonomy())

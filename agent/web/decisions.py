@@ -1,10 +1,9 @@
-"""Write down what people decide, and what they take back.
+"""Record the decisions of reviewers, and undo them.
 
-In:  a decision as it is sent. Out: rows in the store. Next: whoever reads them.
-A decision goes through here whoever sends it, so that a form, a program and a key press obey the
-same rules: a name, a known code, and no overwriting of what somebody else said meanwhile. What is
-said of a specimen is a decision of its own for every field that waits, marked as given in bulk, so
-that one of them can be changed later, and all of them be taken back at once.
+Forms, programs and key presses all pass through here, so the same rules hold: a name, a known code,
+and no overwriting of a decision that the sender has not seen. A decision about a specimen is one
+row per waiting field, marked as bulk, so that one can be changed later and all can be undone at
+once.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ DECISION_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
 class NotYours(Exception):  # noqa: N818 - it is a finding, not a fault
-    """What somebody else decided is not this person's to take back."""
+    """The decision is another reviewer's, and this one may not undo it."""
 
 
 class Meanwhile(Exception):  # noqa: N818 - it is a finding, not a fault
-    """What the person looked at is no longer what holds; nothing was written.
+    """The micrograph has changed since it was opened; nothing was written.
 
     Args:
         view: The micrograph as it is now.
-        answer: It is the model's answer that changed, not a person's decision.
+        answer: The model's answer changed, not a reviewer's decision.
     """
 
     def __init__(self, view: MicrographView, *, answer: bool = False) -> None:
@@ -66,11 +65,11 @@ def read_decision(
     origin: str = "review",
     decision_id: str = "",
 ) -> Decision:
-    """Read a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
+    """Parse a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
 
     Raises:
-        WrongUse: It is none, a name or comment is too long, or its id is none.
-        model.TaxonomyError: A code is not in the taxonomy; the nearest is named.
+        WrongUse: It is not a decision, a name or comment is too long, or its id is malformed.
+        model.TaxonomyError: A code is not in the taxonomy; the message names the nearest.
     """
     kind, _, what = said.partition(":")
     name = by.strip()
@@ -102,8 +101,8 @@ def read_decision(
 
 
 def shown(comment: str) -> str:
-    """Give a comment as it is kept."""
-    # Line breaks become spaces; what no page and no database can show is left out.
+    """Return a comment as it is stored: one line of printable letters."""
+    # Line breaks become spaces; characters that a page or the database cannot show are dropped.
     return "".join(letter for letter in " ".join(comment.split()) if letter.isprintable())
 
 
@@ -115,24 +114,23 @@ def decide(
     label_seen: int | Literal["any"] | None = "any",
     at: datetime | None = None,
 ) -> int:
-    """Append a decision; the label's number comes back.
+    """Append a decision and return the number of its label.
 
-    A decision that is sent again under its id, since no answer came, is not appended again.
+    A decision that is sent again under its id, because no answer arrived, is not appended again. An
+    answer equal to the current one is not a conflict: another reviewer's confirms it, and the same
+    reviewer's is not written twice.
 
     Args:
-        desk: Where.
-        public_id: Of the micrograph.
-        decision: What is said.
-        label_seen: Number of the label the person saw, None for none, "any" for whatever holds.
+        desk: What the pages work on.
+        public_id: Id of the micrograph.
+        decision: The decision.
+        label_seen: Number of the label on the page, None for none, "any" to skip the check.
         at: When, aware UTC; None: now.
 
     Raises:
-        Unknown: No such micrograph.
-        Meanwhile: Another label holds by now, or the model has answered anew.
+        Unknown: There is no such micrograph.
+        Meanwhile: The current label is another one, or the model's result has changed.
         WrongUse: The decision is incomplete.
-
-    The same answer as the one that holds by now is no conflict: another reviewer's confirms it, and
-    a reviewer's own, sent once more, is written once.
     """
     view = find(desk, public_id)
     if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
@@ -150,7 +148,7 @@ def decide(
         return desk.store.labels.decide(
             public_id, decision, at=at or desk.now(), expected=label_seen
         )
-    except Overtaken:  # between our look and the act
+    except Overtaken:  # another decision was written after the check
         return decide(desk, public_id, decision, label_seen=label_seen, at=at)
 
 
@@ -163,18 +161,18 @@ def is_same_answer(label: LabelView, decision: Decision) -> bool:
 
 
 def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
-    """Take the decision that holds back, by a row of its own.
+    """Undo the current decision by a row that reverts it; return that row's number.
 
     Args:
-        desk: Where.
-        public_id: Of the micrograph.
-        by: Who takes it back.
-        any_ones: Whether they may take back what somebody else decided.
+        desk: What the pages work on.
+        public_id: Id of the micrograph.
+        by: Who undoes it.
+        any_ones: Whether they may undo another reviewer's decision.
 
     Raises:
-        Unknown: No such micrograph.
-        NotYours: Somebody else decided, and `by` may not take that back.
-        WrongUse: There is nothing to take back, or nobody is named.
+        Unknown: There is no such micrograph.
+        NotYours: The decision is another reviewer's, and `by` may not undo it.
+        WrongUse: There is nothing to undo, or no name was given.
     """
     label = find(desk, public_id).label
     if label is not None and label.by != by and not any_ones:
@@ -185,13 +183,13 @@ def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
 def decide_together(
     desk: Desk, view: MicrographView, decision: Decision, *, label_seen: int | None
 ) -> set[str]:
-    """Say the same of a field and of every other field of its specimen that waits.
+    """Record one decision for a field and for the other waiting fields of its specimen.
 
     Returns:
-        Ids of those it was said of; one that somebody decides meanwhile keeps what they said.
+        Ids of the fields it was recorded for; a field decided by others since is left out.
 
     Raises:
-        Meanwhile: Another label holds for the field that was looked at; nothing was written.
+        Meanwhile: The label of the field on the page has changed; nothing was written.
     """
     at, others = desk.now(), waiting(fields_of(desk, view), view)
     given = replace(decision, bulk=bool(others))
@@ -206,11 +204,14 @@ def decide_together(
 
 
 def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
-    """Take a decision back, and with it all that were given in the same act; how many.
+    """Undo a decision and all others of the same act.
+
+    Returns:
+        Number of fields.
 
     Raises:
-        NotYours: Somebody else decided, and `by` may not take that back.
-        WrongUse: There is nothing to take back, or nobody is named.
+        NotYours: The decision is another reviewer's, and `by` may not undo it.
+        WrongUse: There is nothing to undo, or no name was given.
     """
     together = given_together(fields_of(desk, view), view)
     for one in together:

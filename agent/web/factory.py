@@ -1,7 +1,4 @@
-"""Make the web application of one lab from its settings.
-
-In:  `Settings`, store, archive. Out: a FastAPI application. Next: uvicorn.
-"""
+"""Build the web application of one lab from its settings."""
 
 from __future__ import annotations
 
@@ -42,15 +39,15 @@ def app_of(
     status: Callable[[], dict[str, Any]],
     inbox: Inbox | None = None,
 ) -> FastAPI:
-    """Make the application that `[web]` describes.
+    """Build the application that `[web]` describes.
 
     Args:
-        settings: Of the lab.
+        settings: The lab's settings.
         store: Open; it stays open as long as the application runs.
         archive: The pixels.
-        now: Says the time, aware UTC.
-        status: Says what `agent status --json` does.
-        inbox: Takes in files that programs send; None where this process takes none.
+        now: Returns the time, aware UTC.
+        status: Returns what `agent status --json` prints.
+        inbox: Receives files that programs send; None where this process receives none.
 
     Raises:
         BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def router(desk: Desk) -> APIRouter:
-    """Return the routes of the guide."""
+    """Build the routes of the guide."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/help")

@@ -1,7 +1,6 @@
-"""Give the browser a micrograph's pictures: crop, whole field, thumbnail, maps to lay over.
+"""Serve a micrograph's images: crop, whole field, thumbnail and maps.
 
-In:  a public id and a kind. Out: JPEG or PNG bytes. Next: `pages` links to them.
-What is archived never changes, so a browser may keep every picture for good.
+The archive never changes, so a browser may cache every image permanently.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes of the pictures."""
+    """Build the routes of the images."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/pictures/{public_id}/crop.jpg")
@@ -111,12 +110,23 @@ def _layer_shape(seen: ReportedMicrograph) -> tuple[int, int]:
 
 
 def crop_of(desk: Desk, one: ReportedMicrograph | MicrographView) -> NDArray[np.uint8]:
-    """Read a micrograph's crop, (h, w, 3) RGB. Raises `Unknown` where its pixels were deleted."""
+    """Return a micrograph's crop, (h, w, 3) uint8 RGB.
+
+    Raises:
+        Unknown: Its pixels were deleted.
+    """
     return pictures.decode(held_of(desk.archive.crop_path(one.sha256, one.page).read_bytes))
 
 
 def held_of(read: Callable[[], bytes]) -> bytes:
-    """Read from the archive. Raises `Unknown` where the pixels were deleted."""
+    """Return the bytes of a file in the archive.
+
+    Args:
+        read: Reads the file.
+
+    Raises:
+        Unknown: The pixels were deleted.
+    """
     try:
         return read()
     except FileNotFoundError as error:
@@ -124,5 +134,5 @@ def held_of(read: Callable[[], bytes]) -> bytes:
 
 
 def jpeg(held: bytes) -> Response:
-    """Answer with a picture that never changes."""
+    """Build the response of an image that never changes."""
     return Response(held, media_type="image/jpeg", headers=FOR_GOOD)

@@ -1,4 +1,4 @@
-"""Describe whether a decision will be used for training, and why, as the training decides it."""
+"""Describe whether a decision will be used for training, and why."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OTHERWISE = marked("the setting [retrain] learns_from leaves it out")
 
 
 def find_use(desk: Desk, view: MicrographView) -> LabelUse | None:
-    """Return what the decision on a micrograph is used for; None where there is none."""
+    """Return what the decision on a micrograph is used for; None where there is no decision."""
     if view.label is None:
         return SECOND if view.votes else None
     label = desk.store.labelled_micrographs.find(view.id)
@@ -50,10 +50,10 @@ def find_use(desk: Desk, view: MicrographView) -> LabelUse | None:
 
 
 def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
-    """Return what a structure code would be used for that one reviewer gives now.
+    """Return what a structure code would be used for if one reviewer gave it now.
 
     Args:
-        desk: Where.
+        desk: What the pages work on.
         view: The micrograph.
         blind: The model's answer has not been shown to the reviewer.
     """
@@ -99,7 +99,7 @@ def describe_ahead(use: LabelUse) -> str:
 
 
 def use_to_json(use: LabelUse | None) -> dict[str, Any] | None:
-    """Return what a program reads of it."""
+    """Return the use of a decision as JSON has it."""
     return {"use": str(use.use), "why": use.why, "sentence": describe(use)} if use else None
 
 

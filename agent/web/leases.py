@@ -1,8 +1,7 @@
-"""Remember who has which micrograph open, so that two reviewers do not look at the same one.
+"""Leases: which reviewer has which micrograph open, so that two do not review the same one.
 
-In:  a name and a public id. Out: who else has it open. Next: `pages` leads the second past it.
-It is a courtesy, not a lock: a decision is never refused for it, and `desk.decide` tells whoever
-comes second. So it lives in this server's memory and ends by itself.
+A lease is no lock: it never refuses a decision, and `decisions.decide` detects a conflict. It is
+in this server's memory and expires.
 """
 
 from __future__ import annotations
@@ -19,17 +18,22 @@ LEASE = timedelta(minutes=5)
 
 
 class Leases:
-    """Who has what open: one micrograph, or the fields of one order, a person. Thread-safe."""
+    """Open micrographs by reviewer: one, or the fields of one order. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, tuple[frozenset[str], datetime]] = {}
 
     def take(self, public_id: str, who: str, *, at: datetime) -> str:
-        """Open a micrograph; what the person had open before is free again.
+        """Open a micrograph; what the reviewer had open before is released.
+
+        Args:
+            public_id: Id of the micrograph.
+            who: The reviewer.
+            at: When, aware UTC.
 
         Returns:
-            Who else has it open already, "" for nobody; then it stays theirs.
+            Who else has it open, "" for no one; then they keep it.
         """
         with self._lock:
             self._open.pop(who, None)
@@ -39,10 +43,15 @@ class Leases:
             return other
 
     def take_all(self, public_ids: Collection[str], who: str, *, at: datetime) -> dict[str, str]:
-        """Open the fields of an order; what the person had open before is free again.
+        """Open the fields of an order; what the reviewer had open before is released.
+
+        Args:
+            public_ids: Ids of the fields.
+            who: The reviewer.
+            at: When, aware UTC.
 
         Returns:
-            Public id → who else has it open already; these stay theirs.
+            Public id → who else has it open; they keep it.
         """
         with self._lock:
             self._open.pop(who, None)
@@ -53,12 +62,12 @@ class Leases:
             return {one: theirs[one] for one in public_ids if one in theirs}
 
     def leave(self, who: str) -> None:
-        """Close what a person has open."""
+        """Release what a reviewer has open."""
         with self._lock:
             self._open.pop(who, None)
 
     def others(self, who: str, *, at: datetime) -> dict[str, str]:
-        """Say what everybody else has open: public id → name."""
+        """Return what other reviewers have open: public id → name."""
         with self._lock:
             return self._others(who, at)
 

@@ -1,7 +1,4 @@
-"""Speak the lab's language on every page; programs are answered in English.
-
-In:  a request. Out: the application's answer, made in that language. Next: `guard`.
-"""
+"""Answer pages in the lab's language, and programs in English."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ FOR_PROGRAMS = re.compile(r"/(api/.*|healthz|readyz|metrics)")
 
 
 class Spoken:
-    """Answer in a language.
+    """Middleware that sets the language of each answer.
 
     Args:
-        app: What is behind it.
-        language: Of the pages.
+        app: The application behind it.
+        language: Language of the pages.
     """
 
     def __init__(self, app: ASGIApp, language: Language) -> None:

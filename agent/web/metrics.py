@@ -1,4 +1,4 @@
-"""Answer Prometheus: what the database holds, and what the agent counted in its own process."""
+"""Serve metrics to Prometheus: of the database, and of the agent's own process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 MEASURES = "metrics.prom"
-"""File of the data folder into which the agent lays its numbers."""
+"""File of the data folder to which the agent writes its numbers."""
 KIND = CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -35,7 +35,7 @@ class _Lab(Collector):
         self._desk = desk
 
     def describe(self) -> list[Metric]:
-        return []  # asked for nothing until it is collected
+        return []  # registering must not read the database
 
     def collect(self) -> Iterator[Metric]:
         yield from _of_database(self._desk)

@@ -1,7 +1,6 @@
-"""Show which bundle is at work, which wait for a signature, and how far a teaching is.
+"""Page of the model bundles: in use, waiting for a signature, in training.
 
-In:  bundles in their folder, job rows. Out: HTML from `reports`. Next: the browser. Nothing is put
-to work from here: that takes a signature in the shell, after what it would change was seen.
+A bundle cannot be promoted here: the lead signs in the shell after reading what would change.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ SHOWN = 50
 
 
 def router(desk: Desk) -> APIRouter:
-    """Make the routes of the bundles."""
+    """Build the routes of the bundles."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/models")
@@ -112,7 +111,7 @@ def _job(job: Job, zone: str) -> JobLine:
 
 
 def _last(desk: Desk) -> str:
-    """Say how the last teaching ended, "" where there was none."""
+    """Return when and how the last training ended, "" where there was none."""
     ended = desk.store.jobs.list_ended(CANCELLED)
     if not ended or ended[-1].ended_at is None:
         return ""

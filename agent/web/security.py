@@ -1,9 +1,8 @@
-"""Keep strangers' pages away from ours: every request is checked before anything else sees it.
+"""Protect the pages from other web sites: every request is checked first.
 
-In:  a request. Out: the application's answer with its headers, or a refusal.
-The page needs no password on this PC, so a web site open in another tab must not be able to
-decide for the reviewer: the Host must be ours (or its name could be made to point here), and
-what changes something must come from our own page.
+Without accounts the page needs no password on this PC, so a web site in another tab must not be
+able to decide for the reviewer. The Host header must be one of ours (or else DNS could point a
+foreign name here), and a request that changes something must come from one of our pages.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ TOO_LARGE = "That is too large."
 NO_HOST = "The name of this page in the request cannot be read."
 NUL = "A NUL character cannot be kept."
 NULS = (b"\0", b"%00", b"\\u0000")
-"""As it stands in a body, in a form's field and in JSON; PostgreSQL keeps none in a text."""
+"""NUL in a body, in a form's field and in JSON; PostgreSQL cannot store it in a text."""
 LONGEST_NUL = max(map(len, NULS))
 YEAR_S = 365 * 24 * 3600
 
@@ -50,11 +49,11 @@ HEADERS = {
 
 
 class Guard:
-    """Refuse foreign hosts and foreign senders; add the security headers to every answer.
+    """Middleware that refuses foreign hosts and origins, and adds the security headers.
 
     Args:
-        app: What is guarded.
-        hosts: Names this page may be called by, besides those of this PC.
+        app: The application behind it.
+        hosts: Host names that are accepted in addition to those of this PC.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = ()) -> None:
@@ -109,8 +108,8 @@ def _name_of(host: str) -> str:
 
 
 def _from_here(headers: Headers, host: str) -> bool:
-    # A browser says where a request comes from; a program that says nothing is no browser, and
-    # no web site can make one speak for it.
+    # A browser names the origin of a request; a program that names none is no browser, and
+    # no web site can send a request through one.
     site = headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False
@@ -125,14 +124,14 @@ def _most(path: str) -> int:
 
 
 def _unreadable(scope: Scope) -> tuple[str, int] | None:
-    """Return why an address cannot be read, None where it can."""
+    """Return why an address cannot be read and the status code, or None."""
     if "\0" in scope["path"] or any(nul in scope["query_string"] for nul in NULS[:2]):
         return NUL, 400
     return None
 
 
 def _without_nul(receive: Receive) -> Receive:
-    """Refuse a NUL in a form or in JSON, also where it lies across two pieces."""
+    """Refuse a NUL in a form or in JSON, also when it is split over two pieces."""
     end = b""
 
     async def receiving() -> Message:
@@ -148,7 +147,7 @@ def _without_nul(receive: Receive) -> Receive:
 
 
 def _counted(receive: Receive, most: int) -> Receive:
-    # A sender need not say how long a body is, and need not tell the truth.
+    # Content-Length may be absent or wrong.
     left = most
 
     async def receiving() -> Message:
@@ -170,7 +169,7 @@ def _with_headers(send: Send, *, is_https: bool) -> Send:
                 headers.setdefault(name, value)
             headers.setdefault("Content-Security-Policy", PAGE_POLICY)
             headers.setdefault("Cache-Control", "no-store")
-            if is_https:  # here, or at a proxy that is believed
+            if is_https:  # here, or at a trusted proxy
                 headers.setdefault("Strict-Transport-Security", f"max-age={YEAR_S}")
         await send(message)
 

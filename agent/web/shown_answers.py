@@ -1,7 +1,7 @@
-"""Remember which answers of the model a reviewer's page has shown.
+"""Record which answers of the model a reviewer's page has shown.
 
-A decision counts as blind only where the page had not shown the answer before. It is kept in this
-server's memory: after a restart a reviewer who hides an answer that they saw is believed.
+A decision counts as blind only where the page had not shown the answer before. The record is in
+this server's memory: after a restart, an answer that was seen and then hidden counts as unseen.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ MOST = 50_000
 
 
 class ShownAnswers:
-    """Whose page has shown which result. Thread-safe."""
+    """Results that pages have shown, by reviewer. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._shown: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def add(self, who: str, result: int) -> None:
-        """Remember that a page has shown a result; `who` is "" before a name was entered."""
+        """Record that a page has shown a result; `who` is "" before a name was entered."""
         with self._lock:
             self._shown[who, result] = None
             self._shown.move_to_end((who, result))

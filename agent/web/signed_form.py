@@ -1,4 +1,4 @@
-"""Sign what a form lists, so that it can decide about nothing that was not on its page."""
+"""Sign what a form lists, so that it cannot decide fields that were not on its page."""
 
 from __future__ import annotations
 

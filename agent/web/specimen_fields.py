@@ -1,8 +1,7 @@
-"""Say which fields belong together, and which of them one decision is for.
+"""Group fields by specimen, and find which of them one decision covers.
 
-In:  a micrograph. Out: its specimen's fields, and which of them wait. Next: `acts`, `pages`.
-A metallographer judges a specimen, not a file: the fields stand side by side at one scale, and
-what is said once can hold for every one that still waits.
+A metallographer assesses a specimen, not a file: its fields are shown at one scale, and one
+decision can cover every field that still waits.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ OF_ONE = ("order", "specimen", "preparation")
 
 
 def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
-    """Say every field of a micrograph's specimen and preparation, in their order, itself included.
+    """Return every field of a micrograph's specimen and preparation, sorted by field number.
 
-    A micrograph that names no specimen stands alone.
+    The micrograph itself is included; one that names no specimen is returned alone.
     """
     told = view.process_data
     if not told.get("order") or not told.get("specimen"):
@@ -44,7 +43,7 @@ def _number(field: str) -> tuple[int, str]:
 
 
 def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
-    """Say which other fields of its specimen wait; what is to be judged blind waits for itself."""
+    """Return the other fields of the specimen that wait, except those that are decided alone."""
     return [
         one
         for one in fields
@@ -53,19 +52,19 @@ def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[Micr
 
 
 def stands_alone(view: MicrographView) -> bool:
-    """Return whether a field is never decided together with others: blind, or asked of two."""
+    """Return whether a field is never decided together with others: blind, or reviewed twice."""
     return view.asks_two or is_blind(view)
 
 
 def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
-    """Return whether the model's answer, and what others said, are hidden until one has decided.
+    """Return whether the model's answer and other reviewers' decisions are hidden.
 
-    So are control samples, flagged or not, what two people judge until both have spoken, and a
-    label that is doubted: only who has not seen it can say the same again.
+    Control samples are blind, flagged or not; double reviews are until both reviewers have decided.
+    So are suspect labels: only a reviewer who has not seen the label can confirm it.
 
     Args:
         view: The micrograph.
-        asked: The reviewer asked for micrographs without the answer.
+        asked: The reviewer requested micrographs without the answer.
     """
     if view.doubt:
         return True
@@ -77,19 +76,19 @@ def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
 
 
 def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
-    """Remember that a page has shown a reviewer the answers that are not hidden from anyone."""
+    """Record that a page has shown a reviewer the answers that are not hidden."""
     for view in micrographs:
         if view.structure_code and not is_blind(view):
             desk.shown.add(who, view.result_id)
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:
-    """Say whether somebody has said what they can: where two are asked, another one has to."""
+    """Return whether a reviewer has answered a field without a label; another one has to."""
     return view.label is None and any(vote.by == who for vote in view.votes)
 
 
 def given_together(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
-    """Say which fields were given their decision in one act with a field's, itself among them."""
+    """Return the fields that were decided in the same act as a field, itself included."""
     act = _bulk_act(view)
     return [view, *(one for one in fields if act and one.id != view.id and _bulk_act(one) == act)]
 

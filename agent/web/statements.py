@@ -1,4 +1,4 @@
-"""Hand out frozen statements by their hash: the PDF, and the document that was hashed."""
+"""Serve frozen statements by their hash: the PDF, and the document that was hashed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def statement_response(desk: Desk, name: str) -> Response:
     """Return a file of a statement.
 
     Args:
-        desk: Behind the pages.
+        desk: What the pages work on.
         name: Hash, a dot and "pdf" or "json".
 
     Raises:

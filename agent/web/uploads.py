@@ -1,7 +1,6 @@
-"""Take files in that a program sends, and queue them like those of any microscope.
+"""Receive files that programs send, and queue them like those of a microscope.
 
-In:  a name and bytes. Out: a file in the data folder and a row in the journal. Next: the pipeline.
-The file is named by its content, so that sending it twice is sending it once.
+A file is named by its content, so sending it twice has the effect of sending it once.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 SOURCE = "api"
-"""Name of the source that sent files belong to; the pipeline has to take from it too."""
+"""Name of the source that sent files belong to; the pipeline has to claim its files too."""
 PARTS = ".parts"
-"""Folder of what is on its way in; on the same disk, so that it is put in place at once."""
+"""Folder of incomplete files; on the same disk, so that a complete one is moved atomically."""
 LONGEST_NAME = 120
 LONGEST_VALUE = 200
 
 
 class Busy(AgentError):  # noqa: N818 - a state
-    """As many files are being received as may be at once."""
+    """As many files are being received as the limit allows."""
 
 
 class Empty(AgentError):  # noqa: N818 - a finding
-    """Nothing was sent."""
+    """The body was empty."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """A file on its way in: where it is written, and what is known of it so far."""
+    """A file that is being received: where it is written, and its size and hash so far."""
 
     path: Path
     file: BinaryIO
@@ -61,21 +60,21 @@ class _Part:
         self.size_bytes += len(piece)
 
     def close(self) -> None:
-        """Bring it to the disk."""
+        """Flush the file to disk and close it."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
 
 
 class Inbox:
-    """Where sent files lie.
+    """Folder of sent files.
 
     Args:
-        folder: Of the inbox, below the data folder.
+        folder: Folder of the inbox, below the data folder.
         store: Open.
-        now: Says the time, aware UTC.
-        on_work: Called when something was queued.
-        at_once: How many files may be on their way in.
+        now: Returns the time, aware UTC.
+        on_work: Called when a file was queued.
+        at_once: How many files may be received at once.
     """
 
     def __init__(
@@ -91,14 +90,14 @@ class Inbox:
         self._places = threading.BoundedSemaphore(at_once)
 
     def clear(self) -> None:
-        """Delete what a process that ended left half received."""
+        """Delete the incomplete files of an earlier process."""
         for part in (self._folder / PARTS).glob(f"*{PART}"):
             part.unlink(missing_ok=True)
 
     async def receive(
         self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Write a file to disk as it comes, and queue it.
+        """Write a file to disk as it arrives, and queue it.
 
         Args:
             name: As the sender calls it; only its last part counts.
@@ -106,12 +105,12 @@ class Inbox:
             told: Process data, column → value.
 
         Returns:
-            `id` to ask for, `sha256`, and `state`: "queued", or "done" if it was known.
+            `id` of the first page, `sha256`, and `state`: "queued", or "done" if it was known.
 
         Raises:
             WrongUse: A process-data column is unknown, or a value is too long.
-            Busy: As many files are on their way in as may be.
-            Empty: No byte was sent.
+            Busy: As many files are being received as the limit allows.
+            Empty: No bytes were sent.
             OSError: The data folder cannot be written.
         """
         _refuse_unknown(told)
@@ -138,7 +137,7 @@ class Inbox:
             part.path.unlink(missing_ok=True)
 
     def take(self, name: str, held: bytes, told: Mapping[str, str]) -> dict[str, Any]:
-        """Keep a file whose bytes are at hand, and queue it; as `receive`."""
+        """Store and queue a file whose bytes are in memory; all else as in `receive`."""
         _refuse_unknown(told)
         part = self._begin()
         try:
@@ -184,9 +183,9 @@ class Inbox:
 
 
 def _of(told: Mapping[str, str]) -> str:
-    """Return what tells one content under other process data apart, "" without any.
+    """Return a suffix that separates the same content with other process data, "" without any.
 
-    Sent for another order it is another file, so that both orders hear of it.
+    The same content sent for another order is another file, so that both orders list it.
     """
     if not told:
         return ""
