@@ -123,7 +123,7 @@ def needed(method: str, path: str) -> str | None:
     return next((role for pattern, role in NEEDED if pattern.fullmatch(path)), "lead")
 
 
-class Gate:
+class AuthenticationMiddleware:
     """Ask who it is before anything is answered.
 
     Args:

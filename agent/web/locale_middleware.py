@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FOR_PROGRAMS = re.compile(r"/(api/.*|healthz|readyz|metrics)")
 
 
-class Spoken:
+class LocaleMiddleware:
     """Answer in a language.
 
     Args:

@@ -49,7 +49,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """Refuse foreign hosts and foreign senders; add the security headers to every answer.
 
     Args:
