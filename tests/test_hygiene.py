@@ -73,7 +73,7 @@ def test_a_label_counts_if_it_was_given_blind_or_imported(lab, how, counts):
     assert len(found.examples) == counts
     if not counts:
         (reason,) = found.left_out
-        assert "with the model's answer in view (retrain.learns_from)" in reason
+        assert "who saw the model's answer (retrain.learns_from)" in reason
 
 
 def test_what_two_people_say_counts_though_both_saw_the_answer(lab):
@@ -156,7 +156,7 @@ def test_a_doubted_label_waits_for_a_second_look_that_does_not_see_the_first(lab
     assert waiting.label.code == "G8", "it holds until somebody decides again"
     assert is_blind(waiting)
     (reason,) = collected(lab).left_out
-    assert reason.startswith("doubted")
+    assert reason.startswith("suspect")
 
 
 def test_it_is_doubted_once_and_never_again_when_somebody_has_looked(lab):

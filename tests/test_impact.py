@@ -199,7 +199,7 @@ def test_a_page_of_very_many_flips_says_how_many_it_leaves_out(desk):
         many, desk.folder / "record", Archive(desk.folder / "nothing"), site="Plant 1", at="now"
     )
 
-    assert f"{MOST} more stand in the JSON file" in page.read_text("utf-8")
+    assert f"{MOST} more are in the JSON file" in page.read_text("utf-8")
     assert "no picture" in page.read_text("utf-8")
 
 

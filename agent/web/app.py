@@ -30,12 +30,12 @@ from agent.web import (
     taxonomy_page,
 )
 from agent.web import help as help_pages
-from agent.web.authentication import Gate
+from agent.web.authentication import AuthenticationMiddleware
 from agent.web.connection_limits import Crowd
 from agent.web.context import Unknown
 from agent.web.decisions import Meanwhile, NotYours
-from agent.web.locale_middleware import Spoken
-from agent.web.security import Guard
+from agent.web.locale_middleware import LocaleMiddleware
+from agent.web.security import SecurityMiddleware
 from model import ModelError
 from reports import gettext as _
 from reports import marked
@@ -109,10 +109,10 @@ def create_app(
     app.include_router(help_pages.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
-    app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)
+    app.add_middleware(AuthenticationMiddleware, known=desk.store.accounts, now=desk.now, idle=idle)
     app.add_middleware(Crowd, requests=requests)
-    app.add_middleware(Guard, hosts=tuple(hosts))
-    app.add_middleware(Spoken, language=language)
+    app.add_middleware(SecurityMiddleware, hosts=tuple(hosts))
+    app.add_middleware(LocaleMiddleware, language=language)
     return app
 
 

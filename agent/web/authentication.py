@@ -124,7 +124,7 @@ def needed(method: str, path: str) -> str | None:
     return next((role for pattern, role in NEEDED if pattern.fullmatch(path)), "lead")
 
 
-class Gate:
+class AuthenticationMiddleware:
     """Middleware that authenticates each request before it is answered.
 
     Args:

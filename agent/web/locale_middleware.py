@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FOR_PROGRAMS = re.compile(r"/(api/.*|healthz|readyz|metrics)")
 
 
-class Spoken:
+class LocaleMiddleware:
     """Middleware that sets the language of each answer.
 
     Args:

@@ -48,7 +48,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """Middleware that refuses foreign hosts and origins, and adds the security headers.
 
     Args:

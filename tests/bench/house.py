@@ -1,0 +1,134 @@
+"""Print what the source tree looks like: size, names, docstrings, cycles, longest functions.
+
+Usage: python tests/bench/house.py [--seed 20261201]
+
+Ends with lines of code drawn at random: whoever knows the tree alone can try to place them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import random
+import re
+import tokenize
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("agent", "model", "reports")
+VAGUE = ("Say", "Give", "Tell", "Take", "Look", "Ask", "Let")
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def iter_modules() -> Iterator[tuple[str, str, ast.Module]]:
+    """Yield name, text and syntax tree of each module but the migrations."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if "migrations" in path.parts:
+                continue
+            text = path.read_text(encoding="utf-8")
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), text, ast.parse(text)
+
+
+def count_comments(text: str) -> int:
+    """Count the lines of a text that end in a comment other than an instruction to a tool."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return sum(
+        token.type == tokenize.COMMENT and not re.match(r"# (noqa|type:|fmt:)", token.string)
+        for token in tokens
+    )
+
+
+def find_imports(tree: ast.Module, names: set[str]) -> set[str]:
+    """Return the modules of the project that a module imports when it is imported."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & names
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & names
+            found |= inner or ({node.module} & names)
+    return found
+
+
+def find_cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that import each other (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    groups = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            group = stack[at:]
+            del stack[at:]
+            if len(group) > 1:
+                groups.append(sorted(group))
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return groups
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=20261201)
+    parser.add_argument("--lines", type=int, default=20)
+    given = parser.parse_args()
+    lines = comments = 0
+    openings: Counter[str] = Counter()
+    classes: defaultdict[str, list[str]] = defaultdict(list)
+    functions: list[tuple[int, str]] = []
+    graph: dict[str, set[str]] = {}
+    code: list[tuple[str, str]] = []
+    modules = list(iter_modules())
+    names = {name for name, _, _ in modules}
+    for name, text, tree in modules:
+        lines += len(text.splitlines())
+        comments += count_comments(text)
+        graph[name] = find_imports(tree, names) - {name}
+        code += [(line.strip(), name) for line in text.splitlines() if len(line.strip()) > 30]
+        for node in ast.walk(tree):
+            if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and (said := ast.get_docstring(node)):
+                openings[said.split()[0]] += 1
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes[node.name].append(name)
+            if isinstance(node, FUNCTIONS):
+                functions.append(((node.end_lineno or 0) - node.lineno + 1, f"{name}.{node.name}"))
+    twice = {name: places for name, places in classes.items() if len(set(places)) > 1}
+    vague = sum(openings[word] for word in VAGUE)
+    print(f"{len(modules)} modules, {lines} lines, comments on {comments / lines:.1%} of them")
+    print(f"docstrings that open with one of {', '.join(VAGUE)}: {vague}")
+    print("first words: " + ", ".join(f"{word} {n}" for word, n in openings.most_common(12)))
+    print(f"class names in more than one module: {len(twice)}")
+    for name, places in sorted(twice.items()):
+        print(f"  {name}: {', '.join(places)}")
+    print(f"import cycles: {find_cycles(graph) or 'none'}")
+    print("longest functions:")
+    for length, name in sorted(functions, reverse=True)[:5]:
+        print(f"  {length} lines: {name}")
+    print(f"{given.lines} lines, seed {given.seed}:")
+    for line, name in random.Random(given.seed).sample(code, given.lines):
+        print(f"  {line[:78]:78}  {name}")
+
+
+if __name__ == "__main__":
+    main()
