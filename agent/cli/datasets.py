@@ -24,7 +24,7 @@ UNCONFIRMED = "read it at the source"
 
 @datasets.callback()
 def _show_by_default(context: typer.Context, json: JsonOption = False) -> None:
-    """Show the sets where no command is named."""
+    """List the sets where no command is named."""
     if context.invoked_subcommand is None:
         list_datasets(json=json)
 

@@ -1,6 +1,6 @@
 """Serve a micrograph's images: crop, whole field, thumbnail and maps.
 
-The archive never changes, so a browser may cache every image permanently.
+Archived files never change, so a browser may cache every image permanently.
 """
 
 from __future__ import annotations
