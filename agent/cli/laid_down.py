@@ -102,15 +102,14 @@ class LaidDown:
         Raises:
             BadStore: The list cannot be written.
         """
-        self.data, self.is_data_new = str(data), not data.exists()
-        self.members = tuple(name for name in names if not (data / name).exists())
-        self.kept = tuple(path.name for path in _iter_own(data))
+        self.data = str(data)
         try:
+            self.is_data_new = not data.exists()
+            self.members = tuple(name for name in names if not (data / name).exists())
+            self.kept = tuple(path.name for path in _iter_own(data))
             self._write()
         except OSError as error:
-            raise BadStore(
-                f"{self.folder}: cannot be written ({error.strerror or error})."
-            ) from error
+            raise BadStore(f"{data}: cannot be written ({error.strerror or error}).") from error
 
     def finish(self) -> Path:
         """Give the settings their name: the lab is complete. Return the settings file."""
