@@ -108,6 +108,7 @@ def backup(tmp_path):
     def make(lines: str) -> Path:
         old = tmp_path / "old"
         (old / "export").mkdir(parents=True)
+        (old / "specifications.toml").touch()
         (old / "export" / "1.png").write_bytes(picture(1))
         (old / "agent.toml").write_text(
             '[imaging]\nworkers = 1\n[web]\nport = 0\n[[sources]]\nname = "LOM"\n'
@@ -171,8 +172,6 @@ def damage(packed: Path, name: str) -> Path:
 def test_a_move_of_a_damaged_backup_leaves_nothing_and_can_be_repeated(
     tmp_path, backup, capsys
 ) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "specifications.toml").write_text("", encoding="utf-8")
     packed, new = backup(""), tmp_path / "new"
     (new / "data" / "reference").mkdir(parents=True)
     (new / "data" / "reference" / "mine.png").write_bytes(b"mine")
@@ -185,7 +184,7 @@ def test_a_move_of_a_damaged_backup_leaves_nothing_and_can_be_repeated(
     assert f"what it had written into {new} was removed" in said
     assert tree(new) == before
 
-    assert run("move", packed, "--to", new) == 0
+    assert run("move", packed, "--to", new, "--source", f"LOM={tmp_path}/old/export") == 0
     assert (new / "agent.toml").is_file()
     assert (new / "specifications.toml").is_file()
     assert not list(new.glob("*unfinished*"))
@@ -202,8 +201,6 @@ def test_a_failed_move_removes_the_folder_that_it_made(tmp_path, backup) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("appeared", ["specifications.toml", "data/martensight.db"])
 def test_a_killed_move_is_no_lab_and_can_be_repeated(tmp_path, backup, capsys, appeared) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "specifications.toml").write_text("", encoding="utf-8")
     packed, new = backup(""), tmp_path / "new"
     command = [sys.executable, "-m", "agent", "move", str(packed), "--to", str(new)]
     moving = subprocess.Popen(  # noqa: S603 - our own program
@@ -225,7 +222,7 @@ def test_a_killed_move_is_no_lab_and_can_be_repeated(tmp_path, backup, capsys, a
     assert run("init", new) == 2
     assert tree(new) == half
 
-    assert run("move", packed, "--to", new) == 0
+    assert run("move", packed, "--to", new, "--source", f"LOM={tmp_path}/old/export") == 0
     assert "did not finish; what it had written was removed" in " ".join(
         capsys.readouterr().out.split()
     )
@@ -271,9 +268,7 @@ def test_a_move_into_a_file_is_refused_in_a_sentence(tmp_path, backup, capsys) -
 # --- paths that point elsewhere -----------------------------------------------------------------
 
 LIKE_A_PATH = ("folder", "file", "path", "pem", ".toml", "pkcs", "certificate", "key")
-NO_PATHS = {
-    "retrain.min_new_labels",
-}
+NO_PATHS = {"store.url", "sources.pattern"}
 
 
 def fields(kind: type[BaseModel], section: str) -> Iterator[tuple[str, object, str]]:
@@ -336,6 +331,6 @@ def test_a_relative_path_that_did_not_come_along_is_named(tmp_path) -> None:
     read = settings.read(tmp_path / "agent.toml", {})
 
     assert list_paths_elsewhere(read, tmp_path, given=set()) == [
-        f"[web] certificate is missing: {tmp_path / 'page.pem'} did not come along. Copy it.",
-        f"[trail] anchor is missing: {tmp_path / 'trail.jsonl'} did not come along. Copy it.",
+        f"[web] certificate is missing: {tmp_path / 'page.pem'} did not come along. Copy or create it.",
+        f"[trail] anchor is missing: {tmp_path / 'trail.jsonl'} did not come along. Copy or create it.",
     ]

@@ -217,11 +217,14 @@ def list_paths_elsewhere(settings: Settings, folder: Path, *, given: AbstractSet
     for named in iter_paths(settings):
         if named.source in given:
             continue
-        state = "exists" if named.path.exists() else "does not exist"
-        if not named.path.is_relative_to(folder):
+        exists, is_inside = named.path.exists(), named.path.is_relative_to(folder)
+        if not is_inside or (named.source and not exists):
+            state = "exists" if exists else "does not exist"
             lines.append(f"{named.label} still points to {named.path}, which {state}")
-        elif not named.path.exists() and not named.is_default(folder):
-            lines.append(f"{named.label} is missing: {named.path} did not come along. Copy it.")
+        elif not exists and not named.is_default(folder):
+            lines.append(
+                f"{named.label} is missing: {named.path} did not come along. Copy or create it."
+            )
     return lines
 
 
