@@ -121,19 +121,25 @@ def _give_up(laid: LaidDown) -> None:
 
 
 def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
-    """Restore the data, and compare it with what is outside it."""
+    """Restore the data, and compare it with what is outside it; no agent or move may do so too."""
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+
     made_at = None
     laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))
-    if settings.store.url:
-        out.print("The database stays where it is; this PC uses it from now on.")
-    else:
-        made_at = _restore(file, settings)
-    with open_store(settings) as store:
-        if made_at:
-            _resume(settings, store, made_at)
-        for line in _compare_sources(settings, store):
-            out.print(line, markup=False)
-        store.audit_log.add(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
+    with RunLock(settings.store.folder, agent_name()):
+        if settings.store.url:
+            out.print("The database stays where it is; this PC uses it from now on.")
+        else:
+            made_at = _restore(file, settings)
+        with open_store(settings) as store:
+            if made_at:
+                _resume(settings, store, made_at)
+            for line in _compare_sources(settings, store):
+                out.print(line, markup=False)
+            store.audit_log.add(
+                at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name
+            )
 
 
 def _list_members(file: Path) -> list[str]:
@@ -238,12 +244,10 @@ def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
 
 def _restore(file: Path, settings: Settings) -> datetime | None:
     from agent import maintenance
-    from agent.service.data_folder import agent_name
-    from agent.service.lock import RunLock
     from agent.store import store_url
 
     at = datetime.now(UTC)
-    with RunLock(settings.store.folder, agent_name()), progress("move", 100) as advance:
+    with progress("move", 100) as advance:
         restored = maintenance.restore(
             file,
             url=store_url(settings.store.folder),
