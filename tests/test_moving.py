@@ -228,7 +228,7 @@ def test_a_killed_move_is_no_lab_and_can_be_repeated(tmp_path, backup, capsys, a
     assert not list(new.glob("*unfinished*"))
 
 
-def test_files_that_were_put_beside_a_killed_move_stay(tmp_path, backup) -> None:
+def test_files_that_others_put_next_to_a_killed_move_stay(tmp_path, backup) -> None:
     packed, new = backup(""), tmp_path / "new"
     (new / "data" / "crops").mkdir(parents=True)
     (new / "data" / "crops" / "copied.png").write_bytes(b"pixels")

@@ -74,7 +74,7 @@ class LaidDown:
         except (OSError, ValueError, TypeError) as error:
             raise BadStore(
                 f"{file}: cannot be read ({error}), so the unfinished move cannot be undone. "
-                f"Delete {folder / UNFINISHED_MOVE} and what lies beside it, or name another "
+                f"Delete {folder / UNFINISHED_MOVE} and the files next to it, or name another "
                 "folder with --to."
             ) from error
         laid.folder = str(folder)
