@@ -73,8 +73,8 @@ def back_up(
         BadStore: It cannot be written.
     """
     part = target.with_name(f".{target.name}.part")
+    _make_folder(target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
             copied = Path(scratch) / store.backup.file_name
             about = _about(store, at)  # before the copy, which then reaches at least so far
@@ -92,6 +92,22 @@ def back_up(
     finally:
         part.unlink(missing_ok=True)
     return len(files)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of back-ups; the one above it has to be there.
+
+    A share that is not mounted lacks its folders: made here, they would fill the system disk.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise BadStore(
+            f"{folder.parent}: no such folder, so no backup was written. Create it, or mount its "
+            "share."
+        ) from error
+    except OSError as error:
+        raise BadStore(f"{folder}: cannot be written ({error.strerror or error}).") from error
 
 
 def _about(store: Store, at: datetime) -> dict[str, Any]:

@@ -383,3 +383,38 @@ def test_a_postgresql_is_restored_on_trial_in_a_database_made_for_it(
     with psycopg.connect(address) as connection:
         names = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
     assert not [name for name in names if "drill" in name]
+
+
+# --- folders that are not there -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["x.zip", ""])
+def test_a_backup_makes_no_folder_of_a_share_that_is_not_mounted(lab, tmp_path, capsys, target):
+    folder = tmp_path / "nowhere" / "share" if not target else tmp_path / "nowhere"
+
+    assert agent(lab, "backup", str(folder / target)) == 2
+
+    assert "no such folder, so no backup was written" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_nightly_backup_makes_no_folder_of_a_share_that_is_not_mounted(lab, tmp_path) -> None:
+    share = str(tmp_path / "nas" / "martensight")
+    away = lab.model_copy(update={"backup": lab.backup.model_copy(update={"folder": share})})
+    with opened(away) as store:
+        (sentence,) = look(away, store, NOON)
+        assert "no such folder, so no backup was written" in sentence
+        assert not (tmp_path / "nas").exists()
+
+        (tmp_path / "nas").mkdir()
+        assert look(away, store, NOON) == []
+    assert len(files(away)) == 1
+
+
+def test_a_restore_of_a_folder_states_what_is_expected(lab, tmp_path, capsys) -> None:
+    (tmp_path / "z").mkdir()
+
+    assert agent(lab, "restore", str(tmp_path / "z")) == 2
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is a folder. Name the zip file that agent backup wrote." in said

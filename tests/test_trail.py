@@ -384,6 +384,7 @@ def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_pat
     shell.write("agent.toml", '[trail]\nanchor = "trail.jsonl"\n[backup]\nfolder = "backups"\n')
     fill(shell.lab.store)
     Anchoring(shell.lab.store, str(tmp_path / "trail.jsonl")).write(at=AT)
+    (tmp_path / "backups").mkdir()
     assert shell.agent("backup", tmp_path / "backups" / "martensight-20261124T210000Z.zip")[0] == 0
     assert "the audit log is complete" in shell.agent("verify")[1]
     shutil.copy(tmp_path / "trail.jsonl", tmp_path / "old.log")

@@ -111,6 +111,11 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
     if target.is_dir() or not target.suffix:
         lab = store.audit_log.get_first_hash()
         return target / name_backup(settings.site.name, lab, at, is_automatic=False)
+    if not target.parent.is_dir():
+        raise WrongUse(
+            f"{target.parent}: no such folder, so no backup was written. Create it, or mount its "
+            "share."
+        )
     if target.exists():
         raise WrongUse(f"{target} already exists and was not changed. Name another file.")
     return target

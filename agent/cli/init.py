@@ -36,6 +36,7 @@ def init(
     from agent.cli.init_taxonomy import describe_missing_setting, name_taxonomy, write_proposal
     from agent.cli.settings_reference import render_toml
 
+    settings.refuse_unfinished_move(folder)
     file = folder / settings.FILE_NAME
     if file.exists() and taxonomy is None:
         raise WrongUse(

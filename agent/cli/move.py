@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 import zipfile
 import zlib
@@ -13,11 +14,14 @@ import tomlkit
 import typer
 
 from agent.cli.app import SAYS_NO, app, open_store
-from agent.cli.console import out, progress, table
-from agent.errors import WrongUse
+from agent.cli.console import err, out, progress, table
+from agent.cli.laid_down import LaidDown
+from agent.errors import BadStore, WrongUse
+from agent.settings import iter_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from agent.settings import Settings
     from agent.store import Store
@@ -43,36 +47,37 @@ def move(
     from agent import settings as settings_room
     from agent.cli.doctor_checks import examine
 
+    folder = Path(os.path.normpath(folder.absolute()))
     config = folder / settings_room.FILE_NAME
+    if folder.exists() and not folder.is_dir():
+        raise WrongUse(f"{folder} is a file. Name a folder with --to.")
     if config.exists():
         raise WrongUse(
             f"{config} already exists and was not changed. Name another folder with --to."
         )
-    written = _write_settings(file, folder, dict(_parse_pairs(source or [])))
-    settings = settings_room.read(config.absolute())
+    moved = dict(_parse_pairs(source or []))
+    texts = _read_settings(file, moved)
+    if settings_room.has_unfinished_move(folder):
+        _undo_unfinished(folder)
+    if existing := [name for name in texts if (folder / name).exists()]:
+        raise WrongUse(f"{folder / existing[0]} already exists and was not changed.")
+    names = [settings_room.UNFINISHED_MOVE, *(name for name in texts if name != config.name)]
+    laid = LaidDown.begin(folder, names)
     try:
+        settings = settings_room.read(laid.write_settings(texts))
         _require_empty(settings)
-    except WrongUse:
-        _delete_settings(written)
+        _lay_data(file, settings, laid)
+        laid.finish()
+    except BaseException:
+        _give_up(laid)
         raise
-    for line in _list_outside_paths(settings, folder.absolute()):
+    settings = settings_room.read(config)
+    for line in list_paths_elsewhere(settings, folder, given=set(moved)):
         out.print(line, markup=False)
-    made_at = None
-    if settings.store.url:
-        out.print("The database stays where it is; this PC uses it from now on.")
-    else:
-        made_at = _restore(file, settings)
-    with open_store(settings) as store:
-        if made_at:
-            _resume(settings, store, made_at)
-        for line in _compare_sources(settings, store):
-            out.print(line, markup=False)
-        store.audit_log.add(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
-    findings = examine(settings, config.absolute())
+    findings = examine(settings, config)
     table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
     out.print(
-        f"next: agent --config {config.absolute()} service install; "
-        "on the old PC: agent service uninstall.",
+        f"next: agent --config {config} service install; on the old PC: agent service uninstall.",
         markup=False,
     )
     if any(finding.level == "wrong" for finding in findings):
@@ -86,14 +91,71 @@ def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
     return [(pair.partition("=")[0], pair.partition("=")[2]) for pair in options]
 
 
-def _write_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Path]:
-    """Write the settings files of a backup to a folder, with the new source folders.
+def _undo_unfinished(folder: Path) -> None:
+    """Undo an earlier move that was killed, unless it is still at work."""
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
 
-    Returns:
-        The written files.
+    earlier = LaidDown.read(folder)
+    if earlier.data and Path(earlier.data).is_dir():
+        with RunLock(Path(earlier.data), agent_name()):
+            pass
+    earlier.undo()
+    out.print(
+        f"An earlier move into {folder} did not finish; what it had written was removed.",
+        markup=False,
+    )
+
+
+def _give_up(laid: LaidDown) -> None:
+    """Undo a move that failed, and print what became of the folder."""
+    try:
+        laid.undo()
+    except BadStore as fault:
+        err.print(f"The move did not finish: {fault} Repeat the move.", markup=False)
+    else:
+        err.print(
+            f"The move did not finish; what it had written into {laid.folder} was removed.",
+            markup=False,
+        )
+
+
+def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
+    """Restore the data, and compare it with what is outside it; no agent or move may do so too."""
+    from agent.service.data_folder import agent_name
+    from agent.service.lock import RunLock
+
+    made_at = None
+    laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))
+    with RunLock(settings.store.folder, agent_name()):
+        if settings.store.url:
+            out.print("The database stays where it is; this PC uses it from now on.")
+        else:
+            made_at = _restore(file, settings)
+        with open_store(settings) as store:
+            if made_at:
+                _resume(settings, store, made_at)
+            for line in _compare_sources(settings, store):
+                out.print(line, markup=False)
+            store.audit_log.add(
+                at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name
+            )
+
+
+def _list_members(file: Path) -> list[str]:
+    """Return the files of a backup that a restore puts into the data folder."""
+    from agent.maintenance import ALWAYS, PIXELS
+
+    with zipfile.ZipFile(file) as packed:
+        rooms = {*ALWAYS, *PIXELS}
+        return [name for name in packed.namelist() if name.partition("/")[0] in rooms]
+
+
+def _read_settings(file: Path, moved: dict[str, str]) -> dict[str, str]:
+    """Return name → text of the settings files of a backup, with the new source folders.
 
     Raises:
-        WrongUse: The file is no backup, or a settings file already exists.
+        WrongUse: The file is no backup, or contains no such source.
     """
     try:
         with zipfile.ZipFile(file) as packed:
@@ -121,13 +183,7 @@ def _write_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Pat
     if unknown:
         raise WrongUse(f"--source: the backup has no source {min(unknown)!r}.")
     kept["agent.toml"] = with_folders(kept.pop(main), moved)
-    folder.mkdir(parents=True, exist_ok=True)
-    if existing := [name for name in kept if (folder / name).exists()]:
-        raise WrongUse(f"{folder / existing[0]} already exists and was not changed.")
-    for name, text in kept.items():
-        (folder / name).touch(mode=0o640)  # it may contain a database password
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in kept]
+    return kept
 
 
 def with_folders(text: str, moved: Mapping[str, str]) -> str:
@@ -155,31 +211,27 @@ def _require_empty(settings: Settings) -> None:
         )
 
 
-def _list_outside_paths(settings: Settings, folder: Path) -> list[str]:
-    """Return a line for each path in the settings that is outside the new folder."""
-    places: dict[str, Path | str | None] = {
-        "[store] folder": settings.store.folder,
-        "[model] taxonomy": settings.model.taxonomy,
-        "[orders] specifications": settings.orders.specifications,
-        "[orders] lists": settings.orders.lists,
-        "[orders] outbox": settings.orders.outbox,
-        "[backup] folder": settings.backup.folder,
-        "[web] certificate": settings.web.certificate,
-        "[web] key": settings.web.key,
-        **{f"source {source.name}": source.folder for source in settings.sources},
-    }
+def list_paths_elsewhere(settings: Settings, folder: Path, *, given: AbstractSet[str]) -> list[str]:
+    """Return a line for each path that is outside the new folder, or did not come along.
+
+    Args:
+        settings: Of the moved lab, with absolute paths.
+        folder: Folder of the settings, absolute.
+        given: Names of the sources whose folder was named for this PC.
+    """
     lines = []
-    for name, value in places.items():
-        path = Path(value) if value else None
-        if path and not path.is_relative_to(folder):
-            state = "exists" if path.exists() else "does not exist"
-            lines.append(f"{name} still points to {path}, which {state}")
+    for named in iter_paths(settings):
+        if named.source in given:
+            continue
+        exists, is_inside = named.path.exists(), named.path.is_relative_to(folder)
+        if not is_inside or (named.source and not exists):
+            state = "exists" if exists else "does not exist"
+            lines.append(f"{named.label} still points to {named.path}, which {state}")
+        elif not exists and not named.is_default(folder):
+            lines.append(
+                f"{named.label} is missing: {named.path} did not come along. Copy or create it."
+            )
     return lines
-
-
-def _delete_settings(written: list[Path]) -> None:
-    for file in written:
-        file.unlink()
 
 
 def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
@@ -192,12 +244,10 @@ def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
 
 def _restore(file: Path, settings: Settings) -> datetime | None:
     from agent import maintenance
-    from agent.service.data_folder import agent_name
-    from agent.service.lock import RunLock
     from agent.store import store_url
 
     at = datetime.now(UTC)
-    with RunLock(settings.store.folder, agent_name()), progress("move", 100) as advance:
+    with progress("move", 100) as advance:
         restored = maintenance.restore(
             file,
             url=store_url(settings.store.folder),

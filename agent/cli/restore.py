@@ -39,6 +39,8 @@ def restore(
     from agent.store import store_url
 
     settings, at = load_settings(context), datetime.now(UTC)
+    if file.is_dir():
+        raise WrongUse(f"{file} is a folder. Name the zip file that agent backup wrote.")
     if not file.is_file():
         raise WrongUse(f"No such file: {file}.")
     _refuse_while_running(settings, at, all_sites=all_sites)

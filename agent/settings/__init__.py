@@ -6,7 +6,16 @@ error that names the nearest one, since an ignored typo is a setting without eff
 
 from __future__ import annotations
 
-from agent.settings.loading import FILE_NAME, find_file, platform_folder, read
+from agent.settings.loading import (
+    FILE_NAME,
+    UNFINISHED_MOVE,
+    find_file,
+    has_unfinished_move,
+    platform_folder,
+    read,
+    refuse_unfinished_move,
+)
+from agent.settings.paths import NamedPath, is_path, iter_paths
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.section import WEEKDAYS
 from agent.settings.sections import StatementsSection, WebSection
@@ -17,14 +26,20 @@ __all__ = [
     "FILE_NAME",
     "PROCESS_COLUMNS",
     "PROCESS_KEYS",
+    "UNFINISHED_MOVE",
     "WEEKDAYS",
+    "NamedPath",
     "Objective",
     "Settings",
     "Source",
     "StatementsSection",
     "WebSection",
     "find_file",
+    "has_unfinished_move",
+    "is_path",
+    "iter_paths",
     "objective_key",
     "platform_folder",
     "read",
+    "refuse_unfinished_move",
 ]

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from agent.errors import BadSettings
 from agent.settings.messages import describe_bad_json, describe_fault
+from agent.settings.paths import SOURCES, NamedPath, iter_paths, iter_source_paths
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.sections import OLD_NAME
 from agent.toml_faults import describe_toml_fault
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 
 FILE_NAME = "agent.toml"
+UNFINISHED_MOVE = f"{FILE_NAME}.unfinished"
+"""Name of the settings while `agent move` is at work; renaming them is its last step."""
 
 NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
 
@@ -37,18 +40,37 @@ def find_file(given: str | None, environment: Mapping[str, str] = os.environ) ->
     """Return the settings file: given, AGENT_CONFIG, ./agent.toml, or in the platform's folder.
 
     Raises:
-        BadSettings: A named file does not exist.
+        BadSettings: A named file does not exist, or a move into its folder did not finish.
     """
     for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
         if named:
             path = Path(named).expanduser()
+            refuse_unfinished_move(path if path.is_dir() else path.parent)
             if path.is_dir():
                 raise BadSettings(f"{path} (from {by}) is a folder. Name {path / FILE_NAME}.")
             if not path.is_file():
                 raise BadSettings(f"No such file: {path} (from {by}).")
             return path.absolute()
     usual = (Path.cwd() / FILE_NAME, platform_folder(environment) / FILE_NAME)
-    return next((path for path in usual if path.is_file()), None)
+    for path in usual:
+        refuse_unfinished_move(path.parent)
+        if path.is_file():
+            return path
+    return None
+
+
+def has_unfinished_move(folder: Path) -> bool:
+    """Return whether `agent move` into a folder began and did not finish."""
+    return (folder / UNFINISHED_MOVE).is_file()
+
+
+def refuse_unfinished_move(folder: Path) -> None:
+    """Raise `BadSettings` if `agent move` into a folder did not finish."""
+    if has_unfinished_move(folder):
+        raise BadSettings(
+            f"The move of a lab into {folder.absolute()} did not finish. Repeat it: agent move "
+            f"FILE --to {folder.absolute()}"
+        )
 
 
 def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -116,64 +138,23 @@ def _refuse_overlap(settings: Settings, file: Path | None) -> None:
 
 
 def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
-    def absolute(path: Path) -> Path:
-        return Path(os.path.normpath(base / path.expanduser()))
-
-    return settings.model_copy(
-        update={
-            "store": settings.store.model_copy(update={"folder": absolute(settings.store.folder)}),
-            "model": settings.model.model_copy(
-                update={
-                    "taxonomy": settings.model.taxonomy
-                    and str(absolute(Path(settings.model.taxonomy)))
-                }
-            ),
-            "orders": settings.orders.model_copy(
-                update={
-                    "specifications": absolute(settings.orders.specifications),
-                    "lists": settings.orders.lists and str(absolute(Path(settings.orders.lists))),
-                    "outbox": settings.orders.outbox
-                    and str(absolute(Path(settings.orders.outbox))),
-                }
-            ),
-            "backup": settings.backup.model_copy(
-                update={
-                    "folder": settings.backup.folder and str(absolute(Path(settings.backup.folder)))
-                }
-            ),
-            "trail": settings.trail.model_copy(
-                update={
-                    name: value and str(absolute(Path(value)))
-                    for name, value in (
-                        ("anchor", settings.trail.anchor),
-                        ("timestamp_certificates", settings.trail.timestamp_certificates),
-                    )
-                }
-            ),
-            "web": settings.web.model_copy(
-                update={
-                    name: value and str(absolute(Path(value)))
-                    for name, value in (
-                        ("certificate", settings.web.certificate),
-                        ("key", settings.web.key),
-                    )
-                }
-            ),
-            "statements": settings.statements.model_copy(
-                update={
-                    name: value and str(absolute(Path(value)))
-                    for name, value in (
-                        ("certificate", settings.statements.certificate),
-                        ("passphrase_file", settings.statements.passphrase_file),
-                    )
-                }
-            ),
-            "sources": tuple(
-                source.model_copy(update={"folder": absolute(source.folder)})
-                for source in settings.sources
-            ),
-        }
+    sections: dict[str, list[NamedPath]] = {}
+    for named in iter_paths(settings):
+        sections.setdefault(named.section, []).append(named)
+    changed: dict[str, object] = {
+        name: getattr(settings, name).model_copy(
+            update={named.key: named.make_absolute(base) for named in paths}
+        )
+        for name, paths in sections.items()
+        if name != SOURCES
+    }
+    changed[SOURCES] = tuple(
+        source.model_copy(
+            update={named.key: named.make_absolute(base) for named in iter_source_paths(source)}
+        )
+        for source in settings.sources
     )
+    return settings.model_copy(update=changed)
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,15 @@ def _require_folder_name(given: object) -> object:
 
 
 Folder = Annotated[Path, BeforeValidator(_require_folder_name)]
+
+
+@dataclass(frozen=True, slots=True)
+class PathMark:
+    """Marks a setting as the path of a file or folder, which may be relative to the file."""
+
+
+SomePath = Annotated[str, PathMark()]
+"""Path of a file or folder as text; "" for none."""
 
 
 class Section(BaseModel):

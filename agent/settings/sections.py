@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from agent.settings.section import WEEKDAYS, Folder, Section
+from agent.settings.section import WEEKDAYS, Folder, Section, SomePath
 
 
 def _require_zone(name: str) -> str:
@@ -85,7 +85,7 @@ class ModelSection(Section):
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         "auto", description="Arithmetic of the networks."
     )
-    taxonomy: str = Field(
+    taxonomy: SomePath = Field(
         "", description="A taxonomy.toml, relative to this file; empty: the taxonomy of the bundle."
     )
     batch: int = Field(8, ge=1, description="Micrographs per batch.")
@@ -178,10 +178,10 @@ class WebSection(Section):
     names: tuple[str, ...] = Field(
         (), description="Host names of this PC; requests for other host names are refused."
     )
-    certificate: str = Field(
+    certificate: SomePath = Field(
         "", description="TLS certificate chain (PEM); with certificate and key the page uses https."
     )
-    key: str = Field("", description="Private key of the certificate (PEM).")
+    key: SomePath = Field("", description="Private key of the certificate (PEM).")
     lock_after_min: int = Field(
         30, ge=1, description="Minutes without activity after which a browser has to log in again."
     )
@@ -307,7 +307,7 @@ class LogSection(Section):
 class BackupSection(Section):
     """[backup]: each night one file with database, bundles and settings."""
 
-    folder: str = Field(
+    folder: SomePath = Field(
         "", description='Folder for nightly backups, preferably on another disk; "" for none.'
     )
     keep: int = Field(14, ge=1, description="Number of nightly backups to keep.")
@@ -319,7 +319,7 @@ class BackupSection(Section):
 class TrailSection(Section):
     """[trail]: the audit log, chained by hash."""
 
-    anchor: str = Field(
+    anchor: SomePath = Field(
         "",
         description="File, preferably on a share, to which the head of the audit log is appended "
         'every 15 minutes; "" for none.',
@@ -329,7 +329,7 @@ class TrailSection(Section):
         description="URL of an RFC 3161 time-stamp authority that stamps the head of the audit log "
         'every night; "" for none. Needs martensight[timestamps].',
     )
-    timestamp_certificates: str = Field(
+    timestamp_certificates: SomePath = Field(
         "",
         description="PEM file with the root and intermediate certificates of the authority, for "
         'agent verify; "" checks the stamped content only.',
@@ -353,11 +353,11 @@ class OrdersSection(Section):
     specifications: Path = Field(
         Path("specifications.toml"), description="Specification limits, relative to this file."
     )
-    lists: str = Field(
+    lists: SomePath = Field(
         "",
         description='Folder for order lists (CSV); "" for none.',
     )
-    outbox: str = Field(
+    outbox: SomePath = Field(
         "",
         description='Folder with results for a LIMS, one file per state of an order; "" for none.',
     )
@@ -410,10 +410,10 @@ class OrdersSection(Section):
 class StatementsSection(Section):
     """[statements]."""
 
-    certificate: str = Field(
+    certificate: SomePath = Field(
         "", description='Signs the PDF of each statement (PKCS #12, .p12 or .pfx); "" for none.'
     )
-    passphrase_file: str = Field(
+    passphrase_file: SomePath = Field(
         "", description="File with the passphrase of the certificate; only the agent may read it."
     )
 
