@@ -97,7 +97,7 @@ def test_kappa_of_what_all_told_is_what_statsmodels_says(played, tmp_path):
     from agent.roundrobin.rater_statistics import Level, agreement  # noqa: PLC0415
 
     store = played.lab.store.campaigns
-    panel = build_panel(store.results.search(NAME), store.ratings(NAME))
+    panel = build_panel(store.find(NAME), store.ratings(NAME))
     expected = independent(played, played.everything())
     whole = type(panel)(panel.taxonomy, panel.raters, tuple(expected["whole"]), panel.answers)
 
