@@ -18,17 +18,19 @@ from agent.archive import write_whole
 from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
+from agent.orders.lost_conformity import read_losses
 from agent.orders.open_items import OpenItems
 from agent.orders.order_json import order_to_json
 from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.resumption import find_resumption, read_floors
-from agent.orders.sent_revisions import SentRevision, SentRevisions
+from agent.orders.sent_revisions import SentRevision, SentRevisions, UnreadableNote
 from agent.orders.statement import hash_state, list_made
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord, number_key
 from model import taxonomy_from
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -110,20 +112,30 @@ def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> Non
         site: What is the same in every file.
         now: Aware UTC.
     """
-    known, floors = store.records.newest(OUTBOX), read_floors(store)
+    known, losses = store.records.newest(OUTBOX), read_losses(store)
     resumption = find_resumption(store, OUTBOX)
     for number, newest in store.statements.newest().items():
         last = known.get(number)
-        floor = floors.get(number_key(number, exact=store.exact_numbers), SentRevision(number))
+        loss = losses.get(number_key(number, exact=store.exact_numbers))
+        floor = loss.sent if loss else SentRevision(number)
         done = int(last.facts.get("statement_number", 0)) if last else 0
+        is_behind = _build_revision(last) < floor.revision
+        # What the back-up held is older than what the LIMS holds beyond it.
+        old = resumption.newest_statement if is_behind else 0
+        if is_behind and loss and loss.is_acknowledged:  # it is sent as it stands
+            done, old = newest.number - 1, 0
         if not newest.final or newest.number <= done:
             continue
-        above = _Above(floor, resumption.epoch)
-        # What the back-up held is older than what the LIMS holds beyond it.
-        old = resumption.newest_statement if _build_revision(last) < floor.revision else 0
-        for statement in store.statements.all(number):
-            if statement.final and statement.number > done and statement.id > old:
-                last = _record(store, site, statement, last, above, now=now)
+        made = store.statements.all(number)
+        for statement in made:
+            if not statement.final or statement.number <= done or statement.id <= old:
+                continue
+            if loss and loss.is_held(statement, made):
+                continue
+            until = [one for one in made if one.number <= statement.number]
+            lost = loss.conformity if loss and loss.is_open(until) else ""
+            above = _Above(floor, resumption.epoch, lost)
+            last = _record(store, site, statement, last, above, now=now)
 
 
 def _build_revision(record: Record | None) -> int:
@@ -137,10 +149,12 @@ class _Above:
     Attributes:
         floor: The highest revision that is used outside the database.
         epoch: Of the restore after which it is made, "" where there was none.
+        lost: The conformity that a restored database lost and that still counts, "" for none.
     """
 
     floor: SentRevision
     epoch: str
+    lost: str
 
 
 def _record(
@@ -180,6 +194,7 @@ def _record(
     head = {"id": revision_id, "revision": revision}
     source = {"statement": statement.sha256, "statement_number": statement.number}
     source["conformity"] = statement.conformity
+    source |= {"lost": above.lost} if above.lost else {}
     content = {"order": number, "formats": list(site.formats)}
     store.records.add_together(
         [
@@ -259,7 +274,11 @@ class _Writer:
         if self._is_adopted(number, revision):
             self._record(number, facts | {"overtaken": True}, now)
             return True
-        noted = self._notes.find(number)
+        try:
+            noted = self._notes.find(number)
+        except UnreadableNote as error:
+            self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
+            return False
         if noted and _is_above(noted, revision):
             self.faults.append(_describe_older(number, revision, noted))
             return False
@@ -267,6 +286,7 @@ class _Writer:
         name = _name(number, revision)
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
+            _require_not_taken(files, self._site.name)
             if texts:
                 self._notes.keep(_open_sent(number, revision, self._lab_id))
             write_whole(files)
@@ -286,6 +306,21 @@ class _Writer:
 
     def _record(self, number: str, facts: dict[str, Any], now: datetime) -> None:
         self._store.records.add(WRITTEN, number, by="agent", at=now, facts=facts)
+
+
+def _require_not_taken(files: Mapping[Path, bytes], site: str) -> None:
+    """Refuse to write over a delivered file; the same content may be written again.
+
+    Raises:
+        OSError: A file has the name and other content, or cannot be read.
+    """
+    for path, content in files.items():
+        if path.exists() and path.read_bytes() != content:
+            raise FileExistsError(
+                f"{path} is there with other content, delivered by another site or database; site "
+                f"{site!r} does not write over it. Compare [site] name and [orders] outbox in "
+                "agent.toml with those of the delivered file"
+            )
 
 
 def _is_above(sent: SentRevision, revision: Record) -> bool:
@@ -308,6 +343,7 @@ def _open_sent(number: str, revision: Record, lab: str) -> SentRevision:
         statement_number=int(facts.get("statement_number", 0)),
         at=revision.at.isoformat(),
         lab=lab,
+        lost=facts.get("lost", ""),
     )
 
 
