@@ -342,6 +342,7 @@ def test_a_lost_break_that_is_entered_again_may_be_corrected_again(plant) -> Non
     plant.restore(file)
     plant.say(public_id, "G7", at=DAY + 2 * HOUR)
     plant.send(at=DAY + 2 * HOUR)
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + 2 * HOUR)
     plant.say(public_id, "G9-10", at=DAY + 3 * HOUR)
     plant.send(at=DAY + 3 * HOUR)
 

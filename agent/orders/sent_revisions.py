@@ -179,6 +179,23 @@ class SentRevisions:
         return name_file(number_key(order, exact=self._exact_numbers)) + ".json"
 
 
+def list_noted_sites(*, data: Path | None = None, outbox: Path | None = None) -> set[str]:
+    """Return the names, as `name_file` makes them, of the sites that have notes in a folder.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    folders = [data / IN_DATA_FOLDER] if data else []
+    folders += [outbox / IN_OUTBOX] if outbox else []
+    return {
+        site.name
+        for folder in folders
+        if folder.is_dir()
+        for site in folder.iterdir()
+        if next(site.glob("*.json"), None)
+    }
+
+
 def name_file(text: str) -> str:
     """Return a file name for a text; two texts have two names on any file system."""
     plain = re.sub(r"[^\w-]", "_", text, flags=re.ASCII)[:40]
