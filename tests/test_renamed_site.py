@@ -10,6 +10,7 @@ from lab import DAY, Lab
 from test_resumption import HOUR, SETTINGS, Plant
 
 from agent.orders.outbox import OUTBOX
+from agent.orders.place_check import PlaceCheck
 from agent.service.data_folder import agent_name
 from agent.service.jobs import outbound
 from agent.service.status import build_status_from_store
@@ -30,15 +31,20 @@ def plant(tmp_path, capsys) -> Plant:
     return made
 
 
-def rename(plant: Plant, name: str = "Works 1") -> Settings:
+def open_as(lab: Lab, name: str) -> None:
+    """Open the lab's database for a site of this name."""
+    lab.store.close()
+    url = f"sqlite:///{lab.folder / 'martensight.db'}"
+    lab.store = Store.open(url, site=name, agent=agent_name())
+    lab.places = PlaceCheck(lab.store)
+
+
+def rename(plant: Plant, name: str = "Works 1", outbox: str = "outbox") -> Settings:
     """Edit `[site] name`, and open the lab's database by the new name."""
-    plant.write("agent.toml", SETTINGS.replace("Plant 1", name))
-    settings = read(plant.folder / "agent.toml")
-    plant.lab.store.close()
-    plant.lab.store = Store.open(
-        f"sqlite:///{plant.folder / 'data/martensight.db'}", site=name, agent=agent_name()
-    )
-    return settings
+    text = SETTINGS.replace("Plant 1", name).replace('outbox = "outbox"', f'outbox = "{outbox}"')
+    plant.write("agent.toml", text)
+    open_as(plant.lab, name)
+    return read(plant.folder / "agent.toml")
 
 
 def list_content(folder: Path) -> dict[str, bytes]:
@@ -61,37 +67,26 @@ def test_a_renamed_site_sends_nothing_and_is_named(plant) -> None:
     assert "holds results of site 'Plant 1'" in " ".join(doctor.split())
 
 
-@pytest.mark.parametrize("change", ["the name put back", "a new outbox"])
-def test_either_way_out_sends_again(plant, change) -> None:
+@pytest.mark.parametrize(("name", "outbox"), [("Plant 1", "outbox"), ("Works 1", "new")])
+def test_either_way_out_sends_again(plant, name, outbox) -> None:
     rename(plant)
-    if change == "a new outbox":
-        plant.write("agent.toml", SETTINGS.replace("Plant 1", "Works 1").replace("outbox", "out2"))
-        (plant.folder / "out2").mkdir()
-        text = (plant.folder / "agent.toml").read_text("utf-8")
-        plant.write("agent.toml", text.replace("out2 =", "outbox =").replace("out2_f", "outbox_f"))
-        settings = read(plant.folder / "agent.toml")
-    else:
-        settings = rename(plant, "Plant 1")
+    (plant.folder / "new").mkdir()
+    settings = rename(plant, name, outbox)
     plant.say(plant.take("4712"), "G8", at=DAY + HOUR)
 
     assert outbound.fill_outbox(settings, plant.lab.store, now=DAY + HOUR) == ""
-    folder = plant.folder / ("out2" if change == "a new outbox" else "outbox")
-    assert len(list(folder.glob("4712-r1-*.json"))) == 1
+    assert len(list((plant.folder / outbox).glob("4712-r1-*.json"))) == 1
 
 
 def test_two_sites_of_one_outbox_both_send(plant) -> None:
     other = Lab(plant.folder / "second/data")
-    other.store.close()
     shutil.copy(plant.folder / "specifications.toml", plant.folder / "second")
     told = SETTINGS.replace('"outbox"', '"../outbox"').replace("Plant 1", "Plant 2")
     (plant.folder / "second/agent.toml").write_text(told, encoding="utf-8")
     settings = read(plant.folder / "second/agent.toml")
-    url = f"sqlite:///{other.folder / 'martensight.db'}"
-    other.store = Store.open(url, site="Plant 2", agent=agent_name())
-    told = {"order": "4713", "specimen": "1", "field": "1", "material": "100Cr6"}
-    public_id = other.take("G8", **told)
-    plant.lab, first = other, plant.lab
-    plant.say(public_id, "G8")
+    open_as(other, "Plant 2")
+    first, plant.lab = plant.lab, other
+    plant.say(plant.take("4713"), "G8")
 
     assert outbound.fill_outbox(settings, other.store, now=DAY) == ""
     assert len(list(plant.outbox.glob("4713-r1-*.json"))) == 1

@@ -21,7 +21,7 @@ from agent.orders.freezing import freeze_orders
 from agent.orders.lost_conformity import read_losses
 from agent.orders.open_items import OpenItems
 from agent.orders.order_json import order_to_json
-from agent.orders.outbox_files import FORMATS, JSON, render_files
+from agent.orders.outbox_files import FORMATS, JSON, render_files, require_not_taken
 from agent.orders.resumption import find_resumption, read_floors
 from agent.orders.sent_revisions import SentRevision, SentRevisions, UnreadableNote
 from agent.orders.statement import hash_state, list_made
@@ -30,7 +30,6 @@ from agent.store import NewRecord, number_key
 from model import taxonomy_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -286,7 +285,7 @@ class _Writer:
         name = _name(number, revision)
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
-            _require_not_taken(files, self._site.name)
+            require_not_taken(files, self._site.name)
             if texts:
                 self._notes.keep(_open_sent(number, revision, self._lab_id))
             write_whole(files)
@@ -306,21 +305,6 @@ class _Writer:
 
     def _record(self, number: str, facts: dict[str, Any], now: datetime) -> None:
         self._store.records.add(WRITTEN, number, by="agent", at=now, facts=facts)
-
-
-def _require_not_taken(files: Mapping[Path, bytes], site: str) -> None:
-    """Refuse to write over a delivered file; the same content may be written again.
-
-    Raises:
-        OSError: A file has the name and other content, or cannot be read.
-    """
-    for path, content in files.items():
-        if path.exists() and path.read_bytes() != content:
-            raise FileExistsError(
-                f"{path} is there with other content, delivered by another site or database; site "
-                f"{site!r} does not write over it. Compare [site] name and [orders] outbox in "
-                "agent.toml with those of the delivered file"
-            )
 
 
 def _is_above(sent: SentRevision, revision: Record) -> bool:

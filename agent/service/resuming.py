@@ -79,7 +79,7 @@ def resume(
     ]
     beyond = list_beyond(store, _select_relevant(local, store))
     adopt(store, beyond, at=at)
-    waits = []
+    waits: list[str] = []
     try:
         beyond += settle_outbox(settings, store, at=at)
         waits += _describe_notes(open_sent_revisions(settings, store), settings)
