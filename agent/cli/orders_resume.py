@@ -14,7 +14,10 @@ from agent.cli.signing import signed_store
 
 @orders.command()
 def resume(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
-    """Send an order as it stands although a restored backup lost a revision. Only a lead may."""
+    """Send the present state of an order of which a restored backup lost a revision.
+
+    Only a lead may.
+    """
     from agent.orders.lost_conformity import acknowledge
     from agent.orders.permissions import require_lead
 
@@ -23,6 +26,6 @@ def resume(context: typer.Context, number: Number, by: By = "", reason: Reason =
         require_lead(read_order_policy(settings, store), signer)
         number = acknowledge(store, number, by=signer, reason=reason, at=now_utc())
     console.out.print(
-        f"{number}: the loss is acknowledged by {signer}; the order is sent as it stands.",
+        f"{number}: the loss is acknowledged by {signer}; its present state is sent.",
         markup=False,
     )

@@ -132,7 +132,7 @@ def _is_followed(store: Store, loss: Loss) -> bool:
 
 
 def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime) -> str:
-    """Note that a lead knows what was lost of an order, so that it is sent as it stands now.
+    """Note that a lead knows what was lost of an order, so that its present state is sent.
 
     Args:
         store: Open.

@@ -121,7 +121,7 @@ def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> Non
         is_behind = _build_revision(last) < floor.revision
         # What the back-up held is older than what the LIMS holds beyond it.
         old = resumption.newest_statement if is_behind else 0
-        if is_behind and loss and loss.is_acknowledged:  # it is sent as it stands
+        if is_behind and loss and loss.is_acknowledged:  # its present state is sent
             done, old = newest.number - 1, 0
         if not newest.final or newest.number <= done:
             continue
