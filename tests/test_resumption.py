@@ -26,6 +26,7 @@ name = "Plant 1"
 outbox = "outbox"
 lists = "lists"
 outbox_formats = ["json"]
+leads = ["Leo"]
 """
 LIMITS = """
 [[specification]]
@@ -68,6 +69,13 @@ class Plant(Shell):
         self.lab = Lab(self.folder / "data")
         return said
 
+    def resume_order(self, *, by: str = "Leo") -> str:
+        """Acknowledge what was lost of order 4711."""
+        self.lab.store.close()
+        _, said = self.agent("orders", "resume", "4711", "--by", by, "--reason", "checked")
+        self.lab = Lab(self.folder / "data")
+        return said
+
     def sent(self) -> list[tuple[int, str]]:
         documents = [json.loads(path.read_text("utf-8")) for path in self.outbox.glob("*.json")]
         return sorted((one["revision"], one["conformity"]) for one in documents)
@@ -94,6 +102,7 @@ def corrected_after_backup(plant: Plant) -> tuple[str, Path]:
 def test_revisions_go_on_above_what_the_lims_holds(plant) -> None:
     public_id, file = corrected_after_backup(plant)
     said = plant.restore(file)
+    plant.resume_order()
     plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
 
     plant.send(at=DAY + 2 * HOUR)
@@ -120,6 +129,7 @@ def test_a_correction_that_is_entered_again_is_not_sent_twice(plant) -> None:
 def test_a_revision_after_a_restore_has_another_id_and_names_the_restore(plant) -> None:
     public_id, file = corrected_after_backup(plant)
     plant.restore(file)
+    plant.resume_order()
     plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
     plant.send(at=DAY + 2 * HOUR)
 
@@ -135,6 +145,7 @@ def test_an_older_back_up_twice_never_uses_a_number_again(plant) -> None:
     public_id, file = corrected_after_backup(plant)
     for hour, code in enumerate(("G9-10", "G7", "G8"), start=2):
         plant.restore(file)
+        plant.resume_order()
         plant.say(public_id, code, at=DAY + hour * HOUR)
         plant.send(at=DAY + hour * HOUR)
 
@@ -169,6 +180,7 @@ def test_one_of_the_two_notes_is_enough(plant, lost) -> None:
         plant.folder / "data/sent" if lost == "data folder" else plant.outbox / ".martensight"
     )
     plant.restore(file)
+    plant.resume_order()
     plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
 
     plant.send(at=DAY + 2 * HOUR)
@@ -185,6 +197,8 @@ def test_while_the_share_is_away_after_a_restore_no_revision_is_recorded(plant) 
 
     away = plant.send(at=DAY + 2 * HOUR)
     (plant.folder / "away").rename(plant.outbox)
+    plant.send(at=DAY + 2 * HOUR)  # it is compared
+    plant.resume_order()
     back = plant.send(at=DAY + 3 * HOUR)
 
     assert "no revision is sent before it was compared" in said
@@ -214,6 +228,7 @@ def test_numbers_of_statements_are_not_used_twice(plant) -> None:
     made = [one.number for one in plant.lab.store.statements.all("4711")]
     plant.restore(file)
     known = plant.lab.store.statements.all("4711")
+    plant.resume_order()
     plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
     plant.send(at=DAY + 2 * HOUR)
 
@@ -271,3 +286,152 @@ def test_lists_that_were_taken_after_the_back_up_are_read_again(plant) -> None:
     assert "old.csv" not in said
     numbers = {one.number for one in plant.lab.store.order_changes.ages()}
     assert numbers == {"4700", "4711", "4712", "4713"}
+
+
+# --- what was lost counts until it is entered again, or a lead acknowledges it ------------------
+
+
+def status_names(plant: Plant) -> bool:
+    status = build_status_from_store(plant.settings, plant.lab.store, now=DAY, running=False)
+    return any("1 order (4711)" in one for one in status["problems"])
+
+
+def test_a_new_file_of_the_order_does_not_send_better_than_what_was_lost(plant) -> None:
+    _, file = corrected_after_backup(plant)
+    plant.restore(file)
+    told = {"order": "4711", "specimen": "1", "material": "100Cr6"}
+    second = plant.lab.take("G8", name="again.tif", field="2", **told)
+    plant.send(at=DAY + 2 * HOUR)
+    plant.say(second, "G8", at=DAY + 3 * HOUR)
+
+    plant.send(at=DAY + 3 * HOUR)
+
+    assert not [one for one in plant.sent() if one[0] > 2 and one[1] == "conforms"]
+    assert status_names(plant)
+
+
+def test_the_same_label_again_does_not_clear_what_was_lost(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    plant.restore(file)
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    plant.say(public_id, "G8", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform"), (3, "undecided")]
+    assert status_names(plant)
+
+
+def test_what_was_lost_is_remembered_over_a_second_restore(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    plant.restore(file)
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    plant.restore(file)
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+
+    assert "conforms" not in [word for number, word in plant.sent() if number > 2]
+    assert status_names(plant)
+
+
+def test_a_lost_break_that_is_entered_again_may_be_corrected_again(plant) -> None:
+    public_id, file = corrected_after_backup(plant)
+    plant.restore(file)
+    plant.say(public_id, "G7", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + 2 * HOUR)
+    plant.say(public_id, "G9-10", at=DAY + 3 * HOUR)
+    plant.send(at=DAY + 3 * HOUR)
+
+    assert plant.sent()[-1] == (3, "conforms")
+    assert not status_names(plant)
+
+
+@pytest.mark.parametrize("code", ["", "G9-10"])
+def test_a_lead_acknowledges_and_the_order_is_sent_as_it_stands(plant, code) -> None:
+    public_id, file = corrected_after_backup(plant)
+    plant.restore(file)
+    if code:
+        plant.say(public_id, code, at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+    before = plant.sent()
+
+    refused = plant.resume_order(by="Ada")
+    taken = plant.resume_order()
+    plant.send(at=DAY + 3 * HOUR)
+
+    assert before == [(1, "conforms"), (2, "does_not_conform")]
+    assert "only a lead" in refused
+    assert "by Leo" in taken
+    assert plant.sent() == [*before, (3, "conforms")]
+    assert not status_names(plant)
+
+
+def test_only_an_order_that_waits_is_resumed(plant) -> None:
+    plant.say(plant.take(), "G8")
+    plant.send()
+
+    assert "nothing of it was lost" in plant.resume_order()
+
+
+# --- unreadable notes ---------------------------------------------------------------------------
+
+NOTE = {"order": "4711", "id": "x", "state": "x", "conformity": "conforms", "statement": "x"}
+NOTE |= {"statement_number": 1, "at": "2026-11-24T09:00:00+00:00", "lab": ""}
+UNREADABLE = [
+    "",
+    '{"order": "4711", "revi',
+    json.dumps(NOTE),
+    json.dumps(NOTE | {"revision": "two"}),
+    json.dumps(NOTE | {"revision": 2.5}),
+    json.dumps(NOTE | {"revision": 10**7}),
+    json.dumps(NOTE | {"revision": 1}).replace('"revision": 1', '"revision": 1e999'),
+]
+
+
+def list_notes(plant: Plant) -> list[Path]:
+    folders = (plant.folder / "data/sent", plant.outbox / ".martensight")
+    notes = [next(folder.glob("*/4711-*.json")) for folder in folders]
+    assert len(notes) == 2
+    return notes
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_an_order_with_no_readable_note_is_held_by_name(plant, text) -> None:
+    public_id, file = corrected_after_backup(plant)
+    notes = list_notes(plant)
+    for note in notes:
+        note.write_text(text, encoding="utf-8")
+    told = plant.restore(file)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+
+    said = plant.send(at=DAY + 2 * HOUR)
+
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+    assert notes[0].name in said
+    assert "order 4711" in said
+    assert notes[0].name in told
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_readable_note_is_enough(plant, place) -> None:
+    public_id, file = corrected_after_backup(plant)
+    list_notes(plant)[place].write_text("", encoding="utf-8")
+    plant.restore(file)
+    plant.say(public_id, "G7", at=DAY + HOUR)
+    plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
+
+    assert plant.resume_order()
+    assert plant.send(at=DAY + 2 * HOUR) == ""
+    assert [number for number, _ in plant.sent()] == [1, 2, 3]
+
+
+def test_a_restore_without_any_record_of_what_was_sent_says_so(plant) -> None:
+    _, file = corrected_after_backup(plant)
+    shutil.rmtree(plant.folder / "data/sent")
+    shutil.rmtree(plant.outbox / ".martensight")
+
+    assert "no record of what was sent was found" in plant.restore(file)

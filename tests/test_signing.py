@@ -39,6 +39,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "orders prepare-again": ("4711", "1", *SIGNER),
     "orders release-hold": ("LOM-07", *SIGNER),
     "orders reopen": ("4711", *SIGNER),
+    "orders resume": ("4711", *SIGNER),
     "orders same-place": ("ID", "ID", "--different", *SIGNER),
     "orders supersede": ("ID", *SIGNER),
     "orders urgent": ("4711", "--by", "Leo"),

@@ -59,6 +59,7 @@ GROUPS = (
     "orders_statements",
     "orders_release_hold",
     "orders_hold",
+    "orders_resume",
     "spec",
     "validate",
     "roundrobin",

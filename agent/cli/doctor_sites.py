@@ -19,9 +19,13 @@ TWO = 2
 
 
 def examine_sites(settings: Settings) -> Iterator[Finding]:
-    """Yield the findings; none if there is one site and it shares nothing."""
+    """Yield the findings; none if there is one site of one name and it shares nothing."""
+    from agent.service.renamed_site import describe_renamed
+
     try:
         with open_store(settings) as store:
+            if renamed := describe_renamed(settings, store):
+                yield Finding("site name", "wrong", renamed)
             names = store.over_all_sites().names()
             if len(names) < TWO and not settings.site.shares:
                 return

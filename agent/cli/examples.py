@@ -99,6 +99,7 @@ EXAMPLES: dict[str, str] = {
     "orders statements": "agent orders statements 4711 for-the-customer",
     "orders amend": 'agent orders amend 4711 --by "R. Stahl" --reason "one ring was scrapped"',
     "orders reopen": 'agent orders reopen 4711 --by "R. Stahl" --reason "the customer agreed"',
+    "orders resume": 'agent orders resume 4711 --by "R. Stahl" --reason "labels checked on paper"',
     "orders dismiss-file": (
         'agent orders dismiss-file 4711 4711_01_4.tif --by "R. Stahl" --reason "a test shot"'
     ),

@@ -58,6 +58,7 @@ SIGNED: dict[str, Signing] = {
     "orders release": Signing("released from hold"),
     "orders release-hold": Signing("released"),
     "orders reopen": Signing("reopened"),
+    "orders resume": Signing("acknowledged"),
     "orders same-place": Signing("decided"),
     "orders supersede": Signing("superseded", "reviewer"),
     "orders urgent": Signing("put first"),

@@ -18,11 +18,12 @@ from agent.archive import write_whole
 from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
+from agent.orders.lost_conformity import read_losses
 from agent.orders.open_items import OpenItems
 from agent.orders.order_json import order_to_json
-from agent.orders.outbox_files import FORMATS, JSON, render_files
+from agent.orders.outbox_files import FORMATS, JSON, render_files, require_not_taken
 from agent.orders.resumption import find_resumption, read_floors
-from agent.orders.sent_revisions import SentRevision, SentRevisions
+from agent.orders.sent_revisions import SentRevision, SentRevisions, UnreadableNote
 from agent.orders.statement import hash_state, list_made
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord, number_key
@@ -110,20 +111,30 @@ def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> Non
         site: What is the same in every file.
         now: Aware UTC.
     """
-    known, floors = store.records.newest(OUTBOX), read_floors(store)
+    known, losses = store.records.newest(OUTBOX), read_losses(store)
     resumption = find_resumption(store, OUTBOX)
     for number, newest in store.statements.newest().items():
         last = known.get(number)
-        floor = floors.get(number_key(number, exact=store.exact_numbers), SentRevision(number))
+        loss = losses.get(number_key(number, exact=store.exact_numbers))
+        floor = loss.sent if loss else SentRevision(number)
         done = int(last.facts.get("statement_number", 0)) if last else 0
+        is_behind = _build_revision(last) < floor.revision
+        # What the back-up held is older than what the LIMS holds beyond it.
+        old = resumption.newest_statement if is_behind else 0
+        if is_behind and loss and loss.is_acknowledged:  # its present state is sent
+            done, old = newest.number - 1, 0
         if not newest.final or newest.number <= done:
             continue
-        above = _Above(floor, resumption.epoch)
-        # What the back-up held is older than what the LIMS holds beyond it.
-        old = resumption.newest_statement if _build_revision(last) < floor.revision else 0
-        for statement in store.statements.all(number):
-            if statement.final and statement.number > done and statement.id > old:
-                last = _record(store, site, statement, last, above, now=now)
+        made = store.statements.all(number)
+        for statement in made:
+            if not statement.final or statement.number <= done or statement.id <= old:
+                continue
+            if loss and loss.is_held(statement, made):
+                continue
+            until = [one for one in made if one.number <= statement.number]
+            lost = loss.conformity if loss and loss.is_open(until) else ""
+            above = _Above(floor, resumption.epoch, lost)
+            last = _record(store, site, statement, last, above, now=now)
 
 
 def _build_revision(record: Record | None) -> int:
@@ -137,10 +148,12 @@ class _Above:
     Attributes:
         floor: The highest revision that is used outside the database.
         epoch: Of the restore after which it is made, "" where there was none.
+        lost: The conformity that a restored database lost and that still counts, "" for none.
     """
 
     floor: SentRevision
     epoch: str
+    lost: str
 
 
 def _record(
@@ -180,6 +193,7 @@ def _record(
     head = {"id": revision_id, "revision": revision}
     source = {"statement": statement.sha256, "statement_number": statement.number}
     source["conformity"] = statement.conformity
+    source |= {"lost": above.lost} if above.lost else {}
     content = {"order": number, "formats": list(site.formats)}
     store.records.add_together(
         [
@@ -259,7 +273,11 @@ class _Writer:
         if self._is_adopted(number, revision):
             self._record(number, facts | {"overtaken": True}, now)
             return True
-        noted = self._notes.find(number)
+        try:
+            noted = self._notes.find(number)
+        except UnreadableNote as error:
+            self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
+            return False
         if noted and _is_above(noted, revision):
             self.faults.append(_describe_older(number, revision, noted))
             return False
@@ -267,6 +285,7 @@ class _Writer:
         name = _name(number, revision)
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
+            require_not_taken(files, self._site.name)
             if texts:
                 self._notes.keep(_open_sent(number, revision, self._lab_id))
             write_whole(files)
@@ -308,6 +327,7 @@ def _open_sent(number: str, revision: Record, lab: str) -> SentRevision:
         statement_number=int(facts.get("statement_number", 0)),
         at=revision.at.isoformat(),
         lab=lab,
+        lost=facts.get("lost", ""),
     )
 
 

@@ -11,6 +11,7 @@ from model import TaxonomyError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from model import Taxonomy
 
@@ -72,6 +73,21 @@ def render_files(
     if CSV in formats:
         texts[CSV] = _render_csv(document, head, taxonomy)
     return texts
+
+
+def require_not_taken(files: Mapping[Path, bytes], site: str) -> None:
+    """Refuse to write over a delivered file; the same content may be written again.
+
+    Raises:
+        OSError: A file has the name and other content, or cannot be read.
+    """
+    for path, content in files.items():
+        if path.exists() and path.read_bytes() != content:
+            raise FileExistsError(
+                f"{path} is there with other content, delivered by another site or database; site "
+                f"{site!r} does not write over it. Compare [site] name and [orders] outbox in "
+                "agent.toml with those of the delivered file"
+            )
 
 
 def _render_csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:

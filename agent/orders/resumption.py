@@ -26,6 +26,8 @@ RESUMPTION, FLOOR = "resumption", "outbox_floor"
 numbers of an order that are used outside the database."""
 OUTBOX, LISTS = "outbox", "lists"
 STATEMENTS = "statements"
+AFTER = "after_statement"
+"""Fact of a floor: row id of the newest statement that the back-up held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,35 +173,13 @@ def list_beyond(store: Store, given_out: Iterable[SentRevision]) -> list[Beyond]
 def adopt(store: Store, beyond: Iterable[Beyond], *, at: datetime) -> None:
     """Note the numbers that are used, so that revisions and statements go on above them."""
     floors = read_floors(store)
+    newest = find_resumption(store, OUTBOX).newest_statement
     for gap in beyond:
         sent = gap.sent
         key = number_key(sent.order, exact=store.exact_numbers)
         known = floors.get(key)
         facts = (known.merged_with(sent) if known else sent).to_json()
-        store.records.add(FLOOR, sent.order, by="agent", at=at, facts=facts)
-
-
-def list_unfollowed(store: Store) -> list[str]:
-    """Return the orders whose newest revision outside states something else than their own.
-
-    An order that was issued and is no longer known is one of them.
-    """
-    return [
-        sent.order
-        for _, sent in sorted(read_floors(store).items())
-        if sent.revision and not _is_followed(store, sent)
-    ]
-
-
-def _is_followed(store: Store, sent: SentRevision) -> bool:
-    """Return whether a higher revision was recorded, or the order states what was sent."""
-    made = store.statements.all(sent.order)
-    if not made:
-        return False
-    last = store.records.latest("outbox", made[-1].order)
-    if last and int(last.facts["revision"]) > sent.revision:
-        return True
-    return made[-1].state.partition(".")[0] == sent.state
+        store.records.add(FLOOR, sent.order, by="agent", at=at, facts=facts | {AFTER: newest})
 
 
 def read_floors(store: Store) -> dict[str, SentRevision]:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from agent.archive import write_whole
+from agent.errors import AgentError
 from agent.store import number_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 log = structlog.get_logger()
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 IN_DATA_FOLDER = "sent"
 IN_OUTBOX = ".martensight"
 """Folders that hold the notes: of the data folder, and of the outbox, where no LIMS looks."""
+HIGHEST = 1_000_000
+"""A note with a higher revision is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class SentRevision:
         statement_number: Of its statement, 0 where none was frozen.
         at: When its state was found, ISO 8601.
         lab: Hash of the first act of the lab that sent it, "" where that is not known.
+        lost: Conformity of an earlier revision that a restored database lost and that was neither
+            reached again nor acknowledged, "" for none.
     """
 
     order: str
@@ -55,6 +60,7 @@ class SentRevision:
     statement_number: int = 0
     at: str = ""
     lab: str = ""
+    lost: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a file or a record holds it."""
@@ -66,16 +72,17 @@ class SentRevision:
         try:
             return cls(
                 order=str(document["order"]),
-                revision=int(document["revision"]),
+                revision=_parse_number(document["revision"]),
                 id=str(document["id"]),
                 state=str(document["state"]),
                 conformity=str(document["conformity"]),
                 statement=str(document["statement"]),
-                statement_number=int(document["statement_number"]),
+                statement_number=_parse_number(document["statement_number"]),
                 at=str(document["at"]),
                 lab=str(document["lab"]),
+                lost=str(document.get("lost", "")),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     def merged_with(self, other: SentRevision) -> SentRevision:
@@ -83,6 +90,10 @@ class SentRevision:
         higher = max(self, other, key=lambda sent: (sent.revision, sent.statement_number))
         number = max(self.statement_number, other.statement_number)
         return replace(higher, statement_number=number)
+
+
+class UnreadableNote(AgentError):  # noqa: N818 - read aloud
+    """No copy of an order's note can be read, so nobody knows what was sent of it."""
 
 
 class SentRevisions:
@@ -104,10 +115,18 @@ class SentRevisions:
         self._outbox = outbox / IN_OUTBOX / name if outbox else None
 
     def find(self, order: str) -> SentRevision | None:
-        """Return the highest revision of an order that is noted, by any spelling, or None."""
+        """Return the highest revision of an order that is noted, by any spelling, or None.
+
+        Raises:
+            UnreadableNote: A note of the order is there, and none can be read.
+        """
         name = self._name(order)
-        noted = [_read(folder / name) for folder in (self._data, self._outbox) if folder]
-        return _find_highest(revision for revision in noted if revision)
+        files = [folder / name for folder in (self._data, self._outbox) if folder]
+        highest = _find_highest(files)
+        unreadable = [file for file in files if file.exists()]
+        if highest is None and unreadable:
+            raise UnreadableNote(_describe_unreadable(unreadable))
+        return highest
 
     def iter_all(self) -> Iterator[SentRevision]:
         """Yield the highest revision of each order that is noted.
@@ -115,14 +134,28 @@ class SentRevisions:
         Raises:
             OSError: The outbox cannot be seen.
         """
+        for files in self._iter_notes():
+            if highest := _find_highest(files):
+                yield highest
+
+    def iter_unreadable(self) -> Iterator[str]:
+        """Yield a sentence for each order of which no note can be read.
+
+        Raises:
+            OSError: The outbox cannot be seen.
+        """
+        for files in self._iter_notes():
+            if _find_highest(files) is None:
+                yield _describe_unreadable(files)
+
+    def _iter_notes(self) -> Iterator[list[Path]]:
+        """Yield the files of each order that are there."""
         if self._outbox and not self._outbox.parent.parent.is_dir():
             raise FileNotFoundError(f"{self._outbox.parent.parent} is no folder that can be seen")
         folders = [folder for folder in (self._data, self._outbox) if folder and folder.is_dir()]
         names = sorted({file.name for folder in folders for file in folder.glob("*.json")})
         for name in names:
-            noted = [_read(folder / name) for folder in folders]
-            if highest := _find_highest(revision for revision in noted if revision):
-                yield highest
+            yield [folder / name for folder in folders if (folder / name).exists()]
 
     def keep(self, sent: SentRevision) -> None:
         """Note a revision before its files are written.
@@ -146,20 +179,57 @@ class SentRevisions:
         return name_file(number_key(order, exact=self._exact_numbers)) + ".json"
 
 
+def list_noted_sites(*, data: Path | None = None, outbox: Path | None = None) -> set[str]:
+    """Return the names, as `name_file` makes them, of the sites that have notes in a folder.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    folders = [data / IN_DATA_FOLDER] if data else []
+    folders += [outbox / IN_OUTBOX] if outbox else []
+    return {
+        site.name
+        for folder in folders
+        if folder.is_dir()
+        for site in folder.iterdir()
+        if next(site.glob("*.json"), None)
+    }
+
+
 def name_file(text: str) -> str:
     """Return a file name for a text; two texts have two names on any file system."""
     plain = re.sub(r"[^\w-]", "_", text, flags=re.ASCII)[:40]
     return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _find_highest(noted: Iterator[SentRevision]) -> SentRevision | None:
+def _find_highest(files: Iterable[Path]) -> SentRevision | None:
+    """Return the highest revision that the copies of a note hold, None where none can be read."""
     highest: SentRevision | None = None
-    for revision in noted:
+    for revision in filter(None, map(_read, files)):
         highest = highest.merged_with(revision) if highest else revision
     return highest
 
 
 def _read(file: Path) -> SentRevision | None:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         return SentRevision.from_json(json.loads(file.read_text(encoding="utf-8")))
     return None
+
+
+def _parse_number(number: Any) -> int:
+    """Return a number of a revision or a statement.
+
+    Raises:
+        ValueError: It is no whole number, or none that an order ever reaches.
+    """
+    if type(number) is not int or not 0 <= number <= HIGHEST:
+        raise ValueError(f"{number!r} is no number of a revision")
+    return number
+
+
+def _describe_unreadable(files: Iterable[Path]) -> str:
+    names = " and ".join(str(file) for file in files)
+    return (
+        f"the note of what was sent cannot be read ({names}). Put the file back from a copy, or "
+        "remove it if nothing of the order was sent"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.lab_context import read_taxonomy
+from agent.orders.lost_conformity import list_unfollowed
 from agent.orders.order_list import import_list, list_taken_since
 from agent.orders.resumption import (
     LISTS,
@@ -19,7 +20,6 @@ from agent.orders.resumption import (
     find_resumption,
     iter_statement_files,
     list_beyond,
-    list_unfollowed,
     settle,
 )
 from agent.orders.sent_revisions import SentRevisions
@@ -79,9 +79,10 @@ def resume(
     ]
     beyond = list_beyond(store, _select_relevant(local, store))
     adopt(store, beyond, at=at)
-    waits = []
+    waits: list[str] = []
     try:
         beyond += settle_outbox(settings, store, at=at)
+        waits += _describe_notes(open_sent_revisions(settings, store), settings)
     except OSError as error:
         waits.append(
             f"[orders] outbox: {error}; no revision is sent before it was compared with the "
@@ -93,6 +94,24 @@ def resume(
     except OSError as error:
         waits.append(f"[orders] lists: {error}; taken lists are read again by the service")
     return beyond, lists, waits
+
+
+def _describe_notes(notes: SentRevisions, settings: Settings) -> Iterator[str]:
+    """Yield which notes of sent revisions cannot be read, or that there is none.
+
+    Raises:
+        OSError: The outbox cannot be seen.
+    """
+    if not settings.orders.outbox:
+        return
+    unreadable = list(notes.iter_unreadable())
+    yield from (f"[orders] outbox: {sentence}; its order is held." for sentence in unreadable)
+    if not unreadable and next(notes.iter_all(), None) is None:
+        yield (
+            f"[orders] outbox: no record of what was sent was found in {settings.store.folder} or "
+            f"{settings.orders.outbox}: if the LIMS holds later revisions than this back-up, their "
+            "numbers would be used again."
+        )
 
 
 def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Beyond]:
@@ -148,5 +167,6 @@ def describe_unfollowed(settings: Settings, store: Store) -> str:
     orders = "1 order" if len(numbers) == 1 else f"{len(numbers)} orders"
     return (
         f"the LIMS holds revisions of {orders} ({', '.join(numbers[:NAMED])}{more}) that the "
-        "restored back-up does not know: enter again what was lost."
+        "restored back-up does not know: enter again what was lost, or let a lead acknowledge it "
+        "(agent orders resume NUMBER); until then nothing better is sent."
     )

@@ -15,6 +15,7 @@ from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name, bundles_folder
 from agent.service.jobs.backup import describe_overdue
 from agent.service.lock import RunLock
+from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
 from agent.site_time import compute_night_end, night_of
 from agent.store import Store, StoreFault, store_url
@@ -97,7 +98,7 @@ def build_status_from_store(
         *_iter_hold_problems(affected),
         *_iter_disk_problems(settings.store.folder),
         *describe_overdue(settings, now),
-        *filter(None, [describe_unfollowed(settings, store)]),
+        *filter(None, [describe_unfollowed(settings, store), describe_renamed(settings, store)]),
     ]
     return {
         "version": version("martensight"),

@@ -20,6 +20,7 @@ from agent.orders import outbox
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders
 from agent.orders.open_items import OpenItems
+from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
 
@@ -54,7 +55,11 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
     site = outbox.OutboxFormat(settings.site.name, settings.orders.outbox_formats)
     position = find_position(settings, store)
     issuer = make_issuer(settings)
-    away = _settle(settings, store, now=now) if settings.orders.outbox else ""
+    away = describe_renamed(settings, store)
+    if away:
+        log.warning("outbox.site_renamed", sentence=away)
+    elif settings.orders.outbox:
+        away = _settle(settings, store, now=now)
     if settings.orders.outbox and not away:
         position = outbox.record_revisions(
             store, lab, site, now=now, position=position, issuer=issuer

@@ -1,0 +1,57 @@
+"""Find that `[site] name` was edited: the new name would begin again in an outbox that is in use.
+
+A site with another name is another site, with no results. Notes of what was sent stay under the
+name that sent them, in the data folder and in the outbox.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.orders.sent_revisions import list_noted_sites, name_file
+from agent.service.data_folder import agent_name
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+    from agent.store import Store
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def describe_renamed(settings: Settings, store: Store) -> str:
+    """Return which site of this data folder the outbox holds results of, "" where all is well.
+
+    A site that another PC works for is a site in its own right, and so is one that this data
+    folder sent nothing for. A site that has notes of its own in the outbox began there before.
+    """
+    if not settings.orders.outbox:
+        return ""
+    outbox, own = Path(settings.orders.outbox), name_file(settings.site.name)
+    try:
+        noted = list_noted_sites(outbox=outbox)
+        mine = list_noted_sites(data=settings.store.folder)
+    except OSError:
+        return ""  # it is said where the outbox is filled
+    if own in noted:
+        return ""
+    names = {name_file(name): name for name in store.over_all_sites().names()}
+    for site in sorted(noted & mine):
+        name = names.get(site, site)
+        if not _has_other_agent(store, name):
+            return (
+                f"[orders] outbox: {outbox} holds results of site {name!r}, which this data folder "
+                f"sent; [site] name is now {settings.site.name!r}, a new site without results, so "
+                f'nothing is sent. Put back name = "{name}" under [site] in agent.toml, or set a '
+                "new outbox folder for the new name."
+            )
+    return ""
+
+
+def _has_other_agent(store: Store, site: str) -> bool:
+    """Return whether another PC worked for a site after this one."""
+    agents = [agent for agent in store.over_all_sites().agents() if agent.site == site]
+    own = agent_name()
+    left = max((one.seen_at or _NEVER for one in agents if one.name == own), default=_NEVER)
+    return any(one.name != own and (one.seen_at or _NEVER) > left for one in agents)
