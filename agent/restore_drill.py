@@ -107,7 +107,7 @@ def rehearse_restore(
     try:
         _require_room(backup, scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".drill-") as folder:
-            names = unpack(backup, Path(folder), None, progress)
+            names = unpack(backup, Path(folder), url, progress)
             copied = Path(folder) / find_database(backup, names)
             return _compare(backup, facts, copied, url, at)
     except AgentError as error:
