@@ -105,7 +105,7 @@ def unpack(
     try:
         with zipfile.ZipFile(backup) as packed:
             manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
-            _refuse_odd_names(backup, [*_list_members(packed), *manifest.sha256])
+            require_plain_names(backup, [*list_members(packed), *manifest.sha256])
             if url is not None:
                 _refuse_another_kind(backup, manifest.kind, url)
             members = [member for member in manifest.sha256.items() if wanted(member[0])]
@@ -153,7 +153,7 @@ class _Manifest:
         return cls(kind, hashes)
 
 
-def _list_members(packed: zipfile.ZipFile) -> list[str]:
+def list_members(packed: zipfile.ZipFile) -> list[str]:
     """Return the names in a zip as they are written there; a folder's without its last stroke."""
     return [
         member.orig_filename.removesuffix("/") if member.is_dir() else member.orig_filename
@@ -161,7 +161,8 @@ def _list_members(packed: zipfile.ZipFile) -> list[str]:
     ]
 
 
-def _refuse_odd_names(backup: Path, names: Sequence[str]) -> None:
+def require_plain_names(backup: Path, names: Sequence[str]) -> None:
+    """Raise `BadStore` for the first name that is none of `is_plain_name`."""
     odd = [name for name in names if not is_plain_name(name)]
     if odd:
         raise BadStore(

@@ -163,6 +163,17 @@ def test_a_name_that_leads_out_on_any_system_is_refused(
         assert "mayleadoutofthedatafolder:" + "".join(repr(name).split()) in words
 
 
+def test_a_move_refuses_such_a_name_before_it_writes_settings(shell, tmp_path) -> None:
+    name = "settings/..\\..\\evil.toml"
+    file = packed(tmp_path, '{"kind": "sqlite", "sha256": {}}', {name: b"[store]\n"})
+
+    code, said = shell.agent("move", file, "--to", tmp_path / "new")
+
+    assert code == 2, said
+    assert "may lead out of the data folder" in " ".join(said.split())
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_names_that_a_lab_has_are_restored(shell, tmp_path, whole) -> None:
     file = rewritten(whole, tmp_path / "good.zip", "inbox/Gefüge Nr. 1 (neu).json", listed=True)
 

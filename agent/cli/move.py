@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tomlkit
 import typer
 
+from agent.backup_file import list_members, require_plain_names
 from agent.cli.app import SAYS_NO, app, open_store
 from agent.cli.console import out, progress, table
 from agent.errors import WrongUse
@@ -97,6 +98,7 @@ def _write_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Pat
     """
     try:
         with zipfile.ZipFile(file) as packed:
+            require_plain_names(file, list_members(packed))
             kept = {
                 PurePosixPath(name).name: packed.read(name).decode("utf-8-sig")
                 for name in packed.namelist()
