@@ -105,5 +105,5 @@ def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None
     for word, said in (("would keep", tried[1]), ("keeping", done[1])):
         assert f"{word} 1: named by a statement" in said
         assert f"{word} 1: flagged for review" in said
-    assert "of 1 micrographs (crops)" in tried[1]
+    assert "of 1 micrograph (crops)" in tried[1]
     assert plant.agent("verify")[0] == 0
