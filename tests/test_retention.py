@@ -73,6 +73,9 @@ def test_an_order_on_hold_is_kept_whatever_the_spelling(plant, spelling) -> None
     plant.write("agent.toml", '[site]\nname = "Plant 1"\n[orders]\nleads = ["R. Stahl"]\n')
     assert plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "y")[0] == 0
     assert KeptFor.HOLD not in planned(plant).kept
+    again = plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "z")
+    assert again[0] == 0
+    assert "4711: it was not on hold" in again[1]
     acts = [
         (one.act, one.facts.get("reason")) for one in plant.lab.store.audit_log.iter_acts("order.")
     ]
