@@ -361,7 +361,7 @@ def test_a_row_with_what_is_left_of_a_letter_is_broken(desk, letter):
     assert "save it as UTF-8" in desk.err
 
 
-@pytest.mark.parametrize("name", ["Müller „Stahl“ GmbH", "Škoda", "50 € – Å"])
+@pytest.mark.parametrize("name", ["Müller „Stahl“ GmbH", "Škoda", "Dušan Košice", "50 € – Å"])
 def test_a_list_of_windows_is_read(desk, name):
     listed = desk.folder / "monday.csv"
     listed.write_bytes(f"order,customer\n4711,{name}\n".encode("cp1252"))

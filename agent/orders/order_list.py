@@ -56,7 +56,7 @@ YES, NO = ("1", "yes", "true", "x", "ja"), ("", "0", "no", "false", "nein")
 A_SLIP = 0.8
 """Likeness from which a column's name is a misspelt one of ours; others are left alone."""
 LONGEST = 200
-_OTHER_CODE_PAGE = re.compile(rb"[\x81\x8d\x8f\x90\x9d]|[A-Za-z][\x84\x8e\x94\x99\x9a][a-z]")
+_OTHER_CODE_PAGE = re.compile(rb"[\x81\x8d\x8f\x90\x9d]|[A-Za-z][\x84\x8e\x94\x99][a-z]")
 """What Windows-1252 lacks, and an umlaut of DOS (CP850), which reads "W„rme" there."""
 _ODD_LETTER = re.compile("[\x80-\x9f\ufffd]")
 """What is left of a letter that was saved in another code page."""
@@ -166,9 +166,9 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 yield begins, cells_by_column
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise WrongUse(
-            f"line {begins} is no CSV ({error}): a quote that begins there may not be closed."
-        ) from error
+        is_open = any(sign in str(error) for sign in ("end of data", "expected after"))
+        why = ": a quote that begins there may not be closed" if is_open else ""
+        raise WrongUse(f"line {begins} is no CSV ({error}){why}.") from error
 
 
 def _normalise_column(name: str) -> str:
