@@ -143,17 +143,21 @@ def find_broken_backups(
         folder: Of the back-ups, which several labs may use.
         site: Name of the lab's site, "": every back-up is its own.
         lab: Hash of its first act, "" where that is not known: the site decides alone.
-        thorough: Read every byte, else the list of what is inside.
+        thorough: Read every byte, else the list of what is inside; and count one that names no lab
+            as the lab's own, since it may be evidence that was spoilt.
     """
     faults, remarks = [], []
     for file in sorted(folder.glob(NAMES)):
         fault = _find_fault(file, thorough=thorough)
-        if fault and (not site or _is_probably_own(file, site=site, lab=lab)):
+        if not fault:
+            continue
+        known = _guess_is_own(file, site=site, lab=lab) if site else True
+        if known or (known is None and thorough):
             faults.append(
                 f"back-up {file.name}: it is damaged ({fault}), so it holds no evidence and cannot "
                 "be restored. Put a copy of it back, or move it out of the folder"
             )
-        elif fault:
+        else:
             remarks.append(
                 f"back-up {file.name}: it cannot be read ({fault}), and is none of this lab's as "
                 "far as can be seen. Move it out of the folder if no lab needs it"
@@ -161,13 +165,19 @@ def find_broken_backups(
     return BrokenBackups(tuple(faults), tuple(remarks))
 
 
-def _is_probably_own(file: Path, *, site: str, lab: str) -> bool:
-    """Return whether a damaged back-up is of a lab: by its manifest, else by its name."""
-    if facts := read_facts(file):
+def _guess_is_own(file: Path, *, site: str, lab: str) -> bool | None:
+    """Return whether a damaged back-up is of a lab, by manifest or name; None: neither says."""
+    facts = read_facts(file)
+    if facts and facts.site:
         return is_own(facts, site=site, lab=lab)
     first = re.escape(lab[:6]) if lab else "[0-9a-f]{6}"
-    pattern = rf"martensight-{name_site(site)}(-{first})?(-{NIGHTLY})?-\d{{8}}T\d{{6}}Z\.zip"
-    return re.fullmatch(pattern, file.name) is not None
+    if re.fullmatch(rf"martensight-{name_site(site)}(-{first})?{_ENDING}", file.name):
+        return True
+    return False if re.fullmatch(rf"martensight-[a-z].*{_ENDING}", file.name) else None
+
+
+_ENDING = rf"(-{NIGHTLY})?-\d{{8}}T\d{{6}}Z\.zip"
+"""End of the name that `name_backup` makes."""
 
 
 def _find_fault(file: Path, *, thorough: bool) -> str:
