@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from agent.store import Store, TrailHead
 
 MANIFEST = "manifest.json"
-OWN_BACKUPS = "martensight-*.zip"
-"""How back-ups are called."""
 NOT_WHOLE = (
     OSError,
     ValueError,
@@ -140,35 +138,7 @@ def find_in_backup(file: Path) -> Anchor | None:
             document = json.loads(packed.read(MANIFEST))
         return Anchor.from_json(document[KEY], place=file.name)
     except NOT_WHOLE:
-        return None  # `iter_broken_backups` names it
-
-
-def iter_broken_backups(folder: Path, *, thorough: bool = False) -> Iterator[str]:
-    """Yield a sentence for each back-up that cannot be read, and so holds no evidence.
-
-    Args:
-        folder: Of the back-ups; other zip files in it are passed over.
-        thorough: Read every byte, else the list of what is inside.
-    """
-    for file in sorted(folder.glob(OWN_BACKUPS)):
-        if fault := _find_backup_fault(file, thorough=thorough):
-            yield (
-                f"back-up {file.name}: it is damaged ({fault}), so it holds no evidence and cannot "
-                "be restored. Put a copy of it back, or move it out of the folder"
-            )
-
-
-def _find_backup_fault(file: Path, *, thorough: bool) -> str:
-    try:
-        with zipfile.ZipFile(file) as packed:
-            document = json.loads(packed.read(MANIFEST))
-            missing = set(document["sha256"]) - set(packed.namelist())
-            bad = packed.testzip() if thorough else None
-    except NOT_WHOLE as error:
-        return str(error) or type(error).__name__
-    if missing:
-        return f"{min(missing)} is not in it"
-    return f"{bad} was changed" if bad else ""
+        return None  # `find_broken_backups` names it
 
 
 @dataclass(frozen=True, slots=True)

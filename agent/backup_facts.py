@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agent.anchors import MANIFEST
+from agent.anchors import MANIFEST, NOT_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,3 +116,78 @@ def is_own(facts: BackupFacts, *, site: str, lab: str) -> bool:
         lab: Hash of its first act, "" where that is not known: the site decides alone.
     """
     return facts.site == site and (not lab or facts.lab == lab)
+
+
+# --- those that cannot be read ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenBackups:
+    """Back-ups in a folder that cannot be read, and so hold no evidence.
+
+    Attributes:
+        faults: Of the lab itself, a sentence each.
+        remarks: Of other labs, and of nobody that is known, a sentence each.
+    """
+
+    faults: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def find_broken_backups(
+    folder: Path, *, site: str, lab: str, thorough: bool = False
+) -> BrokenBackups:
+    """Find the back-ups that cannot be read; other zip files in the folder are passed over.
+
+    Args:
+        folder: Of the back-ups, which several labs may use.
+        site: Name of the lab's site, "": every back-up is its own.
+        lab: Hash of its first act, "" where that is not known: the site decides alone.
+        thorough: Read every byte, else the list of what is inside; and count one that names no lab
+            as the lab's own, since it may be evidence that was spoilt.
+    """
+    faults, remarks = [], []
+    for file in sorted(folder.glob(NAMES)):
+        fault = _find_fault(file, thorough=thorough)
+        if not fault:
+            continue
+        known = _guess_is_own(file, site=site, lab=lab) if site else True
+        if known or (known is None and thorough):
+            faults.append(
+                f"back-up {file.name}: it is damaged ({fault}), so it holds no evidence and cannot "
+                "be restored. Put a copy of it back, or move it out of the folder"
+            )
+        else:
+            remarks.append(
+                f"back-up {file.name}: it cannot be read ({fault}), and is none of this lab's as "
+                "far as can be seen. Move it out of the folder if no lab needs it"
+            )
+    return BrokenBackups(tuple(faults), tuple(remarks))
+
+
+def _guess_is_own(file: Path, *, site: str, lab: str) -> bool | None:
+    """Return whether a damaged back-up is of a lab, by manifest or name; None: neither says."""
+    facts = read_facts(file)
+    if facts and facts.site:
+        return is_own(facts, site=site, lab=lab)
+    first = re.escape(lab[:6]) if lab else "[0-9a-f]{6}"
+    if re.fullmatch(rf"martensight-{name_site(site)}(-{first})?{_ENDING}", file.name):
+        return True
+    return False if re.fullmatch(rf"martensight-[a-z].*{_ENDING}", file.name) else None
+
+
+_ENDING = rf"(-{NIGHTLY})?-\d{{8}}T\d{{6}}Z\.zip"
+"""End of the name that `name_backup` makes."""
+
+
+def _find_fault(file: Path, *, thorough: bool) -> str:
+    try:
+        with zipfile.ZipFile(file) as packed:
+            document = json.loads(packed.read(MANIFEST))
+            missing = set(document["sha256"]) - set(packed.namelist())
+            bad = packed.testzip() if thorough else None
+    except NOT_WHOLE as error:
+        return str(error) or type(error).__name__
+    if missing:
+        return f"{min(missing)} is not in it"
+    return f"{bad} was changed" if bad else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-DATABASES = ("martensight.db", "martensight.pgdump")
+DATABASES = {"sqlite": "martensight.db", "postgresql": "martensight.pgdump"}
+"""Kind of database → name of its copy."""
 PIECE_BYTES = 1 << 20
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE
+)
+"""Names that Windows opens as a device, with any ending."""
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+"""Letters that Windows takes for a drive, a stream, a folder or a pattern."""
 
 
 def unpack_database(backup: Path, scratch: Path) -> Path:
@@ -49,7 +57,18 @@ def read_time(backup: Path) -> datetime | None:
 
 
 def _is_database(name: str) -> bool:
-    return name in DATABASES
+    return name in DATABASES.values()
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether a name is a relative POSIX path of names that are ordinary on every system."""
+    return all(
+        part not in ("", ".", "..")
+        and part == part.rstrip(" .")  # Windows drops them
+        and not _FORBIDDEN.search(part)
+        and not _DEVICE.fullmatch(part)
+        for part in name.split("/")
+    )
 
 
 def find_database(backup: Path, names: Sequence[str]) -> str:
@@ -86,6 +105,7 @@ def unpack(
     try:
         with zipfile.ZipFile(backup) as packed:
             manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
+            require_plain_names(backup, [*list_members(packed), *manifest.sha256])
             if url is not None:
                 _refuse_another_kind(backup, manifest.kind, url)
             members = [member for member in manifest.sha256.items() if wanted(member[0])]
@@ -123,10 +143,32 @@ class _Manifest:
         hashes = document.get("sha256") if isinstance(document, dict) else None
         if not isinstance(kind, str) or not isinstance(hashes, dict):
             raise ValueError("its manifest names no database")  # noqa: TRY004 - shown as one sentence
+        if kind not in DATABASES:
+            raise ValueError(f"its manifest names an unknown kind of database: {kind!r}")
         for name, expected in hashes.items():
-            if not isinstance(expected, str) or "\0" in name or not name.strip("/. "):
-                raise ValueError(f"its manifest holds an odd entry: {name!r}")
+            if not isinstance(expected, str):
+                raise ValueError(f"its manifest holds an odd entry: {name!r}")  # noqa: TRY004
+            if _is_database(name) and name != DATABASES[kind]:
+                raise ValueError(f"its manifest names a {kind} database, and it holds {name}")
         return cls(kind, hashes)
+
+
+def list_members(packed: zipfile.ZipFile) -> list[str]:
+    """Return the names in a zip as they are written there; a folder's without its last stroke."""
+    return [
+        member.orig_filename.removesuffix("/") if member.is_dir() else member.orig_filename
+        for member in packed.infolist()
+    ]
+
+
+def require_plain_names(backup: Path, names: Sequence[str]) -> None:
+    """Raise `BadStore` for the first name that is none of `is_plain_name`."""
+    odd = [name for name in names if not is_plain_name(name)]
+    if odd:
+        raise BadStore(
+            f"{backup}: a name in it may lead out of the data folder: {odd[0]!r}; nothing was "
+            "restored. Restore another backup."
+        )
 
 
 def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
@@ -140,9 +182,7 @@ def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
 def _take_out(
     packed: zipfile.ZipFile, name: str, expected: str, scratch: Path, backup: Path
 ) -> None:
-    target = (scratch / name).resolve()
-    if not target.is_relative_to(scratch.resolve()):
-        raise BadStore(f"{backup}: a name in it leads out of the data folder: {name!r}.")
+    target = scratch / name
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with packed.open(name) as member, target.open("wb") as file:

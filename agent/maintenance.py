@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
-from agent.backup_file import PIECE_BYTES, find_database, read_time, unpack
+from agent.backup_file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
 from agent.errors import BadStore
 from agent.store import examine_copy, mark_restored, put_back, sites_in
 
@@ -83,6 +83,7 @@ def back_up(
             )
             about |= {"counts": counts, "automatic": is_automatic}
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
+            _require_plain_names(files)
             part.touch()
             part.chmod(part.stat().st_mode & ~stat.S_IRWXO)  # settings and accounts are in it
             _zip(part, files, about, progress)
@@ -134,6 +135,15 @@ def _members(
         for file in sorted((folder / room).rglob("*")):
             if file.is_file() and not file.name.endswith(".part"):
                 yield file, file.relative_to(folder).as_posix()
+
+
+def _require_plain_names(files: Sequence[tuple[Path, str]]) -> None:
+    """Raise `BadStore` for the first name that a restore would refuse."""
+    if odd := [file for file, name in files if not is_plain_name(name)]:
+        raise BadStore(
+            f"{odd[0]}: no backup can hold this name, which not every system can restore. "
+            "Rename it."
+        )
 
 
 def _zip(

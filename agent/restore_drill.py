@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agent import anchors
 from agent.backup_facts import read_facts
 from agent.backup_file import find_database, unpack
+from agent.counts import format_count
 from agent.errors import AgentError, BadStore
 from agent.store import (
     Store,
@@ -66,8 +67,7 @@ class DrillResult:
             more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
             return f"{self.file.name}: {self.faults[0]}{more}"
         named = (name for name in NAMED_TABLES if name in self.counts)
-        rows = ", ".join(f"{self.counts[name]} {name}s" for name in named)
-        rows = rows.replace("trails", "acts in the trail")
+        rows = ", ".join(_format_rows(name, self.counts[name]) for name in named)
         stated = f"; {self.statement} is as it was frozen" if self.statement else ""
         return f"{self.file.name}: restored on trial: {rows}; every hash is as written{stated}"
 
@@ -81,6 +81,12 @@ class DrillResult:
             "statement": self.statement,
             "notes": list(self.notes),
         }
+
+
+def _format_rows(table: str, count: int) -> str:
+    if table == TRAIL:
+        return format_count(count, "act in the trail", "acts in the trail")
+    return format_count(count, table)
 
 
 def rehearse_restore(
@@ -107,7 +113,7 @@ def rehearse_restore(
     try:
         _require_room(backup, scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".drill-") as folder:
-            names = unpack(backup, Path(folder), None, progress)
+            names = unpack(backup, Path(folder), url, progress)
             copied = Path(folder) / find_database(backup, names)
             return _compare(backup, facts, copied, url, at)
     except AgentError as error:

@@ -7,6 +7,7 @@ text without quotes.
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ IN_SINGLE_QUOTES = (
     r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
     "begins an escape."
 )
-_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
+_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 _PAIR = re.compile(r"\s*([\w.\"'-]+)\s*=\s*(.*?)\s*$")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})\b")
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)")
+_NUMBER = re.compile(r"[-+]?(0[xob]\w*|\d[\d_]*[.,]?\d*)", re.IGNORECASE)
 _TIME = re.compile(r"\d{1,2}:\d{2}$")
 _QUOTES = ("'", '"')
 
@@ -37,11 +40,33 @@ def describe_toml_fault(text: str, error: tomllib.TOMLDecodeError) -> str:
         return f"not valid TOML: {_with_hint(str(error))}"
     number = int(place[1])
     line = lines[number - 1]
+    if found := _find_no_date(line[int(place[2]) - 1 :]):
+        return f"line {number}: {line.partition('=')[0].strip()}: {_describe_no_date(found)}"
     pair = _PAIR.match(line.partition(" #")[0])
     remedy = _remedy(pair[1], pair[2]) if pair else ""
     if not remedy:
         return f"not valid TOML: {_with_hint(str(error))}"
     return f"line {number}: {remedy}"
+
+
+def _find_no_date(value: str) -> str:
+    """Return the date that a value begins with where no calendar has it, else ""."""
+    match = _DATE.match(value)
+    if match is None or _is_date(*(int(part) for part in match.groups())):
+        return ""
+    return match[0]
+
+
+def _is_date(year: int, month: int, day: int) -> bool:
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
+
+
+def _describe_no_date(value: str) -> str:
+    return f"the date {value} does not exist."
 
 
 def _with_hint(sentence: str) -> str:
@@ -53,10 +78,23 @@ def _remedy(key: str, value: str) -> str:
     """Return what to write in place of a value, "" where that is not known."""
     if match := _GERMAN_DATE.fullmatch(value):
         day, month, year = (int(part) for part in match.groups())
-        return f"{key} = {value}: write the date as {year:04d}-{month:02d}-{day:02d}."
+        return _remedy_of_date(key, value, year, month, day)
     if _TIME.fullmatch(value):
         return f'{key} = {value}: write the time in quotes, {key} = "{value}".'
+    if match := _DATE.fullmatch(value):
+        return _remedy_of_date(key, value, *(int(part) for part in match.groups()))
+    if _NUMBER.fullmatch(value):
+        return (
+            f"{key} = {value}: not a number. Write digits alone, without a zero in front, and a "
+            "point for decimals."
+        )
     return _remedy_of_text(key, value)
+
+
+def _remedy_of_date(key: str, value: str, year: int, month: int, day: int) -> str:
+    if not _is_date(year, month, day):
+        return f"{key}: {_describe_no_date(value)}"
+    return f"{key} = {value}: write the date as {year:04d}-{month:02d}-{day:02d}."
 
 
 def _remedy_of_text(key: str, value: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import anchors, timestamps
-from agent.backup_facts import read_facts
+from agent.backup_facts import BrokenBackups, find_broken_backups, read_facts
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
@@ -61,6 +61,12 @@ class Outside:
             if not stamp.fault:
                 yield stamp.anchor
 
+    def find_broken_backups(self) -> BrokenBackups:
+        """Return the back-ups of which any byte cannot be read."""
+        if self.backups is None:
+            return BrokenBackups((), ())
+        return find_broken_backups(self.backups, site=self.site, lab="", thorough=True)
+
     def list_useless(self) -> list[str]:
         """Return a sentence per file in which something is, and no end of the trail."""
         return [
@@ -94,7 +100,7 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     anchor_checks = anchors.check(store, outside.iter_anchors())
     rows = store.checks.compare_rows()
     chain = [*store.audit_log.find_problems(), *anchor_checks.faults]
-    broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
+    broken = outside.find_broken_backups()
     guards = [
         f"database: the guard {name} is missing" for name in store.checks.find_missing_guards()
     ]
@@ -108,9 +114,10 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     stamps = [stamp.fault for stamp in stamped if stamp.fault] + _list_changed_stamps(
         store, outside
     )
-    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
+    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken.faults, *stamps]
     stamp_notes = [stamp.note for stamp in stamped if stamp.note]
-    return faults, [*anchor_checks.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
+    notes = [*anchor_checks.notes, *rows.notes, *broken.remarks, *outside.list_useless()]
+    return faults, [*notes, *stamp_notes]
 
 
 def _list_changed_stamps(store: Store, outside: Outside) -> list[str]:

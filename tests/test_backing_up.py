@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent import maintenance, settings
+from agent.backup_facts import name_backup
 from agent.cli import main
 from agent.errors import BadStore
 from agent.restore_drill import rehearse_restore
@@ -213,6 +214,32 @@ def test_doctor_names_each_lab_of_the_folder(lab, capsys) -> None:
     assert "last backup " in said
     assert "also contains backups of Plant 1" in said
     assert "another lab with the same name" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "code"),
+    [
+        ("martensight-20200101T000000Z.zip", "doubtful", 3),  # it may be evidence that was spoilt
+        ("martensight-plant-2-abcdef-nightly-20200101T000000Z.zip", "doubtful", 0),
+        ("{own}", "wrong", 3),
+    ],
+)
+def test_only_a_damaged_back_up_of_the_lab_itself_is_wrong(lab, capsys, name, level, code) -> None:
+    with opened(lab) as store:
+        look(lab, store, datetime.now(UTC))
+        own = name_backup(lab.site.name, store.audit_log.get_first_hash(), NOON, is_automatic=True)
+    (Path(lab.backup.folder) / name.format(own=own)).write_bytes(b"")
+    capsys.readouterr()
+
+    agent(lab, "doctor", "--json")
+    found = [one for one in json.loads(capsys.readouterr().out) if one["check"] == "back-up"]
+    verified = agent(lab, "verify")
+
+    named = [one for one in found if name.format(own=own) in one["sentence"]]
+    assert [one["level"] for one in named] == [level]
+    assert ("Put a copy of it back" in named[0]["sentence"]) is (level == "wrong")
+    assert any("last backup" in one["sentence"] for one in found) is (level != "wrong")
+    assert verified == code
 
 
 def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:

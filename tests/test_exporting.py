@@ -132,7 +132,7 @@ def test_stdout_holds_the_rows_and_nothing_else(lab, agent):
     _, out, said = agent("export")
 
     assert len(out.splitlines()) == 2
-    assert "1 rows" in said
+    assert "1 row written" in said
 
 
 @pytest.mark.parametrize(

@@ -541,7 +541,7 @@ def test_a_dry_run_deletes_nothing(lab, capsys) -> None:
 
     assert lab.agent("prune", "--dry-run") == 0
 
-    assert "would delete 3 files of 1 micrographs" in capsys.readouterr().out
+    assert "would delete 3 files of 1 micrograph (" in capsys.readouterr().out
     assert sorted(lab.data.rglob("*.png")) == before
 
 

@@ -322,6 +322,54 @@ def test_an_order_list_does_not_ask_for_fewer_specimens_than_its_limit(desk):
     assert "1 of 3 specimens" in desk.order("4712")["missing"]
 
 
+@pytest.mark.parametrize(
+    "rest",
+    ['4711,"100Cr6\n4712,100Cr6\n', '4711,"100Cr6\n4712,"100Cr6"\n4713,C56E2\n'],
+)
+def test_a_quote_that_is_not_closed_is_named_where_its_record_begins(desk, rest):
+    listed = desk.folder / "monday.csv"
+    listed.write_text(f"order,material\n{rest}", encoding="utf-8")
+
+    assert desk.agent("orders", "import", listed) == 2
+    assert "line 2 is no CSV" in desk.err
+
+
+def test_a_broken_record_of_two_lines_is_named_where_it_begins(desk):
+    listed = desk.folder / "monday.csv"
+    listed.write_text('order,customer,urgent\n\n4711,"A\nB",no\n', encoding="utf-8")
+
+    assert desk.agent("orders", "import", listed) == 1
+    assert "monday.csv, line 3: customer" in desk.err
+
+
+@pytest.mark.parametrize("name", ["Müller", "Wärmetechnik", "Döring", "Übler KG für Öfen"])
+def test_a_list_in_the_letters_of_dos_is_refused(desk, name):
+    listed = desk.folder / "monday.csv"
+    listed.write_bytes(f"order,customer\n4710,Meier\n4711,{name}\n".encode("cp850"))
+
+    assert desk.agent("orders", "import", listed) == 2
+    assert "line 3: its letters are neither UTF-8 nor Windows-1252; save it as UTF-8" in desk.err
+
+
+@pytest.mark.parametrize("letter", ["\x84", "\x9f", "\ufffd"])
+def test_a_row_with_what_is_left_of_a_letter_is_broken(desk, letter):
+    listed = desk.folder / "monday.csv"
+    listed.write_text(f"order,customer\n4711,W{letter}rme\n4712,A\n", encoding="utf-8")
+
+    assert desk.agent("orders", "import", listed) == 1
+    assert "monday.csv, line 2: customer: it holds letters" in desk.err
+    assert "save it as UTF-8" in desk.err
+
+
+@pytest.mark.parametrize("name", ["Müller „Stahl“ GmbH", "Škoda", "Dušan Košice", "50 € – Å"])
+def test_a_list_of_windows_is_read(desk, name):
+    listed = desk.folder / "monday.csv"
+    listed.write_bytes(f"order,customer\n4711,{name}\n".encode("cp1252"))
+
+    assert desk.agent("orders", "import", listed) == 0
+    assert "1 order new or changed" in desk.out
+
+
 def test_a_list_without_a_column_order_is_refused_with_what_was_found(desk):
     listed = desk.folder / "monday.csv"
     listed.write_text("number,material\n4711,100Cr6\n", encoding="utf-8")

@@ -281,8 +281,8 @@ def test_lists_that_were_taken_after_the_back_up_are_read_again(plant) -> None:
 
     said = plant.restore(file)
 
-    assert "new.csv read again: 1 orders" in said
-    assert "broken.csv read again: 1 orders" in said
+    assert "new.csv read again: 1 order new or changed" in said
+    assert "broken.csv read again: 1 order new or changed" in said
     assert "old.csv" not in said
     numbers = {one.number for one in plant.lab.store.order_changes.ages()}
     assert numbers == {"4700", "4711", "4712", "4713"}

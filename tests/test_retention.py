@@ -73,6 +73,9 @@ def test_an_order_on_hold_is_kept_whatever_the_spelling(plant, spelling) -> None
     plant.write("agent.toml", '[site]\nname = "Plant 1"\n[orders]\nleads = ["R. Stahl"]\n')
     assert plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "y")[0] == 0
     assert KeptFor.HOLD not in planned(plant).kept
+    again = plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "z")
+    assert again[0] == 0
+    assert "4711: it was not on hold" in again[1]
     acts = [
         (one.act, one.facts.get("reason")) for one in plant.lab.store.audit_log.iter_acts("order.")
     ]
@@ -105,5 +108,5 @@ def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None
     for word, said in (("would keep", tried[1]), ("keeping", done[1])):
         assert f"{word} 1: named by a statement" in said
         assert f"{word} 1: flagged for review" in said
-    assert "of 1 micrographs (crops)" in tried[1]
+    assert "of 1 micrograph (crops)" in tried[1]
     assert plant.agent("verify")[0] == 0

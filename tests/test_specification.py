@@ -63,7 +63,12 @@ def test_a_lab_without_the_file_has_no_specifications(tmp_path):
         ('"7 or finer"', '"at least 7"', 'a limit is written "7 or finer"'),
         ('material = "100Cr6"', "", "it would apply to all"),
         ('criterion = "mean"', 'criterion = "max"', "area_threshold belong together"),
-        ("fields = 5", "fields = 0", "fields: Input should be greater than or equal to 1"),
+        ("fields = 5", "fields = 0", "fields: must be greater than or equal to 1"),
+        ("fields = 5", 'fields = "one"', "fields: must be a whole number, found 'one'"),
+        ("fields = 5", "fields = 1.5", "fields: must be a whole number, found 1.5"),
+        ("area_mm2 = 0.2", 'area_mm2 = "x"', "area_mm2: must be a number, found 'x'"),
+        ("fields = 5", "fields = 5\nheat = 4", "no key is called heat"),
+        ('name = "ring-a"', "name = 7", "name: must be text in quotes, found 7"),
         ('"worst_field"', '"best_field"', "specimen_rule"),
         ("area_mm2 = 0.2", 'decision_rule = "simple"', "decision_rule"),
         ("[[specification]]", "[specification]", "expected [[specification]] entries"),
@@ -168,7 +173,7 @@ def test_the_sample_in_the_guide_can_be_judged(read):
         ('limit = "7 or finer"', 'specimen_rule = "mean_of_fields"', "need a limit"),
         ('material = "100Cr6"', 'material = "  "', "it would apply to all"),
         ('approved_by = "R. Stahl"', 'approved_by = " "', "approved_by"),
-        ("area_mm2 = 0.2", "area_mm2 = inf", "area_mm2: Input should be a finite number"),
+        ("area_mm2 = 0.2", "area_mm2 = inf", "area_mm2: must be a finite number"),
     ],
 )  # fmt: skip
 def test_a_demand_that_would_be_passed_over_is_a_fault(read, line, with_, fault):

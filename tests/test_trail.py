@@ -444,4 +444,6 @@ def test_a_back_up_that_cannot_be_read_is_named(tmp_path, capsys, spoil) -> None
     assert f"back-up {bad.name}: it is damaged" in said
     assert good.name not in said
     if spoil is not _flipped:  # the doctor does not read every byte
-        assert f"back-up {bad.name}: it is damaged" in " ".join(shell.agent("doctor")[1].split())
+        assert f"back-up {bad.name}: it cannot be read" in " ".join(
+            shell.agent("doctor")[1].split()
+        )

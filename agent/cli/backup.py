@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import out, print_json, progress
+from agent.counts import format_count
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def backup(
         )
         store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
     size = file.stat().st_size / PER_MEGABYTE
-    out.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
+    out.print(f"{file}: {format_count(count, 'file')}, {size:.1f} MB", markup=False)
 
 
 def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_json: bool) -> None:

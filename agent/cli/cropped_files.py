@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.console import out, print_json, progress, table
+from agent.counts import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,7 +125,7 @@ def print_outcomes(
     if rows:
         table(columns, rows)
     if refused:
-        out.print(f"{len(refused)} files not used:", markup=False)
+        out.print(f"{format_count(len(refused), 'file')} not used:", markup=False)
     for sentence in refused:
         out.print(f"  {sentence}", markup=False)
 

@@ -9,6 +9,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import SOME_FAILED, app
+from agent.counts import format_count
 from agent.errors import WrongUse
 
 datasets = typer.Typer(
@@ -103,7 +104,8 @@ def prepare_dataset(
         console.table(("class", "images"), sorted(prepared.codes.items()))
         checked = f"{prepared.hashed} checked by their hash" if prepared.hashed else "no hash known"
         console.out.print(
-            f"{len(prepared.images)} images in {groups} groups, {without_scale} without a scale, "
+            f"{format_count(len(prepared.images), 'image')} in {format_count(groups, 'group')}, "
+            f"{without_scale} without a scale, "
             f"{checked}: {file}",
             markup=False,
         )

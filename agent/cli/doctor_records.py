@@ -20,8 +20,9 @@ EXPIRES_SOON_DAYS = 45
 
 def examine_backups(settings: Settings) -> Iterator[Finding]:
     """Check the backups of this lab and list those of other labs in the same folder."""
-    from agent.anchors import iter_broken_backups
+    from agent.backup_facts import find_broken_backups
     from agent.service.jobs import backup
+    from agent.store import find_mark
 
     if not settings.backup.folder:
         yield Finding(
@@ -31,12 +32,18 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
     now = datetime.now(UTC)
     own = backup.list_own(settings)
     late = next(backup.describe_overdue(settings, now), "")
-    broken = list(iter_broken_backups(Path(settings.backup.folder)))
-    if broken:
-        yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")
+    broken = find_broken_backups(
+        Path(settings.backup.folder),
+        site=settings.site.name,
+        lab=find_mark(settings.store.folder),
+    )
+    if broken.faults:
+        yield Finding("back-up", "wrong", f"{'; '.join(broken.faults)}.")
+    if broken.remarks:
+        yield Finding("back-up", "doubtful", f"{'; '.join(broken.remarks)}.")
     if late:
         yield Finding("back-up", "wrong", f"{late} See backup.failed in the log.")
-    elif not broken:
+    elif not broken.faults:
         last = f"last backup {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
         sentence = f"{settings.backup.folder}: {last or 'the first one is due tonight'}."
         yield Finding("back-up", "right", sentence)

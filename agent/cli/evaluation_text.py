@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import console
+from agent.counts import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +36,9 @@ def print_evaluation(document: dict[str, Any]) -> None:
     training = (
         f" ({left_out} more were left out: the bundle was trained on them)" if left_out else ""
     )
-    console.out.print(f"bundle {document['bundle']} on {n} micrographs{training}", markup=False)
+    console.out.print(
+        f"bundle {document['bundle']} on {format_count(n, 'micrograph')}{training}", markup=False
+    )
     console.table(
         ("limit", "wrongly called conforming", "wrongly called not conforming"),
         [

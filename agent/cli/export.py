@@ -15,6 +15,7 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import err
+from agent.counts import format_count
 from agent.csv_export import write_csv
 from agent.errors import SetupError, WrongUse
 
@@ -101,7 +102,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
             "trail": lambda: _trail(store),
         }
         count = write(rows[what](), out)
-    err.print(f"{count} rows written{f' to {out}' if out else ''}", markup=False)
+    err.print(f"{format_count(count, 'row')} written{f' to {out}' if out else ''}", markup=False)
 
 
 def _guess_format(out: Path | None) -> Format:

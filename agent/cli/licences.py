@@ -12,6 +12,7 @@ import typer
 
 from agent.cli.app import app, load_settings
 from agent.cli.console import err, print_json, table
+from agent.counts import format_count
 
 
 @app.command()
@@ -31,7 +32,7 @@ def licences(
     if sbom:
         document = build_bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
         sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-        err.print(f"{len(listed)} parts written to {sbom}", markup=False)
+        err.print(f"{format_count(len(listed), 'part')} written to {sbom}", markup=False)
     if as_json:
         print_json([{"name": p.name, "version": p.version, "licence": p.licence} for p in listed])
     elif not sbom:

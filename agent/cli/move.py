@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import tomlkit
 import typer
 
+from agent.backup_file import list_members, require_plain_names
 from agent.cli.app import SAYS_NO, app, open_store
 from agent.cli.console import err, out, progress, table
 from agent.cli.laid_down import LaidDown
+from agent.counts import format_count
 from agent.errors import BadStore, WrongUse
 from agent.settings import iter_paths
 
@@ -159,6 +161,7 @@ def _read_settings(file: Path, moved: dict[str, str]) -> dict[str, str]:
     """
     try:
         with zipfile.ZipFile(file) as packed:
+            require_plain_names(file, list_members(packed))
             kept = {
                 PurePosixPath(name).name: packed.read(name).decode("utf-8-sig")
                 for name in packed.namelist()
@@ -255,7 +258,9 @@ def _restore(file: Path, settings: Settings) -> datetime | None:
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
         )
-    out.print(f"{restored.files} files restored to {settings.store.folder}", markup=False)
+    out.print(
+        f"{format_count(restored.files, 'file')} restored to {settings.store.folder}", markup=False
+    )
     return restored.made_at
 
 
@@ -274,8 +279,8 @@ def _compare_sources(settings: Settings, store: Store) -> list[str]:
             continue
         new = sum(name not in known for name in files)
         lines.append(
-            f"source {source.name}: {len(files)} images, {len(files) - new} already processed, "
-            f"{new} new"
+            f"source {source.name}: {format_count(len(files), 'image')}, "
+            f"{len(files) - new} already processed, {new} new"
         )
     archive = Archive(settings.store.folder)
     kept = [crop for crop in store.retention.iter_archived() if crop.pruned_at is None]

@@ -12,6 +12,7 @@ from agent.cli import console
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings, now_utc, open_store
 from agent.cli.options import By, JsonOption
 from agent.cli.signing import os_user
+from agent.counts import format_count
 from agent.errors import WrongUse
 
 orders = typer.Typer(
@@ -94,7 +95,7 @@ def import_(
         prioritise_urgent(store, settings)
     if taken.refusal:
         raise WrongUse(f"{file}: {taken.refusal}")
-    console.out.print(f"{len(taken.changed)} orders new or changed", markup=False)
+    console.out.print(f"{format_count(len(taken.changed), 'order')} new or changed", markup=False)
     for sentence in taken.sentences:
         console.err.print(sentence, markup=False)
     raise typer.Exit(SOME_FAILED if taken.broken else DONE)

@@ -41,6 +41,9 @@ def _set(context: typer.Context, number: str, by: str, reason: str, *, hold: boo
             )
         if not store.retention.is_known_order(number):
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        if not hold and not store.retention.is_on_hold(number):
+            console.out.print(f"{number}: it was not on hold; nothing was changed.", markup=False)
+            return
         at = datetime.now(UTC)
         number = store.retention.set_legal_hold(
             number, hold=hold, by=who, at=at, reason=reason.strip()

@@ -12,6 +12,7 @@ from agent.cli.app import load_settings
 from agent.cli.options import By, Reason
 from agent.cli.orders import orders
 from agent.cli.signing import signed_store
+from agent.counts import format_count
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
             at=now,
         )
     console.out.print(
-        f"{source}: released by {signer}; {len(numbers)} orders had blocked results: "
-        f"{', '.join(numbers)}",
+        f"{source}: released by {signer}; {format_count(len(numbers), 'order')} had blocked "
+        f"results: {', '.join(numbers)}",
         markup=False,
     )
 

@@ -10,6 +10,7 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.backup import PER_MEGABYTE
 from agent.cli.console import out, progress
+from agent.counts import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,8 +67,10 @@ def _print_plans(plans: Iterable[Pruning], *, dry_run: bool, never: bool) -> Non
         out.print("[retention] keeps everything forever: nothing is deleted", markup=False)
     for plan in plans:
         out.print(
-            f"{'would delete' if dry_run else 'deleting'} {len(plan.files)} files of "
-            f"{len(plan.ids)} micrographs ({plan.kind}), {plan.size_bytes / PER_MEGABYTE:.1f} MB"
+            f"{'would delete' if dry_run else 'deleting'} "
+            f"{format_count(len(plan.files), 'file')} of "
+            f"{format_count(len(plan.ids), 'micrograph')} ({plan.kind}), "
+            f"{plan.size_bytes / PER_MEGABYTE:.1f} MB"
         )
         for reason, count in plan.kept.items():
             out.print(f"  {'would keep' if dry_run else 'keeping'} {count}: {reason}")

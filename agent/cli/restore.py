@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, progress
+from agent.counts import format_count
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def restore(
             at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts
         )
         resumed = resume(settings, store, since=restored.made_at, at=at)
-    out.print(f"{restored.files} files restored", markup=False)
+    out.print(f"{format_count(restored.files, 'file')} restored", markup=False)
     print_resumed(*resumed)
     if restored.before:
         out.print(f"the previous database is now {restored.before}", markup=False)
@@ -78,8 +79,8 @@ def print_resumed(beyond: list[Beyond], lists: list[OrderListResult], pending: l
         out.print("Numbering continues above these numbers. Enter lost orders again.")
     for order_list in lists:
         out.print(
-            f"order list {order_list.name} read again: {len(order_list.changed)} orders new or "
-            "changed",
+            f"order list {order_list.name} read again: "
+            f"{format_count(len(order_list.changed), 'order')} new or changed",
             markup=False,
         )
     for sentence in pending:

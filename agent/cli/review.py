@@ -13,6 +13,7 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.evaluation_text import format_share
 from agent.cli.signing import signed_store
+from agent.counts import format_count
 from agent.csv_export import write_csv
 from agent.errors import WrongUse
 
@@ -132,8 +133,8 @@ def _format_label_need(
     least = "" if low is None else f"at least {low}, "
     most = "no upper bound" if high is None else f"at most about {high}"
     return (
-        f"{points}: about {more} more labels of the present kinds ({least}{most}, 95 %), "
-        f"extrapolated from {suggestion.curve.n}."
+        f"{points}: about {format_count(more, 'more label')} of the present kinds "
+        f"({least}{most}, 95 %), extrapolated from {suggestion.curve.n}."
     )
 
 
@@ -288,7 +289,7 @@ def export(
                 missing.append(micrograph.id)
             advance(number)
     _write_manifest(folder, rows)
-    out.print(f"{len(rows)} micrographs in {folder}")
+    out.print(f"{format_count(len(rows), 'micrograph')} in {folder}")
     for public_id in missing:
         out.print(f"{public_id}: its pixels are no longer in the archive")
     if missing:

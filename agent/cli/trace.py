@@ -10,6 +10,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import DONE, SAYS_NO, app, load_settings, open_store
+from agent.counts import format_count
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _show(evidence: Trace, page: Path) -> None:
         assessed = order.assessed
         console.out.print(
             f"Order {assessed.view.number}: {assessed.statement.conformity.words}, "
-            f"{len(order.statements)} statements",
+            f"{format_count(len(order.statements), 'statement')}",
             markup=False,
         )
     rows = [

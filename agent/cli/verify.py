@@ -9,6 +9,7 @@ import typer
 
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import err, out, print_json, progress
+from agent.counts import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,6 +96,6 @@ def print_faults(
     else:
         for fault in faults:
             out.print(fault, markup=False)
-        out.print(f"{len(faults)} faults" if faults else good)
+        out.print(format_count(len(faults), "fault") if faults else good)
     if faults:
         raise typer.Exit(SAYS_NO)

@@ -169,15 +169,18 @@ def iter_rows(
         raise WrongUse(f"{manifest}: the manifest is empty.")
     delimiter = max(",;\t", key=lines[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    begins = 1
     try:
         columns = [name.strip().casefold() for name in next(reader)]
         refuse(manifest, columns)
+        begins = reader.line_num + 1
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells = dict(zip(columns, (plain(cell.strip()) for cell in row), strict=False))
-                yield reader.line_num, cells
+                yield begins, cells
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise WrongUse(f"{manifest}: line {reader.line_num} is no CSV ({error}).") from error
+        raise WrongUse(f"{manifest}: line {begins} is no CSV ({error}).") from error
 
 
 def _text(manifest: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,10 @@ YES, NO = ("1", "yes", "true", "x", "ja"), ("", "0", "no", "false", "nein")
 A_SLIP = 0.8
 """Likeness from which a column's name is a misspelt one of ours; others are left alone."""
 LONGEST = 200
+_OTHER_CODE_PAGE = re.compile(rb"[\x81\x8d\x8f\x90\x9d]|[A-Za-z][\x84\x8e\x94\x99][a-z]")
+"""What Windows-1252 lacks, and an umlaut of DOS (CP850), which reads "W„rme" there."""
+_ODD_LETTER = re.compile("[\x80-\x9f\ufffd]")
+"""What is left of a letter that was saved in another code page."""
 TAKEN, REFUSED = "taken", "refused"
 
 
@@ -122,7 +127,13 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        pass
+    for number, line in enumerate(content.splitlines(), start=1):
+        if _OTHER_CODE_PAGE.search(line):
+            raise WrongUse(
+                f"line {number}: its letters are neither UTF-8 nor Windows-1252; save it as UTF-8."
+            )
+    return content.decode("cp1252")
 
 
 def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -131,6 +142,7 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise WrongUse("it is empty.")
     delimiter = max(",;\t", key=lines[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begins = 1
     try:
         first = next(reader)
         columns = [_normalise_column(name) for name in first]
@@ -142,6 +154,7 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 )
         if "order" not in columns:
             raise WrongUse(f"its first line has to name the column 'order'; found {lines[0]!r}.")
+        begins = reader.line_num + 1
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells = [cell.strip() for cell in row]
@@ -150,9 +163,12 @@ def _iter_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                     cells_by_column["row"] = (
                         f"has {len(cells)} cells, the first line {len(columns)}"
                     )
-                yield reader.line_num, cells_by_column
+                yield begins, cells_by_column
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise WrongUse(f"line {reader.line_num} is no CSV ({error}).") from error
+        is_open = any(sign in str(error) for sign in ("end of data", "expected after"))
+        why = ": a quote that begins there may not be closed" if is_open else ""
+        raise WrongUse(f"line {begins} is no CSV ({error}){why}.") from error
 
 
 def _normalise_column(name: str) -> str:
@@ -170,6 +186,11 @@ def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
     if not row.get("order"):
         raise _BrokenRowError("names no order")
     for column, value in row.items():
+        if _ODD_LETTER.search(value):
+            raise _BrokenRowError(
+                f"{column}: it holds letters that were saved in another code page, found "
+                f"{value[:LONGEST]!a}; save it as UTF-8"
+            )
         if len(value) > LONGEST or not value.isprintable():
             raise _BrokenRowError(f"{column}: at most {LONGEST} plain letters")
     if row.get("urgent", "").casefold() not in (*YES, *NO):

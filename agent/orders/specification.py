@@ -315,11 +315,28 @@ def _describe_fault(error: ValidationError) -> str:
         return f"no key is called {key}; the nearest is {near}"
     if first["type"] == "missing":
         return f"{key} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"].startswith("date_"):
-        message = "write a date as 2026-01-01, without quotes"
+    message = _describe_wanted(first["type"], first["msg"])
     value = f", found {first['input']!r}" if key and "found" not in message else ""
     return f"{key}: {message}{value}" if key else message
+
+
+def _describe_wanted(kind: str, message: str) -> str:
+    """Return what a value must be, in the terms of the file and not of the parser."""
+    for beginning, wanted in _WANTED.items():
+        if kind.startswith(beginning):
+            return wanted
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+_WANTED = {
+    "date_": "write a date as 2026-01-01, without quotes",
+    "int_": "must be a whole number",
+    "float_": "must be a number",
+    "bool_": "must be true or false",
+    "string_type": "must be text in quotes",
+    "tuple_type": "must be a list in square brackets",
+}
+"""Beginning of the parser's name of a fault → what the value must be."""
 
 
 def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:

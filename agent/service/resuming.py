@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.counts import format_count
 from agent.lab_context import read_taxonomy
 from agent.orders.lost_conformity import list_unfollowed
 from agent.orders.order_list import import_list, list_taken_since
@@ -164,7 +165,7 @@ def describe_unfollowed(settings: Settings, store: Store) -> str:
     if not numbers:
         return ""
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
-    orders = "1 order" if len(numbers) == 1 else f"{len(numbers)} orders"
+    orders = format_count(len(numbers), "order")
     return (
         f"the LIMS holds revisions of {orders} ({', '.join(numbers[:NAMED])}{more}) that the "
         "restored back-up does not know: enter again what was lost, or let a lead acknowledge it "

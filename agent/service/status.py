@@ -8,6 +8,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from agent.counts import format_count
 from agent.errors import BadStore, hide_passwords
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
@@ -271,7 +272,12 @@ def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]
 
 def _iter_file_problems(counts: dict[str, int]) -> Iterator[str]:
     if failed := counts.get("failed", 0):
-        yield f"{failed} files failed and are tried again by themselves (agent files --failed)."
+        files = format_count(
+            failed,
+            "file failed and is tried again by itself",
+            "files failed and are tried again by themselves",
+        )
+        yield f"{files} (agent files --failed)."
 
 
 def _iter_disk_problems(folder: Path) -> Iterator[str]:

@@ -349,6 +349,12 @@ class Retention(Repository):
             )
             return row.number
 
+    def is_on_hold(self, number: str) -> bool:
+        """Return whether an order is on legal hold, in any spelling of its number."""
+        with reading(self._engine) as session:
+            row = specimens.find_order(session, self._whose, number)
+            return row is not None and row.legal_hold
+
     def is_known_order(self, number: str) -> bool:
         """Return whether an order is known, or a micrograph names it, in any spelling."""
         with reading(self._engine) as session:

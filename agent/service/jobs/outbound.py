@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import write_whole
+from agent.counts import format_count
 from agent.notify import send_notice
 from agent.orders import outbox
 from agent.orders.examination import Position, begin, list_due
@@ -80,10 +81,8 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
     if written.lost:
         log.warning("outbox.content_lost", revisions=written.lost)
     if written.faults:
-        n = len(written.faults)
-        return (
-            f"[orders] outbox: {n} orders wait, {written.faults[0]}; it is tried again by itself."
-        )
+        waiting = format_count(len(written.faults), "order waits", "orders wait")
+        return f"[orders] outbox: {waiting}, {written.faults[0]}; it is tried again by itself."
     return ""
 
 
