@@ -194,7 +194,7 @@ def test_a_disk_that_takes_no_more_is_said_in_one_plain_sentence(lab, two, tmp_p
         assert lab.agent("models", "export", second.name, tmp_path / "usb") == 2
 
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"{second.name}: cannot be written (File too large); nothing of it was left" in said
+    assert f"{second.name}: cannot be written (File too large). Nothing was left there." in said
     assert list((tmp_path / "usb").iterdir()) == []
 
 

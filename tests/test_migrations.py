@@ -146,7 +146,7 @@ def test_two_agents_that_open_an_empty_database_at_once_both_can(postgres) -> No
         thread.join()
 
     assert len(opened) == 3
-    assert len(opened[0].agents()) == 3
+    assert len(opened[0].agents.list_all()) == 3
     for store in opened:
         store.close()
 

@@ -565,7 +565,7 @@ def test_doctor_says_how_the_sites_are_held_apart(world, capsys) -> None:
     _, shown = play(world, capsys, "doctor", "--json", shares='shares = ["accounts"]')
 
     found = {(one["check"], one["level"]): one["sentence"] for one in json.loads(shown)}
-    assert "2 share the database" in found["sites", "right"]
+    assert "2 sites share the database" in found["sites", "right"]
     assert "Plant 1 shares accounts" in found["shared", "right"]
     assert "no other site" in found["shared", "doubtful"]
 
