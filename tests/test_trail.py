@@ -432,6 +432,7 @@ def test_a_back_up_that_cannot_be_read_is_named(tmp_path, capsys, spoil) -> None
     shell = Shell(tmp_path, capsys)
     shell.write("agent.toml", '[backup]\nfolder = "backups"\n')
     fill(shell.lab.store)
+    (tmp_path / "backups").mkdir()
     good, bad = (tmp_path / "backups" / f"martensight-2026112{n}T210000Z.zip" for n in (4, 5))
     for each in (good, bad):
         assert shell.agent("backup", each)[0] == 0

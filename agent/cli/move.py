@@ -16,15 +16,14 @@ import typer
 from agent.backup_file import list_members, require_plain_names
 from agent.cli.app import SAYS_NO, app, open_store
 from agent.cli.console import err, out, progress, table
-from agent.cli.laid_down import LaidDown
 from agent.counts import format_count
 from agent.errors import BadStore, WrongUse
-from agent.settings import iter_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
+    from agent.cli.laid_down import LaidDown
     from agent.settings import Settings
     from agent.store import Store
 
@@ -64,6 +63,8 @@ def move(
     if existing := [name for name in texts if (folder / name).exists()]:
         raise WrongUse(f"{folder / existing[0]} already exists and was not changed.")
     names = [settings_room.UNFINISHED_MOVE, *(name for name in texts if name != config.name)]
+    from agent.cli.laid_down import LaidDown
+
     laid = LaidDown.begin(folder, names)
     try:
         settings = settings_room.read(laid.write_settings(texts))
@@ -95,6 +96,7 @@ def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
 
 def _undo_unfinished(folder: Path) -> None:
     """Undo an earlier move that was killed, unless it is still at work."""
+    from agent.cli.laid_down import LaidDown
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
@@ -223,6 +225,8 @@ def list_paths_elsewhere(settings: Settings, folder: Path, *, given: AbstractSet
         given: Names of the sources whose folder was named for this PC.
     """
     lines = []
+    from agent.settings import iter_paths
+
     for named in iter_paths(settings):
         if named.source in given:
             continue
