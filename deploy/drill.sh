@@ -204,6 +204,7 @@ drill_3_revisions() {
   run 0 status
   printed "the LIMS holds revisions of 1 order (4711)"
   label G9-10
+  run 0 orders resume 4711 --by "R. Stahl" --reason "decided again after the restore" # a lead: r2 said less good
   serve 400 has "$lab/outbox" '4711-r3-*.json' 1
   for number in 1 2 3; do
     [ "$(files "$lab/outbox" "4711-r$number-*.json")" = 1 ] || fail "revision $number was not sent exactly once"
