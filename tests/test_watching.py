@@ -287,7 +287,7 @@ with Store.open(f"sqlite:///{folder}/a.db", site="Plant 1", agent="PC") as store
     while line := sys.stdin.readline().strip():
         if line == "work":
             work.wait(60)
-            claims = store.claim(9, at=datetime.now(UTC), lease_s=60)
+            claims = store.work_queue.claim(9, at=datetime.now(UTC), lease_s=60)
             print(sorted(claim.relative for claim in claims))
             work.clear()
         else:
