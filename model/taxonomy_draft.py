@@ -73,7 +73,7 @@ class TaxonomyDraft:
     @property
     def sizes(self) -> tuple[str, ...]:
         """Every size that a subtype lists, once, in order of appearance."""
-        return tuple(dict.fromkeys(size for one in self.subtypes for size in one.sizes))
+        return tuple(dict.fromkeys(size for subtype in self.subtypes for size in subtype.sizes))
 
     def build(self, base: Taxonomy | None = None) -> Taxonomy:
         """Return the taxonomy that it describes.
@@ -89,7 +89,7 @@ class TaxonomyDraft:
             "name": self.name.strip() or "unnamed",
             "separator": SEPARATOR,
             "size": [self._size_to_json(name, base) for name in self.sizes],
-            "subtype": [_subtype_to_json(one, base) for one in self.subtypes],
+            "subtype": [_subtype_to_json(subtype, base) for subtype in self.subtypes],
         }
         if self.several_subtypes:
             document["subtypes_per_specimen"] = "several"
@@ -142,17 +142,17 @@ def propose_draft(names: Iterable[str], *, name: str = "") -> TaxonomyDraft:
     Raises:
         TaxonomyError: There is no name, or two are written alike.
     """
-    plain = [composed for one in names if (composed := compose_name(one))]
+    plain = [composed for entry in names if (composed := compose_name(entry))]
     if not plain:
         raise TaxonomyError("No class is named; at least one is needed.")
     require_distinct("The classes", dict.fromkeys(plain))
     proposed = TaxonomyDraft(name, _split_names(plain))
     try:
         taxonomy = proposed.build()
-        for one in plain:
-            taxonomy.parse(one)
+        for entry in plain:
+            taxonomy.parse(entry)
     except TaxonomyError:
-        proposed = TaxonomyDraft(name, tuple(SubtypeDraft(one) for one in dict.fromkeys(plain)))
+        proposed = TaxonomyDraft(name, tuple(SubtypeDraft(entry) for entry in dict.fromkeys(plain)))
         proposed.build()
     return proposed
 
@@ -184,7 +184,7 @@ def _sort(sizes: Sequence[str]) -> list[str]:
     """Return sizes coarse to fine: chart numbers rise, decimals (lengths) fall, words are known."""
     numbers = {size: parse_numbers(size) for size in sizes}
     if all(numbers.values()):
-        falls = any(one and one.whole is None for one in numbers.values())
+        falls = any(number and number.whole is None for number in numbers.values())
         return sorted(sizes, key=lambda size: numbers[size] or (0, 0), reverse=falls)
     last = len(_COARSE_TO_FINE)
     return sorted(sizes, key=lambda size: _RANKS.get(fold_name(size.replace("_", " ")), last))
@@ -193,7 +193,11 @@ def _sort(sizes: Sequence[str]) -> list[str]:
 def _subtype_to_json(draft: SubtypeDraft, base: Taxonomy | None) -> Mapping[str, object]:
     entry: dict[str, object] = {"name": draft.name, "sizes": list(draft.sizes)}
     entry |= _titles(draft.title, draft.title_de)
-    known = next((one for one in base.subtypes if one.name == draft.name), None) if base else None
+    known = (
+        next((subtype for subtype in base.subtypes if subtype.name == draft.name), None)
+        if base
+        else None
+    )
     if known is None:
         return entry
     for key in TEXTS:

@@ -112,7 +112,7 @@ class LaidDown:
             raise BadStore(f"{data}: cannot be written ({error.strerror or error}).") from error
 
     def finish(self) -> Path:
-        """Give the settings their name: the lab is complete. Return the settings file."""
+        """Rename the settings, which completes the lab; return the settings file."""
         folder = Path(self.folder)
         (folder / UNFINISHED_MOVE).replace(folder / FILE_NAME)
         (folder / LIST_NAME).unlink(missing_ok=True)

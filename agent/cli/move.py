@@ -95,7 +95,7 @@ def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
 
 
 def _undo_unfinished(folder: Path) -> None:
-    """Undo an earlier move that was killed, unless it is still at work."""
+    """Undo an earlier move that was killed. Raises `WrongUse` while it still runs."""
     from agent.cli.laid_down import LaidDown
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock

@@ -277,7 +277,7 @@ def _more(
             date=facts.night.isoformat(),
             title=format_night_title(facts.night),
             heading=_("{what}, page {n} of {total}").format(
-                what=_("What needs a person") if batch else _("Handled automatically"),
+                what=_("To review") if batch else _("Handled automatically"),
                 n=number + 1,
                 total=total + 1,
             ),

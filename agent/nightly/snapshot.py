@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.assessed import OrderPolicy
-    from agent.store import FileFate, MicrographView, SourceHealth, Store
+    from agent.store import FileFate, LabelView, MicrographView, SourceHealth, Store
 
 FACTS_VERSION = 1
 UNUSABLE_STATES = ("set_aside", "failed")
@@ -711,16 +711,14 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         bundle=view.bundle,
         engine=view.engine,
         precision=view.precision,
-        decision=_build_decision(view),
+        decision=build_reported_decision(view.label) if view.label else None,
         ordered=tuple(view.expected.get("subtypes") or ()),
         outside=str(view.expected.get("outside") or ""),
     )
 
 
-def _build_decision(view: MicrographView) -> ReportedDecision | None:
-    label = view.label
-    if label is None:
-        return None
+def build_reported_decision(label: LabelView) -> ReportedDecision:
+    """Return a reviewer's decision as reports and pages state it."""
     return ReportedDecision(
         kind=label.kind,
         code=label.code,
@@ -731,6 +729,7 @@ def _build_decision(view: MicrographView) -> ReportedDecision | None:
         comment=label.comment,
         by=label.by,
         at=label.at,
+        undone=label.undone,
     )
 
 

@@ -37,7 +37,7 @@ def list_to_confirm(assessed: Assessed, policy: OrderPolicy, *, by: str = "") ->
         by: The reviewer; fields that need another reviewer's answer are left out. "": anybody.
     """
     if assessed.specification is None:
-        return [one for one in _list_all_counted(assessed) if one.awaits]
+        return [counted for counted in _list_all_counted(assessed) if counted.awaits]
     rules, step = assessed.rules(policy), find_next_step(assessed, policy)
     is_complete = not lacks_images(assessed, rules)
     found = []
@@ -133,21 +133,23 @@ def find_lack(
     if assessed.specification is None:
         return Lack("specification")
     rules = assessed.rules(policy)
-    broken = [one for one in _list_all_counted(assessed) if looks_broken(one, rules)]
+    broken = [counted for counted in _list_all_counted(assessed) if looks_broken(counted, rules)]
     if word is Conformity.DOES_NOT_CONFORM:
-        return _name_codes("broken", [one for one in broken if one.decided])
+        return _name_codes("broken", [counted for counted in broken if counted.decided])
     step = find_next_step(assessed, policy, hidden=hidden)
     if step is NextStep.WAITING_FOR_IMAGES:
         return _name_missing(assessed, rules)
     to_answer = Lack("confirm", n_to_confirm) if n_to_confirm else Lack("lead")
     return {
-        NextStep.PROBABLY_OUT: _name_codes("out", [one for one in broken if one.id not in hidden]),
+        NextStep.PROBABLY_OUT: _name_codes(
+            "out", [counted for counted in broken if counted.id not in hidden]
+        ),
         NextStep.HELD: _name_held(assessed),
     }.get(step or NextStep.TO_CONFIRM, to_answer)
 
 
 def _name_codes(kind: str, fields: list[FieldFacts]) -> Lack:
-    codes = dict.fromkeys(_get_code(one) for one in fields)
+    codes = dict.fromkeys(_get_code(field_view) for field_view in fields)
     return Lack(kind, len(fields), word=", ".join(codes))
 
 
@@ -157,7 +159,7 @@ def _get_code(field: FieldFacts) -> str:
 
 
 def _name_held(assessed: Assessed) -> Lack:
-    held = {one.id for one in _list_all_counted(assessed) if one.held}
+    held = {counted.id for counted in _list_all_counted(assessed) if counted.held}
     sources = {
         field.view.source
         for specimen in assessed.view.specimens
@@ -170,7 +172,7 @@ def _name_held(assessed: Assessed) -> Lack:
 
 def _name_missing(assessed: Assessed, rules: Rules) -> Lack:
     wanted, there = rules.specification, len(assessed.specimens)
-    waiting = sum(one.facts.waiting for one in assessed.specimens)
+    waiting = sum(specimen.facts.waiting for specimen in assessed.specimens)
     if assessed.lacks_specimens:
         named = len(assessed.view.facts.get("specimens") or ())
         demanded = max(
@@ -178,8 +180,8 @@ def _name_missing(assessed: Assessed, rules: Rules) -> Lack:
         )
         return Lack("specimens", there, max(demanded, 1))
     places = [
-        len(distinct_places(conformity.list_counted(one.facts), one.facts.same_places))
-        for one in assessed.specimens
+        len(distinct_places(conformity.list_counted(specimen.facts), specimen.facts.same_places))
+        for specimen in assessed.specimens
     ]
     if min(places, default=0) < wanted.fields:
         n = sum(min(count, wanted.fields) for count in places)

@@ -189,9 +189,9 @@ def settle(records: Iterable[Record], *, two: bool) -> GivenScale | None:
         um_per_px = float(record.facts["um_per_px"])
         newest[voter_of(record.by)] = record
         same = [
-            one.by
-            for one in newest.values()
-            if abs(float(one.facts["um_per_px"]) / um_per_px - 1) <= TOLERANCE
+            scale.by
+            for scale in newest.values()
+            if abs(float(scale.facts["um_per_px"]) / um_per_px - 1) <= TOLERANCE
         ]
         if not two:
             settled = GivenScale(um_per_px, (record.by,), record.id)
@@ -208,7 +208,7 @@ def describe_state(store: Store, view: MicrographView) -> str:
     settled = settle(records, two=view.asks_two)
     if settled is None:
         return _("{who} gave a scale. A second reviewer has to give it too, to within 2 %.").format(
-            who=_(" and ").join(dict.fromkeys(one.by for one in records))
+            who=_(" and ").join(dict.fromkeys(record.by for record in records))
         )
     if find_given(view.thresholds).get("record") == settled.record:
         return ""

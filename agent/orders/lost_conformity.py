@@ -63,7 +63,7 @@ class Loss:
         said = _RANKS.get(statement.conformity, 0)
         if said <= max(_RANKS.get(self.conformity, 0), _RANKS[Conformity.UNDECIDED]):
             return False
-        return self.is_open([one for one in made if one.number <= statement.number])
+        return self.is_open([entry for entry in made if entry.number <= statement.number])
 
     def is_open(self, made: Sequence[FrozenStatement]) -> bool:
         """Return whether the lost state was neither acknowledged nor reached again."""
@@ -74,12 +74,14 @@ class Loss:
         return not self.sent.lost and statement.state.partition(".")[0] == self.sent.state
 
     def _is_reached(self, made: Sequence[FrozenStatement]) -> bool:
-        later = [one for one in made if self._is_later(one)]
-        held = [one for one in made if not self._is_later(one)]
+        later = [statement for statement in made if self._is_later(statement)]
+        held = [statement for statement in made if not self._is_later(statement)]
         if held and self.is_stated_by(held[-1]):
             return True
         lost = _RANKS.get(self.conformity, 0)
-        return any(one.final and _RANKS.get(one.conformity, 0) <= lost for one in later)
+        return any(
+            statement.final and _RANKS.get(statement.conformity, 0) <= lost for statement in later
+        )
 
     def _is_later(self, statement: FrozenStatement) -> bool:
         if self.after is None:  # adopted by an earlier version

@@ -131,7 +131,7 @@ def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> Non
                 continue
             if loss and loss.is_held(statement, made):
                 continue
-            until = [one for one in made if one.number <= statement.number]
+            until = [entry for entry in made if entry.number <= statement.number]
             lost = loss.conformity if loss and loss.is_open(until) else ""
             above = _Above(floor, resumption.epoch, lost)
             last = _record(store, site, statement, last, above, now=now)

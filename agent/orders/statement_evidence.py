@@ -67,12 +67,12 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     ] * bool(untraced)
     lines += [
         _("{field}: the scale was given by {who} (record {record}), not by its file.").format(
-            field=names[one["id"]],
-            who=_(" and ").join(one["scale_given"]["by"]),
-            record=one["scale_given"]["record"],
+            field=names[entry["id"]],
+            who=_(" and ").join(entry["scale_given"]["by"]),
+            record=entry["scale_given"]["record"],
         )
-        for one in whole["fields"]
-        if one.get("scale_given")
+        for entry in whole["fields"]
+        if entry.get("scale_given")
     ]
     return StatementSection(
         _("Scale"), tuple(lines), tables=(Table(_("Stage micrometer"), columns, rows),)

@@ -53,5 +53,5 @@ def _has_other_agent(store: Store, site: str) -> bool:
     """Return whether another PC worked for a site after this one."""
     agents = [agent for agent in store.over_all_sites().agents() if agent.site == site]
     own = agent_name()
-    left = max((one.seen_at or _NEVER for one in agents if one.name == own), default=_NEVER)
-    return any(one.name != own and (one.seen_at or _NEVER) > left for one in agents)
+    left = max((entry.seen_at or _NEVER for entry in agents if entry.name == own), default=_NEVER)
+    return any(entry.name != own and (entry.seen_at or _NEVER) > left for entry in agents)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "agent.toml"
 UNFINISHED_MOVE = f"{FILE_NAME}.unfinished"
-"""Name of the settings while `agent move` is at work; renaming them is its last step."""
+"""Name of the settings while `agent move` runs; renaming them is its last step."""
 
 NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
 

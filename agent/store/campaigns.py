@@ -255,9 +255,9 @@ class Campaigns(Repository):
             if row is None:
                 return None
             campaign = build_campaign(session, row[1])
-            rater = next(one for one in campaign.raters if one.id == row[0].id)
+            rater = next(entry for entry in campaign.raters if entry.id == row[0].id)
             ratings = list_ratings(session, campaign.id, rater_id=rater.id)
-            return Seat(campaign, rater, {one.image: one for one in ratings})
+            return Seat(campaign, rater, {rating.image: rating for rating in ratings})
 
     def progress(self, name: str) -> dict[str, int]:
         """Return pseudonym → number of rated images; raters without a rating are left out."""

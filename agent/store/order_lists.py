@@ -88,8 +88,8 @@ def _merge_specimens(
     given: Sequence[str] = entry.facts.get("specimens") or ()
     if not given:
         return
-    had, has = {key(one) for one in known}, {key(one) for one in given}
-    facts["specimens"] = [*known, *(one for one in given if key(one) not in had)]
+    had, has = {key(name) for name in known}, {key(name) for name in given}
+    facts["specimens"] = [*known, *(name for name in given if key(name) not in had)]
     if had - has:
         waiting["specimens"] = {"from": facts["specimens"], "to": list(given), "list": name}
     else:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
     from agent.store.sources import Whose
@@ -364,18 +365,7 @@ class Results(Repository):
 
     def list_between(self, after: datetime, until: datetime) -> list[MicrographView]:
         """Return micrographs done in (after, until], oldest first, without imported ones."""
-        with reading(self._engine) as session:
-            query = (
-                select_results()
-                .where(
-                    ResultRow.site_id == self._whose.site_id,
-                    literal_column("result.origin") == literal_column("'watch'"),
-                    col(ResultRow.done_at) > after,
-                    col(ResultRow.done_at) <= until,
-                )
-                .order_by(col(ResultRow.done_at), col(ResultRow.id))
-            )
-            return list(to_views(session, session.execute(query).all()))
+        return self._list_watched(col(ResultRow.done_at) > after, col(ResultRow.done_at) <= until)
 
     def list_late(self, until: datetime, *, after_id: int) -> list[MicrographView]:
         """Return what the watch brought with a done-at up to an instant, written after a result.
@@ -384,17 +374,19 @@ class Results(Repository):
             until: Aware UTC.
             after_id: Number of that result.
         """
-        with reading(self._engine) as session:
-            query = (
-                select_results()
-                .where(
-                    ResultRow.site_id == self._whose.site_id,
-                    literal_column("result.origin") == literal_column("'watch'"),
-                    col(ResultRow.id) > after_id,
-                    col(ResultRow.done_at) <= until,
-                )
-                .order_by(col(ResultRow.done_at), col(ResultRow.id))
+        return self._list_watched(col(ResultRow.id) > after_id, col(ResultRow.done_at) <= until)
+
+    def _list_watched(self, *conditions: ColumnElement[bool]) -> list[MicrographView]:
+        query = (
+            select_results()
+            .where(
+                ResultRow.site_id == self._whose.site_id,
+                literal_column("result.origin") == literal_column("'watch'"),
+                *conditions,
             )
+            .order_by(col(ResultRow.done_at), col(ResultRow.id))
+        )
+        with reading(self._engine) as session:
             return list(to_views(session, session.execute(query).all()))
 
     def iter_all(self) -> Iterator[MicrographView]:

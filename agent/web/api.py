@@ -116,7 +116,7 @@ class DecisionIn(BaseModel):
             f"unusable:{self.unusable}" if self.unusable else "",
             "cannot_tell" if self.cannot_tell else "",
         ]
-        chosen = [one for one in given if one]
+        chosen = [value for value in given if value]
         if len(chosen) != 1:
             raise HTTPException(422, "say exactly one of code, strange, unusable, cannot_tell")
         return chosen[0]

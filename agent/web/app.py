@@ -181,7 +181,9 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     def malformed(request: Request, error: Exception) -> Response:
         # Without the input: JSON may be unable to represent it.
         found = error.errors() if isinstance(error, RequestValidationError) else []
-        said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
+        said = "; ".join(
+            f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in found
+        )
         return say(request, 422, _("That cannot be kept"), said)
 
     app.add_exception_handler(ClientDisconnect, _gone)

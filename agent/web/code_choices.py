@@ -25,7 +25,7 @@ def list_subtypes(taxonomy: Taxonomy, suggested: str | None) -> Iterator[Subtype
         suggested: The model's answer, None where it is hidden or there is none.
     """
     known = taxonomy.subtypes
-    letters = _list_letters([one.name for one in known])
+    letters = _list_letters([entry.name for entry in known])
     for row, letter, subtype in zip(number_keys(len(known)), letters, known, strict=True):
         # A subtype with a single size is decided by its own key.
         keys = list_size_keys(subtype.sizes) if len(subtype.sizes) > 1 else ("",)

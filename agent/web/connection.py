@@ -66,8 +66,8 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """Add an open connection; if no place is free, close a half-open, a resting or this one."""
         if len(self._open) >= self._most:
-            victim = next((one for one in self._open if one.is_half_open), None) or next(
-                (one for one in self._open if one.is_resting), connection
+            victim = next((entry for entry in self._open if entry.is_half_open), None) or next(
+                (entry for entry in self._open if entry.is_resting), connection
             )
             self._drop(victim, "no place is left")
             if victim is connection:

@@ -195,11 +195,11 @@ def decide_together(
     given = replace(decision, bulk=bool(others))
     decide(desk, view.id, given, label_seen=label_seen, at=at)
     said = {view.id}
-    for one in others:
-        unseen = replace(given, result_seen=one.result_id, viewing_s=None)
+    for other in others:
+        unseen = replace(given, result_seen=other.result_id, viewing_s=None)
         with suppress(Overtaken):
-            desk.store.labels.decide(one.id, unseen, at=at, expected=None)
-            said.add(one.id)
+            desk.store.labels.decide(other.id, unseen, at=at, expected=None)
+            said.add(other.id)
     return said
 
 
@@ -214,6 +214,6 @@ def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) 
         WrongUse: There is nothing to undo, or no name was given.
     """
     together = given_together(fields_of(desk, view), view)
-    for one in together:
-        undo(desk, one.id, by=by, any_ones=any_ones)
+    for decided in together:
+        undo(desk, decided.id, by=by, any_ones=any_ones)
     return len(together)

@@ -68,7 +68,9 @@ def app_of(
         holds=lambda: load_holds(settings, store),
         hasten=lambda: prioritise_urgent(store, settings),
         learns_from=settings.retrain.learns_from,
-        objectives={one.name: build_provenance(one).objectives for one in settings.sources},
+        objectives={
+            source.name: build_provenance(source).objectives for source in settings.sources
+        },
         um_per_px_range=settings.imaging.um_per_px_range,
         lab=lambda: load_policy(
             settings,

@@ -50,7 +50,7 @@ def router(desk: Desk) -> APIRouter:
             name=name,
             title=guide.title,
             html=guide.html,
-            headings=tuple(one for one in guide.headings if one.level == 2),  # noqa: PLR2004 - <h2>
+            headings=tuple(heading for heading in guide.headings if heading.level == 2),  # noqa: PLR2004 - <h2>
         )
         return HTMLResponse(reports.render_help(page))
 

@@ -59,7 +59,7 @@ class Leases:
             free = frozenset(public_ids) - theirs.keys()
             if who and free:
                 self._open[who] = free, at + LEASE
-            return {one: theirs[one] for one in public_ids if one in theirs}
+            return {public_id: theirs[public_id] for public_id in public_ids if public_id in theirs}
 
     def leave(self, who: str) -> None:
         """Release what a reviewer has open."""

@@ -89,7 +89,7 @@ def _page(desk: Desk, request: Request) -> ModelsPage:
         jobs=tuple(_job(job, desk.zone) for job in desk.store.jobs.list_running(at=desk.now())),
         may_cancel=who is None or who.may("lead"),
         last=_last(desk),
-        bundles=tuple(_bundle(desk, one, promotions) for one in folders[:SHOWN]),
+        bundles=tuple(_bundle(desk, folder, promotions) for folder in folders[:SHOWN]),
         classes=Link(_("Classes"), "/setup/taxonomy")
         if desk.taxonomy_setup and (who is None or who.may("admin"))
         else None,
@@ -121,7 +121,7 @@ def _last(desk: Desk) -> str:
 
 def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine:
     name = folder.name
-    acts = [one for one in promotions if one.bundle == name]
+    acts = [promotion for promotion in promotions if promotion.bundle == name]
     newest = find_newest_impact(folder)
     has_card = (get_record_folder(folder) / "card.html").is_file()
     state, tone = _state(desk, name, promotions)
@@ -144,7 +144,7 @@ def _state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Ton
     if signed := desk.store.promotions.list_signatures(name):
         said = _("proposed by {who}; another person has to sign")
         return said.format(who=signed[-1].by), Tone.ATTENTION
-    if any(one.bundle == name for one in promotions):
+    if any(promotion.bundle == name for promotion in promotions):
         return _("was in use"), None
     return _("candidate"), None
 

@@ -74,12 +74,12 @@ class Board:
     @property
     def to_confirm(self) -> tuple[BoardOrder, ...]:
         """Orders with fields that need a reviewer's answer."""
-        return tuple(one for one in self.orders if one.to_confirm)
+        return tuple(order for order in self.orders if order.to_confirm)
 
     @property
     def elsewhere(self) -> int:
         """Fields that need a reviewer's answer and are not in the review queue."""
-        return sum(one.elsewhere for one in self.orders)
+        return sum(order.elsewhere for order in self.orders)
 
 
 class OrderBoard:
@@ -111,8 +111,8 @@ class OrderBoard:
             BadSpecification: The file of specifications cannot be used; the last board remains.
         """
         with self._lock:
-            ages = [one for one in store.order_changes.ages() if is_recent(one.first_seen_at, now)]
-            numbers = [one.number for one in ages]
+            ages = [age for age in store.order_changes.ages() if is_recent(age.first_seen_at, now)]
+            numbers = [age.number for age in ages]
             due = self._list_due(store, policy, numbers, now=now, swept=swept)
             if due:
                 self._read(store, policy(), due)
@@ -135,11 +135,11 @@ class OrderBoard:
             touched, self._position = list_touched(store, policy, position=self._position, now=now)
         for number in touched:
             self._known.pop(number, None)
-        unknown = [one for one in numbers if one not in self._known][:MOST_READ]
+        unknown = [entry for entry in numbers if entry not in self._known][:MOST_READ]
         if len(unknown) == MOST_READ:
             return unknown
         recent = set(numbers)
-        return [*unknown, *[one for one in self._known if one in recent][:swept]]
+        return [*unknown, *[entry for entry in self._known if entry in recent][:swept]]
 
     def _read(self, store: Store, policy: OrderPolicy, numbers: list[str]) -> None:
         open_items = OpenItems.of(store)
@@ -150,9 +150,9 @@ class OrderBoard:
 
     def _build(self, ages: list[OrderAge]) -> Board:
         found = [
-            replace(self._known[one.number], urgent=one.urgent)
-            for one in ages
-            if one.number in self._known
+            replace(self._known[age.number], urgent=age.urgent)
+            for age in ages
+            if age.number in self._known
         ]
         found.sort(key=lambda one: (not one.urgent, one.heard_at or LONG_AGO, one.number))
         return Board(tuple(found), len(ages) - len(found))
@@ -161,19 +161,19 @@ class OrderBoard:
 def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
     """Build the desk's entry of an assessed order; hidden answers do not influence it."""
     views = map_views(assessed)
-    hidden = {one.id for one in views.values() if is_blind(one)}
+    hidden = {view.id for view in views.values() if is_blind(view)}
     fields = list_to_confirm(assessed, policy)
     return BoardOrder(
         number=assessed.view.number,
         state=find_state(assessed, policy, hidden),
         lack=find_lack(assessed, policy, n_to_confirm=len(fields), hidden=hidden),
-        to_confirm=tuple(one.id for one in fields),
-        elsewhere=sum(not views[one.id].awaits for one in fields),
-        fields=sum(len(one.facts.fields) for one in assessed.specimens),
+        to_confirm=tuple(field_view.id for field_view in fields),
+        elsewhere=sum(not views[field_view.id].awaits for field_view in fields),
+        fields=sum(len(specimen.facts.fields) for specimen in assessed.specimens),
         heard_at=assessed.view.first_seen_at,
         urgent=assessed.view.urgent,
         facts=tuple(_list_facts(assessed)),
-        sources=tuple(sorted({one.source for one in views.values()})),
+        sources=tuple(sorted({view.source for view in views.values()})),
     )
 
 
@@ -197,5 +197,5 @@ def find_state(assessed: Assessed, policy: OrderPolicy, hidden: set[str]) -> str
 def _list_facts(assessed: Assessed) -> Iterator[str]:
     view = assessed.view
     named = [assessed.material, view.customer, view.product]
-    heats = sorted({one.heat for one in view.specimens if one.heat})
-    yield from (one for one in (*named, *heats) if one)
+    heats = sorted({specimen.heat for specimen in view.specimens if specimen.heat})
+    yield from (entry for entry in (*named, *heats) if entry)

@@ -186,7 +186,9 @@ def _write(
         WrongUse: A field is decided alone by now, or an answer is malformed.
     """
     answers = sent.answers
-    chosen = [(listed[one], answers[one]) for one in sent.seen if one in answers]
+    chosen = [
+        (listed[public_id], answers[public_id]) for public_id in sent.seen if public_id in answers
+    ]
     views = {field.id: find(desk, field.id) for field, _answer in chosen}
     for view in views.values():
         if stands_alone(view) and not is_done_by(view, who):

@@ -84,21 +84,21 @@ def build_confirm_page(
     policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
     confirming = may_decide(request)
     queue = list_own(assessed, policy, who) if confirming else []
-    held = desk.leases.take_all([one.id for one in queue], who, at=desk.now())
+    held = desk.leases.take_all([view.id for view in queue], who, at=desk.now())
     views = map_views(assessed)
     remember_shown(desk, views.values(), who)
     shown = _Page(
         number=number,
         rules=assessed.rules(policy) if assessed.specification else None,
         um_per_px=_find_scale(views.values()),
-        asked=frozenset(one.id for one in queue),
+        asked=frozenset(view.id for view in queue),
         held=held,
         who=who,
         subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
     )
-    rows = tuple(_build_row(one, views, shown) for one in assessed.specimens)
+    rows = tuple(_build_row(specimen, views, shown) for specimen in assessed.specimens)
     listed = [plate for row in rows for plate in row.plates if plate.answers]
-    alone = [one for one in queue if stands_alone(one)]
+    alone = [view for view in queue if stands_alone(view)]
     wanted = assessed.specification
     return OrderConfirmPage(
         site=desk.site,
@@ -111,7 +111,9 @@ def build_confirm_page(
         limit=reports.retold(wanted.demand) if wanted else "",
         facts=tuple(_list_facts(assessed)),
         rows=rows,
-        state=signed_form.sign(desk.form_key, number, [_list_field(one, views) for one in listed]),
+        state=signed_form.sign(
+            desk.form_key, number, [_list_field(field_view, views) for field_view in listed]
+        ),
         confirm=len(listed),
         subtypes=shown.subtypes,
         criteria=tuple(
@@ -131,7 +133,7 @@ def build_confirm_page(
 
 
 def _find_scale(views: Iterable[MicrographView]) -> float | None:
-    widths = [um for one in views if (um := _width_um(one))]
+    widths = [um for view in views if (um := _width_um(view))]
     return max(widths) / WIDEST_PX if widths else None
 
 
@@ -249,7 +251,7 @@ def _format_scale(um_per_px: float | None) -> str:
 
 def _find_next(desk: Desk, number: str) -> Link:
     """Return the next order of the desk with something to confirm, as it was last read."""
-    numbers = [one.number for one in desk.board.last.to_confirm]
+    numbers = [entry.number for entry in desk.board.last.to_confirm]
     if number in numbers:
         numbers = [*numbers[numbers.index(number) + 1 :], *numbers[: numbers.index(number)]]
     if not numbers:
@@ -258,12 +260,12 @@ def _find_next(desk: Desk, number: str) -> Link:
 
 
 def _list_prefetch(desk: Desk, number: str) -> Iterator[str]:
-    orders = {one.number: one for one in desk.board.last.to_confirm}
+    orders = {entry.number: entry for entry in desk.board.last.to_confirm}
     numbers = list(orders)
     if number in orders:
         numbers = numbers[numbers.index(number) + 1 :]
-    for one in numbers[:1]:
-        for public_id in orders[one].to_confirm[:PREFETCHED]:
+    for entry in numbers[:1]:
+        for public_id in orders[entry].to_confirm[:PREFETCHED]:
             yield f"/pictures/{public_id}/crop.jpg"
 
 
@@ -274,7 +276,7 @@ def _link_alone(alone: Sequence[MicrographView], number: str) -> Link | None:
 
 
 def _describe_place(desk: Desk, number: str) -> str:
-    numbers = [one.number for one in desk.board.last.to_confirm]
+    numbers = [entry.number for entry in desk.board.last.to_confirm]
     if number not in numbers:
         return ""
     return _("{n} of {of} orders to confirm").format(n=numbers.index(number) + 1, of=len(numbers))

@@ -52,9 +52,9 @@ COLUMNS: Mapping[str, Tone] = {
     NextStep.HELD: Tone.ATTENTION,
     Conformity.CONFORMS: Tone.CALM,
     Conformity.DOES_NOT_CONFORM: Tone.PROBLEM,
-    Conformity.NOT_ASSESSED: Tone.CALM,
+    Conformity.NOT_ASSESSED: Tone.ATTENTION,
 }
-"""Columns of the desk, left to right, and how much each needs action."""
+"""Columns of the board, left to right, and how much each needs action."""
 ALWAYS_SHOWN = 5
 """Columns that are shown also where they are empty."""
 CARDS_SHOWN = 40
@@ -93,10 +93,10 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         who = cookies.decides(request, {"by": by})
         if wrong := cookies.wrong_name(who):
-            fields = [Fact("number", one) for one in number] + [Fact("urgent", urgent)]
+            fields = [Fact("number", named) for named in number] + [Fact("urgent", urgent)]
             return _request_name(desk, "/orders/urgent", who, fields, wrong)
-        for one in number[:MOST_ORDERS_AT_ONCE]:
-            desk.store.orders.set_urgent(one, urgent=urgent == "1", by=who.strip(), at=desk.now())
+        for named in number[:MOST_ORDERS_AT_ONCE]:
+            desk.store.orders.set_urgent(named, urgent=urgent == "1", by=who.strip(), at=desk.now())
         if desk.hasten:
             desk.hasten()
         return _to_desk(who)
@@ -154,8 +154,8 @@ def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
         raise WrongUse(_("Give a reason; it is kept in every statement."))
     affected = _list_affected(desk)
-    starts = [one.failure.after for one in affected if one.failure.source == source]
-    known = [one for one in starts if one is not None]
+    starts = [entry.failure.after for entry in affected if entry.failure.source == source]
+    known = [start for start in starts if start is not None]
     begin = min(known) if known and len(known) == len(starts) else LONG_AGO
     now = desk.now()
     release_results(
@@ -171,7 +171,7 @@ def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
     asked = {key: request.query_params.get(key, "").strip()[:LONGEST_SEARCH] for key in KEPT}
     who, now = cookies.name_of(request), desk.now()
     board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
-    shown = [one for one in board.orders if _fits(one, asked)]
+    shown = [order for order in board.orders if _fits(order, asked)]
     held = desk.leases.others(who, at=now)
     confirming = may_decide(request)
     columns = tuple(_list_columns(_sort(shown, asked["sort"]), asked, held, now, confirming))
@@ -187,11 +187,11 @@ def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
         hidden=tuple(Fact(key, asked[key]) for key in ("state", "urgent") if asked[key]),
         done=find_done(desk, request),
         start=start if confirming else "",
-        confirm=sum(len(one.to_confirm) for one in board.orders),
+        confirm=sum(len(order.to_confirm) for order in board.orders),
         unread=board.unread,
         may_act=may_undo_any(request),
         holds=tuple(_list_holds(desk))
-        if is_lead(desk, request) and any(one.state == NextStep.HELD for one in shown)
+        if is_lead(desk, request) and any(order.state == NextStep.HELD for order in shown)
         else (),
         loose=tuple(list_loose(desk)),
         may_assign=confirming,
@@ -239,7 +239,7 @@ def _list_columns(
     confirming: bool,
 ) -> Iterator[DeskColumn]:
     for place, (word, tone) in enumerate(COLUMNS.items()):
-        own = [one for one in orders if one.state == word]
+        own = [order for order in orders if order.state == word]
         if not own and (place >= ALWAYS_SHOWN or asked["state"]):
             continue
         most = MOST_ORDERS_AT_ONCE if asked["state"] else CARDS_SHOWN
@@ -248,7 +248,9 @@ def _list_columns(
             word=str(word),
             title=name_state(str(word)),
             tone=tone if own else Tone.CALM,
-            cards=tuple(_build_card(one, held, now, confirming=confirming) for one in own[:most]),
+            cards=tuple(
+                _build_card(order, held, now, confirming=confirming) for order in own[:most]
+            ),
             count=len(own),
             all_href=f"/orders?{urlencode(kept)}" if len(own) > most else "",
         )
@@ -274,7 +276,7 @@ def _build_card(
         lack=order.lack.words,
         fields=order.fields,
         confirm=len(order.to_confirm),
-        held_by=next((held[one] for one in order.to_confirm if one in held), ""),
+        held_by=next((held[entry] for entry in order.to_confirm if entry in held), ""),
     )
 
 
@@ -298,10 +300,10 @@ def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[Filter]:
         return f"/orders?{query}" if query else "/orders"
 
     yield Filter(_("All"), href(), not asked["state"] and not asked["urgent"])
-    if any(one.urgent for one in board.orders):
+    if any(order.urgent for order in board.orders):
         yield Filter(_("Urgent"), href(urgent="1"), asked["urgent"] == "1")
     for word in COLUMNS:
-        n = sum(one.state == word for one in board.orders)
+        n = sum(order.state == word for order in board.orders)
         if n:
             title = f"{name_state(str(word))} {n}"
             yield Filter(title, href(state=str(word)), asked["state"] == word)
@@ -309,6 +311,6 @@ def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[Filter]:
 
 def _list_holds(desk: Desk) -> Iterator[DeskHold]:
     found: dict[str, set[str]] = {}
-    for one in _list_affected(desk):
-        found.setdefault(one.failure.source, set()).update(one.orders)
+    for entry in _list_affected(desk):
+        found.setdefault(entry.failure.source, set()).update(entry.orders)
     yield from (DeskHold(source, len(numbers)) for source, numbers in sorted(found.items()))

@@ -33,7 +33,9 @@ def list_own(assessed: Assessed, policy: OrderPolicy, who: str) -> list[Microgra
     """Return the fields of an assessed order that need this reviewer's answer."""
     views = map_views(assessed)
     fields = list_to_confirm(assessed, policy, by=who)
-    return [views[one.id] for one in fields if not is_done_by(views[one.id], who)]
+    return [
+        views[field_view.id] for field_view in fields if not is_done_by(views[field_view.id], who)
+    ]
 
 
 def find_next_order(desk: Desk, after: str, who: str) -> str | None:
@@ -45,9 +47,11 @@ def find_next_order(desk: Desk, after: str, who: str) -> str | None:
         who: The reviewer; orders whose fields another reviewer has open are skipped.
     """
     board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
-    numbers = [one.number for one in board.to_confirm if one.number != after]
+    numbers = [entry.number for entry in board.to_confirm if entry.number != after]
     held = desk.leases.others(who, at=desk.now())
-    for number in _begin_after(numbers, after, [one.number for one in board.orders])[:ORDERS_TRIED]:
+    for number in _begin_after(numbers, after, [order.number for order in board.orders])[
+        :ORDERS_TRIED
+    ]:
         queue = list_order_queue(desk, number, who)
         if queue and all(view.id not in held for view in queue):
             return number
@@ -59,8 +63,8 @@ def _begin_after(numbers: list[str], after: str, every: list[str]) -> list[str]:
     place = every.index(after) if after in every else -1
     later = set(every[place + 1 :])
     return [
-        *(one for one in numbers if one in later),
-        *(one for one in numbers if one not in later),
+        *(number for number in numbers if number in later),
+        *(number for number in numbers if number not in later),
     ]
 
 

@@ -129,7 +129,7 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         return HTMLResponse(reports.render_name(page), 422)
     find(desk, public_id)
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
-    if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
+    if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
     if not _is_there(desk, public_id, keys):
         lab = order_rules(desk)
@@ -178,11 +178,11 @@ def page_of(
     """
     view, wanted = assessed.view, assessed.specification
     micrographs = map_views(assessed).values()
-    hidden = {one.id for one in micrographs if is_blind(one)}
+    hidden = {entry.id for entry in micrographs if is_blind(entry)}
     remember_shown(desk, micrographs, reviewer)
     loose = {
-        _("specimen {name}: {said}").format(name=one.view.name, said="")
-        for one in assessed.specimens
+        _("specimen {name}: {said}").format(name=specimen.view.name, said="")
+        for specimen in assessed.specimens
     }
     own = (*assessed.statement.because, *assessed.statement.missing)
     return OrderPage(
@@ -192,13 +192,18 @@ def page_of(
         word=assessed.statement.conformity.words,
         tone=TONES[assessed.statement.conformity],
         demand=_("demanded: {what}").format(what=reports.retold(wanted.demand)) if wanted else "",
-        sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
+        sentences=tuple(
+            sentence for sentence in own if not any(sentence.startswith(said) for said in loose)
+        ),
         facts=tuple(_facts(assessed)),
-        specimens=tuple(_specimen(one, view.number, hidden) for one in assessed.specimens),
+        specimens=tuple(
+            _specimen(specimen, view.number, hidden) for specimen in assessed.specimens
+        ),
         notes=assessed.notes,
         unusable=tuple(map(_unusable, assessed.lost)),
         loose=tuple(
-            f"{one.view.path}: {reports.retold(one.reason)}" for one in assessed.unassigned
+            f"{unassigned_field.view.path}: {reports.retold(unassigned_field.reason)}"
+            for unassigned_field in assessed.unassigned
         ),
         confirm_href=confirm_href(view.number) if confirming else "",
         queue_href=f"/review/{confirming[0].id}?{urlencode({'order': view.number})}"

@@ -30,7 +30,7 @@ from agent.nightly.embedded_images import (
 )
 from agent.nightly.micrograph_cards import list_maps
 from agent.nightly.reviewer_agreement import still_needed
-from agent.nightly.snapshot import ReportedDecision
+from agent.nightly.snapshot import build_reported_decision
 from agent.orders import BadSpecification
 from agent.orders.class_texts import (
     build_class_texts,
@@ -244,7 +244,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         told = HTMLResponse(reports.render_review(page_), 409)
         cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
         return told
-    left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
+    left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
     onward = _open_next(desk, left, public_id, who, narrowed.get("order", ""))
     answer = RedirectResponse(
         _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
@@ -277,7 +277,7 @@ def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     if label is None:
         theirs = reports.Decision(_("taken back"), _("somebody"), _("just now"))
         return Conflict(theirs, yours, said)
-    return Conflict(build_decision(_said(label), desk.zone), yours, said)
+    return Conflict(build_decision(build_reported_decision(label), desk.zone), yours, said)
 
 
 def _in_words(said: str) -> str:
@@ -352,7 +352,7 @@ def _open_next(
     desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str, order: str = ""
 ) -> MicrographView | None:
     """Open the next micrograph for a reviewer and release the last one; None: nothing is left."""
-    asked = {one.id for one in list_order_queue(desk, order, who)} if order else set()
+    asked = {entry.id for entry in list_order_queue(desk, order, who)} if order else set()
     for view in _others(queue, public_id):
         if desk.leases.take(view.id, who, at=desk.now()):
             continue
@@ -447,7 +447,7 @@ def _link_orders(board: Board) -> Link | None:
     """Return where fields outside the queue are confirmed; None where there are none."""
     if not board.elsewhere:
         return None
-    orders = [one for one in board.orders if one.elsewhere]
+    orders = [order for order in board.orders if order.elsewhere]
     text = ngettext(
         "{n} field of {orders} can only be settled by a reviewer",
         "{n} fields of {orders} can only be settled by a reviewer",
@@ -499,7 +499,9 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     if not view.disagreed:
         return None
     said = _(" and ").join(
-        _("{who} says {what}").format(who=vote.by, what=format_decision(_said(vote)))
+        _("{who} says {what}").format(
+            who=vote.by, what=format_decision(build_reported_decision(vote))
+        )
         for vote in view.votes
     )
     text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
@@ -530,7 +532,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
     use = label_uses.find_use(desk, view)
     return Notice(
         Tone.CALM,
-        text.format(said=format_decision(_said(label))),
+        text.format(said=format_decision(build_reported_decision(label))),
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
         more=label_uses.describe(use) if use else "",
@@ -544,21 +546,6 @@ def _last_of(view: MicrographView, who: str) -> LabelView | None:
 
 
 # --- one micrograph -----------------------------------------------------------------------------
-
-
-def _said(label: LabelView) -> ReportedDecision:
-    return ReportedDecision(
-        kind=label.kind,
-        code=label.code,
-        strange_kind=label.strange_kind,
-        why=label.why,
-        criterion=label.criterion,
-        unsure=label.unsure,
-        comment=label.comment,
-        by=label.by,
-        at=label.at,
-        undone=label.undone,
-    )
 
 
 def _review_page(
@@ -627,7 +614,10 @@ def _review_page(
         together=0 if blind else len(specimen_fields.waiting(fields, view)),
         history=()
         if blind
-        else tuple(build_decision(_said(label), desk.zone) for label in reversed(view.labels)),
+        else tuple(
+            build_decision(build_reported_decision(label), desk.zone)
+            for label in reversed(view.labels)
+        ),
         queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
         progress=Progress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
@@ -652,7 +642,9 @@ def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[Micr
 
 def _unsaid(card: Card) -> Card:
     """Remove the answers of the model and of reviewers from a card, for a blind decision."""
-    causes = tuple(replace(one, sentence="") if one.word in TELLING else one for one in card.causes)
+    causes = tuple(
+        replace(cause, sentence="") if cause.word in TELLING else cause for cause in card.causes
+    )
     return replace(card, causes=causes, nearest=(), decision=None)
 
 
@@ -685,23 +677,23 @@ def _strip(
     *,
     blind_first: bool,
 ) -> Iterator[QueueItem]:
-    ids = [one.id for one in queue]
+    ids = [entry.id for entry in queue]
     at = ids.index(view.id) if view.id in ids else 0
     start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
-    for one in queue[start : start + STRIP_SHOWN]:
-        href, current = _href(one.id, narrowed), one.id == view.id
+    for entry in queue[start : start + STRIP_SHOWN]:
+        href, current = _href(entry.id, narrowed), entry.id == view.id
         yield _item(
-            one,
+            entry,
             desk,
             href,
             current=current,
-            held_by=held.get(one.id, ""),
+            held_by=held.get(entry.id, ""),
             blind_first=blind_first,
         )
 
 
 def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
-    ids = [one.id for one in queue]
+    ids = [view.id for view in queue]
     at = ids.index(public_id) if public_id in ids else 0
     return _href(ids[at - 1], narrowed) if at > 0 else ""
 
@@ -716,7 +708,7 @@ def _siblings(
     """Yield the fields of one specimen, all drawn at one scale."""
     if len(fields) < 2:  # noqa: PLR2004 - one field needs no comparison
         return
-    widths = [_width_um(one) for one in fields]
+    widths = [_width_um(field_view) for field_view in fields]
     widest = max((um for um in widths if um), default=0.0)
     for one, um in zip(fields, widths, strict=True):
         x0, y0, x1, y1 = one.crop or (0, 0, 4, 3)
@@ -750,7 +742,7 @@ def _holds(view: MicrographView, *, blind_first: bool) -> str:
 
 def _state(view: MicrographView) -> str:
     if view.label is not None and not view.doubt:
-        return f"{format_decision(_said(view.label))}, {view.label.by}"
+        return f"{format_decision(build_reported_decision(view.label))}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
 
 

@@ -200,7 +200,7 @@ def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
     size = form.get(f"size-{subtype.name}", "")
     if size == UNSURE:
         return Opinion(subtype.name, None, "unrecorded", comment, viewing_s)
-    if size not in [one.name for one in subtype.sizes]:
+    if size not in [entry.name for entry in subtype.sizes]:
         raise WrongUse(_("Choose the size too, or say that you cannot tell it."))
     criterion = form.get("criterion", "")
     if criterion not in CRITERIA:
@@ -244,7 +244,7 @@ def _page(
         criteria=tuple(
             Choice(word, reports.criterion(word), suggested=before.get("criterion") == word)
             for word in CRITERIA
-            if any(one.has_sizes for one in taxonomy.subtypes)
+            if any(subtype.has_sizes for subtype in taxonomy.subtypes)
         ),
         comment=before.get("comment", ""),
         action=f"/rate/{key}/{place}",
@@ -297,13 +297,13 @@ def _list(desk: Desk, request: Request) -> CampaignsPage:
     return CampaignsPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
-        campaigns=tuple(_line(desk, request, one) for one in desk.store.campaigns.all()),
+        campaigns=tuple(_line(desk, request, entry) for entry in desk.store.campaigns.all()),
         analyses=tuple(_analyses(desk)),
     )
 
 
 def _analyses(desk: Desk) -> Iterator[Link]:
-    names = dict.fromkeys(one.subject for one in desk.store.records.all(ANALYSIS)[::-1])
+    names = dict.fromkeys(entry.subject for entry in desk.store.records.all(ANALYSIS)[::-1])
     for name in names:
         if (desk.reports / ANALYSIS / f"{name}.html").is_file():
             yield Link(name, f"/reports/{ANALYSIS}/{name}.html")
@@ -312,7 +312,7 @@ def _analyses(desk: Desk) -> Iterator[Link]:
 def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
     states = {"planned": _("planned"), "open": _("open"), "closed": _("closed")}
     who, total = who_is(request), len(campaign.images)
-    invited = who is not None and any(one.account == who.name for one in campaign.raters)
+    invited = who is not None and any(rater.account == who.name for rater in campaign.raters)
     done = desk.store.campaigns.progress(campaign.name)
     report = desk.reports / FOLDER / f"{campaign.name}.html"
     return CampaignLine(
@@ -321,8 +321,8 @@ def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
         is_open=campaign.is_open,
         images=total,
         raters=tuple(
-            (one.pseudonym, n := done.get(one.pseudonym, 0), f"{100 * n / total:.1f}")
-            for one in campaign.raters
+            (rater.pseudonym, n := done.get(rater.pseudonym, 0), f"{100 * n / total:.1f}")
+            for rater in campaign.raters
         ),
         given=campaign.given,
         expected=total * len(campaign.raters),

@@ -197,7 +197,8 @@ def _build_page(
             view.height,
         ),
         objectives=tuple(
-            (one.name, decimal(one.um_per_px, ".4g")) for one in list_objectives(desk, view)
+            (objective.name, decimal(objective.um_per_px, ".4g"))
+            for objective in list_objectives(desk, view)
         ),
         line=_line(view, form),
         length=form.get("length_um", ""),

@@ -37,7 +37,7 @@ class NotOursError(Exception):
 
 def sign(key: bytes, order: str, fields: Sequence[ListedField]) -> str:
     """Return the state of a form as text, with its signature."""
-    state = {"order": order, "fields": [asdict(one) for one in fields]}
+    state = {"order": order, "fields": [asdict(field_view) for field_view in fields]}
     held = base64.urlsafe_b64encode(json.dumps(state).encode()).decode()
     return f"{held}.{_seal(key, held)}"
 
@@ -57,7 +57,7 @@ def read(key: bytes, order: str, text: str) -> dict[str, ListedField]:
         raise NotOursError from error
     if state["order"] != order:
         raise NotOursError
-    return {one["id"]: ListedField(**one) for one in state["fields"]}
+    return {entry["id"]: ListedField(**entry) for entry in state["fields"]}
 
 
 def _seal(key: bytes, held: str) -> str:

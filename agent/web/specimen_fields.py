@@ -30,7 +30,7 @@ def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
     others = desk.store.results.search(
         order=told["order"], specimen=told["specimen"], limit=MOST_FIELDS
     )
-    own = [one for one in others if _key(one) == _key(view)]
+    own = [other for other in others if _key(other) == _key(view)]
     return sorted(own, key=lambda one: (_number(one.process_data.get("field", "")), one.path))
 
 
@@ -45,9 +45,12 @@ def _number(field: str) -> tuple[int, str]:
 def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
     """Return the other fields of the specimen that wait, except those that are decided alone."""
     return [
-        one
-        for one in fields
-        if one.id != view.id and one.awaits and one.label is None and not stands_alone(one)
+        field_view
+        for field_view in fields
+        if field_view.id != view.id
+        and field_view.awaits
+        and field_view.label is None
+        and not stands_alone(field_view)
     ]
 
 
@@ -90,7 +93,14 @@ def is_done_by(view: MicrographView, who: str) -> bool:
 def given_together(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
     """Return the fields that were decided in the same act as a field, itself included."""
     act = _bulk_act(view)
-    return [view, *(one for one in fields if act and one.id != view.id and _bulk_act(one) == act)]
+    return [
+        view,
+        *(
+            field_view
+            for field_view in fields
+            if act and field_view.id != view.id and _bulk_act(field_view) == act
+        ),
+    ]
 
 
 def _bulk_act(view: MicrographView) -> tuple[str, datetime] | None:

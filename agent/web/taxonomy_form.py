@@ -63,16 +63,16 @@ def fill_subtypes(
     codes = _codes(draft)
     filled = tuple(
         SubtypeEntry(
-            one.name,
-            one.title,
-            one.title_de,
-            "\n".join(one.sizes),
+            subtype.name,
+            subtype.title,
+            subtype.title_de,
+            "\n".join(subtype.sizes),
             tuple(
                 _picture(code, labelled.get(code, 0), find_example(code))
-                for code in codes.get(one.name, ())
+                for code in codes.get(subtype.name, ())
             ),
         )
-        for one in draft.subtypes
+        for subtype in draft.subtypes
     )
     return filled + (SubtypeEntry(),) * EMPTY_ROWS
 

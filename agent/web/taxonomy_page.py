@@ -178,10 +178,10 @@ def _restart(setup: TaxonomySetup) -> str:
 def _find_examples(desk: Desk) -> dict[str, str]:
     """Return structure code → a labelled micrograph whose pixels are archived."""
     examples: dict[str, str] = {}
-    for one in desk.store.labelled_micrographs.list_all():
-        archived = desk.archive.thumbnail_path(one.sha256, one.page)
-        if one.code and one.code not in examples and archived.is_file():
-            examples[one.code] = one.id
+    for entry in desk.store.labelled_micrographs.list_all():
+        archived = desk.archive.thumbnail_path(entry.sha256, entry.page)
+        if entry.code and entry.code not in examples and archived.is_file():
+            examples[entry.code] = entry.id
     return examples
 
 
@@ -202,7 +202,9 @@ def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
         if view.origin == "import" and view.source == source
     }
     codes = {
-        one.code for one in desk.store.labelled_micrographs.list_all() if one.id in ids and one.code
+        entry.code
+        for entry in desk.store.labelled_micrographs.list_all()
+        if entry.id in ids and entry.code
     }
     if not codes:
         raise Unknown(source)

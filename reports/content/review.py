@@ -57,7 +57,7 @@ def size_keys(lowest: Sequence[float | None]) -> tuple[str, ...]:
         Such as "7", "8", "9", or "07" … "12"; counted from 1 where numbers are missing, are no
         whole numbers, are not distinct or have more than `MOST_DIGITS` digits.
     """
-    whole = [int(one) for one in lowest if one is not None and one >= 0 and one % 1 == 0]
+    whole = [int(value) for value in lowest if value is not None and value >= 0 and value % 1 == 0]
     width = len(str(max(whole, default=0)))
     if len(whole) < len(lowest) or len(set(whole)) < len(whole) or width > MOST_DIGITS:
         return number_keys(len(lowest))
