@@ -94,6 +94,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -118,6 +119,7 @@ from reports.render import (
     assets_version,
     render_campaigns,
     render_card,
+    render_chart,
     render_experiments,
     render_help,
     render_impact,
@@ -193,6 +195,9 @@ __all__ = [
     "Card",
     "CardSection",
     "Cause",
+    "ChartGroup",
+    "ChartPage",
+    "ChartPlate",
     "Choice",
     "CodeCount",
     "Conflict",
@@ -285,6 +290,7 @@ __all__ = [
     "TrendPoint",
     "Unusable",
     "Verdict",
+    "Viewer",
     "act_name",
     "as_json",
     "asset",
@@ -309,6 +315,7 @@ __all__ = [
     "reason",
     "render_campaigns",
     "render_card",
+    "render_chart",
     "render_experiments",
     "render_help",
     "render_impact",

@@ -17,6 +17,7 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    chart_page,
     images,
     login,
     models_page,
@@ -28,6 +29,7 @@ from agent.web import (
     round_robin,
     scale_by_reviewer,
     taxonomy_page,
+    viewer,
 )
 from agent.web import help as help_pages
 from agent.web.authentication import AuthenticationMiddleware
@@ -103,6 +105,8 @@ def create_app(
     app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))
+    app.include_router(viewer.router(desk))
+    app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
     app.include_router(taxonomy_page.router(desk))
