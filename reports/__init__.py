@@ -53,6 +53,7 @@ from reports.content.order_desk import (
 )
 from reports.content.orders import (
     LooseField,
+    OrderAct,
     OrderField,
     OrderPage,
     OrderSpecimen,
@@ -238,6 +239,7 @@ __all__ = [
     "NightLine",
     "Notice",
     "OpenOrder",
+    "OrderAct",
     "OrderConfirmPage",
     "OrderDeskPage",
     "OrderField",

@@ -20,6 +20,7 @@ from agent.web import (
     images,
     login,
     models_page,
+    order_acts,
     order_confirm,
     order_desk,
     orders,
@@ -101,6 +102,7 @@ def create_app(
     app.include_router(order_confirm.router(desk))
     app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
+    app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))
     app.include_router(round_robin.router(desk))

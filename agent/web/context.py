@@ -14,6 +14,7 @@ from agent.retrain.label_use import LEARNS_FROM
 from agent.web.leases import Leases
 from agent.web.order_board import OrderBoard
 from agent.web.shown_answers import ShownAnswers
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80
+UNKNOWN_ORDER = marked("Unknown order")
 
 
 @dataclass(frozen=True, slots=True)
