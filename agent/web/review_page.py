@@ -29,8 +29,8 @@ from agent.nightly.embedded_images import (
     parse_training_key,
 )
 from agent.nightly.micrograph_cards import list_maps
+from agent.nightly.reported_micrograph import build_reported_decision
 from agent.nightly.reviewer_agreement import still_needed
-from agent.nightly.snapshot import build_reported_decision
 from agent.orders import BadSpecification
 from agent.orders.class_texts import (
     build_class_texts,
