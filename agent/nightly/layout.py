@@ -34,15 +34,15 @@ from reports import (
     Duplicate,
     Fact,
     Hour,
-    Line,
     Link,
+    MicrographLine,
     MorePage,
     Night,
-    Row,
     SourceCount,
     Tone,
     Unusable,
     Verdict,
+    VerdictLine,
     decimal,
     marked,
     ngettext,
@@ -215,7 +215,7 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
     return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
-def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
+def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> MicrographLine:
     href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
     return build_row(
         micrograph,
@@ -235,7 +235,7 @@ def _print_weight(entry: ContactPrint) -> int:
     return 400 + (len(entry.picture.src) if entry.picture else 0)
 
 
-def _row_weight(row: Row) -> int:
+def _row_weight(row: MicrographLine) -> int:
     return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
 
 
@@ -262,10 +262,10 @@ def _paginate(
 def _more(
     facts: NightFacts,
     cards: Sequence[tuple[Card, ...]],
-    rows: Sequence[tuple[Row, ...]],
+    rows: Sequence[tuple[MicrographLine, ...]],
     stamp: str,
 ) -> tuple[MorePage, ...]:
-    contents: list[tuple[tuple[Card, ...], tuple[Row, ...]]] = [
+    contents: list[tuple[tuple[Card, ...], tuple[MicrographLine, ...]]] = [
         *((batch, ()) for batch in cards),
         *(((), batch) for batch in rows),
     ]
@@ -303,7 +303,7 @@ def page_name(number: int) -> str:
 def _night(
     facts: NightFacts,
     cards: tuple[Card, ...],
-    rows: tuple[Row, ...],
+    rows: tuple[MicrographLine, ...],
     *,
     more: tuple[MorePage, ...],
     revision: int,
@@ -392,7 +392,7 @@ def _verdict(facts: NightFacts) -> Verdict:
         *summary.instrument_lines(facts),
         *_source_lines(facts),
         *(
-            Line(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
+            VerdictLine(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
             for sentence in facts.refused
         ),
         *trend_lines(facts),
@@ -400,7 +400,7 @@ def _verdict(facts: NightFacts) -> Verdict:
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
 
-def _reason_lines(facts: NightFacts) -> Iterator[Line]:
+def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     waiting = _by_weight([micrograph for micrograph in facts.micrographs if micrograph.waits])
     first = {
         word: next(
@@ -412,15 +412,15 @@ def _reason_lines(facts: NightFacts) -> Iterator[Line]:
     for word, tone, text in REASON_LINES:
         if n := counts[word]:
             noun = ngettext("micrograph {which}", "micrographs {which}", n)
-            yield Line(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
+            yield VerdictLine(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
     decided = sum(
         micrograph.needs_a_person and not micrograph.waits for micrograph in facts.micrographs
     )
     if decided:
-        yield Line(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
+        yield VerdictLine(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
 
 
-def _file_lines(facts: NightFacts) -> Iterator[Line]:
+def _file_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     if facts.unusable:
         kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
         each = _("{n} {kind}")
@@ -430,20 +430,20 @@ def _file_lines(facts: NightFacts) -> Iterator[Line]:
             "files that could not be used: {kinds}",
             len(facts.unusable),
         )
-        yield Line(
+        yield VerdictLine(
             Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=counted), "#unusable"
         )
 
 
-def _source_lines(facts: NightFacts) -> Iterator[Line]:
+def _source_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     for folder in facts.sources:
         state, tone = _state(folder, facts)
         if tone is not Tone.CALM:
-            yield Line(tone, "1", _source_line(folder.name, state), "#sources")
+            yield VerdictLine(tone, "1", _source_line(folder.name, state), "#sources")
     for outage in facts.outages:
         if outage.until is not None:
             text = _source_line(outage.source, outage.said(facts.zone))
-            yield Line(Tone.ATTENTION, "1", text, "#sources")
+            yield VerdictLine(Tone.ATTENTION, "1", text, "#sources")
 
 
 def _source_line(name: str, how: str) -> str:
@@ -497,11 +497,11 @@ def _per_specimen(facts: NightFacts) -> str:
     )
 
 
-def trend_lines(facts: NightFacts) -> Iterator[Line]:
+def trend_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield the trends that alarm."""
     for trend in facts.trends:
         if trend.alarm:
-            yield Line(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
+            yield VerdictLine(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
 
 
 def _alarm(trend: Trend) -> str:
@@ -526,14 +526,14 @@ def _measure(trend: Trend) -> str:
     return {"strange": _("strange"), "doubtful": _("doubtful")}[trend.measure]
 
 
-def _trend(trend: Trend) -> reports.Trend:
+def _trend(trend: Trend) -> reports.ShareTrend:
     titles = {
         "strange": _("Strange specimens, {material}"),
         "doubtful": _("Doubtful specimens, {material}"),
     }
     title = titles[trend.measure].format(material=_material(trend))
     if not trend.points:
-        return reports.Trend(
+        return reports.ShareTrend(
             title,
             _(
                 "{n} of {of} nights that set the limits; limits are drawn from then on, with at "
@@ -546,7 +546,7 @@ def _trend(trend: Trend) -> reports.Trend:
     usual = trend.usual_bad / trend.usual_n
     alarm = _alarm(trend) if trend.alarm else ""
     text = f"{trend.points[-1].bad} {alarm}." if alarm else _("As usual.")
-    return reports.Trend(
+    return reports.ShareTrend(
         title,
         _(
             "{text} Usual: {bad} of {n} ({share}), by the first nights under bundle {bundle}."
