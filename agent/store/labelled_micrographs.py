@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class LabelledMicrograph:
 
 def _iter_labelled(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     kinds: Sequence[str],
     origin: str | None,
@@ -144,7 +144,7 @@ _NO_ANSWER = _Answer(None, {}, "", ())
 
 
 def _load_answers(
-    session: Session, whose: Whose, alone: Sequence[int] | None = None
+    session: Session, whose: AgentIdentity, alone: Sequence[int] | None = None
 ) -> dict[int, _Answer]:
     query = (
         sqlalchemy.select(
@@ -163,7 +163,7 @@ def _load_answers(
 
 
 def _load_seen_codes(
-    session: Session, whose: Whose, alone: Sequence[int] | None = None
+    session: Session, whose: AgentIdentity, alone: Sequence[int] | None = None
 ) -> dict[int, str | None]:
     """Return result → structure code, of the results that reviewers saw when they decided."""
     query = (
