@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -120,6 +121,9 @@ class Archive:
     def keep(self, crop: Crop) -> dict[str, str]:
         """Store a crop, its mask, a preview and a thumbnail.
 
+        A file that already holds the same pixels stays as it is: an earlier version may have
+        compressed them to other bytes, and rows name it by its hash.
+
         Returns:
             Kind → sha256 of the file, for the row that names them.
 
@@ -132,8 +136,15 @@ class Archive:
             "preview": pictures.encode_jpeg(pictures.fit_within(crop.preview, pictures.PREVIEW_PX)),
             "thumb": pictures.encode_jpeg(pictures.thumbnail(crop.pixels)),
         }
-        write_whole({self._path(crop.sha256, crop.page, KINDS[k]): v for k, v in encoded.items()})
-        return {kind: hashlib.sha256(written).hexdigest() for kind, written in encoded.items()}
+        new: dict[Path, bytes] = {}
+        for kind, content in encoded.items():
+            path = self._path(crop.sha256, crop.page, KINDS[kind])
+            if stored := _find_same_picture(path, content):
+                encoded[kind] = stored
+            else:
+                new[path] = content
+        write_whole(new)
+        return {kind: hashlib.sha256(content).hexdigest() for kind, content in encoded.items()}
 
     def keep_maps(
         self, sha256: str, page: int, bundle: str, maps: Mapping[str, NDArray[np.floating]]
@@ -259,6 +270,15 @@ def _find_fault(path: Path, expected: str) -> str | None:
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror or error})"
     return None if actual == expected else f"{path}: not what was archived (its hash differs)"
+
+
+def _find_same_picture(path: Path, content: bytes) -> bytes | None:
+    """Return the bytes of a stored picture if it holds the same pixels as `content`, else None."""
+    with suppress(OSError, ValueError):
+        stored = path.read_bytes()
+        if stored == content or np.array_equal(pictures.decode(stored), pictures.decode(content)):
+            return stored
+    return None
 
 
 def _get_suffix(path: Path) -> str:
