@@ -97,6 +97,23 @@ def are_all(valid: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     return np.asarray(split_into_blocks(valid, side).all(axis=1).all(axis=-1), np.bool_)
 
 
+def share_of_blocks(valid: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
+    """Compute the share of set pixels of each whole block, (rows, columns) float32 in [0, 1].
+
+    Args:
+        valid: (h, w) bool.
+        side: Side of a block in pixels, at most 15.
+    """
+    rows, columns = len(valid) // side, valid.shape[1] // side
+    pixels = valid[: rows * side, : columns * side].view(np.uint8)
+    tall, counts = np.zeros_like(pixels[::side]), np.zeros((rows, columns), np.uint8)
+    for start in range(side):
+        tall += pixels[start::side]
+    for start in range(side):
+        counts += tall[:, start::side]
+    return np.asarray(counts / np.float32(side**2), np.float32)
+
+
 def split_into_blocks(plane: NDArray[np.generic], side: int) -> NDArray[np.generic]:
     """Reshape a plane to whole blocks; incomplete blocks at right and bottom are dropped.
 

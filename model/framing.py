@@ -185,6 +185,8 @@ def resample(field: Field, size: tuple[int, int]) -> Field:
         return field
     pixels = torch.from_numpy(np.ascontiguousarray(field.pixels)).permute(2, 0, 1)  # (3, h, w)
     resized = transforms.resize(pixels, list(size), antialias=True).permute(1, 2, 0).contiguous()
+    if field.valid.all():
+        return Field(resized.numpy(), np.ones(size, np.bool_), field.um_per_px)
     mask = torch.from_numpy(np.ascontiguousarray(field.valid)).float()[None, None]  # (1, 1, h, w)
     share = functional.interpolate(mask, size=size, mode="bilinear", antialias=True)[0, 0]
     return Field(resized.numpy(), (share >= 0.5).numpy(), field.um_per_px)  # noqa: PLR2004 - half

@@ -11,6 +11,7 @@ from model.block_statistics import (
     count_values,
     count_within,
     mean_colour,
+    share_of_blocks,
 )
 
 RNG = np.random.default_rng(3)
@@ -43,8 +44,9 @@ def test_counts_and_means_are_of_the_valid_pixels_only(valid: np.ndarray) -> Non
     assert compute_std(lightness.astype(np.float32), valid) == pytest.approx(lightness[valid].std())
 
 
-def test_a_block_is_all_valid_only_if_every_pixel_of_it_is() -> None:
+def test_a_block_is_all_valid_only_if_every_pixel_is_and_its_share_is_that_of_its_pixels() -> None:
     valid = np.ones((9, 8), bool)
     valid[5, 1] = False
 
     assert are_all(valid, 4).tolist() == [[True, True], [False, True]]
+    assert share_of_blocks(valid, 4).tolist() == [[1, 1], [15 / 16, 1]]
