@@ -103,6 +103,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -127,6 +128,7 @@ from reports.render import (
     assets_version,
     render_campaigns,
     render_card,
+    render_chart,
     render_experiments,
     render_help,
     render_impact,
@@ -202,6 +204,9 @@ __all__ = [
     "Card",
     "CardSection",
     "Cause",
+    "ChartGroup",
+    "ChartPage",
+    "ChartPlate",
     "Choice",
     "CodeCount",
     "Conflict",
@@ -295,6 +300,7 @@ __all__ = [
     "Unusable",
     "Verdict",
     "VerdictLine",
+    "Viewer",
     "act_name",
     "as_json",
     "asset",
@@ -319,6 +325,7 @@ __all__ = [
     "reason",
     "render_campaigns",
     "render_card",
+    "render_chart",
     "render_experiments",
     "render_help",
     "render_impact",

@@ -14,14 +14,15 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from agent.web.security import FOR_FILES, refuse
+from reports import marked
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BUSY = "The page is busy; try again in a moment."
+BUSY = marked("The page is busy; try again in a moment.")
 AGAIN = {"Retry-After": "2"}
 ALWAYS = re.compile(r"/healthz")
-DRAWN = re.compile(r"/(pictures|rate)/.+\.(jpg|png)")
+DRAWN = re.compile(r"/(pictures|rate|chart)/.+\.(jpg|png)")
 """Addresses that need processor time; one more than the limit waits."""
 
 

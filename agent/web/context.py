@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.orders.taxonomy_effects import TaxonomyUse
     from agent.store import MicrographView, Store
     from agent.watch import Calibration
+    from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
     from model import Taxonomy
 
@@ -75,6 +76,7 @@ class Desk:
         shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
         um_per_px_range: Smallest and largest plausible µm per pixel.
+        chart: The lab's chart plates; None where it has none.
     """
 
     store: Store
@@ -98,6 +100,7 @@ class Desk:
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
+    chart: Chart | None = None
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
