@@ -12,10 +12,7 @@ the same bytes.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,9 +21,10 @@ import safetensors.numpy
 
 from agent import pictures
 from agent.regular_file import open_regular
+from agent.whole_file import PART, write_from, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
 
 PIECE_BYTES = 1 << 20
-PART = ".part"
 MAPS = ".maps.safetensors"
 KINDS = {"crop": ".png", "valid": ".valid.png", "preview": ".preview.jpg", "thumb": ".thumb.jpg"}
 """Files of every micrograph: kind → end of the name."""
@@ -178,7 +175,7 @@ class Archive:
             return True
         target = self._originals(sha256) / f"{sha256}{_get_suffix(path)}"
         with open_regular(path) as original:
-            return _write(target, lambda file: _copy(original, file) == sha256)
+            return write_from(target, lambda file: _copy(original, file) == sha256)
 
     # --- reading ---
 
@@ -291,76 +288,3 @@ def _copy(original: BinaryIO, copy: BinaryIO) -> str:
         digest.update(piece)
         copy.write(piece)
     return digest.hexdigest()
-
-
-def write_whole(files: Mapping[Path, bytes]) -> None:
-    """Write files so that each is complete or absent, also after a power cut.
-
-    Args:
-        files: Path → bytes; all in one folder, which is created.
-    """
-    parts: dict[Path, Path] = {}
-    try:
-        for path, content in files.items():
-            part = parts[path] = _create_part_path(path)
-            with part.open("xb") as file:
-                file.write(content)
-                _flush(file)
-        for path, part in parts.items():
-            part.replace(path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-    for folder in {path.parent for path in files}:
-        flush_folder(folder)
-
-
-def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
-    part = _create_part_path(path)
-    try:
-        with part.open("xb") as file:
-            good = fill(file)
-            _flush(file)
-        if good:
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    flush_folder(path.parent)
-    return good
-
-
-def _create_part_path(path: Path) -> Path:
-    _make_folder(path.parent)
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder whose name survives a power cut."""
-    if folder.is_dir():
-        return
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in reversed(missing):
-        flush_folder(made.parent)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk.
-
-    Args:
-        folder: Folder in which a file was renamed.
-    """
-    # Otherwise a power cut may lose the name though the bytes are there. Windows cannot open a
-    # folder, and its journal preserves names.
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

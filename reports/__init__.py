@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
@@ -158,7 +161,6 @@ from reports.render import (
     report_policy,
 )
 from reports.retold import retold
-from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -185,6 +187,9 @@ from reports.vocabulary import (
     strange_kind,
     unusable_why,
 )
+
+if TYPE_CHECKING:
+    from reports.statement_pdf import render_statement_pdf
 
 __all__ = [
     "ASSETS",
@@ -366,3 +371,9 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
+        return import_module("reports.statement_pdf").render_statement_pdf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

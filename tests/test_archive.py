@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from agent.archive import KINDS, Archive, write_whole
+from agent.archive import KINDS, Archive
 from agent.imaging import Crop, SpecimenArea
+from agent.whole_file import write_whole
 
 SHA = "ab" * 32
 
