@@ -162,6 +162,12 @@ def is_current() -> Any:
     return col(ResultRow.current).is_(True)
 
 
+def is_unassigned() -> Any:
+    """Return the condition that a micrograph belongs to no specimen."""
+    # Spelt as in the partial index, like `is_current`.
+    return sqlalchemy.literal_column("micrograph.unassigned") != sqlalchemy.literal_column("''")
+
+
 def of_micrographs(
     session: Session, numbers: Sequence[int]
 ) -> Iterator[tuple[Any, MicrographView]]:
