@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
+from reports.content.dashboard import (
+    CodeRow,
+    DashboardPage,
+    FileLine,
+    FilesPage,
+    FirstStep,
+    LabFact,
+    Need,
+    SourceCard,
+    Tile,
+)
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
 from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
@@ -111,6 +122,7 @@ from reports.i18n import (
     whole_date,
     with_seconds,
 )
+from reports.live_charts import share_chart
 from reports.render import (
     ASSETS,
     as_json,
@@ -118,7 +130,9 @@ from reports.render import (
     assets_version,
     render_campaigns,
     render_card,
+    render_dashboard,
     render_experiments,
+    render_files,
     render_help,
     render_impact,
     render_index,
@@ -143,6 +157,7 @@ from reports.render import (
     render_statement,
     render_study,
     render_taxonomy,
+    render_today,
     render_trace,
     report_policy,
 )
@@ -195,10 +210,12 @@ __all__ = [
     "Cause",
     "Choice",
     "CodeCount",
+    "CodeRow",
     "Conflict",
     "ContactPrint",
     "ControlTrend",
     "ControlValue",
+    "DashboardPage",
     "Decision",
     "DeskCard",
     "DeskColumn",
@@ -208,7 +225,10 @@ __all__ = [
     "Experiments",
     "Fact",
     "Figure",
+    "FileLine",
+    "FilesPage",
     "Filter",
+    "FirstStep",
     "FlipCard",
     "GroupCount",
     "GuideHeading",
@@ -223,6 +243,7 @@ __all__ = [
     "Index",
     "InstrumentRow",
     "JobLine",
+    "LabFact",
     "Language",
     "Layer",
     "Line",
@@ -234,6 +255,7 @@ __all__ = [
     "ModelsPage",
     "MorePage",
     "NamePage",
+    "Need",
     "Night",
     "NightLine",
     "Notice",
@@ -267,6 +289,7 @@ __all__ = [
     "Sibling",
     "SiteLine",
     "SitesPage",
+    "SourceCard",
     "SourceCount",
     "StatementPage",
     "StatementPicture",
@@ -275,6 +298,7 @@ __all__ = [
     "StudyReport",
     "SubtypeChoice",
     "Table",
+    "Tile",
     "Tone",
     "TraceField",
     "TraceList",
@@ -309,7 +333,9 @@ __all__ = [
     "reason",
     "render_campaigns",
     "render_card",
+    "render_dashboard",
     "render_experiments",
+    "render_files",
     "render_help",
     "render_impact",
     "render_index",
@@ -335,10 +361,12 @@ __all__ = [
     "render_statement_pdf",
     "render_study",
     "render_taxonomy",
+    "render_today",
     "render_trace",
     "report_policy",
     "retold",
     "search_guide",
+    "share_chart",
     "short_day",
     "size_keys",
     "speaking",

@@ -20,6 +20,7 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.dashboard import DashboardPage, FilesPage
     from reports.content.guide import HelpPage
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
@@ -49,6 +50,8 @@ ASSETS = (
     "order.js",
     "desk.css",
     "desk.js",
+    "dashboard.css",
+    "dashboard.js",
     "confirm.js",
     "trace.css",
     "statement.css",
@@ -119,6 +122,21 @@ def render_card(page: ModelCard) -> str:
 def render_models(page: ModelsPage) -> str:
     """Render the page of the bundles and of the jobs on them."""
     return _render("models.html", page=page)
+
+
+def render_dashboard(page: DashboardPage) -> str:
+    """Render the dashboard."""
+    return _render("dashboard.html", page=page)
+
+
+def render_today(page: DashboardPage) -> str:
+    """Render the numbers of the dashboard alone, for a page that is open already."""
+    return _render("_today.html", page=page)
+
+
+def render_files(page: FilesPage) -> str:
+    """Render the list of files that need an operator."""
+    return _render("files.html", page=page)
 
 
 def render_queue(page: QueuePage) -> str:

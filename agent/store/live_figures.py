@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from sqlalchemy import Text, case, cast, func, literal_column
 from sqlmodel import col, select
 
@@ -142,8 +143,8 @@ class LiveFigures(Repository):
         """
         review, waiting = col(ResultRow.handling) == Handling.REVIEW.value, _waits()
         query = (
-            select(
-                SourceRow.name,
+            sqlalchemy.select(
+                col(SourceRow.name),
                 col(ResultRow.structure_code),
                 func.count(),
                 _count_where(review),
@@ -156,7 +157,7 @@ class LiveFigures(Repository):
             .group_by(col(SourceRow.name), col(ResultRow.structure_code))
         )
         with reading(self._engine) as session:
-            return [ResultCount(*row) for row in session.exec(query)]
+            return [ResultCount(*row) for row in session.execute(query)]
 
     def count_codes(self, after: datetime, until: datetime) -> dict[str, int]:
         """Return structure code → current results of watched files in (after, until]."""
@@ -208,9 +209,7 @@ class LiveFigures(Repository):
 
     def count_unassigned(self) -> int:
         """Return how many fields belong to no specimen."""
-        query = select(func.count()).where(
-            MicrographRow.site_id == self._whose.site_id, is_unassigned()
-        )
+        query = select(func.count()).where(is_unassigned(self._whose.site_id))
         with reading(self._engine) as session:
             return session.exec(query).one()
 

@@ -198,7 +198,7 @@ class Orders(Repository):
     def unassigned(self) -> list[Unassigned]:
         """Return the fields that belong to no specimen, oldest first."""
         query = select(MicrographRow.id, MicrographRow.unassigned).where(
-            MicrographRow.site_id == self._whose.site_id, is_unassigned()
+            is_unassigned(self._whose.site_id)
         )
         with reading(self._engine) as session:
             reasons = {number: reason for number, reason in session.exec(query) if number}

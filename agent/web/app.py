@@ -17,6 +17,8 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    dashboard,
+    files_page,
     images,
     login,
     models_page,
@@ -93,9 +95,12 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
+    app.state.closing = desk.closing
     app.include_router(api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
+    app.include_router(dashboard.router(desk))
+    app.include_router(files_page.router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))

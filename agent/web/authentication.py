@@ -42,6 +42,8 @@ IPV4, IPV6_NETWORK_BITS = 4, 64
 
 OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """Addresses that need no log-in; `round_robin` checks the link, or redirects to the log-in."""
+BY_ITSELF = re.compile(r"/(events|today)")
+"""Addresses that an open page requests without its reader: they keep no one logged in."""
 ADMINISTRATION = re.compile(r"/setup/.+")
 """Addresses that only an administrator may read and change."""
 NEEDED = (
@@ -179,9 +181,10 @@ class AuthenticationMiddleware:
                 return None
             return Who(account.name, account.role, is_program=True)
         cookie = request.cookies.get(COOKIE, "")
-        return self._logged_in(auth.hash_token(cookie)) if cookie else None
+        is_used = BY_ITSELF.fullmatch(request.url.path) is None
+        return self._logged_in(auth.hash_token(cookie), is_used=is_used) if cookie else None
 
-    def _logged_in(self, cookie: str) -> Who | None:
+    def _logged_in(self, cookie: str, *, is_used: bool) -> Who | None:
         login, now = self._known.logged_in(cookie), self._now()
         if login is None:
             return None
@@ -189,7 +192,7 @@ class AuthenticationMiddleware:
         if too_old or login.account.disabled_at is not None:
             self._known.end(cookie, at=now)
             return None
-        if now - login.seen_at > SEEN_EVERY:
+        if is_used and now - login.seen_at > SEEN_EVERY:
             self._known.seen(cookie, at=now)
         return Who(login.account.name, login.account.role)
 

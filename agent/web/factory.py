@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
+from agent.nightly.order_status import instruments as list_instruments
 from agent.orders.instrument_holds import load_holds
 from agent.orders.order_policy import build_provenance, load_policy
 from agent.orders.priority import prioritise_urgent
@@ -66,6 +67,14 @@ def app_of(
         measures=settings.store.folder / MEASURES,
         taxonomy_setup=_taxonomy_setup(settings, store),
         holds=lambda: load_holds(settings, store),
+        instruments=lambda: list_instruments(
+            store,
+            [source.name for source in settings.sources],
+            {},
+            control=settings.orders.control,
+            every=timedelta(hours=settings.orders.control_every_h),
+            now=now(),
+        ),
         hasten=lambda: prioritise_urgent(store, settings),
         learns_from=settings.retrain.learns_from,
         objectives={
