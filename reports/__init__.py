@@ -15,6 +15,16 @@ from reports.content.dashboard import (
     Tile,
 )
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
+from reports.content.learning import (
+    BundlePage,
+    CodeLabels,
+    FlipPair,
+    GateRow,
+    LearningPage,
+    SignForm,
+    Suggested,
+    UnusedWhy,
+)
 from reports.content.login import LoginPage, MessagePage, NamePage
 from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
 from reports.content.models import (
@@ -122,12 +132,13 @@ from reports.i18n import (
     whole_date,
     with_seconds,
 )
-from reports.live_charts import share_chart
+from reports.live_charts import learning_curve_chart, share_chart
 from reports.render import (
     ASSETS,
     as_json,
     asset,
     assets_version,
+    render_bundle,
     render_campaigns,
     render_card,
     render_dashboard,
@@ -136,6 +147,7 @@ from reports.render import (
     render_help,
     render_impact,
     render_index,
+    render_learning,
     render_login,
     render_message,
     render_models,
@@ -203,6 +215,7 @@ __all__ = [
     "UNUSABLE_WHYS",
     "Answer",
     "BundleLine",
+    "BundlePage",
     "CampaignLine",
     "CampaignsPage",
     "Card",
@@ -210,6 +223,7 @@ __all__ = [
     "Cause",
     "Choice",
     "CodeCount",
+    "CodeLabels",
     "CodeRow",
     "Conflict",
     "ContactPrint",
@@ -230,6 +244,8 @@ __all__ = [
     "Filter",
     "FirstStep",
     "FlipCard",
+    "FlipPair",
+    "GateRow",
     "GroupCount",
     "GuideHeading",
     "GuideHit",
@@ -246,6 +262,7 @@ __all__ = [
     "LabFact",
     "Language",
     "Layer",
+    "LearningPage",
     "Line",
     "Link",
     "LoginPage",
@@ -287,6 +304,7 @@ __all__ = [
     "Shadow",
     "Share",
     "Sibling",
+    "SignForm",
     "SiteLine",
     "SitesPage",
     "SourceCard",
@@ -297,6 +315,7 @@ __all__ = [
     "StatusText",
     "StudyReport",
     "SubtypeChoice",
+    "Suggested",
     "Table",
     "Tile",
     "Tone",
@@ -308,6 +327,7 @@ __all__ = [
     "Trend",
     "TrendPoint",
     "Unusable",
+    "UnusedWhy",
     "Verdict",
     "act_name",
     "as_json",
@@ -323,6 +343,7 @@ __all__ = [
     "get_guide_page",
     "gettext",
     "language",
+    "learning_curve_chart",
     "list_guide",
     "marked",
     "month_and_year",
@@ -331,6 +352,7 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
+    "render_bundle",
     "render_campaigns",
     "render_card",
     "render_dashboard",
@@ -339,6 +361,7 @@ __all__ = [
     "render_help",
     "render_impact",
     "render_index",
+    "render_learning",
     "render_login",
     "render_message",
     "render_models",

@@ -22,6 +22,7 @@ from reports.i18n import gettext, language, ngettext
 if TYPE_CHECKING:
     from reports.content.dashboard import DashboardPage, FilesPage
     from reports.content.guide import HelpPage
+    from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
@@ -52,6 +53,7 @@ ASSETS = (
     "desk.js",
     "dashboard.css",
     "dashboard.js",
+    "learning.css",
     "confirm.js",
     "trace.css",
     "statement.css",
@@ -137,6 +139,16 @@ def render_today(page: DashboardPage) -> str:
 def render_files(page: FilesPage) -> str:
     """Render the list of files that need an operator."""
     return _render("files.html", page=page)
+
+
+def render_learning(page: LearningPage) -> str:
+    """Render what a retraining would use, and what to label next."""
+    return _render("learning.html", page=page)
+
+
+def render_bundle(page: BundlePage) -> str:
+    """Render one bundle with the verdict of its gate."""
+    return _render("bundle.html", page=page)
 
 
 def render_queue(page: QueuePage) -> str:

@@ -17,9 +17,11 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    bundle_page,
     dashboard,
     files_page,
     images,
+    learning_page,
     login,
     models_page,
     order_confirm,
@@ -110,6 +112,8 @@ def create_app(
     app.include_router(images.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
+    app.include_router(learning_page.router(desk))
+    app.include_router(bundle_page.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
     _give_files(app, desk)

@@ -155,7 +155,7 @@ class AuthenticationMiddleware:
             await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["who"] = who
-        with acting_through(_origin_of(request, who)):
+        with acting_through(origin_of(request, who)):
             await self._app(scope, receive, send)
 
     def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
@@ -197,7 +197,7 @@ class AuthenticationMiddleware:
         return Who(login.account.name, login.account.role)
 
 
-def _origin_of(request: Request, who: Who | None) -> Origin:
+def origin_of(request: Request, who: Who | None) -> Origin:
     """Return what each act of a request records: its channel, the proven account and the address.
 
     Where the lab has no accounts, no identity is proven; the address of the PC is recorded all the

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agent.watch import Calibration
     from agent.web.uploads import Inbox
     from model import Taxonomy
+    from reports import Language
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80
@@ -48,6 +49,21 @@ class TaxonomySetup:
     file: Path
     is_named: bool
     load_use: Callable[[], TaxonomyUse]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningSetup:
+    """What a lab requires of a new bundle.
+
+    Args:
+        promoters: How many leads sign.
+        min_new_labels: With fewer new labels no candidate is trained.
+        language: Of a model card.
+    """
+
+    promoters: int = 1
+    min_new_labels: int = 20
+    language: Language = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,7 @@ class Desk:
         shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
         um_per_px_range: Smallest and largest plausible µm per pixel.
+        learning: What the lab requires of a new bundle.
         figures: What the dashboard shows, as it was last read.
         instruments: Returns the state of the checks of each source; None where it is not known.
         stream_s: How long (s) the dashboard's stream of events stays open; a browser opens the
@@ -104,6 +121,7 @@ class Desk:
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
+    learning: LearningSetup = field(default_factory=LearningSetup)
     figures: FiguresCache = field(default_factory=FiguresCache)
     instruments: Callable[[], Sequence[Instrument]] | None = None
     stream_s: float = 300.0

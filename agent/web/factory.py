@@ -16,7 +16,7 @@ from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
-from agent.web.context import Desk, TaxonomySetup
+from agent.web.context import Desk, LearningSetup, TaxonomySetup
 from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ def app_of(
         ),
         hasten=lambda: prioritise_urgent(store, settings),
         learns_from=settings.retrain.learns_from,
+        learning=LearningSetup(
+            promoters=settings.retrain.promoters,
+            min_new_labels=settings.retrain.min_new_labels,
+            language=settings.report.language,
+        ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources
         },
