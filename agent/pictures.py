@@ -7,12 +7,14 @@ none.
 
 from __future__ import annotations
 
+import io
 import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +90,31 @@ def decode(encoded: bytes) -> Pixels:
         ValueError: It is not a picture.
     """
     return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+
+
+def decode_within(encoded: bytes, longest_px: int) -> Pixels:
+    """Decode a picture of ours reduced to at most `longest_px`; a JPEG is decoded at about that.
+
+    Args:
+        encoded: JPEG or PNG.
+        longest_px: Of the longer side.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: It is not a picture.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            share = longest_px / max(picture.size)
+            if share < 1:  # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes
+                width, height = picture.size
+                picture.draft("RGB", (math.ceil(width * share), math.ceil(height * share)))
+            decoded = np.array(picture.convert("RGB"), np.uint8)
+    except OSError as error:
+        raise ValueError(f"{len(encoded)} bytes that are no picture") from error
+    return fit_within(decoded, longest_px)
 
 
 def decode_mask(encoded: bytes) -> NDArray[np.bool_]:
@@ -253,6 +280,15 @@ def heat_layer(
     Returns:
         (h, w, 4) uint8 RGBA, transparent where there is no evidence.
     """
+    colour, opacity = _colour_heat(heat, shape, limit, palette)
+    layer = np.dstack([colour, opacity * 255])
+    return np.rint(layer).astype(np.uint8)
+
+
+def _colour_heat(
+    heat: NDArray[np.floating], shape: tuple[int, int], limit: float, palette: Palette
+) -> tuple[Floats, Floats]:
+    """Return the colour of a map (h, w, 3), 0 to 255, and its opacity (h, w) in [0, 1]."""
     share = _scale_heat(heat, shape, limit)
     if palette is Palette.JET:
         colour, opacity = _map_colours(np.clip(share, 0, 1), _JET), np.full(shape, 0.45, np.float32)
@@ -269,8 +305,7 @@ def heat_layer(
         size = np.clip(np.abs(smooth), 0, 1)
         colour = np.where(smooth[..., None] >= 0, FOR_RGB, AGAINST_RGB)
         opacity = size * np.float32(0.78)
-    layer = np.dstack([colour, opacity * 255])
-    return np.rint(layer).astype(np.uint8)
+    return colour, opacity
 
 
 def heat_overlay(
@@ -292,9 +327,11 @@ def heat_overlay(
         (h, w, 3) uint8 RGB.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-    layer = heat_layer(heat, pixels.shape[:2], limit=limit, palette=palette).astype(np.float32)
-    opacity = layer[..., 3:] / 255
-    return np.rint(grey * (1 - opacity) + layer[..., :3] * opacity).astype(np.uint8)
+    colour, opacity = _colour_heat(heat, pixels.shape[:2], limit, palette)
+    colour -= grey
+    colour *= opacity[..., None]
+    colour += grey
+    return np.rint(colour, out=colour).astype(np.uint8)
 
 
 def colour_bar(palette: Palette, *, width: int = 256, height: int = 12) -> Pixels:

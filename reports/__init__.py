@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
@@ -147,7 +150,6 @@ from reports.render import (
     report_policy,
 )
 from reports.retold import retold
-from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -174,6 +176,19 @@ from reports.vocabulary import (
     strange_kind,
     unusable_why,
 )
+
+if TYPE_CHECKING:
+    from reports.statement_pdf import render_statement_pdf
+
+_LAZY = {"render_statement_pdf": "reports.statement_pdf"}
+"""Name → its module; loaded when first used, since the library of PDFs takes half a second."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'reports' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
 
 __all__ = [
     "ASSETS",
