@@ -18,12 +18,17 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    bundle_page,
     chart_page,
     cookies,
+    dashboard,
+    files_page,
     images,
     language_choice,
+    learning_page,
     login,
     models_page,
+    order_acts,
     order_confirm,
     order_desk,
     orders,
@@ -100,21 +105,27 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
+    app.state.closing = desk.closing
     app.include_router(api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(language_choice.router())
+    app.include_router(dashboard.router(desk))
+    app.include_router(files_page.router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))
     app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
+    app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
+    app.include_router(learning_page.router(desk))
+    app.include_router(bundle_page.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
     _give_files(app, desk)

@@ -47,6 +47,8 @@ NO_ORIGIN = marked("The browser did not send where the request comes from.")
 UNREACHABLE = marked("The database does not answer.")
 OPEN = re.compile(r"/(login|language|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """Addresses that need no log-in; `round_robin` checks the link, or redirects to the log-in."""
+BY_ITSELF = re.compile(r"/(events|today)")
+"""Addresses that an open page requests without its reader: they keep no one logged in."""
 ADMINISTRATION = re.compile(r"/setup/.+")
 """Addresses that only an administrator may read and change."""
 NEEDED = (
@@ -158,7 +160,7 @@ class AuthenticationMiddleware:
             await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["who"] = who
-        with acting_through(_origin_of(request, who)):
+        with acting_through(origin_of(request, who)):
             await self._app(scope, receive, send)
 
     def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
@@ -184,9 +186,10 @@ class AuthenticationMiddleware:
                 return None
             return Who(account.name, account.role, is_program=True)
         cookie = request.cookies.get(COOKIE, "")
-        return self._logged_in(auth.hash_token(cookie)) if cookie else None
+        is_used = BY_ITSELF.fullmatch(request.url.path) is None
+        return self._logged_in(auth.hash_token(cookie), is_used=is_used) if cookie else None
 
-    def _logged_in(self, cookie: str) -> Who | None:
+    def _logged_in(self, cookie: str, *, is_used: bool) -> Who | None:
         login, now = self._known.logged_in(cookie), self._now()
         if login is None:
             return None
@@ -194,12 +197,12 @@ class AuthenticationMiddleware:
         if too_old or login.account.disabled_at is not None:
             self._known.end(cookie, at=now)
             return None
-        if now - login.seen_at > SEEN_EVERY:
+        if is_used and now - login.seen_at > SEEN_EVERY:
             self._known.seen(cookie, at=now)
         return Who(login.account.name, login.account.role)
 
 
-def _origin_of(request: Request, who: Who | None) -> Origin:
+def origin_of(request: Request, who: Who | None) -> Origin:
     """Return what each act of a request records: its channel, the proven account and the address.
 
     Where the lab has no accounts, no identity is proven; the address of the PC is recorded all the

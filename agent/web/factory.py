@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
+from agent.nightly.order_status import instruments as list_instruments
 from agent.orders.instrument_holds import load_holds
 from agent.orders.order_policy import build_provenance, load_policy
 from agent.orders.priority import prioritise_urgent
@@ -16,7 +17,7 @@ from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.chart_plates import open_chart
-from agent.web.context import Desk, TaxonomySetup
+from agent.web.context import Desk, LearningSetup, TaxonomySetup
 from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
@@ -69,8 +70,21 @@ def app_of(
         measures=settings.store.folder / MEASURES,
         taxonomy_setup=_taxonomy_setup(settings, store),
         holds=lambda: load_holds(settings, store),
+        instruments=lambda: list_instruments(
+            store,
+            [source.name for source in settings.sources],
+            {},
+            control=settings.orders.control,
+            every=timedelta(hours=settings.orders.control_every_h),
+            now=now(),
+        ),
         hasten=lambda: prioritise_urgent(store, settings),
         learns_from=settings.retrain.learns_from,
+        learning=LearningSetup(
+            promoters=settings.retrain.promoters,
+            min_new_labels=settings.retrain.min_new_labels,
+            language=settings.report.language,
+        ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources
         },

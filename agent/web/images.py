@@ -83,7 +83,8 @@ def router(desk: Desk) -> APIRouter:
             limit=get_colour_limit(seen, which),
             palette=get_palette(which),
         )
-        return Response(pictures.encode_png(drawn), media_type="image/png", headers=FOR_GOOD)
+        encoded = pictures.encode_png(drawn, level=3)
+        return Response(encoded, media_type="image/png", headers=FOR_GOOD)
 
     _give_compared(routes, desk)
     return routes

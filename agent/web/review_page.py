@@ -28,8 +28,8 @@ from agent.nightly.embedded_images import (
     get_colour_limit,
 )
 from agent.nightly.micrograph_cards import list_maps
+from agent.nightly.reported_micrograph import build_reported_decision
 from agent.nightly.reviewer_agreement import still_needed
-from agent.nightly.snapshot import build_reported_decision
 from agent.orders import BadSpecification
 from agent.orders.class_texts import (
     build_class_texts,
@@ -60,9 +60,9 @@ from reports import (
     NamePage,
     Notice,
     Picture,
-    Progress,
     QueueItem,
     QueuePage,
+    QueueProgress,
     ReviewPage,
     Ruler,
     Sibling,
@@ -273,9 +273,9 @@ def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     yours, label = _in_words(said), meanwhile.view.label
     if meanwhile.answer:
         code = meanwhile.view.structure_code or _("no code")
-        return Conflict(reports.Decision(code, _("Another bundle"), _("just now")), yours, said)
+        return Conflict(reports.DecisionLine(code, _("Another bundle"), _("just now")), yours, said)
     if label is None:
-        theirs = reports.Decision(_("taken back"), _("somebody"), _("just now"))
+        theirs = reports.DecisionLine(_("taken back"), _("somebody"), _("just now"))
         return Conflict(theirs, yours, said)
     return Conflict(build_decision(build_reported_decision(label), desk.zone), yours, said)
 
@@ -425,7 +425,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         reviewer=cookies.name_of(request),
         items=tuple(items),
         left_out=more if len(items) >= QUEUE_SHOWN else "",
-        progress=Progress(cookies.count_of(request), waiting),
+        progress=QueueProgress(cookies.count_of(request), waiting),
         filters=tuple(_filters(narrowed, _queue(desk, {}, who) if narrowed else queue))
         if waiting
         else (),
@@ -620,7 +620,7 @@ def _review_page(
             for label in reversed(view.labels)
         ),
         queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
-        progress=Progress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
+        progress=QueueProgress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
         prefetch=(f"/pictures/{onward.id}/plain.jpg",) if onward else (),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.content.components import Fact, Link, Picture, Tone
-    from reports.content.micrograph import Card, Decision
+    from reports.content.micrograph import Card, DecisionLine
     from reports.content.viewer import Viewer
 
 
@@ -116,7 +116,7 @@ class QueueItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class QueueProgress:
     """Progress of the queue: decided in this sitting, and still waiting."""
 
     decided: int
@@ -220,7 +220,7 @@ class Conflict:
         value: The same as sent.
     """
 
-    theirs: Decision
+    theirs: DecisionLine
     yours: str
     value: str
 
@@ -283,9 +283,9 @@ class ReviewPage:
     label_id: str
     siblings: tuple[Sibling, ...]
     together: int
-    history: tuple[Decision, ...]
+    history: tuple[DecisionLine, ...]
     queue: tuple[QueueItem, ...]
-    progress: Progress
+    progress: QueueProgress
     previous: str
     next: str
     prefetch: tuple[str, ...]
@@ -334,7 +334,7 @@ class QueuePage:
     reviewer: str
     items: tuple[QueueItem, ...]
     left_out: str
-    progress: Progress
+    progress: QueueProgress
     filters: tuple[Filter, ...]
     notice: Notice | None
     control: str = ""
