@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
 from agent.nightly import write_report
+from agent.pictures import decode
 from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
@@ -135,6 +137,27 @@ def test_every_picture_is_given_and_may_be_kept(lab, browser, name):
     assert answer.status_code == 200
     assert answer.headers["content-type"] in ("image/jpeg", "image/png")
     assert "immutable" in answer.headers["cache-control"]
+
+
+def test_the_viewer_gets_plain_pixels_and_draws_the_place_and_the_border_itself(lab, browser):
+    pixels = np.full((1500, 2000, 3), 90, np.uint8)
+    public_id = lab.take(reasons=("strange",), pixels=pixels)
+
+    page = browser.get(f"/review/{public_id}").text
+    shapes = {}
+    for name in ("plain", "full"):
+        picture = decode(browser.get(f"/pictures/{public_id}/{name}.jpg").content)
+        assert picture.min() > 80  # no line is drawn into it
+        assert picture.max() < 100
+        shapes[name] = picture.shape[:2]
+
+    assert shapes == {"plain": (1200, 1600), "full": (1500, 2000)}
+    assert 'data-um-per-px="0.12"' in page
+    assert f'data-full="/pictures/{public_id}/full.jpg"' in page
+    assert 'id="over-place"' in page
+    assert 'id="over-border"' in page
+    unscaled = lab.take(reasons=("uncertain",), um_per_px=None)
+    assert 'data-um-per-px=""' in browser.get(f"/review/{unscaled}").text
 
 
 @pytest.mark.parametrize(
