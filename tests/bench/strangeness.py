@@ -48,7 +48,8 @@ from model.statistics import wilson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.ood.detector import OodDetector, OodResult
+    from model.ood.detector import OodDetector
+    from model.ood.ood_result import OodResult
 
 ALPHA = 0.02
 RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
