@@ -188,10 +188,18 @@ def _state(file: dict) -> dict:
     return lasting({key: value for key, value in file.items() if key not in head})
 
 
-Lims.TestCase.settings = settings(
-    max_examples=20,
+STEPS = settings(
+    max_examples=6,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+Lims.TestCase.settings = STEPS
 TestLims = Lims.TestCase
+
+
+@pytest.mark.slow
+class TestManyLims(Lims.TestCase):
+    """The same machine with ten times the histories."""
+
+    settings = settings(STEPS, max_examples=60)

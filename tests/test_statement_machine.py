@@ -218,10 +218,18 @@ class Orders(RuleBasedStateMachine):
         assert self.store.statements.problems() == []
 
 
-Orders.TestCase.settings = settings(
-    max_examples=10,
+STEPS = settings(
+    max_examples=5,
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+Orders.TestCase.settings = STEPS
 TestOrders = Orders.TestCase
+
+
+@pytest.mark.slow
+class TestManyOrders(Orders.TestCase):
+    """The same machine with eight times the histories."""
+
+    settings = settings(STEPS, max_examples=40)
