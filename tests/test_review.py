@@ -62,7 +62,7 @@ def test_what_waits_is_listed_the_weightiest_first(lab, agent):
 
     documents = [json.loads(line) for line in lines.splitlines()]
     assert table.index("odd.tif") < table.index("unsure.tif")
-    assert [one["reasons"] for one in documents] == [["strange"], ["uncertain"]]
+    assert [document["reasons"] for document in documents] == [["strange"], ["uncertain"]]
     assert documents[0]["id"] in table
 
 

@@ -212,9 +212,9 @@ class Orders(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         for order in self.fields:
-            for one in self.store.statements.all(order):
-                text = self.store.statements.text(one.sha256)
-                assert self.texts.setdefault(one.sha256, text) == text
+            for statement in self.store.statements.all(order):
+                text = self.store.statements.text(statement.sha256)
+                assert self.texts.setdefault(statement.sha256, text) == text
         assert self.store.statements.problems() == []
 
 

@@ -140,7 +140,7 @@ def test_a_banned_word_is_found_in_prose_and_not_in_code(text, banned) -> None:
 @pytest.mark.parametrize("path", COMMANDS)
 def test_the_help_of_a_command_has_no_banned_word(path) -> None:
     command = COMMANDS[path]
-    texts = [command.help or "", *(getattr(one, "help", "") or "" for one in command.params)]
+    texts = [command.help or "", *(getattr(param, "help", "") or "" for param in command.params)]
 
     assert [word for text in texts for word in find_banned(text)] == []
 
