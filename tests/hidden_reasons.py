@@ -178,7 +178,7 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, m: s.any_of(m[1], lambda one: not one.standing),
     ),
     (
-        rf"{FIELD} was called strange \(.*\) by (\w+)",
+        rf"{FIELD} was called unusual \(.*\) by (\w+)",
         lambda s, m: s.any_of(m[1], lambda one: _last(one, "strange", m[2])),
     ),
     (

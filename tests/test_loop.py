@@ -15,6 +15,8 @@ from agent.demo.demo import MARK, DemoSize
 from agent.demo.exporter import plan_ordinary
 from agent.store import Store, store_url
 
+pytestmark = pytest.mark.xdist_group("loop")  # the demonstration is played once
+
 SMALL = DemoSize(
     codes=("G7", "G9-10", "M9-10"),
     specimens=12,

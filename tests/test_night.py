@@ -397,7 +397,7 @@ def test_what_somebody_decided_already_does_not_wait(lab):
     written = write(lab)
 
     assert written.summary.tone == "calm"
-    assert "strange: pearlite" in page_of(written)
+    assert "unusual: pearlite" in page_of(written)
     assert "flagged and decided already" in page_of(written)
 
 
@@ -434,7 +434,7 @@ def test_what_does_not_fit_stands_on_pages_beside_and_is_said(lab, monkeypatch):
     beside = sorted((lab.reports / "2026-11-24").iterdir())
     everything = first + "".join(path.read_text("utf-8") for path in beside)
     assert all(everything.count(f'id="m-{one}"') == 1 for one in flagged + others)
-    assert "3 micrographs more that need a person and 4 micrographs more" in first
+    assert "3 micrographs more to review and 4 micrographs more" in first
     assert [path.name for path in beside] == [f"page-{n}.html" for n in (2, 3, 4, 5)]
     assert all(f'href="2026-11-24/{path.name}"' in first for path in beside)
 

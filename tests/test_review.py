@@ -486,7 +486,7 @@ def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwrit
         lab.store.labels.decide(ids[1], Decision(kind="code", by="Bea", code="G7"), at=NOW)
 
         page.keyboard.press("Enter")
-        page.wait_for_selector("text=decided this micrograph meanwhile")
+        page.wait_for_selector("text=decided this micrograph first")
         assert lab.store.results.find(ids[0]).label.by == "Bea"
         page.fill("#all-the-same", "looked again")
         page.click("text=Say G8 all the same")

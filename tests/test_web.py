@@ -438,7 +438,7 @@ def test_the_queue_says_how_well_the_true_agreement_is_known(lab, ann):
     ann.post(f"/review/{ids[2]}/undo")
 
     assert lab.store.labels.count_blind() == (2, 1)
-    assert "Control samples, decided blind: 1 of 2 as the model said" in ann.get("/review").text
+    assert "Control samples, decided blind: 1 of 2 as the model answered" in ann.get("/review").text
 
 
 @pytest.fixture

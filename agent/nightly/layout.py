@@ -523,13 +523,13 @@ def _material(trend: Trend) -> str:
 
 
 def _measure(trend: Trend) -> str:
-    return {"strange": _("strange"), "doubtful": _("doubtful")}[trend.measure]
+    return {"strange": _("unusual"), "doubtful": _("uncertain")}[trend.measure]
 
 
 def _trend(trend: Trend) -> reports.ShareTrend:
     titles = {
-        "strange": _("Strange specimens, {material}"),
-        "doubtful": _("Doubtful specimens, {material}"),
+        "strange": _("Unusual specimens, {material}"),
+        "doubtful": _("Uncertain specimens, {material}"),
     }
     title = titles[trend.measure].format(material=_material(trend))
     if not trend.points:
@@ -728,9 +728,7 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
     cards = sum(len(page.cards) for page in more)
     rows = sum(len(page.rows) for page in more)
     parts = [
-        _("{micrographs} more that need a person").format(micrographs=micrographs(cards))
-        if cards
-        else "",
+        _("{micrographs} more to review").format(micrographs=micrographs(cards)) if cards else "",
         _("{micrographs} more that were handled automatically").format(
             micrographs=micrographs(rows)
         )
