@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
+from reports.content.dashboard import (
+    CodeRow,
+    DashboardPage,
+    FileLine,
+    FilesPage,
+    FirstStep,
+    LabFact,
+    Need,
+    SourceCard,
+    Tile,
+)
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
+from reports.content.learning import (
+    BundlePage,
+    CodeLabels,
+    FlipPair,
+    GateRow,
+    LearningPage,
+    SignForm,
+    Suggested,
+    UnusedWhy,
+)
 from reports.content.login import LoginPage, MessagePage, NamePage
 from reports.content.micrograph import (
     Answer,
@@ -61,6 +85,7 @@ from reports.content.order_desk import (
 )
 from reports.content.orders import (
     LooseField,
+    OrderAct,
     OrderField,
     OrderPage,
     OrderSpecimen,
@@ -102,6 +127,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -119,17 +145,23 @@ from reports.i18n import (
     whole_date,
     with_seconds,
 )
+from reports.live_charts import learning_curve_chart, share_chart
 from reports.render import (
     ASSETS,
     as_json,
     asset,
     assets_version,
+    render_bundle,
     render_campaigns,
     render_card,
+    render_chart,
+    render_dashboard,
     render_experiments,
+    render_files,
     render_help,
     render_impact,
     render_index,
+    render_learning,
     render_login,
     render_message,
     render_models,
@@ -151,11 +183,11 @@ from reports.render import (
     render_statement,
     render_study,
     render_taxonomy,
+    render_today,
     render_trace,
     report_policy,
 )
 from reports.retold import retold
-from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -183,6 +215,9 @@ from reports.vocabulary import (
     unusable_why,
 )
 
+if TYPE_CHECKING:
+    from reports.statement_pdf import render_statement_pdf
+
 __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
@@ -196,17 +231,24 @@ __all__ = [
     "UNUSABLE_WHYS",
     "Answer",
     "BundleLine",
+    "BundlePage",
     "CampaignLine",
     "CampaignsPage",
     "Card",
     "CardSection",
     "Cause",
+    "ChartGroup",
+    "ChartPage",
+    "ChartPlate",
     "Choice",
     "CodeCount",
+    "CodeLabels",
+    "CodeRow",
     "Conflict",
     "ContactPrint",
     "ControlTrend",
     "ControlValue",
+    "DashboardPage",
     "DecisionLine",
     "DeskCard",
     "DeskColumn",
@@ -216,8 +258,13 @@ __all__ = [
     "Experiments",
     "Fact",
     "Figure",
+    "FileLine",
+    "FilesPage",
     "Filter",
+    "FirstStep",
     "FlipCard",
+    "FlipPair",
+    "GateRow",
     "GroupCount",
     "GuideHeading",
     "GuideHit",
@@ -231,8 +278,10 @@ __all__ = [
     "Index",
     "InstrumentRow",
     "JobLine",
+    "LabFact",
     "Language",
     "Layer",
+    "LearningPage",
     "Link",
     "LoginPage",
     "LooseField",
@@ -242,10 +291,12 @@ __all__ = [
     "ModelsPage",
     "MorePage",
     "NamePage",
+    "Need",
     "Night",
     "NightLine",
     "Notice",
     "OpenOrderLine",
+    "OrderAct",
     "OrderConfirmPage",
     "OrderDeskPage",
     "OrderField",
@@ -273,8 +324,10 @@ __all__ = [
     "Share",
     "ShareTrend",
     "Sibling",
+    "SignForm",
     "SiteLine",
     "SitesPage",
+    "SourceCard",
     "SourceCount",
     "StatementPage",
     "StatementPicture",
@@ -282,7 +335,9 @@ __all__ = [
     "StatusText",
     "StudyReport",
     "SubtypeChoice",
+    "Suggested",
     "Table",
+    "Tile",
     "Tone",
     "TraceField",
     "TraceList",
@@ -291,8 +346,10 @@ __all__ = [
     "TraceStatement",
     "TrendPoint",
     "Unusable",
+    "UnusedWhy",
     "Verdict",
     "VerdictLine",
+    "Viewer",
     "act_name",
     "as_json",
     "asset",
@@ -307,6 +364,7 @@ __all__ = [
     "get_guide_page",
     "gettext",
     "language",
+    "learning_curve_chart",
     "list_guide",
     "marked",
     "month_and_year",
@@ -315,12 +373,17 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
+    "render_bundle",
     "render_campaigns",
     "render_card",
+    "render_chart",
+    "render_dashboard",
     "render_experiments",
+    "render_files",
     "render_help",
     "render_impact",
     "render_index",
+    "render_learning",
     "render_login",
     "render_message",
     "render_models",
@@ -343,10 +406,12 @@ __all__ = [
     "render_statement_pdf",
     "render_study",
     "render_taxonomy",
+    "render_today",
     "render_trace",
     "report_policy",
     "retold",
     "search_guide",
+    "share_chart",
     "short_day",
     "size_keys",
     "speaking",
@@ -357,3 +422,9 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
+        return import_module("reports.statement_pdf").render_statement_pdf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

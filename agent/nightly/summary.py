@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import reports
+from agent.nightly.headline import micrographs
 from agent.nightly.order_status import PRESSING, get_order_status
-from agent.nightly.snapshot import micrographs
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS
 from agent.orders.next_step import NextStep
 from agent.orders.specimen_facts import Conformity

@@ -8,10 +8,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
 from agent.errors import BadBundle
 from agent.retrain.progress import Step
+from agent.whole_file import write_whole
 from model import (
     UNTRAINED_PREFIX,
     Comparison,
