@@ -7,6 +7,7 @@ none.
 
 from __future__ import annotations
 
+import io
 import math
 from enum import StrEnum
 from functools import cache
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from agent import png
 
@@ -88,6 +90,31 @@ def decode(encoded: bytes) -> Pixels:
         ValueError: It is not a picture.
     """
     return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+
+
+def decode_within(encoded: bytes, longest_px: int) -> Pixels:
+    """Decode a picture of ours reduced to at most `longest_px`; a JPEG is decoded at about that.
+
+    Args:
+        encoded: JPEG or PNG.
+        longest_px: Of the longer side.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: It is not a picture.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            share = longest_px / max(picture.size)
+            if share < 1:  # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes
+                width, height = picture.size
+                picture.draft("RGB", (math.ceil(width * share), math.ceil(height * share)))
+            decoded = np.array(picture.convert("RGB"), np.uint8)
+    except OSError as error:
+        raise ValueError(f"{len(encoded)} bytes that are no picture") from error
+    return fit_within(decoded, longest_px)
 
 
 def decode_mask(encoded: bytes) -> NDArray[np.bool_]:

@@ -211,6 +211,7 @@ def desk_of(lab: Lab, *, at: datetime = NEXT_DAY) -> Desk:
         taxonomy=default_taxonomy,
         now=lambda: at,
         status=lambda: {"running": True},
+        stream_s=0.0,
     )
 
 

@@ -953,6 +953,7 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/orders/{number}",
         "/api/v1/orders/{number}/acts",
         "/api/v1/queue",
+        "/api/v1/today",
         "/api/v1/status",
     }
 

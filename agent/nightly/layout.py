@@ -13,7 +13,7 @@ import reports
 from agent.nightly import summary
 from agent.nightly.agreement_facts import agreement_facts
 from agent.nightly.contact_sheet import build_contact_sheet, enlarge
-from agent.nightly.embedded_images import Embedded, embed_colour_scale
+from agent.nightly.embedded_images import ROW_PX, SMALL_ROW_PX, Embedded, embed_colour_scale
 from agent.nightly.furnace_view import furnace_trends
 from agent.nightly.headline import micrographs
 from agent.nightly.micrograph_cards import build_card, build_row
@@ -47,6 +47,10 @@ PAGE_BYTES = 3_700_000
 CARDS_PER_PAGE = 100
 ROWS_PER_PAGE = 500
 LINES_PER_TABLE = 1000
+FULL_CARDS = 100
+"""Flagged micrographs whose card has maps and field; the weightiest, so that 5000 stay readable."""
+MANY_MICROGRAPHS = 1000
+"""From so many on, the pictures of lists are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,9 @@ def lay_out(
         late: When the facts were frozen, where that was long after the night's end.
         on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
-    gallery = Embedded(archive)
+    is_large = len(facts.micrographs) > MANY_MICROGRAPHS
+    gallery = Embedded(archive, list_px=SMALL_ROW_PX if is_large else ROW_PX)
+    brief_gallery = Embedded(archive, is_brief=True)
     inside = night_to_json(facts)
     room = PAGE_BYTES - len(reports.as_json(inside))
     flagged = sort_by_weight(
@@ -104,7 +110,12 @@ def lay_out(
     prints = tuple(build_contact_sheet(flagged, places, gallery))
     room -= sum(map(_print_weight, prints))
     cards = _paginate(
-        (_card(micrograph, facts, gallery) for micrograph in drawn(flagged, 0)),
+        (
+            _card(micrograph, facts, gallery)
+            if number < FULL_CARDS
+            else _card(micrograph, facts, brief_gallery, is_brief=True)
+            for number, micrograph in enumerate(drawn(flagged, 0))
+        ),
         _card_weight,
         CARDS_PER_PAGE,
         PAGE_BYTES,
@@ -126,7 +137,11 @@ def lay_out(
     room -= sum(map(_row_weight, rows[0]))
     by_id = {micrograph.id: micrograph for micrograph in flagged}
     rooms = [room, *(PAGE_BYTES - sum(map(_card_weight, page)) for page in cards[1:])]
-    cards = [enlarge(page, by_id, gallery, left) for page, left in zip(cards, rooms, strict=True)]
+    brief = {micrograph.id for micrograph in flagged[FULL_CARDS:]}
+    cards = [
+        enlarge(page, by_id, gallery, left, brief=brief)
+        for page, left in zip(cards, rooms, strict=True)
+    ]
     stamp = local_full(generated, facts.zone)
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
@@ -148,7 +163,9 @@ def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
     ).format(at=local(frozen_at, facts.zone), until=local(facts.gathered_at, facts.zone))
 
 
-def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Card:
+def _card(
+    micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded, *, is_brief: bool = False
+) -> Card:
     review = (
         Link(_("Decide"), f"{facts.review_url}/review/{micrograph.id}")
         if facts.review_url
@@ -161,6 +178,7 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
         words=facts.words,
         review=review,
         texts=facts.texts,
+        is_brief=is_brief,
     )
     order = micrograph.process_data.get("order", "")
     return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
@@ -179,7 +197,7 @@ def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -
 
 def _card_weight(card: Card) -> int:
     figures = (card.crop, card.field, *card.maps, *card.nearest)
-    return 4000 + sum(len(f.picture.src) for f in figures if f.picture)
+    return 4000 + sum(len(f.picture.src) for f in figures if f and f.picture)
 
 
 def _print_weight(entry: ContactPrint) -> int:
@@ -349,6 +367,12 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
     omitted = _(" and ").join(part for part in parts if part)
     own = _("To keep this page small, {what} are on separate pages.")
     sentences = [own.format(what=omitted) if omitted else ""]
+    if facts.summary.review > FULL_CARDS:
+        brief = _(
+            "From flagged micrograph {n} on, a card shows the crop alone. Its maps are on the "
+            "review page."
+        )
+        sentences.append(brief.format(n=FULL_CARDS + 1))
     for files, what in (
         (
             facts.unusable,

@@ -97,6 +97,7 @@ def build_card(
     words: Mapping[str, str],
     review: Link | None,
     texts: ClassTexts = PLAIN,
+    is_brief: bool = False,
 ) -> Card:
     """Build the card of one micrograph.
 
@@ -107,6 +108,7 @@ def build_card(
         words: Structure code → what it means.
         review: Where it is decided, or None.
         texts: What the lab's taxonomy says of its classes.
+        is_brief: The crop is the only picture.
     """
     return Card(
         id=micrograph.id,
@@ -116,10 +118,10 @@ def build_card(
         at=local(micrograph.done_at, zone),
         causes=tuple(iter_causes(micrograph)),
         answer=build_answer(micrograph, words),
-        field=_field(micrograph, gallery),
+        field=None if is_brief else _field(micrograph, gallery),
         crop=_crop(micrograph, gallery),
-        maps=tuple(_maps(micrograph, gallery, texts)),
-        nearest=tuple(_nearest(micrograph, gallery)),
+        maps=() if is_brief else tuple(_maps(micrograph, gallery, texts)),
+        nearest=() if is_brief else tuple(_nearest(micrograph, gallery)),
         facts=tuple(iter_facts(micrograph)),
         warnings=tuple(iter_warnings(micrograph)),
         decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,

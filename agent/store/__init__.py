@@ -36,6 +36,7 @@ from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnin
 from agent.store.jobs import Job
 from agent.store.label_resolution import signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
+from agent.store.live_figures import LastFile, OpenFiles, ResultCount
 from agent.store.micrograph_views import MicrographView
 from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
@@ -101,6 +102,7 @@ __all__ = [
     "LabelView",
     "LabelledMicrograph",
     "Landmarked",
+    "LastFile",
     "Login",
     "MicrographResult",
     "MicrographView",
@@ -111,6 +113,7 @@ __all__ = [
     "NightHead",
     "NightRow",
     "NothingToBegin",
+    "OpenFiles",
     "Opinion",
     "OrderAge",
     "OrderClaim",
@@ -125,6 +128,7 @@ __all__ = [
     "Promotion",
     "Rating",
     "Record",
+    "ResultCount",
     "RetentionPlan",
     "RowChecks",
     "Seat",

@@ -18,6 +18,7 @@ from agent.store.files import Files
 from agent.store.jobs import Jobs
 from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
+from agent.store.live_figures import LiveFigures
 from agent.store.nightly_reports import NightlyReports
 from agent.store.order_changes import OrderChanges
 from agent.store.orders import Orders
@@ -244,6 +245,11 @@ class Store:
     def labels(self) -> Labels:
         """Decisions of reviewers."""
         return Labels(self._engine, self._whose)
+
+    @property
+    def live_figures(self) -> LiveFigures:
+        """Counts for the dashboard."""
+        return LiveFigures(self._engine, self._whose)
 
     @property
     def nightly_reports(self) -> NightlyReports:

@@ -101,7 +101,7 @@ class Card:
         at: When it was done, local time.
         causes: Why it is here, the weightiest first.
         answer: The model's.
-        field: The whole field, with the removed part.
+        field: The whole field, with the removed part; None on a card with the crop alone.
         crop: The model's input.
         maps: Saliency of both stages and the OOD map.
         nearest: The most similar reference images, per candidate code.
@@ -119,7 +119,7 @@ class Card:
     at: str
     causes: tuple[Cause, ...]
     answer: Answer
-    field: Figure
+    field: Figure | None
     crop: Figure
     maps: tuple[Figure, ...]
     nearest: tuple[Figure, ...]

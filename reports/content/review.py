@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, DecisionLine
+    from reports.content.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +177,14 @@ class Ruler:
         label: Such as "20 µm".
         length: In pixels of the crop.
         width, height: Of the crop, in pixels.
+        um_per_px: Scale of the crop, 0.0 where the page needs none.
     """
 
     label: str
     length: float
     width: int
     height: int
+    um_per_px: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +262,7 @@ class ReviewPage:
         conflict: Another reviewer's decision, or None.
         window: A part of it, as wide as the reference images next to it; None without a scale.
         window_width: Its width, such as "80 µm".
+        viewer: What its viewer shows; None where its pixels are deleted.
         corrects: Reasons for changing a decision, to choose from; () where there is no decision.
     """
 
@@ -297,6 +301,7 @@ class ReviewPage:
     was_shown: bool = False
     scale_href: str = ""
     learning: str = ""
+    viewer: Viewer | None = None
 
 
 @dataclass(frozen=True, slots=True)
