@@ -59,7 +59,9 @@ from agent.store.quality_records import NewRecord, Record
 from agent.store.results import Finding
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
+from agent.store.saved_views import SavedView
 from agent.store.schema import HEAD as SCHEMA
+from agent.store.search import SearchPage, SearchQuery
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
@@ -128,6 +130,9 @@ __all__ = [
     "Record",
     "RetentionPlan",
     "RowChecks",
+    "SavedView",
+    "SearchPage",
+    "SearchQuery",
     "Seat",
     "Signature",
     "SiteSeen",

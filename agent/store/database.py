@@ -27,6 +27,8 @@ from agent.store.quality_records import Records
 from agent.store.results import Results
 from agent.store.retention import Retention
 from agent.store.review_queue import ReviewQueue
+from agent.store.saved_views import SavedViews
+from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
 from agent.store.sites import AllSites
 from agent.store.sources import Agents, Sources
@@ -289,6 +291,16 @@ class Store:
     def review_queue(self) -> ReviewQueue:
         """Micrographs that wait for review."""
         return ReviewQueue(self._engine, self._whose)
+
+    @property
+    def saved_views(self) -> SavedViews:
+        """Searches that people keep under a name."""
+        return SavedViews(self._engine, self._whose)
+
+    @property
+    def search(self) -> Search:
+        """Search over every micrograph."""
+        return Search(self._engine, self._whose)
 
     @property
     def settings_history(self) -> SettingsHistory:

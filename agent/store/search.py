@@ -1,0 +1,243 @@
+"""Search over every micrograph of a site, with counts of what the hits have in common.
+
+Pages go on from the number of the last hit, so a later page costs what the first one does. Counts
+are of the newest hits, at most `MOST_COUNTED`; one more is read, so that a cut is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Integer, column, func, literal_column, text
+from sqlalchemy import select as select_columns
+from sqlalchemy import table as sql_table
+from sqlmodel import col
+
+from agent.store.engine import is_sqlite, reading
+from agent.store.micrograph_views import of_micrographs
+from agent.store.repository import Repository
+from agent.store.search_index import WORDS
+from agent.store.search_terms import FACETS, build_match, format_fts5, format_tsquery, parse_search
+from agent.store.tables import SearchRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from sqlmodel import Session
+
+    from agent.store.micrograph_views import MicrographView
+    from agent.store.search_terms import SearchText
+
+MOST_COUNTED = 10_000
+MONTH = "month"
+"""A facet that is no column: of the day in the site's time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What is searched for.
+
+    Args:
+        text: As typed.
+        chosen: Facet → values, one of which a hit has to have.
+        zone: Time zone of the site, in which days and months are read.
+    """
+
+    text: str = ""
+    chosen: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of hits, newest first.
+
+    Args:
+        micrographs: Those of this page.
+        count: How many there are in all, at most `MOST_COUNTED`.
+        is_cut: There are more than `count`.
+        facets: Facet → value → how many of the newest `count` hits have it, most frequent first.
+        next_before: With which the next page goes on; None: this is the last one.
+    """
+
+    micrographs: tuple[MicrographView, ...]
+    count: int
+    is_cut: bool
+    facets: Mapping[str, Mapping[str, int]]
+    next_before: int | None
+
+
+class Search(Repository):
+    """Repository of the search."""
+
+    def find_page(
+        self, query: SearchQuery, *, limit: int = 60, before: int | None = None
+    ) -> SearchPage:
+        """Return a page of hits with the counts of all of them.
+
+        Args:
+            query: What is searched for.
+            limit: Micrographs of a page.
+            before: `next_before` of the page before, None for the first page.
+        """
+        with reading(self._engine) as session:
+            wanted = self._select(session, query)
+            if wanted is None:
+                return SearchPage((), 0, is_cut=False, facets={}, next_before=None)
+            rows = session.execute(wanted.limit(MOST_COUNTED + 1)).all()
+            hits = rows[: limit + 1]
+            if before is not None:
+                later = wanted.where(self._number() < before)
+                hits = session.execute(later.limit(limit + 1)).all()
+            return SearchPage(
+                _load(session, [row.micrograph_id for row in hits[:limit]]),
+                min(len(rows), MOST_COUNTED),
+                is_cut=len(rows) > MOST_COUNTED,
+                facets=_count_facets(rows[:MOST_COUNTED], query.zone),
+                next_before=hits[limit - 1].micrograph_id if len(hits) > limit else None,
+            )
+
+    def list_hits(self, query: SearchQuery, *, limit: int) -> list[MicrographView]:
+        """Return the newest hits, without counts."""
+        with reading(self._engine) as session:
+            wanted = self._select(session, query)
+            if wanted is None:
+                return []
+            rows = session.execute(wanted.limit(limit)).all()
+            return list(_load(session, [row.micrograph_id for row in rows]))
+
+    def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
+        """Return the micrographs of these public ids that are here, in their sequence."""
+        from agent.store.tables import MicrographRow  # noqa: PLC0415
+
+        with reading(self._engine) as session:
+            query = select_columns(col(MicrographRow.id)).where(
+                col(MicrographRow.public_id).in_(list(public_ids))
+            )
+            views = _load(session, list(session.execute(query).scalars()))
+            place = {public_id: n for n, public_id in enumerate(public_ids)}
+            return sorted(views, key=lambda view: place[view.id])
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return is_sqlite(self._engine)
+
+    def _number(self) -> Any:
+        """Return the column of the text search that numbers its rows."""
+        name = "rowid" if self._is_sqlite else "micrograph_id"
+        return literal_column(f"{WORDS}.{name}", Integer)
+
+    def _select(self, session: Session, query: SearchQuery) -> Any:
+        """Return the statement of all hits, newest first, or None where there can be none."""
+        found = parse_search(query.text)
+        instants = _find_instants(found, query.chosen.get(MONTH, ()), query.zone)
+        if found.is_void or instants is None:
+            return None
+        chosen = {
+            name: [value for value in values if _is_storable(value)]
+            for name, values in query.chosen.items()
+            if name in FACETS and values
+        }
+        if not all(chosen.values()):
+            return None
+        match = build_match(self._whose.site_id, found, chosen)
+        number = self._number()
+        words = sql_table(WORDS, column("micrograph_id"))
+        wanted = (
+            select_columns(
+                SearchRow.micrograph_id,
+                SearchRow.taken_at,
+                *(getattr(SearchRow, name) for name in FACETS),
+            )
+            .select_from(words)
+            .join(SearchRow, col(SearchRow.micrograph_id) == number)
+            .where(SearchRow.site_id == self._whose.site_id)
+            .order_by(number.desc())
+        )
+        if self._is_sqlite:
+            matches = text(f"{WORDS} MATCH :match").bindparams(match=format_fts5(match))
+        else:
+            # A literal, as a plan that PostgreSQL keeps for any text would suit none of them.
+            quoted = format_tsquery(match).replace("'", "''")
+            matches = text(f"{WORDS}.vector @@ '{quoted}'::tsquery".replace(":", r"\:"))
+        wanted = wanted.where(matches)
+        for name, values in chosen.items():  # a term is a hash, and this is exact
+            wanted = wanted.where(col(getattr(SearchRow, name)).in_(values))
+        since, until = instants
+        if since is None or until is None:
+            return wanted
+        ends = self._find_ends(session, since, until)
+        if ends is None:
+            return None
+        return wanted.where(
+            number.between(*ends), col(SearchRow.taken_at) >= since, col(SearchRow.taken_at) < until
+        )
+
+    def _find_ends(self, session: Session, since: datetime, until: datetime) -> Any:
+        """Return the first and last number of a time, which the text search skips to, or None."""
+        numbers = col(SearchRow.micrograph_id)
+        query = select_columns(func.min(numbers), func.max(numbers)).where(
+            SearchRow.site_id == self._whose.site_id,
+            col(SearchRow.taken_at) >= since,
+            col(SearchRow.taken_at) < until,
+        )
+        first, last = session.execute(query).one()
+        return None if first is None else (first, last)
+
+
+def _is_storable(value: str) -> bool:
+    """Return whether a database can hold a text at all: no half of a letter pair, and no NUL."""
+    return "\0" not in value and value.encode("utf-8", "ignore").decode() == value
+
+
+def _load(session: Session, numbers: Sequence[int]) -> tuple[MicrographView, ...]:
+    views = {row.m_id: view for row, view in of_micrographs(session, numbers)}
+    return tuple(views[number] for number in numbers if number in views)
+
+
+def _find_instants(
+    found: SearchText, months: Sequence[str], zone: str
+) -> tuple[datetime | None, datetime | None] | None:
+    """Return the beginning and the end of the days that are searched, or None for no day.
+
+    Of several months the time from the first to the last is taken.
+    """
+    days = [parse_search(month) for month in months]
+    firsts = [day.first for day in days if day.first]
+    lasts = [day.last for day in days if day.last]
+    first = max(filter(None, [found.first, min(firsts, default=None)]), default=None)
+    last = min(filter(None, [found.last, max(lasts, default=None)]), default=None)
+    if first is None or last is None:
+        return (None, None)
+    if first > last:
+        return None
+    return _begin(first, zone), _begin(last, zone, days=1)
+
+
+def _begin(day: date, zone: str, *, days: int = 0) -> datetime:
+    try:
+        begun = datetime.combine(day + timedelta(days=days), time.min, ZoneInfo(zone))
+        return begun.astimezone(UTC)
+    except OverflowError:  # the first and the last day of the calendar
+        return datetime(day.year, 1, 2, tzinfo=UTC)
+
+
+def _count_facets(rows: Sequence[Any], zone: str) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in (*FACETS, MONTH)}
+    months: dict[tuple[int, int, int, int], str] = {}
+    place = ZoneInfo(zone)
+    for row in rows:
+        at = row.taken_at
+        hour = (at.year, at.month, at.day, at.hour)
+        if hour not in months:
+            months[hour] = at.astimezone(place).strftime("%Y-%m")
+        counts[MONTH][months[hour]] += 1
+    for name in FACETS:
+        counts[name].update(value for row in rows if (value := getattr(row, name)))
+    shown = {name: dict(counts[name].most_common()) for name in FACETS}
+    return shown | {MONTH: dict(sorted(counts[MONTH].items(), reverse=True))}
