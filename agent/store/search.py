@@ -12,7 +12,17 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Integer, column, func, literal_column, text
+from sqlalchemy import (
+    Integer,
+    Text,
+    column,
+    func,
+    literal,
+    literal_column,
+    text,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy import select as select_columns
 from sqlalchemy import table as sql_table
 from sqlmodel import col
@@ -89,16 +99,14 @@ class Search(Repository):
             wanted = self._select(session, query)
             if wanted is None:
                 return SearchPage((), 0, is_cut=False, facets={}, next_before=None)
-            rows = session.execute(wanted.limit(MOST_COUNTED + 1)).all()
-            hits = rows[: limit + 1]
-            if before is not None:
-                later = wanted.where(self._number() < before)
-                hits = session.execute(later.limit(limit + 1)).all()
+            later = wanted if before is None else wanted.where(self._number() < before)
+            hits = session.execute(later.limit(limit + 1)).all()
+            count, facets = self._count(session, wanted, query.zone)
             return SearchPage(
                 _load(session, [row.micrograph_id for row in hits[:limit]]),
-                min(len(rows), MOST_COUNTED),
-                is_cut=len(rows) > MOST_COUNTED,
-                facets=_count_facets(rows[:MOST_COUNTED], query.zone),
+                min(count, MOST_COUNTED),
+                is_cut=count > MOST_COUNTED,
+                facets=facets,
                 next_before=hits[limit - 1].micrograph_id if len(hits) > limit else None,
             )
 
@@ -178,6 +186,40 @@ class Search(Repository):
             number.between(*ends), col(SearchRow.taken_at) >= since, col(SearchRow.taken_at) < until
         )
 
+    def _count(
+        self, session: Session, wanted: Any, zone: str
+    ) -> tuple[int, dict[str, dict[str, int]]]:
+        """Return how many hits there are, and facet → value → hits, in one statement."""
+        hits = wanted.limit(MOST_COUNTED + 1).cte("hits")
+        taken_at = hits.c.taken_at
+        hour = (
+            func.substr(type_coerce(taken_at, Text), 1, 13)
+            if self._is_sqlite
+            else func.to_char(func.timezone("UTC", taken_at), "YYYY-MM-DD HH24")
+        )
+        counted = [(name, hits.c[name]) for name in FACETS] + [(MONTH, hour)]
+        rows = session.execute(
+            union_all(
+                *(
+                    select_columns(
+                        literal(name).label("facet"), value.label("value"), func.count().label("n")
+                    )
+                    .select_from(hits)
+                    .group_by(value)
+                    for name, value in counted
+                )
+            )
+        ).all()
+        found: dict[str, Counter[str]] = {name: Counter() for name, _ in counted}
+        for row in rows:
+            value = _find_month(row.value, zone) if row.facet == MONTH else row.value
+            found[row.facet][value] += row.n
+        count = found[MONTH].total()
+        shown = {
+            name: {value: n for value, n in found[name].most_common() if value} for name in FACETS
+        }
+        return count, shown | {MONTH: dict(sorted(found[MONTH].items(), reverse=True))}
+
     def _find_ends(self, session: Session, since: datetime, until: datetime) -> Any:
         """Return the first and last number of a time, which the text search skips to, or None."""
         numbers = col(SearchRow.micrograph_id)
@@ -227,17 +269,7 @@ def _begin(day: date, zone: str, *, days: int = 0) -> datetime:
         return datetime(day.year, 1, 2, tzinfo=UTC)
 
 
-def _count_facets(rows: Sequence[Any], zone: str) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter[str]] = {name: Counter() for name in (*FACETS, MONTH)}
-    months: dict[tuple[int, int, int, int], str] = {}
-    place = ZoneInfo(zone)
-    for row in rows:
-        at = row.taken_at
-        hour = (at.year, at.month, at.day, at.hour)
-        if hour not in months:
-            months[hour] = at.astimezone(place).strftime("%Y-%m")
-        counts[MONTH][months[hour]] += 1
-    for name in FACETS:
-        counts[name].update(value for row in rows if (value := getattr(row, name)))
-    shown = {name: dict(counts[name].most_common()) for name in FACETS}
-    return shown | {MONTH: dict(sorted(counts[MONTH].items(), reverse=True))}
+def _find_month(hour: str, zone: str) -> str:
+    """Return the month of an hour in UTC, such as "2026-11-27 22", at the site."""
+    at = datetime.strptime(hour, "%Y-%m-%d %H").replace(tzinfo=UTC)
+    return at.astimezone(ZoneInfo(zone)).strftime("%Y-%m")
