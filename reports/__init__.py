@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reports.content.archive import ArchiveItem, ArchivePage, Facet, FacetValue, HistoryPage, HistoryRow
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
@@ -100,6 +101,7 @@ from reports.i18n import (
     day_and_time,
     decimal,
     gettext,
+    integer,
     language,
     marked,
     month_and_year,
@@ -117,9 +119,11 @@ from reports.render import (
     asset,
     assets_version,
     render_campaigns,
+    render_archive,
     render_card,
     render_experiments,
     render_help,
+    render_history,
     render_impact,
     render_index,
     render_login,
@@ -187,6 +191,8 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ArchiveItem",
+    "ArchivePage",
     "BundleLine",
     "CampaignLine",
     "CampaignsPage",
@@ -206,6 +212,8 @@ __all__ = [
     "Done",
     "Duplicate",
     "Experiments",
+    "Facet",
+    "FacetValue",
     "Fact",
     "Figure",
     "Filter",
@@ -217,6 +225,8 @@ __all__ = [
     "GuidePiece",
     "GuideTitle",
     "HelpPage",
+    "HistoryPage",
+    "HistoryRow",
     "Hour",
     "ImpactOrder",
     "ImpactPage",
@@ -298,6 +308,7 @@ __all__ = [
     "file_code",
     "get_guide_page",
     "gettext",
+    "integer",
     "language",
     "list_guide",
     "marked",
@@ -308,9 +319,11 @@ __all__ = [
     "read_guide_picture",
     "reason",
     "render_campaigns",
+    "render_archive",
     "render_card",
     "render_experiments",
     "render_help",
+    "render_history",
     "render_impact",
     "render_index",
     "render_login",

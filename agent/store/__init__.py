@@ -33,6 +33,7 @@ from agent.store.decisions import Decision, LabelView, Overtaken
 from agent.store.engine import StoreFault, store_url
 from agent.store.file_states import VANISHED, Claim, FileFate, State
 from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnings
+from agent.store.history import HistoryQuery
 from agent.store.jobs import Job
 from agent.store.label_resolution import signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
@@ -96,6 +97,7 @@ __all__ = [
     "Finding",
     "FrozenStatement",
     "Heads",
+    "HistoryQuery",
     "Job",
     "JudgedField",
     "Kept",

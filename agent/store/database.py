@@ -15,6 +15,7 @@ from agent.store.campaigns import Campaigns
 from agent.store.database_checks import DatabaseChecks
 from agent.store.engine import reading, write_retrying, writing
 from agent.store.files import Files
+from agent.store.history import History
 from agent.store.jobs import Jobs
 from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
@@ -231,6 +232,11 @@ class Store:
     def files(self) -> Files:
         """Discovered files and their status."""
         return Files(self._engine, self._whose)
+
+    @property
+    def history(self) -> History:
+        """Past acts, as pages list them."""
+        return History(self._engine, self._whose)
 
     @property
     def jobs(self) -> Jobs:

@@ -17,6 +17,9 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    archive,
+    archive_api,
+    history,
     images,
     login,
     models_page,
@@ -94,6 +97,7 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
     )
     app.include_router(api.router(desk))
+    app.include_router(archive_api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(review_page.router(desk))
@@ -102,6 +106,8 @@ def create_app(
     app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(places.router(desk))
+    app.include_router(archive.router(desk))
+    app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
