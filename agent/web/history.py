@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 import reports
 from agent.csv_export import format_csv
+from agent.nightly import build_reported_micrograph
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery
 from agent.web import cookies
@@ -25,7 +26,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from agent.store import TrailEntry
+    from agent.store import MicrographView, TrailEntry
     from agent.web.context import Desk
 
 ROWS = 100
@@ -45,6 +46,8 @@ KINDS = {
 """Beginning of the acts that are listed → its title."""
 PARTS = ("who", "subject", "first", "last", "kind")
 COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
+OF_ROWS = ("label", "result", "after_record", "supersedes", "criterion", "decision_id", "kind")
+"""Facts that name rows of the database; the export has them."""
 HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
 """Facts of a decision that another reviewer of the same micrograph may not see yet."""
 WRONG_DAY = marked("Write a day such as 2026-11-24.")
@@ -103,9 +106,12 @@ def _begin(day: str, zone: str, *, days: int = 0) -> datetime | None:
 
 def find_hidden(desk: Desk, acts: Sequence[TrailEntry]) -> set[str]:
     """Return the micrographs of these acts whose decisions reviewers may not see yet."""
-    named = {entry.subject for entry in acts if entry.act.startswith("label.")}
-    views = desk.store.search.list_micrographs([one for one in named if ID.fullmatch(one)])
-    return {view.id for view in views if is_blind(view)}
+    return {view.id for view in _load_named(desk, acts).values() if is_blind(view)}
+
+
+def _load_named(desk: Desk, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
+    named = dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject))
+    return {view.id: view for view in desk.store.search.list_micrographs(list(named))}
 
 
 def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
@@ -142,7 +148,7 @@ def _build_page(desk: Desk, request: Request) -> HistoryPage:
     query, problem = _read(desk, asked)
     before = cookies.number(request.query_params.get("before", ""))
     acts = [] if problem else desk.store.history.list_page(query, limit=ROWS + 1, before=before)
-    hidden = find_hidden(desk, acts)
+    named = _load_named(desk, acts)
     kept = {key: value for key, value in asked.items() if value}
     more = urlencode(kept | {"before": str(acts[ROWS - 1].id)}) if len(acts) > ROWS else ""
     return HistoryPage(
@@ -154,7 +160,7 @@ def _build_page(desk: Desk, request: Request) -> HistoryPage:
         last=asked["last"],
         kind=query.act,
         kinds=tuple((word, _(text)) for word, text in KINDS.items()),
-        rows=tuple(_build_row(desk, entry, hidden) for entry in acts[:ROWS]),
+        rows=tuple(_build_row(desk, entry, named) for entry in acts[:ROWS]),
         next_href=f"/history?{more}" if more else "",
         first_href=f"/history?{urlencode(kept)}" if before is not None else "",
         export_href=f"/history.csv?{urlencode(kept)}",
@@ -162,17 +168,21 @@ def _build_page(desk: Desk, request: Request) -> HistoryPage:
     )
 
 
-def _build_row(desk: Desk, entry: TrailEntry, hidden: Collection[str]) -> HistoryRow:
+def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView]) -> HistoryRow:
+    view = named.get(entry.subject)
+    hidden = (entry.subject,) if view is not None and is_blind(view) else ()
     facts = read_facts(entry, hidden)
+    if entry.act.startswith("label."):
+        facts = {key: value for key, value in facts.items() if key not in OF_ROWS and value}
     return HistoryRow(
         number=entry.id,
         at=local_full(entry.at, desk.zone),
         who=entry.actor,
         act=entry.act,
         words=reports.act_name(entry.act),
-        subject=entry.subject,
+        subject=build_reported_micrograph(view).name if view else entry.subject,
         href=_find_href(entry),
-        facts=" · ".join(f"{key} {_format(value)}" for key, value in facts.items()),
+        facts=" · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
     )
 
 

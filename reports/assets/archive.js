@@ -9,7 +9,7 @@
   let anchor = 0;
 
   function closeFacets() {
-    for (const facet of page.querySelectorAll("[data-facet]")) { facet.open = !narrow.matches; }
+    for (const facet of page.querySelectorAll("[data-facet]")) { facet.open = !narrow.matches && (facet.open || facet.matches(".facet")); }
   }
   closeFacets();
   narrow.addEventListener("change", closeFacets);
