@@ -172,7 +172,6 @@ def test_a_lost_index_is_made_again_and_holds_the_older_rows(site, address) -> N
     site.store.close()
     opened = engine.make_engine(address)
     with opened.begin() as connection:
-        connection.execute(text("DELETE FROM search_entry"))
         connection.execute(text("DROP TABLE search_words"))
     opened.dispose()
 

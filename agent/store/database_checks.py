@@ -8,7 +8,6 @@ from agent.store import engine as engines
 from agent.store import (
     guards,
     row_checks,
-    search_index,
     site_policies,
     site_references,
 )
@@ -39,8 +38,7 @@ class DatabaseChecks(Repository):
     def find_foreign_triggers(self) -> list[str]:
         """Return the triggers of the database that are not this program's."""
         with opening(self._engine), self._engine.connect() as connection:
-            own = {*site_references.list_names(connection), *search_index.TRIGGERS}
-            return guards.find_foreign(connection, own)
+            return guards.find_foreign(connection, site_references.list_names(connection))
 
     def find_rewritable_tables(self) -> list[str]:
         """Return the tables of evidence that this PostgreSQL user could rewrite; SQLite: none."""

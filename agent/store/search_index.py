@@ -1,12 +1,13 @@
 """Keep what the search finds in step with the rows it is computed from, in the same transaction.
 
 A session notes the micrographs whose rows it writes and computes their entries before it commits.
-The database's own text search works on a table that SQLite's triggers, or we on PostgreSQL, keep
-equal to the entries; it is made, and filled for older rows, when it is missing.
+Their words are in a table of the database's own text search. Where that is missing, as in a database
+of an older schema, it is made and everything is computed again.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,10 @@ if TYPE_CHECKING:
 
 WORDS = "search_words"
 """Table of the database's text search; its number of a row is the micrograph's."""
-OWN_TABLES = frozenset({WORDS, *(f"{WORDS}_{end}" for end in ("data", "idx", "docsize", "config"))})
+OWN_TABLES = frozenset(
+    {WORDS, *(f"{WORDS}_{end}" for end in ("data", "idx", "content", "docsize", "config"))}
+)
 """That table and what FTS5 keeps it in; no model describes them."""
-TRIGGERS = tuple(f"{WORDS}_{act}" for act in ("insert", "update", "delete"))
-"""Names of the triggers on entries in SQLite; PostgreSQL has none."""
 
 WAITING, AUTOMATIC, NOT_ASSESSED = "waiting", "automatic", "not_assessed"
 CONFIRMED, CORRECTED, LABELLED = "confirmed", "corrected", "labelled"
@@ -73,7 +74,7 @@ class Entry:
     outcome: str
     microscope: str
     reviewer: str
-    words: str
+    digest: str
 
 
 # --- in the transaction of the rows ---------------------------------------------------------------
@@ -117,44 +118,39 @@ def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
                 )
             )
         }
-        _write(
-            session,
-            [
-                entry
-                for entry in _compute(session, batch)
-                if stored.get(entry.micrograph_id) != entry
-            ],
-        )
+        computed = [pair for pair in _compute(session, batch) if stored.get(pair[0].micrograph_id) != pair[0]]
+        if computed:
+            _write(session, computed)
 
 
-def _write(session: Session, entries: Sequence[Entry]) -> None:
-    if not entries:
-        return
-    table = Row.metadata.tables["search_entry"]
-    insert = insert_for(session)(table)
+def _write(session: Session, computed: Sequence[tuple[Entry, str]]) -> None:
+    insert = insert_for(session)(Row.metadata.tables["search_entry"])
     changed = {name: insert.excluded[name] for name in _CHANGING}
     session.execute(
         insert.on_conflict_do_update(index_elements=["micrograph_id"], set_=changed),
-        [asdict(entry) for entry in entries],
+        [asdict(entry) for entry, _words in computed],
     )
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(
-            text(
-                f"INSERT INTO {WORDS} (micrograph_id, vector) VALUES (:number, {_VECTOR}) "  # noqa: S608
-                "ON CONFLICT (micrograph_id) DO UPDATE SET vector = excluded.vector"
-            ),
-            [{"number": entry.micrograph_id, "words": entry.words} for entry in entries],
-        )
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    session.execute(
+        text(_KEEP_SQLITE if is_sqlite else _KEEP_POSTGRESQL),
+        [{"number": entry.micrograph_id, "words": words} for entry, words in computed],
+    )
 
 
-_CHANGING = ("source", "code", "outcome", "microscope", "reviewer", "words")
-_VECTOR = "array_to_tsvector(string_to_array(:words, ' '))"
+_CHANGING = ("source", "code", "outcome", "microscope", "reviewer", "digest")
+_KEEP_SQLITE = f"INSERT OR REPLACE INTO {WORDS} (rowid, words) VALUES (:number, :words)"  # noqa: S608 - names of ours
+_KEEP_POSTGRESQL = (
+    f"INSERT INTO {WORDS} (micrograph_id, vector) "  # noqa: S608 - names of ours
+    "VALUES (:number, array_to_tsvector(string_to_array(:words, ' '))) "
+    "ON CONFLICT (micrograph_id) DO UPDATE SET vector = excluded.vector"
+)
 
 
 # --- what an entry is -----------------------------------------------------------------------------
 
 
-def _compute(session: Session, micrograph_ids: Sequence[int]) -> Iterator[Entry]:
+def _compute(session: Session, micrograph_ids: Sequence[int]) -> Iterator[tuple[Entry, str]]:
+    """Yield the entries of micrographs, each with its words."""
     columns = Row.metadata.tables["micrograph"].columns
     query = (
         select_columns(
@@ -206,7 +202,7 @@ def _find_names(session: Session, micrograph_ids: Sequence[int]) -> Mapping[int,
 
 def _build(
     row: Any, names: Iterable[str], decisions: Sequence[LabelView], suspect: Collection[int]
-) -> Entry:
+) -> tuple[Entry, str]:
     standing = [label for label in decisions if not label.undone]
     two = row.handling is not None and label_resolution.asks_two(
         row.sha256, row.thresholds, row.handling
@@ -240,10 +236,11 @@ def _build(
         },
     )
     microscope = process.get("microscope", "")
-    return Entry(
+    entry = Entry(
         row.number, row.site_id, row.taken_at, row.source, code, outcome, microscope, reviewer,
-        words,
+        digest=hashlib.blake2s(words.encode(), digest_size=8).hexdigest(),
     )  # fmt: skip
+    return entry, words
 
 
 def _is_hidden(
@@ -280,60 +277,41 @@ def _find_outcome(row: Any, label: LabelView | None) -> str:
 
 
 def is_laid(connection: Connection) -> bool:
-    """Return whether the table of the text search, and on SQLite its triggers, are there."""
-    if connection.dialect.name == "postgresql":
-        return inspect(connection).has_table(WORDS)
-    query = "SELECT count(*) FROM sqlite_master WHERE name IN ({})".format(
-        ", ".join(f"'{name}'" for name in (WORDS, *TRIGGERS))
-    )
-    return connection.exec_driver_sql(query).scalar() == 1 + len(TRIGGERS)
+    """Return whether the table of the text search is there."""
+    return inspect(connection).has_table(WORDS)
 
 
 def lay(connection: Connection) -> None:
-    """Compute missing entries, and make the table of the text search where it is missing.
+    """Compute missing entries; where the table of the text search is missing, make it and all.
 
     Args:
         connection: One that changes the schema, in a transaction.
     """
     if not inspect(connection).has_table("search_entry"):
         return
-    if not is_laid(connection) and connection.dialect.name == "sqlite":
-        for name in TRIGGERS:  # entries come in without the table, which is built from all of them
-            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {WORDS}")
-    was_laid = is_laid(connection)
-    if not was_laid and connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(
-            f"CREATE TABLE {WORDS} (micrograph_id integer PRIMARY KEY REFERENCES search_entry "
-            "ON DELETE CASCADE, vector tsvector NOT NULL)"
-        )
+    is_sqlite, is_new = connection.dialect.name == "sqlite", not is_laid(connection)
+    if is_new:
+        connection.exec_driver_sql("DELETE FROM search_entry")
+        connection.exec_driver_sql(_MAKE_SQLITE if is_sqlite else _MAKE_POSTGRESQL)
     _fill(connection)
-    if was_laid:
+    if not is_new:
         return
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(
-            f"INSERT INTO {WORDS} SELECT micrograph_id, "  # noqa: S608 - names of ours
-            "array_to_tsvector(string_to_array(words, ' ')) FROM search_entry "
-            "ON CONFLICT DO NOTHING"
-        )
-        connection.exec_driver_sql(f"CREATE INDEX ix_{WORDS}_vector ON {WORDS} USING gin (vector)")
-        return
-    for statement in _SQLITE:
-        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(
+        f"INSERT INTO {WORDS} ({WORDS}) VALUES ('optimize')"  # noqa: S608 - names of ours
+        if is_sqlite
+        else f"CREATE INDEX ix_{WORDS}_vector ON {WORDS} USING gin (vector)"
+    )
 
 
-_OLD = f"INSERT INTO {WORDS} ({WORDS}, rowid, words) VALUES ('delete', OLD.micrograph_id, OLD.words);"
-_NEW = f"INSERT INTO {WORDS} (rowid, words) VALUES (NEW.micrograph_id, NEW.words);"
-_SQLITE = (
-    f"CREATE VIRTUAL TABLE {WORDS} USING fts5(words, content='search_entry', "
-    "content_rowid='micrograph_id', columnsize=0, detail=none, prefix='2 3 4', "
-    "tokenize=\"unicode61 remove_diacritics 0 tokenchars '='\")",
-    f"INSERT INTO {WORDS} ({WORDS}) VALUES ('rebuild')",
-    f"CREATE TRIGGER {TRIGGERS[0]} AFTER INSERT ON search_entry BEGIN {_NEW} END",
-    f"CREATE TRIGGER {TRIGGERS[1]} AFTER UPDATE OF words ON search_entry BEGIN {_OLD} {_NEW} END",
-    f"CREATE TRIGGER {TRIGGERS[2]} AFTER DELETE ON search_entry BEGIN {_OLD} END",
+_MAKE_SQLITE = (
+    f"CREATE VIRTUAL TABLE {WORDS} USING fts5(words, columnsize=0, detail=none, prefix='2 3 4', "
+    "tokenize=\"unicode61 remove_diacritics 0 tokenchars '='\")"
 )
 """`detail=none`: words are matched alone, never as phrases, and the table is half as large."""
+_MAKE_POSTGRESQL = (
+    f"CREATE TABLE {WORDS} (micrograph_id integer PRIMARY KEY REFERENCES search_entry "
+    "ON DELETE CASCADE, vector tsvector NOT NULL)"
+)
 
 
 def _fill(connection: Connection) -> None:

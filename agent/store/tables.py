@@ -850,8 +850,8 @@ class RatingRow(OfSite, Row, table=True):
 class SearchRow(OfSite, Row, table=True):
     """What the search finds of a micrograph, computed from its rows (`agent.store.search_index`).
 
-    `code` is "" while the model's answer is hidden from reviewers. `words` are terms with spaces
-    between; a table of the database's own text search is made from them.
+    `code` is "" while the model's answer is hidden from reviewers. Its words are in a table of the
+    database's own text search; `digest` is their hash. A page reads thousands of these rows.
     """
 
     __tablename__: ClassVar[Any] = "search_entry"
@@ -867,9 +867,7 @@ class SearchRow(OfSite, Row, table=True):
     outcome: str = _text()
     microscope: str = _text()
     reviewer: str = _text()
-    words: str = Field(
-        default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
-    )
+    digest: str = _text()
 
 
 class SavedViewRow(OfSite, Row, table=True):

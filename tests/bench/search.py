@@ -31,7 +31,7 @@ import store as store_bench
 from databases import Postgres
 
 from agent.store import SearchQuery, Store, engine
-from agent.store.search_index import WORDS, lay
+from agent.store.search_index import WORDS
 from agent.store.search_terms import hash_site, hash_value
 from agent.store.site_scope import SCHEMA, bind
 
@@ -86,9 +86,9 @@ def fill(address: str, rows: int) -> None:
     began_s = time.perf_counter()
     with opened.connect().execution_options(writes=True, site=SCHEMA) as connection, connection.begin():
         is_sqlite = connection.dialect.name == "sqlite"
-        for name in ("insert", "update", "delete") if is_sqlite else ():
-            connection.execute(text(f"DROP TRIGGER {WORDS}_{name}"))
-        connection.execute(text(f"DROP TABLE {WORDS}"))
+        connection.execute(text("DELETE FROM search_entry"))
+        if not is_sqlite:
+            connection.execute(text(f"DROP INDEX ix_{WORDS}_vector"))
         code, outcome, person, source = "id * 7 / 3", "id * 13 / 5", "id * 11 / 7", "id / 9"
         order = "lower(\"order\")"
         whole = " || ' ' || ".join([
@@ -97,18 +97,19 @@ def fill(address: str, rows: int) -> None:
         ])  # fmt: skip
         words = f"{whole} || ' ' || public_id || ' {{order}} ' || id || ' tif 50050 ' || (id % 17) || ' lom 07 100cr6 nital 500 50x ' || lower({_pick(CODES, code)}) || ' ' || lower({_pick(PEOPLE, person)})"
         words = words.replace("' {order} '", f"' ' || {order} || ' '")
+        known = f"o{rows // 60}"  # the term of a whole order, of one
+        words += f" || CASE \"order\" WHEN '{known}' THEN ' {hash_value('order', known)}' ELSE '' END"
         connection.execute(text(
-            "INSERT INTO search_entry (micrograph_id, site_id, taken_at, source, code, outcome, microscope, reviewer, words) "
+            "INSERT INTO search_entry (micrograph_id, site_id, taken_at, source, code, outcome, microscope, reviewer, digest) "
             f"SELECT id, site_id, taken_at, {_pick(SOURCES, source)}, {_pick(CODES, code)}, {_pick(OUTCOMES, outcome)}, "
-            f"'LOM-07', {_pick(PEOPLE, person)}, {words} FROM micrograph"
+            f"'LOM-07', {_pick(PEOPLE, person)}, '0123456789abcdef' FROM micrograph"
         ))  # fmt: skip
-        # the term of a whole order, of some
-        known = f"o{rows // 60}"
-        connection.execute(text(
-            f"UPDATE search_entry SET words = words || ' {hash_value('order', known)}' WHERE micrograph_id IN "
-            f"(SELECT id FROM micrograph WHERE \"order\" = '{known}')"
-        ))  # fmt: skip
-        lay(connection)
+        if is_sqlite:
+            connection.execute(text(f"INSERT INTO {WORDS} (rowid, words) SELECT id, {words} FROM micrograph ORDER BY id"))
+            connection.execute(text(f"INSERT INTO {WORDS} ({WORDS}) VALUES ('optimize')"))
+        else:
+            connection.execute(text(f"INSERT INTO {WORDS} SELECT id, array_to_tsvector(string_to_array({words}, ' ')) FROM micrograph"))
+            connection.execute(text(f"CREATE INDEX ix_{WORDS}_vector ON {WORDS} USING gin (vector)"))
     print(f"  entries and their table: {time.perf_counter() - began_s:.0f} s", flush=True)
     with opened.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("ANALYZE" if is_sqlite else "VACUUM ANALYZE")

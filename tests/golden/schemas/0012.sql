@@ -60,9 +60,9 @@ CREATE TABLE "campaign_image" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
 	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
-	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
 	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
+	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','',1);
@@ -77,8 +77,8 @@ CREATE TABLE "campaign_rater" (
 	invited_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_rater PRIMARY KEY (id), 
-	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
+	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
 	CONSTRAINT fk_campaign_rater_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
@@ -150,8 +150,8 @@ CREATE TABLE "label" (
 	after_record INTEGER, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_label PRIMARY KEY (id), 
-	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
+	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id), 
 	CONSTRAINT fk_label_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
@@ -167,8 +167,8 @@ CREATE TABLE "login" (
 	ended_at DATETIME, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_login PRIMARY KEY (id), 
-	CONSTRAINT uq_login_sha256 UNIQUE (sha256), 
 	CONSTRAINT fk_login_account_id_account FOREIGN KEY(account_id) REFERENCES account (id), 
+	CONSTRAINT uq_login_sha256 UNIQUE (sha256), 
 	CONSTRAINT fk_login_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "login" VALUES(1,'another hash',1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,1);
@@ -181,8 +181,8 @@ CREATE TABLE "measurement" (
 	unit VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_measurement PRIMARY KEY (id), 
-	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
+	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
@@ -227,10 +227,10 @@ CREATE TABLE "micrograph" (
 	superseded JSON DEFAULT '{}' NOT NULL, 
 	area_mm2 FLOAT, 
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
-	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
-	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
+	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
 	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id)
@@ -326,9 +326,9 @@ CREATE TABLE "preparation" (
 	facts JSON NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_preparation PRIMARY KEY (id), 
-	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
-	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
+	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
 	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "preparation" VALUES(1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}',1);
@@ -357,9 +357,9 @@ CREATE TABLE "rating" (
 	given_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_rating PRIMARY KEY (id), 
-	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
 	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
+	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000',1);
@@ -453,13 +453,13 @@ CREATE TABLE search_entry (
 	outcome VARCHAR DEFAULT '' NOT NULL, 
 	microscope VARCHAR DEFAULT '' NOT NULL, 
 	reviewer VARCHAR DEFAULT '' NOT NULL, 
-	words TEXT DEFAULT '' NOT NULL, 
+	digest VARCHAR DEFAULT '' NOT NULL, 
 	CONSTRAINT pk_search_entry PRIMARY KEY (micrograph_id), 
 	CONSTRAINT fk_search_entry_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_search_entry_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "search_entry" VALUES(1,1,'2026-11-24 21:00:00.000000','LOM-07','G8','confirmed','','Ada','=s1 =057101dac8a5 =21dbb2c73b4a =8ef047aebbc0 =7ff42e61d6e2 =4f632b7baa9b =2fb9d1802a9e abababababababab a tif b lom 07 g8 4711 3 ada sure');
-INSERT INTO "search_entry" VALUES(2,1,'2026-11-24 21:05:00.000000','LOM-07','G8','waiting','','','=s1 =8ef047aebbc0 =7ff42e61d6e2 =e21b8e4723e3 cdcdcdcdcdcdcdcd a tif lom 07 g8');
+INSERT INTO "search_entry" VALUES(1,1,'2026-11-24 21:00:00.000000','LOM-07','G8','confirmed','','Ada','1221020cb85c006d');
+INSERT INTO "search_entry" VALUES(2,1,'2026-11-24 21:05:00.000000','LOM-07','G8','waiting','','','6486508486a18f11');
 CREATE TABLE site (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, shares_accounts BOOLEAN DEFAULT 0 NOT NULL, shares_bundles BOOLEAN DEFAULT 0 NOT NULL, needs_accounts BOOLEAN DEFAULT 0 NOT NULL, 
@@ -527,8 +527,8 @@ CREATE TABLE "statement" (
 	at DATETIME NOT NULL, 
 	document TEXT NOT NULL, 
 	CONSTRAINT pk_statement PRIMARY KEY (id), 
-	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
 	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
+	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
 	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_statement_sha256_site_id UNIQUE (sha256, site_id)
 );
@@ -545,8 +545,8 @@ CREATE TABLE "statement_file" (
 	at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_statement_file PRIMARY KEY (id), 
-	CONSTRAINT uq_statement_file_statement_id_kind UNIQUE (statement_id, kind), 
 	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id), 
+	CONSTRAINT uq_statement_file_statement_id_kind UNIQUE (statement_id, kind), 
 	CONSTRAINT fk_statement_file_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "statement_file" VALUES(1,1,'pdf','en','a hash',3,'','','2026-11-24 21:00:00.000000',1);
@@ -584,15 +584,15 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 02:11:36.693897');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 02:11:36.693897');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 02:11:36.693897');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 02:11:36.693897');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 02:11:36.693897');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 02:11:37.559530');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 02:11:37.559530');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 02:11:37.559530');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 02:11:37.559530');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 02:31:57.882179');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 02:31:57.882179');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 02:31:57.882179');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 02:31:57.882179');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 02:31:57.882179');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 02:31:59.476954');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 02:31:59.476954');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 02:31:59.476954');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 02:31:59.476954');
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
@@ -610,18 +610,18 @@ CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_a
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE INDEX ix_path_content_id ON path (content_id);
-CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
+CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_label_decided_at ON label (decided_at);
 CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_rating_image_id ON rating (image_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
-CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
-CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
-CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
+CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;

@@ -75,8 +75,6 @@ def main() -> None:
                 "labelled": [one.code for one in store.labelled_micrographs.list_all()],
             }
         connection = sqlite3.connect(path)
-        for trigger in search_index.TRIGGERS:
-            connection.execute(f"DROP TRIGGER {trigger}")
         connection.execute(f"DROP TABLE {search_index.WORDS}")  # made again; no dump can hold it
         dump = "\n".join(connection.iterdump()) + "\n"
         connection.close()

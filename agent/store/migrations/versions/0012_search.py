@@ -19,9 +19,8 @@ def upgrade() -> None:
         sa.Column('taken_at', sa.DateTime(timezone=True), nullable=False),
         *(
             sa.Column(name, sa.String(), nullable=False, server_default=empty)
-            for name in ('source', 'code', 'outcome', 'microscope', 'reviewer')
+            for name in ('source', 'code', 'outcome', 'microscope', 'reviewer', 'digest')
         ),
-        sa.Column('words', sa.Text(), nullable=False, server_default=empty),
         sa.ForeignKeyConstraint(
             ['micrograph_id'], ['micrograph.id'], name='fk_search_entry_micrograph_id_micrograph'
         ),
