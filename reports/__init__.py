@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from reports.content.archive import ArchiveItem, ArchivePage, Facet, FacetValue, HistoryPage, HistoryRow
+from reports.content.archive import (
+    ArchiveItem,
+    ArchivePage,
+    Facet,
+    FacetValue,
+    HistoryPage,
+    HistoryRow,
+)
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.login import LoginPage, MessagePage, NamePage
@@ -118,8 +125,8 @@ from reports.render import (
     as_json,
     asset,
     assets_version,
-    render_campaigns,
     render_archive,
+    render_campaigns,
     render_card,
     render_experiments,
     render_help,
@@ -318,8 +325,8 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
-    "render_campaigns",
     "render_archive",
+    "render_campaigns",
     "render_card",
     "render_experiments",
     "render_help",

@@ -18,7 +18,13 @@ from agent.store import Decision
 from agent.web import create_app
 
 NASTY = (
-    *("'\"><script>alert(1)</script>", "' OR 1=1 --", '"a" NEAR "b" * OR NOT', "😀🔬", "%27%00"[:3]),
+    *(
+        "'\"><script>alert(1)</script>",
+        "' OR 1=1 --",
+        '"a" NEAR "b" * OR NOT',
+        "😀🔬",
+        "%27%00"[:3],
+    ),
     *("x" * 10_000, "order:", "2026-99-99", "{{7*7}}", "\\", "-", "a\nb", "=cmd|' /C calc'!A0"),
 )
 
@@ -43,7 +49,7 @@ def test_the_box_is_in_the_head_of_each_page_and_leads_to_the_hits(lab, browser)
     lab.take("G7", name="other.tif", order="A-4712")
 
     for path in ("/review", "/orders", "/models", "/help", "/history", "/nowhere"):
-        assert 'data-search' in browser.get(path).text, path
+        assert "data-search" in browser.get(path).text, path
     page = browser.get("/archive?q=50050_03").text
 
     assert names(page) == ["50050_03_Rand.tif"]
@@ -200,7 +206,9 @@ def test_roles_decide_who_searches_and_who_acts(lab):
             role, kind="program", role=role, hashed=auth.hash_token(role * 9), by="x", at=DAY
         )
     with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
-        assert client.get("/archive", follow_redirects=False).headers["location"].startswith("/login")
+        assert (
+            client.get("/archive", follow_redirects=False).headers["location"].startswith("/login")
+        )
         for role, may in (("viewer", 403), ("reviewer", 403), ("lead", 201)):
             told = {"Authorization": f"Bearer {role * 9}"}
             asked = {"micrographs": [one], "reason": "because", "by": "x"}

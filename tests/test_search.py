@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
 
 import pytest
@@ -37,7 +36,15 @@ def test_a_micrograph_is_found_by_every_word_of_it_and_by_the_beginning_of_one(s
 
     for typed in (
         *("50050_03", "50050", "5005", "03 pruf", "PRÜFUNG", "a-4711", "4711", "h 88/2", "3b"),
-        *("100cr", "g9-10", wanted, "order:A-4711", "order:a4711 lom", 'heat:"H 88/2"', "code:g9-10"),
+        *(
+            "100cr",
+            "g9-10",
+            wanted,
+            "order:A-4711",
+            "order:a4711 lom",
+            'heat:"H 88/2"',
+            "code:g9-10",
+        ),
     ):
         expected = [] if typed == "order:a4711 lom" else [wanted]
         assert find(site, typed) == expected, typed
@@ -48,9 +55,36 @@ def test_a_micrograph_is_found_by_every_word_of_it_and_by_the_beginning_of_one(s
 @pytest.mark.parametrize(
     "typed",
     [
-        *("\"'; DROP TABLE micrograph; --", "NEAR(a b) OR * AND NOT", '"unclosed', "words:", ":", "*"),
-        *("a\x00b", "😀🔬", "'':* | !& <->", "\\", "%", "x" * 10_000, "order:'", "=s1", "((((", "٣"),
-        *("漢字", "2026-13", "0000-01", "9999-12", "9999-12-31", "0001-01-01", "a " * 5000, "\ud83d"),
+        *(
+            "\"'; DROP TABLE micrograph; --",
+            "NEAR(a b) OR * AND NOT",
+            '"unclosed',
+            "words:",
+            ":",
+            "*",
+        ),
+        *(
+            "a\x00b",
+            "😀🔬",
+            "'':* | !& <->",
+            "\\",
+            "%",
+            "x" * 10_000,
+            "order:'",
+            "=s1",
+            "((((",
+            "٣",
+        ),
+        *(
+            "漢字",
+            "2026-13",
+            "0000-01",
+            "9999-12",
+            "9999-12-31",
+            "0001-01-01",
+            "a " * 5000,
+            "\ud83d",
+        ),
     ],
 )
 def test_a_hostile_text_finds_nothing_and_breaks_nothing(site, typed) -> None:
@@ -62,7 +96,7 @@ def test_a_hostile_text_finds_nothing_and_breaks_nothing(site, typed) -> None:
 
 
 def test_a_hostile_value_is_found_by_itself(site) -> None:
-    name = "o'); DROP TABLE \"micrograph\"; -- 😀.tif"
+    name = 'o\'); DROP TABLE "micrograph"; -- 😀.tif'
     wanted = site.take("G8", name=name, order="'\"\\:*|&", heat="{x}")
 
     assert find(site, name) == [wanted]
@@ -91,7 +125,9 @@ def test_an_entry_follows_each_decision_in_its_transaction(site) -> None:
     assert set(find(site, outcome="waiting")) == {one, other}
     assert find(site, outcome="automatic") == [plain]
     site.store.labels.decide(one, Decision("code", "Ann Ö", code="G8"), at=DAY)
-    site.store.labels.decide(other, Decision("code", "Bob", code="M8", comment="coarse rim"), at=DAY)
+    site.store.labels.decide(
+        other, Decision("code", "Bob", code="M8", comment="coarse rim"), at=DAY
+    )
     assert find(site, outcome="confirmed") == [one]
     assert find(site, outcome="corrected") == find(site, "coarse rim") == [other]
     assert find(site, reviewer="Ann Ö") == find(site, 'reviewer:"ann ö"') == [one]
@@ -108,7 +144,9 @@ def test_an_entry_follows_each_decision_in_its_transaction(site) -> None:
 
 def test_what_a_reviewer_may_not_see_yet_is_not_found_either(site) -> None:
     blind = site.take("G8", name="blind.tif", reasons=("control_sample",))
-    twice = site.take("G8", name="twice.tif", reasons=("uncertain",), thresholds={"double_share": 1.0})
+    twice = site.take(
+        "G8", name="twice.tif", reasons=("uncertain",), thresholds={"double_share": 1.0}
+    )
     site.store.labels.decide(twice, Decision("code", "Ann", code="M8", comment="rim"), at=DAY)
 
     assert find(site, code="G8") == find(site, "G8") == find(site, "rim") == find(site, "ann") == []
@@ -211,5 +249,13 @@ def test_views_are_kept_for_their_owner_alone(site) -> None:
 
 
 def test_terms_are_without_accents_and_case_and_split_where_names_are() -> None:
-    assert split_terms("50050_03-Größe.TIF ½µm Ⅳ") == ["50050", "03", "grosse", "tif", "1", "2μm", "iv"]
+    assert split_terms("50050_03-Größe.TIF ½µm Ⅳ") == [
+        "50050",
+        "03",
+        "grosse",
+        "tif",
+        "1",
+        "2μm",
+        "iv",
+    ]
     assert parse_search("reviewer:Ann x:y").words == ("x", "y")

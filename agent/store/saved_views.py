@@ -65,9 +65,7 @@ class SavedViews(Repository):
         row = next((row for row in rows if row.name == name), None)
         if row is None and len(rows) >= MOST_VIEWS:
             raise WrongUse(f"{MOST_VIEWS} views are saved already; delete one first.")
-        row = row or SavedViewRow(
-            site_id=self._whose.site_id, owner=owner, name=name, saved_at=at
-        )
+        row = row or SavedViewRow(site_id=self._whose.site_id, owner=owner, name=name, saved_at=at)
         row.query, row.saved_at = query, at
         session.add(row)
 

@@ -7,7 +7,7 @@ are of the newest hits, at most `MOST_COUNTED`; one more is read, so that a cut 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -31,8 +31,17 @@ from agent.store.engine import is_sqlite, reading
 from agent.store.micrograph_views import of_micrographs
 from agent.store.repository import Repository
 from agent.store.search_index import WORDS
-from agent.store.search_terms import FACETS, build_match, format_fts5, format_tsquery, parse_search
-from agent.store.tables import SearchRow
+from agent.store.search_terms import (
+    FACETS,
+    INDEXED_PREFIX,
+    Match,
+    build_match,
+    format_fts5,
+    format_tsquery,
+    hash_site,
+    parse_search,
+)
+from agent.store.tables import MicrographRow, SearchRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,8 +130,6 @@ class Search(Repository):
 
     def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
         """Return the micrographs of these public ids that are here, in their sequence."""
-        from agent.store.tables import MicrographRow  # noqa: PLC0415
-
         with reading(self._engine) as session:
             query = select_columns(col(MicrographRow.id)).where(
                 col(MicrographRow.public_id).in_(list(public_ids))
@@ -153,27 +160,21 @@ class Search(Repository):
         }
         if not all(chosen.values()):
             return None
-        match = build_match(self._whose.site_id, found, chosen)
+        match = self._keep_common_whole(session, build_match(self._whose.site_id, found, chosen))
         number = self._number()
         words = sql_table(WORDS, column("micrograph_id"))
         wanted = (
             select_columns(
-                SearchRow.micrograph_id,
-                SearchRow.taken_at,
+                col(SearchRow.micrograph_id),
+                col(SearchRow.taken_at),
                 *(getattr(SearchRow, name) for name in FACETS),
             )
             .select_from(words)
             .join(SearchRow, col(SearchRow.micrograph_id) == number)
-            .where(SearchRow.site_id == self._whose.site_id)
+            .where(col(SearchRow.site_id) == self._whose.site_id)
             .order_by(number.desc())
         )
-        if self._is_sqlite:
-            matches = text(f"{WORDS} MATCH :match").bindparams(match=format_fts5(match))
-        else:
-            # A literal, as a plan that PostgreSQL keeps for any text would suit none of them.
-            quoted = format_tsquery(match).replace("'", "''")
-            matches = text(f"{WORDS}.vector @@ '{quoted}'::tsquery".replace(":", r"\:"))
-        wanted = wanted.where(matches)
+        wanted = wanted.where(self._build_condition(match))
         for name, values in chosen.items():  # a term is a hash, and this is exact
             wanted = wanted.where(col(getattr(SearchRow, name)).in_(values))
         since, until = instants
@@ -185,6 +186,37 @@ class Search(Repository):
         return wanted.where(
             number.between(*ends), col(SearchRow.taken_at) >= since, col(SearchRow.taken_at) < until
         )
+
+    def _build_condition(self, match: Match) -> Any:
+        if self._is_sqlite:
+            return text(f"{WORDS} MATCH :match").bindparams(match=format_fts5(match))
+        # A literal, as a plan that PostgreSQL keeps for any text would suit none of them.
+        quoted = format_tsquery(match).replace("'", "''")
+        return text(f"{WORDS}.vector @@ '{quoted}'::tsquery".replace(":", r"\:"))
+
+    def _keep_common_whole(self, session: Session, match: Match) -> Match:
+        """Match a word whole that more micrographs have than are counted.
+
+        Both databases collect every word that begins with a text before the first hit is found;
+        for such a word that would be a large part of the table.
+        """
+        long = [word for word in match.words if len(word) > INDEXED_PREFIX]
+        common = {word for word in long if self._is_common(session, word)}
+        return replace(match, whole=frozenset(common))
+
+    def _is_common(self, session: Session, word: str) -> bool:
+        alone = Match((word,), ((hash_site(self._whose.site_id),),), frozenset({word}))
+        number = self._number()
+        hits = (
+            select_columns(number.label("number"))
+            .select_from(sql_table(WORDS))
+            .where(self._build_condition(alone))
+            .order_by(number.desc())
+            .limit(MOST_COUNTED + 1)
+            .subquery()
+        )
+        n: int = session.execute(select_columns(func.count()).select_from(hits)).scalar_one()
+        return n > MOST_COUNTED
 
     def _count(
         self, session: Session, wanted: Any, zone: str
@@ -224,7 +256,7 @@ class Search(Repository):
         """Return the first and last number of a time, which the text search skips to, or None."""
         numbers = col(SearchRow.micrograph_id)
         query = select_columns(func.min(numbers), func.max(numbers)).where(
-            SearchRow.site_id == self._whose.site_id,
+            col(SearchRow.site_id) == self._whose.site_id,
             col(SearchRow.taken_at) >= since,
             col(SearchRow.taken_at) < until,
         )

@@ -1,8 +1,8 @@
 """Keep what the search finds in step with the rows it is computed from, in the same transaction.
 
 A session notes the micrographs whose rows it writes and computes their entries before it commits.
-Their words are in a table of the database's own text search. Where that is missing, as in a database
-of an older schema, it is made and everything is computed again.
+Their words are in a table of the database's own text search. Where that is missing, as in a
+database of an older schema, it is made and everything is computed again.
 """
 
 from __future__ import annotations
@@ -118,7 +118,11 @@ def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
                 )
             )
         }
-        computed = [pair for pair in _compute(session, batch) if stored.get(pair[0].micrograph_id) != pair[0]]
+        computed = [
+            pair
+            for pair in _compute(session, batch)
+            if stored.get(pair[0].micrograph_id) != pair[0]
+        ]
         if computed:
             _write(session, computed)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ LONGEST_TEXT = 300
 MOST_WORDS = 12
 SHORTEST_PREFIX = 2
 """A word of fewer letters is matched whole: too many words begin with one letter."""
+INDEXED_PREFIX = 4
+"""Beginnings of up to so many letters are in the index; longer ones are collected from words."""
 NAMED = ("order", "heat", "specimen", "code", "reviewer", "source", "microscope", "material")
 """Names before a colon, such as `order:4711`, which search a whole value of one column."""
 FACETS = ("code", "outcome", "source", "microscope", "reviewer")
@@ -57,10 +59,21 @@ class SearchText:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a database matches: all of `words` as beginnings, and one of each of `groups`."""
+    """What a database matches.
+
+    Attributes:
+        words: All have to be there, each as the beginning of a word.
+        groups: One of each has to be there.
+        whole: Words that are matched whole, as very many micrographs have them.
+    """
 
     words: tuple[str, ...]
-    groups: tuple[tuple[str, ...], ...] = field(default_factory=tuple)
+    groups: tuple[tuple[str, ...], ...] = ()
+    whole: frozenset[str] = frozenset()
+
+    def is_beginning(self, word: str) -> bool:
+        """Return whether longer words that begin like a word match too."""
+        return len(word) >= SHORTEST_PREFIX and word not in self.whole
 
 
 def split_terms(text: str) -> list[str]:
@@ -89,9 +102,7 @@ def join_terms(site_id: int, texts: Iterable[str], named: Mapping[str, Iterable[
         texts: Names, values and comments.
         named: Name → values, of `NAMED` and `FACETS`.
     """
-    whole = (
-        hash_value(name, value) for name, values in named.items() for value in values if value
-    )
+    whole = (hash_value(name, value) for name, values in named.items() for value in values if value)
     terms = dict.fromkeys((hash_site(site_id), *whole))
     for word in _iter_words(texts):
         if len(terms) >= MOST_TERMS:
@@ -152,7 +163,7 @@ def build_match(
         found: The search text.
         chosen: Facet → values, one of which an entry has to have.
     """
-    groups = [(hash_site(site_id),)]
+    groups: list[tuple[str, ...]] = [(hash_site(site_id),)]
     groups += [(hash_value(name, value),) for name, value in found.named]
     for name, values in (chosen or {}).items():
         if terms := tuple(hash_value(name, value) for value in values):
@@ -162,13 +173,13 @@ def build_match(
 
 def format_fts5(match: Match) -> str:
     """Return a match in the language of SQLite's FTS5; terms have no character that it reads."""
-    words = [f'"{word}"{" *" if len(word) >= SHORTEST_PREFIX else ""}' for word in match.words]
+    words = [f'"{word}"{" *" if match.is_beginning(word) else ""}' for word in match.words]
     return " AND ".join([*(_join(group, '"', " OR ") for group in match.groups), *words])
 
 
 def format_tsquery(match: Match) -> str:
     """Return a match in the language of PostgreSQL's `tsquery`."""
-    words = [f"'{word}'{':*' if len(word) >= SHORTEST_PREFIX else ''}" for word in match.words]
+    words = [f"'{word}'{':*' if match.is_beginning(word) else ''}" for word in match.words]
     return " & ".join([*(_join(group, "'", " | ") for group in match.groups), *words])
 
 

@@ -855,7 +855,9 @@ class SearchRow(OfSite, Row, table=True):
     """
 
     __tablename__: ClassVar[Any] = "search_entry"
-    __table_args__: ClassVar[Any] = (Index("ix_search_entry_taken_at", "taken_at", "micrograph_id"),)
+    __table_args__: ClassVar[Any] = (
+        Index("ix_search_entry_taken_at", "taken_at", "micrograph_id"),
+    )
 
     micrograph_id: int | None = Field(
         default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer

@@ -53,6 +53,7 @@ def router(desk: Desk) -> APIRouter:
     def plan_campaign(
         request: Request,
         micrograph: Ids,
+        *,
         name: Annotated[str, Form()] = "",
         raters: Annotated[str, Form()] = "",
         back: Annotated[str, Form()] = "",

@@ -90,9 +90,7 @@ def request_reviews(desk: Desk, public_ids: Sequence[str], reason: str, *, by: s
     return len(done)
 
 
-def plan_campaign(
-    desk: Desk, public_ids: Sequence[str], name: str, raters: str, *, by: str
-) -> int:
+def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str, *, by: str) -> int:
     """Plan a round robin of chosen micrographs; it is opened in the shell.
 
     Args:
@@ -176,7 +174,7 @@ def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
 
 
 def _iter_zip(desk: Desk, views: Sequence[MicrographView]) -> Iterator[bytes]:
-    """Yield a ZIP of the images, as they came where they are kept, else the crop, and a manifest."""
+    """Yield a ZIP of the images (the original if kept, else the crop) and a manifest."""
     with tempfile.TemporaryFile() as file:
         rows, left = [], MOST_IMAGE_BYTES
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:

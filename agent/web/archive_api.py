@@ -85,6 +85,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/search", response_model=Hits)
     def search(
+        *,
         q: Text = "",
         code: Values = None,
         outcome: Values = None,
@@ -175,6 +176,7 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
 def _add_history(routes: APIRouter, desk: Desk) -> None:
     @routes.get("/history", response_model=Acts)
     def list_acts(
+        *,
         actor: Part = "",
         subject: Part = "",
         act: Part = "",

@@ -13,7 +13,7 @@ from agent.web import cookies
 from agent.web.archive_acts import MOST_IMAGES
 from agent.web.authentication import may_undo_any
 from agent.web.specimen_fields import is_blind, remember_shown
-from reports import ArchiveItem, ArchivePage, Fact, Facet, FacetValue, Filter, Link, Picture, marked
+from reports import ArchiveItem, ArchivePage, Facet, FacetValue, Fact, Filter, Link, Picture, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ def build_page(
         site=desk.site,
         reviewer=who,
         query=query.text,
-        items=tuple(
-            _build_item(desk, view, blind_first=blind_first) for view in found.micrographs
-        ),
+        items=tuple(_build_item(desk, view, blind_first=blind_first) for view in found.micrographs),
         count=_count(found),
         counted_note=_("Counts are of the newest {n} micrographs.").format(
             n=reports.integer(found.count)

@@ -74,7 +74,13 @@ def router(desk: Desk) -> APIRouter:
 
 
 def build_query(
-    desk: Desk, *, actor: str = "", subject: str = "", act: str = "", first: str = "", last: str = ""
+    desk: Desk,
+    *,
+    actor: str = "",
+    subject: str = "",
+    act: str = "",
+    first: str = "",
+    last: str = "",
 ) -> HistoryQuery:
     """Return which acts are listed.
 

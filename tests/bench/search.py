@@ -62,7 +62,9 @@ def questions(rows: int) -> Mapping[str, SearchQuery]:
         "two common words": SearchQuery("100cr6 nital"),
         "a common and a rare word": SearchQuery(f"100cr6 {middle}"),
         "code and reviewer chosen": SearchQuery("", {"code": ["G8", "M8"], "reviewer": ["Ann"]}),
-        "corrected by one, M9-10": SearchQuery("", {"code": ["M9-10"], "outcome": ["corrected"], "reviewer": ["Cem"]}),
+        "corrected by one, M9-10": SearchQuery(
+            "", {"code": ["M9-10"], "outcome": ["corrected"], "reviewer": ["Cem"]}
+        ),
         "an old month": SearchQuery(old),
         "an old day and a code": SearchQuery(f"{old}-15", {"code": ["B7"]}),
         "no hit": SearchQuery("nosuchword"),
@@ -71,7 +73,11 @@ def questions(rows: int) -> Mapping[str, SearchQuery]:
 
 
 def _pick(values: tuple[str, ...], by: str) -> str:
-    return f"CASE ({by}) % {len(values)} " + " ".join(f"WHEN {n} THEN '{value}'" for n, value in enumerate(values)) + " END"
+    return (
+        f"CASE ({by}) % {len(values)} "
+        + " ".join(f"WHEN {n} THEN '{value}'" for n, value in enumerate(values))
+        + " END"
+    )
 
 
 def _terms(name: str, values: tuple[str, ...], by: str) -> str:
@@ -84,13 +90,16 @@ def fill(address: str, rows: int) -> None:
         store_bench.fill(store, rows)
     opened = bind(engine.make_engine(address), SCHEMA)
     began_s = time.perf_counter()
-    with opened.connect().execution_options(writes=True, site=SCHEMA) as connection, connection.begin():
+    with (
+        opened.connect().execution_options(writes=True, site=SCHEMA) as connection,
+        connection.begin(),
+    ):
         is_sqlite = connection.dialect.name == "sqlite"
         connection.execute(text("DELETE FROM search_entry"))
         if not is_sqlite:
             connection.execute(text(f"DROP INDEX ix_{WORDS}_vector"))
         code, outcome, person, source = "id * 7 / 3", "id * 13 / 5", "id * 11 / 7", "id / 9"
-        order = "lower(\"order\")"
+        order = 'lower("order")'
         whole = " || ' ' || ".join([
             f"'{hash_site(1)}'", _terms("code", CODES, code), _terms("outcome", OUTCOMES, outcome),
             _terms("reviewer", PEOPLE, person), _terms("source", SOURCES, source),
@@ -98,18 +107,30 @@ def fill(address: str, rows: int) -> None:
         words = f"{whole} || ' ' || public_id || ' {{order}} ' || id || ' tif 50050 ' || (id % 17) || ' lom 07 100cr6 nital 500 50x ' || lower({_pick(CODES, code)}) || ' ' || lower({_pick(PEOPLE, person)})"
         words = words.replace("' {order} '", f"' ' || {order} || ' '")
         known = f"o{rows // 60}"  # the term of a whole order, of one
-        words += f" || CASE \"order\" WHEN '{known}' THEN ' {hash_value('order', known)}' ELSE '' END"
+        words += (
+            f" || CASE \"order\" WHEN '{known}' THEN ' {hash_value('order', known)}' ELSE '' END"
+        )
         connection.execute(text(
             "INSERT INTO search_entry (micrograph_id, site_id, taken_at, source, code, outcome, microscope, reviewer, digest) "
             f"SELECT id, site_id, taken_at, {_pick(SOURCES, source)}, {_pick(CODES, code)}, {_pick(OUTCOMES, outcome)}, "
             f"'LOM-07', {_pick(PEOPLE, person)}, '0123456789abcdef' FROM micrograph"
         ))  # fmt: skip
         if is_sqlite:
-            connection.execute(text(f"INSERT INTO {WORDS} (rowid, words) SELECT id, {words} FROM micrograph ORDER BY id"))
+            connection.execute(
+                text(
+                    f"INSERT INTO {WORDS} (rowid, words) SELECT id, {words} FROM micrograph ORDER BY id"
+                )
+            )
             connection.execute(text(f"INSERT INTO {WORDS} ({WORDS}) VALUES ('optimize')"))
         else:
-            connection.execute(text(f"INSERT INTO {WORDS} SELECT id, array_to_tsvector(string_to_array({words}, ' ')) FROM micrograph"))
-            connection.execute(text(f"CREATE INDEX ix_{WORDS}_vector ON {WORDS} USING gin (vector)"))
+            connection.execute(
+                text(
+                    f"INSERT INTO {WORDS} SELECT id, array_to_tsvector(string_to_array({words}, ' ')) FROM micrograph"
+                )
+            )
+            connection.execute(
+                text(f"CREATE INDEX ix_{WORDS}_vector ON {WORDS} USING gin (vector)")
+            )
     print(f"  entries and their table: {time.perf_counter() - began_s:.0f} s", flush=True)
     with opened.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("ANALYZE" if is_sqlite else "VACUUM ANALYZE")
@@ -131,7 +152,10 @@ def ask(address: str, rows: int, runs: int) -> bool:
             hits = f"{page.count}{'+' if page.is_cut else ''}"
             median = statistics.median(walls)
             fast &= median <= LIMIT_MS
-            print(f"{title:<30}{hits:>9}{median:>9.1f}{max(walls):>9.1f}{statistics.median(cpus):>8.1f}", flush=True)
+            print(
+                f"{title:<30}{hits:>9}{median:>9.1f}{max(walls):>9.1f}{statistics.median(cpus):>8.1f}",
+                flush=True,
+            )
         query, before = SearchQuery(), rows // 10
         wall = time.perf_counter()
         store.search.find_page(query, before=before)
