@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -11,9 +14,38 @@ from reports.content.archive import (
     HistoryRow,
 )
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
+from reports.content.dashboard import (
+    CodeRow,
+    DashboardPage,
+    FileLine,
+    FilesPage,
+    FirstStep,
+    LabFact,
+    Need,
+    SourceCard,
+    Tile,
+)
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
+from reports.content.learning import (
+    BundlePage,
+    CodeLabels,
+    FlipPair,
+    GateRow,
+    LearningPage,
+    SignForm,
+    Suggested,
+    UnusedWhy,
+)
 from reports.content.login import LoginPage, MessagePage, NamePage
-from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
+from reports.content.micrograph import (
+    Answer,
+    Card,
+    Cause,
+    ContactPrint,
+    DecisionLine,
+    MicrographLine,
+    Share,
+)
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -34,20 +66,20 @@ from reports.content.night import (
     Hour,
     Index,
     InstrumentRow,
-    Line,
     MorePage,
     Night,
     NightLine,
-    OpenOrder,
+    OpenOrderLine,
     Shadow,
+    ShareTrend,
     SiteLine,
     SitesPage,
     SourceCount,
     StatusText,
-    Trend,
     TrendPoint,
     Unusable,
     Verdict,
+    VerdictLine,
 )
 from reports.content.order_desk import (
     DeskCard,
@@ -61,6 +93,7 @@ from reports.content.order_desk import (
 )
 from reports.content.orders import (
     LooseField,
+    OrderAct,
     OrderField,
     OrderPage,
     OrderSpecimen,
@@ -80,9 +113,9 @@ from reports.content.review import (
     Filter,
     Layer,
     Notice,
-    Progress,
     QueueItem,
     QueuePage,
+    QueueProgress,
     ReviewPage,
     Ruler,
     Sibling,
@@ -102,6 +135,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -120,19 +154,25 @@ from reports.i18n import (
     whole_date,
     with_seconds,
 )
+from reports.live_charts import learning_curve_chart, share_chart
 from reports.render import (
     ASSETS,
     as_json,
     asset,
     assets_version,
     render_archive,
+    render_bundle,
     render_campaigns,
     render_card,
+    render_chart,
+    render_dashboard,
     render_experiments,
+    render_files,
     render_help,
     render_history,
     render_impact,
     render_index,
+    render_learning,
     render_login,
     render_message,
     render_models,
@@ -154,11 +194,11 @@ from reports.render import (
     render_statement,
     render_study,
     render_taxonomy,
+    render_today,
     render_trace,
     report_policy,
 )
 from reports.retold import retold
-from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -186,6 +226,9 @@ from reports.vocabulary import (
     unusable_why,
 )
 
+if TYPE_CHECKING:
+    from reports.statement_pdf import render_statement_pdf
+
 __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
@@ -201,18 +244,25 @@ __all__ = [
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
+    "BundlePage",
     "CampaignLine",
     "CampaignsPage",
     "Card",
     "CardSection",
     "Cause",
+    "ChartGroup",
+    "ChartPage",
+    "ChartPlate",
     "Choice",
     "CodeCount",
+    "CodeLabels",
+    "CodeRow",
     "Conflict",
     "ContactPrint",
     "ControlTrend",
     "ControlValue",
-    "Decision",
+    "DashboardPage",
+    "DecisionLine",
     "DeskCard",
     "DeskColumn",
     "DeskHold",
@@ -223,8 +273,13 @@ __all__ = [
     "FacetValue",
     "Fact",
     "Figure",
+    "FileLine",
+    "FilesPage",
     "Filter",
+    "FirstStep",
     "FlipCard",
+    "FlipPair",
+    "GateRow",
     "GroupCount",
     "GuideHeading",
     "GuideHit",
@@ -240,21 +295,25 @@ __all__ = [
     "Index",
     "InstrumentRow",
     "JobLine",
+    "LabFact",
     "Language",
     "Layer",
-    "Line",
+    "LearningPage",
     "Link",
     "LoginPage",
     "LooseField",
     "MessagePage",
+    "MicrographLine",
     "ModelCard",
     "ModelsPage",
     "MorePage",
     "NamePage",
+    "Need",
     "Night",
     "NightLine",
     "Notice",
-    "OpenOrder",
+    "OpenOrderLine",
+    "OrderAct",
     "OrderConfirmPage",
     "OrderDeskPage",
     "OrderField",
@@ -269,21 +328,23 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
-    "Progress",
     "QueueItem",
     "QueuePage",
+    "QueueProgress",
     "RatedImage",
     "RatingEnd",
     "RatingPage",
     "ReviewPage",
-    "Row",
     "Ruler",
     "ScalePage",
     "Shadow",
     "Share",
+    "ShareTrend",
     "Sibling",
+    "SignForm",
     "SiteLine",
     "SitesPage",
+    "SourceCard",
     "SourceCount",
     "StatementPage",
     "StatementPicture",
@@ -291,17 +352,21 @@ __all__ = [
     "StatusText",
     "StudyReport",
     "SubtypeChoice",
+    "Suggested",
     "Table",
+    "Tile",
     "Tone",
     "TraceField",
     "TraceList",
     "TraceOrder",
     "TracePage",
     "TraceStatement",
-    "Trend",
     "TrendPoint",
     "Unusable",
+    "UnusedWhy",
     "Verdict",
+    "VerdictLine",
+    "Viewer",
     "act_name",
     "as_json",
     "asset",
@@ -317,6 +382,7 @@ __all__ = [
     "gettext",
     "integer",
     "language",
+    "learning_curve_chart",
     "list_guide",
     "marked",
     "month_and_year",
@@ -325,14 +391,22 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
+<<<<<<< HEAD
     "render_archive",
+=======
+    "render_bundle",
+>>>>>>> main
     "render_campaigns",
     "render_card",
+    "render_chart",
+    "render_dashboard",
     "render_experiments",
+    "render_files",
     "render_help",
     "render_history",
     "render_impact",
     "render_index",
+    "render_learning",
     "render_login",
     "render_message",
     "render_models",
@@ -355,10 +429,12 @@ __all__ = [
     "render_statement_pdf",
     "render_study",
     "render_taxonomy",
+    "render_today",
     "render_trace",
     "report_policy",
     "retold",
     "search_guide",
+    "share_chart",
     "short_day",
     "size_keys",
     "speaking",
@@ -369,3 +445,9 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
+        return import_module("reports.statement_pdf").render_statement_pdf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
