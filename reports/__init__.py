@@ -391,11 +391,8 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
-<<<<<<< HEAD
     "render_archive",
-=======
     "render_bundle",
->>>>>>> main
     "render_campaigns",
     "render_card",
     "render_chart",

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     Integer,
     Text,
+    case,
     func,
     literal,
     literal_column,
@@ -249,11 +250,14 @@ class Search(Repository):
         """Return how many hits there are, and facet → value → hits, in one statement."""
         hits = wanted.limit(MOST_COUNTED + 1).cte("hits")
         taken_at = hits.c.taken_at
-        hour = (
-            func.substr(type_coerce(taken_at, Text), 1, 13)
+        stamp = (
+            type_coerce(taken_at, Text)
             if self._is_sqlite
             else func.to_char(func.timezone("UTC", taken_at), "YYYY-MM-DD HH24")
         )
+        # A day of the middle is of its month in every time zone, so its hour need not be known.
+        is_middle = func.substr(stamp, 9, 2).between("02", "27")
+        hour = case((is_middle, func.substr(stamp, 1, 7)), else_=func.substr(stamp, 1, 13))
         counted = [(name, hits.c[name]) for name in FACETS] + [(MONTH, hour)]
         rows = session.execute(
             union_all(
@@ -326,7 +330,9 @@ def _begin(day: date, zone: str, *, days: int = 0) -> datetime:
         return datetime(day.year, 1, 2, tzinfo=UTC)
 
 
-def _find_month(hour: str, zone: str) -> str:
-    """Return the month of an hour in UTC, such as "2026-11-27 22", at the site."""
-    at = datetime.strptime(hour, "%Y-%m-%d %H").replace(tzinfo=UTC)
+def _find_month(text: str, zone: str) -> str:
+    """Return the month at the site of a month, or of an hour in UTC such as "2026-11-30 22"."""
+    if len(text) == len("2026-11"):
+        return text
+    at = datetime.strptime(text, "%Y-%m-%d %H").replace(tzinfo=UTC)
     return at.astimezone(ZoneInfo(zone)).strftime("%Y-%m")
