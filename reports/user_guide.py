@@ -27,6 +27,7 @@ GUIDE_PAGES = (
     "first-night",
     "reviewing",
     "orders",
+    "archive",
     "own-classes",
     "measuring-people",
     "retraining",

@@ -271,8 +271,9 @@ def say_who(tab, name):
 
 
 def left(request) -> bool:
-    """A picture fetched ahead is let go when the page is left; nothing else may fail."""
-    return request.failure == "net::ERR_ABORTED" and "/pictures/" in request.url
+    """Return whether a request may end early: a picture fetched ahead, or what becomes a download."""
+    may = "/pictures/" in request.url or request.url.endswith("/export")
+    return request.failure == "net::ERR_ABORTED" and may
 
 
 def decided(lab, public_id):
