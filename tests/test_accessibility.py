@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from lab import SETTINGS, Lab, desk_of
 from rounds import Round
@@ -17,10 +18,12 @@ from agent.nightly import layout as night_page
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
 from agent.orders.taxonomy_effects import load_taxonomy_use
+from agent.pictures import encode_png
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision, Store
 from agent.web import create_app
+from agent.web.chart_plates import Chart
 from agent.web.context import TaxonomySetup
 from reports import (
     CardSection,
@@ -77,7 +80,11 @@ def address(lab):
             lab.store, data=lab.folder, specifications=lab.folder / "none.toml"
         ),
     )
-    pages = Pages(create_app(replace(desk_of(lab), taxonomy_setup=setup)), WebSection(port=0))
+    chart = lab.folder / "chart"
+    chart.mkdir()
+    (chart / "8.png").write_bytes(encode_png(np.full((60, 80, 3), 130, np.uint8)))
+    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart))
+    pages = Pages(create_app(desk), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -132,6 +139,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/review/{flagged}",
         f"/review/{blind}",
         "/review/name",
+        "/chart",
         "/nowhere",
         "/orders",
         "/order/4711",
@@ -155,6 +163,11 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
+    tab.goto(f"{address}/review/{flagged}")
+    for key in ("Shift+C", "h", "Shift+D", "Shift+E", "Shift+G"):
+        tab.keyboard.press(key)
+    tab.wait_for_selector(".canvas.beside")
+    assert grave(axe, tab) == []
 
 
 def test_the_order_desk_has_no_grave_fault(lab, axe, tab):

@@ -664,7 +664,7 @@ def test_the_basics_work_without_a_script(lab, desk):
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_context(java_script_enabled=False).new_page()
         page.goto(f"{address}/review/{public_id}")
-        page.locator("label[for=layer-size]").click()
+        page.locator("label[for=over-size]").click()
         assert page.locator(".over-size").is_visible()
         page.fill("#by", "Ann")
         page.locator("button[value='code:M8']").click()
