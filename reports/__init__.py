@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.dashboard import (
     CodeRow,
@@ -26,7 +29,15 @@ from reports.content.learning import (
     UnusedWhy,
 )
 from reports.content.login import LoginPage, MessagePage, NamePage
-from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
+from reports.content.micrograph import (
+    Answer,
+    Card,
+    Cause,
+    ContactPrint,
+    DecisionLine,
+    MicrographLine,
+    Share,
+)
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -47,20 +58,20 @@ from reports.content.night import (
     Hour,
     Index,
     InstrumentRow,
-    Line,
     MorePage,
     Night,
     NightLine,
-    OpenOrder,
+    OpenOrderLine,
     Shadow,
+    ShareTrend,
     SiteLine,
     SitesPage,
     SourceCount,
     StatusText,
-    Trend,
     TrendPoint,
     Unusable,
     Verdict,
+    VerdictLine,
 )
 from reports.content.order_desk import (
     DeskCard,
@@ -74,6 +85,7 @@ from reports.content.order_desk import (
 )
 from reports.content.orders import (
     LooseField,
+    OrderAct,
     OrderField,
     OrderPage,
     OrderSpecimen,
@@ -93,9 +105,9 @@ from reports.content.review import (
     Filter,
     Layer,
     Notice,
-    Progress,
     QueueItem,
     QueuePage,
+    QueueProgress,
     ReviewPage,
     Ruler,
     Sibling,
@@ -115,6 +127,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -141,6 +154,7 @@ from reports.render import (
     render_bundle,
     render_campaigns,
     render_card,
+    render_chart,
     render_dashboard,
     render_experiments,
     render_files,
@@ -174,7 +188,6 @@ from reports.render import (
     report_policy,
 )
 from reports.retold import retold
-from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -202,6 +215,9 @@ from reports.vocabulary import (
     unusable_why,
 )
 
+if TYPE_CHECKING:
+    from reports.statement_pdf import render_statement_pdf
+
 __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
@@ -221,6 +237,9 @@ __all__ = [
     "Card",
     "CardSection",
     "Cause",
+    "ChartGroup",
+    "ChartPage",
+    "ChartPlate",
     "Choice",
     "CodeCount",
     "CodeLabels",
@@ -230,7 +249,7 @@ __all__ = [
     "ControlTrend",
     "ControlValue",
     "DashboardPage",
-    "Decision",
+    "DecisionLine",
     "DeskCard",
     "DeskColumn",
     "DeskHold",
@@ -263,11 +282,11 @@ __all__ = [
     "Language",
     "Layer",
     "LearningPage",
-    "Line",
     "Link",
     "LoginPage",
     "LooseField",
     "MessagePage",
+    "MicrographLine",
     "ModelCard",
     "ModelsPage",
     "MorePage",
@@ -276,7 +295,8 @@ __all__ = [
     "Night",
     "NightLine",
     "Notice",
-    "OpenOrder",
+    "OpenOrderLine",
+    "OrderAct",
     "OrderConfirmPage",
     "OrderDeskPage",
     "OrderField",
@@ -291,18 +311,18 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
-    "Progress",
     "QueueItem",
     "QueuePage",
+    "QueueProgress",
     "RatedImage",
     "RatingEnd",
     "RatingPage",
     "ReviewPage",
-    "Row",
     "Ruler",
     "ScalePage",
     "Shadow",
     "Share",
+    "ShareTrend",
     "Sibling",
     "SignForm",
     "SiteLine",
@@ -324,11 +344,12 @@ __all__ = [
     "TraceOrder",
     "TracePage",
     "TraceStatement",
-    "Trend",
     "TrendPoint",
     "Unusable",
     "UnusedWhy",
     "Verdict",
+    "VerdictLine",
+    "Viewer",
     "act_name",
     "as_json",
     "asset",
@@ -355,6 +376,7 @@ __all__ = [
     "render_bundle",
     "render_campaigns",
     "render_card",
+    "render_chart",
     "render_dashboard",
     "render_experiments",
     "render_files",
@@ -400,3 +422,9 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
+        return import_module("reports.statement_pdf").render_statement_pdf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

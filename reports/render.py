@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from reports.content.setup import TaxonomyPage
     from reports.content.statements import StatementPage
+    from reports.content.viewer import ChartPage
 
 ASSETS = (
     "base.css",
@@ -61,6 +62,15 @@ ASSETS = (
     "help.css",
     "setup.css",
     "rate.js",
+    "viewer.css",
+    "viewer_pane.js",
+    "viewer_gestures.js",
+    "viewer_bar.js",
+    "viewer_light.js",
+    "viewer_measure.js",
+    "viewer_overlays.js",
+    "viewer_compare.js",
+    "viewer_keys.js",
     "viewer.js",
     "scale.css",
     "scale.js",
@@ -229,6 +239,11 @@ def render_plan(page: PlanSheet) -> str:
 def render_campaigns(page: CampaignsPage) -> str:
     """Render the list of all round robins."""
     return _render("campaigns.html", page=page)
+
+
+def render_chart(page: ChartPage) -> str:
+    """Render the wall of the lab's chart plates."""
+    return _render("chart.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

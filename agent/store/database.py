@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from agent.store.audit_log import Origin
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
     from agent.store.upgrade import Upgrade
 
 
@@ -56,7 +56,7 @@ class Store:
         whose: The site and the agent that use it.
     """
 
-    def __init__(self, engine: Engine, whose: Whose) -> None:
+    def __init__(self, engine: Engine, whose: AgentIdentity) -> None:
         self._engine = site_scope.bind(engine, whose.site_id)
         self._whose = whose
 
@@ -322,7 +322,7 @@ class Store:
         return WorkQueue(self._engine, self._whose)
 
 
-def _register(engine: Engine, site: str, agent: str) -> Whose:
+def _register(engine: Engine, site: str, agent: str) -> AgentIdentity:
     with reading(engine) as session:
         number = sources.find_site(session, site)
     bound = site_scope.bind(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
     from sqlmodel.sql.expression import SelectOfScalar
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
 """Facts of an open job: who cancelled it, and the time of its last report."""
@@ -204,13 +204,13 @@ class Jobs(Repository):
             return dict(row.facts) if row else {}
 
 
-def _ended(whose: Whose, name: str) -> SelectOfScalar[JobRow]:
+def _ended(whose: AgentIdentity, name: str) -> SelectOfScalar[JobRow]:
     return select(JobRow).where(
         JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
     )
 
 
-def _open(session: Session, whose: Whose) -> list[JobRow]:
+def _open(session: Session, whose: AgentIdentity) -> list[JobRow]:
     query = (
         select(JobRow)
         .where(JobRow.site_id == whose.site_id, col(JobRow.ended_at).is_(None))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class LabelledMicrograph:
 
 def _iter_labelled(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     kinds: Sequence[str],
     origin: str | None,
@@ -154,7 +154,7 @@ class _Answer:
 _NO_ANSWER = _Answer(None, {}, "", ())
 
 
-def _load_answers(session: Session, whose: Whose, alone: Any = None) -> dict[int, _Answer]:
+def _load_answers(session: Session, whose: AgentIdentity, alone: Any = None) -> dict[int, _Answer]:
     query = (
         sqlalchemy.select(
             col(ResultRow.micrograph_id),
@@ -171,7 +171,9 @@ def _load_answers(session: Session, whose: Whose, alone: Any = None) -> dict[int
     return {number: _Answer(*values) for number, *values in session.execute(query)}
 
 
-def _load_seen_codes(session: Session, whose: Whose, alone: Any = None) -> dict[int, str | None]:
+def _load_seen_codes(
+    session: Session, whose: AgentIdentity, alone: Any = None
+) -> dict[int, str | None]:
     """Return result → structure code, of the results that reviewers saw when they decided."""
     query = (
         select(ResultRow.id, ResultRow.structure_code)

@@ -27,10 +27,10 @@ from agent.store.file_states import Lane, chunks
 from agent.store.micrograph_views import is_unassigned, of_micrographs
 from agent.store.order_claims import ClaimedPlace
 from agent.store.order_views import (
-    Answer,
     Entry,
     OrderLine,
     OrderView,
+    StoredAnswer,
     Unassigned,
     build_order,
     list_lines,
@@ -228,7 +228,7 @@ class Orders(Repository):
         with reading(self._engine) as session:
             return session.exec(query).first()
 
-    def answers(self, public_id: str) -> list[Answer]:
+    def answers(self, public_id: str) -> list[StoredAnswer]:
         """Return all bundles' answers on a micrograph, oldest first, superseded ones included.
 
         A result is never overwritten, so the first answer can always be read.

@@ -23,6 +23,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from agent import auth
 from agent.store import Origin, StoreFault, acting_through, signed_by_program
 from agent.web.context import LONGEST_NAME
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +42,10 @@ TRIES_PER_ADDRESS, TRIES_WITHIN = 20, timedelta(minutes=10)
 MOST_TALLIES = 10_000
 IPV4, IPV6_NETWORK_BITS = 4, 64
 
-OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
+ROLE = marked("This needs the role {needed}; yours is {role}.")
+NO_ORIGIN = marked("The browser did not send where the request comes from.")
+UNREACHABLE = marked("The database does not answer.")
+OPEN = re.compile(r"/(login|language|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """Addresses that need no log-in; `round_robin` checks the link, or redirects to the log-in."""
 BY_ITSELF = re.compile(r"/(events|today)")
 """Addresses that an open page requests without its reader: they keep no one logged in."""
@@ -150,7 +155,7 @@ class AuthenticationMiddleware:
         try:
             who, refusal = await run_in_threadpool(self._ask, request)
         except StoreFault:
-            who, refusal = None, _said(request, 503, "the database does not answer")
+            who, refusal = None, _said(request, 503, _(UNREACHABLE))
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -168,9 +173,9 @@ class AuthenticationMiddleware:
         if who is None:
             return None, _to_login(request)
         if not who.may(role):
-            return None, _said(request, 403, f"this needs the role {role}; yours is {who.role}")
+            return None, _said(request, 403, _(ROLE).format(needed=role, role=who.role))
         if not who.is_program and not says_from_where(request):
-            return None, _said(request, 403, "a browser says where a request comes from")
+            return None, _said(request, 403, _(NO_ORIGIN))
         return who, None
 
     def _who(self, request: Request) -> Who | None:
@@ -233,7 +238,7 @@ def _to_login(request: Request) -> Response:
 def _said(request: Request, code: int, sentence: str) -> Response:
     if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, code)
-    return Response(f"{sentence[0].upper()}{sentence[1:]}.\n", code, media_type="text/plain")
+    return Response(f"{sentence}\n", code, media_type="text/plain")
 
 
 class Tries:

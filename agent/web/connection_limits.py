@@ -18,11 +18,12 @@ from starlette.requests import Request
 
 from agent.web.authentication import COOKIE
 from agent.web.security import FOR_FILES, refuse
+from reports import marked
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BUSY = "The page is busy; try again in a moment."
+BUSY = marked("The page is busy; try again in a moment.")
 AGAIN = {"Retry-After": "2"}
 ALWAYS = re.compile(r"/healthz")
 STREAM = "/events"
@@ -30,7 +31,7 @@ STREAM = "/events"
 STREAMS, STREAMS_PER_BROWSER = 32, 3
 """A browser opens six connections to a server: the other three are for its pages."""
 FULL = "Too many dashboards are open; this one asks for its numbers now and then."
-DRAWN = re.compile(r"/(pictures|rate)/.+\.(jpg|png)")
+DRAWN = re.compile(r"/(pictures|rate|chart)/.+\.(jpg|png)")
 """Addresses that need processor time; one more than the limit waits."""
 
 

@@ -16,6 +16,7 @@ from agent.web.figures_cache import FiguresCache
 from agent.web.leases import Leases
 from agent.web.order_board import OrderBoard
 from agent.web.shown_answers import ShownAnswers
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from agent.orders.taxonomy_effects import TaxonomyUse
     from agent.store import MicrographView, Store
     from agent.watch import Calibration
+    from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
     from model import Taxonomy
     from reports import Language
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80
+UNKNOWN_ORDER = marked("Unknown order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Desk:
         shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
         um_per_px_range: Smallest and largest plausible µm per pixel.
+        chart: The lab's chart plates; None where it has none.
         learning: What the lab requires of a new bundle.
         figures: What the dashboard shows, as it was last read.
         instruments: Returns the state of the checks of each source; None where it is not known.
@@ -123,6 +127,7 @@ class Desk:
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
+    chart: Chart | None = None
     learning: LearningSetup = field(default_factory=LearningSetup)
     figures: FiguresCache = field(default_factory=FiguresCache)
     instruments: Callable[[], Sequence[Instrument]] | None = None

@@ -16,6 +16,7 @@ from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
+from agent.web.chart_plates import open_chart
 from agent.web.context import Desk, LearningSetup, TaxonomySetup
 from agent.web.metrics import MEASURES
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.settings import Settings
     from agent.store import Store
+    from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
 
 
@@ -51,7 +53,8 @@ def app_of(
         inbox: Receives files that programs send; None where this process receives none.
 
     Raises:
-        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.
+        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts; or the
+            folder of `[review] chart` is missing.
     """
     refuse_strangers(settings.web, store.accounts)
     desk = Desk(
@@ -87,6 +90,7 @@ def app_of(
             source.name: build_provenance(source).objectives for source in settings.sources
         },
         um_per_px_range=settings.imaging.um_per_px_range,
+        chart=_open_chart(settings),
         lab=lambda: load_policy(
             settings,
             store,
@@ -102,6 +106,17 @@ def app_of(
         idle=timedelta(minutes=settings.web.lock_after_min),
         requests=settings.web.requests,
         language=settings.report.language,
+    )
+
+
+def _open_chart(settings: Settings) -> Chart | None:
+    """Return the chart plates of `[review] chart`, None where it is not set."""
+    if not settings.review.chart:
+        return None
+    return open_chart(
+        Path(settings.review.chart),
+        um_per_px_range=settings.imaging.um_per_px_range,
+        max_megapixels=settings.imaging.max_megapixels,
     )
 
 
