@@ -30,16 +30,16 @@ GROUPS = {
     "waiting": (State.QUEUED, State.SETTLING, State.PROCESSING),
 }
 TITLES = {
-    "failed": marked("Failed"),
-    "set_aside": marked("Set aside"),
+    "failed": marked("Reading failed"),
+    "set_aside": marked("Unusable"),
     "waiting": marked("In work"),
 }
 STATES = {
-    State.FAILED: marked("failed"),
-    State.SET_ASIDE: marked("set aside"),
-    State.QUEUED: marked("queued"),
-    State.SETTLING: marked("still being written"),
-    State.PROCESSING: marked("being processed"),
+    State.FAILED: marked("Reading failed"),
+    State.SET_ASIDE: marked("Unusable"),
+    State.QUEUED: marked("Queued"),
+    State.SETTLING: marked("Still being written"),
+    State.PROCESSING: marked("Being processed"),
 }
 SHOWN = 200
 MOST_COUNTED = 10_000
@@ -106,7 +106,7 @@ def _build_line(desk: Desk, fate: FileFate) -> FileLine:
         name=fate.path.replace("\\", "/").rsplit("/", 1)[-1],
         source=fate.source,
         state=_(STATES.get(State(fate.state), fate.state)),
-        reason=" ".join(filter(None, (reason, remedy))),
+        reason=" ".join(f"{part.rstrip('.')}." for part in (reason, remedy) if part),
         since=local(fate.first_seen_at, desk.zone),
         next_try=local(fate.next_try_at, desk.zone)
         if fate.next_try_at and fate.state == State.FAILED
