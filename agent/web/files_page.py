@@ -55,7 +55,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/files/retry")
     def retry(request: Request, which: Annotated[str, Form()] = "") -> Response:
-        who = cookies.decides(request, {}) or _("someone at this PC")
+        who = cookies.decides(request, {}) or _("a user of this PC")
         n = desk.store.files.retry([which] if which else None, at=desk.now(), by=who)
         return RedirectResponse(f"/files?{urlencode({'done': n})}", 303)
 

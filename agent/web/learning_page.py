@@ -70,7 +70,7 @@ def request_job(desk: Desk, name: str, *, by: str) -> str:
 
 
 def _request_job(desk: Desk, request: Request, name: str) -> Response:
-    by = cookies.name_of(request) or _("someone at this PC")
+    by = cookies.name_of(request) or _("a user of this PC")
     done = request_job(desk, name, by=by)
     return RedirectResponse(f"/models/training?{urlencode({'done': done})}", 303)
 
