@@ -92,6 +92,19 @@ def test_a_training_is_requested_of_the_running_agent_once(bundles):  # noqa: F8
     assert taken[1] is None
 
 
+def test_a_program_requests_a_training_and_queues_files_again(bundles):  # noqa: F811
+    bundles.set_aside("cut.tif", "truncated", "it ends in the middle")
+    browser = browser_on(desk_of(bundles))
+    body = {"name": "retrain", "by": "Lea"}
+
+    answers = [browser.post("/api/v1/jobs", json=body) for _ in range(2)]
+    queued = browser.post("/api/v1/files/retry", json={"by": "Lea"})
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert [answer.json()["state"] for answer in answers] == ["requested", "running"]
+    assert queued.json() == {"queued": 1}
+
+
 def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(bundles):  # noqa: F811
     browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
     browser.post("/models/retrain")
