@@ -178,9 +178,13 @@ from reports.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
 
-_LAZY = {"render_statement_pdf": "reports.statement_pdf"}
+_LAZY = {
+    "render_night_pdf": "reports.night_pdf",
+    "render_statement_pdf": "reports.statement_pdf",
+}
 """Name → its module; loaded when first used, since the library of PDFs takes half a second."""
 
 
@@ -334,6 +338,7 @@ __all__ = [
     "render_more",
     "render_name",
     "render_night",
+    "render_night_pdf",
     "render_order",
     "render_order_confirm",
     "render_order_desk",
