@@ -96,7 +96,8 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
-from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
+from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -178,10 +179,12 @@ from reports.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from reports.customer_pdf import render_customer_pdf
     from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
 
 _LAZY = {
+    "render_customer_pdf": "reports.customer_pdf",
     "render_night_pdf": "reports.night_pdf",
     "render_statement_pdf": "reports.statement_pdf",
 }
@@ -198,6 +201,7 @@ __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
     "CRITERIA",
+    "CUSTOMER_TEMPLATE",
     "GUIDE_PAGES",
     "GUIDE_PICTURES",
     "LANGUAGES",
@@ -244,6 +248,7 @@ __all__ = [
     "JobLine",
     "Language",
     "Layer",
+    "Letterhead",
     "Line",
     "Link",
     "LoginPage",
@@ -294,6 +299,7 @@ __all__ = [
     "StudyReport",
     "SubtypeChoice",
     "Table",
+    "TemplateFault",
     "Tone",
     "TraceField",
     "TraceList",
@@ -328,6 +334,8 @@ __all__ = [
     "reason",
     "render_campaigns",
     "render_card",
+    "render_customer",
+    "render_customer_pdf",
     "render_experiments",
     "render_help",
     "render_impact",

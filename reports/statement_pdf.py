@@ -37,9 +37,15 @@ def render_statement_pdf(page: StatementPage, document: bytes, *, at: datetime) 
     Returns:
         A whole PDF/A-3B, the same bytes whenever it is drawn.
     """
-    drawn = _Paper(page, at)
+    drawn = StatementPaper(page, at)
     drawn.draw()
-    drawn.embed_file(
+    attach_document(drawn, document, at=at)
+    return bytes(drawn.output())
+
+
+def attach_document(paper: PdfPage, document: bytes, *, at: datetime) -> None:
+    """Attach a statement's document to its PDF."""
+    paper.embed_file(
         bytes=document,
         basename=ATTACHMENT,
         desc=_("The whole statement as canonical JSON; its SHA-256 is printed on the pages"),
@@ -50,7 +56,6 @@ def render_statement_pdf(page: StatementPage, document: bytes, *, at: datetime) 
         compress=True,
         checksum=True,
     )
-    return bytes(drawn.output())
 
 
 def _metadata(page: StatementPage, at: datetime) -> str:
@@ -79,8 +84,10 @@ def _metadata(page: StatementPage, at: datetime) -> str:
 </x:xmpmeta>"""
 
 
-class _Paper(PdfPage):
+class StatementPaper(PdfPage):
     """A statement."""
+
+    pictures_per_row = PICTURES_PER_ROW
 
     def __init__(self, page: StatementPage, at: datetime) -> None:
         super().__init__(
@@ -101,11 +108,19 @@ class _Paper(PdfPage):
         """Draw the statement."""
         self.add_page()
         page = self._page
+        self.draw_top()
         self.draw_title(page.title, f"{page.number} · {page.generated}")
         self.draw_verdict(page.tone, page.word, (page.demand, *page.sentences))
         self.draw_facts(page.facts)
         for section in page.sections:
             self._section(section)
+        self.draw_end()
+
+    def draw_top(self) -> None:
+        """Draw what is above the title: nothing."""
+
+    def draw_end(self) -> None:
+        """Draw what is below the last section: nothing."""
 
     def _section(self, section: StatementSection) -> None:
         if not section.is_filled:
@@ -118,13 +133,13 @@ class _Paper(PdfPage):
         self._pictures(section.pictures)
 
     def _pictures(self, pictures: Sequence[StatementPicture]) -> None:
-        width = (self.epw - (PICTURES_PER_ROW - 1) * PICTURE_GAP_MM) / PICTURES_PER_ROW
+        width = (self.epw - (self.pictures_per_row - 1) * PICTURE_GAP_MM) / self.pictures_per_row
         height = width * 3 / 4
-        for start in range(0, len(pictures), PICTURES_PER_ROW):
+        for start in range(0, len(pictures), self.pictures_per_row):
             if self.will_page_break(height + CAPTION_MM):
                 self.add_page()
             top = self.get_y() + 1
-            for n, shown in enumerate(pictures[start : start + PICTURES_PER_ROW]):
+            for n, shown in enumerate(pictures[start : start + self.pictures_per_row]):
                 self._picture(shown, MARGIN_MM + n * (width + PICTURE_GAP_MM), top, width, height)
             self.set_xy(MARGIN_MM, top + height + CAPTION_MM)
 

@@ -169,6 +169,10 @@ class ReportSection(Section):
     language: Literal["en", "de"] = Field(
         "en", description='Language of reports and pages: "en" or "de".'
     )
+    customer_templates: SomePath = Field(
+        "",
+        description='Folder with logo, address and template of customers\' reports; "" for none.',
+    )
     share: SomePath = Field(
         "",
         description='Folder or share that gets a copy of each nightly report; "" for none.',

@@ -112,6 +112,7 @@ class OrderPage:
         generated: When this page was written, local time.
         notes: What a reader should know about its fields.
         statement: To the newest frozen statement, or None before the first.
+        customer: To the report for the customer, () before the first statement.
     """
 
     site: str
@@ -131,6 +132,7 @@ class OrderPage:
     generated: str
     notes: tuple[str, ...] = ()
     statement: Link | None = None
+    customer: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
