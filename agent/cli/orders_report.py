@@ -34,9 +34,10 @@ def report(
 
     It shows a frozen statement with pictures, in the layout of [report] customer_templates.
     """
-    from agent.archive import Archive, write_whole
+    from agent.archive import Archive
     from agent.orders.customer_report import find_statement, render_customer_report
     from agent.orders.statement import plain
+    from agent.whole_file import write_whole
 
     settings = load_settings(context)
     templates = settings.report.customer_templates

@@ -246,7 +246,9 @@ def embed_jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY)
         alt: Alt text.
         quality: Of the JPEG, 1 to 100.
     """
-    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
+    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality, optimize=True)).decode(
+        "ascii"
+    )
     return Picture(f"data:image/jpeg;base64,{encoded}", alt, pixels.shape[1], pixels.shape[0])
 
 

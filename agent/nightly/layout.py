@@ -31,7 +31,7 @@ from agent.nightly.trend_charts import build_trend
 from agent.nightly.verdict import build_verdict, sort_by_weight
 from agent.pictures import Palette
 from agent.site_time import format_night_title, local, local_full
-from reports import Card, ContactPrint, Duplicate, Link, MorePage, Night, Row
+from reports import Card, ContactPrint, Duplicate, Link, MicrographLine, MorePage, Night
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _card(
     return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
-def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
+def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> MicrographLine:
     href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
     return build_row(
         micrograph,
@@ -204,7 +204,7 @@ def _print_weight(entry: ContactPrint) -> int:
     return 400 + (len(entry.picture.src) if entry.picture else 0)
 
 
-def _row_weight(row: Row) -> int:
+def _row_weight(row: MicrographLine) -> int:
     return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
 
 
@@ -231,10 +231,10 @@ def _paginate(
 def _more(
     facts: NightFacts,
     cards: Sequence[tuple[Card, ...]],
-    rows: Sequence[tuple[Row, ...]],
+    rows: Sequence[tuple[MicrographLine, ...]],
     stamp: str,
 ) -> tuple[MorePage, ...]:
-    contents: list[tuple[tuple[Card, ...], tuple[Row, ...]]] = [
+    contents: list[tuple[tuple[Card, ...], tuple[MicrographLine, ...]]] = [
         *((batch, ()) for batch in cards),
         *(((), batch) for batch in rows),
     ]
@@ -272,7 +272,7 @@ def page_name(number: int) -> str:
 def _night(
     facts: NightFacts,
     cards: tuple[Card, ...],
-    rows: tuple[Row, ...],
+    rows: tuple[MicrographLine, ...],
     *,
     more: tuple[MorePage, ...],
     revision: int,

@@ -12,7 +12,19 @@ from agent.orders.class_texts import ClassTexts
 from agent.orders.specimen_facts import PREPARATION_DEFECTS
 from agent.site_time import local
 from agent.triage import is_provisional
-from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share, decimal, marked
+from reports import (
+    Answer,
+    Card,
+    Cause,
+    DecisionLine,
+    Fact,
+    Figure,
+    Link,
+    MicrographLine,
+    Share,
+    decimal,
+    marked,
+)
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -124,10 +136,10 @@ def build_row(
     thumbnail: Picture | None,
     words: Mapping[str, str],
     href: str = "",
-) -> Row:
+) -> MicrographLine:
     """Build the one-line summary of a micrograph."""
     why = ", ".join(reports.reason(word)[0].lower() for word in micrograph.reasons)
-    return Row(
+    return MicrographLine(
         id=micrograph.id,
         name=micrograph.name,
         source=micrograph.source,
@@ -466,9 +478,9 @@ def format_decision(decision: ReportedDecision) -> str:
     return _("cannot tell")
 
 
-def build_decision(decision: ReportedDecision, zone: str) -> Decision:
+def build_decision(decision: ReportedDecision, zone: str) -> DecisionLine:
     """Return a decision with reviewer and time."""
-    return Decision(
+    return DecisionLine(
         text=format_decision(decision),
         by=decision.by,
         at=local(decision.at, zone),

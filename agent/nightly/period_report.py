@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import reports
-from agent.archive import write_whole
 from agent.nightly import summary
 from agent.nightly.agreement_facts import format_share
 from agent.nightly.furnace_view import furnace_lines
@@ -31,6 +30,7 @@ from agent.nightly.trend_charts import trend_lines
 from agent.orders.next_step import NextStep
 from agent.orders.specimen_facts import Conformity
 from agent.site_time import compute_night_end, format_night_title, local, local_full
+from agent.whole_file import write_whole
 from reports import Fact, Link, NightLine, PeriodPage, Table, Tone, Verdict, decimal, ngettext
 from reports import gettext as _
 

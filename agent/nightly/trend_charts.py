@@ -8,7 +8,7 @@ import reports
 from agent.nightly.micrograph_cards import percent
 from agent.nightly.spc.p_chart import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from model import wilson
-from reports import Line, Tone, decimal
+from reports import Tone, VerdictLine, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from agent.nightly.spc.p_chart import Point, Trend
 
 
-def trend_lines(facts: NightFacts) -> Iterator[Line]:
+def trend_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield the trends that alarm."""
     for trend in facts.trends:
         if trend.alarm:
-            yield Line(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
+            yield VerdictLine(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
 
 
 def _alarm(trend: Trend) -> str:
@@ -47,7 +47,7 @@ def _measure(trend: Trend) -> str:
     return {"strange": _("strange"), "doubtful": _("doubtful")}[trend.measure]
 
 
-def build_trend(trend: Trend) -> reports.Trend:
+def build_trend(trend: Trend) -> reports.ShareTrend:
     """Build the chart of one trend, with its text."""
     titles = {
         "strange": _("Strange specimens, {material}"),
@@ -55,7 +55,7 @@ def build_trend(trend: Trend) -> reports.Trend:
     }
     title = titles[trend.measure].format(material=_material(trend))
     if not trend.points:
-        return reports.Trend(
+        return reports.ShareTrend(
             title,
             _(
                 "{n} of {of} nights that set the limits; limits are drawn from then on, with at "
@@ -68,7 +68,7 @@ def build_trend(trend: Trend) -> reports.Trend:
     usual = trend.usual_bad / trend.usual_n
     alarm = _alarm(trend) if trend.alarm else ""
     text = f"{trend.points[-1].bad} {alarm}." if alarm else _("As usual.")
-    return reports.Trend(
+    return reports.ShareTrend(
         title,
         _(
             "{text} Usual: {bad} of {n} ({share}), by the first nights under bundle {bundle}."

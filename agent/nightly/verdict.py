@@ -10,7 +10,7 @@ from agent.nightly import summary
 from agent.nightly.furnace_view import furnace_lines
 from agent.nightly.night_counts import describe_source
 from agent.nightly.trend_charts import trend_lines
-from reports import Line, Tone, Verdict, marked, ngettext
+from reports import Tone, Verdict, VerdictLine, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def build_verdict(facts: NightFacts) -> Verdict:
         *summary.instrument_lines(facts),
         *_source_lines(facts),
         *(
-            Line(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
+            VerdictLine(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
             for sentence in facts.refused
         ),
         *trend_lines(facts),
@@ -70,7 +70,7 @@ def build_verdict(facts: NightFacts) -> Verdict:
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
 
-def _reason_lines(facts: NightFacts) -> Iterator[Line]:
+def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     waiting = sort_by_weight([micrograph for micrograph in facts.micrographs if micrograph.waits])
     first = {
         word: next(
@@ -82,15 +82,15 @@ def _reason_lines(facts: NightFacts) -> Iterator[Line]:
     for word, tone, text in REASON_LINES:
         if n := counts[word]:
             noun = ngettext("micrograph {which}", "micrographs {which}", n)
-            yield Line(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
+            yield VerdictLine(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
     decided = sum(
         micrograph.needs_a_person and not micrograph.waits for micrograph in facts.micrographs
     )
     if decided:
-        yield Line(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
+        yield VerdictLine(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
 
 
-def _file_lines(facts: NightFacts) -> Iterator[Line]:
+def _file_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     if facts.unusable:
         kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
         each = _("{n} {kind}")
@@ -100,20 +100,20 @@ def _file_lines(facts: NightFacts) -> Iterator[Line]:
             "files that could not be used: {kinds}",
             len(facts.unusable),
         )
-        yield Line(
+        yield VerdictLine(
             Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=counted), "#unusable"
         )
 
 
-def _source_lines(facts: NightFacts) -> Iterator[Line]:
+def _source_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     for folder in facts.sources:
         state, tone = describe_source(folder, facts)
         if tone is not Tone.CALM:
-            yield Line(tone, "1", _source_line(folder.name, state), "#sources")
+            yield VerdictLine(tone, "1", _source_line(folder.name, state), "#sources")
     for outage in facts.outages:
         if outage.until is not None:
             text = _source_line(outage.source, outage.said(facts.zone))
-            yield Line(Tone.ATTENTION, "1", text, "#sources")
+            yield VerdictLine(Tone.ATTENTION, "1", text, "#sources")
 
 
 def _source_line(name: str, how: str) -> str:

@@ -77,7 +77,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class DecisionLine:
     """A reviewer's decision: "G8" or "strange: possible inclusion", by whom and when."""
 
     text: str
@@ -125,7 +125,7 @@ class Card:
     nearest: tuple[Figure, ...]
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
-    decision: Decision | None
+    decision: DecisionLine | None
     review: Link | None
     order: Link | None = None
 
@@ -158,7 +158,7 @@ class ContactPrint:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MicrographLine:
     """One micrograph in one line.
 
     Args:

@@ -91,6 +91,16 @@ class OrderSpecimen:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAct:
+    """What a lead may do with an order: name for the form, label, effect, reason needed or not."""
+
+    name: str
+    label: str
+    effect: str
+    needs_reason: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPage:
     """One order in its present state.
 
@@ -113,6 +123,8 @@ class OrderPage:
         notes: What a reader should know about its fields.
         statement: To the newest frozen statement, or None before the first.
         customer: To the report for the customer, () before the first statement.
+        act_href: Where a form for one of its acts is sent.
+        acts: What its reader may do with the order.
     """
 
     site: str
@@ -133,6 +145,8 @@ class OrderPage:
     notes: tuple[str, ...] = ()
     statement: Link | None = None
     customer: tuple[Link, ...] = ()
+    act_href: str = ""
+    acts: tuple[OrderAct, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

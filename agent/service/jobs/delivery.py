@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.archive import Archive, write_whole
+from agent.archive import Archive
 from agent.lab_context import reports_folder
 from agent.mail import (
     Attachment,
@@ -29,6 +29,7 @@ from agent.mail import (
 from agent.nightly import build_digest, night_settings, write_report
 from agent.nightly.snapshot import from_text
 from agent.store import NewRecord
+from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
