@@ -18,6 +18,7 @@ from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_distance import FieldComparison, FieldEmbedding
 from model.ood.field_size import SizeCorrection
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
@@ -61,7 +62,8 @@ class OodResult:
         sentence: The reason for the reviewer: what is unusual, and how rare that is.
         nearest: Keys of the most similar reference images, nearest first, per candidate code.
         score: Value that is compared with the reference scores; larger is more unusual, no unit.
-        look: The one of `LOOKS` with the largest z-score.
+        look: The one of `LOOKS` with the largest z-score, or "whole" if the distance of the whole
+            field to the nearest reference field is more unusual.
         area_um2: Area of the most unusual region in µm², or None without a region or a scale.
         companions: Scores of other methods by name, larger is more unusual; logged, they decide
             nothing.
@@ -96,6 +98,7 @@ class OodDetector:
         quality_limits: DefectLimits,
         extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
+        comparison: FieldComparison | None = None,
     ) -> None:
         self._models = models
         self._normalizer = normalizer
@@ -106,6 +109,7 @@ class OodDetector:
         self._quality_limits = quality_limits
         self._extractor = extractor
         self._facts = dict(facts)
+        self._comparison = comparison
 
     # -------------------------------------------------------------- storage
 
@@ -130,23 +134,29 @@ class OodDetector:
             f"gates.{name}": getattr(self._quality_limits, name)
             for name in ("low", "middle", "high")
         }
-        return named | {"embeddings": self._embeddings}
+        compared = self._comparison.tensors() if self._comparison else {}
+        return named | compared | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
         """Return everything that is not an array, for JSON."""
         models = self._models
-        return self._facts | {
-            "keys": [key for key, _ in self._examples],
-            "codes": [code for _, code in self._examples],
-            "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
-            "textures": list(models.places[0].subtypes),
-            "usual": list(self._normalizer.looks),
-            "own_scores": list(self._normalizer.microscopes),
-            "sizes": {
-                name: getattr(self._normalizer.sizes, name)
-                for name in ("area_px", "smallest_px", "largest_px", "piece")
-            },
-        }
+        compared = {"field": self._comparison.facts()} if self._comparison else {}
+        return (
+            self._facts
+            | compared
+            | {
+                "keys": [key for key, _ in self._examples],
+                "codes": [code for _, code in self._examples],
+                "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
+                "textures": list(models.places[0].subtypes),
+                "usual": list(self._normalizer.looks),
+                "own_scores": list(self._normalizer.microscopes),
+                "sizes": {
+                    name: getattr(self._normalizer.sizes, name)
+                    for name in ("area_px", "smallest_px", "largest_px", "piece")
+                },
+            }
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the number of reference images, their microscopes, fields and precision."""
@@ -199,7 +209,9 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
-        model_keys = {"keys", "codes", "classes", "textures", "usual", "own_scores", "sizes"}
+        model_keys = {
+            "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
+        }  # fmt: skip
         return cls(
             OodModels(
                 load_gaussians("whole", WHOLE_LAYERS),
@@ -226,6 +238,9 @@ class OodDetector:
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(backbone, facts["precision"]),
             {name: value for name, value in facts.items() if name not in model_keys},
+            FieldComparison.load(tensors, facts["field"])
+            if "field" in facts  # bundles of earlier versions have none
+            else None,
         )
 
     # -------------------------------------------------------------- scoring
@@ -236,7 +251,10 @@ class OodDetector:
 
     def scores(self) -> NDArray[np.float64]:
         """Return the scores of the reference fields, each from models not fitted on it, (n,)."""
-        return self._normalizer.scores.copy()
+        return self._reference_scores("").copy()
+
+    def _reference_scores(self, microscope: str) -> NDArray[np.float64]:
+        return (self._comparison or self._normalizer).reference_scores(microscope)
 
     def require(self, alpha: float) -> str:
         """Raise if the reference fields are too few for an alarm rate.
@@ -281,14 +299,19 @@ class OodDetector:
     def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
-        score = combine_scores(z_scores)
-        scores = self._normalizer.reference_scores(field.microscope)
+        score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
+        if self._comparison is not None:
+            embedded = FieldEmbedding.from_features(features)
+            score, is_whole = self._comparison.join(
+                score, self._comparison.neighbors.log_distances(embedded), distances.area_px
+            )
+            look = "whole" if is_whole else look
+        scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
         heat = compute_heat_map(distances, levels)
         region = find_region(heat, features.fine, field)
         flagged = p_value <= alpha + 1e-12
-        look = LOOKS[int(z_scores.argmax())]
         embedding = normalize_rows(features.whole[-1][None])
         rarity = format_rarity(p_value, len(scores))
         sentence = (

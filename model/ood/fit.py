@@ -18,6 +18,7 @@ from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_distance import FieldComparison, FieldEmbedding, ReferenceFields
 from model.ood.field_size import MEASURED_PIECES, crop_middle_quarter
 from model.ood.mahalanobis import (
     PLACES,
@@ -28,7 +29,7 @@ from model.ood.mahalanobis import (
     TiedGaussians,
     normalize_rows,
 )
-from model.ood.score_normalization import ScoreNormalizer
+from model.ood.score_normalization import ScoreNormalizer, combine_scores
 from model.progress import Progress
 from model.runtime.engines import has_bf16
 
@@ -102,6 +103,7 @@ def iter_fit_detector(
         yield Progress("strangeness", index + 1, total)
     distances: dict[int, Distances] = {}
     pieces: dict[int, Distances] = {}
+    embedded_pieces: dict[int, FieldEmbedding] = {}
     step = -(-len(features) // MEASURED_PIECES)
     for fold in range(int(folds.max()) + 1):
         models = sums.fit_models(np.flatnonzero(folds != fold))
@@ -110,16 +112,25 @@ def iter_fit_detector(
             piece = features.extract_piece(index) if index % step == 0 else None
             if piece is not None:
                 pieces[index] = models.compute_distances(piece)
+                embedded_pieces[index] = FieldEmbedding.from_features(piece)
             yield Progress("strangeness", len(features) + len(distances), total)
+    measured = [distances[index] for index in range(len(folds))]
+    normalizer = ScoreNormalizer.fit(measured, features.microscopes, pieces)
+    reference = ReferenceFields(
+        np.array([combine_scores(normalizer.z_scores(distances)) for distances in measured]),
+        folds,
+        [f"{group} {code}" for group, code in zip(features.groups, features.codes, strict=True)],
+        features.microscopes,
+        list(normalizer.microscopes),
+        normalizer.sizes.area_px,
+    )
     yield Progress(
         "strangeness",
         total,
         total,
         result=OodDetector(
             sums.fit_models(np.arange(len(folds))),
-            ScoreNormalizer.fit(
-                [distances[index] for index in range(len(folds))], features.microscopes, pieces
-            ),
+            normalizer,
             list(zip(features.keys, features.codes, strict=True)),
             sums.embeddings(),
             DefectLimits.fit(features.quality),
@@ -133,6 +144,7 @@ def iter_fit_detector(
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
             },
+            FieldComparison.fit(sums.field_embeddings, embedded_pieces, reference),
         ),
     )
 
@@ -187,12 +199,14 @@ class _FeatureSums:
         ]
         self._whole: list[tuple[NDArray[np.float32], ...]] = []
         self._windows: list[tuple[NDArray[np.float32], ...]] = []
+        self.field_embeddings: list[FieldEmbedding] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
 
     def add(self, index: int, features: OodFeatures) -> None:
         """Add the next example."""
         self._whole.append(features.whole)
         self._windows.append(features.windows)
+        self.field_embeddings.append(FieldEmbedding.from_features(features))
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())
