@@ -18,7 +18,7 @@ from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldComparison, FieldEmbedding
+from model.ood.field_distance import FieldDistance, describe_blocks
 from model.ood.field_size import SizeCorrection
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
@@ -98,7 +98,7 @@ class OodDetector:
         quality_limits: DefectLimits,
         extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
-        comparison: FieldComparison | None = None,
+        field_distance: FieldDistance | None = None,
     ) -> None:
         self._models = models
         self._normalizer = normalizer
@@ -109,7 +109,7 @@ class OodDetector:
         self._quality_limits = quality_limits
         self._extractor = extractor
         self._facts = dict(facts)
-        self._comparison = comparison
+        self._field_distance = field_distance
 
     # -------------------------------------------------------------- storage
 
@@ -134,13 +134,13 @@ class OodDetector:
             f"gates.{name}": getattr(self._quality_limits, name)
             for name in ("low", "middle", "high")
         }
-        compared = self._comparison.tensors() if self._comparison else {}
+        compared = self._field_distance.tensors() if self._field_distance else {}
         return named | compared | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
         """Return everything that is not an array, for JSON."""
         models = self._models
-        compared = {"field": self._comparison.facts()} if self._comparison else {}
+        compared = {"field": self._field_distance.facts()} if self._field_distance else {}
         return (
             self._facts
             | compared
@@ -238,7 +238,7 @@ class OodDetector:
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(backbone, facts["precision"]),
             {name: value for name, value in facts.items() if name not in model_keys},
-            FieldComparison.load(tensors, facts["field"])
+            FieldDistance.load(tensors, facts["field"])
             if "field" in facts  # bundles of earlier versions have none
             else None,
         )
@@ -254,7 +254,7 @@ class OodDetector:
         return self._reference_scores("").copy()
 
     def _reference_scores(self, microscope: str) -> NDArray[np.float64]:
-        return (self._comparison or self._normalizer).reference_scores(microscope)
+        return (self._field_distance or self._normalizer).reference_scores(microscope)
 
     def require(self, alpha: float) -> str:
         """Raise if the reference fields are too few for an alarm rate.
@@ -300,10 +300,9 @@ class OodDetector:
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
         score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
-        if self._comparison is not None:
-            embedded = FieldEmbedding.from_features(features)
-            score, is_whole = self._comparison.join(
-                score, self._comparison.neighbors.log_distances(embedded), distances.area_px
+        if self._field_distance is not None:
+            score, is_whole = self._field_distance.join(
+                score, describe_blocks(features.broad), distances.area_px
             )
             look = "whole" if is_whole else look
         scores = self._reference_scores(field.microscope)

@@ -18,7 +18,7 @@ from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldComparison, FieldEmbedding, ReferenceFields
+from model.ood.field_distance import FieldDistance, ReferenceFields, describe_blocks
 from model.ood.field_size import MEASURED_PIECES, crop_middle_quarter
 from model.ood.mahalanobis import (
     PLACES,
@@ -103,7 +103,7 @@ def iter_fit_detector(
         yield Progress("strangeness", index + 1, total)
     distances: dict[int, Distances] = {}
     pieces: dict[int, Distances] = {}
-    embedded_pieces: dict[int, FieldEmbedding] = {}
+    quarters: dict[int, NDArray[np.float32]] = {}
     step = -(-len(features) // MEASURED_PIECES)
     for fold in range(int(folds.max()) + 1):
         models = sums.fit_models(np.flatnonzero(folds != fold))
@@ -112,14 +112,15 @@ def iter_fit_detector(
             piece = features.extract_piece(index) if index % step == 0 else None
             if piece is not None:
                 pieces[index] = models.compute_distances(piece)
-                embedded_pieces[index] = FieldEmbedding.from_features(piece)
+                quarters[index] = describe_blocks(piece.broad)
             yield Progress("strangeness", len(features) + len(distances), total)
     measured = [distances[index] for index in range(len(folds))]
     normalizer = ScoreNormalizer.fit(measured, features.microscopes, pieces)
     reference = ReferenceFields(
-        np.array([combine_scores(normalizer.z_scores(distances)) for distances in measured]),
+        sums.blocks,
+        quarters,
+        np.array([combine_scores(normalizer.z_scores(own)) for own in measured]),
         folds,
-        [f"{group} {code}" for group, code in zip(features.groups, features.codes, strict=True)],
         features.microscopes,
         list(normalizer.microscopes),
         normalizer.sizes.area_px,
@@ -144,7 +145,7 @@ def iter_fit_detector(
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
             },
-            FieldComparison.fit(sums.field_embeddings, embedded_pieces, reference),
+            FieldDistance.fit(reference),
         ),
     )
 
@@ -199,14 +200,14 @@ class _FeatureSums:
         ]
         self._whole: list[tuple[NDArray[np.float32], ...]] = []
         self._windows: list[tuple[NDArray[np.float32], ...]] = []
-        self.field_embeddings: list[FieldEmbedding] = []
+        self.blocks: list[NDArray[np.float32]] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
 
     def add(self, index: int, features: OodFeatures) -> None:
         """Add the next example."""
         self._whole.append(features.whole)
         self._windows.append(features.windows)
-        self.field_embeddings.append(FieldEmbedding.from_features(features))
+        self.blocks.append(describe_blocks(features.broad))
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())
