@@ -62,8 +62,7 @@ class OodResult:
         sentence: The reason for the reviewer: what is unusual, and how rare that is.
         nearest: Keys of the most similar reference images, nearest first, per candidate code.
         score: Value that is compared with the reference scores; larger is more unusual, no unit.
-        look: The one of `LOOKS` with the largest z-score, or "whole" if the distance of the whole
-            field to the nearest reference field is more unusual.
+        look: The one of `LOOKS` that is most unusual.
         area_um2: Area of the most unusual region in µm², or None without a region or a scale.
         companions: Scores of other methods by name, larger is more unusual; logged, they decide
             nothing.
@@ -301,10 +300,9 @@ class OodDetector:
         z_scores = self._normalizer.z_scores(distances)
         score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
         if self._field_distance is not None:
-            score, is_whole = self._field_distance.join(
-                score, describe_blocks(features.broad), distances.area_px
+            score, look = self._field_distance.join(
+                z_scores, describe_blocks(features.broad), distances.area_px
             )
-            look = "whole" if is_whole else look
         scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)

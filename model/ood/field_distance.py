@@ -1,8 +1,11 @@
-"""Compare a whole field with the nearest reference field and join the result with its looks.
+"""Compare a whole field with the nearest reference field and join the result with its other looks.
 
-Reference fields of many scales and kinds make the Gaussians of the looks wide enough to contain
-foreign material. The cosine distance to the nearest reference field stays small only where there is
-one. It is calibrated jointly with the looks, so that one alarm rate holds for both.
+Reference fields of many scales and kinds make the Gaussians of the look "whole" wide enough to
+contain foreign material, while steel of a new heat treatment falls out of them. The cosine distance
+to the nearest reference field replaces that look. It is calibrated jointly with the others, so that
+one alarm rate holds for both. MEASURED on real steel, whole micrographs, two heat treatments held
+out: 20 of 129 flagged at 2 % with that look, 7 with the distance; of 34 SEM pictures of other
+materials 34 % and 61 %.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 
 from model.ood.field_size import compute_level
 from model.ood.mahalanobis import normalize_rows
+from model.ood.score_normalization import LOOKS, combine_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,9 +38,11 @@ _TAIL = 0.1
 
 _LEAST_TAIL = 3
 
-_NORM = 4
-"""Power of the norm that joins two surprises, as in `combine_scores`. MEASURED on drawn steel: 2
-misses places that the looks alone detect, 4 none."""
+_REPLACED = 1  # the first of `LOOKS`, "whole"
+
+_NORM = 2
+"""Power of the norm that joins two surprises. MEASURED: 1 misses places in drawn steel that the
+looks alone detect, 2 none; 4 detects less foreign material."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class ReferenceFields:
     Args:
         blocks: Per field (b, c) float32 from `describe_blocks`.
         quarters: Index → the same of that field's middle quarter.
-        looks: (n,) float64, scores of the looks, from models not fitted on the field.
+        z_scores: (n, looks) float64, from models not fitted on the field.
         folds: (n,) int64; fields of one fold are not compared with one another.
         microscopes: Microscope, "" where unknown.
         calibrated: Microscopes with enough images for a separate false-alarm rate.
@@ -55,7 +61,7 @@ class ReferenceFields:
 
     blocks: Sequence[NDArray[np.float32]]
     quarters: Mapping[int, NDArray[np.float32]]
-    looks: NDArray[np.float64]
+    z_scores: NDArray[np.float64]
     folds: NDArray[np.int64]
     microscopes: Sequence[str]
     calibrated: Sequence[str]
@@ -68,7 +74,7 @@ class FieldDistance:
 
     Args:
         reference: (n, c) float32, unit rows, the mean block of each reference field.
-        looks: (n,) float64, ascending, the reference fields' scores of the looks.
+        looks: (n,) float64, ascending, the reference fields' scores of the looks but "whole".
         distances: (n,) float64, ascending, their log distances to fields of other folds.
         growth: What the log distance of a quarter of a field exceeds that of the field.
         area_px: Median area of the reference fields in pixels of the frame; 0 if unknown.
@@ -103,11 +109,12 @@ class FieldDistance:
             _log_distance(blocks, others[index]) - distances[index]
             for index, blocks in fields.quarters.items()
         ]
-        looks, ascending = np.sort(fields.looks), np.sort(distances)
+        by_looks = np.array([combine_scores(z_scores[_REPLACED:]) for z_scores in fields.z_scores])
+        looks, ascending = np.sort(by_looks), np.sort(distances)
         scores = np.array(
             [
                 _join(compute_surprise(look, looks), compute_surprise(distance, ascending))
-                for look, distance in zip(fields.looks, distances, strict=True)
+                for look, distance in zip(by_looks, distances, strict=True)
             ]
         )
         microscopes = np.array(fields.microscopes)
@@ -121,23 +128,26 @@ class FieldDistance:
             {name: np.sort(scores[microscopes == name]) for name in fields.calibrated},
         )
 
-    def join(self, look: float, blocks: NDArray[np.float32], area_px: float) -> tuple[float, bool]:
-        """Join the score of the looks with the distance of the whole field.
+    def join(
+        self, z_scores: NDArray[np.float64], blocks: NDArray[np.float32], area_px: float
+    ) -> tuple[float, str]:
+        """Join the z-scores of the looks with the distance of the whole field.
 
         Args:
-            look: Score of the looks, from `score_normalization.combine_scores`.
+            z_scores: (looks,) from `ScoreNormalizer.z_scores`.
             blocks: (b, c) from `describe_blocks`.
             area_px: Area of the field in pixels of the frame. The blocks of smaller fields are
                 noisier, which is corrected for; those of larger fields average out, which is not.
 
         Returns:
-            The joint score, larger is more unusual, and whether the distance weighs most in it.
+            The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
         """
         smaller = max(-compute_level(area_px, self.area_px), 0.0)
         distance = _log_distance(blocks, self.reference) - smaller * self.growth
-        by_looks = compute_surprise(look, self.looks)
+        by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
         by_distance = compute_surprise(distance, self.distances)
-        return _join(by_looks, by_distance), by_distance > by_looks
+        look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
+        return _join(by_looks, by_distance), LOOKS[look]
 
     def reference_scores(self, microscope: str) -> NDArray[np.float64]:
         """Return the joint scores that fields of a microscope are compared with, ascending."""

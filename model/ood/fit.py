@@ -29,7 +29,7 @@ from model.ood.mahalanobis import (
     TiedGaussians,
     normalize_rows,
 )
-from model.ood.score_normalization import ScoreNormalizer, combine_scores
+from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
 from model.runtime.engines import has_bf16
 
@@ -119,7 +119,7 @@ def iter_fit_detector(
     reference = ReferenceFields(
         sums.blocks,
         quarters,
-        np.array([combine_scores(normalizer.z_scores(own)) for own in measured]),
+        np.stack([normalizer.z_scores(own) for own in measured]),
         folds,
         features.microscopes,
         list(normalizer.microscopes),
