@@ -12,10 +12,8 @@ the same bytes.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -23,9 +21,10 @@ import safetensors.numpy
 
 from agent import pictures
 from agent.regular_file import open_regular
+from agent.whole_file import PART, write_from, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
 
 PIECE_BYTES = 1 << 20
-PART = ".part"
 MAPS = ".maps.safetensors"
 KINDS = {"crop": ".png", "valid": ".valid.png", "preview": ".preview.jpg", "thumb": ".thumb.jpg"}
 """Files of every micrograph: kind → end of the name."""
@@ -120,6 +118,9 @@ class Archive:
     def keep(self, crop: Crop) -> dict[str, str]:
         """Store a crop, its mask, a preview and a thumbnail.
 
+        A file that already holds the same pixels stays as it is: an earlier version may have
+        compressed them to other bytes, and rows name it by its hash.
+
         Returns:
             Kind → sha256 of the file, for the row that names them.
 
@@ -132,8 +133,15 @@ class Archive:
             "preview": pictures.encode_jpeg(pictures.fit_within(crop.preview, pictures.PREVIEW_PX)),
             "thumb": pictures.encode_jpeg(pictures.thumbnail(crop.pixels)),
         }
-        write_whole({self._path(crop.sha256, crop.page, KINDS[k]): v for k, v in encoded.items()})
-        return {kind: hashlib.sha256(written).hexdigest() for kind, written in encoded.items()}
+        new: dict[Path, bytes] = {}
+        for kind, content in encoded.items():
+            path = self._path(crop.sha256, crop.page, KINDS[kind])
+            if stored := _find_same_picture(path, content):
+                encoded[kind] = stored
+            else:
+                new[path] = content
+        write_whole(new)
+        return {kind: hashlib.sha256(content).hexdigest() for kind, content in encoded.items()}
 
     def keep_maps(
         self, sha256: str, page: int, bundle: str, maps: Mapping[str, NDArray[np.floating]]
@@ -167,7 +175,7 @@ class Archive:
             return True
         target = self._originals(sha256) / f"{sha256}{_get_suffix(path)}"
         with open_regular(path) as original:
-            return _write(target, lambda file: _copy(original, file) == sha256)
+            return write_from(target, lambda file: _copy(original, file) == sha256)
 
     # --- reading ---
 
@@ -261,6 +269,15 @@ def _find_fault(path: Path, expected: str) -> str | None:
     return None if actual == expected else f"{path}: not what was archived (its hash differs)"
 
 
+def _find_same_picture(path: Path, content: bytes) -> bytes | None:
+    """Return the bytes of a stored picture if it holds the same pixels as `content`, else None."""
+    with suppress(OSError, ValueError):
+        stored = path.read_bytes()
+        if stored == content or np.array_equal(pictures.decode(stored), pictures.decode(content)):
+            return stored
+    return None
+
+
 def _get_suffix(path: Path) -> str:
     return path.suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", path.suffix) else ""
 
@@ -271,76 +288,3 @@ def _copy(original: BinaryIO, copy: BinaryIO) -> str:
         digest.update(piece)
         copy.write(piece)
     return digest.hexdigest()
-
-
-def write_whole(files: Mapping[Path, bytes]) -> None:
-    """Write files so that each is complete or absent, also after a power cut.
-
-    Args:
-        files: Path → bytes; all in one folder, which is created.
-    """
-    parts: dict[Path, Path] = {}
-    try:
-        for path, content in files.items():
-            part = parts[path] = _create_part_path(path)
-            with part.open("xb") as file:
-                file.write(content)
-                _flush(file)
-        for path, part in parts.items():
-            part.replace(path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-    for folder in {path.parent for path in files}:
-        flush_folder(folder)
-
-
-def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
-    part = _create_part_path(path)
-    try:
-        with part.open("xb") as file:
-            good = fill(file)
-            _flush(file)
-        if good:
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    flush_folder(path.parent)
-    return good
-
-
-def _create_part_path(path: Path) -> Path:
-    _make_folder(path.parent)
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder whose name survives a power cut."""
-    if folder.is_dir():
-        return
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in reversed(missing):
-        flush_folder(made.parent)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk.
-
-    Args:
-        folder: Folder in which a file was renamed.
-    """
-    # Otherwise a power cut may lose the name though the bytes are there. Windows cannot open a
-    # folder, and its journal preserves names.
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

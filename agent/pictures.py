@@ -7,12 +7,17 @@ none.
 
 from __future__ import annotations
 
+import io
 import math
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from agent import png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,34 +56,31 @@ FOR_RGB = np.array([232, 97, 0], np.float32)
 AGAINST_RGB = np.array([93, 58, 155], np.float32)
 
 
-def encode_png(pixels: Pixels | NDArray[np.bool_], *, level: int = 3) -> bytes:
+def encode_png(pixels: Pixels | NDArray[np.bool_], *, level: int = 1) -> bytes:
     """Encode as PNG.
 
     Args:
         pixels: (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, uint8; or (h, w) bool.
-        level: Compression of zlib, 1 fast to 9 small.
+        level: Compression, 1 fast to 12 small.
     """
-    return _encode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, level])
+    return png.encode(pixels, level=level)
 
 
-def encode_jpeg(pixels: Pixels, *, quality: int = 88) -> bytes:
-    """Encode for display: (h, w, 3) RGB or (h, w) grey, uint8."""
-    return _encode(
-        ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    )
+def encode_jpeg(pixels: Pixels, *, quality: int = 88, optimize: bool = False) -> bytes:
+    """Encode for display.
 
-
-def _encode(suffix: str, pixels: Pixels | NDArray[np.bool_], parameters: list[int]) -> bytes:
-    scale = 255 if pixels.dtype == np.bool_ else 1
-    shown: Pixels = pixels.astype(np.uint8) * np.uint8(scale)
-    ordered = shown if shown.ndim == 2 else cv2.cvtColor(shown, _SWAPS[shown.shape[2]])  # noqa: PLR2004
-    is_encoded, encoded = cv2.imencode(suffix, ordered, parameters)
+    Args:
+        pixels: (h, w, 3) RGB or (h, w) grey, uint8.
+        quality: Of libjpeg, 1 to 100.
+        optimize: Fit the Huffman tables to the picture: 3 % smaller, the same pixels, twice the
+            time.
+    """
+    ordered = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # noqa: PLR2004
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, int(optimize)]
+    is_encoded, encoded = cv2.imencode(".jpg", ordered, settings)
     if not is_encoded:
-        raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded as {suffix}")
-    return bytes(encoded)
-
-
-_SWAPS = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+        raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded as .jpg")
+    return encoded.tobytes()
 
 
 def decode(encoded: bytes) -> Pixels:
@@ -88,6 +90,31 @@ def decode(encoded: bytes) -> Pixels:
         ValueError: It is not a picture.
     """
     return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+
+
+def decode_within(encoded: bytes, longest_px: int) -> Pixels:
+    """Decode a picture of ours reduced to at most `longest_px`; a JPEG is decoded at about that.
+
+    Args:
+        encoded: JPEG or PNG.
+        longest_px: Of the longer side.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: It is not a picture.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            share = longest_px / max(picture.size)
+            if share < 1:  # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes
+                width, height = picture.size
+                picture.draft("RGB", (math.ceil(width * share), math.ceil(height * share)))
+            decoded = np.array(picture.convert("RGB"), np.uint8)
+    except OSError as error:
+        raise ValueError(f"{len(encoded)} bytes that are no picture") from error
+    return fit_within(decoded, longest_px)
 
 
 def decode_mask(encoded: bytes) -> NDArray[np.bool_]:
@@ -253,24 +280,41 @@ def heat_layer(
     Returns:
         (h, w, 4) uint8 RGBA, transparent where there is no evidence.
     """
-    share = _scale_heat(heat, shape, limit)
+    least = -1.0 if palette is Palette.EVIDENCE else 0.0
+    share = _smooth_heat(heat, shape, limit) if least else _scale_heat(heat, shape, limit)
+    # `limit` of an alarm is twice its level, so that the contour is in the middle of the scale.
+    inside = (share >= 0.5).astype(np.uint8) if palette is Palette.ALARM else None  # noqa: PLR2004
+    np.clip(share, least, 1, out=share)
+    share -= np.float32(least)
+    share *= np.float32((COLOURS - 1) / (1 - least))
+    share += np.float32(0.5)
+    colours = _list_colours(palette).view(np.uint32)[:, 0]
+    layer = colours[share.astype(np.uint16)].view(np.uint8).reshape(*shape, 4)
+    if inside is not None:
+        edge = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        layer[edge > 0] = CONTOUR_RGBA
+    return layer
+
+
+COLOURS = 2047
+"""Colours of a scale, more than its 8-bit values can tell apart; odd, so that 0 is one of them."""
+CONTOUR_RGBA = (255, 255, 255, 230)
+
+
+@cache
+def _list_colours(palette: Palette) -> NDArray[np.uint8]:
+    """Return the colours of a scale, least value first: (`COLOURS`, 4) RGBA."""
+    least = -1.0 if palette is Palette.EVIDENCE else 0.0
+    value = np.linspace(least, 1, COLOURS, dtype=np.float32)
     if palette is Palette.JET:
-        colour, opacity = _map_colours(np.clip(share, 0, 1), _JET), np.full(shape, 0.45, np.float32)
+        colour, opacity = _map_colours(value, _JET), np.full(COLOURS, 0.45, np.float32)
     elif palette is Palette.ALARM:
-        # `limit` is twice the alarm level, so that the contour is in the middle of the scale.
-        level = np.clip(share, 0, 1)
-        colour, opacity = (
-            _map_colours(level, _ALARM),
-            np.clip((level - 0.2) / 0.5, 0, 1) * np.float32(0.72),
-        )
-        _draw_contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
+        colour = _map_colours(value, _ALARM)
+        opacity = np.clip((value - 0.2) / 0.5, 0, 1) * np.float32(0.72)
     else:
-        smooth = cv2.GaussianBlur(share, (0, 0), max(shape) * SMOOTHING)
-        size = np.clip(np.abs(smooth), 0, 1)
-        colour = np.where(smooth[..., None] >= 0, FOR_RGB, AGAINST_RGB)
-        opacity = size * np.float32(0.78)
-    layer = np.dstack([colour, opacity * 255])
-    return np.rint(layer).astype(np.uint8)
+        colour = np.where(value[:, None] >= 0, FOR_RGB, AGAINST_RGB)
+        opacity = np.abs(value) * np.float32(0.78)
+    return np.rint(np.column_stack([colour, opacity * 255])).astype(np.uint8)
 
 
 def heat_overlay(
@@ -291,10 +335,11 @@ def heat_overlay(
     Returns:
         (h, w, 3) uint8 RGB.
     """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-    layer = heat_layer(heat, pixels.shape[:2], limit=limit, palette=palette).astype(np.float32)
-    opacity = layer[..., 3:] / 255
-    return np.rint(grey * (1 - opacity) + layer[..., :3] * opacity).astype(np.uint8)
+    grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    layer = heat_layer(heat, pixels.shape[:2], limit=limit, palette=palette)
+    opacity = layer[..., 3].astype(np.float32) / np.float32(255)
+    colour = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    return cast("Pixels", cv2.blendLinear(colour, grey, opacity, 1 - opacity))
 
 
 def colour_bar(palette: Palette, *, width: int = 256, height: int = 12) -> Pixels:
@@ -314,19 +359,26 @@ def has_evidence(heat: NDArray[np.floating], *, limit: float) -> bool:
     return bool(finite.size) and float(finite.max()) >= limit / 20
 
 
+def _smooth_heat(heat: NDArray[np.floating], shape: tuple[int, int], limit: float) -> Floats:
+    """Return a smoothed map at the size of its layer, blurred where it is small."""
+    reduction = max(1.0, SMOOTHING * max(shape) / COARSE_SIGMA_PX)
+    coarse = _scale_heat(
+        heat, (max(1, round(shape[0] / reduction)), max(1, round(shape[1] / reduction))), limit
+    )
+    blurred = cv2.GaussianBlur(coarse, (0, 0), max(coarse.shape) * SMOOTHING)
+    return cast("Floats", cv2.resize(blurred, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
+
+
+COARSE_SIGMA_PX = 4.0
+"""A blur this wide is smooth enough to be enlarged without steps."""
+
+
 def _scale_heat(heat: NDArray[np.floating], shape: tuple[int, int], limit: float) -> Floats:
     if not (limit > 0 and math.isfinite(limit)):
         raise ValueError(f"a scale needs a limit above 0, not {limit}")
     finite = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     size = (shape[1], shape[0])
     return cast("Floats", cv2.resize(finite / limit, size, interpolation=cv2.INTER_LINEAR))
-
-
-def _draw_contour(colour: Floats, opacity: Floats, inside: NDArray[np.bool_]) -> None:
-    edge = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    at = edge > 0
-    colour[at] = 255
-    opacity[at] = 0.9
 
 
 def _map_colours(level: Floats, stops: Sequence[tuple[int, int, int]]) -> Floats:

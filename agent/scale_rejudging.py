@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.orders.given_scale import GivenScale
-    from agent.store import Finding, MicrographView, Store
+    from agent.store import MicrographResult, MicrographView, Store
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class ScaleRejudging:
         self,
         store: Store,
         archive: Archive,
-        judge: Callable[[MicrographView, Crop], Finding | None],
+        judge: Callable[[MicrographView, Crop], MicrographResult | None],
     ) -> None:
         self._store, self._archive, self._judge = store, archive, judge
         self._last_record = 0

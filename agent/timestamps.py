@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from agent.anchors import Anchor
-from agent.archive import write_whole
 from agent.errors import SetupError
+from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from model.data.diverse_sampling import select_diverse
     from model.data.near_duplicates import find_near_duplicates, merge_groups
     from model.data.splits import Split, folds, split
-    from model.evaluation.comparison import Comparison, Finding, compare_bundles
+    from model.evaluation.comparison import Comparison, ComparisonOutcome, compare_bundles
     from model.evaluation.evaluate import UNTRAINED_PREFIX, Evaluation, evaluate, group_untrained
     from model.evaluation.int8_conversion import convert
     from model.evaluation.label_errors import (
@@ -67,7 +67,7 @@ _WHERE = {
     "Evaluation": "evaluation.evaluate",
     "Example": "data.dataset",
     "Field": "framing",
-    "Finding": "evaluation.comparison",
+    "ComparisonOutcome": "evaluation.comparison",
     "InspectedImage": "evaluation.label_errors",
     "Manifest": "bundle",
     "PairedTestSet": "evaluation.paired",
@@ -119,11 +119,11 @@ __all__ = [
     "BundleError",
     "Classifier",
     "Comparison",
+    "ComparisonOutcome",
     "Estimate",
     "Evaluation",
     "Example",
     "Field",
-    "Finding",
     "GateThresholds",
     "InspectedImage",
     "LabelIssue",

@@ -1,17 +1,21 @@
-"""Block means and box sums of grey and colour planes, faster than a convolution.
+"""Block means, box sums and histograms of grey and colour planes.
 
 Sums are integers and therefore exact, so a plane and a crop of it give equal values where the
-windows cover the same pixels.
+windows cover the same pixels. This is the only module of `model` that uses OpenCV.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+LIGHTEST = 3 * 255
+"""Lightness of white."""
 
 
 def compute_lightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -22,29 +26,92 @@ def compute_lightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return lightness
 
 
-def box_sums(plane: NDArray[np.uint16], side: int) -> NDArray[np.int32]:
+def box_sums(plane: NDArray[np.uint16], side: int) -> NDArray[np.float32]:
     """Compute the sum over the square around each pixel, with edge padding.
 
     Args:
         plane: (h, w) uint16, at most 765.
-        side: Side of the square in pixels, odd.
+        side: Side of the square in pixels, odd, at most 147: larger sums are not exact in float32.
 
     Returns:
-        (h, w) int32: `side`² times the mean.
+        (h, w) float32, whole numbers: `side`² times the mean.
     """
-    padded = np.pad(plane, side // 2, mode="edge")
-    return _running_sums(_running_sums(padded, side, 0), side, 1)
+    sums = cv2.boxFilter(
+        plane, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(sums, np.float32)
 
 
-def _running_sums(plane: NDArray[np.integer], side: int, axis: int) -> NDArray[np.int32]:
-    cumulative = np.cumsum(plane, axis=axis, dtype=np.int32)
-    if axis == 0:
-        sums: NDArray[np.int32] = cumulative[side - 1 :].copy()
-        sums[1:] -= cumulative[:-side]
-        return sums
-    sums = cumulative[:, side - 1 :].copy()
-    sums[:, 1:] -= cumulative[:, :-side]
-    return sums
+def count_values(plane: NDArray[np.uint16], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Count how often each value of a plane occurs.
+
+    Args:
+        plane: (h, w) uint16, at most 765; at most 2²⁴ pixels, beyond which float32 cannot count.
+        valid: (h, w) bool, the pixels that are counted.
+
+    Returns:
+        (766,) float64.
+    """
+    mask = None if valid.all() else valid.view(np.uint8)
+    counts = cv2.calcHist([plane], [0], mask, [LIGHTEST + 1], [0, LIGHTEST + 1])
+    return np.asarray(counts, np.float64).ravel()
+
+
+def compute_std(plane: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
+    """Compute the standard deviation of a plane over the valid pixels, in float64.
+
+    Args:
+        plane: (h, w) float32.
+        valid: (h, w) bool, at least one pixel set.
+    """
+    return float(cv2.meanStdDev(plane, mask=valid.view(np.uint8))[1][0, 0])
+
+
+def mean_colour(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Compute the mean red, green and blue of the valid pixels, (3,) float64; 0 if there are none.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        valid: (h, w) bool.
+    """
+    return np.array(cv2.mean(pixels, mask=valid.view(np.uint8))[:3])
+
+
+def count_within(
+    pixels: NDArray[np.uint8], lowest: int, highest: int, valid: NDArray[np.bool_]
+) -> int:
+    """Count the valid pixels whose three channels all lie in a range.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        lowest: Least value.
+        highest: Largest value.
+        valid: (h, w) bool.
+    """
+    within = cv2.inRange(pixels, (lowest,) * 3, (highest,) * 3)
+    return int(cv2.countNonZero(cv2.bitwise_and(within, valid.view(np.uint8))))
+
+
+def are_all(valid: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Return per whole block whether all of its pixels are set, (rows, columns) bool."""
+    return np.asarray(split_into_blocks(valid, side).all(axis=1).all(axis=-1), np.bool_)
+
+
+def share_of_blocks(valid: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
+    """Compute the share of set pixels of each whole block, (rows, columns) float32 in [0, 1].
+
+    Args:
+        valid: (h, w) bool.
+        side: Side of a block in pixels, at most 15.
+    """
+    rows, columns = len(valid) // side, valid.shape[1] // side
+    pixels = valid[: rows * side, : columns * side].view(np.uint8)
+    tall, counts = np.zeros_like(pixels[::side]), np.zeros((rows, columns), np.uint8)
+    for start in range(side):
+        tall += pixels[start::side]
+    for start in range(side):
+        counts += tall[:, start::side]
+    return np.asarray(counts / np.float32(side**2), np.float32)
 
 
 def split_into_blocks(plane: NDArray[np.generic], side: int) -> NDArray[np.generic]:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from model.block_statistics import mean_colour
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -112,9 +114,9 @@ def fill_invalid(field: Field) -> Field:
     """Fill invalid pixels with the mean colour of the steel, so that they form no false edge."""
     if field.valid.all():
         return field
-    steel = field.pixels[field.valid]
-    colour = steel.mean(axis=0) if len(steel) else np.full(3, 128.0)
-    pixels = np.where(field.valid[..., None], field.pixels, colour.round().astype(np.uint8))
+    colour = mean_colour(field.pixels, field.valid) if field.valid.any() else np.full(3, 128.0)
+    pixels = field.pixels.copy()
+    pixels[~field.valid] = colour.round().astype(np.uint8)
     return Field(pixels, field.valid, field.um_per_px)
 
 
@@ -183,6 +185,8 @@ def resample(field: Field, size: tuple[int, int]) -> Field:
         return field
     pixels = torch.from_numpy(np.ascontiguousarray(field.pixels)).permute(2, 0, 1)  # (3, h, w)
     resized = transforms.resize(pixels, list(size), antialias=True).permute(1, 2, 0).contiguous()
+    if field.valid.all():
+        return Field(resized.numpy(), np.ones(size, np.bool_), field.um_per_px)
     mask = torch.from_numpy(np.ascontiguousarray(field.valid)).float()[None, None]  # (1, 1, h, w)
     share = functional.interpolate(mask, size=size, mode="bilinear", antialias=True)[0, 0]
     return Field(resized.numpy(), (share >= 0.5).numpy(), field.um_per_px)  # noqa: PLR2004 - half

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.block_statistics import block_colours, box_sums, compute_lightness, split_into_blocks
+from model.block_statistics import (
+    LIGHTEST,
+    are_all,
+    block_colours,
+    box_sums,
+    compute_lightness,
+    compute_std,
+    count_values,
+    count_within,
+    split_into_blocks,
+)
 from model.framing import Field, Framing
 
 if TYPE_CHECKING:
@@ -185,33 +195,48 @@ def measure_quality(field: Field) -> dict[str, float]:
     area = float(valid.sum()) * _UM_PER_PX**2
     valid = valid if valid.any() else np.ones_like(valid)
     lightness = compute_lightness(pixels)
-    steel = lightness[valid]
-    median = max(float(np.median(steel)) / 3, 1.0)
+    middle, spread = _measure_light(lightness, valid)
+    median = max(middle / 3, 1.0)
     return {
         "focus": _measure_focus(lightness, valid),
-        "contrast": float(np.log((steel.std() / 3 + 1e-3) / median)),
+        "contrast": float(np.log((spread / 3 + 1e-3) / median)),
         "light": median,
-        "burnt": float(_find_saturated(pixels)[valid].mean()),
+        "burnt": _count_saturated(pixels, valid) / float(valid.sum()),
         "scratch": _measure_scratch(lightness, valid),
         "stain": _measure_stain(pixels, valid),
         "area": area,
     }
 
 
+def _measure_light(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return median and standard deviation of the lightness of the steel."""
+    counts = count_values(lightness, valid)
+    number = counts.sum()
+    values = np.arange(LIGHTEST + 1, dtype=np.float64)
+    ranks = [(number - 1) // 2 + 1, number // 2 + 1]  # the middle two, or the middle one twice
+    median = float(np.searchsorted(np.cumsum(counts), ranks).mean())
+    mean = float(values @ counts) / number
+    return median, float(np.sqrt(np.square(values - mean) @ counts / number))
+
+
 def _measure_focus(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
-    smooth = box_sums(lightness, 3).astype(np.float32) / 9
+    smooth = _box_means(lightness, 3)
     inner = _erode(valid)
-    fine = (lightness - smooth)[inner].std()
-    coarse = (smooth - box_sums(lightness, 17).astype(np.float32) / 17**2)[inner].std()
+    fine = compute_std(lightness - smooth, inner)
+    coarse = compute_std(smooth - _box_means(lightness, 17), inner)
     return float(np.log((fine / 3 + 1e-3) / (coarse / 3 + 1e-3)))
 
 
-def _find_saturated(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return a mask of the pixels whose three channels are all black or all white."""
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    saturated: NDArray[np.bool_] = np.minimum(np.minimum(red, green), blue) >= _WHITE
-    saturated |= np.maximum(np.maximum(red, green), blue) <= _BLACK
-    return saturated
+def _box_means(lightness: NDArray[np.uint16], side: int) -> NDArray[np.float32]:
+    means = box_sums(lightness, side)
+    means /= side**2
+    return means
+
+
+def _count_saturated(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> int:
+    """Count the valid pixels whose three channels are all black or all white."""
+    black = count_within(pixels, 0, _BLACK, valid)
+    return black + count_within(pixels, _WHITE, 255, valid)
 
 
 def _erode(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -226,9 +251,9 @@ def _erode(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _measure_scratch(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
     """Sum fine detail along straight lines in all directions; return the strongest line."""
-    detail = lightness - box_sums(lightness, 9).astype(np.float32) / 81
+    detail = lightness - _box_means(lightness, 9)
     step = max(1, round((detail.size / _SCRATCH_PX) ** 0.5))
-    inside = split_into_blocks(valid, step).all(axis=(1, 3))
+    inside = are_all(valid, step)
     if not inside.any():
         return 0.0
     cells = split_into_blocks(detail, step).sum(axis=1).sum(axis=-1)  # (rows, columns)
@@ -265,7 +290,8 @@ def _index_lines(rows: int, columns: int) -> tuple[NDArray[np.intp], NDArray[np.
 def _measure_stain(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float:
     if min(valid.shape) < _STAIN_PX:
         return 0.0
-    steel = split_into_blocks(valid, _STAIN_PX).mean(axis=(1, 3)) >= 0.5  # noqa: PLR2004 - half
+    steel = split_into_blocks(valid, _STAIN_PX).sum(axis=1, dtype=np.uint16).sum(axis=-1)
+    steel = 2 * steel >= _STAIN_PX**2  # half
     if not steel.any():
         return 0.0
     log_colours = np.log(block_colours(pixels, _STAIN_PX) + 12.0)  # (rows, columns, 3)

@@ -58,12 +58,10 @@ def wilson(right: int, n: int) -> Estimate:
     Source:
         Wilson 1927; 295 of 326 give 86.8 to 93.2 %.
     """
-    from scipy.stats import binomtest  # noqa: PLC0415 - takes most of a second
-
     if n == 0:
         return NO_ESTIMATE
-    ends = binomtest(right, n).proportion_ci(method="wilson")
-    return Estimate(right / n, float(ends.low), float(ends.high))
+    low, high = _wilson_ends(right / n, n, _Z95)
+    return Estimate(right / n, low if right else 0.0, high if right < n else 1.0)
 
 
 def upper_bound(wrong: int, n: int, confidence: float = 0.95) -> float | None:

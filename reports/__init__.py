@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
+from reports.content.dashboard import (
+    CodeRow,
+    DashboardPage,
+    FileLine,
+    FilesPage,
+    FirstStep,
+    LabFact,
+    Need,
+    SourceCard,
+    Tile,
+)
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
+from reports.content.learning import (
+    BundlePage,
+    CodeLabels,
+    FlipPair,
+    GateRow,
+    LearningPage,
+    SignForm,
+    Suggested,
+    UnusedWhy,
+)
 from reports.content.login import LoginPage, MessagePage, NamePage
-from reports.content.micrograph import Answer, Card, Cause, ContactPrint, Decision, Row, Share
+from reports.content.micrograph import (
+    Answer,
+    Card,
+    Cause,
+    ContactPrint,
+    DecisionLine,
+    MicrographLine,
+    Share,
+)
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -26,20 +58,20 @@ from reports.content.night import (
     Hour,
     Index,
     InstrumentRow,
-    Line,
     MorePage,
     Night,
     NightLine,
-    OpenOrder,
+    OpenOrderLine,
     Shadow,
+    ShareTrend,
     SiteLine,
     SitesPage,
     SourceCount,
     StatusText,
-    Trend,
     TrendPoint,
     Unusable,
     Verdict,
+    VerdictLine,
 )
 from reports.content.order_desk import (
     DeskCard,
@@ -53,6 +85,7 @@ from reports.content.order_desk import (
 )
 from reports.content.orders import (
     LooseField,
+    OrderAct,
     OrderField,
     OrderPage,
     OrderSpecimen,
@@ -72,9 +105,9 @@ from reports.content.review import (
     Filter,
     Layer,
     Notice,
-    Progress,
     QueueItem,
     QueuePage,
+    QueueProgress,
     ReviewPage,
     Ruler,
     Sibling,
@@ -94,6 +127,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -111,17 +145,23 @@ from reports.i18n import (
     whole_date,
     with_seconds,
 )
+from reports.live_charts import learning_curve_chart, share_chart
 from reports.render import (
     ASSETS,
     as_json,
     asset,
     assets_version,
+    render_bundle,
     render_campaigns,
     render_card,
+    render_chart,
+    render_dashboard,
     render_experiments,
+    render_files,
     render_help,
     render_impact,
     render_index,
+    render_learning,
     render_login,
     render_message,
     render_models,
@@ -143,11 +183,11 @@ from reports.render import (
     render_statement,
     render_study,
     render_taxonomy,
+    render_today,
     render_trace,
     report_policy,
 )
 from reports.retold import retold
-from reports.statement_pdf import render_statement_pdf
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -175,6 +215,9 @@ from reports.vocabulary import (
     unusable_why,
 )
 
+if TYPE_CHECKING:
+    from reports.statement_pdf import render_statement_pdf
+
 __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
@@ -188,18 +231,25 @@ __all__ = [
     "UNUSABLE_WHYS",
     "Answer",
     "BundleLine",
+    "BundlePage",
     "CampaignLine",
     "CampaignsPage",
     "Card",
     "CardSection",
     "Cause",
+    "ChartGroup",
+    "ChartPage",
+    "ChartPlate",
     "Choice",
     "CodeCount",
+    "CodeLabels",
+    "CodeRow",
     "Conflict",
     "ContactPrint",
     "ControlTrend",
     "ControlValue",
-    "Decision",
+    "DashboardPage",
+    "DecisionLine",
     "DeskCard",
     "DeskColumn",
     "DeskHold",
@@ -208,8 +258,13 @@ __all__ = [
     "Experiments",
     "Fact",
     "Figure",
+    "FileLine",
+    "FilesPage",
     "Filter",
+    "FirstStep",
     "FlipCard",
+    "FlipPair",
+    "GateRow",
     "GroupCount",
     "GuideHeading",
     "GuideHit",
@@ -223,21 +278,25 @@ __all__ = [
     "Index",
     "InstrumentRow",
     "JobLine",
+    "LabFact",
     "Language",
     "Layer",
-    "Line",
+    "LearningPage",
     "Link",
     "LoginPage",
     "LooseField",
     "MessagePage",
+    "MicrographLine",
     "ModelCard",
     "ModelsPage",
     "MorePage",
     "NamePage",
+    "Need",
     "Night",
     "NightLine",
     "Notice",
-    "OpenOrder",
+    "OpenOrderLine",
+    "OrderAct",
     "OrderConfirmPage",
     "OrderDeskPage",
     "OrderField",
@@ -252,21 +311,23 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
-    "Progress",
     "QueueItem",
     "QueuePage",
+    "QueueProgress",
     "RatedImage",
     "RatingEnd",
     "RatingPage",
     "ReviewPage",
-    "Row",
     "Ruler",
     "ScalePage",
     "Shadow",
     "Share",
+    "ShareTrend",
     "Sibling",
+    "SignForm",
     "SiteLine",
     "SitesPage",
+    "SourceCard",
     "SourceCount",
     "StatementPage",
     "StatementPicture",
@@ -274,17 +335,21 @@ __all__ = [
     "StatusText",
     "StudyReport",
     "SubtypeChoice",
+    "Suggested",
     "Table",
+    "Tile",
     "Tone",
     "TraceField",
     "TraceList",
     "TraceOrder",
     "TracePage",
     "TraceStatement",
-    "Trend",
     "TrendPoint",
     "Unusable",
+    "UnusedWhy",
     "Verdict",
+    "VerdictLine",
+    "Viewer",
     "act_name",
     "as_json",
     "asset",
@@ -299,6 +364,7 @@ __all__ = [
     "get_guide_page",
     "gettext",
     "language",
+    "learning_curve_chart",
     "list_guide",
     "marked",
     "month_and_year",
@@ -307,12 +373,17 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
+    "render_bundle",
     "render_campaigns",
     "render_card",
+    "render_chart",
+    "render_dashboard",
     "render_experiments",
+    "render_files",
     "render_help",
     "render_impact",
     "render_index",
+    "render_learning",
     "render_login",
     "render_message",
     "render_models",
@@ -335,10 +406,12 @@ __all__ = [
     "render_statement_pdf",
     "render_study",
     "render_taxonomy",
+    "render_today",
     "render_trace",
     "report_policy",
     "retold",
     "search_guide",
+    "share_chart",
     "short_day",
     "size_keys",
     "speaking",
@@ -349,3 +422,9 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
+        return import_module("reports.statement_pdf").render_statement_pdf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

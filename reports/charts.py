@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.content.night import CodeCount, ControlTrend, Hour, Trend
+    from reports.content.night import CodeCount, ControlTrend, Hour, ShareTrend
     from reports.content.round_robin import RatedImage
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
@@ -103,7 +103,7 @@ def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
     )
 
 
-def trend_chart(trend: Trend) -> Markup:
+def trend_chart(trend: ShareTrend) -> Markup:
     """Draw a share over the nights, the usual one dashed, the limit stepped, alarms crossed."""
     if not trend.points:
         return Markup()

@@ -20,7 +20,9 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.dashboard import DashboardPage, FilesPage
     from reports.content.guide import HelpPage
+    from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     )
     from reports.content.setup import TaxonomyPage
     from reports.content.statements import StatementPage
+    from reports.content.viewer import ChartPage
 
 ASSETS = (
     "base.css",
@@ -49,6 +52,9 @@ ASSETS = (
     "order.js",
     "desk.css",
     "desk.js",
+    "dashboard.css",
+    "dashboard.js",
+    "learning.css",
     "confirm.js",
     "trace.css",
     "statement.css",
@@ -56,6 +62,15 @@ ASSETS = (
     "help.css",
     "setup.css",
     "rate.js",
+    "viewer.css",
+    "viewer_pane.js",
+    "viewer_gestures.js",
+    "viewer_bar.js",
+    "viewer_light.js",
+    "viewer_measure.js",
+    "viewer_overlays.js",
+    "viewer_compare.js",
+    "viewer_keys.js",
     "viewer.js",
     "scale.css",
     "scale.js",
@@ -119,6 +134,31 @@ def render_card(page: ModelCard) -> str:
 def render_models(page: ModelsPage) -> str:
     """Render the page of the bundles and of the jobs on them."""
     return _render("models.html", page=page)
+
+
+def render_dashboard(page: DashboardPage) -> str:
+    """Render the dashboard."""
+    return _render("dashboard.html", page=page)
+
+
+def render_today(page: DashboardPage) -> str:
+    """Render the numbers of the dashboard alone, for a page that is open already."""
+    return _render("_today.html", page=page)
+
+
+def render_files(page: FilesPage) -> str:
+    """Render the list of files that need an operator."""
+    return _render("files.html", page=page)
+
+
+def render_learning(page: LearningPage) -> str:
+    """Render what a retraining would use, and what to label next."""
+    return _render("learning.html", page=page)
+
+
+def render_bundle(page: BundlePage) -> str:
+    """Render one bundle with the verdict of its gate."""
+    return _render("bundle.html", page=page)
 
 
 def render_queue(page: QueuePage) -> str:
@@ -199,6 +239,11 @@ def render_plan(page: PlanSheet) -> str:
 def render_campaigns(page: CampaignsPage) -> str:
     """Render the list of all round robins."""
     return _render("campaigns.html", page=page)
+
+
+def render_chart(page: ChartPage) -> str:
+    """Render the wall of the lab's chart plates."""
+    return _render("chart.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

@@ -12,7 +12,6 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle
@@ -20,6 +19,7 @@ from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 GUIDE_PAGES = (
@@ -143,6 +143,8 @@ def search_guide(query: str) -> tuple[GuideHit, ...]:
 
 @cache
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - only the guide needs it
+
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     # Both may be wider than the screen: the keyboard has to reach what scrolls.
     parser.add_render_rule("table_open", _open_table)

@@ -35,7 +35,7 @@ from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
 from agent.process_data import collect_keys
-from agent.store import Decision, Entry, Finding
+from agent.store import Decision, Entry, MicrographResult
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance
 
@@ -203,13 +203,13 @@ class World(Ledger):
             some = self.hear(order).preparations.setdefault(specimen, set())
             some.add(keys.process_data.get("preparation") or max(some, key=int, default="1"))
 
-    def _finding(self, picture: Picture, keys, bundle: str) -> Finding:
+    def _finding(self, picture: Picture, keys, bundle: str) -> MicrographResult:
         said = lab.prediction_of(picture.code, p_value=0.004 if picture.strange else 0.4)
         reasons = (
             *([Reason.STRANGE] if picture.strange else ()),
             *([Reason.UNCERTAIN] if len(picture.codes) > 1 else ()),
         )
-        return Finding(
+        return MicrographResult(
             lab.facts_of(picture.crop()),
             keys.process_data,
             {},

@@ -17,7 +17,7 @@ from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.nightly import NightSettings
 from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.orders.specification import Specification
-from agent.store import Finding, Store
+from agent.store import MicrographResult, Store
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from agent.web import Desk
@@ -175,7 +175,7 @@ class Lab:
             Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
         )
         facts = facts_of(crop)
-        finding = Finding(
+        finding = MicrographResult(
             facts,
             process_data,
             {},
@@ -211,6 +211,7 @@ def desk_of(lab: Lab, *, at: datetime = NEXT_DAY) -> Desk:
         taxonomy=default_taxonomy,
         now=lambda: at,
         status=lambda: {"running": True},
+        stream_s=0.0,
     )
 
 

@@ -14,7 +14,7 @@ from reports import (
     ContactPrint,
     ControlTrend,
     ControlValue,
-    Decision,
+    DecisionLine,
     Duplicate,
     Fact,
     Figure,
@@ -23,28 +23,28 @@ from reports import (
     Hour,
     InstrumentRow,
     Layer,
-    Line,
     Link,
+    MicrographLine,
     Night,
     Notice,
-    OpenOrder,
+    OpenOrderLine,
     Picture,
-    Progress,
     QueueItem,
     QueuePage,
+    QueueProgress,
     ReviewPage,
-    Row,
     Ruler,
     Share,
+    ShareTrend,
     Sibling,
     SourceCount,
     StatusText,
     SubtypeChoice,
     Tone,
-    Trend,
     TrendPoint,
     Unusable,
     Verdict,
+    VerdictLine,
 )
 
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
@@ -92,7 +92,7 @@ CARD = Card(
     nearest=(Figure("G8", "Known as G8.", PICTURE),),
     facts=(Fact("Scale", "0.12 µm per pixel, from the micron bar"), Fact("Order", "4711")),
     warnings=("Two witnesses of the scale disagree by more than 5 %.",),
-    decision=Decision("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),
+    decision=DecisionLine("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),
     review=Link("Decide", "http://127.0.0.1:8787/review/0123456789abcdef"),
     order=Link("4711", "http://127.0.0.1:8787/order/4711"),
 )
@@ -108,8 +108,8 @@ NIGHT = Night(
         Tone.PROBLEM,
         "1 micrograph to review · 1 file failed",
         (
-            Line(Tone.PROBLEM, "1", "micrograph not comparable", "#m-0123456789abcdef"),
-            Line(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
+            VerdictLine(Tone.PROBLEM, "1", "micrograph not comparable", "#m-0123456789abcdef"),
+            VerdictLine(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
         ),
     ),
     expected="31 micrographs judged, 1 flagged as strange; about 0.6 would be by chance alone.",
@@ -125,7 +125,7 @@ NIGHT = Night(
     more=(Link("Handled automatically, page 2 of 2", "2026-11-24/page-2.html"),),
     left_out="To keep this page small, 29 micrographs more stand on pages of their own.",
     rows=(
-        Row(
+        MicrographLine(
             "fedcba9876543210",
             "field_2.tif",
             "LOM-07",
@@ -152,7 +152,7 @@ NIGHT = Night(
     ),
     duplicates=(Duplicate("4711/copy.tif", "LOM-07", "24 Nov 02:13", "4711/field_2.tif"),),
     trends=(
-        Trend(
+        ShareTrend(
             "Strange specimens, 100Cr6",
             "As usual. Usual: 4 of 210 (2 %).",
             Tone.CALM,
@@ -170,7 +170,7 @@ NIGHT = Night(
     beside=(Link("CSV", "2026-11-24.csv"), Link("JSON", "2026-11-24.json")),
     older=Link("All nights", "index.html"),
     orders=(
-        OpenOrder(
+        OpenOrderLine(
             number="4711",
             href="http://127.0.0.1:8787/order/4711",
             word="does not conform",
@@ -253,7 +253,7 @@ QUEUE = QueuePage(
     reviewer="Ann",
     items=(ITEM,),
     left_out="",
-    progress=Progress(2, 1),
+    progress=QueueProgress(2, 1),
     filters=(Filter("All", "/review", on=True), Filter("Scale unknown", "/review?r=1", on=False)),
     notice=Notice(Tone.CALM, "G8 for", "fedcba9876543210", Link("field_2.tif", "/review/f")),
 )
@@ -297,9 +297,9 @@ REVIEW = ReviewPage(
         Sibling("field 2", "", "automatic", scaled=False, picture=PICTURE, href="/review/2"),
     ),
     together=1,
-    history=(Decision("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
+    history=(DecisionLine("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
     queue=(ITEM,),
-    progress=Progress(2, 1),
+    progress=QueueProgress(2, 1),
     previous="",
     next="/review/fedcba9876543210",
     prefetch=("/pictures/fedcba9876543210/crop.jpg",),

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from agent.store import Store
 from agent.store import engine as engines
-from agent.store.sources import Whose
+from agent.store.sources import AgentIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ class Database:
 
     def open(self, agent: int, kind: type[AnyStore]) -> AnyStore:
         """Return the store as one of the agents has it."""
-        return kind(self._engine, Whose(1, agent + 1))
+        return kind(self._engine, AgentIdentity(1, agent + 1))
 
     def ask(self, question: str, *given: object) -> list[tuple[Any, ...]]:
         """Return rows, read beside the program."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from simulated_lab import BUNDLES, OUTBOX, QUIET_S, SHARE, picture
 
 from agent.errors import WrongUse
-from agent.store import Decision, Overtaken, StoreFault
+from agent.store import Decision, DecisionConflict, StoreFault
 
 if TYPE_CHECKING:
     from simulated_world import World
@@ -171,7 +171,7 @@ class People:
             decision = Decision("code", "Ada", code=code, comment="again")
             try:
                 label = store.labels.decide(public_id, decision, at=self.world.wall())
-            except (StoreFault, WrongUse, Overtaken):
+            except (StoreFault, WrongUse, DecisionConflict):
                 continue
             self.world.schedule.note(f"Ada decides {public_id}: {code}")
             self.world.ledger.decided.append((public_id, label, code))

@@ -124,6 +124,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     decided = lab.take(reasons=("uncertain",))
     unscaled = lab.take(reasons=("scale_unknown",), um_per_px=None)
     pages = [
+        "/",
+        "/files",
         "/review",
         f"/review/{unscaled}",
         f"/review/{unscaled}/scale",

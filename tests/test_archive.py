@@ -3,14 +3,16 @@
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from agent.archive import Archive, write_whole
+from agent.archive import KINDS, Archive
 from agent.imaging import Crop, SpecimenArea
+from agent.whole_file import write_whole
 
 SHA = "ab" * 32
 
@@ -82,6 +84,45 @@ def test_keeping_again_changes_nothing(tmp_path) -> None:
 
     assert first == second
     assert {path: path.read_bytes() for path in archive.of(SHA, 0)} == before
+
+
+def test_files_that_an_earlier_version_compressed_keep_their_bytes(tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    valid = np.ones((40, 50), bool)
+    valid[3:9, 5:] = False
+    archive, crop = Archive(tmp_path), crop_of(pixels, valid)
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    earlier = {
+        "crop": cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])[1],
+        "valid": cv2.imencode(".png", valid.astype(np.uint8) * 255)[1],
+        "preview": cv2.imencode(".jpg", pixels[..., ::-1], jpeg)[1],
+        "thumb": cv2.imencode(".jpg", pixels[..., ::-1], jpeg)[1],
+    }
+    rows = {}
+    for kind, content in earlier.items():
+        path = tmp_path / "crops" / SHA[:2] / f"{SHA}-p0{KINDS[kind]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.tobytes())
+        rows[kind] = hashlib.sha256(content.tobytes()).hexdigest()
+
+    hashes = archive.keep(crop)
+
+    assert hashes == rows
+    assert archive.damage(SHA, 0, rows) == []
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[: len(content) // 2]])
+def test_keeping_again_mends_a_damaged_crop(tmp_path, damage) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    archive, crop = Archive(tmp_path), crop_of(pixels)
+    hashes = archive.keep(crop)
+    path = archive.crop_path(SHA, 0)
+    path.write_bytes(damage(path.read_bytes()))
+
+    assert archive.keep(crop) == hashes
+
+    assert archive.damage(SHA, 0, hashes) == []
+    assert np.array_equal(archive.field(SHA, 0)[0], pixels)
 
 
 def test_maps_come_back_as_float16(tmp_path) -> None:

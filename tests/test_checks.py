@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model import (
+    ComparisonOutcome,
     Evaluation,
-    Finding,
     GateThresholds,
     PairedEvaluation,
     compare_bundles,
@@ -74,20 +74,20 @@ def asked(name: str, of: PairedEvaluation, rules: GateThresholds | None = None):
 def test_a_candidate_that_wins_beyond_chance_is_better():
     found = compare_bundles(duel(answers(100, set(range(10))), answers(100, {0})))
 
-    assert found.finding is Finding.BETTER
+    assert found.finding is ComparisonOutcome.BETTER
     assert found.sentence == "new is better: 99 of 100 test micrographs right, old 90."
 
 
 def test_a_candidate_that_is_as_good_is_not_worse_and_may_be_promoted():
     found = compare_bundles(duel(answers(200, {1, 2, 3}), answers(200, {1, 2, 4})))
 
-    assert found.finding is Finding.NOT_WORSE
+    assert found.finding is ComparisonOutcome.NOT_WORSE
 
 
 def test_a_candidate_that_loses_is_worse_and_the_sentence_says_by_how_much():
     found = compare_bundles(duel(answers(100, {1, 2, 3}), answers(100, set(range(15)))))
 
-    assert found.finding is Finding.WORSE
+    assert found.finding is ComparisonOutcome.WORSE
     assert "-12.0 points of accuracy" in found.sentence
 
 
@@ -96,7 +96,7 @@ def test_five_new_images_and_hardly_a_difference_are_no_evidence():
 
     found = compare_bundles(duel(answers(100, {7}), answers(100, set()), new=five))
 
-    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert found.finding is ComparisonOutcome.NOT_ENOUGH_EVIDENCE
     assert found.sentence.startswith("Not enough evidence")
     assert "5 of them new" in found.sentence
 
@@ -113,7 +113,7 @@ def test_twenty_new_images_or_six_that_are_judged_differently_are_evidence(new, 
 def test_sixty_images_that_both_have_right_do_not_show_that_three_points_are_not_lost():
     found = compare_bundles(duel(answers(60, set()), answers(60, set())))
 
-    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert found.finding is ComparisonOutcome.NOT_ENOUGH_EVIDENCE
     assert "it loses at most 4.9 points with 95 % confidence" in found.sentence  # 0 of 60, exact
 
 
@@ -137,7 +137,7 @@ def test_many_fields_of_few_specimens_do_not_show_that_three_points_are_not_lost
 
     found = compare_bundles(duel(same, same))
 
-    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert found.finding is ComparisonOutcome.NOT_ENOUGH_EVIDENCE
     assert compute_max_loss(list(zip(same, same, strict=True))) > 0.999 * upper_bound(0, specimens)
 
 
@@ -202,7 +202,7 @@ def test_the_limit_of_what_is_lost_is_a_share():
 def test_where_few_images_leave_it_open_nothing_is_said():
     found = compare_bundles(duel(answers(24, {1}), answers(24, {2})))
 
-    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert found.finding is ComparisonOutcome.NOT_ENOUGH_EVIDENCE
     assert "it loses at most" in found.sentence
 
 
@@ -217,8 +217,8 @@ def test_fields_of_one_specimen_stand_and_fall_together():
     apart = duel(answers(120, set(range(8))), answers(120, set()))
     together = duel(answers(120, set(range(8)), group="one"), answers(120, set(), group="one"))
 
-    assert compare_bundles(apart).finding is Finding.BETTER
-    assert compare_bundles(together).finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert compare_bundles(apart).finding is ComparisonOutcome.BETTER
+    assert compare_bundles(together).finding is ComparisonOutcome.NOT_ENOUGH_EVIDENCE
 
 
 def test_specimens_that_flip_whole_make_the_interval_wider():
@@ -241,7 +241,7 @@ def test_a_candidate_below_the_floor_is_refused_however_poor_the_other_is():
     of = duel(answers(100, set(range(60))), answers(100, set(range(45))))
 
     assert not asked("floors", of, GateThresholds(min_accuracy=0.6)).passed
-    assert compare_bundles(of).finding is Finding.WORSE
+    assert compare_bundles(of).finding is ComparisonOutcome.WORSE
 
 
 def test_a_code_of_few_images_gets_the_benefit_of_the_doubt_at_the_floor():
@@ -283,9 +283,12 @@ def test_one_more_false_conform_at_a_limit_in_use_is_one_too_many_though_accurac
 
     found = compare_bundles(duel([*coarse, *fine], [*slips, *better], limits=limits))
 
-    assert found.finding is Finding.WORSE
+    assert found.finding is ComparisonOutcome.WORSE
     assert "at 'G 8 or finer' 1 of 40 fields that break it" in found.sentence
-    assert compare_bundles(duel([*coarse, *fine], [*slips, *better])).finding is Finding.BETTER
+    assert (
+        compare_bundles(duel([*coarse, *fine], [*slips, *better])).finding
+        is ComparisonOutcome.BETTER
+    )
 
 
 def test_the_bound_at_a_limit_counts_specimens_and_not_their_fields():
@@ -361,7 +364,7 @@ def test_a_foreign_material_under_a_known_code_is_refused_though_the_candidate_h
 
     found = compare_bundles(of)
 
-    assert found.finding is not Finding.BETTER
+    assert found.finding is not ComparisonOutcome.BETTER
     assert "12 of 12 new test micrographs labelled G8 are not comparable" in found.sentence
 
 
@@ -393,7 +396,7 @@ def test_a_candidate_may_not_take_much_longer(slowdown, passed):
 
 
 def test_every_check_can_be_asked_of_nothing():
-    assert compare_bundles(duel([], [])).finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert compare_bundles(duel([], [])).finding is ComparisonOutcome.NOT_ENOUGH_EVIDENCE
 
 
 def test_every_check_stands_in_the_numbers_with_its_sentence():

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
 from agent.imaging.crop import RECIPE, _find_largest_rectangle
-from agent.imaging.readers.read import Micrograph
+from agent.imaging.readers.read import MicrographImage
 
 SIZE = (360, 480)
 RANGE = (0.01, 5.0)
 
 
 def taken(pixels, scales=(), warnings=()):
-    return Micrograph(
+    return MicrographImage(
         sha256="ab" * 32,
         size_bytes=1,
         page=0,

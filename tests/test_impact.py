@@ -20,10 +20,9 @@ from agent.retrain import compute_impact, format_headline, list_sentences, save_
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
-from agent.store import Finding, Signature, Store, store_url
+from agent.store import MicrographResult, Signature, Store, store_url
 from agent.triage import Handling, Reason, TriageVerdict
-from model import Finding as GateFinding
-from model import default_taxonomy
+from model import ComparisonOutcome, default_taxonomy
 
 NEW = "20261125-beefbeef"
 SINCE = AT - timedelta(days=90)
@@ -59,7 +58,7 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
     prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
     handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
     verdict = TriageVerdict(handling, tuple(Reason(one) for one in reasons))
-    finding = Finding({}, {}, {}, prediction, verdict)
+    finding = MicrographResult({}, {}, {}, prediction, verdict)
     assert desk.store.results.add(public_id, finding, role=role, at=AT)
 
 
@@ -304,7 +303,7 @@ def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, caps
 def judged(lab, name, *, against):
     """Write down that the gate refused a bundle when it was held against another one."""
     outcome = build_outcome(
-        GateFinding.WORSE, f"{name} is worse.", candidate=name, current=against, numbers={}
+        ComparisonOutcome.WORSE, f"{name} is worse.", candidate=name, current=against, numbers={}
     )
     save_outcome(get_bundle(lab.folder / "data", name), outcome)
 

@@ -13,7 +13,7 @@ from model import Classifier, Field, ModelError, convert
 from model.framing import Framing
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
-from model.networks.schemes import Answer
+from model.networks.schemes import FieldPrediction
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import (
     Int8Calibration,
@@ -42,9 +42,9 @@ def converted(bundle):
     return last.result
 
 
-def answer(code: str, sure: float = 0.9) -> Answer:
+def answer(code: str, sure: float = 0.9) -> FieldPrediction:
     sizes = {"7": 1 - sure, "8": 1 - sure, code[1:]: sure}
-    return Answer({"G": 1.0}, sizes, {code: sure}, ("subtype", 0), ("size:G", 0))
+    return FieldPrediction({"G": 1.0}, sizes, {code: sure}, ("subtype", 0), ("size:G", 0))
 
 
 def picture() -> Field:

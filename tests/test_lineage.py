@@ -30,7 +30,7 @@ def bundles(lab):
 
 
 def part_of(page, name):
-    return next(part for part in page.split("<section") if f">{name} <" in part)
+    return next(part for part in page.split("<section") if f">{name}</a> <" in part)
 
 
 def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundles, browser_of):  # noqa: F811

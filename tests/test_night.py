@@ -23,10 +23,11 @@ from agent.nightly import (
     write_report,
 )
 from agent.nightly import layout as pages
+from agent.nightly.collect import gather
 from agent.nightly.micrograph_cards import _describe_uncertainty, iter_causes
 from agent.nightly.novelty_sampling import list_farthest
 from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
-from agent.nightly.snapshot import from_text, gather, parse_summary, to_text
+from agent.nightly.snapshot import from_text, parse_summary, to_text
 from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, SourceHealth
 from agent.triage import Reason

@@ -12,7 +12,7 @@ import pytest
 from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.nightly import write_report
-from agent.nightly.order_status import ControlValue
+from agent.nightly.order_status import ControlMeasurement
 from agent.nightly.snapshot import from_text
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
 from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
@@ -252,9 +252,9 @@ def nights(values):
 def test_a_control_specimen_is_one_value_a_night():
     at = datetime(2026, 1, 1, 9, tzinfo=UTC)
     values = [
-        ControlValue("A", at, 100.0, None),
-        ControlValue("A", at + timedelta(hours=1), 110.0, 0.2),
-        ControlValue("A", at + timedelta(days=9), 1.0, 1.0),
+        ControlMeasurement("A", at, 100.0, None),
+        ControlMeasurement("A", at + timedelta(hours=1), 110.0, 0.2),
+        ControlMeasurement("A", at + timedelta(days=9), 1.0, 1.0),
     ]
 
     found = average_by_night(values, lambda when: when.date(), date(2026, 1, 3))

@@ -16,7 +16,7 @@ from agent.orders.assessment import assess
 from agent.orders.order_policy import load_policy
 from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.settings import read
-from agent.store import ClaimedPlace, Decision, Entry, Finding
+from agent.store import ClaimedPlace, Decision, Entry, MicrographResult
 from agent.triage import Handling, TriageVerdict
 from model import default_taxonomy
 
@@ -575,7 +575,7 @@ def test_a_field_counts_only_after_it_was_compared(desk):
     crop = lab.crop_of("ab" * 32, steel(4))
     verdict = TriageVerdict(Handling.AUTOMATIC, ())
     keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
-    finding = Finding(
+    finding = MicrographResult(
         lab.facts_of(crop),
         keys,
         {},
@@ -602,7 +602,7 @@ def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
     crop = lab.crop_of("cd" * 32, TRICKS["mirrored"](steel(2)))
     keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
     verdict = TriageVerdict(Handling.AUTOMATIC, ())
-    finding = Finding(
+    finding = MicrographResult(
         lab.facts_of(crop),
         keys,
         {},
@@ -621,7 +621,7 @@ def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
     """Take a micrograph that lab.take does not: imported, or of no specimen."""
     claim = desk.lab.arrive(name, at=AT)
     crop = lab.crop_of(hashlib.sha256(name.encode()).hexdigest(), pixels)
-    finding = Finding(
+    finding = MicrographResult(
         lab.facts_of(crop),
         keys,
         {},

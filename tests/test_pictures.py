@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
 from agent.pictures import (
     Palette,
@@ -35,6 +38,32 @@ pictures = arrays(
 @settings(max_examples=30, deadline=None)
 def test_a_png_gives_every_bit_back(pixels):
     assert np.array_equal(decode(encode_png(pixels)), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("level", [1, 3, 9])
+def test_other_readers_find_the_same_pixels(channels, level):
+    pixels = np.random.default_rng(channels).integers(0, 255, (37, 53, channels), np.uint8)
+
+    with Image.open(io.BytesIO(encode_png(pixels.squeeze(), level=level))) as image:
+        image.load()  # a wrong checksum is an error
+
+        assert np.array_equal(np.asarray(image), pixels.squeeze())
+
+
+def test_a_grey_micrograph_is_a_grey_png_and_comes_back_as_rgb():
+    grey = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
+    pixels = np.repeat(grey[..., None], 3, axis=2)
+
+    encoded = encode_png(pixels)
+
+    assert Image.open(io.BytesIO(encoded)).mode == "L"
+    assert np.array_equal(decode(encoded), pixels)
+
+
+def test_an_empty_picture_is_no_png():
+    with pytest.raises(ValueError, match="cannot be encoded"):
+        encode_png(np.zeros((0, 5, 3), np.uint8))
 
 
 def test_a_mask_comes_back_as_it_was():

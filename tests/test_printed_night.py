@@ -116,5 +116,5 @@ def test_a_crop_is_as_large_as_its_page_has_room_for(lab, monkeypatch):
         return int(re.search(r'alt="Crop of [^"]*" width="(\d+)"', page)[1])
 
     assert width(3_700_000) == 1600
-    assert 340 < width(500_000) < 1600
-    assert width(60_000) == 340
+    assert 320 < width(500_000) < 1600
+    assert width(60_000) == 320

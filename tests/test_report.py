@@ -8,7 +8,7 @@ import re
 from page_facts import NIGHT, QUEUE, REVIEW
 
 import reports
-from reports import Index, Line, NightLine, Tone, Verdict
+from reports import Index, NightLine, Tone, Verdict, VerdictLine
 
 EMPTY = dataclasses.replace(
     NIGHT,
@@ -73,7 +73,7 @@ def test_the_verdict_stands_before_everything_else():
 
 
 def test_a_tone_is_a_shape_and_a_word_beside_its_colour():
-    lines = tuple(Line(tone, "1", f"line {tone}") for tone in Tone)
+    lines = tuple(VerdictLine(tone, "1", f"line {tone}") for tone in Tone)
     page = reports.render_night(
         dataclasses.replace(EMPTY, verdict=Verdict(Tone.CALM, "all", lines))
     )

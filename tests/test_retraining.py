@@ -61,7 +61,7 @@ def test_a_child_is_another_process_behind_everybody(settings):
 
     ((pid, niceness),) = said
     assert pid != os.getpid()
-    assert niceness > psutil.Process().nice() or os.name == "nt"
+    assert niceness >= max(psutil.Process().nice(), 5) or os.name == "nt"
 
 
 def test_a_sentence_of_the_work_is_what_its_end_says(settings):

@@ -16,7 +16,7 @@ from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from agent.errors import WrongUse
 from agent.nightly import write_report
-from agent.nightly.snapshot import gather
+from agent.nightly.collect import gather
 from agent.roundrobin import report as reporting
 from agent.roundrobin.campaign import close, get_order
 from agent.store import ROUND_ROBIN, Decision, Opinion

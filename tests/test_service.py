@@ -268,6 +268,8 @@ def test_status_has_every_key_of_the_contract(lab):
         "shares",
         "database",
         "next_report_at",
+        "disk",
+        "backup",
         "jobs",
         "affected_orders",
         "problems",

@@ -19,7 +19,7 @@ from agent.service.data_folder import clock
 from agent.service.jobs.shadow import find_waiting_candidate, has_news
 from agent.service.problems import Problems
 from agent.service.retrain_scheduler import RetrainScheduler
-from agent.store import Finding
+from agent.store import MicrographResult
 from agent.triage import Handling, TriageVerdict
 
 CURRENT, NEW = "20261101-0badcafe", "20261125-beefbeef"
@@ -42,7 +42,7 @@ def tried(lab, *codes):
     ids = [lab.take("G8", order="4711", specimen="1") for _ in codes]
     for one, code in zip(ids, codes, strict=True):
         prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
-        finding = Finding({}, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
+        finding = MicrographResult({}, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
         assert lab.store.results.add(one, finding, role="shadow", at=DAY)
     job = lab.store.jobs.begin("shadow", at=DAY)
     lab.store.jobs.end(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})

@@ -74,6 +74,7 @@ def form(known: Known) -> dict[str, str]:
         "subtype": "G",
         "size": "8",
         "verdict": "different",
+        "which": str(known.ints["content"]),
         "together": known.fields[1],
         "name": known.account,
         "password": "correct horse battery",

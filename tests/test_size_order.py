@@ -31,7 +31,7 @@ from agent.roundrobin.msa_study import limits_in
 from agent.roundrobin.plan import StudyRun
 from agent.roundrobin.sampling import is_near
 from agent.settings import read
-from agent.store import Decision, Finding
+from agent.store import Decision, MicrographResult
 from agent.triage import Handling, TriageVerdict
 from model import size_kappa, taxonomy_from
 
@@ -384,7 +384,7 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
     named = {"structure_code": "Gfine", "size": "fine", "prediction_set": ("Gfine",)}
     prediction = replace(prediction_of("G8"), size_min=None, size_max=None, **named)
     keys = {"order": "4711", "specimen": "1", "field": "1", "material": MATERIAL}
-    finding = Finding(
+    finding = MicrographResult(
         facts_of(crop), keys, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()), {}
     )
     lab.store.work_queue.finish(lab.arrive("field.tif", at=DAY), [finding], at=DAY)

@@ -20,8 +20,8 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store import (
     Claim,
     Decision,
-    Finding,
-    Overtaken,
+    DecisionConflict,
+    MicrographResult,
     SourceHealth,
     Store,
     StoreFault,
@@ -58,7 +58,7 @@ def finding(
     probability: float = 0.9,
     process: dict[str, str] | None = None,
     bundle: str = "20261101-0badcafe",
-) -> Finding:
+) -> MicrographResult:
     suffix = f"-p{page + 1}" if page else ""
     facts: dict[str, Any] = {
         "id": sha256[:16] + suffix,
@@ -73,7 +73,7 @@ def finding(
         "warnings": [],
     }
     prediction = lab.prediction_of("G8", p_value=p_value, probability=probability)
-    return Finding(
+    return MicrographResult(
         crop_facts=facts,
         process_data=process or {},
         process_extra={},
@@ -88,7 +88,7 @@ def claimed(store: Store, *names: str, at: datetime = AT) -> list[Claim]:
     return store.work_queue.claim(len(names), at=at, lease_s=60)
 
 
-def taken(store: Store, name: str, found: Finding, *, at: datetime = AT) -> None:
+def taken(store: Store, name: str, found: MicrographResult, *, at: datetime = AT) -> None:
     (claim,) = claimed(store, name, at=at)
     assert store.work_queue.identify(claim, found.crop_facts["sha256"], at=at) is None
     assert store.work_queue.finish(claim, [found], at=at)
@@ -892,11 +892,11 @@ def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
     with Store.open(address, site="Plant 1", agent="PC") as store:
         taken(store, "a.tif", finding())
 
-        def decide(by: str) -> int | Overtaken:
+        def decide(by: str) -> int | DecisionConflict:
             decision = Decision("code", by, code="G8")
             try:
                 return store.labels.decide(SHA[:16], decision, at=AT, expected=None)
-            except Overtaken as overtaken:
+            except DecisionConflict as overtaken:
                 return overtaken
 
         answers = at_once(*(partial(decide, by) for by in ("Ada", "Bob", "Eve", "Kim")))
@@ -914,7 +914,7 @@ def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
     again = Decision("code", "Bob", code="G7", comment="looked again")
     second = store.labels.decide(SHA[:16], again, at=AT, expected=first)
 
-    with pytest.raises(Overtaken, match="Bob decided in between"):
+    with pytest.raises(DecisionConflict, match="Bob decided in between"):
         store.labels.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
     (view,) = store.results.iter_all()
     assert view.label.id == second

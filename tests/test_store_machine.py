@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from agent.store import Claim, Finding, Store, engine, sources
+from agent.store import Claim, MicrographResult, Store, engine, sources
 from agent.store.file_states import MAX_ATTEMPTS, MAX_DEATHS
 from agent.triage import Handling, TriageVerdict
 from agent.watch import ListedFile
@@ -30,11 +30,11 @@ AGENTS = st.sampled_from([0, 1])
 LEASE_S = 60
 
 
-def finding(sha256: str) -> Finding:
+def finding(sha256: str) -> MicrographResult:
     facts = {"id": sha256[:16], "sha256": sha256, "page": 0, "width": 9, "height": 9,
              "recipe": "1", "crop": [0, 0, 9, 9]}  # fmt: skip
     prediction = lab.prediction_of("G8")
-    return Finding(facts, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
+    return MicrographResult(facts, {}, {}, prediction, TriageVerdict(Handling.AUTOMATIC, ()))
 
 
 class Books(RuleBasedStateMachine):

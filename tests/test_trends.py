@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from lab import SETTINGS
 
 from agent.nightly import write_report
+from agent.nightly.collect import gather
 from agent.nightly.layout import lay_out
-from agent.nightly.snapshot import from_text, gather, parse_tallies
+from agent.nightly.snapshot import from_text, parse_tallies
 from agent.nightly.spc.baseline import fit_baseline
 from agent.nightly.spc.p_chart import (
     BASELINE_NIGHTS,

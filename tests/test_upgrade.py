@@ -19,7 +19,7 @@ from agent.errors import BadStore
 from agent.host.systemd import Manager
 from agent.store import SCHEMA, Store, Upgrade, schema, store_url
 from agent.store.engine import make_engine
-from agent.store.upgrade import Progress, estimate_s
+from agent.store.upgrade import UpgradeProgress, estimate_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def test_the_estimate_grows_with_rows_and_steps() -> None:
 
 def test_a_step_that_takes_long_is_told_again_and_again() -> None:
     heard = threading.Semaphore(0)
-    progress = Progress(lambda _: heard.release(), every_s=0.001)
+    progress = UpgradeProgress(lambda _: heard.release(), every_s=0.001)
     progress.change(Upgrade("x", "0001", "0002", steps=1, rows=0, estimate_s=1))
 
     with progress.ticking():

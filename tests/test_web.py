@@ -951,7 +951,9 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/micrographs/{public_id}/scale",
         "/api/v1/micrographs/{public_id}/undo",
         "/api/v1/orders/{number}",
+        "/api/v1/orders/{number}/acts",
         "/api/v1/queue",
+        "/api/v1/today",
         "/api/v1/status",
     }
 

@@ -7,9 +7,11 @@ import psutil
 
 from agent.errors import WrongUse
 from agent.retrain import Gate, Outcome, Step
-from model import Finding
+from model import ComparisonOutcome
 
-OUTCOME = Outcome(Gate.NOT_RECOMMENDED, Finding.WORSE, "Worse.", "", "b", {"new_labels": 1})
+OUTCOME = Outcome(
+    Gate.NOT_RECOMMENDED, ComparisonOutcome.WORSE, "Worse.", "", "b", {"new_labels": 1}
+)
 
 
 def says_who_it_is(_settings):

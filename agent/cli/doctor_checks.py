@@ -19,7 +19,7 @@ from agent.cli.doctor_records import (
     examine_evidence,
 )
 from agent.cli.doctor_sites import examine_sites
-from agent.cli.finding import Finding
+from agent.cli.finding import DoctorResult
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ LITTLE_MEMORY_BYTES = 8_000_000_000
 """Our choice: a worker may use 4 GB, the networks about 2 GB."""
 
 
-def examine(settings: Settings, file: Path | None) -> list[Finding]:
+def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
     """Run all checks; the only change is a temporary file in the data folder."""
     account = _account()
     return [
-        Finding("settings", "right", str(file))
+        DoctorResult("settings", "right", str(file))
         if file
-        else Finding(
+        else DoctorResult(
             "settings",
             "doubtful",
             "no agent.toml found, so defaults apply. Write one with `agent init`.",
@@ -65,7 +65,7 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
     ]
 
 
-def _taxonomy(settings: Settings) -> Finding:
+def _taxonomy(settings: Settings) -> DoctorResult:
     """Check the taxonomy and its effects on labels, limits and the bundle in use."""
     from agent.lab_context import taxonomy_in_force
     from agent.orders.taxonomy_effects import find_effects, load_taxonomy_use
@@ -79,11 +79,11 @@ def _taxonomy(settings: Settings) -> Finding:
             )
             effects = list(find_effects(own, None, use))
     except (AgentError, TaxonomyError, OSError) as error:
-        return Finding("taxonomy", "wrong", str(error))
+        return DoctorResult("taxonomy", "wrong", str(error))
     summary = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."
     if effects:
-        return Finding("taxonomy", "doubtful", " ".join((summary, *effects)))
-    return Finding("taxonomy", "right", summary)
+        return DoctorResult("taxonomy", "doubtful", " ".join((summary, *effects)))
+    return DoctorResult("taxonomy", "right", summary)
 
 
 def _account() -> str | None:
@@ -94,37 +94,37 @@ def _account() -> str | None:
     return find_service_account()
 
 
-def _service(account: str | None) -> Finding:
+def _service(account: str | None) -> DoctorResult:
     if account is None:
-        return Finding(
+        return DoctorResult(
             "service", "doubtful", "not installed. For automatic start: agent service install."
         )
-    return Finding("service", "right", f"installed, runs as {account}.")
+    return DoctorResult("service", "right", f"installed, runs as {account}.")
 
 
-def _memory() -> Finding:
+def _memory() -> DoctorResult:
     import psutil
 
     total_bytes = psutil.virtual_memory().total
     if total_bytes < LITTLE_MEMORY_BYTES:
-        return Finding(
+        return DoctorResult(
             "memory",
             "doubtful",
             f"{total_bytes / 1e9:.1f} GB; at least 8 GB are recommended. Set [imaging] workers = "
             "1 and a lower memory_limit_mb.",
         )
-    return Finding("memory", "right", f"{total_bytes / 1e9:.1f} GB.")
+    return DoctorResult("memory", "right", f"{total_bytes / 1e9:.1f} GB.")
 
 
-def _python() -> Finding:
-    return Finding("python", "right", f"{platform.python_version()} on {platform.platform()}")
+def _python() -> DoctorResult:
+    return DoctorResult("python", "right", f"{platform.python_version()} on {platform.platform()}")
 
 
-def _no_sources() -> Finding:
-    return Finding("sources", "doubtful", "none. Enter an export folder under [[sources]].")
+def _no_sources() -> DoctorResult:
+    return DoctorResult("sources", "doubtful", "none. Enter an export folder under [[sources]].")
 
 
-def _watch_limits() -> Iterator[Finding]:
+def _watch_limits() -> Iterator[DoctorResult]:
     if not sys.platform.startswith("linux"):
         return
     limits = (("max_user_watches", FEW_WATCHES), ("max_user_instances", FEW_INSTANCES))
@@ -134,35 +134,35 @@ def _watch_limits() -> Iterator[Finding]:
         except (OSError, ValueError):
             continue
         if limit < few or (limit == few and name == "max_user_watches"):
-            yield Finding(
+            yield DoctorResult(
                 "inotify",
                 "doubtful",
                 f"{name} is {limit}. Raise it (sysctl fs.inotify.{name}={few * 16}); otherwise "
                 "sources are polled.",
             )
         else:
-            yield Finding("inotify", "right", f"{name} is {limit}.")
+            yield DoctorResult("inotify", "right", f"{name} is {limit}.")
 
 
-def _web(settings: Settings) -> Finding:
+def _web(settings: Settings) -> DoctorResult:
     host, port = settings.web.host, settings.web.port
     running = _is_running(settings)
     if port and not running and _is_port_used(host, port):
-        return Finding(
+        return DoctorResult(
             "review page",
             "wrong",
             f"Another program uses {host}:{port}. Set another [web] port.",
         )
     if host in {"127.0.0.1", "localhost", "::1"}:
-        return Finding("review page", "right", f"on this PC only, port {port}.")
+        return DoctorResult("review page", "right", f"on this PC only, port {port}.")
     from agent.web import refuse_strangers
 
     try:
         with open_store(settings) as store:
             refuse_strangers(settings.web, store.accounts)
     except AgentError as error:
-        return Finding("review page", "wrong", str(error))
-    return Finding(
+        return DoctorResult("review page", "wrong", str(error))
+    return DoctorResult(
         "review page", "right", f"{host}, port {port}. For other PCs open the port in the firewall."
     )
 
@@ -185,7 +185,7 @@ def _is_port_used(host: str, port: int) -> bool:
     return False
 
 
-def _compute(settings: Settings) -> Finding:
+def _compute(settings: Settings) -> DoctorResult:
     from model import ModelError, choose_engine  # PyTorch takes seconds to import
 
     cores = f"CPU, {os.cpu_count()} processors"
@@ -193,12 +193,14 @@ def _compute(settings: Settings) -> Finding:
         engine = choose_engine(settings.model.device, settings.model.precision)
     except ModelError as error:
         why = f" {_explain_no_gpu()}" if settings.model.device.startswith("cuda") else ""
-        return Finding("compute", "wrong", f"{cores}; {error}{why}")
+        return DoctorResult("compute", "wrong", f"{cores}; {error}{why}")
     if engine.on_gpu:
-        return Finding("compute", "right", f"GPU {_gpu_name(engine.device)}, {engine.precision}.")
+        return DoctorResult(
+            "compute", "right", f"GPU {_gpu_name(engine.device)}, {engine.precision}."
+        )
     if settings.model.device == "auto" and _has_nvidia():
-        return Finding("compute", "doubtful", f"{cores}. {_explain_no_gpu()}")
-    return Finding(
+        return DoctorResult("compute", "doubtful", f"{cores}. {_explain_no_gpu()}")
+    return DoctorResult(
         "compute", "right", f"{cores}, {engine.label} {engine.precision}; no GPU in use."
     )
 
@@ -225,23 +227,23 @@ def _explain_no_gpu() -> str:
     return "PyTorch detects no GPU. Check the driver and its CUDA version with nvidia-smi."
 
 
-def _label_reader() -> Finding:
+def _label_reader() -> DoctorResult:
     try:
         import rapidocr  # noqa: F401
     except ImportError as error:
-        return Finding("label reader", "wrong", f"rapidocr cannot be imported ({error}).")
-    return Finding("label reader", "right", "its models are installed.")
+        return DoctorResult("label reader", "wrong", f"rapidocr cannot be imported ({error}).")
+    return DoctorResult("label reader", "right", "its models are installed.")
 
 
-def _bundle(settings: Settings) -> Finding:
+def _bundle(settings: Settings) -> DoctorResult:
     try:
         store = open_store(settings)
     except AgentError:
-        return Finding("bundle", "doubtful", "unknown, because the database does not open.")
+        return DoctorResult("bundle", "doubtful", "unknown, because the database does not open.")
     name = store.promotions.find_current()
     store.close()
     if name is None:
-        return Finding(
+        return DoctorResult(
             "bundle",
             "doubtful",
             "none yet; every micrograph goes to review. Train one with `agent train`.",
@@ -251,5 +253,5 @@ def _bundle(settings: Settings) -> Finding:
     try:
         verify_bundle(settings.store.folder / "bundles" / name)
     except ModelError as error:
-        return Finding("bundle", "wrong", str(error))
-    return Finding("bundle", "right", f"{name}, all hashes match its manifest.")
+        return DoctorResult("bundle", "wrong", str(error))
+    return DoctorResult("bundle", "right", f"{name}, all hashes match its manifest.")

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.cli.finding import Finding, Level
+from agent.cli.finding import DoctorResult, Level
 from agent.host.systemd_unit import list_shared_folders
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ OF_THE_DISK = "lost+found"
 SAMPLE_SIZE = 200
 
 
-def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
+def examine_folders(settings: Settings, account: str | None) -> list[DoctorResult]:
     """Check data folder, backup folder and sources.
 
     Args:
@@ -48,7 +48,7 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
         account: Account of the installed service, or None.
     """
 
-    def check() -> list[Finding]:
+    def check() -> list[DoctorResult]:
         return [
             *_data_folder("data folder", settings.store.folder),
             *(
@@ -61,7 +61,7 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
 
     if account and _may_become(account):
         return [
-            Finding("account", "right", f"checked as {account}."),
+            DoctorResult("account", "right", f"checked as {account}."),
             *_as_account(account, check),
         ]
     if account and sys.platform == "win32":
@@ -70,7 +70,7 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
             f"{os.environ.get('USERNAME', 'you')}. After the start agent status shows whether the "
             "service can read the shares."
         )
-        return [Finding("account", "doubtful", sentence), *check()]
+        return [DoctorResult("account", "doubtful", sentence), *check()]
     return check()
 
 
@@ -78,14 +78,16 @@ def _may_become(account: str) -> bool:
     return hasattr(os, "fork") and os.geteuid() == 0 and account != "root"
 
 
-def _as_account(account: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+def _as_account(account: str, check: Callable[[], list[DoctorResult]]) -> list[DoctorResult]:
     """Run the checks in a child process that has dropped root rights."""
     import pwd  # POSIX alone
 
     try:
         user = pwd.getpwnam(account)
     except KeyError:
-        return [Finding("account", "wrong", f"{account}: no such user. Run agent service install.")]
+        return [
+            DoctorResult("account", "wrong", f"{account}: no such user. Run agent service install.")
+        ]
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
@@ -102,8 +104,8 @@ def _as_account(account: str, check: Callable[[], list[Finding]]) -> list[Findin
         answer = pipe.read()
     os.waitpid(child, 0)
     if not answer:
-        return [Finding("account", "wrong", f"the checks did not run as {account}.")]
-    return [Finding(*row) for row in json.loads(answer)]
+        return [DoctorResult("account", "wrong", f"the checks did not run as {account}.")]
+    return [DoctorResult(*row) for row in json.loads(answer)]
 
 
 def _probe(folder: Path) -> float:
@@ -116,15 +118,15 @@ def _probe(folder: Path) -> float:
         return os.fstat(probe.fileno()).st_mtime - began_s
 
 
-def _shared_folder(setting: str, folder: Path) -> Iterator[Finding]:
+def _shared_folder(setting: str, folder: Path) -> Iterator[DoctorResult]:
     if _is_mapped(folder):
-        yield Finding(setting, "wrong", _mapped(folder))
+        yield DoctorResult(setting, "wrong", _mapped(folder))
         return
     if setting == "[backup] folder":
         with suppress(OSError):
             folder.mkdir(exist_ok=True)  # as the nightly one does
     if not folder.is_dir():
-        yield Finding(
+        yield DoctorResult(
             setting,
             "wrong",
             f"{folder}: no such folder, or no permission. Create it, or mount its share.",
@@ -134,24 +136,24 @@ def _shared_folder(setting: str, folder: Path) -> Iterator[Finding]:
         _probe(folder)
     except OSError as error:
         why = error.strerror or str(error)
-        yield Finding(
+        yield DoctorResult(
             setting,
             "wrong",
             f"{folder}: not writable ({why}). Give the account write permission.",
         )
         return
-    yield Finding(setting, "right", f"{folder} is writable.")
+    yield DoctorResult(setting, "right", f"{folder} is writable.")
 
 
-def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
+def _data_folder(check: str, folder: Path) -> Iterator[DoctorResult]:
     if _is_mapped(folder):
-        yield Finding(check, "wrong", _mapped(folder))
+        yield DoctorResult(check, "wrong", _mapped(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         offset_s = _probe(folder)
     except OSError as error:
         why = error.strerror or str(error)
-        yield Finding(
+        yield DoctorResult(
             check,
             "wrong",
             f"{folder}: not writable ({why}). Give the account write permission.",
@@ -163,30 +165,30 @@ def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
         if entry.name != OF_THE_DISK and not os.access(entry, os.W_OK)
     ]
     if others:
-        yield Finding(
+        yield DoctorResult(
             check,
             "wrong",
             f"{folder}: {', '.join(sorted(others))} cannot be changed, probably because another "
             "account owns it. On Linux run agent service install.",
         )
         return
-    yield Finding(check, "right", f"{folder} is writable.")
+    yield DoctorResult(check, "right", f"{folder} is writable.")
     if abs(offset_s) > CLOCK_OFF_S:
-        yield Finding("clock", "doubtful", _clock(folder, offset_s))
+        yield DoctorResult("clock", "doubtful", _clock(folder, offset_s))
     yield from _path_length(folder)
     free = shutil.disk_usage(folder).free
     level: Level = "right" if free >= LITTLE_DISK_BYTES else "doubtful"
     more = "" if level == "right" else " Free disk space, or set [retention] and run agent prune."
-    yield Finding("free disk", level, f"{free / 1e9:.1f} GB free at {folder}.{more}")
+    yield DoctorResult("free disk", level, f"{free / 1e9:.1f} GB free at {folder}.{more}")
 
 
-def _path_length(folder: Path) -> Iterator[Finding]:
+def _path_length(folder: Path) -> Iterator[DoctorResult]:
     if sys.platform != "win32":
         return
     if len(str(folder)) + LONGEST_BELOW < WINDOWS_PATH or _long_paths():
-        yield Finding("long paths", "right", "the paths of the data folder are short enough.")
+        yield DoctorResult("long paths", "right", "the paths of the data folder are short enough.")
         return
-    yield Finding(
+    yield DoctorResult(
         "long paths",
         "wrong",
         f"{folder} has {len(str(folder))} characters, and Windows limits paths to 260. Choose a "
@@ -206,10 +208,10 @@ def _long_paths() -> bool:
         return False
 
 
-def _source(source: Source) -> Iterator[Finding]:
+def _source(source: Source) -> Iterator[DoctorResult]:
     check, folder = f"source {source.name}", source.folder
     if _is_mapped(folder):
-        yield Finding(check, "wrong", _mapped(folder))
+        yield DoctorResult(check, "wrong", _mapped(folder))
         return
     newest = None
     try:
@@ -221,23 +223,23 @@ def _source(source: Source) -> Iterator[Finding]:
             with open(files[0].path, "rb") as file:  # noqa: PTH123 - a path as the system returns it
                 file.read(1)
     except FileNotFoundError:
-        yield Finding(
+        yield DoctorResult(
             check,
             "wrong",
             f"{folder}: no such folder, or no permission. Mount the share, or correct the path.",
         )
         return
     except OSError as error:
-        yield Finding(
+        yield DoctorResult(
             check,
             "wrong",
             f"{folder}: not readable ({error.strerror}). Give the account read permission.",
         )
         return
     state = "is readable" if sample else "is empty"
-    yield Finding(check, "right", f"{folder} {state}.")
+    yield DoctorResult(check, "right", f"{folder} {state}.")
     if newest is not None and newest - time.time() > CLOCK_OFF_S:
-        yield Finding("clock", "doubtful", _clock(folder, newest - time.time()))
+        yield DoctorResult("clock", "doubtful", _clock(folder, newest - time.time()))
 
 
 def _clock(folder: Path, offset_s: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cli.app import open_store
-from agent.cli.finding import Finding, Level
+from agent.cli.finding import DoctorResult, Level
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 EXPIRES_SOON_DAYS = 45
 
 
-def examine_backups(settings: Settings) -> Iterator[Finding]:
+def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.backup_facts import find_broken_backups
     from agent.service.jobs import backup
     from agent.store import find_mark
 
     if not settings.backup.folder:
-        yield Finding(
+        yield DoctorResult(
             "back-up", "doubtful", "none is made. Set [backup] folder, preferably on another disk."
         )
         return
@@ -38,19 +38,19 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
         lab=find_mark(settings.store.folder),
     )
     if broken.faults:
-        yield Finding("back-up", "wrong", f"{'; '.join(broken.faults)}.")
+        yield DoctorResult("back-up", "wrong", f"{'; '.join(broken.faults)}.")
     if broken.remarks:
-        yield Finding("back-up", "doubtful", f"{'; '.join(broken.remarks)}.")
+        yield DoctorResult("back-up", "doubtful", f"{'; '.join(broken.remarks)}.")
     if late:
-        yield Finding("back-up", "wrong", f"{late} See backup.failed in the log.")
+        yield DoctorResult("back-up", "wrong", f"{late} See backup.failed in the log.")
     elif not broken.faults:
         last = f"last backup {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
         sentence = f"{settings.backup.folder}: {last or 'the first one is due tonight'}."
-        yield Finding("back-up", "right", sentence)
+        yield DoctorResult("back-up", "right", sentence)
     taxonomy = Path(settings.model.taxonomy).name if settings.model.taxonomy else ""
     if own and taxonomy and f"settings/{taxonomy}" not in own[-1].facts.names:
         sentence = f"{own[-1].file.name} lacks {taxonomy}, the taxonomy of the orders."
-        yield Finding("back-up", "doubtful", f"{sentence} Make a new backup: agent backup.")
+        yield DoctorResult("back-up", "doubtful", f"{sentence} Make a new backup: agent backup.")
     yield from _check_trial(settings, now) if own else ()
     for other in backup.list_of_others(settings):
         same = other.facts.site == settings.site.name
@@ -60,10 +60,10 @@ def examine_backups(settings: Settings) -> Iterator[Finding]:
         )
         more = ", another lab with the same name. Change [site] name of one of them."
         level: Level = "doubtful" if same else "right"
-        yield Finding("back-up", level, sentence + (more if same else "."))
+        yield DoctorResult("back-up", level, sentence + (more if same else "."))
 
 
-def _check_trial(settings: Settings, now: datetime) -> Iterator[Finding]:
+def _check_trial(settings: Settings, now: datetime) -> Iterator[DoctorResult]:
     from agent.service.jobs import backup
 
     try:
@@ -74,15 +74,17 @@ def _check_trial(settings: Settings, now: datetime) -> Iterator[Finding]:
         return
     every = backup.EVERY.get(settings.backup.verify)
     if fault:
-        yield Finding("restore on trial", "wrong", fault)
+        yield DoctorResult("restore on trial", "wrong", fault)
     elif last is None or (every and now - last.at > 2 * every):
         when = f"last one {last.at:%Y-%m-%d}" if last else "none yet"
-        yield Finding("restore on trial", "doubtful", f"{when}. Run agent backup --verify.")
+        yield DoctorResult("restore on trial", "doubtful", f"{when}. Run agent backup --verify.")
     else:
-        yield Finding("restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: passed.")
+        yield DoctorResult(
+            "restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: passed."
+        )
 
 
-def examine_certificate(settings: Settings) -> Iterator[Finding]:
+def examine_certificate(settings: Settings) -> Iterator[DoctorResult]:
     """Check the certificate that signs statements, if one is set."""
     from agent.orders.signing import read_certificate
 
@@ -92,26 +94,26 @@ def examine_certificate(settings: Settings) -> Iterator[Finding]:
     state = read_certificate(settings.statements, now=now)
     if state.fault or state.not_after is None:
         sentence = f"{state.fault} Statements are frozen without signature."
-        yield Finding("statements", "wrong", sentence)
+        yield DoctorResult("statements", "wrong", sentence)
         return
     days = (state.not_after - now).days
     level: Level = "doubtful" if days < EXPIRES_SOON_DAYS else "right"
     more = ". Get a new certificate." if level == "doubtful" else "."
     sentence = f"signed as {state.subject}, until {state.not_after:%Y-%m-%d} ({days} days){more}"
-    yield Finding("statements", level, sentence)
+    yield DoctorResult("statements", level, sentence)
 
 
-def examine_database(settings: Settings) -> Finding:
+def examine_database(settings: Settings) -> DoctorResult:
     """Check that the database opens with the schema of this program."""
     try:
         store = open_store(settings)
     except AgentError as error:
-        return Finding("database", "wrong", str(error))
+        return DoctorResult("database", "wrong", str(error))
     store.close()
-    return Finding("database", "right", "opens, and its schema matches this version.")
+    return DoctorResult("database", "right", "opens, and its schema matches this version.")
 
 
-def examine_evidence(settings: Settings) -> Iterator[Finding]:
+def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:
     """Check that the database refuses to change evidence."""
     try:
         with open_store(settings) as store:
@@ -123,14 +125,14 @@ def examine_evidence(settings: Settings) -> Iterator[Finding]:
     except AgentError:
         return
     if missing:
-        yield Finding(
+        yield DoctorResult(
             "evidence",
             "wrong",
             f"the database lacks {len(missing)} guards ({missing[0]}). Run any agent command as "
             "the owner of the tables, which restores them, then agent verify.",
         )
     elif rewritable:
-        yield Finding(
+        yield DoctorResult(
             "evidence",
             "doubtful",
             "guarded by triggers, but this PostgreSQL user owns the tables and could drop the "
@@ -138,10 +140,10 @@ def examine_evidence(settings: Settings) -> Iterator[Finding]:
         )
     else:
         own = "; the agent's PostgreSQL user cannot change it" if kind == "postgresql" else ""
-        yield Finding("evidence", "right", f"guarded by triggers{own}.")
+        yield DoctorResult("evidence", "right", f"guarded by triggers{own}.")
     yield from _timestamps(settings)
     if not settings.trail.anchor and not settings.backup.folder:
-        yield Finding(
+        yield DoctorResult(
             "trail",
             "doubtful",
             "the head of the audit log is stored on this PC only. Set [trail] anchor or [backup] "
@@ -149,21 +151,21 @@ def examine_evidence(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _timestamps(settings: Settings) -> Iterator[Finding]:
+def _timestamps(settings: Settings) -> Iterator[DoctorResult]:
     from agent import timestamps
 
     url, certificates = settings.trail.timestamp_url, settings.trail.timestamp_certificates
     if not url:
         return
     if fault := timestamps.find_setup_fault(url, Path(certificates) if certificates else None):
-        yield Finding("time stamps", "wrong", fault)
+        yield DoctorResult("time stamps", "wrong", fault)
         return
     last = timestamps.find_newest_at(settings.store.folder / timestamps.FOLDER)
     when = f"last one {last:%Y-%m-%d %H:%M} UTC" if last else "none yet"
-    yield Finding("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
+    yield DoctorResult("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
 
 
-def examine_copies(settings: Settings) -> Iterator[Finding]:
+def examine_copies(settings: Settings) -> Iterator[DoctorResult]:
     """Check that no other copy of the lab runs and that the database is the newest."""
     from agent.service.copies import check_start
 
@@ -173,8 +175,8 @@ def examine_copies(settings: Settings) -> Iterator[Finding]:
     except AgentError:
         return
     if result.refusal:
-        yield Finding("copies", "wrong", result.refusal)
+        yield DoctorResult("copies", "wrong", result.refusal)
     elif result.warnings:
-        yield Finding("copies", "doubtful", result.warnings[0])
+        yield DoctorResult("copies", "doubtful", result.warnings[0])
     else:
-        yield Finding("copies", "right", "this is the newest known database of this lab.")
+        yield DoctorResult("copies", "right", "this is the newest known database of this lab.")

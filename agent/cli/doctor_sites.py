@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cli.app import open_store
-from agent.cli.finding import Finding
+from agent.cli.finding import DoctorResult
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ TWO = 2
 """Smallest number of sites that share a database."""
 
 
-def examine_sites(settings: Settings) -> Iterator[Finding]:
+def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
     """Yield the findings; none if there is one site of one name and it shares nothing."""
     from agent.service.renamed_site import describe_renamed
 
     try:
         with open_store(settings) as store:
             if renamed := describe_renamed(settings, store):
-                yield Finding("site name", "wrong", renamed)
+                yield DoctorResult("site name", "wrong", renamed)
             names = store.over_all_sites().names()
             if len(names) < TWO and not settings.site.shares:
                 return
@@ -35,37 +35,37 @@ def examine_sites(settings: Settings) -> Iterator[Finding]:
         return  # the check `database` reports it
 
 
-def _check_separation(store: Store, n: int) -> Finding:
+def _check_separation(store: Store, n: int) -> DoctorResult:
     if bare := store.checks.find_unscoped_tables():
-        return Finding(
+        return DoctorResult(
             "sites",
             "wrong",
             f"PostgreSQL does not separate the rows of {len(bare)} tables ({bare[0]}, …) by site. "
             "Run any agent command as the owner of the tables; it restores the policies.",
         )
     if store.checks.is_exempt_from_policies():
-        return Finding(
+        return DoctorResult(
             "sites",
             "doubtful",
             "this PostgreSQL user is a superuser or has BYPASSRLS, so row-level security does not "
             "apply. Only the program separates the sites (OPERATIONS, Several sites).",
         )
     by = " and row-level security separate" if store.kind == "postgresql" else " separates"
-    return Finding("sites", "right", f"{n} sites share the database; the program{by} them.")
+    return DoctorResult("sites", "right", f"{n} sites share the database; the program{by} them.")
 
 
-def _check_sharing(settings: Settings, store: Store) -> Iterator[Finding]:
+def _check_sharing(settings: Settings, store: Store) -> Iterator[DoctorResult]:
     shared = " and ".join(settings.site.shares) or "nothing"
-    yield Finding("shared", "right", f"{settings.site.name} shares {shared} ([site] shares).")
+    yield DoctorResult("shared", "right", f"{settings.site.name} shares {shared} ([site] shares).")
     for what in settings.site.shares:
         if len(store.over_all_sites().sharing(what)) < TWO:
-            yield Finding(
+            yield DoctorResult(
                 "shared",
                 "doubtful",
                 f'no other site has "{what}" in [site] shares, so it is not shared.',
             )
     if store.accounts.are_there() and not store.accounts.every():
-        yield Finding(
+        yield DoctorResult(
             "shared",
             "doubtful",
             "a login is required, but this site has no account. Add one (agent users add), or add "

@@ -191,8 +191,8 @@ def write_page(
     Returns:
         The page.
     """
-    from agent.archive import write_whole
     from agent.site_time import local_full
+    from agent.whole_file import write_whole
     from model.experiments.tables import as_json, as_markdown, build_tables  # PyTorch takes seconds
     from reports import Experiments, render_experiments
 

@@ -129,8 +129,8 @@ def _columns(what: What) -> tuple[str, ...]:
 
 
 def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
+    from agent.nightly import build_reported_micrograph  # `agent --help` answers without
     from agent.nightly.micrograph_rows import build_record
-    from agent.nightly.snapshot import build_reported_micrograph  # `agent --help` answers without
 
     for view in views:
         label, row = view.label, build_record(build_reported_micrograph(view), zone)

@@ -9,7 +9,7 @@ Level = Literal["right", "doubtful", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorResult:
     """Result of one check.
 
     Attributes:

@@ -159,7 +159,7 @@ class LaidDown:
             _remove_if_empty(data)
 
     def _write(self) -> None:
-        from agent.archive import write_whole
+        from agent.whole_file import write_whole
 
         text = json.dumps(asdict(self), ensure_ascii=False)
         write_whole({Path(self.folder) / LIST_NAME: text.encode()})

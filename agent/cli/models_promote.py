@@ -19,7 +19,7 @@ from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
 if TYPE_CHECKING:
-    from agent.retrain import Impact, Outcome
+    from agent.retrain import Impact
     from agent.settings import Settings
     from agent.store import Store
     from model import Manifest
@@ -70,6 +70,7 @@ def promote(
     The command first shows the result of the gate and the orders whose conformity would change.
     This is recorded with the signature. The setting retrain.promoters is the number of signatures.
     """
+    from agent.retrain.promotion import require_known_impact
     from agent.service.data_folder import clock
     from agent.store import Signature
 
@@ -84,12 +85,7 @@ def promote(
         gate = _print_gate(settings, name, before)
         impact, page = _impact(settings, store, name, days)
         _print_impact(impact, page)
-        if impact.unasked:
-            raise WrongUse(
-                f"{name} has no answer for {impact.unasked} fields of the last {days} days, so "
-                f"its effect on orders is unknown. Run agent reprocess --bundle {name} --shadow "
-                f"--days {days}, then sign; or choose fewer days with --days."
-            )
+        require_known_impact(impact)
         signed = replace(signature, shown=impact.in_short() | {"gate": gate})
         promoters = settings.retrain.promoters
         if not store.promotions.sign(
@@ -110,29 +106,11 @@ def promote(
 def _print_gate(settings: Settings, name: str, before: str | None) -> str:
     """Print and return the result of the gate, and whether it still applies."""
     from agent.bundle_registry import get_bundle
-    from agent.retrain import load_outcome
+    from agent.retrain.promotion import describe_gate
 
-    try:
-        outcome = load_outcome(get_bundle(settings.store.folder, name))
-    except BadBundle as broken:
-        result = str(broken)
-    else:
-        result = _format_gate(outcome, name, before)
+    result = describe_gate(get_bundle(settings.store.folder, name), before)
     console.out.print(result, markup=False)
     return result
-
-
-def _format_gate(outcome: Outcome | None, name: str, before: str | None) -> str:
-    if outcome is None:
-        again = f" To compare it: agent models diff {before} {name}" if before else ""
-        return f"No gate has compared {name} with another bundle.{again}"
-    result = f"Result of the gate: {outcome.sentence}"
-    if before in {None, outcome.current}:
-        return result
-    return (
-        f"{result} The gate compared it with {outcome.current}; {before} is in use now. To compare "
-        f"it with {before}: agent models diff {before} {name}"
-    )
 
 
 def _require_lead(settings: Settings, store: Store, by: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, crop, public_id
 from agent.imaging.crop_json import crop_to_json, error_to_json
 from agent.imaging.pool import CropPool
-from agent.imaging.readers.read import Limits, Micrograph, read
+from agent.imaging.readers.read import Limits, MicrographImage, read
 
 __all__ = [
     "Box",
     "Crop",
     "CropPool",
     "Limits",
-    "Micrograph",
+    "MicrographImage",
     "MicronBar",
     "Scale",
     "SpecimenArea",

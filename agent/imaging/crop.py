@@ -16,7 +16,7 @@ from agent.imaging.specimen.grid import grid_shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.readers.read import Micrograph
+    from agent.imaging.readers.read import MicrographImage
 
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in pixels of the file, origin top left, x1 and y1 exclusive."""
@@ -141,7 +141,7 @@ _BOX_MARGIN_PX = 4  # around graphics, for JPEG's ringing
 
 
 def crop(
-    micrograph: Micrograph,
+    micrograph: MicrographImage,
     *,
     um_per_px_range: tuple[float, float],
     settings_scale: float | None = None,
@@ -208,7 +208,7 @@ def crop(
 
 
 def _collect_scales(
-    micrograph: Micrograph, graphics: Graphics, settings_scale: float | None
+    micrograph: MicrographImage, graphics: Graphics, settings_scale: float | None
 ) -> tuple[Scale, ...]:
     """Return the scales of all sources, the most trusted first."""
     scales = list(micrograph.scales)

@@ -18,6 +18,7 @@ from agent.nightly.micrograph_cards import (
 )
 from agent.nightly.period_facts import Period, parse_period
 from agent.nightly.period_report import missing_periods, write_period
+from agent.nightly.reported_micrograph import build_reported_micrograph
 from agent.nightly.settings import night_settings
 from agent.nightly.site_overview import build_sites_page
 from agent.nightly.snapshot import (
@@ -26,7 +27,6 @@ from agent.nightly.snapshot import (
     ReportedDecision,
     ReportedMicrograph,
     Summary,
-    build_reported_micrograph,
 )
 from agent.nightly.write import Written, missing_nights, write_index, write_report
 

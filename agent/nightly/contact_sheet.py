@@ -13,7 +13,7 @@ from agent.nightly.micrograph_cards import format_decision
 from reports import ContactPrint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.nightly.embedded_images import Embedded
     from agent.nightly.snapshot import ReportedMicrograph
@@ -54,6 +54,8 @@ def enlarge(
     micrographs: Mapping[str, ReportedMicrograph],
     gallery: Embedded,
     room_bytes: int,
+    *,
+    brief: Collection[str] = (),
 ) -> tuple[Card, ...]:
     """Return cards whose crops are as large as the room of their page allows, at most 1600 px.
 
@@ -62,12 +64,14 @@ def enlarge(
         micrographs: Public id → the micrograph.
         gallery: Has the crops.
         room_bytes: What the page may still weigh.
+        brief: Public ids of cards that are not enlarged.
     """
     enlarged = []
     for number, card in enumerate(cards):
         share = room_bytes // (len(cards) - number)
         small = card.crop.picture
-        large = gallery.large_crop(micrographs[card.id], most_bytes=share) if small else None
+        is_shown = small is not None and card.id not in brief
+        large = gallery.large_crop(micrographs[card.id], most_bytes=share) if is_shown else None
         if small is None or large is None or large.width < LEAST_GAIN * small.width:
             enlarged.append(card)
             continue

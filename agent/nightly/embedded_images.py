@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 LARGE_PX = (1600, 1200, 900, 640)
 """Longest side of an enlarged crop, the first one that fits its page's budget."""
-CARD_PX = 340
+CARD_PX = pictures.THUMBNAIL_PX
+"""As large as the archived thumbnail: a crop is decoded only where it is enlarged."""
 MAP_PX = 260
+BRIEF_PX = 240
+"""Of the crop of a card that has no other picture."""
 ROW_PX = 112
+SMALL_ROW_PX = 84
 NEAR_PX = 120
 CARD_QUALITY = 56
 LARGE_QUALITY = 55
@@ -84,10 +88,12 @@ class Embedded:
 
     Args:
         archive: Where the pixels are.
+        list_px: Longer side of a thumbnail in a list.
+        is_brief: Draw no maps, and crops of `BRIEF_PX`.
     """
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, archive: Archive, *, list_px: int = ROW_PX, is_brief: bool = False) -> None:
+        self._archive, self._list_px, self._is_brief = archive, list_px, is_brief
         self._known: dict[str, Picture | None] = {}
         self._last: tuple[str, Drawn] = ("", {})
 
@@ -119,7 +125,7 @@ class Embedded:
         """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(micrograph.sha256, micrograph.page)
         try:
-            preview = pictures.fit_within(pictures.decode(path.read_bytes()), MAP_PX)
+            preview = pictures.decode_within(path.read_bytes(), MAP_PX)
         except (OSError, ValueError):
             return None
         if micrograph.crop is not None:
@@ -146,14 +152,12 @@ class Embedded:
 
     def thumbnail(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the thumbnail for a row."""
-        return self._thumbnail(micrograph.sha256, micrograph.page, micrograph.name, ROW_PX)
+        return self._thumbnail(micrograph.sha256, micrograph.page, micrograph.name, self._list_px)
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
             encoded = self._archive.thumbnail_path(sha256, page).read_bytes()
-            return embed_jpeg(
-                pictures.fit_within(pictures.decode(encoded), longest_px), alt, ROW_QUALITY
-            )
+            return embed_jpeg(pictures.decode_within(encoded, longest_px), alt, ROW_QUALITY)
         except (OSError, ValueError):
             return None
 
@@ -170,18 +174,30 @@ class Embedded:
         except (OSError, ValueError):
             return None
 
+    def _read_small_crop(
+        self, micrograph: ReportedMicrograph, longest_px: int
+    ) -> NDArray[np.uint8] | None:
+        """Return a reduced crop as (h, w, 3) uint8 RGB; None where the archive has none."""
+        paths = self._archive.thumbnail_path, self._archive.crop_path
+        for path in (find(micrograph.sha256, micrograph.page) for find in paths):
+            try:
+                return pictures.decode_within(path.read_bytes(), longest_px)
+            except (OSError, ValueError):
+                continue
+        return None
+
     def _draw(self, micrograph: ReportedMicrograph) -> Drawn:
-        full = self._read_crop(micrograph)
-        if full is None:
+        small = self._read_small_crop(micrograph, BRIEF_PX if self._is_brief else CARD_PX)
+        if small is None:
             return {"crop": (None, "")}
-        shown = _mark(pictures.fit_within(full, CARD_PX), micrograph, full.shape[1])
-        crop = pictures.fit_within(full, MAP_PX)
+        shown = _mark(small, micrograph, _get_crop_width(micrograph))
+        crop = pictures.fit_within(small, MAP_PX)
         drawn: Drawn = {
             "crop": (embed_jpeg(shown, _("Crop of {name}").format(name=micrograph.name)), "")
         }
         maps = (
             self._archive.maps(micrograph.sha256, micrograph.page, micrograph.bundle)
-            if micrograph.bundle
+            if micrograph.bundle and not self._is_brief
             else {}
         )
         for which in DRAWN & maps.keys():
@@ -194,6 +210,13 @@ class Embedded:
                 note,
             )
         return drawn
+
+
+def _get_crop_width(micrograph: ReportedMicrograph) -> int:
+    if micrograph.crop is None:
+        return micrograph.width
+    x0, _y0, x1, _y1 = micrograph.crop
+    return x1 - x0
 
 
 def _mark(
@@ -223,7 +246,9 @@ def embed_jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY)
         alt: Alt text.
         quality: Of the JPEG, 1 to 100.
     """
-    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
+    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality, optimize=True)).decode(
+        "ascii"
+    )
     return Picture(f"data:image/jpeg;base64,{encoded}", alt, pixels.shape[1], pixels.shape[0])
 
 

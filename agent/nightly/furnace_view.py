@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.nightly.spc.batch_chart import BASELINE_BATCHES, DECISION_SIGMA, LIMIT_SIGMA
-from reports import ControlTrend, ControlValue, Line, Tone, decimal
+from reports import ControlTrend, ControlValue, Tone, VerdictLine, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ LEAST_DRAWN = 2
 """Batches of a furnace that make a chart."""
 
 
-def furnace_lines(facts: NightFacts) -> Iterator[Line]:
+def furnace_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield a line for each furnace whose batches are beyond their limits tonight."""
     for chart in facts.batch_charts:
         if chart.alarm:
-            yield Line(Tone.ATTENTION, "1", _describe_alarm(chart), "#furnaces")
+            yield VerdictLine(Tone.ATTENTION, "1", _describe_alarm(chart), "#furnaces")
 
 
 def furnace_trends(facts: NightFacts) -> Iterator[ControlTrend]:

@@ -6,78 +6,51 @@ to it, and the first page names them.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import pairwise
-from statistics import median_low
 from typing import TYPE_CHECKING, TypeVar
-from zoneinfo import ZoneInfo
 
 import reports
 from agent.nightly import summary
+from agent.nightly.agreement_facts import agreement_facts
 from agent.nightly.contact_sheet import build_contact_sheet, enlarge
-from agent.nightly.embedded_images import Embedded, embed_colour_scale
-from agent.nightly.furnace_view import furnace_lines, furnace_trends
-from agent.nightly.micrograph_cards import build_card, build_row, percent
+from agent.nightly.embedded_images import ROW_PX, SMALL_ROW_PX, Embedded, embed_colour_scale
+from agent.nightly.furnace_view import furnace_trends
+from agent.nightly.headline import micrographs
+from agent.nightly.micrograph_cards import build_card, build_row
 from agent.nightly.micrograph_rows import night_to_json
+from agent.nightly.night_counts import (
+    build_source_count,
+    build_unusable,
+    code_counts,
+    format_expected,
+    hour_counts,
+)
+from agent.nightly.provenance import provenance_facts
 from agent.nightly.shadow_results import build_shadow
-from agent.nightly.snapshot import micrographs
-from agent.nightly.spc.p_chart import BASELINE_NIGHTS, BASELINE_SPECIMENS
+from agent.nightly.trend_charts import build_trend
+from agent.nightly.verdict import build_verdict, sort_by_weight
 from agent.pictures import Palette
 from agent.site_time import format_night_title, local, local_full
-from model import wilson
-from reports import (
-    Card,
-    CodeCount,
-    ContactPrint,
-    Duplicate,
-    Fact,
-    Hour,
-    Line,
-    Link,
-    MorePage,
-    Night,
-    Row,
-    SourceCount,
-    Tone,
-    Unusable,
-    Verdict,
-    decimal,
-    marked,
-    ngettext,
-)
+from reports import Card, ContactPrint, Duplicate, Link, MicrographLine, MorePage, Night
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.nightly.reviewer_agreement import Raters
-    from agent.nightly.snapshot import Failed, Folder, NightFacts, ReportedMicrograph
-    from agent.nightly.spc.p_chart import Point, Trend
+    from agent.nightly.snapshot import NightFacts, ReportedMicrograph
 
 T = TypeVar("T")
-
 PAGE_BYTES = 3_700_000
 """What the pictures of one page may weigh; everything else of a page is some hundred kB."""
 CARDS_PER_PAGE = 100
 ROWS_PER_PAGE = 500
 LINES_PER_TABLE = 1000
-
-REASON_LINES = (
-    ("strange", "problem", marked("not comparable with the reference images")),
-    ("uncertain", "attention", marked("where the model is unsure of the code")),
-    ("scale_unknown", "attention", marked("without a known scale")),
-    ("scale_conflict", "attention", marked("whose scales disagree")),
-    ("input_defect", "attention", marked("with an image or preparation defect")),
-    ("unexpected_subtype", "attention", marked("of another subtype than expected")),
-    ("out_of_scope", "attention", marked("outside what the model was validated on")),
-    ("untrained", "attention", marked("waiting for a first model")),
-    ("control_sample", "attention", marked("picked as control sample")),
-    ("unlike_taught", "attention", marked("unlike every training image")),
-)
+FULL_CARDS = 100
+"""Flagged micrographs whose card has maps and field; the weightiest, so that 5000 stay readable."""
+MANY_MICROGRAPHS = 1000
+"""From so many on, the pictures of lists are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +91,12 @@ def lay_out(
         late: When the facts were frozen, where that was long after the night's end.
         on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
-    gallery = Embedded(archive)
+    is_large = len(facts.micrographs) > MANY_MICROGRAPHS
+    gallery = Embedded(archive, list_px=SMALL_ROW_PX if is_large else ROW_PX)
+    brief_gallery = Embedded(archive, is_brief=True)
     inside = night_to_json(facts)
     room = PAGE_BYTES - len(reports.as_json(inside))
-    flagged = _by_weight(
+    flagged = sort_by_weight(
         micrograph for micrograph in facts.micrographs if micrograph.needs_a_person
     )
     others = [micrograph for micrograph in facts.micrographs if not micrograph.needs_a_person]
@@ -135,7 +110,12 @@ def lay_out(
     prints = tuple(build_contact_sheet(flagged, places, gallery))
     room -= sum(map(_print_weight, prints))
     cards = _paginate(
-        (_card(micrograph, facts, gallery) for micrograph in drawn(flagged, 0)),
+        (
+            _card(micrograph, facts, gallery)
+            if number < FULL_CARDS
+            else _card(micrograph, facts, brief_gallery, is_brief=True)
+            for number, micrograph in enumerate(drawn(flagged, 0))
+        ),
         _card_weight,
         CARDS_PER_PAGE,
         PAGE_BYTES,
@@ -157,7 +137,11 @@ def lay_out(
     room -= sum(map(_row_weight, rows[0]))
     by_id = {micrograph.id: micrograph for micrograph in flagged}
     rooms = [room, *(PAGE_BYTES - sum(map(_card_weight, page)) for page in cards[1:])]
-    cards = [enlarge(page, by_id, gallery, left) for page, left in zip(cards, rooms, strict=True)]
+    brief = {micrograph.id for micrograph in flagged[FULL_CARDS:]}
+    cards = [
+        enlarge(page, by_id, gallery, left, brief=brief)
+        for page, left in zip(cards, rooms, strict=True)
+    ]
     stamp = local_full(generated, facts.zone)
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
@@ -179,25 +163,9 @@ def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
     ).format(at=local(frozen_at, facts.zone), until=local(facts.gathered_at, facts.zone))
 
 
-def _by_weight(
-    flagged: Iterator[ReportedMicrograph] | Sequence[ReportedMicrograph],
-) -> list[ReportedMicrograph]:
-    order = [word for word, _, _ in REASON_LINES]
-    return sorted(
-        flagged,
-        key=lambda micrograph: (
-            micrograph.decision is not None,
-            min(
-                (order.index(r) if r in order else len(order) for r in micrograph.reasons),
-                default=99,
-            ),
-            micrograph.p_value if micrograph.p_value is not None else 1.0,
-            micrograph.done_at,
-        ),
-    )
-
-
-def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Card:
+def _card(
+    micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded, *, is_brief: bool = False
+) -> Card:
     review = (
         Link(_("Decide"), f"{facts.review_url}/review/{micrograph.id}")
         if facts.review_url
@@ -210,12 +178,13 @@ def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) 
         words=facts.words,
         review=review,
         texts=facts.texts,
+        is_brief=is_brief,
     )
     order = micrograph.process_data.get("order", "")
     return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
-def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
+def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> MicrographLine:
     href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
     return build_row(
         micrograph,
@@ -228,14 +197,14 @@ def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -
 
 def _card_weight(card: Card) -> int:
     figures = (card.crop, card.field, *card.maps, *card.nearest)
-    return 4000 + sum(len(f.picture.src) for f in figures if f.picture)
+    return 4000 + sum(len(f.picture.src) for f in figures if f and f.picture)
 
 
 def _print_weight(entry: ContactPrint) -> int:
     return 400 + (len(entry.picture.src) if entry.picture else 0)
 
 
-def _row_weight(row: Row) -> int:
+def _row_weight(row: MicrographLine) -> int:
     return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
 
 
@@ -262,10 +231,10 @@ def _paginate(
 def _more(
     facts: NightFacts,
     cards: Sequence[tuple[Card, ...]],
-    rows: Sequence[tuple[Row, ...]],
+    rows: Sequence[tuple[MicrographLine, ...]],
     stamp: str,
 ) -> tuple[MorePage, ...]:
-    contents: list[tuple[tuple[Card, ...], tuple[Row, ...]]] = [
+    contents: list[tuple[tuple[Card, ...], tuple[MicrographLine, ...]]] = [
         *((batch, ()) for batch in cards),
         *(((), batch) for batch in rows),
     ]
@@ -303,7 +272,7 @@ def page_name(number: int) -> str:
 def _night(
     facts: NightFacts,
     cards: tuple[Card, ...],
-    rows: tuple[Row, ...],
+    rows: tuple[MicrographLine, ...],
     *,
     more: tuple[MorePage, ...],
     revision: int,
@@ -322,11 +291,11 @@ def _night(
         ),
         running=facts.running,
         revision=revision,
-        verdict=_verdict(facts),
-        expected=_expected(facts),
-        codes=tuple(_codes(facts)),
-        hours=tuple(_hours(facts)),
-        sources=tuple(_source(folder, facts) for folder in facts.sources),
+        verdict=build_verdict(facts),
+        expected=format_expected(facts),
+        codes=tuple(code_counts(facts)),
+        hours=tuple(hour_counts(facts)),
+        sources=tuple(build_source_count(folder, facts) for folder in facts.sources),
         cards=cards,
         more=tuple(
             Link(page.heading, f"{day}/{page_name(number)}")
@@ -334,7 +303,7 @@ def _night(
         ),
         left_out=_left_out(facts, more),
         rows=rows,
-        unusable=tuple(_unusable(file, facts) for file in facts.unusable[:LINES_PER_TABLE]),
+        unusable=tuple(build_unusable(file, facts) for file in facts.unusable[:LINES_PER_TABLE]),
         duplicates=tuple(
             Duplicate(twin.path, twin.source, local(twin.at, facts.zone), twin.known_as)
             for twin in facts.duplicates[:LINES_PER_TABLE]
@@ -345,9 +314,9 @@ def _night(
         alpha=facts.alpha,
         evidence_scale=evidence,
         alarm_scale=alarm,
-        trends=tuple(_trend(trend) for trend in facts.trends),
-        agreement=tuple(_agreement(facts)),
-        provenance=tuple(_provenance(facts, revision)),
+        trends=tuple(build_trend(trend) for trend in facts.trends),
+        agreement=tuple(agreement_facts(facts)),
+        provenance=tuple(provenance_facts(facts, revision)),
         generated=stamp,
         beside=(Link("CSV", f"{day}.csv"), Link("JSON", f"{day}.json")),
         older=Link(_("All nights"), "index.html"),
@@ -382,348 +351,6 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
     )
 
 
-def _verdict(facts: NightFacts) -> Verdict:
-    lines = (
-        *summary.order_lines(facts),
-        *furnace_lines(facts),
-        *_reason_lines(facts),
-        *summary.waiting_lines(facts),
-        *_file_lines(facts),
-        *summary.instrument_lines(facts),
-        *_source_lines(facts),
-        *(
-            Line(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
-            for sentence in facts.refused
-        ),
-        *trend_lines(facts),
-    )
-    return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
-
-
-def _reason_lines(facts: NightFacts) -> Iterator[Line]:
-    waiting = _by_weight([micrograph for micrograph in facts.micrographs if micrograph.waits])
-    first = {
-        word: next(
-            (micrograph.id for micrograph in waiting if micrograph.reasons[:1] == (word,)), ""
-        )
-        for word, _, _ in REASON_LINES
-    }
-    counts = Counter(micrograph.reasons[0] for micrograph in waiting if micrograph.reasons)
-    for word, tone, text in REASON_LINES:
-        if n := counts[word]:
-            noun = ngettext("micrograph {which}", "micrographs {which}", n)
-            yield Line(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
-    decided = sum(
-        micrograph.needs_a_person and not micrograph.waits for micrograph in facts.micrographs
-    )
-    if decided:
-        yield Line(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
-
-
-def _file_lines(facts: NightFacts) -> Iterator[Line]:
-    if facts.unusable:
-        kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
-        each = _("{n} {kind}")
-        counted = ", ".join(each.format(n=n, kind=kind) for kind, n in kinds.most_common())
-        text = ngettext(
-            "file that could not be used: {kinds}",
-            "files that could not be used: {kinds}",
-            len(facts.unusable),
-        )
-        yield Line(
-            Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=counted), "#unusable"
-        )
-
-
-def _source_lines(facts: NightFacts) -> Iterator[Line]:
-    for folder in facts.sources:
-        state, tone = _state(folder, facts)
-        if tone is not Tone.CALM:
-            yield Line(tone, "1", _source_line(folder.name, state), "#sources")
-    for outage in facts.outages:
-        if outage.until is not None:
-            text = _source_line(outage.source, outage.said(facts.zone))
-            yield Line(Tone.ATTENTION, "1", text, "#sources")
-
-
-def _source_line(name: str, how: str) -> str:
-    return _("source {name}: {how}").format(name=name, how=how)
-
-
-def _within(title: str) -> str:
-    """Return a title as it is written within a sentence: German keeps the capitals of its nouns."""
-    return title.lower() if reports.language() == "en" else title
-
-
-def _expected(facts: NightFacts) -> str:
-    judged = [micrograph for micrograph in facts.micrographs if micrograph.p_value is not None]
-    if not judged:
-        return ""
-    flagged = sum(micrograph.strange for micrograph in judged)
-    chance = facts.alpha * len(judged)
-    text = (
-        _(
-            "{micrographs} evaluated, {flagged} flagged as unusual, of which about {chance} are "
-            "expected by chance alone (false-alarm rate {alpha}{per_specimen})."
-        )
-        if flagged > chance
-        else _(
-            "{micrographs} evaluated, {flagged} flagged as unusual, where about {chance} are "
-            "expected by chance alone (false-alarm rate {alpha}{per_specimen})."
-        )
-    )
-    return text.format(
-        micrographs=micrographs(len(judged)),
-        flagged=flagged,
-        chance=decimal(chance, ".0f" if chance >= 1.5 else ".1f"),  # noqa: PLR2004
-        alpha=percent(facts.alpha),
-        per_specimen=_per_specimen(facts),
-    )
-
-
-def _per_specimen(facts: NightFacts) -> str:
-    """Return what the false-alarm rate of fields means for specimens of the usual size."""
-    fields = Counter(
-        (data.get("order", ""), data["specimen"])
-        for data in (micrograph.process_data for micrograph in facts.micrographs)
-        if data.get("specimen")
-    )
-    usual = median_low(fields.values()) if fields else 1
-    if usual < 2:  # noqa: PLR2004 - a specimen of one field is no more than its field
-        return ""
-    share = percent(1 - (1 - facts.alpha) ** usual)
-    return _("; of good specimens with {n} fields {share} have a flagged one").format(
-        n=usual, share=share
-    )
-
-
-def trend_lines(facts: NightFacts) -> Iterator[Line]:
-    """Yield the trends that alarm."""
-    for trend in facts.trends:
-        if trend.alarm:
-            yield Line(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
-
-
-def _alarm(trend: Trend) -> str:
-    usual, last = percent(trend.usual_bad / trend.usual_n), trend.points[-1]
-    if trend.alarm == "night":
-        text = _("of {n} specimens of {material} are {measure}: more than usual ({usual})")
-    else:
-        text = _(
-            "of {n} specimens of {material} are {measure}, and {run} nights in a row were above "
-            "the usual {usual}"
-        )
-    return text.format(
-        n=last.n, material=_material(trend), measure=_measure(trend), usual=usual, run=trend.run
-    )
-
-
-def _material(trend: Trend) -> str:
-    return trend.material or _("unnamed material")
-
-
-def _measure(trend: Trend) -> str:
-    return {"strange": _("strange"), "doubtful": _("doubtful")}[trend.measure]
-
-
-def _trend(trend: Trend) -> reports.Trend:
-    titles = {
-        "strange": _("Strange specimens, {material}"),
-        "doubtful": _("Doubtful specimens, {material}"),
-    }
-    title = titles[trend.measure].format(material=_material(trend))
-    if not trend.points:
-        return reports.Trend(
-            title,
-            _(
-                "{n} of {of} nights that set the limits; limits are drawn from then on, with at "
-                "least {specimens} specimens."
-            ).format(n=trend.nights, of=BASELINE_NIGHTS, specimens=BASELINE_SPECIMENS),
-            Tone.CALM,
-            tuple(_gathered(point) for point in trend.gathered),
-            0.0,
-        )
-    usual = trend.usual_bad / trend.usual_n
-    alarm = _alarm(trend) if trend.alarm else ""
-    text = f"{trend.points[-1].bad} {alarm}." if alarm else _("As usual.")
-    return reports.Trend(
-        title,
-        _(
-            "{text} Usual: {bad} of {n} ({share}), by the first nights under bundle {bundle}."
-        ).format(
-            text=text,
-            bad=trend.usual_bad,
-            n=trend.usual_n,
-            share=percent(usual),
-            bundle=trend.bundle,
-        )
-        + _limits_in_words(trend),
-        Tone.ATTENTION if trend.alarm else Tone.CALM,
-        tuple(
-            reports.TrendPoint(reports.short_day(p.night), p.n, p.bad, p.limit)
-            for p in trend.points
-        ),
-        usual,
-    )
-
-
-def _gathered(point: Point) -> reports.TrendPoint:
-    sure = wilson(point.bad, point.n)
-    return reports.TrendPoint(
-        reports.short_day(point.night), point.n, point.bad, None, sure.low or 0.0, sure.high or 1.0
-    )
-
-
-def _limits_in_words(trend: Trend) -> str:
-    """Return how the limits were computed; "" for a report from before this was stored."""
-    if trend.spread is None:
-        return ""
-    text = _(
-        "Limits: binomial, with nights that differ (log rate: standard deviation {spread}, fitted "
-        "to the first nights)."
-    )
-    return " " + text.format(spread=decimal(trend.spread, ".2f"))
-
-
-def _agreement(facts: NightFacts) -> Iterator[Fact]:
-    """Yield how often reviewers and model agreed; nothing before the first decision."""
-    agreement = facts.agreement
-    if agreement is None:
-        return
-    if agreement.n:
-        yield Fact(_("Decided in the last 90 days"), format_share(agreement.same, agreement.n))
-    if agreement.blind_n:
-        yield Fact(
-            _("Of those without seeing the answer"),
-            format_share(agreement.blind_same, agreement.blind_n),
-        )
-    if agreement.two_n:
-        yield Fact(
-            _("Two people, unseen by each other"), format_share(agreement.two_same, agreement.two_n)
-        )
-    if agreement.two_kappa:
-        text = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
-        kappa = _kappa(agreement.two_kappa)
-        yield Fact(_("Kappa of two people"), text.format(kappa=kappa, n=agreement.two_n))
-    for look in agreement.second_look:
-        yield Fact(
-            _("Second reviewer at the limit {limit}").format(limit=reports.retold(look.limit)),
-            _(
-                "recommended ([orders] second_look_at_limit): {faults} of {n} double reviews are "
-                "on two sides of it, upper 95 % bound {upper}, {most} is allowed"
-            ).format(
-                faults=look.faults,
-                n=look.n,
-                upper=percent(look.upper95),
-                most=percent(look.most),
-            ),
-        )
-    if agreement.raters:
-        yield Fact(_("Raters among each other"), _raters(agreement.raters))
-
-
-def _raters(raters: Raters) -> str:
-    text = _(
-        "Fleiss' kappa {code} for the code, {subtype} for the subtype "
-        "({raters} raters, {images} micrographs, round robin {name})"
-    )
-    return text.format(
-        code=_kappa(raters.code),
-        subtype=_kappa(raters.subtype),
-        raters=raters.raters,
-        images=raters.images,
-        name=raters.name,
-    )
-
-
-def _kappa(kappa: tuple[float, float, float] | None) -> str:
-    if kappa is None:
-        return "–"
-    value, low, high = (decimal(number, ".2f") for number in kappa)
-    return _("{value} (95 % interval {low} to {high})").format(value=value, low=low, high=high)
-
-
-def format_share(same: int, n: int) -> str:
-    """Format how many of some decisions gave the same code, with the interval."""
-    sure = wilson(same, n)
-    low, high = percent(sure.low or 0.0), percent(sure.high or 0.0)
-    text = _("{same} of {n} the same code (95 % interval {low} to {high})")
-    return text.format(same=same, n=n, low=low, high=high)
-
-
-def _codes(facts: NightFacts) -> Iterator[CodeCount]:
-    automatic: Counter[str] = Counter()
-    review: Counter[str] = Counter()
-    for micrograph in facts.micrographs:
-        counter = review if micrograph.needs_a_person else automatic
-        counter[micrograph.structure_code or _("no code")] += 1
-    known = [code for code in facts.words if automatic[code] + review[code]]
-    others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
-    for code in (*known, *others):
-        yield CodeCount(code, facts.words.get(code, ""), automatic[code], review[code])
-
-
-def _hours(facts: NightFacts) -> Iterator[Hour]:
-    edges = [facts.after]
-    while edges[-1] < facts.until:
-        edges.append(min(edges[-1] + timedelta(hours=1), facts.until))
-    zone = ZoneInfo(facts.zone)
-    for start, end in pairwise(edges):
-        inside = [
-            micrograph for micrograph in facts.micrographs if start < micrograph.done_at <= end
-        ]
-        review = sum(micrograph.needs_a_person for micrograph in inside)
-        yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
-
-
-def _source(folder: Folder, facts: NightFacts) -> SourceCount:
-    mine = [micrograph for micrograph in facts.micrographs if micrograph.source == folder.name]
-    state, tone = _state(folder, facts)
-    return SourceCount(
-        name=folder.name,
-        folder=folder.folder,
-        taken=len(mine),
-        review=sum(micrograph.needs_a_person for micrograph in mine),
-        unusable=sum(file.source == folder.name for file in facts.unusable),
-        duplicates=sum(twin.source == folder.name for twin in facts.duplicates),
-        last_file=local(folder.last_file_at, facts.zone) if folder.last_file_at else "–",
-        state=state,
-        tone=tone,
-    )
-
-
-def _state(folder: Folder, facts: NightFacts) -> tuple[str, Tone]:
-    if not folder.online:
-        if folder.offline_since is None:
-            return _("not reachable"), Tone.PROBLEM
-        since = local(folder.offline_since, facts.zone)
-        return _("not reachable since {at}").format(at=since), Tone.PROBLEM
-    if folder.problem:
-        return folder.problem, Tone.ATTENTION
-    return _("reachable"), Tone.CALM
-
-
-def _unusable(file: Failed, facts: NightFacts) -> Unusable:
-    title, action = reports.file_code(file.code)
-    again = ""
-    if file.state == "failed":
-        title = _("Failed for now")
-        action = _("Nothing to do yet: the agent tries again by itself.")
-        again = ngettext("tried {n} time, again {at}", "tried {n} times, again {at}", file.attempts)
-        at = local(file.next_try_at, facts.zone) if file.next_try_at else ""
-        again = again.format(n=file.attempts, at=at).strip()
-    return Unusable(
-        path=file.path,
-        source=file.source,
-        at=local(file.at, facts.zone),
-        code=file.code,
-        title=title,
-        sentence=f"{file.sentence[:1].upper()}{file.sentence[1:]}",
-        action=action,
-        next=again,
-    )
-
-
 def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
     cards = sum(len(page.cards) for page in more)
     rows = sum(len(page.rows) for page in more)
@@ -740,6 +367,12 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
     omitted = _(" and ").join(part for part in parts if part)
     own = _("To keep this page small, {what} are on separate pages.")
     sentences = [own.format(what=omitted) if omitted else ""]
+    if facts.summary.review > FULL_CARDS:
+        brief = _(
+            "From flagged micrograph {n} on, a card shows the crop alone. Its maps are on the "
+            "review page."
+        )
+        sentences.append(brief.format(n=FULL_CARDS + 1))
     for files, what in (
         (
             facts.unusable,
@@ -750,54 +383,3 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
         if (over := len(files) - LINES_PER_TABLE) > 0:
             sentences.append(what.format(n=over))
     return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
-    yield Fact(_("Software"), facts.software)
-    used: Mapping[str, int] = Counter(
-        f"{micrograph.bundle} · {micrograph.engine} {micrograph.precision} · "
-        + _("crop recipe {recipe}").format(recipe=micrograph.recipe)
-        for micrograph in facts.micrographs
-        if micrograph.bundle
-    )
-    for bundle, n in sorted(used.items()):
-        yield Fact(_("Bundle"), f"{bundle} · {micrographs(n)}")
-    if not used:
-        yield Fact(_("Bundle"), facts.bundle or _("none yet"))
-    yield Fact(
-        _("Thresholds"),
-        _("strangeness alarm below p = {alpha}; uncertain below {share}").format(
-            alpha=decimal(facts.alpha, "g"), share=percent(facts.min_probability)
-        ),
-    )
-    text = _("{night}, by the time each result was stored")
-    yield Fact(_("Night"), text.format(night=facts.night))
-    yield Fact(
-        _("Period"),
-        f"({_utc(facts.after)}, {_utc(facts.until)}], "
-        + _("shown in {zone}").format(zone=facts.zone),
-    )
-    frozen = _("frozen, revision {n}").format(n=revision)
-    kept = _("gathered, night still running") if facts.running else frozen
-    yield Fact(_("Facts"), f"{kept}, {_utc(facts.gathered_at)}")
-    yield Fact(
-        _("Database"),
-        f"{facts.database}, schema {facts.schema}" if facts.schema else facts.database,
-    )
-    if facts.trail:
-        yield Fact(
-            _("Audit log"),
-            _("{count} acts, the last is number {number}, {sha256}").format(
-                count=facts.trail.count, number=facts.trail.number, sha256=facts.trail.sha256
-            ),
-        )
-    if facts.host:
-        yield Fact(_("Written on"), facts.host)
-    if facts.config:
-        yield Fact(_("Settings"), facts.config)
-    if facts.texts.scale:
-        yield Fact(_("Size numbers"), facts.texts.scale)
-
-
-def _utc(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

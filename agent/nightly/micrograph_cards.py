@@ -12,7 +12,19 @@ from agent.orders.class_texts import ClassTexts
 from agent.orders.specimen_facts import PREPARATION_DEFECTS
 from agent.site_time import local
 from agent.triage import is_provisional
-from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share, decimal, marked
+from reports import (
+    Answer,
+    Card,
+    Cause,
+    DecisionLine,
+    Fact,
+    Figure,
+    Link,
+    MicrographLine,
+    Share,
+    decimal,
+    marked,
+)
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -85,6 +97,7 @@ def build_card(
     words: Mapping[str, str],
     review: Link | None,
     texts: ClassTexts = PLAIN,
+    is_brief: bool = False,
 ) -> Card:
     """Build the card of one micrograph.
 
@@ -95,6 +108,7 @@ def build_card(
         words: Structure code → what it means.
         review: Where it is decided, or None.
         texts: What the lab's taxonomy says of its classes.
+        is_brief: The crop is the only picture.
     """
     return Card(
         id=micrograph.id,
@@ -104,10 +118,10 @@ def build_card(
         at=local(micrograph.done_at, zone),
         causes=tuple(iter_causes(micrograph)),
         answer=build_answer(micrograph, words),
-        field=_field(micrograph, gallery),
+        field=None if is_brief else _field(micrograph, gallery),
         crop=_crop(micrograph, gallery),
-        maps=tuple(_maps(micrograph, gallery, texts)),
-        nearest=tuple(_nearest(micrograph, gallery)),
+        maps=() if is_brief else tuple(_maps(micrograph, gallery, texts)),
+        nearest=() if is_brief else tuple(_nearest(micrograph, gallery)),
         facts=tuple(iter_facts(micrograph)),
         warnings=tuple(iter_warnings(micrograph)),
         decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,
@@ -122,10 +136,10 @@ def build_row(
     thumbnail: Picture | None,
     words: Mapping[str, str],
     href: str = "",
-) -> Row:
+) -> MicrographLine:
     """Build the one-line summary of a micrograph."""
     why = ", ".join(reports.reason(word)[0].lower() for word in micrograph.reasons)
-    return Row(
+    return MicrographLine(
         id=micrograph.id,
         name=micrograph.name,
         source=micrograph.source,
@@ -464,9 +478,9 @@ def format_decision(decision: ReportedDecision) -> str:
     return _("cannot tell")
 
 
-def build_decision(decision: ReportedDecision, zone: str) -> Decision:
+def build_decision(decision: ReportedDecision, zone: str) -> DecisionLine:
     """Return a decision with reviewer and time."""
-    return Decision(
+    return DecisionLine(
         text=format_decision(decision),
         by=decision.by,
         at=local(decision.at, zone),

@@ -88,7 +88,7 @@ class Instrument:
 
 
 @dataclass(frozen=True, slots=True)
-class ControlValue:
+class ControlMeasurement:
     """Brightness and focus of one control specimen's micrograph; None where not measured."""
 
     source: str
@@ -300,8 +300,8 @@ def _describe_failures(check: Record) -> str:
     return "; ".join(bad[:3]) or check.subject
 
 
-def iter_control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
+def iter_control_values(store: Store, control: Sequence[str]) -> Iterator[ControlMeasurement]:
     """Yield brightness and focus of every control specimen's micrograph, oldest first."""
     for source, points in (list_control_points(store, control) if control else {}).items():
         for point in points:
-            yield ControlValue(source, point.at, point.brightness, point.focus)
+            yield ControlMeasurement(source, point.at, point.brightness, point.focus)

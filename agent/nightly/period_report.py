@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import reports
-from agent.archive import write_whole
-from agent.nightly import layout, summary
+from agent.nightly import summary
+from agent.nightly.agreement_facts import format_share
 from agent.nightly.furnace_view import furnace_lines
+from agent.nightly.headline import micrographs
 from agent.nightly.micrograph_cards import percent
 from agent.nightly.order_status import get_order_status
 from agent.nightly.period_facts import (
@@ -24,10 +25,12 @@ from agent.nightly.period_facts import (
     list_times_h,
     summarise_review,
 )
-from agent.nightly.snapshot import from_text, micrographs
+from agent.nightly.snapshot import from_text
+from agent.nightly.trend_charts import trend_lines
 from agent.orders.next_step import NextStep
 from agent.orders.specimen_facts import Conformity
 from agent.site_time import compute_night_end, format_night_title, local, local_full
+from agent.whole_file import write_whole
 from reports import Fact, Link, NightLine, PeriodPage, Table, Tone, Verdict, decimal, ngettext
 from reports import gettext as _
 
@@ -185,12 +188,10 @@ def _numbers(nights: Sequence[NightFacts]) -> Iterator[Fact]:
     yield Fact(_("Files not used"), str(unusable))
     agreement = nights[-1].agreement
     if agreement and agreement.blind_n:
-        yield Fact(_("Agreement"), layout.format_share(agreement.blind_same, agreement.blind_n))
+        yield Fact(_("Agreement"), format_share(agreement.blind_same, agreement.blind_n))
     elif agreement and agreement.n:
         text = _("{share}; the answer was in view")
-        yield Fact(
-            _("Agreement"), text.format(share=layout.format_share(agreement.same, agreement.n))
-        )
+        yield Fact(_("Agreement"), text.format(share=format_share(agreement.same, agreement.n)))
     yield Fact(_("Image to statement"), _times(nights))
 
 
@@ -277,7 +278,7 @@ def _alarms(nights: Sequence[NightFacts]) -> Iterator[str]:
     for facts in nights:
         day = reports.short_day(facts.night)
         lines = (
-            *layout.trend_lines(facts),
+            *trend_lines(facts),
             *furnace_lines(facts),
             *summary.instrument_lines(facts),
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import reports
-from agent.archive import write_whole
 from agent.nightly.snapshot import from_text
 from agent.site_time import local, local_full
+from agent.whole_file import write_whole
 from reports import Link, SiteLine, SitesPage, Tone, ngettext
 from reports import gettext as _
 

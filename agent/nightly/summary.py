@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import reports
+from agent.nightly.headline import micrographs
 from agent.nightly.order_status import PRESSING, get_order_status
-from agent.nightly.snapshot import micrographs
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS
 from agent.orders.next_step import NextStep
 from agent.orders.specimen_facts import Conformity
@@ -20,10 +20,10 @@ from reports import (
     Fact,
     GroupCount,
     InstrumentRow,
-    Line,
-    OpenOrder,
+    OpenOrderLine,
     StatusText,
     Tone,
+    VerdictLine,
     decimal,
     marked,
     ngettext,
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.nightly.order_status import Instrument
-    from agent.nightly.order_status import OpenOrder as Standing
+    from agent.nightly.order_status import Instrument, OpenOrder
     from agent.nightly.snapshot import NightFacts
     from agent.nightly.spc.individuals_chart import Individuals
 
@@ -52,7 +51,7 @@ MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
 # --- orders -------------------------------------------------------------------------------------
 
 
-def order_lines(facts: NightFacts) -> Iterator[Line]:
+def order_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield a line for each reason why orders are open, and one for those that conform."""
     for status in PRESSING:
         orders = [order for order in facts.orders if get_order_status(order) == status]
@@ -60,12 +59,12 @@ def order_lines(facts: NightFacts) -> Iterator[Line]:
             text = _status_text(status, len(orders))
             if urgent := [order.number for order in orders if order.urgent]:
                 text += " " + _("(urgent: {numbers})").format(numbers=_few(urgent))
-            yield Line(STATUS_TONES[status], str(len(orders)), text, "#orders")
+            yield VerdictLine(STATUS_TONES[status], str(len(orders)), text, "#orders")
     if n := facts.conforming:
-        yield Line(Tone.CALM, str(n), ngettext("order conforms", "orders conform", n))
+        yield VerdictLine(Tone.CALM, str(n), ngettext("order conforms", "orders conform", n))
     if facts.lab_fault:
         text = _("orders cannot be assessed: {why}").format(why=facts.lab_fault)
-        yield Line(Tone.PROBLEM, "1", text)
+        yield VerdictLine(Tone.PROBLEM, "1", text)
 
 
 STATUS_TONES = {
@@ -97,7 +96,7 @@ def _status_text(status: str, n: int) -> str:
     }[status]
 
 
-def open_orders(facts: NightFacts) -> tuple[OpenOrder, ...]:
+def open_orders(facts: NightFacts) -> tuple[OpenOrderLine, ...]:
     """Return each open order, and what is missing."""
     common = _common_refusals(facts)
     return tuple(_order(order, facts, common) for order in facts.orders[:ORDERS_SHOWN])
@@ -131,7 +130,7 @@ def orders_left_out(facts: NightFacts) -> str:
     return text.format(n=more) if more > 0 else ""
 
 
-def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> OpenOrder:
+def _order(order: OpenOrder, facts: NightFacts, common: Mapping[str, int]) -> OpenOrderLine:
     status = get_order_status(order)
     is_broken = status == Conformity.DOES_NOT_CONFORM
     own = [
@@ -142,7 +141,7 @@ def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> Ope
     sentences = (*order.said, *own)
     href = order_href(order.number, facts)
     more = len(sentences) - SENTENCES_SHOWN
-    return OpenOrder(
+    return OpenOrderLine(
         number=order.number,
         href=href,
         word=Conformity(status).words if is_broken else NextStep(status).words,
@@ -174,7 +173,7 @@ def _age(since: datetime | None, facts: NightFacts) -> str:
 # --- what waits, and belongs to nothing ---------------------------------------------------------
 
 
-def waiting_lines(facts: NightFacts) -> Iterator[Line]:
+def waiting_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield what waits from earlier nights, and how many fields belong to no specimen."""
     queue = f"{facts.review_url}/review" if facts.review_url else ""
     loose = f"{facts.review_url}/orders#loose" if facts.review_url else ""
@@ -185,16 +184,16 @@ def waiting_lines(facts: NightFacts) -> Iterator[Line]:
             facts.waits_before,
         )
         at = local(facts.waits_since, facts.zone)
-        yield Line(Tone.ATTENTION, str(facts.waits_before), text.format(at=at), queue)
+        yield VerdictLine(Tone.ATTENTION, str(facts.waits_before), text.format(at=at), queue)
     if n := facts.unassigned:
         text = ngettext("field belongs to no specimen", "fields belong to no specimen", n)
-        yield Line(Tone.ATTENTION, str(n), text, loose)
+        yield VerdictLine(Tone.ATTENTION, str(n), text, loose)
 
 
 # --- instruments --------------------------------------------------------------------------------
 
 
-def instrument_lines(facts: NightFacts) -> Iterator[Line]:
+def instrument_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield the instruments that failed a check, or are due for one."""
     for instrument in facts.instruments:
         row = _instrument(instrument, facts)
@@ -203,10 +202,10 @@ def instrument_lines(facts: NightFacts) -> Iterator[Line]:
             tones = {row.check.tone, row.control.tone}
             tone = Tone.PROBLEM if Tone.PROBLEM in tones else Tone.ATTENTION
             text = _("source {name}: {how}").format(name=instrument.source, how="; ".join(problems))
-            yield Line(tone, "1", text, "#instruments")
+            yield VerdictLine(tone, "1", text, "#instruments")
     for chart in facts.control_charts:
         if chart.alarm:
-            yield Line(Tone.ATTENTION, "1", _control_alarm(chart), "#trends")
+            yield VerdictLine(Tone.ATTENTION, "1", _control_alarm(chart), "#trends")
 
 
 def instruments(facts: NightFacts) -> tuple[InstrumentRow, ...]:

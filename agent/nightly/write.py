@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 import reports
-from agent.archive import write_whole
+from agent.nightly.collect import LATE, gather
 from agent.nightly.layout import lay_out, page_name
 from agent.nightly.micrograph_rows import build_record, records_to_csv
 from agent.nightly.period_facts import parse_period
 from agent.nightly.period_report import format_period_title, list_written
 from agent.nightly.site_overview import write_sites
-from agent.nightly.snapshot import LATE, from_text, gather, parse_summary, to_text
+from agent.nightly.snapshot import from_text, parse_summary, to_text
 from agent.site_time import compute_night_end, format_night_title, local_full, night_of
+from agent.whole_file import write_whole
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
 

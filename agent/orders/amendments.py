@@ -29,12 +29,28 @@ def describe_pending(facts: Mapping[str, Any]) -> Iterator[str]:
     for what, change in (facts.get("pending") or {}).items():
         yield _(
             "list {list} changes {what} from {before} to {now}: a lead decides (agent orders amend)"
-        ).format(
-            list=change["list"],
-            what=_(KEYS[what]),
-            before=_format_value(change["from"]),
-            now=_format_value(change["to"]),
-        )
+        ).format(list=change["list"], **_describe(what, change))
+
+
+def list_changes(facts: Mapping[str, Any]) -> list[str]:
+    """Return what a list would change if a lead accepted it, such as "count: 3 → 2"."""
+    pending = [
+        "{what}: {before} → {now}".format(**_describe(what, change))
+        for what, change in (facts.get("pending") or {}).items()
+    ]
+    late = [
+        _("{what} as a later list names it").format(what=_(KEYS[what]))
+        for what in facts.get("late") or ()
+    ]
+    return [*pending, *late]
+
+
+def _describe(what: str, change: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "what": _(KEYS[what]),
+        "before": _format_value(change["from"]),
+        "now": _format_value(change["to"]),
+    }
 
 
 def describe_amendments(facts: Mapping[str, Any]) -> Iterator[str]:

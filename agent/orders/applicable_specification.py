@@ -15,7 +15,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.assessed import OrderPolicy
+    from agent.orders.assessed import Assessed, OrderPolicy
     from agent.orders.specification import SpecificationChoice
     from agent.store import OrderView, Record
     from model import Taxonomy
@@ -179,3 +179,10 @@ def _choose_taxonomy(
         current=policy.taxonomy,
         can_judge=lambda taxonomy: wanted is None or not Rules(wanted, taxonomy).fault,
     )
+
+
+def has_newer_specification(assessed: Assessed, policy: OrderPolicy) -> bool:
+    """Return whether another specification than the applied one is in force for an order now."""
+    material = assessed.material
+    now = choose_specification(assessed.view, policy, material=material, since=None).specification
+    return now is not None and now != assessed.specification

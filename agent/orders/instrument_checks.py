@@ -14,8 +14,6 @@ from importlib.resources import as_file, files
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from agent.errors import FileError, OutOfResources, is_out_of_resources
 from reports import decimal
 from reports import gettext as _
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from zoneinfo import ZoneInfo
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
@@ -235,6 +234,8 @@ def measure_image(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[s
         `brightness`: mean grey of the steel, 0 to 255. `focus`: mean squared difference of
         neighbouring pixels over the squared mean, no unit; larger is sharper.
     """
+    import numpy as np  # noqa: PLC0415 - commands that only read checks start without it
+
     grey = pixels.astype(np.float64).mean(axis=2)
     mean = float(grey[valid].mean()) if valid.any() else 0.0
     both = valid[:, 1:] & valid[:, :-1]

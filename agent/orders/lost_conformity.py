@@ -119,6 +119,14 @@ def list_unfollowed(store: Store) -> list[str]:
     ]
 
 
+def find_unfollowed(store: Store, number: str) -> Loss | None:
+    """Return what was lost of an order, by any spelling; None where nothing is held back."""
+    loss = read_losses(store).get(number_key(number, exact=store.exact_numbers))
+    if loss is None or not loss.sent.revision or _is_followed(store, loss):
+        return None
+    return loss
+
+
 def _is_followed(store: Store, loss: Loss) -> bool:
     """Return whether a lead acknowledged it, the order states the same, or it was followed."""
     if loss.is_acknowledged:
@@ -151,8 +159,8 @@ def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime
     """
     if not reason.strip():
         raise WrongUse(_("Add a reason with --reason TEXT. It is recorded."))
-    loss = read_losses(store).get(number_key(number, exact=store.exact_numbers))
-    if loss is None or not loss.sent.revision or _is_followed(store, loss):
+    loss = find_unfollowed(store, number)
+    if loss is None:
         raise WrongUse(
             _(
                 "Order {number} is not held back: nothing of it was lost with a restored back-up."

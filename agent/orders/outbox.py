@@ -14,7 +14,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.archive import write_whole
 from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
@@ -27,6 +26,7 @@ from agent.orders.sent_revisions import SentRevision, SentRevisions, UnreadableN
 from agent.orders.statement import hash_state, list_made
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord, number_key
+from agent.whole_file import write_whole
 from model import taxonomy_from
 
 if TYPE_CHECKING:

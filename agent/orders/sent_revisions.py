@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from agent.archive import write_whole
 from agent.errors import AgentError
 from agent.store import number_key
+from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import reports
 from agent import pictures
-from agent.archive import write_whole
 from agent.errors import SetupError
 from agent.orders.statement_page import build_statement_page
 from agent.store import StatementFile
+from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

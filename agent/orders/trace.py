@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.orders.instrument_checks import ControlPoint
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
-    from agent.store import Answer, MicrographView, Record, Store, TrailEntry
+    from agent.store import MicrographView, Record, Store, StoredAnswer, TrailEntry
     from model import Classifier
 
 
@@ -74,7 +74,7 @@ class TracedField:
     facts: FieldFacts
     view: MicrographView
     place: str
-    answers: tuple[Answer, ...]
+    answers: tuple[StoredAnswer, ...]
     acts: tuple[TrailEntry, ...]
     checks: tuple[Record, ...]
     control: tuple[ControlPoint, ...]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.orders.statement import Made
     from agent.orders.trace import Trace, TracedField, TracedOrder
     from agent.orders.trace_folder import Pixels
-    from agent.store import Answer, LabelView, Record, TrailEntry
+    from agent.store import LabelView, Record, StoredAnswer, TrailEntry
 
 TONES = {
     Conformity.CONFORMS: Tone.CALM,
@@ -263,7 +263,7 @@ class Paper:
         )
         return ", ".join((f"{self._at(label.at)}, {label.by}: {what}", *filter(None, more)))
 
-    def _answer(self, answer: Answer) -> str:
+    def _answer(self, answer: StoredAnswer) -> str:
         code = answer.structure_code or _("no code")
         if answer.probability is not None:
             code = _("{code}, probability {probability}").format(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.pipeline.bundle_routing import BundleChoice
     from agent.pipeline.crop_triage import TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
-    from agent.store import Claim, Finding, MicrographView, Ordered, Store
+    from agent.store import Claim, MicrographResult, MicrographView, Ordered, Store
     from agent.triage import Policy
     from agent.watch import Provenance
     from model import Classifier
@@ -235,7 +235,7 @@ class Pipeline:
             self._on_stage("judge", each_s)
             yield file, [triaged.popleft() for _ in file.crops]
 
-    def _judge_at_scale(self, view: MicrographView, crop: Crop) -> Finding | None:
+    def _judge_at_scale(self, view: MicrographView, crop: Crop) -> MicrographResult | None:
         """Judge a known micrograph at another scale by its specimen's bundle, None without it."""
         choice = self._router.choose_again(view)
         if choice is None:

@@ -10,7 +10,7 @@ from agent.orders.instrument_checks import CONTROL, measure_image
 from agent.orders.place_check import encode_landmarks
 from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
-from agent.store import Finding
+from agent.store import MicrographResult
 from agent.triage import Handling
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ResultArchive:
         self._archive, self._control_orders = archive, control_orders
         self._thresholds, self._keep_all = dict(thresholds), keep_all_originals
 
-    def store(self, file: InFlightFile, triaged: TriagedCrop) -> Finding:
+    def store(self, file: InFlightFile, triaged: TriagedCrop) -> MicrographResult:
         """Archive the pixels of a crop and return its row.
 
         Raises:
@@ -69,7 +69,7 @@ class ResultArchive:
         except OSError as error:
             raise Stalled(f"the data folder cannot be written: {error}") from error
         original = self._wants_original(file.claim, triaged) and self._store_original(file, crop)
-        return Finding(
+        return MicrographResult(
             crop_facts=crop_to_json(crop),
             process_data=triaged.process_data,
             process_extra=triaged.extra | self._measure_control(triaged),
@@ -85,7 +85,7 @@ class ResultArchive:
             claims=file.claims if file.conflict else (),
         )
 
-    def store_again(self, view: MicrographView, triaged: TriagedCrop) -> Finding:
+    def store_again(self, view: MicrographView, triaged: TriagedCrop) -> MicrographResult:
         """Archive the maps of a known micrograph that was judged again and return its row.
 
         Raises:
@@ -95,7 +95,7 @@ class ResultArchive:
         if prediction:
             maps = select_maps(prediction)
             self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
-        return Finding(
+        return MicrographResult(
             crop_facts={},
             process_data={},
             process_extra={},

@@ -14,7 +14,14 @@ from agent.imaging.crop import RECIPE
 from agent.retrain.gate import Demands, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.label_cleaning import clean_labels
 from agent.retrain.progress import Step
-from model import Finding, TrainingConfig, read_manifest, read_training_labels, taxonomy_from, train
+from model import (
+    ComparisonOutcome,
+    TrainingConfig,
+    read_manifest,
+    read_training_labels,
+    taxonomy_from,
+    train,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -156,7 +163,7 @@ def _fix_sides(
 
 def _unaudited(pseudo: PseudoLabelled, manifest: Manifest) -> Outcome:
     return build_outcome(
-        Finding.NOT_ENOUGH_EVIDENCE,
+        ComparisonOutcome.NOT_ENOUGH_EVIDENCE,
         f"Pseudo-labels are not used: {pseudo.audit.sentence()}",
         candidate="",
         current=manifest.name,
@@ -171,7 +178,7 @@ def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None =
         f"at least {min_new} are wanted (retrain.min_new_labels)."
     )
     return build_outcome(
-        Finding.NOT_ENOUGH_EVIDENCE,
+        ComparisonOutcome.NOT_ENOUGH_EVIDENCE,
         _with_doubts(sentence, clean),
         candidate="",
         current=manifest.name,

@@ -8,14 +8,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
 from agent.errors import BadBundle
 from agent.retrain.progress import Step
+from agent.whole_file import write_whole
 from model import (
     UNTRAINED_PREFIX,
     Comparison,
-    Finding,
+    ComparisonOutcome,
     GateThresholds,
     PairedTestSet,
     compare_bundles,
@@ -43,10 +43,10 @@ class Gate(StrEnum):
 
 
 _GATES = {
-    Finding.BETTER: Gate.RECOMMENDED,
-    Finding.NOT_WORSE: Gate.RECOMMENDED,
-    Finding.WORSE: Gate.NOT_RECOMMENDED,
-    Finding.NOT_ENOUGH_EVIDENCE: Gate.NOT_ENOUGH_EVIDENCE,
+    ComparisonOutcome.BETTER: Gate.RECOMMENDED,
+    ComparisonOutcome.NOT_WORSE: Gate.RECOMMENDED,
+    ComparisonOutcome.WORSE: Gate.NOT_RECOMMENDED,
+    ComparisonOutcome.NOT_ENOUGH_EVIDENCE: Gate.NOT_ENOUGH_EVIDENCE,
 }
 
 
@@ -81,7 +81,7 @@ class Outcome:
     """
 
     gate: Gate
-    finding: Finding
+    finding: ComparisonOutcome
     sentence: str
     candidate: str
     current: str
@@ -89,7 +89,12 @@ class Outcome:
 
 
 def build_outcome(
-    finding: Finding, sentence: str, *, candidate: str, current: str, numbers: dict[str, Any]
+    finding: ComparisonOutcome,
+    sentence: str,
+    *,
+    candidate: str,
+    current: str,
+    numbers: dict[str, Any],
 ) -> Outcome:
     """Build an outcome, with the gate that follows from a finding."""
     return Outcome(_GATES[finding], finding, sentence, candidate, current, numbers)
@@ -166,7 +171,7 @@ def load_outcome(bundle: Path) -> Outcome | None:
     path = get_record_folder(bundle) / KEPT
     try:
         facts = json.loads(path.read_bytes())
-        gate, finding = Gate(facts.pop("gate")), Finding(facts.pop("finding"))
+        gate, finding = Gate(facts.pop("gate")), ComparisonOutcome(facts.pop("finding"))
         return Outcome(gate=gate, finding=finding, **facts)
     except FileNotFoundError:
         return None

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import reports
-from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
 from agent.orders.prediction_flips import build_flip_card
 from agent.orders.specimen_facts import Conformity
 from agent.orders.trace_page import TONES
+from agent.whole_file import write_whole
 from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.archive import write_whole
 from agent.bundle_registry import get_record_folder
 from agent.orders.class_texts import name_scale
 from agent.retrain.gate import load_outcome
+from agent.whole_file import write_whole
 from model import read_manifest
 from reports import CardSection, Fact, Language, ModelCard, Table, Tone, marked, ngettext
 from reports import gettext as _

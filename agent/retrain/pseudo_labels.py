@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.store import MicrographView
     from model import Classifier, Field
-    from model.networks.schemes import Answer
+    from model.networks.schemes import FieldPrediction
 
 LEAST_P = 0.2
 """Least p-value of an answer in the pool: it comes from the middle of the reference images."""
@@ -197,7 +197,7 @@ def select_pseudo_labels(
 def is_stable(
     field: Field,
     code: str,
-    answers: Callable[[Sequence[Field]], Sequence[Answer]],
+    answers: Callable[[Sequence[Field]], Sequence[FieldPrediction]],
     code_of: Callable[[str, str], str],
 ) -> bool:
     """Return whether an answer is the same in all eight rotations and reflections of the field."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from agent.labelled_import import make_loader
 from agent.pipeline import select_maps
 from agent.retrain.progress import Step
-from agent.store import GIVEN, Finding, find_given
+from agent.store import GIVEN, MicrographResult, find_given
 from agent.triage import triage
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _list_views(store: Store, at: datetime, since: datetime | None) -> list[Micr
 
 def _finding(
     view: MicrographView, prediction: Prediction, policy: Policy, thresholds: Mapping[str, float]
-) -> Finding:
+) -> MicrographResult:
     verdict = triage(
         prediction,
         sha256=view.sha256,
@@ -117,7 +117,7 @@ def _finding(
         material=view.process_data.get("material", ""),
         policy=policy,
     )
-    return Finding(
+    return MicrographResult(
         crop_facts={},
         process_data={},
         process_extra={},

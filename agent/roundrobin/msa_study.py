@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.archive import write_whole
 from agent.csv_export import format_csv
 from agent.errors import WrongUse
 from agent.orders.class_texts import name_scale
@@ -18,6 +17,7 @@ from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.msa_page import Gathered, analysis_to_json, build_report
 from agent.roundrobin.plan import plan_runs, run_from_json
 from agent.roundrobin.study_files import write_study
+from agent.whole_file import write_whole
 from reports import PlanRun, PlanSheet
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Self
 
 from agent import anchors
 from agent.anchors import Anchor
-from agent.archive import write_whole
 from agent.errors import BadStore
 from agent.lab_context import reports_folder
 from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
@@ -25,6 +24,7 @@ from agent.orders.sent_revisions import IN_OUTBOX
 from agent.service.data_folder import agent_name
 from agent.service.jobs.backup import list_own
 from agent.service.resuming import iter_own, open_sent_revisions
+from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

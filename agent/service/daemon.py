@@ -72,6 +72,7 @@ log = structlog.get_logger()
 
 BEAT_S = 5.0
 HOLDS_EVERY_S = 60.0
+REQUESTS_EVERY_S = 3.0
 TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
@@ -172,7 +173,7 @@ class Agent:
         verifier = Verifier(store, archive, now=now, problems=self.problems)
         keeper = StatementKeeper(settings, store, now=now, position=find_position(settings, store))
         keeper.listen()
-        errands = self._errands(store, keeper)
+        errands = self._errands(store, keeper, candidates)
         pages = self._pages(store, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
@@ -201,7 +202,9 @@ class Agent:
             self._say_stopped(store)
             log.info("service.stopped")
 
-    def _errands(self, store: Store, keeper: StatementKeeper) -> list[PeriodicThread]:
+    def _errands(
+        self, store: Store, keeper: StatementKeeper, candidates: RetrainScheduler
+    ) -> list[PeriodicThread]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         written: dict[Path, str] = {}
@@ -217,6 +220,7 @@ class Agent:
             ("back-up", lambda: tend_backups(settings, store, at=now()), BACKUP_EVERY_S),
             ("statements", keeper.tend, STATEMENTS_EVERY_S),
             ("outbox", lambda: fill_outbox(settings, store, now=now()), OUTBOX_EVERY_S),
+            ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
         return [

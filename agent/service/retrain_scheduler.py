@@ -21,6 +21,7 @@ from agent.notify import send_notice
 from agent.retrain import Gate, Outcome
 from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
+from agent.service.jobs.suggest import SUGGEST, suggest_in_child
 from agent.service.report_scheduler import ALWAYS
 from agent.settings import WEEKDAYS
 from agent.store import StoreFault
@@ -38,6 +39,8 @@ log = structlog.get_logger()
 LOOK_AGAIN_S, SHADOW_AGAIN_S = 600, 3600
 AFTER_A_FAILURE = timedelta(days=1)
 BY = "agent"
+NO_TRAINING = ("interrupted", "refused")
+"""Outcomes of jobs that count as no training: the next one is due all the same."""
 SCHEDULED = "retrain schedule"
 """Name of the row that records since when a schedule is set."""
 
@@ -95,6 +98,45 @@ class RetrainScheduler:
             ):
                 if isinstance(news, Outcome):
                     self._tell(news)
+
+    def answer_requests(self) -> None:
+        """Run the jobs that a page requested, each in its own child; a refusal is recorded."""
+        jobs = self._store.jobs
+        if asked := jobs.take_request(JOB, at=self._now()):
+            with self._guarded("retrain"), self._recorded(JOB, asked):
+                steps = train_in_child(
+                    self._settings,
+                    self._store,
+                    by=str(asked.facts.get("by", "")),
+                    now=self._now,
+                    should_stop=self._stopping.is_set,
+                )
+                for news in steps:
+                    if isinstance(news, Outcome):
+                        self._tell(news)
+        if asked := jobs.take_request(SUGGEST, at=self._now()):
+            with self._guarded("suggest"), self._recorded(SUGGEST, asked):
+                for _ in suggest_in_child(
+                    self._settings,
+                    self._store,
+                    by=str(asked.facts.get("by", "")),
+                    now=self._now,
+                    should_stop=self._stopping.is_set,
+                ):
+                    pass
+
+    @contextmanager
+    def _recorded(self, name: str, asked: Job) -> Iterator[None]:
+        """Record why a job was refused before it began, for the page that requested it."""
+        before = len(self._store.jobs.list_ended(name))
+        try:
+            yield
+        except (AgentError, ModelError, OSError) as error:
+            if len(self._store.jobs.list_ended(name)) == before:
+                job = self._store.jobs.begin(name, at=self._now())
+                facts = {"by": asked.facts.get("by", ""), "sentence": str(error)}
+                self._store.jobs.end(job, "refused", at=self._now(), facts=facts)
+            raise
 
     def shadow(self) -> None:
         """Judge the last days with a recommended candidate as well; no result changes."""
@@ -178,7 +220,7 @@ def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: dateti
         set_at: When the schedule was set: nothing was due before.
         now: Aware, in the lab's own zone.
     """
-    done = [job.started_at for job in ended if job.started_at and job.outcome != "interrupted"]
+    done = [job.started_at for job in ended if job.started_at and job.outcome not in NO_TRAINING]
     return last_due(schedule, now) > max(done, default=set_at)
 
 
@@ -210,6 +252,6 @@ def has_enough_new(wanted: int, new: int, current: str, ended: Sequence[Job]) ->
     tried = [
         job.facts.get("new_labels") or 0
         for job in ended
-        if job.facts.get("current") == current and job.outcome != "interrupted"
+        if job.facts.get("current") == current and job.outcome not in NO_TRAINING
     ]
     return new - max(tried, default=0) >= wanted

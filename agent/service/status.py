@@ -14,7 +14,7 @@ from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name, bundles_folder
-from agent.service.jobs.backup import describe_overdue
+from agent.service.jobs.backup import describe_overdue, last_backup_at
 from agent.service.lock import RunLock
 from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
@@ -114,9 +114,31 @@ def build_status_from_store(
         "shares": list(settings.site.shares),
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
+        "disk": _measure_disk(settings.store.folder),
+        "backup": _describe_backup(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
+    }
+
+
+def _measure_disk(folder: Path) -> dict[str, int] | None:
+    """Return the size of the data folder's disk in bytes, None where it cannot be reached."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return {"free_bytes": usage.free, "total_bytes": usage.total}
+
+
+def _describe_backup(settings: Settings) -> dict[str, Any] | None:
+    """Return the folder of the back-ups and the newest one's time, None where none are wanted."""
+    if not settings.backup.folder:
+        return None
+    made_at = last_backup_at(settings)
+    return {
+        "folder": str(settings.backup.folder),
+        "last_at": made_at.isoformat() if made_at else None,
     }
 
 

@@ -55,6 +55,7 @@ class Pages(threading.Thread):
 
         super().__init__(name="pages", daemon=True)
         refuse_bad_certificate(web)
+        self._app = app
         self._socket = listener or listen(web)
         self.url = build_url(web, self._socket)
         limits = ConnectionLimits(web.connections, web.header_s, web.idle_s)
@@ -84,7 +85,9 @@ class Pages(threading.Thread):
             runner.run(self._server.serve(sockets=[self._socket]))
 
     def stop(self) -> None:
-        """Request that it stops."""
+        """Request that it stops; streams of events end first, so that nothing is cut off."""
+        if (closing := getattr(getattr(self._app, "state", None), "closing", None)) is not None:
+            closing.set()
         self._server.should_exit = True
 
 

@@ -28,6 +28,7 @@ from agent.settings.sections import (
     ReportSection,
     RetentionSection,
     RetrainSection,
+    ReviewSection,
     ServiceSection,
     SiteSection,
     StatementsSection,
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     web: WebSection = WebSection()
     archive: ArchiveSection = ArchiveSection()
     retention: RetentionSection = RetentionSection()
+    review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()

@@ -237,6 +237,16 @@ def _parse_weekly(value: str) -> str:
     return schedule
 
 
+class ReviewSection(Section):
+    """[review]."""
+
+    chart: SomePath = Field(
+        "",
+        description="Folder of the lab's chart: images named by size, such as 8.png or 9-10_a.tif, "
+        'or in a subfolder per size; "" for none.',
+    )
+
+
 class RetrainSection(Section):
     """[retrain]: when a candidate is trained; only a lead promotes one."""
 

@@ -29,13 +29,14 @@ from agent.store.campaign_views import (
 )
 from agent.store.campaigns import ROUND_ROBIN
 from agent.store.database import Store
-from agent.store.decisions import Decision, LabelView, Overtaken
+from agent.store.decisions import Decision, DecisionConflict, LabelView
 from agent.store.engine import StoreFault, store_url
 from agent.store.file_states import VANISHED, Claim, FileFate, State
 from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnings
 from agent.store.jobs import Job
 from agent.store.label_resolution import signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
+from agent.store.live_figures import LastFile, OpenFiles, ResultCount
 from agent.store.micrograph_views import MicrographView
 from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
@@ -43,20 +44,20 @@ from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.order_views import (
-    Answer,
     Entry,
     FieldView,
     OrderLine,
     OrderView,
     PreparationView,
     SpecimenView,
+    StoredAnswer,
     Unassigned,
 )
 from agent.store.own_database import NothingToBegin, find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
-from agent.store.results import Finding
+from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.schema import HEAD as SCHEMA
@@ -82,16 +83,15 @@ __all__ = [
     "Accounts",
     "ActCopy",
     "AgentSeen",
-    "Answer",
     "Campaign",
     "CampaignRater",
     "Claim",
     "ClaimedPlace",
     "Decision",
+    "DecisionConflict",
     "Entry",
     "FieldView",
     "FileFate",
-    "Finding",
     "FrozenStatement",
     "Heads",
     "Job",
@@ -102,7 +102,9 @@ __all__ = [
     "LabelView",
     "LabelledMicrograph",
     "Landmarked",
+    "LastFile",
     "Login",
+    "MicrographResult",
     "MicrographView",
     "NewImage",
     "NewRater",
@@ -111,6 +113,7 @@ __all__ = [
     "NightHead",
     "NightRow",
     "NothingToBegin",
+    "OpenFiles",
     "Opinion",
     "OrderAge",
     "OrderClaim",
@@ -119,13 +122,13 @@ __all__ = [
     "Ordered",
     "Origin",
     "OtherBundle",
-    "Overtaken",
     "PlaceMatch",
     "PlacePair",
     "PreparationView",
     "Promotion",
     "Rating",
     "Record",
+    "ResultCount",
     "RetentionPlan",
     "RowChecks",
     "Seat",
@@ -137,6 +140,7 @@ __all__ = [
     "StatementFile",
     "Store",
     "StoreFault",
+    "StoredAnswer",
     "TrailEntry",
     "TrailHead",
     "Unassigned",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 ROUND_ROBIN = "round_robin"
 """Kind of the record of a campaign's report."""
@@ -285,12 +285,12 @@ class Campaigns(Repository):
         audit_log.append(session, site, at=at, actor=by, act=act, subject=subject, facts=facts)
 
 
-def _row(session: Session, whose: Whose, name: str) -> CampaignRow | None:
+def _row(session: Session, whose: AgentIdentity, name: str) -> CampaignRow | None:
     query = select(CampaignRow).where(CampaignRow.site_id == whose.site_id)
     return session.exec(query.where(CampaignRow.name == name)).first()
 
 
-def _get_existing(session: Session, whose: Whose, name: str) -> CampaignRow:
+def _get_existing(session: Session, whose: AgentIdentity, name: str) -> CampaignRow:
     row = _row(session, whose, name)
     if row is None:
         raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")

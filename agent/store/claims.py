@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 OVERWRITTEN_SENTENCE = (
@@ -40,7 +40,7 @@ OVERWRITTEN_SENTENCE = (
 
 def claim_due(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     n: int,
     *,
     at: datetime,
@@ -72,7 +72,7 @@ def claim_due(
 
 
 def list_due(
-    session: Session, whose: Whose, n: int, *, at: datetime, only: Sequence[str] | None
+    session: Session, whose: AgentIdentity, n: int, *, at: datetime, only: Sequence[str] | None
 ) -> list[tuple[ContentRow, SourceRow]]:
     """Return contents that are due with their sources, oldest first within a lane."""
     query = (
@@ -146,7 +146,7 @@ def _claim(
     content: ContentRow,
     source: SourceRow,
     places: Mapping[int, PathRow],
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     at: datetime,
     lease_s: float,

@@ -18,6 +18,7 @@ from agent.store.files import Files
 from agent.store.jobs import Jobs
 from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
+from agent.store.live_figures import LiveFigures
 from agent.store.nightly_reports import NightlyReports
 from agent.store.order_changes import OrderChanges
 from agent.store.orders import Orders
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from agent.store.audit_log import Origin
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
     from agent.store.upgrade import Upgrade
 
 
@@ -55,7 +56,7 @@ class Store:
         whose: The site and the agent that use it.
     """
 
-    def __init__(self, engine: Engine, whose: Whose) -> None:
+    def __init__(self, engine: Engine, whose: AgentIdentity) -> None:
         self._engine = site_scope.bind(engine, whose.site_id)
         self._whose = whose
 
@@ -246,6 +247,11 @@ class Store:
         return Labels(self._engine, self._whose)
 
     @property
+    def live_figures(self) -> LiveFigures:
+        """Counts for the dashboard."""
+        return LiveFigures(self._engine, self._whose)
+
+    @property
     def nightly_reports(self) -> NightlyReports:
         """Frozen facts of nightly reports."""
         return NightlyReports(self._engine, self._whose)
@@ -316,7 +322,7 @@ class Store:
         return WorkQueue(self._engine, self._whose)
 
 
-def _register(engine: Engine, site: str, agent: str) -> Whose:
+def _register(engine: Engine, site: str, agent: str) -> AgentIdentity:
     with reading(engine) as session:
         number = sources.find_site(session, site)
     bound = site_scope.bind(

@@ -90,7 +90,7 @@ class LabelView:
     after_record: int | None = None
 
 
-class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
+class DecisionConflict(AgentError):  # noqa: N818 - an outcome, not a fault
     """Another reviewer decided first; nothing was written."""
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 ACT = "micrograph.described"
 
 
 def describe(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     public_id: str,
     process_data: Mapping[str, str],
     *,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
 
 
-def retry(session: Session, whose: Whose, which: Sequence[str] | None) -> int:
+def retry(session: Session, whose: AgentIdentity, which: Sequence[str] | None) -> int:
     """Queue again what failed or was set aside, from the first attempt on.
 
     Args:
@@ -83,7 +83,7 @@ def _matches(name: str) -> ColumnElement[bool]:
 
 def files(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     states: Sequence[str] | None,
     source: str | None,
@@ -94,7 +94,7 @@ def files(
         yield from _files(session, whose, state, source, code)
 
 
-def _list_present(session: Session, whose: Whose, states: Sequence[str]) -> list[str]:
+def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str]) -> list[str]:
     """Return those of some states that any content has: most often none waits or was lost."""
     if len(states) == 1:
         return list(states)
@@ -108,7 +108,7 @@ def _list_present(session: Session, whose: Whose, states: Sequence[str]) -> list
 
 
 def _files(
-    session: Session, whose: Whose, state: str | None, source: str | None, code: str | None
+    session: Session, whose: AgentIdentity, state: str | None, source: str | None, code: str | None
 ) -> Iterator[FileFate]:
     query = (
         select(ContentRow, SourceRow.name)
@@ -171,7 +171,7 @@ def _find_replaced(session: Session, content_ids: Sequence[int]) -> set[int | No
     return set(session.exec(wanted))
 
 
-def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: int) -> int:
+def waiting(session: Session, whose: AgentIdentity, source: str, lane: int, *, at_most: int) -> int:
     """Count the files of a source in a lane, up to `at_most`."""
     query = (
         select(ContentRow.id)
@@ -223,7 +223,7 @@ def _paths(
     return paths
 
 
-def counts(session: Session, whose: Whose) -> dict[str, int]:
+def counts(session: Session, whose: AgentIdentity) -> dict[str, int]:
     """Return state → number of content versions of this site; all states are named."""
     query = (
         select(ContentRow.state, func.count())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.file_states import FileFate
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
     from agent.watch import ListedFile
 
 
@@ -183,7 +183,7 @@ class Intake:
 
 
 def _take_in_all(
-    session: Session, whose: Whose, arrivals: Iterable[ListedFile], intake: Intake
+    session: Session, whose: AgentIdentity, arrivals: Iterable[ListedFile], intake: Intake
 ) -> int:
     """Record listed files; a file that is already recorded changes nothing.
 
@@ -203,7 +203,11 @@ def _take_in_all(
 
 
 def _take_in(
-    session: Session, whose: Whose, source_id: int, arrivals: Sequence[ListedFile], intake: Intake
+    session: Session,
+    whose: AgentIdentity,
+    source_id: int,
+    arrivals: Sequence[ListedFile],
+    intake: Intake,
 ) -> int:
     query = (
         select(PathRow, ContentRow)
@@ -228,7 +232,7 @@ def _take_in(
 
 def _insert(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     source_id: int,
     arrivals: Sequence[tuple[ListedFile, int | None]],
     intake: Intake,
@@ -279,7 +283,7 @@ def _facts(arrival: ListedFile, at: datetime) -> dict[str, object]:
 
 def _update(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     met: tuple[PathRow, ContentRow],
     arrival: ListedFile,
     intake: Intake,
@@ -343,7 +347,7 @@ def _enter(content: ContentRow, intake: Intake) -> None:
 
 
 def _mark_gone(
-    session: Session, whose: Whose, source: str, relatives: Iterable[str], *, at: datetime
+    session: Session, whose: AgentIdentity, source: str, relatives: Iterable[str], *, at: datetime
 ) -> None:
     """Record that files are no longer listed; nothing of theirs is deleted."""
     query = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)

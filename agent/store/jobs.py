@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import update
 from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from sqlmodel import Session
     from sqlmodel.sql.expression import SelectOfScalar
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
 """Facts of an open job: who cancelled it, and the time of its last report."""
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 SILENT_AFTER = timedelta(seconds=60)
+REQUESTED = " requested"
+"""Ending of the name of a row that requests a job."""
+REQUEST_VALID = timedelta(minutes=10)
+"""A request that no agent took within this time is void: its author does not expect it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +92,73 @@ class Jobs(Repository):
             return cancelled_by
 
     def cancel(self, name: str, *, by: str, at: datetime) -> int:
-        """Request all running jobs of a name to end; return their number."""
+        """Request all running jobs of a name to end, and drop requests; return their number."""
         with writing(self._engine) as session:
-            rows = [
-                row
-                for row in _open(session, self._whose)
-                if row.name == name and _is_alive(row, at)
-            ]
-            for row in rows:
+            rows = _open(session, self._whose)
+            running = [row for row in rows if row.name == name and _is_alive(row, at)]
+            requested = [row for row in rows if _is_requested(row, name, at)]
+            for row in (*running, *requested):
                 row.facts = {**row.facts, CANCELLED_BY: by}
                 session.add(row)
-            return len(rows)
+            for row in requested:
+                row.ended_at, row.outcome = at, "cancelled"
+            return len(running) + len(requested)
+
+    def request(
+        self, name: str, *, by: str, at: datetime, facts: Mapping[str, Any] = NO_FACTS
+    ) -> bool:
+        """Request that a running agent starts a job.
+
+        Args:
+            name: Kind of job.
+            by: Who requests it.
+            at: Now, aware UTC.
+            facts: What the agent needs to know for it.
+
+        Returns:
+            False where it runs or is requested already; then nothing was written.
+        """
+        with writing(self._engine) as session:
+            rows = _open(session, self._whose)
+            if any(
+                _is_requested(row, name, at) or (row.name == name and _is_alive(row, at))
+                for row in rows
+            ):
+                return False
+            session.add(
+                JobRow(
+                    site_id=self._whose.site_id,
+                    agent_id=self._whose.agent_id,
+                    name=name + REQUESTED,
+                    started_at=at,
+                    facts={**facts, "by": by, SEEN_AT: at.isoformat()},
+                )
+            )
+            return True
+
+    def take_request(self, name: str, *, at: datetime) -> Job | None:
+        """Return the request of a job and end it, so that one agent alone starts the job."""
+        with writing(self._engine) as session:
+            rows = [row for row in _open(session, self._whose) if row.name == name + REQUESTED]
+            for row in rows:
+                is_valid = _is_requested(row, name, at)
+                taken = session.execute(
+                    update(JobRow)
+                    .where(
+                        col(JobRow.id) == row.id,
+                        col(JobRow.site_id) == self._whose.site_id,
+                        col(JobRow.ended_at).is_(None),
+                    )
+                    .values(ended_at=at, outcome="taken" if is_valid else "expired")
+                )
+                if is_valid and taken.rowcount == 1:  # type: ignore[attr-defined]
+                    return _job(row)
+            return None
+
+    def is_requested(self, name: str, *, at: datetime) -> bool:
+        """Return whether a job is requested that no agent has started yet."""
+        with reading(self._engine) as session:
+            return any(_is_requested(row, name, at) for row in _open(session, self._whose))
 
     def end(
         self, job_id: int, outcome: str, *, at: datetime, facts: Mapping[str, Any] | None = None
@@ -143,13 +204,13 @@ class Jobs(Repository):
             return dict(row.facts) if row else {}
 
 
-def _ended(whose: Whose, name: str) -> SelectOfScalar[JobRow]:
+def _ended(whose: AgentIdentity, name: str) -> SelectOfScalar[JobRow]:
     return select(JobRow).where(
         JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
     )
 
 
-def _open(session: Session, whose: Whose) -> list[JobRow]:
+def _open(session: Session, whose: AgentIdentity) -> list[JobRow]:
     query = (
         select(JobRow)
         .where(JobRow.site_id == whose.site_id, col(JobRow.ended_at).is_(None))
@@ -161,6 +222,12 @@ def _open(session: Session, whose: Whose) -> list[JobRow]:
 def _is_alive(row: JobRow, at: datetime) -> bool:
     reported = row.facts.get(SEEN_AT)
     return reported is not None and at - type(at).fromisoformat(reported) < SILENT_AFTER
+
+
+def _is_requested(row: JobRow, name: str, at: datetime) -> bool:
+    asked = row.facts.get(SEEN_AT)
+    is_recent = asked is not None and at - type(at).fromisoformat(asked) < REQUEST_VALID
+    return row.name == name + REQUESTED and is_recent
 
 
 def _job(row: JobRow) -> Job:

@@ -14,6 +14,7 @@ from agent.store.decisions import KINDS
 from agent.store.engine import reading
 from agent.store.labels import DOUBT, list_standing
 from agent.store.repository import Repository
+from agent.store.site_scope import unindexed
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
 from agent.triage import Reason
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,12 @@ class LabelledMicrograph:
 
 def _iter_labelled(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     kinds: Sequence[str],
     origin: str | None,
     public_id: str | None = None,
+    decided_since: datetime | None = None,
 ) -> Iterator[LabelledMicrograph]:
     """Yield the labelled micrographs of this site, each with its valid label.
 
@@ -102,23 +104,28 @@ def _iter_labelled(
         kinds: Of the labels, as in `Decision`.
         origin: Of the micrographs; None for any.
         public_id: Of the only micrograph that is wanted; None for all.
+        decided_since: Only micrographs on which an act was entered after it, aware UTC; None: all.
     """
     query = (
         select(LabelRow, MicrographRow)
         .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
-        .where(MicrographRow.site_id == whose.site_id)
+        .where(unindexed(col(MicrographRow.site_id)) == whose.site_id)
         .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
     )
     if origin:
         query = query.where(MicrographRow.origin == origin)
     if public_id is not None:
         query = query.where(MicrographRow.public_id == public_id)
+    if decided_since is not None:
+        query = query.where(col(LabelRow.micrograph_id).in_(_select_decided(decided_since)))
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
     for label, micrograph in session.exec(query):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    alone = None if public_id is None else list(micrographs)
+    alone: Any = None if public_id is None else list(micrographs)
+    if decided_since is not None:
+        alone = _select_decided(decided_since)
     answers = _load_answers(session, whose, alone)
     seen_codes = _load_seen_codes(session, whose, alone)
     for number, micrograph in micrographs.items():
@@ -128,6 +135,10 @@ def _iter_labelled(
         if label_ and label_.kind in kinds:
             seen_code = seen_codes.get(label_.result_id or 0)
             yield _build_labelled(label_, rows[number], micrograph, answer, seen_code)
+
+
+def _select_decided(since: datetime) -> Any:
+    return select(LabelRow.micrograph_id).where(LabelRow.decided_at > since).correlate(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +154,7 @@ class _Answer:
 _NO_ANSWER = _Answer(None, {}, "", ())
 
 
-def _load_answers(
-    session: Session, whose: Whose, alone: Sequence[int] | None = None
-) -> dict[int, _Answer]:
+def _load_answers(session: Session, whose: AgentIdentity, alone: Any = None) -> dict[int, _Answer]:
     query = (
         sqlalchemy.select(
             col(ResultRow.micrograph_id),
@@ -163,7 +172,7 @@ def _load_answers(
 
 
 def _load_seen_codes(
-    session: Session, whose: Whose, alone: Sequence[int] | None = None
+    session: Session, whose: AgentIdentity, alone: Any = None
 ) -> dict[int, str | None]:
     """Return result → structure code, of the results that reviewers saw when they decided."""
     query = (
@@ -172,7 +181,7 @@ def _load_seen_codes(
         .where(ResultRow.site_id == whose.site_id)
     )
     if alone is not None:
-        query = query.where(col(ResultRow.micrograph_id).in_(alone))
+        query = query.where(col(LabelRow.micrograph_id).in_(alone))
     return {number or 0: code for number, code in session.exec(query)}
 
 
@@ -243,6 +252,14 @@ class LabelledMicrographs(Repository):
         """
         with reading(self._engine) as session:
             return list(_iter_labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    def list_decided_since(self, since: datetime) -> list[LabelledMicrograph]:
+        """Return the micrographs with a valid code on which an act was entered after an instant."""
+        with reading(self._engine) as session:
+            rows = _iter_labelled(
+                session, self._whose, kinds=("code",), origin=None, decided_since=since
+            )
+            return list(rows)
 
     def find(self, public_id: str) -> LabelledMicrograph | None:
         """Return a micrograph with its valid label, whatever its kind; None without one."""

@@ -16,7 +16,7 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import audit_log, label_resolution, quality_records
-from agent.store.decisions import Decision, LabelView, Overtaken, refuse_incomplete
+from agent.store.decisions import Decision, DecisionConflict, LabelView, refuse_incomplete
 from agent.store.engine import reading, writing
 from agent.store.repository import Repository
 from agent.store.review_rank import DOUBTED_RANK, rank_of, with_urgency
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 UNDO = "undo"
 DOUBT = "doubt"
@@ -45,7 +45,7 @@ _SAME = ("kind", "by", "code", "strange_kind", "why")
 
 def _decide(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     public_id: str,
     decision: Decision,
     *,
@@ -74,7 +74,7 @@ def _decide(
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
-        raise Overtaken(
+        raise DecisionConflict(
             f"{public_id}: {before.by if before else 'another reviewer'} decided in between."
         )
     if before and _lacks_reason(session, decision, before):
@@ -218,7 +218,7 @@ def _queue_again(session: Session, micrograph: MicrographRow) -> None:
 
 def _remember(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     act: str,
     row: LabelRow,
     micrograph: MicrographRow,

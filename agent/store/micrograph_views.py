@@ -13,6 +13,7 @@ from sqlmodel import col
 from agent.settings import PROCESS_COLUMNS
 from agent.store import given_scales, label_resolution, labels
 from agent.store.file_states import chunks
+from agent.store.site_scope import unindexed
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Reason
 
@@ -160,6 +161,13 @@ def is_current() -> Any:
     """Return the condition that a result is the current one."""
     # Spelt as in the partial indexes: only then does a planner see that it may use them.
     return col(ResultRow.current).is_(True)
+
+
+def is_unassigned(site_id: int) -> Any:
+    """Return the condition that a micrograph of a site belongs to no specimen."""
+    # Spelt as in the partial index, which a planner would not choose beside those of the site.
+    text = sqlalchemy.literal_column("micrograph.unassigned") != sqlalchemy.literal_column("''")
+    return sqlalchemy.and_(unindexed(col(MicrographRow.site_id)) == site_id, text)
 
 
 def of_micrographs(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,13 @@ class NightHead:
 
 
 def _freeze(
-    session: Session, whose: Whose, night: date, facts_json: str, *, at: datetime, revision: int
+    session: Session,
+    whose: AgentIdentity,
+    night: date,
+    facts_json: str,
+    *,
+    at: datetime,
+    revision: int,
 ) -> NightRow:
     """Store a night's facts; an existing revision is returned unchanged."""
     query = select(Stored).where(
@@ -84,7 +90,7 @@ def _freeze(
     return _to_night(row)
 
 
-def find_latest(session: Session, whose: Whose, night: date) -> NightRow | None:
+def find_latest(session: Session, whose: AgentIdentity, night: date) -> NightRow | None:
     """Return a night's newest revision, or None."""
     query = (
         select(Stored)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 CLAIMED = "order.claimed"
@@ -65,7 +65,7 @@ class OrderClaim:
 
 def add(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     micrograph: MicrographRow,
     claims: Iterable[ClaimedPlace],
     *,

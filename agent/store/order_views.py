@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.store.micrograph_views import MicrographView
     from agent.store.order_claims import OrderClaim
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Unassigned:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """The stored answer of one bundle on one micrograph.
 
     Args:
@@ -155,9 +155,9 @@ class Entry:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def to_answer(row: ResultRow) -> Answer:
+def to_answer(row: ResultRow) -> StoredAnswer:
     """Return the answer in a result."""
-    return Answer(
+    return StoredAnswer(
         bundle=row.bundle,
         recipe=row.recipe,
         role=row.role,
@@ -225,7 +225,7 @@ def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[Fie
     return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
 
 
-def list_lines(session: Session, whose: Whose) -> list[OrderLine]:
+def list_lines(session: Session, whose: AgentIdentity) -> list[OrderLine]:
     """Return the orders of a site as lines, urgent ones first, then the newest."""
     counts = (  # apart from the order's columns: a view has no primary key to group them by
         select(

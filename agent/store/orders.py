@@ -24,13 +24,13 @@ from agent.store import (
 )
 from agent.store.engine import reading, writing
 from agent.store.file_states import Lane, chunks
-from agent.store.micrograph_views import of_micrographs
+from agent.store.micrograph_views import is_unassigned, of_micrographs
 from agent.store.order_claims import ClaimedPlace
 from agent.store.order_views import (
-    Answer,
     Entry,
     OrderLine,
     OrderView,
+    StoredAnswer,
     Unassigned,
     build_order,
     list_lines,
@@ -198,7 +198,7 @@ class Orders(Repository):
     def unassigned(self) -> list[Unassigned]:
         """Return the fields that belong to no specimen, oldest first."""
         query = select(MicrographRow.id, MicrographRow.unassigned).where(
-            MicrographRow.site_id == self._whose.site_id, col(MicrographRow.unassigned) != ""
+            is_unassigned(self._whose.site_id)
         )
         with reading(self._engine) as session:
             reasons = {number: reason for number, reason in session.exec(query) if number}
@@ -228,7 +228,7 @@ class Orders(Repository):
         with reading(self._engine) as session:
             return session.exec(query).first()
 
-    def answers(self, public_id: str) -> list[Answer]:
+    def answers(self, public_id: str) -> list[StoredAnswer]:
         """Return all bundles' answers on a micrograph, oldest first, superseded ones included.
 
         A result is never overwritten, so the first answer can always be read.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 REFUSED = "bundle_refused"
 """Kind of the record that a promoted bundle could not be loaded; its facts are the "reason",
@@ -88,7 +88,7 @@ class Promotion:
 
 def _sign(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     bundle: str,
     signature: Signature,
     *,
@@ -152,7 +152,7 @@ def _sign(
     return True
 
 
-def _list_signatures(session: Session, whose: Whose, bundle: str) -> list[Signature]:
+def _list_signatures(session: Session, whose: AgentIdentity, bundle: str) -> list[Signature]:
     """Return the signatures for a bundle since the last promotion, oldest first."""
     last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
     since = session.exec(last).first()
@@ -178,7 +178,7 @@ def _refuse_empty(by: str, reason: str) -> None:
 
 def _promote(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     bundle: str,
     *,
     by: str,

@@ -9,7 +9,7 @@ from agent.store import site_scope
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 class Repository:
@@ -20,7 +20,7 @@ class Repository:
         whose: The site and the agent that use it.
     """
 
-    def __init__(self, engine: Engine, whose: Whose) -> None:
+    def __init__(self, engine: Engine, whose: AgentIdentity) -> None:
         self._engine, self._whose = engine, whose
 
     @property

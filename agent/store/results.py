@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
     from agent.triage import TriageVerdict
     from model import Prediction
 
@@ -52,7 +52,7 @@ LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class MicrographResult:
     """A processed micrograph with its result, ready to be written.
 
     Args:
@@ -91,10 +91,10 @@ class Finding:
 
 def write(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     content: ContentRow,
     relative: str,
-    finding: Finding,
+    finding: MicrographResult,
     *,
     at: datetime,
 ) -> str:
@@ -121,7 +121,13 @@ def write(
 
 
 def _add(
-    session: Session, whose: Whose, public_id: str, finding: Finding, *, role: str, at: datetime
+    session: Session,
+    whose: AgentIdentity,
+    public_id: str,
+    finding: MicrographResult,
+    *,
+    role: str,
+    at: datetime,
 ) -> bool:
     """Write another answer about a known micrograph; False if it is there already."""
     micrograph = labels.micrograph_of(session, public_id)
@@ -131,7 +137,7 @@ def _add(
     return True
 
 
-def _has_result(session: Session, micrograph: MicrographRow, finding: Finding) -> bool:
+def _has_result(session: Session, micrograph: MicrographRow, finding: MicrographResult) -> bool:
     query = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id,
         ResultRow.bundle == (finding.prediction.bundle if finding.prediction else ""),
@@ -141,7 +147,7 @@ def _has_result(session: Session, micrograph: MicrographRow, finding: Finding) -
 
 
 def _micrograph(
-    session: Session, content: ContentRow, relative: str, finding: Finding, *, at: datetime
+    session: Session, content: ContentRow, relative: str, finding: MicrographResult, *, at: datetime
 ) -> MicrographRow:
     facts = dict(finding.crop_facts)
     query = select(MicrographRow).where(
@@ -182,9 +188,9 @@ def _micrograph(
 
 def _write_result(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     micrograph: MicrographRow,
-    finding: Finding,
+    finding: MicrographResult,
     *,
     role: str,
     at: datetime,
@@ -262,7 +268,7 @@ def _numbers(values: Mapping[str, float]) -> dict[str, float]:
 
 def _search(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     sha256: str | None,
     path: str | None,
@@ -286,7 +292,7 @@ def _search(
 
 
 def _by_bundle(
-    session: Session, whose: Whose, bundle: str, since: datetime | None
+    session: Session, whose: AgentIdentity, bundle: str, since: datetime | None
 ) -> Iterator[MicrographView]:
     """Yield the micrographs since a time, each with the result of one bundle."""
     query = (
@@ -314,7 +320,7 @@ class Results(Repository):
             ).all()
             return next(to_views(session, rows), None)
 
-    def add(self, public_id: str, finding: Finding, *, role: str, at: datetime) -> bool:
+    def add(self, public_id: str, finding: MicrographResult, *, role: str, at: datetime) -> bool:
         """Write an additional result on a known micrograph.
 
         Args:

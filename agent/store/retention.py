@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 CHUNK = 400
 
@@ -97,7 +97,12 @@ class RetentionPlan:
 
 
 def _plan(
-    session: Session, whose: Whose, kind: str, *, before: datetime, statements_since: datetime
+    session: Session,
+    whose: AgentIdentity,
+    kind: str,
+    *,
+    before: datetime,
+    statements_since: datetime,
 ) -> RetentionPlan:
     """Return whose crops or originals may go.
 
@@ -154,7 +159,7 @@ class _Evidence:
     recorded: frozenset[str]
 
 
-def _load_held(session: Session, whose: Whose) -> tuple[frozenset[str], frozenset[int]]:
+def _load_held(session: Session, whose: AgentIdentity) -> tuple[frozenset[str], frozenset[int]]:
     query = select(OrderRow).where(
         OrderRow.site_id == whose.site_id, col(OrderRow.legal_hold).is_(True)
     )
@@ -166,7 +171,7 @@ def _load_held(session: Session, whose: Whose) -> tuple[frozenset[str], frozense
     return keys, frozenset(order or 0 for order in session.exec(specimens_of))
 
 
-def _load_stated(session: Session, whose: Whose, since: datetime) -> frozenset[str]:
+def _load_stated(session: Session, whose: AgentIdentity, since: datetime) -> frozenset[str]:
     query = select(StatementRow.document).where(
         StatementRow.site_id == whose.site_id, col(StatementRow.at) >= since
     )
@@ -174,7 +179,7 @@ def _load_stated(session: Session, whose: Whose, since: datetime) -> frozenset[s
     return frozenset(name for text in texts for name in _PUBLIC_ID.findall(text))
 
 
-def _load_recorded(session: Session, whose: Whose) -> frozenset[str]:
+def _load_recorded(session: Session, whose: AgentIdentity) -> frozenset[str]:
     query = select(RecordRow.subject, RecordRow.facts).where(
         RecordRow.site_id == whose.site_id, col(RecordRow.kind).not_in(OF_STATEMENTS)
     )
@@ -190,7 +195,7 @@ _PUBLIC_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?:-p[0-9]+)?(?![0-9a-f])")
 
 
 def _reasons(
-    session: Session, whose: Whose, evidence: _Evidence, before: datetime
+    session: Session, whose: AgentIdentity, evidence: _Evidence, before: datetime
 ) -> Iterator[tuple[Kept, KeptFor | None]]:
     """Yield what is archived of each micrograph with why it stays, None where it may go."""
     page, (keys, specimens_of) = MicrographRow, evidence.held
@@ -245,7 +250,7 @@ def _has_content(session: Session, sha256: str) -> bool:
     return session.exec(query).first() is not None
 
 
-def _leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
+def _leave_elsewhere(every: Session, whose: AgentIdentity, plan: RetentionPlan) -> RetentionPlan:
     """Return a plan without content that other sites have archived too.
 
     Args:

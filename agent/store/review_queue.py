@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.micrograph_views import MicrographView
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 
 def _list(
     session: Session,
-    whose: Whose,
+    whose: AgentIdentity,
     *,
     reason: str | None,
     source: str | None,
@@ -63,7 +63,7 @@ def _is_drawn() -> Any:
     return or_(*(rank.between(start, start + RANKS_PER_REASON - 1) for start in starts))
 
 
-def _of_order(session: Session, whose: Whose, asked: Any, order: str) -> list[Any]:
+def _of_order(session: Session, whose: AgentIdentity, asked: Any, order: str) -> list[Any]:
     # From the order's side, sorted here: a planner would walk through the whole queue.
     its_own = (
         select(MicrographRow.id)
@@ -125,7 +125,7 @@ class ReviewQueue(Repository):
 
 
 def count_waiting(
-    session: Session, whose: Whose, *, until: datetime | None = None
+    session: Session, whose: AgentIdentity, *, until: datetime | None = None
 ) -> tuple[int, datetime | None]:
     """Return how many micrographs, done up to `until`, wait for review, and since when."""
     query = select(func.count(), func.min(col(ResultRow.done_at))).where(
@@ -136,7 +136,9 @@ def count_waiting(
     return session.exec(query).one()
 
 
-def add_reason(session: Session, whose: Whose, public_ids: Sequence[str], reason: Reason) -> None:
+def add_reason(
+    session: Session, whose: AgentIdentity, public_ids: Sequence[str], reason: Reason
+) -> None:
     """Add micrographs to the review queue for one more reason, even with a valid label."""
     for public_id in public_ids:
         micrograph = labels.micrograph_of(session, public_id, alone=True)

@@ -18,7 +18,7 @@ from agent.store import guards, site_policies, site_references
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE
-from agent.store.upgrade import Progress, Upgrade, estimate_s, keep_before
+from agent.store.upgrade import Upgrade, UpgradeProgress, estimate_s, keep_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def bring_up(
         if revision is None:
             _migrate(engine)
         elif revision != HEAD:
-            _upgrade(engine, revision, folder, Progress(listen))
+            _upgrade(engine, revision, folder, UpgradeProgress(listen))
 
 
 def lay_missing_guards(engine: Engine) -> bool:
@@ -85,7 +85,7 @@ def lay_missing_guards(engine: Engine) -> bool:
     return True
 
 
-def _upgrade(engine: Engine, revision: str, folder: Path | None, progress: Progress) -> None:
+def _upgrade(engine: Engine, revision: str, folder: Path | None, progress: UpgradeProgress) -> None:
     """Migrate a database that has rows: copy it first, and report progress."""
     titles = _list_steps(revision)
     if not titles:  # a newer one, which is refused without a copy

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
 
 ACT = "settings.changed"
 SECRET = ("store.url", "notify.urls")
@@ -64,7 +64,7 @@ class SettingsHistory(Repository):
             return changed
 
 
-def _last(session: Session, whose: Whose, agent: str) -> dict[str, Any]:
+def _last(session: Session, whose: AgentIdentity, agent: str) -> dict[str, Any]:
     query = (
         select(TrailRow.facts)
         .where(TrailRow.site_id == whose.site_id, TrailRow.act == ACT, TrailRow.subject == agent)

@@ -14,7 +14,7 @@ from sqlmodel import col, func, select
 from agent.store import nightly_reports, review_queue, sources
 from agent.store.engine import reading
 from agent.store.site_scope import EVERY_SITE, bind
-from agent.store.sources import Whose
+from agent.store.sources import AgentIdentity
 from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class AllSites:
 
 
 def _build_site(session: Session, site: SiteRow) -> SiteSeen:
-    whose = Whose(site.id or 0, 0)
+    whose = AgentIdentity(site.id or 0, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
     waiting, since = review_queue.count_waiting(session, whose)
     offline = select(SourceRow.name).where(
@@ -103,6 +103,6 @@ def _build_site(session: Session, site: SiteRow) -> SiteSeen:
     )
 
 
-def name_of(session: Session, whose: Whose) -> str:
+def name_of(session: Session, whose: AgentIdentity) -> str:
     """Return the name of this site."""
     return session.exec(select(SiteRow.name).where(SiteRow.id == whose.site_id)).one()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class AgentIdentity:
     """Identity of a store: its site and its agent."""
 
     site_id: int
@@ -72,7 +72,7 @@ class AgentSeen:
     facts: dict[str, Any]
 
 
-def register(session: Session, site: str, agent: str) -> Whose:
+def register(session: Session, site: str, agent: str) -> AgentIdentity:
     """Find or make the rows of this site and this agent, in a session of the site."""
     site_id = add_site(session, site)
     query = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
@@ -81,7 +81,7 @@ def register(session: Session, site: str, agent: str) -> Whose:
         program = AgentRow(site_id=site_id, name=agent)
         session.add(program)
         session.flush()
-    return Whose(site_id=site_id, agent_id=program.id or 0)
+    return AgentIdentity(site_id=site_id, agent_id=program.id or 0)
 
 
 def find_site(session: Session, site: str) -> int | None:
@@ -99,29 +99,29 @@ def add_site(session: Session, site: str) -> int:
     return row.id or 0
 
 
-def shared(session: Session, whose: Whose) -> frozenset[str]:
+def shared(session: Session, whose: AgentIdentity) -> frozenset[str]:
     """Return what a site shares with others that share it too."""
     row = session.get_one(SiteRow, whose.site_id)
     shared_by_name = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
     return frozenset(name for name, is_shared in shared_by_name.items() if is_shared)
 
 
-def note_shares(session: Session, whose: Whose, shares: Collection[str]) -> None:
+def note_shares(session: Session, whose: AgentIdentity, shares: Collection[str]) -> None:
     """Record what a site shares with others that share it too."""
     row = session.get_one(SiteRow, whose.site_id)
     row.shares_accounts, row.shares_bundles = "accounts" in shares, "bundles" in shares
     session.add(row)
 
 
-def find_registered(session: Session, site: str, agent: str) -> Whose | None:
+def find_registered(session: Session, site: str, agent: str) -> AgentIdentity | None:
     """Find the rows of this site and this agent without writing anything."""
     site_id = find_site(session, site)
     query = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
     agent_id = session.exec(query).first() if site_id else None
-    return Whose(site_id=site_id, agent_id=agent_id) if site_id and agent_id else None
+    return AgentIdentity(site_id=site_id, agent_id=agent_id) if site_id and agent_id else None
 
 
-def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
+def source_id(session: Session, whose: AgentIdentity, name: str, folder: str) -> int:
     """Find or make a source; a folder that moved is written down."""
     row = _source(session, whose, name)
     if row is None:
@@ -134,7 +134,7 @@ def source_id(session: Session, whose: Whose, name: str, folder: str) -> int:
     return row.id or 0
 
 
-def _source(session: Session, whose: Whose, name: str) -> SourceRow | None:
+def _source(session: Session, whose: AgentIdentity, name: str) -> SourceRow | None:
     query = select(SourceRow).where(SourceRow.site_id == whose.site_id, SourceRow.name == name)
     return session.exec(query).first()
 
@@ -143,7 +143,7 @@ OUTAGE = "outage"
 """Kind of the record of an outage of a source; its facts are "since" and "until"."""
 
 
-def _record(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
+def _record(session: Session, whose: AgentIdentity, health: Iterable[SourceHealth]) -> None:
     """Record how each source was last seen; one that is back leaves a record of its outage."""
     for state in health:
         source_id(session, whose, state.name, state.folder)
@@ -156,7 +156,9 @@ def _record(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> N
             session.add(row)
 
 
-def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHealth) -> None:
+def _record_outage(
+    session: Session, whose: AgentIdentity, row: SourceRow, now: SourceHealth
+) -> None:
     since, back = row.offline_since, now.last_scan_at
     if since is None or not now.online or back is None or back < since:
         return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import Whose
+    from agent.store.sources import AgentIdentity
     from agent.store.tables import MicrographRow
 
 FIRST = "1"
@@ -81,7 +81,7 @@ def _find_row(session: Session, table: type[Row], values: dict[str, Any]) -> boo
     return bool(session.connection().execute(insert).rowcount)
 
 
-def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> OrderRow:
+def order_row(session: Session, whose: AgentIdentity, number: str, *, at: datetime) -> OrderRow:
     """Find or make an order."""
     if row := find_order(session, whose, number):
         return row
@@ -113,7 +113,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
     return row
 
 
-def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
+def find_order(session: Session, whose: AgentIdentity, number: str) -> OrderRow | None:
     """Return an order by any spelling of its number; an exact match takes precedence."""
     own = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
     if row := session.exec(own).first():
@@ -125,7 +125,7 @@ def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
 
 
 def specimen_row(
-    session: Session, whose: Whose, order: OrderRow, name: str, *, at: datetime
+    session: Session, whose: AgentIdentity, order: OrderRow, name: str, *, at: datetime
 ) -> SpecimenRow:
     """Find or create a specimen, and lock it until the transaction ends."""
     name = find_specimen_name(session, whose, order, name) or name
@@ -141,7 +141,9 @@ def specimen_row(
     return session.exec(query).one()
 
 
-def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: str) -> str | None:
+def find_specimen_name(
+    session: Session, whose: AgentIdentity, order: OrderRow, name: str
+) -> str | None:
     """Return how an order spells one of its specimens, None where it has no such specimen."""
     wanted = select(SpecimenRow.name).where(SpecimenRow.order_id == order.id)
     names = sorted(session.exec(wanted))
@@ -184,7 +186,7 @@ def preparation_row(
 
 
 def attach(
-    session: Session, whose: Whose, row: MicrographRow, bundle: str, *, at: datetime
+    session: Session, whose: AgentIdentity, row: MicrographRow, bundle: str, *, at: datetime
 ) -> OrderRow | None:
     """Assign a field to its specimen, or leave it unassigned with the reason.
 
@@ -262,7 +264,7 @@ def told_by(order: OrderRow) -> dict[str, str]:
 # --- for workers, before inference ----------------------------------------------------------------
 
 
-def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordered:
+def expect(session: Session, whose: AgentIdentity, number: str, specimen: str) -> Ordered:
     """Return the requirements for a specimen, without writing anything."""
     order = find_order(session, whose, number)
     if order is None:
@@ -281,7 +283,7 @@ def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordere
 
 
 def reserve(
-    session: Session, whose: Whose, number: str, specimen: str, bundle: str, *, at: datetime
+    session: Session, whose: AgentIdentity, number: str, specimen: str, bundle: str, *, at: datetime
 ) -> str:
     """Return the bundle that judges a specimen; `bundle` is assigned if there is none yet."""
     order = order_row(session, whose, number, at=at)

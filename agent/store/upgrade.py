@@ -89,7 +89,7 @@ def estimate_s(rows: int, steps: int) -> float:
 
 
 @dataclass
-class Progress:
+class UpgradeProgress:
     """Tells a listener how far an upgrade is, also while one step runs.
 
     Args:

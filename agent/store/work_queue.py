@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.results import Finding
-    from agent.store.sources import Whose
+    from agent.store.results import MicrographResult
+    from agent.store.sources import AgentIdentity
 
 WATCH = "watch"
 
@@ -166,7 +166,7 @@ class WorkQueue(Repository):
             on_torn(public_id)
         return known
 
-    def finish(self, claim: Claim, findings: Sequence[Finding], *, at: datetime) -> bool:
+    def finish(self, claim: Claim, findings: Sequence[MicrographResult], *, at: datetime) -> bool:
         """Write all micrographs and results of a file, and `done`, in one transaction.
 
         Returns:
@@ -252,7 +252,7 @@ class WorkQueue(Repository):
         return Orders(self._engine, self._whose)
 
 
-def _set_back(session: Session, whose: Whose, by: timedelta, *, at: datetime) -> None:
+def _set_back(session: Session, whose: AgentIdentity, by: timedelta, *, at: datetime) -> None:
     """Shift due times after the clock was set back, so that no wait of this agent becomes longer.
 
     Args:
@@ -337,7 +337,7 @@ def _is_listed(session: Session, claim: Claim) -> bool:
     return session.exec(standing).first() is not None
 
 
-def _list_names(claim: Claim, finding: Finding) -> tuple[ClaimedPlace, ...]:
+def _list_names(claim: Claim, finding: MicrographResult) -> tuple[ClaimedPlace, ...]:
     """Return the orders that a file names, as claims of a copy."""
     named = finding.process_data
     own = ClaimedPlace(named.get("order", ""), named.get("specimen", ""), "path", claim.relative)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import reports
@@ -17,9 +18,17 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    bundle_page,
+    chart_page,
+    cookies,
+    dashboard,
+    files_page,
     images,
+    language_choice,
+    learning_page,
     login,
     models_page,
+    order_acts,
     order_confirm,
     order_desk,
     orders,
@@ -28,14 +37,17 @@ from agent.web import (
     round_robin,
     scale_by_reviewer,
     taxonomy_page,
+    viewer,
 )
 from agent.web import help as help_pages
 from agent.web.authentication import AuthenticationMiddleware
 from agent.web.connection_limits import Crowd
 from agent.web.context import Unknown
 from agent.web.decisions import Meanwhile, NotYours
+from agent.web.error_pages import FAULT, TITLES, ErrorPages, render_error
+from agent.web.language_choice import read_choice
 from agent.web.locale_middleware import LocaleMiddleware
-from agent.web.security import SecurityMiddleware
+from agent.web.security import HEADERS, PAGE_POLICY, SecurityMiddleware
 from model import ModelError
 from reports import gettext as _
 from reports import marked
@@ -93,25 +105,37 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
+    app.state.closing = desk.closing
     app.include_router(api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
+    app.include_router(language_choice.router())
+    app.include_router(dashboard.router(desk))
+    app.include_router(files_page.router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))
     app.include_router(scale_by_reviewer.router(desk))
     app.include_router(orders.router(desk))
+    app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(images.router(desk))
+    app.include_router(viewer.router(desk))
+    app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
+    app.include_router(learning_page.router(desk))
+    app.include_router(bundle_page.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
+    _give_refusals(app, desk)
+    _give_last_resort(app, desk, language)
     app.add_middleware(AuthenticationMiddleware, known=desk.store.accounts, now=desk.now, idle=idle)
     app.add_middleware(Crowd, requests=requests)
     app.add_middleware(SecurityMiddleware, hosts=tuple(hosts))
+    app.add_middleware(ErrorPages, site=desk.site)
     app.add_middleware(LocaleMiddleware, language=language)
     return app
 
@@ -147,9 +171,7 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
 
 def _give_errors(app: FastAPI, desk: Desk) -> None:
     def say(request: Request, code: int, title: str, sentence: str) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": sentence}, code)
-        return HTMLResponse(review_page.message(desk, title, sentence), code)
+        return _say(desk, request, code, title, sentence)
 
     def unknown(request: Request, error: Exception) -> Response:
         said = getattr(error, "detail", NOTHING)
@@ -196,6 +218,44 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(ModelError, wrong)
     app.add_exception_handler(NotYours, not_yours)
     app.add_exception_handler(Meanwhile, meanwhile)
+
+
+def _say(desk: Desk, request: Request, code: int, title: str, sentence: str) -> Response:
+    """Return an error, as JSON where a program asks."""
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, code)
+    reviewer = cookies.name_of(request)
+    page = render_error(desk.site, request, code, sentence, title=title, reviewer=reviewer)
+    return HTMLResponse(page, code)
+
+
+def _give_refusals(app: FastAPI, desk: Desk) -> None:
+    """Answer what a route refuses in the frame of a page, where a browser asked."""
+
+    def refused(request: Request, error: Exception) -> Response:
+        code = getattr(error, "status_code", 400)
+        said, headers = str(getattr(error, "detail", "")), getattr(error, "headers", None)
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"detail": said}, code, headers=headers)
+        answer = _say(desk, request, code, _(TITLES.get(code, TITLES[400])), _(said))
+        answer.headers.update(headers or {})
+        return answer
+
+    app.add_exception_handler(HTTPException, refused)
+
+
+def _give_last_resort(app: FastAPI, desk: Desk, language: Language) -> None:
+    """Answer a fault of ours in the frame of a page; it runs outside every middleware."""
+
+    def broke(request: Request, _error: Exception) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"detail": "internal error"}, 500)
+        with reports.speaking(read_choice(request.cookies, language)):
+            page = render_error(desk.site, request, 500, _(FAULT))
+        headers = {**HEADERS, "Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"}
+        return HTMLResponse(page, 500, headers)
+
+    app.add_exception_handler(Exception, broke)
 
 
 def _gone(_request: Request, _error: Exception) -> Response:

@@ -23,6 +23,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from agent import auth
 from agent.store import Origin, StoreFault, acting_through, signed_by_program
 from agent.web.context import LONGEST_NAME
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +42,13 @@ TRIES_PER_ADDRESS, TRIES_WITHIN = 20, timedelta(minutes=10)
 MOST_TALLIES = 10_000
 IPV4, IPV6_NETWORK_BITS = 4, 64
 
-OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
+ROLE = marked("This needs the role {needed}; yours is {role}.")
+NO_ORIGIN = marked("The browser did not send where the request comes from.")
+UNREACHABLE = marked("The database does not answer.")
+OPEN = re.compile(r"/(login|language|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """Addresses that need no log-in; `round_robin` checks the link, or redirects to the log-in."""
+BY_ITSELF = re.compile(r"/(events|today)")
+"""Addresses that an open page requests without its reader: they keep no one logged in."""
 ADMINISTRATION = re.compile(r"/setup/.+")
 """Addresses that only an administrator may read and change."""
 NEEDED = (
@@ -148,12 +155,12 @@ class AuthenticationMiddleware:
         try:
             who, refusal = await run_in_threadpool(self._ask, request)
         except StoreFault:
-            who, refusal = None, _said(request, 503, "the database does not answer")
+            who, refusal = None, _said(request, 503, _(UNREACHABLE))
         if refusal is not None:
             await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["who"] = who
-        with acting_through(_origin_of(request, who)):
+        with acting_through(origin_of(request, who)):
             await self._app(scope, receive, send)
 
     def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
@@ -166,9 +173,9 @@ class AuthenticationMiddleware:
         if who is None:
             return None, _to_login(request)
         if not who.may(role):
-            return None, _said(request, 403, f"this needs the role {role}; yours is {who.role}")
+            return None, _said(request, 403, _(ROLE).format(needed=role, role=who.role))
         if not who.is_program and not says_from_where(request):
-            return None, _said(request, 403, "a browser says where a request comes from")
+            return None, _said(request, 403, _(NO_ORIGIN))
         return who, None
 
     def _who(self, request: Request) -> Who | None:
@@ -179,9 +186,10 @@ class AuthenticationMiddleware:
                 return None
             return Who(account.name, account.role, is_program=True)
         cookie = request.cookies.get(COOKIE, "")
-        return self._logged_in(auth.hash_token(cookie)) if cookie else None
+        is_used = BY_ITSELF.fullmatch(request.url.path) is None
+        return self._logged_in(auth.hash_token(cookie), is_used=is_used) if cookie else None
 
-    def _logged_in(self, cookie: str) -> Who | None:
+    def _logged_in(self, cookie: str, *, is_used: bool) -> Who | None:
         login, now = self._known.logged_in(cookie), self._now()
         if login is None:
             return None
@@ -189,12 +197,12 @@ class AuthenticationMiddleware:
         if too_old or login.account.disabled_at is not None:
             self._known.end(cookie, at=now)
             return None
-        if now - login.seen_at > SEEN_EVERY:
+        if is_used and now - login.seen_at > SEEN_EVERY:
             self._known.seen(cookie, at=now)
         return Who(login.account.name, login.account.role)
 
 
-def _origin_of(request: Request, who: Who | None) -> Origin:
+def origin_of(request: Request, who: Who | None) -> Origin:
     """Return what each act of a request records: its channel, the proven account and the address.
 
     Where the lab has no accounts, no identity is proven; the address of the PC is recorded all the
@@ -230,7 +238,7 @@ def _to_login(request: Request) -> Response:
 def _said(request: Request, code: int, sentence: str) -> Response:
     if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, code)
-    return Response(f"{sentence[0].upper()}{sentence[1:]}.\n", code, media_type="text/plain")
+    return Response(f"{sentence}\n", code, media_type="text/plain")
 
 
 class Tries:

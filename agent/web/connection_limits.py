@@ -5,23 +5,33 @@ A request counts once its body is complete, so a slow sender takes no place from
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
+from agent.web.authentication import COOKIE
 from agent.web.security import FOR_FILES, refuse
+from reports import marked
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BUSY = "The page is busy; try again in a moment."
+BUSY = marked("The page is busy; try again in a moment.")
 AGAIN = {"Retry-After": "2"}
 ALWAYS = re.compile(r"/healthz")
-DRAWN = re.compile(r"/(pictures|rate)/.+\.(jpg|png)")
+STREAM = "/events"
+"""Address of the stream of events; it stays open, and so has places of its own."""
+STREAMS, STREAMS_PER_BROWSER = 32, 3
+"""A browser opens six connections to a server: the other three are for its pages."""
+FULL = "Too many dashboards are open; this one asks for its numbers now and then."
+DRAWN = re.compile(r"/(pictures|rate|chart)/.+\.(jpg|png)")
 """Addresses that need processor time; one more than the limit waits."""
 
 
@@ -35,12 +45,16 @@ class Crowd:
 
     def __init__(self, app: ASGIApp, requests: int) -> None:
         self._app, self._free = app, requests
+        self._streams: Counter[str] = Counter()
         self._drawing = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it with 503 and `Retry-After`."""
         if scope["type"] != "http" or ALWAYS.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
+            return
+        if scope["path"] == STREAM:
+            await self._stream(scope, receive, send)
             return
         place = _Place(self)
         try:
@@ -57,6 +71,20 @@ class Crowd:
                 await self._app(scope, receive, send)
         finally:
             place.leave()
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a stream, or refuse it where too many are open; it takes no place."""
+        browser = _name_browser(scope)
+        of_browser, of_all = self._streams[browser], self._streams.total()
+        if of_browser >= STREAMS_PER_BROWSER or of_all >= STREAMS:
+            await refuse(scope["path"], FULL, 503, {"Retry-After": "30"})(scope, receive, send)
+            return
+        self._streams[browser] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._streams[browser] -= 1
+            self._streams += Counter()  # without those that have none
 
     def enter(self) -> bool:
         """Occupy a free place; return whether there was one."""
@@ -92,6 +120,14 @@ class _Place:
             return message
 
         return receiving
+
+
+def _name_browser(scope: Scope) -> str:
+    """Return what counts as one browser: its log-in, or else the address of its PC."""
+    request = Request(scope)
+    if cookie := request.cookies.get(COOKIE):
+        return hashlib.sha256(cookie.encode()).hexdigest()
+    return request.client.host if request.client else ""
 
 
 def _has_body(headers: Headers) -> bool:

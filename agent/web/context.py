@@ -6,30 +6,37 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 from secrets import token_bytes
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.retrain.label_use import LEARNS_FROM
+from agent.web.figures_cache import FiguresCache
 from agent.web.leases import Leases
 from agent.web.order_board import OrderBoard
 from agent.web.shown_answers import ShownAnswers
+from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from agent.archive import Archive
+    from agent.nightly.order_status import Instrument
     from agent.orders.instrument_holds import Holds
     from agent.orders.taxonomy_effects import TaxonomyUse
     from agent.store import MicrographView, Store
     from agent.watch import Calibration
+    from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
     from model import Taxonomy
+    from reports import Language
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80
+UNKNOWN_ORDER = marked("Unknown order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,21 @@ class TaxonomySetup:
     file: Path
     is_named: bool
     load_use: Callable[[], TaxonomyUse]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningSetup:
+    """What a lab requires of a new bundle.
+
+    Args:
+        promoters: How many leads sign.
+        min_new_labels: With fewer new labels no candidate is trained.
+        language: Of a model card.
+    """
+
+    promoters: int = 1
+    min_new_labels: int = 20
+    language: Language = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +95,13 @@ class Desk:
         shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
         um_per_px_range: Smallest and largest plausible µm per pixel.
+        chart: The lab's chart plates; None where it has none.
+        learning: What the lab requires of a new bundle.
+        figures: What the dashboard shows, as it was last read.
+        instruments: Returns the state of the checks of each source; None where it is not known.
+        stream_s: How long (s) the dashboard's stream of events stays open; a browser opens the
+            next one by itself.
+        closing: Set when the server stops, so that its streams end.
     """
 
     store: Store
@@ -96,6 +125,12 @@ class Desk:
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
+    chart: Chart | None = None
+    learning: LearningSetup = field(default_factory=LearningSetup)
+    figures: FiguresCache = field(default_factory=FiguresCache)
+    instruments: Callable[[], Sequence[Instrument]] | None = None
+    stream_s: float = 300.0
+    closing: Event = field(default_factory=Event)
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from agent.errors import WrongUse
-from agent.store import Decision, Overtaken, voter_of
+from agent.store import Decision, DecisionConflict, voter_of
 from agent.web.context import LONGEST_NAME, find
 from agent.web.specimen_fields import fields_of, given_together, waiting
 
@@ -148,7 +148,7 @@ def decide(
         return desk.store.labels.decide(
             public_id, decision, at=at or desk.now(), expected=label_seen
         )
-    except Overtaken:  # another decision was written after the check
+    except DecisionConflict:  # another decision was written after the check
         return decide(desk, public_id, decision, label_seen=label_seen, at=at)
 
 
@@ -197,7 +197,7 @@ def decide_together(
     said = {view.id}
     for other in others:
         unseen = replace(given, result_seen=other.result_id, viewing_s=None)
-        with suppress(Overtaken):
+        with suppress(DecisionConflict):
             desk.store.labels.decide(other.id, unseen, at=at, expected=None)
             said.add(other.id)
     return said

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.lab_context import read_taxonomy, reports_folder
+from agent.nightly.order_status import instruments as list_instruments
 from agent.orders.instrument_holds import load_holds
 from agent.orders.order_policy import build_provenance, load_policy
 from agent.orders.priority import prioritise_urgent
@@ -15,7 +16,8 @@ from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
-from agent.web.context import Desk, TaxonomySetup
+from agent.web.chart_plates import open_chart
+from agent.web.context import Desk, LearningSetup, TaxonomySetup
 from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.settings import Settings
     from agent.store import Store
+    from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
 
 
@@ -50,7 +53,8 @@ def app_of(
         inbox: Receives files that programs send; None where this process receives none.
 
     Raises:
-        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.
+        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts; or the
+            folder of `[review] chart` is missing.
     """
     refuse_strangers(settings.web, store.accounts)
     desk = Desk(
@@ -66,12 +70,26 @@ def app_of(
         measures=settings.store.folder / MEASURES,
         taxonomy_setup=_taxonomy_setup(settings, store),
         holds=lambda: load_holds(settings, store),
+        instruments=lambda: list_instruments(
+            store,
+            [source.name for source in settings.sources],
+            {},
+            control=settings.orders.control,
+            every=timedelta(hours=settings.orders.control_every_h),
+            now=now(),
+        ),
         hasten=lambda: prioritise_urgent(store, settings),
         learns_from=settings.retrain.learns_from,
+        learning=LearningSetup(
+            promoters=settings.retrain.promoters,
+            min_new_labels=settings.retrain.min_new_labels,
+            language=settings.report.language,
+        ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources
         },
         um_per_px_range=settings.imaging.um_per_px_range,
+        chart=_open_chart(settings),
         lab=lambda: load_policy(
             settings,
             store,
@@ -87,6 +105,17 @@ def app_of(
         idle=timedelta(minutes=settings.web.lock_after_min),
         requests=settings.web.requests,
         language=settings.report.language,
+    )
+
+
+def _open_chart(settings: Settings) -> Chart | None:
+    """Return the chart plates of `[review] chart`, None where it is not set."""
+    if not settings.review.chart:
+        return None
+    return open_chart(
+        Path(settings.review.chart),
+        um_per_px_range=settings.imaging.um_per_px_range,
+        max_megapixels=settings.imaging.max_megapixels,
     )
 
 

@@ -45,6 +45,15 @@ def router(desk: Desk) -> APIRouter:
             shown = pictures.draw_box(shown, seen.where, field_width=full.shape[1])
         return jpeg(pictures.encode_jpeg(shown, quality=90))
 
+    @routes.get("/pictures/{public_id}/plain.jpg")
+    def plain(public_id: str) -> Response:
+        shown = pictures.fit_within(crop_of(desk, find(desk, public_id)), CROP_PX)
+        return jpeg(pictures.encode_jpeg(shown, quality=90))
+
+    @routes.get("/pictures/{public_id}/full.jpg")
+    def full(public_id: str) -> Response:
+        return jpeg(pictures.encode_jpeg(crop_of(desk, find(desk, public_id)), quality=93))
+
     @routes.get("/pictures/{public_id}/field.jpg")
     def field(public_id: str) -> Response:
         seen = build_reported_micrograph(find(desk, public_id))
@@ -74,7 +83,8 @@ def router(desk: Desk) -> APIRouter:
             limit=get_colour_limit(seen, which),
             palette=get_palette(which),
         )
-        return Response(pictures.encode_png(drawn), media_type="image/png", headers=FOR_GOOD)
+        encoded = pictures.encode_png(drawn, level=3)
+        return Response(encoded, media_type="image/png", headers=FOR_GOOD)
 
     _give_compared(routes, desk)
     return routes

@@ -89,13 +89,13 @@ def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
 
 def describe(use: LabelUse) -> str:
     """Return in a sentence what a decision is used for."""
-    return _("This decision is {use}: {why}.").format(use=_(USES[use.use]), why=_explain(use))
+    return _("This decision is {use}: {why}.").format(use=_(USES[use.use]), why=explain_use(use))
 
 
 def describe_ahead(use: LabelUse) -> str:
     """Return in a sentence what a structure code would be used for."""
     text = _("A structure code that you give now is {use}: {why}.")
-    return text.format(use=_(USES[use.use]), why=_explain(use))
+    return text.format(use=_(USES[use.use]), why=explain_use(use))
 
 
 def use_to_json(use: LabelUse | None) -> dict[str, Any] | None:
@@ -103,7 +103,8 @@ def use_to_json(use: LabelUse | None) -> dict[str, Any] | None:
     return {"use": str(use.use), "why": use.why, "sentence": describe(use)} if use else None
 
 
-def _explain(use: LabelUse) -> str:
+def explain_use(use: LabelUse) -> str:
+    """Return why a label is used as it is, in words."""
     return _(WHYS.get((use.use, use.why), OTHERWISE)).format(code=use.code)
 
 

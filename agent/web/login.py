@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import reports
 from agent import auth
 from agent.site_time import local
-from agent.web import cookies
+from agent.web import cookies, language_choice
 from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
 from reports import LoginPage, NamePage, marked
 from reports import gettext as _
@@ -179,6 +179,7 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
     answer.set_cookie(
         LAST_NAME, quote(account.name, safe=""), max_age=YEAR_S, httponly=True, samesite="strict"
     )
+    language_choice.resume_choice(answer, request.cookies, account.name)
     return answer
 
 

@@ -1,12 +1,10 @@
-"""Page of the model bundles: in use, waiting for a signature, in training.
-
-A bundle cannot be promoted here: the lead signs in the shell after reading what would change.
-"""
+"""Page of the model bundles: in use, waiting for a signature, in training."""
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,11 +12,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
 from agent.bundle_registry import get_bundles_folder, get_record_folder, list_bundles
+from agent.errors import BadBundle
 from agent.retrain.impact_page import find_newest_impact
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import who_is
 from agent.web.context import Unknown
+from agent.web.model_acts import write_card
+from model import ModelError
 from reports import BundleLine, Fact, JobLine, Link, ModelsPage, Tone, marked
 from reports import gettext as _
 
@@ -33,6 +34,7 @@ JOBS = {
     "retrain": marked("A candidate is being trained"),
     "shadow": marked("A candidate is being tried on the last days"),
     "reprocess": marked("Micrographs are being judged again"),
+    "suggest": marked("Micrographs to label next are being chosen"),
 }
 CANCELLED = "retrain"
 SHOWN = 50
@@ -55,7 +57,11 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/{name}/card")
     def card(name: str) -> Response:
-        return _record(get_record_folder(_folder(desk, name)) / "card.html")
+        path = get_record_folder(_folder(desk, name)) / "card.html"
+        if not path.is_file():  # added from another lab, or of an earlier version
+            with suppress(BadBundle, ModelError, OSError):
+                write_card(desk, name)
+        return _record(path)
 
     @routes.get("/models/{name}/impact")
     def impact(name: str) -> Response:
@@ -90,6 +96,9 @@ def _page(desk: Desk, request: Request) -> ModelsPage:
         may_cancel=who is None or who.may("lead"),
         last=_last(desk),
         bundles=tuple(_bundle(desk, folder, promotions) for folder in folders[:SHOWN]),
+        training=Link(_("Training"), "/models/training")
+        if who is None or who.may("lead")
+        else None,
         classes=Link(_("Classes"), "/setup/taxonomy")
         if desk.taxonomy_setup and (who is None or who.may("admin"))
         else None,
@@ -123,8 +132,7 @@ def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine
     name = folder.name
     acts = [promotion for promotion in promotions if promotion.bundle == name]
     newest = find_newest_impact(folder)
-    has_card = (get_record_folder(folder) / "card.html").is_file()
-    state, tone = _state(desk, name, promotions)
+    state, tone = name_state(desk, name, promotions)
     return BundleLine(
         name=name,
         state=state,
@@ -132,13 +140,14 @@ def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine
         said=f"{acts[0].by}, {local(acts[0].promoted_at, desk.zone)}: {acts[0].reason}"
         if acts
         else "",
-        facts=tuple(_facts(folder)),
-        card=Link(_("Model card"), f"/models/{name}/card") if has_card else None,
+        facts=tuple(list_facts(folder)),
+        card=Link(_("Model card"), f"/models/{name}/card"),
         impact=Link(_("What it would change"), f"/models/{name}/impact") if newest else None,
     )
 
 
-def _state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
+def name_state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:
+    """Return whether a bundle is in use, in words, and how urgently it needs action."""
     if promotions and promotions[0].bundle == name:
         return _("in use"), Tone.CALM
     if signed := desk.store.promotions.list_signatures(name):
@@ -149,7 +158,8 @@ def _state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Ton
     return _("candidate"), None
 
 
-def _facts(folder: Path) -> list[Fact]:
+def list_facts(folder: Path) -> list[Fact]:
+    """Return when a bundle was trained, for what, and how good it is."""
     try:
         said: dict[str, Any] = json.loads((folder / "bundle.json").read_bytes())
         metrics = said["metrics"]

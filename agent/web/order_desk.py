@@ -10,7 +10,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
 from agent.errors import WrongUse
-from agent.orders import BadSpecification
 from agent.orders.affected_orders import list_affected_orders, release_results
 from agent.orders.assessment import assess
 from agent.orders.next_step import NextStep
@@ -71,14 +70,6 @@ KEPT = ("find", "sort", "state", "urgent")
 def router(desk: Desk) -> APIRouter:
     """Build the routes of the order desk."""
     routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/")
-    def root(request: Request) -> Response:
-        try:
-            leads = is_lead(desk, request)
-        except BadSpecification:  # the order desk shows the error
-            leads = False
-        return RedirectResponse("/orders" if leads else "/review", 303)
 
     @routes.get("/orders")
     def orders(request: Request) -> Response:

@@ -5,6 +5,7 @@ Nothing is decided here; the rules of `agent.orders` are evaluated for every vie
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -20,9 +21,10 @@ from agent.orders.permissions import require_may_assign
 from agent.orders.trace_page import TONES
 from agent.site_time import local
 from agent.web.authentication import may_decide
-from agent.web.context import find, order_rules
+from agent.web.context import UNKNOWN_ORDER, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
 from agent.web.decisions import LONGEST_WORD
+from agent.web.order_acts import list_acts
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_order_queue, order_href
 from agent.web.places import list_links
@@ -37,7 +39,6 @@ from reports import (
     OrderSpecimen,
     Picture,
     Tone,
-    marked,
 )
 from reports import gettext as _
 
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from agent.store import FileFate, MicrographView, Unassigned
     from agent.web.context import Desk
 
-NOT_HERE = marked("Unknown order")
 LOOSE_SHOWN = 100
 
 
@@ -61,7 +61,7 @@ def assessed_of(desk: Desk, number: str) -> Assessed:
     """
     found = assess(desk.store, number, order_rules(desk))
     if found is None:
-        raise HTTPException(404, NOT_HERE)
+        raise HTTPException(404, UNKNOWN_ORDER)
     return found
 
 
@@ -92,7 +92,10 @@ def router(desk: Desk) -> APIRouter:
     def order(request: Request, number: str) -> Response:
         who = name_of(request)
         confirming = list_order_queue(desk, number, who) if may_decide(request) else []
-        page = page_of(desk, assessed_of(desk, number), who, confirming)
+        assessed = assessed_of(desk, number)
+        page = page_of(desk, assessed, who, confirming)
+        acts = tuple(list_acts(desk, request, assessed))
+        page = replace(page, act_href=order_href(assessed.view.number), acts=acts)
         return HTMLResponse(reports.render_order(page))
 
     return routes

@@ -26,11 +26,10 @@ from agent.nightly.embedded_images import (
     format_map_alt,
     format_outline_alt,
     get_colour_limit,
-    parse_training_key,
 )
 from agent.nightly.micrograph_cards import list_maps
+from agent.nightly.reported_micrograph import build_reported_decision
 from agent.nightly.reviewer_agreement import still_needed
-from agent.nightly.snapshot import build_reported_decision
 from agent.orders import BadSpecification
 from agent.orders.class_texts import (
     build_class_texts,
@@ -48,6 +47,7 @@ from agent.web.decisions import Meanwhile
 from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
 from agent.web.scale_by_reviewer import needs_scale
 from agent.web.specimen_fields import is_blind, is_done_by
+from agent.web.viewer import build_viewer, find_scaled_reference
 from reports import (
     Card,
     Choice,
@@ -60,9 +60,9 @@ from reports import (
     NamePage,
     Notice,
     Picture,
-    Progress,
     QueueItem,
     QueuePage,
+    QueueProgress,
     ReviewPage,
     Ruler,
     Sibling,
@@ -127,7 +127,7 @@ class Linked:
             return None
         x0, y0, x1, y1 = micrograph.crop
         return Picture(
-            f"/pictures/{micrograph.id}/crop.jpg",
+            f"/pictures/{micrograph.id}/plain.jpg",
             _("Crop of {name}").format(name=micrograph.name),
             x1 - x0,
             y1 - y0,
@@ -135,7 +135,7 @@ class Linked:
 
     def field(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the whole field."""
-        src = f"/pictures/{micrograph.id}/field.jpg"
+        src = f"/pictures/{micrograph.id}/whole.jpg"
         return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
 
     def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
@@ -273,9 +273,9 @@ def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     yours, label = _in_words(said), meanwhile.view.label
     if meanwhile.answer:
         code = meanwhile.view.structure_code or _("no code")
-        return Conflict(reports.Decision(code, _("Another bundle"), _("just now")), yours, said)
+        return Conflict(reports.DecisionLine(code, _("Another bundle"), _("just now")), yours, said)
     if label is None:
-        theirs = reports.Decision(_("taken back"), _("somebody"), _("just now"))
+        theirs = reports.DecisionLine(_("taken back"), _("somebody"), _("just now"))
         return Conflict(theirs, yours, said)
     return Conflict(build_decision(build_reported_decision(label), desk.zone), yours, said)
 
@@ -425,7 +425,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         reviewer=cookies.name_of(request),
         items=tuple(items),
         left_out=more if len(items) >= QUEUE_SHOWN else "",
-        progress=Progress(cookies.count_of(request), waiting),
+        progress=QueueProgress(cookies.count_of(request), waiting),
         filters=tuple(_filters(narrowed, _queue(desk, {}, who) if narrowed else queue))
         if waiting
         else (),
@@ -596,6 +596,7 @@ def _review_page(
         if window_um
         else None,
         window_width=_length(window_um) if window_um else "",
+        viewer=build_viewer(desk, seen) if card.crop.picture else None,
         layers=() if blind else tuple(_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
@@ -619,10 +620,10 @@ def _review_page(
             for label in reversed(view.labels)
         ),
         queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
-        progress=Progress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
+        progress=QueueProgress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
-        prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
+        prefetch=(f"/pictures/{onward.id}/plain.jpg",) if onward else (),
         filters=tuple(Fact(key, value) for key, value in narrowed.items()),
         all_href=_href("", narrowed),
         notice=notice if conflict is None else None,
@@ -661,11 +662,8 @@ def _window(public_id: str, um: float) -> str:
 
 
 def _scaled_id(desk: Desk, key: str) -> str | None:
-    sha256, page = parse_training_key(key)
-    view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
-    if view is None or view.sha256 != sha256 or not view.um_per_px:
-        return None
-    return view.id if desk.archive.crop_path(sha256, page).is_file() else None
+    reference = find_scaled_reference(desk, key)
+    return reference.id if reference else None
 
 
 def _strip(
@@ -762,7 +760,7 @@ def ruler_of(seen: ReportedMicrograph) -> Ruler | None:
     width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
     um = _round_length(width * seen.um_per_px * 0.22)
     label = _length(um)
-    return Ruler(label, um / seen.um_per_px, width, height)
+    return Ruler(label, um / seen.um_per_px, width, height, seen.um_per_px)
 
 
 def _length(um: float) -> str:

@@ -130,6 +130,52 @@ class Order(_Answer):
     specimens: list[dict[str, Any]]
 
 
+class SourceToday(_Answer):
+    """One source today."""
+
+    name: str
+    online: bool
+    today: int = Field(description="Micrographs processed since midnight.")
+    last_hour: int
+    last_file: str | None
+    last_at: str | None = Field(description="ISO 8601, UTC.")
+    waiting: int = Field(description="Files that wait or are being processed.")
+    failed: int
+    set_aside: int
+
+
+class CodeToday(_Answer):
+    """A structure code today, next to its usual share."""
+
+    code: str
+    n: int
+    share: float
+    usual: float | None = Field(description="Share over the last 28 days; null with too few days.")
+    low: float | None = Field(description="Smallest share of one of these days.")
+    high: float | None
+
+
+class Today(_Answer):
+    """The numbers of the dashboard."""
+
+    day: str = Field(description="On the calendar of the site.")
+    read_at: str = Field(description="ISO 8601, UTC.")
+    micrographs: int
+    review_requested: int
+    reviewed: int
+    waiting_for_review: int
+    reasons: dict[str, int]
+    orders: dict[str, int]
+    unassigned: int
+    disagreed: int
+    agreement: dict[str, int] = Field(
+        description="Of the decisions of 90 days without the model's answer in view: `n`, `same`."
+    )
+    sources: list[SourceToday]
+    codes: list[CodeToday]
+    problems: list[str]
+
+
 FAULTS: dict[int | str, dict[str, Any]] = {
     code: {"model": Fault, "description": said}
     for code, said in {

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from reports import marked
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,9 +28,11 @@ LARGEST_FORM_BYTES = 1_000_000
 LARGEST_LOGIN_BYTES = 20_000
 FOR_LOGIN = "/login"
 FOR_FILES = "/api/v1/micrographs"
-TOO_LARGE = "That is too large."
-NO_HOST = "The name of this page in the request cannot be read."
-NUL = "A NUL character cannot be kept."
+TOO_LARGE = marked("That is too large.")
+NO_HOST = marked("The name of this page in the request cannot be read.")
+NUL = marked("A NUL character cannot be kept.")
+WRONG_HOST = marked("This page does not answer to that name.")
+NOT_FROM_HERE = marked("That did not come from this page, so nothing was changed.")
 NULS = (b"\0", b"%00", b"\\u0000")
 """NUL in a body, in a form's field and in JSON; PostgreSQL cannot store it in a text."""
 LONGEST_NUL = max(map(len, NULS))
@@ -84,9 +88,9 @@ class SecurityMiddleware:
         except ValueError:  # an address in brackets that is none
             return NO_HOST, 400
         if name not in self._hosts:
-            return "This page does not answer to that name.", 421
+            return WRONG_HOST, 421
         if not is_ours:
-            return "That did not come from this page, so nothing was changed.", 403
+            return NOT_FROM_HERE, 403
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
             return TOO_LARGE, 413

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
-from agent.archive import PART, flush_folder
 from agent.errors import AgentError, WrongUse
 from agent.imaging.crop import public_id
 from agent.settings import PROCESS_KEYS
 from agent.watch import ListedFile, find_facts
+from agent.whole_file import PART, flush_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

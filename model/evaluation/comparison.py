@@ -20,7 +20,7 @@ _INCONCLUSIVE = ("evidence", "overall")
 """Checks that also fail for lack of images, which does not make the candidate worse."""
 
 
-class Finding(StrEnum):
+class ComparisonOutcome(StrEnum):
     """Result of a comparison."""
 
     BETTER = "better"
@@ -40,7 +40,7 @@ class Comparison:
         numbers: Everything the result is based on, as JSON.
     """
 
-    finding: Finding
+    finding: ComparisonOutcome
     sentence: str
     checks: tuple[Check, ...]
     numbers: dict[str, Any]
@@ -64,27 +64,29 @@ def compare_bundles(pair: PairedEvaluation, thresholds: GateThresholds | None = 
     return Comparison(finding, sentence, checks, _collect_numbers(pair, checks))
 
 
-def _decide(checks: dict[str, Check]) -> Finding:
+def _decide(checks: dict[str, Check]) -> ComparisonOutcome:
     overall = checks["overall"]
     if not checks["evidence"].passed:
-        return Finding.NOT_ENOUGH_EVIDENCE
+        return ComparisonOutcome.NOT_ENOUGH_EVIDENCE
     if any(not check.passed for name, check in checks.items() if name not in _INCONCLUSIVE):
-        return Finding.WORSE
+        return ComparisonOutcome.WORSE
     if not overall.passed:
         loss = -(overall.numbers["change"]["value"] or 0.0)
         is_worse = loss > overall.numbers["may_lose"] or overall.numbers["worse_p"] < _BETTER
-        return Finding.WORSE if is_worse else Finding.NOT_ENOUGH_EVIDENCE
+        return ComparisonOutcome.WORSE if is_worse else ComparisonOutcome.NOT_ENOUGH_EVIDENCE
     is_better = overall.numbers["better_p"] < _BETTER
-    return Finding.BETTER if is_better else Finding.NOT_WORSE
+    return ComparisonOutcome.BETTER if is_better else ComparisonOutcome.NOT_WORSE
 
 
-def _format_sentence(pair: PairedEvaluation, finding: Finding, checks: tuple[Check, ...]) -> str:
+def _format_sentence(
+    pair: PairedEvaluation, finding: ComparisonOutcome, checks: tuple[Check, ...]
+) -> str:
     name, n = pair.candidate.bundle, pair.candidate.n
     verdict = {
-        Finding.BETTER: f"{name} is better",
-        Finding.NOT_WORSE: f"{name} is not worse",
-        Finding.WORSE: f"{name} is worse, or may be",
-        Finding.NOT_ENOUGH_EVIDENCE: "Not enough evidence",
+        ComparisonOutcome.BETTER: f"{name} is better",
+        ComparisonOutcome.NOT_WORSE: f"{name} is not worse",
+        ComparisonOutcome.WORSE: f"{name} is worse, or may be",
+        ComparisonOutcome.NOT_ENOUGH_EVIDENCE: "Not enough evidence",
     }[finding]
     counts = (
         f"{pair.candidate.correct} of {n} test micrographs right, {pair.current.bundle} "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.data.dataset import Example
-    from model.networks.schemes import Answer
+    from model.networks.schemes import FieldPrediction
     from model.runtime.quantization import ActivationRanges
 
 _MAX_CALIBRATION = 48
@@ -75,7 +75,7 @@ def convert(
     int8 = Int8Calibration(bundle.name, ranges)
     quantized = Classifier.load(bundle, device="cpu", precision="int8", int8=int8)
     reference = Classifier.load(bundle, device="cpu", precision="fp32")
-    answers: tuple[list[Answer], list[Answer]] = ([], [])
+    answers: tuple[list[FieldPrediction], list[FieldPrediction]] = ([], [])
     for start in range(0, len(test), _BATCH):
         fields = [example.load() for example in test[start : start + _BATCH]]
         answers[0].extend(reference.predict_codes(fields))

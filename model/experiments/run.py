@@ -40,7 +40,7 @@ _DETECTOR_IMAGES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExperimentRow:
     """One configuration of a table.
 
     Args:
@@ -54,7 +54,7 @@ class Row:
     config: TrainingConfig
 
 
-def list_rows(base: TrainingConfig) -> tuple[Row, ...]:
+def list_rows(base: TrainingConfig) -> tuple[ExperimentRow, ...]:
     """Return the configurations: the paper's six, its two comparisons, and ours.
 
     Args:
@@ -66,7 +66,7 @@ def list_rows(base: TrainingConfig) -> tuple[Row, ...]:
 
     as_paper = derive(framing="mirror", schedule="step", start="random")
     paper = [
-        Row(
+        ExperimentRow(
             "table 2",
             f"ResNet-{depth} {'2S' if scheme == 'two-stage' else 'global'}{' (fw)' * frozen}",
             replace(as_paper, arch=f"resnet{depth}", scheme=scheme, frozen=frozen),
@@ -76,18 +76,20 @@ def list_rows(base: TrainingConfig) -> tuple[Row, ...]:
     ]
     two_stage = replace(as_paper, arch="resnet18", scheme="two-stage", frozen=False)
     compared = [
-        Row("framing", "resize", replace(two_stage, framing="resize")),
-        Row(
+        ExperimentRow("framing", "resize", replace(two_stage, framing="resize")),
+        ExperimentRow(
             "framing", "tile", replace(two_stage, framing="tile", frame_px=_tile_px(base.frame_px))
         ),
-        Row("framing", "scale", replace(two_stage, framing="scale")),
-        Row("imbalance", "weighted cross-entropy", replace(two_stage, imbalance="weighted")),
-        Row("imbalance", "square root", replace(two_stage, imbalance="sqrt")),
+        ExperimentRow("framing", "scale", replace(two_stage, framing="scale")),
+        ExperimentRow(
+            "imbalance", "weighted cross-entropy", replace(two_stage, imbalance="weighted")
+        ),
+        ExperimentRow("imbalance", "square root", replace(two_stage, imbalance="sqrt")),
     ]
     lite = derive(arch="efficientnet-lite0", frozen=True, framing="scale", weights=None)
     ours = [
-        Row("ours", "ResNet-18 multi-head", replace(two_stage, scheme="multi-head")),
-        Row(
+        ExperimentRow("ours", "ResNet-18 multi-head", replace(two_stage, scheme="multi-head")),
+        ExperimentRow(
             "ours",
             "ResNet-18 multi-head, ordinal, scale, our schedule",
             derive(
@@ -100,14 +102,16 @@ def list_rows(base: TrainingConfig) -> tuple[Row, ...]:
                 start="probe",
             ),
         ),
-        Row(
+        ExperimentRow(
             "ours",
             "ResNet-50 subtype, ResNet-18 sizes",
             replace(two_stage, subtype_arch="resnet50", size_arch="resnet18"),
         ),
-        Row("ours", "EfficientNet-Lite0 2S (fw), scale", lite),
-        Row("ours", "EfficientNet-Lite0 global (fw), scale", replace(lite, scheme="global")),
-        Row(
+        ExperimentRow("ours", "EfficientNet-Lite0 2S (fw), scale", lite),
+        ExperimentRow(
+            "ours", "EfficientNet-Lite0 global (fw), scale", replace(lite, scheme="global")
+        ),
+        ExperimentRow(
             "ours", "EfficientNet-Lite0 multi-head (fw), scale", replace(lite, scheme="multi-head")
         ),
     ]
@@ -142,7 +146,7 @@ def run(
     folder: Path,
     *,
     quick: bool = False,
-    only: Callable[[Row], bool] | None = None,
+    only: Callable[[ExperimentRow], bool] | None = None,
     fold_count: int = 0,
     splits: int = 1,
     recipe: str,
@@ -225,7 +229,7 @@ def _iter_runs(
 
 
 def _build_result(
-    row: Row,
+    row: ExperimentRow,
     taxonomy: Taxonomy,
     cases_by_split: Mapping[int, Sequence[Case]],
     notes: tuple[str, ...],
@@ -284,7 +288,7 @@ def _load_result(file: Path) -> tuple[list[Case], list[str]]:
 
 
 def build_cached_fit(
-    detectors: list[OodDetector], row: Row
+    detectors: list[OodDetector], row: ExperimentRow
 ) -> Callable[[Sequence[Example]], OodDetector]:
     """Return a function that fits an OOD detector once for all rows; no table depends on it."""
     from model.ood.fit import fit_detector  # noqa: PLC0415 - seconds of import

@@ -38,8 +38,8 @@ class Result:
     """Result of one row.
 
     Args:
-        table: As in `Row`.
-        name: As in `Row`.
+        table: As in `ExperimentRow`.
+        name: As in `ExperimentRow`.
         right: Key of a test image → whether its code is correct.
         numbers: `Evaluation.as_json()`.
         again: Accuracy on every split, the first one first, where there are several.
@@ -102,7 +102,7 @@ def compare_results(first: Result, second: Result) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ResultTable:
     """One table of the page, every cell as formatted text.
 
     Args:
@@ -118,7 +118,7 @@ class Table:
     result: Result | None = None
 
 
-def build_tables(results: Sequence[Result]) -> list[Table]:
+def build_tables(results: Sequence[Result]) -> list[ResultTable]:
     """Build the paper's tables and figures, ours, and the paired tests."""
     reference = [result for result in results if result.name == REFERENCE]
     tables = [
@@ -165,7 +165,7 @@ def as_markdown(results: Sequence[Result], sentences: Sequence[str] = ()) -> str
 # ------------------------------------------------------------------ tables
 
 
-def _build_accuracy_table(table: str, results: Sequence[Result]) -> Table:
+def _build_accuracy_table(table: str, results: Sequence[Result]) -> ResultTable:
     columns = ["row", "right", "accuracy (95 %)", "macro-F1 (95 %)", "within one size (95 %)"]
     columns += ["paper"] * any(result.table == table == "table 2" for result in results)
     rows = []
@@ -182,10 +182,10 @@ def _build_accuracy_table(table: str, results: Sequence[Result]) -> Table:
                 _format_percent(paper) if paper else "",
             )[: len(columns)]
         )
-    return Table(table.capitalize(), tuple(columns), tuple(rows))
+    return ResultTable(table.capitalize(), tuple(columns), tuple(rows))
 
 
-def _build_stage_table(results: Sequence[Result]) -> Table:
+def _build_stage_table(results: Sequence[Result]) -> ResultTable:
     subtypes = list(results[0].numbers["per_stage"]["size"])
     rows = []
     for result in results:
@@ -193,10 +193,10 @@ def _build_stage_table(results: Sequence[Result]) -> Table:
         shares = [stages["subtype"], *(stages["size"][subtype] for subtype in subtypes)]
         rows.append((result.name, *map(_format_interval, shares)))
     columns = ("row", "subtype", *(f"size {subtype}" for subtype in subtypes))
-    return Table("Table 3: accuracy per stage (95 %)", columns, tuple(rows))
+    return ResultTable("Table 3: accuracy per stage (95 %)", columns, tuple(rows))
 
 
-def _build_confusion_table(result: Result) -> Table:
+def _build_confusion_table(result: Result) -> ResultTable:
     """Build a confusion matrix as in the paper: rows predicted, columns true, % of the column."""
     codes = result.numbers["confusion"]["codes"]
     counts = np.array(result.numbers["confusion"]["rows_predicted"])
@@ -210,10 +210,10 @@ def _build_confusion_table(result: Result) -> Table:
         rows.append((code, *cells))
     figure = "3" if "global" in result.name else "4"
     columns = ("predicted \\ true", *codes)
-    return Table(f"Figure {figure}: {result.name}", columns, tuple(rows), result)
+    return ResultTable(f"Figure {figure}: {result.name}", columns, tuple(rows), result)
 
 
-def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> Table:
+def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> ResultTable:
     columns = (
         "first",
         "second",
@@ -238,10 +238,10 @@ def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> Table:
             )
         )
     title = "Pairs of rows: images that only one has right, and what the second gains by them"
-    return Table(title, columns, tuple(rows))
+    return ResultTable(title, columns, tuple(rows))
 
 
-def _build_split_table(results: Sequence[Result]) -> Table:
+def _build_split_table(results: Sequence[Result]) -> ResultTable:
     """Build a table of the variation of the accuracy over splits."""
     columns = ("row", "splits", "mean", "standard deviation", "lowest", "highest")
     rows = [
@@ -255,7 +255,7 @@ def _build_split_table(results: Sequence[Result]) -> Table:
         )
         for result in results
     ]
-    return Table("Accuracy on other splits of the same images", columns, tuple(rows))
+    return ResultTable("Accuracy on other splits of the same images", columns, tuple(rows))
 
 
 def _list_pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from model.inference.feature_extractor import FieldFeatures
     from model.inference.predictor import RawPrediction
     from model.networks.encoder import Encoder
-    from model.networks.schemes import Answer, Head, Scheme
+    from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.detector import OodResult
     from model.runtime.engines import Engine
     from model.runtime.quantization import Int8Calibration
@@ -271,7 +271,7 @@ class Classifier:
             predictions += map(self._build_prediction, group, raw, ood_results)
         return predictions
 
-    def predict_codes(self, fields: Sequence[Field]) -> list[Answer]:
+    def predict_codes(self, fields: Sequence[Field]) -> list[FieldPrediction]:
         """Compute the class probabilities of fields, without maps and without OOD check."""
         groups = self._predictor.predict_in_batches(fields)
         return [prediction.answer for _, group in groups for prediction in group]

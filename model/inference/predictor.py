@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from model.framing import Field, Frame, Framing
     from model.networks.encoder import Encoder
-    from model.networks.schemes import Answer, Head, Scheme
+    from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.runtime.quantization import Int8Calibration
 
 ENGINE_DIFFERENCE = 0.02
@@ -57,7 +57,7 @@ class RawPrediction:
         engine: The engine that computed them.
     """
 
-    answer: Answer
+    answer: FieldPrediction
     frames: list[Frame]
     features: dict[str, FieldFeatures]
     engine: Engine

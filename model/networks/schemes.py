@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FieldPrediction:
     """The class probabilities of one field, and the heads that determined them.
 
     Args:
@@ -144,7 +145,7 @@ class Scheme:
         name = size_head(subtype)
         return name if name in self.heads() else None
 
-    def combine(self, probabilities: Mapping[str, NDArray[np.float64]]) -> Answer:
+    def combine(self, probabilities: Mapping[str, NDArray[np.float64]]) -> FieldPrediction:
         """Combine the probabilities of the heads for one field.
 
         Args:
@@ -167,7 +168,7 @@ class Scheme:
         evidence = None
         if head is not None:
             evidence = (head, int(np.argmax(probabilities[head])))
-        return Answer(subtype, sizes, codes, (SUBTYPE, names.index(best)), evidence)
+        return FieldPrediction(subtype, sizes, codes, (SUBTYPE, names.index(best)), evidence)
 
     def _sizes(
         self, subtype: str, probabilities: Mapping[str, NDArray[np.float64]]
@@ -177,7 +178,7 @@ class Scheme:
             return {self.taxonomy.subtype(subtype).trained_sizes[0].name: 1.0}
         return dict(zip(self.heads()[head], map(float, probabilities[head]), strict=True))
 
-    def _from_codes(self, probabilities: NDArray[np.float64]) -> Answer:
+    def _from_codes(self, probabilities: NDArray[np.float64]) -> FieldPrediction:
         names = self.heads()[CODE]
         codes = dict(zip(names, map(float, probabilities), strict=True))
         subtype: dict[str, float] = {}
@@ -200,7 +201,7 @@ class Scheme:
         total = sum(joint.values()) or 1.0
         head = (CODE, names.index(best_code))
         sizes = {size: probability / total for size, probability in joint.items()}
-        return Answer(subtype, sizes, codes, head, head if len(joint) > 1 else None)
+        return FieldPrediction(subtype, sizes, codes, head, head if len(joint) > 1 else None)
 
 
 def _top2_gap(probabilities: Mapping[str, float]) -> float:
@@ -280,5 +281,6 @@ def logits_by_cell(features: NDArray[np.float32], layer: HeadLayer) -> NDArray[n
     Returns:
         (k, rows, columns) float32; the weighted mean over cells is the field's logits.
     """
-    logits = np.tensordot(layer.weight, features, axes=1) + layer.offset[:, None, None]
-    return logits.astype(np.float32)
+    cells = torch.from_numpy(features).flatten(1).double()  # (c, cells)
+    logits = torch.from_numpy(layer.weight) @ cells + torch.from_numpy(layer.offset)[:, None]
+    return logits.float().numpy().reshape(-1, *features.shape[1:])

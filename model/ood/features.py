@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.block_statistics import split_into_blocks
+from model.block_statistics import share_of_blocks, split_into_blocks
 from model.framing import Field, Framing
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, STRIDES
 from model.networks.encoder import cell_weights
 from model.ood.intensity import TONE_PX, intensity_features
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -155,11 +155,14 @@ class OodFeatureExtractor:
         frame = self._framing.frames(field)[0]
         *maps, fine = self._maps(frame.pixels)
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
-        whole, windows = self._describe_whole_and_windows(frame, maps)
+        weights = _steel_weights(frame)
+        whole, windows = self._describe_whole_and_windows(frame, maps, weights)
         pieces: list[tuple[Moments, Moments]] = []
         if limits is not None and area_px > limits.largest_px:
             pieces = [
-                self._describe_whole_and_windows(piece, self._maps(piece.pixels)[:-1])
+                self._describe_whole_and_windows(
+                    piece, self._maps(piece.pixels)[:-1], _steel_weights(piece)
+                )
                 for piece in self._iter_pieces(frame, limits.piece)
             ]
             windows = tuple(
@@ -167,13 +170,13 @@ class OodFeatureExtractor:
             )
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
-        fine_cells = _build_cells(fine, frame, fine_px, um2, FINE_MARGIN)
-        tone = _build_cells(intensity_features(frame), frame, TONE_PX, um2, FINE_MARGIN)
+        fine_cells = _build_cells(fine, frame, weights[fine_px], um2, FINE_MARGIN)
+        tone = _build_cells(intensity_features(frame), frame, weights[TONE_PX], um2, FINE_MARGIN)
         return OodFeatures(
             whole,
             windows,
             fine=fine_cells,
-            broad=_build_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
+            broad=_build_cells(maps[BROAD], frame, weights[broad_px], um2, BROAD_MARGIN),
             tone=tone,
             patch=patch_statistics(fine_cells),
             shade=patch_statistics(tone),
@@ -183,17 +186,20 @@ class OodFeatureExtractor:
         )
 
     def _describe_whole_and_windows(
-        self, frame: Frame, maps: Sequence[NDArray[np.float32]]
+        self,
+        frame: Frame,
+        maps: Sequence[NDArray[np.float32]],
+        weights: Mapping[int, NDArray[np.float32]],
     ) -> tuple[Moments, Moments]:
         """Return the moments of a frame per layer, and those of its windows with steel."""
-        weights = [_steel_weights(frame, stride) for stride in self._backbone.strides]
+        strides = self._backbone.strides
         whole = tuple(
-            _weighted_moments(feature_map, weight)
-            for feature_map, weight in zip(maps, weights, strict=True)
+            _weighted_moments(feature_map, weights[stride])
+            for feature_map, stride in zip(maps, strides, strict=True)
         )
         boxes = list_windows(frame.extent, WINDOW_PX)
         windows = [
-            _window_moments(maps[layer], weights[layer], self._backbone.strides[layer], boxes)
+            _window_moments(maps[layer], weights[strides[layer]], strides[layer], boxes)
             for layer in WINDOW_LAYERS
         ]
         has_steel = np.logical_and.reduce([filled for _, filled in windows])
@@ -242,10 +248,13 @@ def _window_starts(length: int, side: int) -> list[int]:
     return [round(start) for start in np.linspace(0, length - side, count)]
 
 
-def _steel_weights(frame: Frame, stride: int) -> NDArray[np.float32]:
-    """Return the share of steel in each cell, (rows, columns)."""
+def _steel_weights(frame: Frame) -> dict[int, NDArray[np.float32]]:
+    """Return the share of steel in each cell, (rows, columns), by the stride of the cells."""
     valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
-    weights: NDArray[np.float32] = cell_weights(torch.from_numpy(valid)[None], stride)[0].numpy()
+    shares = torch.from_numpy(share_of_blocks(valid, STRIDES[0]))[None]
+    weights = {}
+    for stride in STRIDES:  # shares of a power of two pixels, so averages of averages are exact
+        weights[stride] = cell_weights(shares, stride // STRIDES[0])[0].numpy()
     return weights
 
 
@@ -253,11 +262,12 @@ def _weighted_moments(
     features: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return mean and standard deviation of each channel, (2c,), cells weighted by their steel."""
-    flat = features.reshape(len(features), -1)
-    normalized = weights.ravel() / max(float(weights.sum()), 1e-6)
+    flat = torch.from_numpy(features).flatten(1)  # (c, cells)
+    normalized = torch.from_numpy(weights / max(float(weights.sum()), 1e-6)).flatten()
     mean = flat @ normalized
-    std = np.sqrt(np.maximum((flat - mean[:, None]) ** 2 @ normalized, 0.0))
-    return np.concatenate([mean, std]).astype(np.float32)
+    variance = (flat - mean[:, None]).square_() @ normalized
+    moments: NDArray[np.float32] = torch.cat([mean, variance.clamp_min_(0.0).sqrt_()]).numpy()
+    return moments
 
 
 def _window_moments(
@@ -277,15 +287,19 @@ def _window_moments(
 
 
 def _build_cells(
-    features: NDArray[np.float32], frame: Frame, stride: int, um2: float | None, margin: int
+    features: NDArray[np.float32],
+    frame: Frame,
+    weights: NDArray[np.float32],
+    um2: float | None,
+    margin: int,
 ) -> CellFeatures:
+    stride = len(frame.valid) // len(weights)
     rows, columns = (max(1, length // stride) for length in frame.extent)
-    weights = _steel_weights(frame, stride)[:rows, :columns]
-    cropped = features[:, :rows, :columns].transpose(1, 2, 0)
+    half = torch.from_numpy(features)[:, :rows, :columns].half().clamp_(-65504, 65504)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
-        np.clip(cropped, -65504, 65504).astype(np.float16),
-        _select_cells(weights, margin),
+        half.permute(1, 2, 0).contiguous().numpy(),
+        _select_cells(weights[:rows, :columns], margin),
         stride * zoom,
         um2 and um2 * stride**2,
         frame.box[:2],
@@ -309,7 +323,8 @@ def patch_statistics(cells: CellFeatures) -> CellFeatures:
     A single needle is unusual as a cell; a phase that fills a patch is unusual only on average.
     """
     side = min(_BLOCK, *cells.steel.shape)
-    on_steel = np.where(cells.steel[..., None], cells.features, 0).astype(np.float32)
+    on_steel = cells.features.astype(np.float32)
+    on_steel[~cells.steel] = 0
     total = _sum_neighbours(split_into_blocks(on_steel, side).sum(axis=1).sum(axis=2))
     count = _sum_neighbours(
         split_into_blocks(cells.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None]

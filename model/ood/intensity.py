@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.block_statistics import block_colours, box_sums, compute_lightness, split_into_blocks
+from model.block_statistics import (
+    are_all,
+    block_colours,
+    box_sums,
+    compute_lightness,
+    split_into_blocks,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,9 +45,9 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
     sums = box_sums(compute_lightness(frame.pixels), 3)
     median = float(np.median(sums[::4, ::4][_subsample(valid)]))
-    light = np.arange(3 * 255 * 9 + 1, dtype=np.float32)
-    table = np.log(light / max(median, _SUMS) + _DARKEST_SHARE)
-    blocks = split_into_blocks(table[sums], TONE_PX)
+    sums /= max(median, _SUMS)
+    sums += _DARKEST_SHARE
+    blocks = split_into_blocks(np.log(sums, out=sums), TONE_PX)
     mean = blocks.sum(axis=1).sum(axis=-1) / TONE_PX**2
     square = np.square(blocks).sum(axis=1).sum(axis=-1) / TONE_PX**2
     red, green, blue = _log_channel_ratios(block_colours(frame.pixels, TONE_PX), valid)
@@ -67,7 +73,7 @@ def _log_channel_ratios(
     colours: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], ...]:
     """Return the logarithm of each channel over its own median: white balance cancels out."""
-    on_steel = split_into_blocks(valid, TONE_PX).all(axis=(1, 3))
+    on_steel = are_all(valid, TONE_PX)
     colours_on_steel = colours[on_steel] if on_steel.any() else colours.reshape(-1, 3)
     median = np.maximum(np.median(colours_on_steel, axis=0), 1.0)
     red, green, blue = np.moveaxis(np.log(colours / median + _DARKEST_SHARE), 2, 0)

@@ -201,8 +201,9 @@ class SequentialRunner:
         self, image: NDArray[np.uint8], weight: NDArray[np.float32]
     ) -> FrameFeatures:
         (features,) = self.network.features(image[None])  # (c, rows, columns)
-        total = np.einsum("chw,hw->c", features, weight, dtype=np.float64)
-        return FrameFeatures(total, logits_by_cell(features, self._layer))
+        flat = torch.from_numpy(features).flatten(1).double()  # (c, cells)
+        total = flat @ torch.from_numpy(weight).flatten().double()
+        return FrameFeatures(total.numpy(), logits_by_cell(features, self._layer))
 
 
 class TorchRunner:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from model.framing import Field, Framing
     from model.networks.encoder import Encoder
-    from model.networks.schemes import Answer
+    from model.networks.schemes import FieldPrediction
 
 ActivationRanges = dict[str, tuple[float, float]]
 """Name of a convolution → smallest and largest value of its input."""
@@ -125,8 +125,8 @@ def calibration_path(bundle: Path) -> Path:
 
 def measure_int8(
     calibration: Int8Calibration,
-    exact: Sequence[Answer],
-    low: Sequence[Answer],
+    exact: Sequence[FieldPrediction],
+    low: Sequence[FieldPrediction],
     codes: Sequence[str],
     groups: Sequence[str] = (),
 ) -> Int8Calibration:
@@ -179,11 +179,11 @@ def _compute_max_loss(cases: Sequence[tuple[str, str, str]], groups: Sequence[st
     )
 
 
-def _best_code(answer: Answer) -> str:
+def _best_code(answer: FieldPrediction) -> str:
     return "".join(answer.best)
 
 
-def _compute_change(first: Answer, second: Answer) -> float:
+def _compute_change(first: FieldPrediction, second: FieldPrediction) -> float:
     """Compute the largest change of a probability; sizes are compared within one subtype only."""
     pairs = [(first.subtype, second.subtype)]
     if first.best[0] == second.best[0]:

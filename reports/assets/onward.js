@@ -14,10 +14,12 @@
   async function go(ask, posted, otherwise) {
     if (busy) { return; }
     busy = true;
+    performance.mark("decided");
     main().setAttribute("aria-busy", "true");
     try {
       const answer = await ask();
       if (!answer) { return; }
+      performance.mark("answered");
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (page.querySelector("[data-review]")) { place(page, answer.redirected || !posted ? answer.url : location.href); return; }
       if (answer.redirected) { location.assign(answer.url); return; }
@@ -54,7 +56,14 @@
     document.dispatchEvent(new Event("placed"));
     heading.focus({ preventScroll: true }); // so that a screen reader begins here
     const shown = next.querySelector(".crop img");
-    (shown ? shown.decode() : Promise.resolve()).catch(function () {}).then(look); // first what is looked at
+    (shown ? shown.decode() : Promise.resolve()).catch(function () {}).then(function () {
+      requestAnimationFrame(measure);
+      look(); // first what is looked at
+    });
+  }
+  function measure() {
+    performance.measure("next-shown", "answered");
+    performance.measure("decided-to-shown", "decided");
   }
   // Pictures that are here already are taken along: they are decoded, and a new one would be anew.
   function take(next) {
@@ -69,12 +78,14 @@
     }
   }
   function look() {
-    ahead = main().dataset.prefetch.split(" ").filter(Boolean).map(function (src) {
+    const desk = main();
+    ahead = desk.dataset.prefetch.split(" ").filter(Boolean).map(function (src) {
       const image = new Image();
       image.src = src;
-      image.decode().catch(function () {}); // it is asked for again when it is shown
       return image;
     });
+    const decoded = ahead.map(function (image) { return image.decode().catch(function () {}); }); // it is asked for again when it is shown
+    Promise.all(decoded).then(function () { desk.dataset.ahead = ""; });
   }
   // Opens what the server says to a form that it does not take, as the page it is.
   function open(url, body) {

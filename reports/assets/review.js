@@ -32,7 +32,7 @@
   }
   if (!desk) { return; }
 
-  let form, subtypes, lists, layers, canvas, dialog, slider;
+  let form, subtypes, lists, layers, canvas, dialog;
   let open = null;
   const typed = typedKeys();
 
@@ -83,14 +83,13 @@
   }
   function show(word) {
     const layer = layers.find(function (one) { return one.value === word; });
-    if (layer) { layer.checked = true; shown(); }
+    if (layer && !layer.checked) { layer.click(); }
   }
   function whole() { show(current() === "field" ? "crop" : "field"); }
   function current() { return layers.find(function (one) { return one.checked; }).value; }
   function heat() {
-    const maps = layers.filter(function (one) { return one.value !== "field"; });
-    const at = maps.findIndex(function (one) { return one.checked; });
-    show(maps[(at + 1) % maps.length].value);
+    show("crop");
+    if (window.viewer && viewer.overlays) { viewer.overlays.cycle(); }
   }
   function criterion() {
     const all = Array.from(form.querySelectorAll("input[name=criterion]"));
@@ -111,9 +110,6 @@
     say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : words.alone);
   }
   function unsaved() { return !document.querySelector("[data-unsaved]").hidden; }
-  function shown() {
-    slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
-  }
 
   const keys = {
     s: function () { list("s"); },
@@ -134,7 +130,7 @@
     h: heat,
     b: whole,
     w: whole,
-    f: function () { canvas.dispatchEvent(new Event("enlarge")); },
+    f: function () { if (canvas) { canvas.dispatchEvent(new Event("enlarge")); } },
     "?": function () { dialog.showModal(); },
     escape: close
   };
@@ -181,16 +177,12 @@
     layers = Array.from(desk.querySelectorAll(".stage > input[name=layer]"));
     canvas = desk.querySelector("[data-canvas]");
     dialog = desk.querySelector("[data-keys]");
-    slider = desk.querySelector("#opacity");
     open = null;
     typed.clear();
     readyWhenShown(desk);
     for (const one of lists) {
       one.addEventListener("toggle", function () { typed.clear(); if (one.open) { open = one; } else if (open === one) { open = null; } });
     }
-    slider.addEventListener("input", function () { canvas.style.setProperty("--overlay", slider.value / 100); });
-    for (const layer of layers) { layer.addEventListener("change", shown); }
-    shown();
     for (const why of desk.querySelectorAll("[data-why]")) {
       why.addEventListener("click", function () { form.comment.value = why.querySelector("span").textContent; close(); });
     }

@@ -51,10 +51,11 @@ class LoginPage:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """A plain page with one message and a link."""
+    """A plain page with one message and a link; `back` is the page before, "" for none."""
 
     site: str
     reviewer: str
     title: str
     sentence: str
     onward: Link
+    back: str = ""

@@ -77,7 +77,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class DecisionLine:
     """A reviewer's decision: "G8" or "strange: possible inclusion", by whom and when."""
 
     text: str
@@ -101,7 +101,7 @@ class Card:
         at: When it was done, local time.
         causes: Why it is here, the weightiest first.
         answer: The model's.
-        field: The whole field, with the removed part.
+        field: The whole field, with the removed part; None on a card with the crop alone.
         crop: The model's input.
         maps: Saliency of both stages and the OOD map.
         nearest: The most similar reference images, per candidate code.
@@ -119,13 +119,13 @@ class Card:
     at: str
     causes: tuple[Cause, ...]
     answer: Answer
-    field: Figure
+    field: Figure | None
     crop: Figure
     maps: tuple[Figure, ...]
     nearest: tuple[Figure, ...]
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
-    decision: Decision | None
+    decision: DecisionLine | None
     review: Link | None
     order: Link | None = None
 
@@ -158,7 +158,7 @@ class ContactPrint:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MicrographLine:
     """One micrograph in one line.
 
     Args:

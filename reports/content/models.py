@@ -146,6 +146,7 @@ class ModelsPage:
         last: How the last training ended, "" where there was none.
         bundles: Of the lab.
         classes: The page of the lab's classes, None for who may not change them.
+        training: The page where a training is started, None for who may not.
     """
 
     site: str
@@ -155,6 +156,7 @@ class ModelsPage:
     last: str
     bundles: tuple[BundleLine, ...]
     classes: Link | None = None
+    training: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reports.content.components import Fact, Link, Picture, Tone
-    from reports.content.micrograph import Card, ContactPrint, Row
+    from reports.content.micrograph import Card, ContactPrint, MicrographLine
     from reports.content.models import FlipCard
 
 
@@ -79,7 +79,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class VerdictLine:
     """One line of a verdict.
 
     Args:
@@ -101,7 +101,7 @@ class Verdict:
 
     tone: Tone
     headline: str
-    lines: tuple[Line, ...]
+    lines: tuple[VerdictLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class TrendPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
+class ShareTrend:
     """A share over the nights.
 
     Args:
@@ -160,7 +160,7 @@ class StatusText:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenOrder:
+class OpenOrderLine:
     """An order that does not conform, or is undecided.
 
     Args:
@@ -298,10 +298,10 @@ class Night:
     cards: tuple[Card, ...]
     more: tuple[Link, ...]
     left_out: str
-    rows: tuple[Row, ...]
+    rows: tuple[MicrographLine, ...]
     unusable: tuple[Unusable, ...]
     duplicates: tuple[Duplicate, ...]
-    trends: tuple[Trend, ...]
+    trends: tuple[ShareTrend, ...]
     agreement: tuple[Fact, ...]
     p_values: tuple[float, ...]
     alpha: float
@@ -311,7 +311,7 @@ class Night:
     generated: str
     beside: tuple[Link, ...]
     older: Link
-    orders: tuple[OpenOrder, ...] = ()
+    orders: tuple[OpenOrderLine, ...] = ()
     orders_left_out: str = ""
     orders_note: str = ""
     instruments: tuple[InstrumentRow, ...] = ()
@@ -346,7 +346,7 @@ class MorePage:
     title: str
     heading: str
     cards: tuple[Card, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MicrographLine, ...]
     evidence_scale: Picture
     alarm_scale: Picture
     back: Link

@@ -91,6 +91,16 @@ class OrderSpecimen:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAct:
+    """What a lead may do with an order: name for the form, label, effect, reason needed or not."""
+
+    name: str
+    label: str
+    effect: str
+    needs_reason: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPage:
     """One order in its present state.
 
@@ -112,6 +122,8 @@ class OrderPage:
         generated: When this page was written, local time.
         notes: What a reader should know about its fields.
         statement: To the newest frozen statement, or None before the first.
+        act_href: Where a form for one of its acts is sent.
+        acts: What its reader may do with the order.
     """
 
     site: str
@@ -131,6 +143,8 @@ class OrderPage:
     generated: str
     notes: tuple[str, ...] = ()
     statement: Link | None = None
+    act_href: str = ""
+    acts: tuple[OrderAct, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.content.components import Fact, Link, Picture, Tone
-    from reports.content.micrograph import Card, Decision
+    from reports.content.micrograph import Card, DecisionLine
+    from reports.content.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class QueueItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class QueueProgress:
     """Progress of the queue: decided in this sitting, and still waiting."""
 
     decided: int
@@ -176,12 +177,14 @@ class Ruler:
         label: Such as "20 µm".
         length: In pixels of the crop.
         width, height: Of the crop, in pixels.
+        um_per_px: Scale of the crop, 0.0 where the page needs none.
     """
 
     label: str
     length: float
     width: int
     height: int
+    um_per_px: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,7 @@ class Conflict:
         value: The same as sent.
     """
 
-    theirs: Decision
+    theirs: DecisionLine
     yours: str
     value: str
 
@@ -259,6 +262,7 @@ class ReviewPage:
         conflict: Another reviewer's decision, or None.
         window: A part of it, as wide as the reference images next to it; None without a scale.
         window_width: Its width, such as "80 µm".
+        viewer: What its viewer shows; None where its pixels are deleted.
         corrects: Reasons for changing a decision, to choose from; () where there is no decision.
     """
 
@@ -279,9 +283,9 @@ class ReviewPage:
     label_id: str
     siblings: tuple[Sibling, ...]
     together: int
-    history: tuple[Decision, ...]
+    history: tuple[DecisionLine, ...]
     queue: tuple[QueueItem, ...]
-    progress: Progress
+    progress: QueueProgress
     previous: str
     next: str
     prefetch: tuple[str, ...]
@@ -297,6 +301,7 @@ class ReviewPage:
     was_shown: bool = False
     scale_href: str = ""
     learning: str = ""
+    viewer: Viewer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +334,7 @@ class QueuePage:
     reviewer: str
     items: tuple[QueueItem, ...]
     left_out: str
-    progress: Progress
+    progress: QueueProgress
     filters: tuple[Filter, ...]
     notice: Notice | None
     control: str = ""

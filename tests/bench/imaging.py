@@ -32,7 +32,7 @@ from overlays import burnt
 from agent.errors import FileError
 from agent.imaging import crop
 from agent.imaging.crop import _find_largest_rectangle
-from agent.imaging.readers.read import Micrograph, read
+from agent.imaging.readers.read import MicrographImage, read
 
 LEAST_PX = 300  # of a side that is left above the graphics of a real image
 TWO_BARS = {"instantscale_1pass_x300.tif"}  # beside the one that the manifest names
@@ -156,8 +156,8 @@ def _warm_up() -> None:
     _crop(_as_read(draw(0, size=(480, 640), bar="solid", border=False).pixels))
 
 
-def _as_read(pixels: np.ndarray) -> Micrograph:
-    return Micrograph(
+def _as_read(pixels: np.ndarray) -> MicrographImage:
+    return MicrographImage(
         sha256="0" * 64,
         size_bytes=0,
         page=0,
@@ -170,7 +170,7 @@ def _as_read(pixels: np.ndarray) -> Micrograph:
     )
 
 
-def _crop(micrograph: Micrograph):
+def _crop(micrograph: MicrographImage):
     return crop(micrograph, um_per_px_range=UM_PER_PX)
 
 

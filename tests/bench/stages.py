@@ -30,7 +30,7 @@ from agent.imaging.crop_json import crop_to_json
 from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import read
 from agent.pipeline import select_maps
-from agent.store import Finding, Store
+from agent.store import MicrographResult, Store
 from agent.triage import Policy, triage
 from agent.watch import ListedFile
 from agent.watch.listing import list_folder
@@ -112,7 +112,9 @@ def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -
             material="",
             policy=Policy(),
         )
-        finding = Finding(crop_to_json(seen), {}, {}, prediction, verdict, artefacts=artefacts)
+        finding = MicrographResult(
+            crop_to_json(seen), {}, {}, prediction, verdict, artefacts=artefacts
+        )
         lab.store.work_queue.finish(claim, [finding], at=at)
 
 

@@ -117,9 +117,9 @@ def _statements(rows: int, waits: str, *, sqlite: bool) -> Iterator[str]:
         f"SELECT 1, 1, 6000000, 'queued', 1, 'watch', 0, 0, 0, {at}, {at}, '{{}}' FROM n"
     )
     yield (
-        "INSERT INTO path (content_id, source_id, relative, size_bytes, mtime_ns, ctime_ns, seen_at) "
+        "INSERT INTO path (site_id, content_id, source_id, relative, size_bytes, mtime_ns, ctime_ns, seen_at) "
         f"{_head(_first(numbers, rows, rows + QUEUED))}"
-        f"SELECT i, 1, {name}, 6000000, i, i, {at} FROM n"
+        f"SELECT 1, i, 1, {name}, 6000000, i, i, {at} FROM n"
     )
     yield (
         "INSERT INTO micrograph (public_id, content_id, site_id, source_id, sha256, page, relative, "

@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
     Opener = Callable[[bytes, Path, Limits], list[Loader]]
 
-__all__ = ["Limits", "Micrograph", "iter_micrographs", "read"]
+__all__ = ["Limits", "MicrographImage", "iter_micrographs", "read"]
 
 
 @dataclass(frozen=True, slots=True)
-class Micrograph:
+class MicrographImage:
     """One page or scene of one content.
 
     Args:
@@ -75,7 +75,7 @@ class Micrograph:
     warnings: tuple[str, ...]
 
 
-def read(path: Path, *, limits: Limits | None = None) -> list[Micrograph]:
+def read(path: Path, *, limits: Limits | None = None) -> list[MicrographImage]:
     """Read every micrograph of a file.
 
     Args:
@@ -92,7 +92,7 @@ def read(path: Path, *, limits: Limits | None = None) -> list[Micrograph]:
     return list(iter_micrographs(path, limits=limits or Limits()))
 
 
-def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
+def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[MicrographImage]:
     """Yield a file's micrographs one by one, so that only one page's pixels are in memory."""
     content = _read_bytes(path, limits)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -107,7 +107,7 @@ def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
     for number in range(pages):
         with decoding(name):
             page = loaders.pop(0)()
-        yield Micrograph(
+        yield MicrographImage(
             sha256=sha256,
             size_bytes=size_bytes,
             page=number,

@@ -20,7 +20,7 @@ from agent.imaging.scale_bar import ocr as labels
 from agent.imaging.scale_bar.background import extend_to_plate
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import (
-    Label,
+    BarLabel,
     LabelledLine,
     build_label,
     find_bar,
@@ -106,7 +106,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     bars = [_drop_unsure_length(pixels, _remeasure(pixels, bar)) for bar in bars]
     if not _has_length(bars):
         bars = _list_blocks(pixels, planes, lines) or bars
-    read: list[Label] = []
+    read: list[BarLabel] = []
     if not _has_length(bars):
         read = [build_label(pixels, place, length) for length, place in unpaired]
         read += find_labels(pixels, planes)
@@ -154,16 +154,16 @@ def _expand_to_bar(words: Box, shape: Sequence[int]) -> Box:
     return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
 
 
-def _find_by_labels(pixels: NDArray[np.uint8], read: list[Label]) -> list[FoundBar]:
+def _find_by_labels(pixels: NDArray[np.uint8], read: list[BarLabel]) -> list[FoundBar]:
     """Return the bar of one of the labels; first one that states a length."""
     pairs = [(label, find_bar(pixels, label)) for label in _select_agreeing(read)]
     bars = [_build_bar(label, labelled) for label, labelled in pairs if labelled is not None]
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
 
 
-def _select_agreeing(read: list[Label]) -> list[Label]:
+def _select_agreeing(read: list[BarLabel]) -> list[BarLabel]:
     """Return one label per place, if all readings there agree."""
-    kept: list[Label] = []
+    kept: list[BarLabel] = []
     for label in read:
         there = [reading for reading in read if overlap(label.box, reading.box) > 0.3]
         surely = {reading.length.um for reading in there} == {label.length.um} != {None}
@@ -172,7 +172,7 @@ def _select_agreeing(read: list[Label]) -> list[Label]:
     return kept
 
 
-def _build_bar(label: Label, labelled: LabelledLine) -> FoundBar:
+def _build_bar(label: BarLabel, labelled: LabelledLine) -> FoundBar:
     """Build the bar of a label and its line; it states a length only if both are reliable."""
     states = labelled.sure and is_believable(label.length, labelled.line)
     return FoundBar(

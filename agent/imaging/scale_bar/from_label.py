@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.text_rows import Row
+    from agent.imaging.scale_bar.text_rows import TextRow
 
     Plane = NDArray[Any]  # (h, w) grey
 
@@ -55,7 +55,7 @@ _KINDS = {"plain": 0.0, "comb": 0.3}  # bonus of a kind; others get 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Label:
+class BarLabel:
     """A length written in the image, with its ink (3,) and paper (3,)."""
 
     box: Box
@@ -96,7 +96,7 @@ class _Candidate:
     cost: float
 
 
-def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[Label]:
+def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[BarLabel]:
     """Yield the lengths written in full ink near the top or the bottom."""
     rows = sorted(iter_letter_rows(planes), key=lambda row: -row.belief)
     boxes: list[Box] = []
@@ -111,7 +111,7 @@ def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[Labe
             yield label
 
 
-def _read_label(pixels: NDArray[np.uint8], row: Row) -> Label | None:
+def _read_label(pixels: NDArray[np.uint8], row: TextRow) -> BarLabel | None:
     x0, y0, x1, y1 = row.box
     place = labels.extend_to_lost_digits(pixels, row.box)
     lengths = labels.read_lengths([pixels], place)
@@ -125,7 +125,7 @@ def _read_label(pixels: NDArray[np.uint8], row: Row) -> Label | None:
     drawn = inside[row.mask > 0]
     off = np.abs(drawn - paper).max(axis=1)
     ink = np.median(drawn[off >= np.percentile(off, 60)], axis=0)
-    return Label((left, place[1], right, place[3]), lengths[0], ink, paper)
+    return BarLabel((left, place[1], right, place[3]), lengths[0], ink, paper)
 
 
 def build_label(
@@ -133,7 +133,7 @@ def build_label(
     box: Box,
     length: labels.Length,
     ink: NDArray[Any] | None = None,
-) -> Label:
+) -> BarLabel:
     """Return ink and paper of words at a known place.
 
     Args:
@@ -156,10 +156,10 @@ def build_label(
     bins = inside // 24
     code = (bins[:, 0] * 11 + bins[:, 1]) * 11 + bins[:, 2]
     most = np.bincount(code, weights=off.astype(float) ** 2).argmax()
-    return Label(box, length, np.median(inside[code == most], axis=0), paper)
+    return BarLabel(box, length, np.median(inside[code == most], axis=0), paper)
 
 
-def find_bar(pixels: NDArray[np.uint8], label: Label) -> LabelledLine | None:
+def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
     """Return the line in a label's ink that is its bar.
 
     Args:
@@ -197,7 +197,7 @@ def find_bar(pixels: NDArray[np.uint8], label: Label) -> LabelledLine | None:
     return LabelledLine(line, _measure_length(pixels, line), sure)
 
 
-def _trace_line(pixels: NDArray[np.uint8], label: Label) -> LabelledLine | None:
+def _trace_line(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
     """Trace a thin line row by row: the run of columns with the largest sum of ink.
 
     Ink counts where a pixel is nearer to the label's ink than three rows above and below; a grain
@@ -266,7 +266,7 @@ def _find_best_runs(gains: Plane) -> tuple[NDArray[Any], NDArray[Any], NDArray[A
     return sums, starts, ends
 
 
-def _iter_candidates(pixels: NDArray[np.uint8], label: Label) -> Iterator[_Candidate]:
+def _iter_candidates(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[_Candidate]:
     """Yield lines where a label's bar would lie, with their costs."""
     wide = label.box[2] - label.box[0]
     for line, just_ink in _iter_lines_in_ink(pixels, label):
@@ -280,7 +280,7 @@ def _iter_candidates(pixels: NDArray[np.uint8], label: Label) -> Iterator[_Candi
             yield _Candidate(line, just_ink, float(cost) + 0.15 * (not just_ink))
 
 
-def _iter_lines_in_ink(pixels: NDArray[np.uint8], label: Label) -> Iterator[tuple[Line, bool]]:
+def _iter_lines_in_ink(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[tuple[Line, bool]]:
     """Yield lines and rulers around a label in its ink, and whether in the ink itself."""
     x0, y0, x1, y1 = label.box
     picture, left, top = _cut_region(pixels, label.box)
@@ -326,14 +326,14 @@ def _blank_letters(words: Plane) -> None:
         words[:, max(0, x[free].min() - 1) : (x + w)[free].max() + 1] = 0
 
 
-def _compute_ink_plane(picture: NDArray[np.uint8], label: Label) -> Plane:
+def _compute_ink_plane(picture: NDArray[np.uint8], label: BarLabel) -> Plane:
     """Return the plane in which a label's ink is bright and colours near it are already dark."""
     widest = float(np.abs(label.ink - label.paper).max())
     off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(label.ink))))
     return np.asarray(np.clip(255 * (1 - off / (0.6 * widest)), 0, 255).astype(np.uint8))
 
 
-def _compute_paled_plane(picture: NDArray[np.uint8], label: Label) -> Plane:
+def _compute_paled_plane(picture: NDArray[np.uint8], label: BarLabel) -> Plane:
     """Return the plane in which colours between paper and ink are bright, the nearer to the ink."""
     way = (label.ink - label.paper).astype(np.float32)
     off = picture.astype(np.float32) - label.paper.astype(np.float32)
@@ -344,7 +344,7 @@ def _compute_paled_plane(picture: NDArray[np.uint8], label: Label) -> Plane:
 
 
 def _is_seen_well(
-    pixels: NDArray[np.uint8], candidate: _Candidate, near: list[_Candidate], label: Label
+    pixels: NDArray[np.uint8], candidate: _Candidate, near: list[_Candidate], label: BarLabel
 ) -> bool:
     """Return whether a line found only as paled ink has other marks of a drawn line."""
     if candidate.line.kind == "comb":
@@ -397,7 +397,7 @@ def _belongs_to(line: Line, other: Line) -> bool:
     return line.kind == "caps" and other.kind == "plain" and tips and not beside
 
 
-def _has_digit_before(pixels: NDArray[np.uint8], label: Label, line: Line) -> bool:
+def _has_digit_before(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
     """Return whether ink as tall as a digit precedes a label: "25" is not "5"."""
     x0, y0, _, y1 = label.box
     high = y1 - y0
@@ -410,7 +410,7 @@ def _has_digit_before(pixels: NDArray[np.uint8], label: Label, line: Line) -> bo
     return bool(before.any(axis=1).mean() > 0.5)
 
 
-def _is_paled(pixels: NDArray[np.uint8], line: Line, label: Label) -> bool:
+def _is_paled(pixels: NDArray[np.uint8], line: Line, label: BarLabel) -> bool:
     """Return whether a line's colour lies between paper and ink, as JPEG leaves it."""
     way, offset = label.ink - label.paper, measure_colour(pixels, line) - label.paper
     return float(way @ offset) > 0.96 * float(np.linalg.norm(way) * np.linalg.norm(offset))

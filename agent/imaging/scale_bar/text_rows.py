@@ -47,7 +47,7 @@ WEIGHTS = np.array([1.61, 2.57, 0.63, -11.85, -27.64, -0.95, -7.58, -0.52])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class TextRow:
     """A possible row of letters.
 
     Args:
@@ -63,7 +63,7 @@ class Row:
     belief: float
 
 
-def iter_letter_rows(planes: list[Plane]) -> Iterator[Row]:
+def iter_letter_rows(planes: list[Plane]) -> Iterator[TextRow]:
     """Yield possible rows of letters near the top or the bottom."""
     height = len(planes[0])
     for number, plane in enumerate(planes):
@@ -112,7 +112,7 @@ def _group_rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
 
 def _build_row(
     letters: NDArray[Any], mask: Plane, plane: Plane, share: float, extent: tuple[int, int]
-) -> Row:
+) -> TextRow:
     """Return the row with its probability of being text.
 
     Args:
@@ -138,4 +138,4 @@ def _build_row(
         abs((x1 - x0) / tall - 3.2),
     )
     belief = 1 / (1 + np.exp(-(CONSTANT + float(WEIGHTS @ looks))))
-    return Row((x0, top + y0, x1, top + y1), ink, looks, float(belief))
+    return TextRow((x0, top + y0, x1, top + y1), ink, looks, float(belief))

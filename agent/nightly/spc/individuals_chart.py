@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from agent.nightly.order_status import ControlValue
+    from agent.nightly.order_status import ControlMeasurement
 
 BASELINE_NIGHTS = 25
 SHOWN_NIGHTS = 60
@@ -62,7 +62,7 @@ class Individuals:
 
 
 def average_by_night(
-    values: Iterable[ControlValue], night_at: Callable[[datetime], date], night: date
+    values: Iterable[ControlMeasurement], night_at: Callable[[datetime], date], night: date
 ) -> dict[tuple[str, str], list[tuple[date, float]]]:
     """Average measured values per source, measure and night, up to a night.
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.archive import write_whole
 from agent.counts import format_count
 from agent.notify import send_notice
 from agent.orders import outbox
@@ -24,6 +23,7 @@ from agent.orders.open_items import OpenItems
 from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
+from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

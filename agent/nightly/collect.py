@@ -1,0 +1,328 @@
+"""Gather the facts of a night once, as they were known at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+from agent.nightly.headline import build_summary
+from agent.nightly.order_status import (
+    OpenOrder,
+    OrderStatus,
+    collect_order_status,
+    collect_stated,
+    instruments,
+    iter_control_values,
+)
+from agent.nightly.outages import is_free, outages, rewind_outages, rewind_sources
+from agent.nightly.reported_files import (
+    UNUSABLE_STATES,
+    build_failed,
+    build_folder,
+    build_twin,
+    is_reported,
+    is_twin,
+    is_watched,
+    is_within,
+    list_last_files,
+)
+from agent.nightly.reported_micrograph import build_reported_micrograph
+from agent.nightly.reviewer_agreement import agreement
+from agent.nightly.shadow_results import collect_shadow
+from agent.nightly.snapshot import (
+    FACTS_VERSION,
+    Before,
+    NightFacts,
+    TrailEnd,
+    from_text,
+    parse_batches,
+    parse_part,
+    parse_tallies,
+)
+from agent.nightly.spc.batch_chart import BatchSize, average_batches, chart_batches
+from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
+from agent.nightly.spc.p_chart import (
+    CONTROL,
+    Tally,
+    Unit,
+    compute_alarm_level,
+    count_ready_charts,
+    drifts,
+    tally,
+    trends,
+)
+from agent.orders import list_valid_limits
+from agent.orders.judgement_rules import MAX_FALSE_CONFORM
+from agent.orders.specimen_facts import Conformity
+from agent.site_time import compute_night_period, night_of
+from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date, datetime
+
+    from agent.nightly.snapshot import NightSettings, ReportedMicrograph
+    from agent.orders.assessed import OrderPolicy
+    from agent.store import MicrographView, Store
+
+LATE = timedelta(hours=1)
+"""A report that is written later after its night's end no longer knows the troubles of sources."""
+SCALE_DOUBTS = {"scale_unknown", "scale_conflict"}
+
+
+def gather(
+    store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool = False
+) -> NightFacts:
+    """Gather the facts of one night as they were known at its end, whenever that was.
+
+    Args:
+        store: Open.
+        night: Its date.
+        settings: Of the lab.
+        now: An aware instant; if the night is not over, its facts are those until now.
+        refresh: Gather what is known of the night now instead.
+    """
+    _, until = compute_night_period(night, settings.at, settings.zone)
+    if refresh or now <= until:
+        return _gather(store, store, night, settings, at=now)
+    with store.as_of(until) as past:
+        if settings.rules_at and settings.lab:
+            lab, fault = settings.rules_at(past, until)
+            settings = replace(settings, lab=lab, lab_fault=fault)
+        return _gather(past, store, night, settings, at=until, is_late=now - until > LATE)
+
+
+def _gather(
+    store: Store,
+    present: Store,
+    night: date,
+    settings: NightSettings,
+    *,
+    at: datetime,
+    is_late: bool = False,
+) -> NightFacts:
+    """Gather the facts of one night from the store as of an instant.
+
+    Args:
+        store: As of the instant.
+        present: As it is now; it alone knows outages that ended later.
+        night: Its date.
+        settings: Of the lab.
+        at: The instant.
+        is_late: The troubles of sources are of another time.
+    """
+    after, until = compute_night_period(night, settings.at, settings.zone)
+    newest_result, views = _results(store, night, after, until)
+    reported = tuple(build_reported_micrograph(view) for view in views)
+    fates = tuple(store.files.iter_status((*UNUSABLE_STATES, "duplicate")))
+    unusable = tuple(build_failed(fate, until) for fate in fates if is_reported(fate, after, until))
+    twins = tuple(build_twin(fate) for fate in fates if is_twin(fate, after, until))
+    last = list_last_files(store, until, reported)
+    named = (
+        {entry.source for entry in reported}
+        | {entry.source for entry in unusable}
+        | {entry.source for entry in twins}
+    )
+    past_outages = present.records.all(OUTAGE)
+    watched = [
+        health
+        for health in rewind_sources(present.sources.list_all(), past_outages, at, is_late=is_late)
+        if health.name in named or is_watched(health)
+    ]
+    sources = tuple(build_folder(health, last) for health in watched)
+    away = outages(rewind_outages(past_outages, at), watched, after, until)
+    newest = max(last.values(), default=None)
+    refused = tuple(
+        str(record.facts.get("said", ""))
+        for record in store.records.all(REFUSED)
+        if is_within(record.at, after, until)
+    )
+    status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
+    orders = status.orders
+    waits_before, waits_since = store.review_queue.count_until(after)
+    end = store.audit_log.get_head()
+    batch_sizes = average_batches(reported)
+    batch_charts = chart_batches(_list_batches(store, night), night, batch_sizes)
+    summary = build_summary(
+        night,
+        settings.zone,
+        orders=orders,
+        waits_before=waits_before,
+        reported=reported,
+        unusable=unusable,
+        sources=sources,
+        newest=newest,
+        away=away,
+        # A file that came again is something to be read, so such a night is not empty by plan.
+        free=is_free(night, settings.free_days) and not twins,
+        has_calendar=bool(settings.free_days),
+        refused=refused,
+        is_drifting=any(chart.alarm for chart in batch_charts),
+    )
+    tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
+    charts = average_by_night(
+        iter_control_values(store, settings.control),
+        lambda at: night_of(at, settings.at, settings.zone),
+        night,
+    )
+    level = compute_alarm_level(
+        count_ready_charts(earlier, night, tallies)
+        + sum(is_ready(series) for series in charts.values())
+    )
+    return NightFacts(
+        version=FACTS_VERSION,
+        newest_result=newest_result,
+        summary=summary,
+        tallies=tallies,
+        trends=trends(earlier, night, tallies, level),
+        control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
+        drifts=drifts(earlier, night, tallies),
+        batch_sizes=batch_sizes,
+        batch_charts=batch_charts,
+        orders=orders,
+        conforming=status.conforming,
+        instruments=instruments(
+            store,
+            [health.name for health in watched],
+            Counter(
+                micrograph.source
+                for micrograph in reported
+                if SCALE_DOUBTS & set(micrograph.reasons)
+            ),
+            control=settings.control,
+            every=settings.control_every,
+            now=min(at, until),
+        )
+        if settings.lab
+        else (),
+        unassigned=len(store.orders.unassigned()) if settings.lab else 0,
+        waits_before=waits_before,
+        waits_since=waits_since,
+        host=settings.host,
+        schema=SCHEMA,
+        lab_fault=settings.lab_fault,
+        trail=TrailEnd(end.number, end.count, end.sha256),
+        site=settings.site,
+        zone=settings.zone,
+        night=night,
+        after=after,
+        until=until,
+        gathered_at=at.astimezone(UTC),
+        alpha=settings.alpha,
+        min_probability=settings.min_probability,
+        review_url=settings.review_url.rstrip("/"),
+        software=settings.software,
+        database=store.kind,
+        config=settings.config,
+        bundle=store.promotions.find_current() or "",
+        words=dict(settings.words),
+        texts=settings.texts,
+        last_file_at=newest,
+        micrographs=reported,
+        unusable=unusable,
+        duplicates=twins,
+        sources=sources,
+        agreement=agreement(
+            store.labelled_micrographs.list_all(origin="watch"),
+            store.labels.list_blind_pairs(),
+            store.records.all(ROUND_ROBIN),
+            until=until,
+            taxonomy=settings.lab.taxonomy if settings.lab else None,
+            limits=_limits(settings.lab, night) if settings.lab else {},
+            max_false_conform=settings.lab.max_false_conform if settings.lab else MAX_FALSE_CONFORM,
+        ),
+        outages=away,
+        refused=refused,
+        shadow=collect_shadow(store, until),
+        stated=collect_stated(store, after, min(at, until)),
+        language=settings.language,
+        before=_before(store, night, orders),
+    )
+
+
+def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:
+    return list_valid_limits(lab.specifications, lab.taxonomy, on=night)
+
+
+def _results(
+    store: Store, night: date, after: datetime, until: datetime
+) -> tuple[int, list[MicrographView]]:
+    """Return the newest result that this report can include, and its micrographs.
+
+    A result that was written after the last report, with a time that this one already covered, is
+    reported now: a file whose end fell together with the night's, or a clock that was set back.
+    """
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nightly_reports.list_all()}
+    is_new = night not in numbers
+    before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
+    newest = store.order_changes.heads().result
+    late = store.results.list_late(after, after_id=max(before)) if before else []
+    views = [*late, *store.results.list_between(after, until)]
+    return newest, [view for view in views if view.result_id <= newest]
+
+
+def _parse_newest_result(head: str) -> int | None:
+    try:
+        number = parse_part(head, "newest_result")
+    except ValueError:  # of a version before there was any
+        return None
+    return number if isinstance(number, int) else None
+
+
+def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | None:
+    earlier = [row.date for row in store.nightly_reports.list_all() if row.date < night]
+    row = store.nightly_reports.find(max(earlier)) if earlier else None
+    if row is None:
+        return None
+    facts = from_text(row.facts_json)
+    then = {order.number: order.conformity for order in facts.orders}
+    now = {order.number: order.conformity for order in orders}
+    broken = Conformity.DOES_NOT_CONFORM.value
+    return Before(
+        night=facts.night,
+        taken=facts.summary.taken,
+        review=facts.summary.review,
+        unusable=facts.summary.unusable,
+        bundle=facts.bundle,
+        software=facts.software,
+        broken=tuple(n for n, word in now.items() if word == broken and then.get(n) != broken),
+        settled=tuple(n for n in then if n not in now),
+    )
+
+
+def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
+    return [
+        (row.date, parse_tallies(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
+
+
+def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
+    return [
+        (row.date, parse_batches(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
+
+
+def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
+    for micrograph in reported:
+        process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
+        doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
+        specimen = (
+            f"{process_data.get('order', '')}\n{process_data['specimen']}"
+            if process_data.get("specimen")
+            else micrograph.id
+        )
+        code = micrograph.structure_code or ""
+        yield Unit(
+            specimen,
+            process_data.get("material", ""),
+            micrograph.bundle,
+            micrograph.strange,
+            doubtful,
+            code,
+        )

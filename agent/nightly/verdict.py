@@ -1,0 +1,125 @@
+"""Build the verdict of a night: what needs action, the weightiest first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import reports
+from agent.nightly import summary
+from agent.nightly.furnace_view import furnace_lines
+from agent.nightly.night_counts import describe_source
+from agent.nightly.trend_charts import trend_lines
+from reports import Tone, Verdict, VerdictLine, marked, ngettext
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.nightly.snapshot import NightFacts, ReportedMicrograph
+
+REASON_LINES = (
+    ("strange", "problem", marked("not comparable with the reference images")),
+    ("uncertain", "attention", marked("where the model is unsure of the code")),
+    ("scale_unknown", "attention", marked("without a known scale")),
+    ("scale_conflict", "attention", marked("whose scales disagree")),
+    ("input_defect", "attention", marked("with an image or preparation defect")),
+    ("unexpected_subtype", "attention", marked("of another subtype than expected")),
+    ("out_of_scope", "attention", marked("outside what the model was validated on")),
+    ("untrained", "attention", marked("waiting for a first model")),
+    ("control_sample", "attention", marked("picked as control sample")),
+    ("unlike_taught", "attention", marked("unlike every training image")),
+)
+
+
+def sort_by_weight(
+    flagged: Iterator[ReportedMicrograph] | Sequence[ReportedMicrograph],
+) -> list[ReportedMicrograph]:
+    """Return flagged micrographs, those that wait first, the weightiest reason first."""
+    order = [word for word, _, _ in REASON_LINES]
+    return sorted(
+        flagged,
+        key=lambda micrograph: (
+            micrograph.decision is not None,
+            min(
+                (order.index(r) if r in order else len(order) for r in micrograph.reasons),
+                default=99,
+            ),
+            micrograph.p_value if micrograph.p_value is not None else 1.0,
+            micrograph.done_at,
+        ),
+    )
+
+
+def build_verdict(facts: NightFacts) -> Verdict:
+    """Build the verdict: tone, headline and a line per thing that needs action."""
+    lines = (
+        *summary.order_lines(facts),
+        *furnace_lines(facts),
+        *_reason_lines(facts),
+        *summary.waiting_lines(facts),
+        *_file_lines(facts),
+        *summary.instrument_lines(facts),
+        *_source_lines(facts),
+        *(
+            VerdictLine(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
+            for sentence in facts.refused
+        ),
+        *trend_lines(facts),
+    )
+    return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
+
+
+def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
+    waiting = sort_by_weight([micrograph for micrograph in facts.micrographs if micrograph.waits])
+    first = {
+        word: next(
+            (micrograph.id for micrograph in waiting if micrograph.reasons[:1] == (word,)), ""
+        )
+        for word, _, _ in REASON_LINES
+    }
+    counts = Counter(micrograph.reasons[0] for micrograph in waiting if micrograph.reasons)
+    for word, tone, text in REASON_LINES:
+        if n := counts[word]:
+            noun = ngettext("micrograph {which}", "micrographs {which}", n)
+            yield VerdictLine(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
+    decided = sum(
+        micrograph.needs_a_person and not micrograph.waits for micrograph in facts.micrographs
+    )
+    if decided:
+        yield VerdictLine(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
+
+
+def _file_lines(facts: NightFacts) -> Iterator[VerdictLine]:
+    if facts.unusable:
+        kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
+        each = _("{n} {kind}")
+        counted = ", ".join(each.format(n=n, kind=kind) for kind, n in kinds.most_common())
+        text = ngettext(
+            "file that could not be used: {kinds}",
+            "files that could not be used: {kinds}",
+            len(facts.unusable),
+        )
+        yield VerdictLine(
+            Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=counted), "#unusable"
+        )
+
+
+def _source_lines(facts: NightFacts) -> Iterator[VerdictLine]:
+    for folder in facts.sources:
+        state, tone = describe_source(folder, facts)
+        if tone is not Tone.CALM:
+            yield VerdictLine(tone, "1", _source_line(folder.name, state), "#sources")
+    for outage in facts.outages:
+        if outage.until is not None:
+            text = _source_line(outage.source, outage.said(facts.zone))
+            yield VerdictLine(Tone.ATTENTION, "1", text, "#sources")
+
+
+def _source_line(name: str, how: str) -> str:
+    return _("source {name}: {how}").format(name=name, how=how)
+
+
+def _within(title: str) -> str:
+    """Return a title as it is written within a sentence: German keeps the capitals of its nouns."""
+    return title.lower() if reports.language() == "en" else title

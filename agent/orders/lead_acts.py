@@ -1,0 +1,167 @@
+"""What a lead may do with an order as a whole: list what is possible now, and carry it out.
+
+The commands `agent orders urgent`, `hold`, `release`, `reopen`, `amend` and `resume` do the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from agent.orders.amendments import list_changes
+from agent.orders.applicable_specification import has_newer_specification
+from agent.orders.assessment import assess
+from agent.orders.lost_conformity import acknowledge, find_unfollowed
+from agent.orders.permissions import require_lead
+from agent.orders.specification_history import reopen
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from agent.orders.assessed import Assessed, OrderPolicy
+    from agent.store import Store
+
+
+class Act(StrEnum):
+    """What a lead may do with an order."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    ACCEPT = "accept"
+    DISMISS = "dismiss"
+    REOPEN = "reopen"
+    RESUME = "resume"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+UNREASONED = frozenset({Act.URGENT, Act.NORMAL})
+"""Acts that need no reason; every other one is recorded with one."""
+OF_REVIEWERS = UNREASONED | {Act.HOLD}
+"""Acts that need no lead by the rules of orders; a page still asks for the role of its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class PossibleAct:
+    """An act that changes something of an order as it is now.
+
+    Attributes:
+        act: What.
+        label: For a button.
+        effect: What it does, one sentence.
+        needs_reason: It is recorded with a reason.
+    """
+
+    act: Act
+    label: str
+    effect: str
+    needs_reason: bool
+
+
+def list_possible_acts(store: Store, assessed: Assessed, policy: OrderPolicy) -> list[PossibleAct]:
+    """Return the acts that change something of an order, most pressing first.
+
+    Args:
+        store: Open.
+        assessed: The order in its present state.
+        policy: The policy of the lab.
+    """
+    return [
+        PossibleAct(act, label, effect, needs_reason=act not in UNREASONED)
+        for act, label, effect in _iter_acts(store, assessed, policy)
+    ]
+
+
+def _iter_acts(
+    store: Store, assessed: Assessed, policy: OrderPolicy
+) -> Iterator[tuple[Act, str, str]]:
+    number = assessed.view.number
+    if lost := find_unfollowed(store, number):
+        effect = _(
+            "A restored backup lost revision {n}, which the LIMS has. This acknowledges the loss "
+            "and sends the present state."
+        )
+        yield Act.RESUME, _("Acknowledge the loss"), effect.format(n=lost.sent.revision)
+    if changes := list_changes(assessed.view.facts):
+        text = "; ".join(changes)
+        accept = _("From now on the values of the order list apply: {changes}.")
+        yield Act.ACCEPT, _("Accept the change of the list"), accept.format(changes=text)
+        dismiss = _("The present values stay: {changes} is dismissed.")
+        yield Act.DISMISS, _("Dismiss the change of the list"), dismiss.format(changes=text)
+    if has_newer_specification(assessed, policy):
+        effect = _("The order is assessed by the present version of its specification.")
+        yield Act.REOPEN, _("Reopen the order"), effect
+    if assessed.view.urgent:
+        yield Act.NORMAL, _("Normal priority"), _("Its images no longer go first.")
+    else:
+        yield Act.URGENT, _("Mark as urgent"), _("Its images are processed and reviewed first.")
+    if store.retention.is_on_hold(number):
+        effect = _("Its data may be pruned again as [retention] allows.")
+        yield Act.RELEASE, _("End the protection"), effect
+    else:
+        effect = _("Its data is not pruned, even where [retention] allows it.")
+        yield Act.HOLD, _("Protect from pruning"), effect
+
+
+def carry_out(
+    store: Store,
+    policy: OrderPolicy,
+    number: str,
+    act: Act,
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+) -> str:
+    """Carry out an act on an order.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        number: Of the order, in any spelling.
+        act: What.
+        by: A lead, or any reviewer for `OF_REVIEWERS`.
+        reason: Why; "" only where the act needs none.
+        at: Now, aware UTC.
+
+    Returns:
+        The number as it is stored.
+
+    Raises:
+        WrongUse: The order is unknown, `by` is no lead, the reason is missing, or the act would
+            change nothing now, perhaps because somebody else was first.
+    """
+    if act not in OF_REVIEWERS:
+        require_lead(policy, by)
+    assessed = assess(store, number, policy)
+    if assessed is None:
+        raise WrongUse(_("Unknown order {number}.").format(number=number))
+    number, reason = assessed.view.number, reason.strip()
+    possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy)}
+    if act not in possible:
+        raise WrongUse(
+            _(
+                "Order {number} has changed since this page was opened; this was not recorded. "
+                "Reload the page."
+            ).format(number=number)
+        )
+    if possible[act].needs_reason and not reason:
+        raise WrongUse(_("Add a reason. It is recorded."))
+    match act:
+        case Act.URGENT | Act.NORMAL:
+            store.orders.set_urgent(number, urgent=act is Act.URGENT, by=by, at=at)
+        case Act.HOLD | Act.RELEASE:
+            held = act is Act.HOLD
+            store.retention.set_legal_hold(number, hold=held, by=by, at=at, reason=reason)
+        case Act.REOPEN:
+            reopen(store, number, by=by, reason=reason, at=at)
+        case Act.RESUME:
+            acknowledge(store, number, by=by, reason=reason, at=at)
+        case Act.ACCEPT | Act.DISMISS:
+            accepted = act is Act.ACCEPT
+            store.orders.amend(number, accept=accepted, by=by, reason=reason, at=at)
+    return number

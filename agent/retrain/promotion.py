@@ -1,0 +1,54 @@
+"""What a lead is shown before signing for a bundle, and what prevents the signature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import BadBundle, WrongUse
+from agent.retrain.gate_table import load_gate_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.retrain.impact import Impact
+
+DAYS = 90
+"""Days of orders that are compared before a promotion."""
+
+
+def describe_gate(bundle: Path, before: str | None) -> str:
+    """Return the result of a bundle's gate, and whether it still applies.
+
+    Args:
+        bundle: Folder of the bundle.
+        before: Name of the bundle in use, or None.
+    """
+    try:
+        record = load_gate_record(bundle)
+    except BadBundle as broken:
+        return str(broken)
+    if record is None:
+        again = f" To compare it: agent models diff {before} {bundle.name}" if before else ""
+        return f"No gate has compared {bundle.name} with another bundle.{again}"
+    result = f"Result of the gate: {record.sentence}"
+    if before in {None, record.current}:
+        return result
+    return (
+        f"{result} The gate compared it with {record.current}; {before} is in use now. To compare "
+        f"it with {before}: agent models diff {before} {bundle.name}"
+    )
+
+
+def require_known_impact(impact: Impact) -> None:
+    """Refuse a promotion whose effect on orders is not known.
+
+    Raises:
+        WrongUse: The bundle has not answered every field that counts.
+    """
+    if impact.unasked:
+        raise WrongUse(
+            f"{impact.bundle} has no answer for {impact.unasked} fields of the last {impact.days} "
+            f"days, so its effect on orders is unknown. Run agent reprocess --bundle "
+            f"{impact.bundle} --shadow --days {impact.days}, then sign; or choose fewer days with "
+            "--days."
+        )

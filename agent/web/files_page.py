@@ -1,0 +1,114 @@
+"""List of the files that wait, failed or were set aside, and the act that queues them again."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+import reports
+from agent.site_time import local
+from agent.store import State
+from agent.web import cookies
+from agent.web.authentication import may_undo_any
+from agent.web.context import LONGEST_NAME
+from reports import FileLine, FilesPage, Link, marked, ngettext
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.store import FileFate
+    from agent.web.context import Desk
+
+GROUPS = {
+    "failed": (State.FAILED,),
+    "set_aside": (State.SET_ASIDE,),
+    "waiting": (State.QUEUED, State.SETTLING, State.PROCESSING),
+}
+TITLES = {
+    "failed": marked("Failed"),
+    "set_aside": marked("Set aside"),
+    "waiting": marked("In work"),
+}
+STATES = {
+    State.FAILED: marked("failed"),
+    State.SET_ASIDE: marked("set aside"),
+    State.QUEUED: marked("queued"),
+    State.SETTLING: marked("still being written"),
+    State.PROCESSING: marked("being processed"),
+}
+SHOWN = 200
+MOST_COUNTED = 10_000
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the files."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/files")
+    def files(request: Request) -> Response:
+        return HTMLResponse(reports.render_files(_build_page(desk, request)))
+
+    @routes.post("/files/retry")
+    def retry(request: Request, which: Annotated[str, Form()] = "") -> Response:
+        who = cookies.decides(request, {}) or _("someone at this PC")
+        n = desk.store.files.retry([which] if which else None, at=desk.now(), by=who)
+        return RedirectResponse(f"/files?{urlencode({'done': n})}", 303)
+
+    return routes
+
+
+def _build_page(desk: Desk, request: Request) -> FilesPage:
+    state = request.query_params.get("state", "")
+    source = request.query_params.get("source", "")[:LONGEST_NAME]
+    states = GROUPS.get(state, tuple(each for group in GROUPS.values() for each in group))
+    fates = islice(
+        desk.store.files.iter_status([each.value for each in states], source or None), MOST_COUNTED
+    )
+    files = tuple(islice((_build_line(desk, fate) for fate in fates), SHOWN))
+    done = cookies.number(request.query_params.get("done", ""))
+    return FilesPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        filters=tuple(_list_filters(source)),
+        chosen=_href(state if state in GROUPS else "", source),
+        files=files,
+        more=sum(1 for _fate in fates),
+        may_retry=may_undo_any(request),
+        done=ngettext("{n} file is queued again.", "{n} files are queued again.", done).format(
+            n=done
+        )
+        if done is not None
+        else "",
+    )
+
+
+def _href(state: str, source: str) -> str:
+    asked = {key: value for key, value in (("state", state), ("source", source)) if value}
+    return f"/files?{urlencode(asked)}" if asked else "/files"
+
+
+def _list_filters(source: str) -> Iterator[Link]:
+    yield Link(_("All"), _href("", source))
+    for state, title in TITLES.items():
+        yield Link(_(title), _href(state, source))
+
+
+def _build_line(desk: Desk, fate: FileFate) -> FileLine:
+    _title, remedy = reports.file_code(fate.code) if fate.code else ("", "")
+    reason = reports.retold(fate.reason) if fate.reason else ""
+    return FileLine(
+        id=fate.id,
+        name=fate.path.replace("\\", "/").rsplit("/", 1)[-1],
+        source=fate.source,
+        state=_(STATES.get(State(fate.state), fate.state)),
+        reason=" ".join(filter(None, (reason, remedy))),
+        since=local(fate.first_seen_at, desk.zone),
+        next_try=local(fate.next_try_at, desk.zone)
+        if fate.next_try_at and fate.state == State.FAILED
+        else "",
+    )

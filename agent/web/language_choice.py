@@ -1,0 +1,75 @@
+"""The language that each reviewer reads the pages in; without a choice it is the lab's.
+
+The choice is kept in the browser. With accounts it is kept for each account apart, so that two
+reviewers of one PC do not change each other's pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from agent.web.authentication import who_is
+from reports import LANGUAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports import Language
+
+COOKIE = "language"
+YEAR_S = 365 * 24 * 3600
+
+
+def router() -> APIRouter:
+    """Build the route that changes the language."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.post("/language")
+    def choose(request: Request, to: Annotated[str, Form()] = "") -> Response:
+        answer = RedirectResponse(find_page_before(request) or "/review", 303)
+        if to in LANGUAGES:
+            _keep(answer, COOKIE, to)
+            if who := who_is(request):
+                _keep(answer, _cookie_of(who.name), to)
+        return answer
+
+    return routes
+
+
+def read_choice(cookies: Mapping[str, str], default: Language) -> Language:
+    """Return the language that a browser asks for, else the lab's."""
+    wanted = cookies.get(COOKIE, "")
+    return next((language for language in LANGUAGES if language == wanted), default)
+
+
+def resume_choice(answer: Response, cookies: Mapping[str, str], name: str) -> None:
+    """Set the language that an account chose in this browser, as it logs in."""
+    kept = cookies.get(_cookie_of(name), "")
+    if kept in LANGUAGES:
+        _keep(answer, COOKIE, kept)
+    else:
+        answer.delete_cookie(COOKIE)
+
+
+def find_page_before(request: Request) -> str:
+    """Return the page of this site that a request came from, "" where none is known."""
+    before = urlsplit(request.headers.get("referer", ""))
+    if before.netloc.lower() != request.headers.get("host", "").lower():
+        return ""
+    path = before.path.removesuffix("/decide").removesuffix("/undo")
+    if not path.startswith("/") or path.startswith("//") or path == "/language":
+        return ""
+    return f"{path}?{before.query}" if before.query else path
+
+
+def _cookie_of(name: str) -> str:
+    return f"{COOKIE}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _keep(answer: Response, name: str, value: str) -> None:
+    answer.set_cookie(name, value, max_age=YEAR_S, httponly=True, samesite="strict")

@@ -1,0 +1,218 @@
+"""Page of the training: what would be trained on, the start of a training, what to label next.
+
+The page requests a job of the running agent; it trains nothing itself, so that closing it, or the
+pages' process ending, ends no training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
+
+import reports
+from agent.bundle_registry import get_bundles_folder
+from agent.labelled_import import get_key
+from agent.retrain.label_use import Use, decide_use
+from agent.site_time import local
+from agent.web import cookies
+from agent.web.authentication import may_undo_any
+from agent.web.label_uses import explain_use
+from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.store import Job
+    from agent.web.context import Desk
+
+RETRAIN, SUGGEST = "retrain", "suggest"
+MESSAGES = {
+    "started": marked("Requested. The agent starts within some seconds."),
+    "running": marked("Not started: it runs or is requested already."),
+    "stopped": marked("Not started: the agent does not run. Start it, or run agent retrain."),
+}
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the training."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/models/training")
+    def training(request: Request) -> Response:
+        if not may_undo_any(request):
+            raise HTTPException(403, _("Only a lead may see and start trainings."))
+        return HTMLResponse(reports.render_learning(_build_page(desk, request)))
+
+    @routes.post("/models/retrain")
+    def retrain(request: Request) -> Response:
+        return _request_job(desk, request, RETRAIN)
+
+    @routes.post("/models/suggest")
+    def suggest(request: Request) -> Response:
+        return _request_job(desk, request, SUGGEST)
+
+    return routes
+
+
+def request_job(desk: Desk, name: str, *, by: str) -> str:
+    """Request a job of the running agent and return a key of `MESSAGES`."""
+    if not desk.status().get("running"):
+        return "stopped"
+    is_new = desk.store.jobs.request(name, by=by, at=desk.now())
+    return "started" if is_new else "running"
+
+
+def _request_job(desk: Desk, request: Request, name: str) -> Response:
+    by = cookies.name_of(request) or _("someone at this PC")
+    done = request_job(desk, name, by=by)
+    return RedirectResponse(f"/models/training?{urlencode({'done': done})}", 303)
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def _build_page(desk: Desk, request: Request) -> LearningPage:
+    current = desk.store.promotions.find_current()
+    codes, unused, new = _count_labels(desk, _list_known(desk, current))
+    used = sum(row.trained + row.tested for row in codes)
+    last = _find_last(desk)
+    shown = tuple(_list_suggested(desk, last))
+    curve, curve_note = _draw_curve(last)
+    done = MESSAGES.get(request.query_params.get("done", ""), "")
+    return LearningPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        headline=_(
+            "{used} labels are used, {new} of them are new since {bundle}; a training needs at "
+            "least {n} new ones."
+        ).format(used=used, new=new, bundle=current or "–", n=desk.learning.min_new_labels),
+        codes=codes,
+        unused=unused,
+        blocked=""
+        if current
+        else _("There is no bundle yet. Train the first one in the shell: agent train"),
+        wanted=_describe_wanted(desk),
+        suggested=shown,
+        suggested_note=_describe_suggested(desk, last),
+        curve=curve,
+        curve_note=curve_note,
+        message=_(done) if done else "",
+    )
+
+
+def _count_labels(
+    desk: Desk, known: frozenset[str]
+) -> tuple[tuple[CodeLabels, ...], tuple[UnusedWhy, ...], int]:
+    """Return labels per code, why others are not used, and how many used ones are new."""
+    counts: dict[str, Counter[str]] = {}
+    whys: Counter[str] = Counter()
+    taxonomy = desk.taxonomy()
+    for label in desk.store.labelled_micrographs.list_all():
+        use = decide_use(
+            label,
+            has_crop=desk.archive.crop_path(label.sha256, label.page).is_file(),
+            taxonomy=taxonomy,
+            learns_from=desk.learns_from,
+        )
+        own = counts.setdefault(label.code or "", Counter())
+        own[str(use.use)] += 1
+        if use.use is Use.UNUSED:
+            whys[explain_use(use)] += 1
+        elif get_key(label.sha256, label.page) not in known:
+            own["new"] += 1
+    codes = tuple(
+        CodeLabels(code, own[Use.TRAINED], own[Use.TESTED], own[Use.UNUSED], own["new"])
+        for code, own in sorted(counts.items())
+    )
+    unused = tuple(UnusedWhy(why, n) for why, n in whys.most_common())
+    return codes, unused, sum(row.new for row in codes)
+
+
+def _list_known(desk: Desk, current: str | None) -> frozenset[str]:
+    """Return the keys of the images that the bundle in use was trained or tested on."""
+    if current is None:
+        return frozenset()
+    manifest = get_bundles_folder(desk.archive.folder) / current / "bundle.json"
+    try:
+        split: Mapping[str, list[str]] = json.loads(manifest.read_bytes())["split"]
+    except (OSError, ValueError, KeyError):
+        return frozenset()
+    return frozenset(key for keys in split.values() for key in keys)
+
+
+def _describe_wanted(desk: Desk) -> str:
+    now = desk.now()
+    for job in desk.store.jobs.list_running(at=now):
+        if job.name == RETRAIN:
+            done = f" {job.facts['done']}/{job.facts['total']}" if job.facts.get("total") else ""
+            return _("A training runs: {stage}.").format(stage=f"{job.facts['stage']}{done}")
+    if desk.store.jobs.is_requested(RETRAIN, at=now):
+        return _("A training is requested; the agent starts it within some seconds.")
+    return ""
+
+
+# --- what to label next ---------------------------------------------------------------------------
+
+
+def _find_last(desk: Desk) -> Job | None:
+    """Return the last job that chose what to label next, or None."""
+    done = [job for job in desk.store.jobs.list_ended(SUGGEST) if job.outcome == "done"]
+    return done[-1] if done else None
+
+
+def _list_suggested(desk: Desk, last: Job | None) -> Iterator[Suggested]:
+    for public_id in last.facts.get("ids", ()) if last else ():
+        view = desk.store.results.find(str(public_id))
+        if view is None:
+            continue
+        name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
+        alt = _("Micrograph {name}").format(name=name)
+        yield Suggested(
+            id=view.id,
+            name=name,
+            href=f"/review/{view.id}",
+            picture=Picture(f"/pictures/{view.id}/thumb.jpg", alt, 320, 240),
+            is_done=view.label is not None,
+        )
+
+
+def _describe_suggested(desk: Desk, last: Job | None) -> str:
+    now = desk.now()
+    runs = any(job.name == SUGGEST for job in desk.store.jobs.list_running(at=now))
+    if runs or desk.store.jobs.is_requested(SUGGEST, at=now):
+        return _("The agent chooses now. Reload the page in a minute.")
+    if last is None or last.ended_at is None:
+        return _(
+            "The agent chooses micrographs that are uncertain, unlike the labelled ones and unlike "
+            "each other."
+        )
+    return _("Chosen {at}, the most useful first.").format(at=local(last.ended_at, desk.zone))
+
+
+def _draw_curve(last: Job | None) -> tuple[Markup, str]:
+    """Return the learning curve as SVG, and what more labels would bring."""
+    if last is None:
+        return Markup(), ""
+    facts: Mapping[str, Any] = last.facts
+    curve = facts.get("curve")
+    if not curve:
+        return Markup(), _("Too few labelled specimens to estimate how many labels are needed.")
+    more, points = facts["more_labels"], decimal(100 * facts["gain"], "g")
+    if more["value"] is None:
+        note = _("{points} points more accuracy: not reachable with more labels of these kinds.")
+        text = note.format(points=points)
+    else:
+        note = _(
+            "{points} points more accuracy: about {n} more labels (95 % interval {low} to {high})."
+        )
+        ends = {key: "–" if more[key] is None else more[key] for key in ("low", "high")}
+        text = note.format(points=points, n=more["value"], **ends)
+    alt = _("Error rate over the number of labelled images, up to {n}.").format(n=curve["n"])
+    return reports.learning_curve_chart(curve["points"], alt), text

@@ -1,0 +1,116 @@
+"""Routes of what a lead does with an order as a whole: from its page, and by the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import WrongUse
+from agent.orders.assessment import assess
+from agent.orders.lead_acts import OF_REVIEWERS, Act, carry_out, list_possible_acts
+from agent.orders.order_json import order_to_json
+from agent.web import cookies
+from agent.web.authentication import signing_name, who_is
+from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, order_rules
+from agent.web.decisions import LONGEST_COMMENT
+from agent.web.order_queue import order_href
+from agent.web.schemas import FAULTS, Order
+from reports import Fact, NamePage, OrderAct
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.orders.assessed import Assessed
+    from agent.web.context import Desk
+
+
+class ActIn(BaseModel):
+    """What a lead does with an order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    act: Act
+    by: str = Field(
+        min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who does it."
+    )
+    reason: str = Field("", max_length=LONGEST_COMMENT, description="Not needed for a priority.")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes; their addresses need the role lead."""
+    routes = APIRouter()
+
+    @routes.post("/order/{number:path}", include_in_schema=False)
+    async def act(request: Request, number: str) -> Response:
+        sent = await request.form()
+        form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
+        return await run_in_threadpool(_act, desk, request, number, form)
+
+    @routes.post(
+        "/api/v1/orders/{number:path}/acts", response_model=Order, responses=FAULTS, tags=["orders"]
+    )
+    def act_by_program(request: Request, number: str, body: ActIn) -> dict[str, Any]:
+        """Mark an order as urgent, protect, reopen it, or settle what waits for a lead."""
+        _require_known(desk, number)
+        by = signing_name(request, body.by)
+        number = _carry_out(desk, number, body.act, by=by, reason=body.reason)
+        assessed = assess(desk.store, number, order_rules(desk))
+        if assessed is None:
+            raise HTTPException(404, UNKNOWN_ORDER)
+        return order_to_json(assessed)
+
+    return routes
+
+
+def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[OrderAct]:
+    """Yield the acts that the sender of a request may do with an order."""
+    who, policy = who_is(request), order_rules(desk)
+    if who is not None and not who.may("lead"):
+        return
+    name = cookies.name_of(request)
+    every = who is not None or not name or policy.is_lead(name)
+    for entry in list_possible_acts(desk.store, assessed, policy):
+        if every or entry.act in OF_REVIEWERS:
+            yield OrderAct(entry.act.value, entry.label, entry.effect, entry.needs_reason)
+
+
+def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> Response:
+    """Carry out an act; where no reviewer is known, request a name first."""
+    _require_known(desk, number)
+    who = cookies.decides(request, form)
+    if wrong := cookies.wrong_name(who):
+        fields = tuple(Fact(key, form[key]) for key in ("act", "reason") if key in form)
+        page = NamePage(
+            desk.site, who, order_href(number), order_href(number), fields, wrong if who else ""
+        )
+        return HTMLResponse(reports.render_name(page), 422)
+    reason = form.get("reason", "")
+    if len(reason) > LONGEST_COMMENT:
+        raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_COMMENT))
+    try:
+        act = Act(form.get("act", ""))
+    except ValueError:
+        raise HTTPException(422, "act: one of " + ", ".join(Act)) from None
+    number = _carry_out(desk, number, act, by=who.strip(), reason=reason)
+    answer = RedirectResponse(order_href(number), 303)
+    cookies.keep(answer, cookies.NAME, who.strip())
+    return answer
+
+
+def _require_known(desk: Desk, number: str) -> None:
+    if desk.store.orders.order(number) is None:
+        raise HTTPException(404, UNKNOWN_ORDER)
+
+
+def _carry_out(desk: Desk, number: str, act: Act, *, by: str, reason: str) -> str:
+    policy = order_rules(desk)
+    number = carry_out(desk.store, policy, number, act, by=by, reason=reason, at=desk.now())
+    if act is Act.URGENT and desk.hasten:
+        desk.hasten()
+    return number

@@ -1,0 +1,178 @@
+"""Content of the pages on which a lab trains its bundles: labels, a bundle, its signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from reports.content.components import Fact, Link, Picture, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLabels:
+    """Labels of one structure code: trained on, tested on, not used, and new ones."""
+
+    code: str
+    trained: int
+    tested: int
+    unused: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedWhy:
+    """A reason why labels are not used, and how many."""
+
+    why: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """A micrograph that is suggested for labelling.
+
+    Args:
+        id: Public id.
+        name: Of its file.
+        href: Where it is decided.
+        picture: A thumbnail.
+        is_done: It has a decision.
+    """
+
+    id: str
+    name: str
+    href: str
+    picture: Picture
+    is_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LearningPage:
+    """What a retraining would use, and what to label next.
+
+    Args:
+        site: The lab's name.
+        reviewer: Who reads the page, "" where unknown.
+        headline: How many labels count, in one sentence.
+        codes: Labels per code.
+        unused: Why labels are not used.
+        blocked: Why no training can be started, "" where it can.
+        wanted: What waits for the agent, in words; "" for nothing.
+        suggested: What to label next, the most useful first.
+        suggested_note: When it was chosen, or that it was not.
+        curve: The learning curve as inline SVG.
+        curve_note: What more labels would bring.
+        message: What was just done or refused, "" for nothing.
+    """
+
+    site: str
+    reviewer: str
+    headline: str
+    codes: tuple[CodeLabels, ...]
+    unused: tuple[UnusedWhy, ...]
+    blocked: str
+    wanted: str
+    suggested: tuple[Suggested, ...]
+    suggested_note: str
+    curve: Markup
+    curve_note: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """One check of the gate."""
+
+    title: str
+    required: str
+    found: str
+    limit: str
+    verdict: str
+    tone: Tone
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlipPair:
+    """A reference image that both bundles answer differently.
+
+    Args:
+        picture: A thumbnail, or None where it was deleted.
+        true: Its code.
+        before: Answer of the bundle in use.
+        after: Answer of the candidate.
+        tone: Calm where the candidate is right, a problem where only the other one is.
+        word: The same in words.
+    """
+
+    picture: Picture | None
+    true: str
+    before: str
+    after: str
+    tone: Tone
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignForm:
+    """The form with which a lead signs.
+
+    Args:
+        action: Where it is sent.
+        title: What is signed, such as "Promote 20261124-1f2e3d4c".
+        note: What follows from it.
+        needs_password: The lab has accounts.
+        blocked: Why it cannot be signed yet, "" where it can.
+    """
+
+    action: str
+    title: str
+    note: str
+    needs_password: bool
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePage:
+    """One bundle: the verdict of the gate, what would change, the signature.
+
+    Args:
+        site: The lab's name.
+        reviewer: Who reads the page, "" where unknown.
+        name: Of the bundle.
+        state: Whether it is in use, in words.
+        tone: How urgently it needs action, None for not at all.
+        facts: What it is.
+        links: Model card and impact.
+        verdict: Recommendation of the gate in a few words.
+        verdict_tone: The same as a tone.
+        against: What it was compared with, in words.
+        checks: Every check.
+        flips: Images with another answer.
+        more_flips: How many are not shown.
+        sign: The form of a lead, None for others.
+        may_compute: The reader may have the impact computed.
+        message: What was just done or refused, "" for nothing.
+        is_refused: The message states a refusal.
+    """
+
+    site: str
+    reviewer: str
+    name: str
+    state: str
+    tone: Tone | None
+    facts: tuple[Fact, ...]
+    links: tuple[Link, ...]
+    verdict: str
+    verdict_tone: Tone | None
+    against: str
+    checks: tuple[GateRow, ...]
+    flips: tuple[FlipPair, ...]
+    more_flips: int
+    sign: SignForm | None
+    may_compute: bool
+    message: str = ""
+    is_refused: bool = False

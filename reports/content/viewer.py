@@ -1,0 +1,78 @@
+"""Content of the viewer: where a micrograph's pixels are, its scale, and what is drawn over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.content.components import Picture
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """What the viewer of one micrograph shows.
+
+    Args:
+        um_per_px: Scale of crop and field, None where it is unknown.
+        full: Address of the crop with all its pixels, "" where they are deleted.
+        companions: Address of the pictures to compare it with, as JSON.
+        place: The most unusual place, x0, y0, x1, y1 in pixels of the crop; None for none.
+        border: The crop, in pixels of the field; None where there is none.
+        outline: The specimen's outline in pixels of the field.
+        marks: Further areas that were left out, in pixels of the field.
+        chart: Address of the wall of chart plates, "" where the lab has none.
+    """
+
+    um_per_px: float | None
+    full: str
+    companions: str
+    place: Box | None = None
+    border: Box | None = None
+    outline: tuple[tuple[int, int], ...] = ()
+    marks: tuple[Box, ...] = ()
+    chart: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartPlate:
+    """One reference image of the lab's chart.
+
+    Args:
+        name: The file's name.
+        picture: Of it.
+        scale: Such as "0.12 µm per pixel"; "" where it is unknown.
+        fault: Why the file cannot be shown, "" for nothing.
+    """
+
+    name: str
+    picture: Picture | None
+    scale: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartGroup:
+    """The plates of one size."""
+
+    title: str
+    plates: tuple[ChartPlate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartPage:
+    """The wall of chart plates.
+
+    Args:
+        site: The lab's name.
+        reviewer: Who reads the page.
+        groups: Sizes, coarse to fine, then other names.
+        common_scale: How large one pixel on screen is where all plates have a scale; "" otherwise.
+    """
+
+    site: str
+    reviewer: str
+    groups: tuple[ChartGroup, ...]
+    common_scale: str = ""

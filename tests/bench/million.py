@@ -1,0 +1,144 @@
+# ruff: noqa: E501 - SQL that the bench itself writes, a statement to a line
+"""Measure `agent status`, `agent order` and `agent report` of a lab with a million micrographs.
+
+    python tests/bench/million.py [--quick] [--rows 1000000] [--runs 3] [--keep FOLDER]
+
+Rows as of a lab of nine years, written by the database itself: 300 micrographs a night, 30 in an
+order of six specimens, 2 % in review. Each command is a process of its own, as a user starts it;
+its processor time and wall time are medians. `--quick` is 50 000 micrographs. `--keep` fills a
+folder once and measures it again. Exit code 3 where one takes longer than its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import store as rows_of
+
+from agent.store import Store
+
+TARGETS_S = {"status": 0.5, "order": 0.5, "report": 2.0, "report --date": 2.0}
+PER_ORDER, PER_SPECIMEN = 30, 5
+
+
+def fill(folder: Path, rows: int) -> None:
+    """Write a lab with `rows` micrographs, all of them taken before now."""
+    (folder / "export").mkdir(parents=True)
+    (folder / "agent.toml").write_text(
+        '[site]\nname = "Plant 1"\n[night]\nat = "06:00"\n'
+        '[[sources]]\nname = "LOM-07"\nfolder = "export"\n',
+        encoding="utf-8",
+    )
+    (folder / "data").mkdir()
+    rows_of.BEGIN = datetime(2017, 1, 1, tzinfo=UTC)
+    with Store.open(f"sqlite:///{folder}/data/martensight.db", site="Plant 1", agent="PC") as store:
+        rows_of.fill(store, rows)
+    with closing(sqlite3.connect(folder / "data/martensight.db")) as connection:
+        # Micrographs are evidence: triggers refuse to file them afterwards.
+        triggers = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'micrograph'"
+        ).fetchall()
+        without = [f'DROP TRIGGER "{name}"' for name, _ in triggers]
+        for statement in [*without, *list_order_statements(rows), *(sql for _, sql in triggers)]:
+            connection.execute(statement)
+        connection.commit()
+
+
+def list_order_statements(rows: int) -> list[str]:
+    """Return the statements that write orders, specimens and preparations of the micrographs."""
+    at = "'2017-01-01 00:00:00.000000'"
+
+    def numbers(last: int) -> str:
+        return f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) "
+
+    return [
+        'INSERT INTO "order" (id, site_id, number, key, customer, product, material, urgent, legal_hold, first_seen_at, facts) '
+        + numbers(rows // PER_ORDER)
+        + f"SELECT i + 1, 1, 'o' || i, 'o' || i, 'C', '', '100Cr6', 0, 0, {at}, '{{}}' FROM n",
+        "INSERT INTO specimen (id, site_id, order_id, name, heat, batch, material, bundle, first_seen_at, facts) "
+        + numbers(rows // PER_SPECIMEN)
+        + f"SELECT i + 1, 1, i * {PER_SPECIMEN} / {PER_ORDER} + 1, '' || i, '', '', '100Cr6', 'b', {at}, '{{}}' FROM n",
+        "INSERT INTO preparation (id, site_id, specimen_id, name, etchant, first_seen_at, facts) "
+        f"SELECT id, 1, id, '', 'Nital', {at}, '{{}}' FROM specimen",
+        f"UPDATE micrograph SET specimen_id = id / {PER_SPECIMEN} + 1, preparation_id = id / {PER_SPECIMEN} + 1, area_mm2 = 0.03",
+        "INSERT INTO place (micrograph_id, site_id, compared_at) SELECT id, 1, taken_at FROM micrograph",
+        "ANALYZE",
+    ]
+
+
+def measure(folder: Path, rows: int, runs: int) -> bool:
+    """Run every command `runs` times and print a row for each; return whether all are in time."""
+    last_night = datetime.fromtimestamp(
+        rows_of.BEGIN.timestamp() + rows * 86400 / rows_of.NIGHTLY, tz=UTC
+    ).date()
+    commands = {
+        "status": ["status"],
+        "order": ["order", f"o{rows // PER_ORDER // 2}"],
+        "report": ["report"],
+        "report --date": ["report", "--date", str(last_night), "--refresh"],
+    }
+    print(f"{'':16}{'wall s':>8}{'worst':>8}{'cpu s':>8}{'target':>8}", flush=True)
+    fine = True
+    for name, command in commands.items():
+        walls, cpus = [], []
+        for _ in range(runs):
+            wall_s, cpu_s = run(folder, command)
+            walls.append(wall_s)
+            cpus.append(cpu_s)
+        cpu_s = statistics.median(cpus)
+        fine &= cpu_s <= TARGETS_S[name]
+        print(
+            f"{name:16}{statistics.median(walls):8.2f}{max(walls):8.2f}{cpu_s:8.2f}{TARGETS_S[name]:8.1f}",
+            flush=True,
+        )
+    return fine
+
+
+def run(folder: Path, command: list[str]) -> tuple[float, float]:
+    """Run one command; return its wall and processor time in seconds."""
+    agent = [sys.executable, "-m", "agent", "--config", str(folder / "agent.toml"), *command]
+    began_s, before = time.perf_counter(), os.times()
+    subprocess.run(agent, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    after = os.times()
+    cpu_s = after.children_user + after.children_system
+    return time.perf_counter() - began_s, cpu_s - before.children_user - before.children_system
+
+
+def main() -> None:
+    """Fill where nothing is kept, measure, print."""
+    wanted = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    wanted.add_argument("--rows", type=int, default=1_000_000)
+    wanted.add_argument("--quick", action="store_true")
+    wanted.add_argument("--runs", type=int, default=3)
+    wanted.add_argument("--keep", type=Path)
+    told = wanted.parse_args()
+    rows = 50_000 if told.quick else told.rows
+    folder = told.keep or Path(tempfile.mkdtemp(prefix="martensight-million-"))
+    try:
+        if not (folder / "agent.toml").exists():
+            began_s = time.perf_counter()
+            fill(folder, rows)
+            print(f"{rows} micrographs written in {time.perf_counter() - began_s:.0f} s")
+        fine = measure(folder, rows, told.runs)
+    finally:
+        if told.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    raise SystemExit(0 if fine else 3)
+
+
+if __name__ == "__main__":
+    main()

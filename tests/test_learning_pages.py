@@ -1,0 +1,193 @@
+"""A lead trains, reads the verdict, signs and rolls back in pages; nobody else does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+from fastapi.testclient import TestClient
+from lab import HOME, NEXT_DAY, desk_of
+from test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
+from test_lineage import FIRST, SECOND, bundles  # noqa: F401 - a fixture
+
+from agent.retrain.gate_table import build_check
+from agent.store import Decision
+from agent.web import create_app
+
+CHECKS = [
+    {
+        "name": "evidence",
+        "passed": True,
+        "sentence": "enough",
+        "numbers": {"new_specimens": 25, "won_specimens": 4, "lost_specimens": 1},
+    },
+    {
+        "name": "corrected",
+        "passed": False,
+        "sentence": "of 9 once corrected micrographs that are right now 3 would be wrong again",
+        "numbers": {"n": 9, "back": 3, "allowed": 1, "flips": []},
+    },
+    {"name": "of_tomorrow", "passed": True, "sentence": "a new check", "numbers": {}},
+    {"name": "overall", "passed": True, "sentence": "of an older version", "numbers": {}},
+]
+
+
+def browser_on(desk):
+    return TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+
+
+def judged(lab, *, gate="not_recommended", flips=()):
+    """Write a verdict of the gate into the second bundle's record."""
+    document = {
+        "gate": gate,
+        "finding": "worse",
+        "sentence": "It is worse.",
+        "candidate": SECOND,
+        "current": FIRST,
+        "numbers": {"n": 60, "checks": CHECKS, "flips": list(flips)},
+    }
+    record = lab.folder / "bundles" / SECOND / "record"
+    (record / "gate.json").write_text(json.dumps(document), "utf-8")
+
+
+# --- labels and trainings -------------------------------------------------------------------------
+
+
+def test_labels_are_counted_per_code_with_why_others_are_not_used(bundles):  # noqa: F811
+    for n, blind in enumerate((True, True, False)):
+        public_id = bundles.take("G8", reasons=("uncertain",))
+        decision = Decision("code", "Ann", code="G7" if n == 0 else "G8", blind=blind)
+        bundles.store.labels.decide(public_id, decision, at=NEXT_DAY)
+
+    page = browser_on(desk_of(bundles)).get("/models/training").text
+
+    assert '<th scope="row">G7</th><td class="right">1</td>' in page
+    assert "one reviewer alone gives it" in page
+    assert f"2 of them are new since {FIRST}" in page
+
+
+def test_a_training_is_requested_of_the_running_agent_once(bundles):  # noqa: F811
+    desk, jobs = desk_of(bundles), bundles.store.jobs
+    stopped = replace(desk, status=lambda: {"running": False})
+
+    refused = browser_on(stopped).post("/models/retrain").text
+    started, again = (browser_on(desk).post("/models/retrain").text for _ in range(2))
+    taken = [jobs.take_request("retrain", at=NEXT_DAY) for _ in range(2)]
+
+    assert "the agent does not run" in refused
+    assert "The agent starts within some seconds" in started
+    assert "it runs or is requested already" in again
+    assert taken[0] is not None
+    assert taken[1] is None
+
+
+def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(bundles):  # noqa: F811
+    browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
+    browser.post("/models/retrain")
+    browser.post("/models/cancel")
+    assert jobs.take_request("retrain", at=NEXT_DAY) is None
+
+    job = jobs.begin("retrain", at=NEXT_DAY, facts={"by": "agent"})
+    jobs.report(job, {"stage": "subtype", "done": 3, "total": 12, "note": ""}, at=NEXT_DAY)
+    page = browser.post("/models/retrain").text
+
+    assert "it runs or is requested already" in page
+    assert "A training runs: subtype 3/12." in page
+
+
+def test_a_request_that_no_agent_took_is_void_after_ten_minutes(bundles):  # noqa: F811
+    bundles.store.jobs.request("retrain", by="Lea", at=NEXT_DAY)
+
+    late = NEXT_DAY + timedelta(minutes=11)
+
+    assert bundles.store.jobs.take_request("retrain", at=late) is None
+    assert bundles.store.jobs.request("retrain", by="Lea", at=late)
+
+
+def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):  # noqa: F811
+    ids = [bundles.take("G8", reasons=("uncertain",)) for _ in range(2)]
+    bundles.store.labels.decide(ids[1], Decision("code", "Ann", code="G8"), at=NEXT_DAY)
+    job = bundles.store.jobs.begin("suggest", at=NEXT_DAY)
+    facts = {
+        "ids": ids,
+        "gain": 0.02,
+        "more_labels": {"value": 80, "low": 40, "high": None},
+        "curve": {"n": 100, "points": [[[30, 0.3], [100, 0.1]], [[30, 0.4], [100, 0.2]]]},
+    }
+    bundles.store.jobs.end(job, "done", at=NEXT_DAY, facts=facts)
+
+    page = browser_on(desk_of(bundles)).get("/models/training").text
+
+    assert page.index(f"/review/{ids[0]}") < page.index(f"/review/{ids[1]}")
+    assert page.count(">decided<") == 1
+    assert "2 points more accuracy: about 80 more labels (95 % interval 40 to –)" in page
+    assert 'aria-label="Error rate over the number of labelled images, up to 100."' in page
+
+
+# --- the verdict and the signature ----------------------------------------------------------------
+
+
+def test_a_check_is_a_row_with_what_is_required_found_and_its_limit():
+    rows = [build_check(check) for check in CHECKS]
+
+    assert (rows[0].title, rows[0].found) == ("Evidence", "25 new specimens, 5 graded differently")
+    assert (rows[0].limit, rows[0].passed) == ("20 or 6", True)
+    assert (rows[1].found, rows[1].limit, rows[1].passed) == ("3 of 9", "1", False)
+    assert (rows[2].title, rows[2].found) == ("Of tomorrow", "no part has fewer right")
+    assert rows[3].found == "of an older version"
+
+
+def test_the_verdict_is_a_table_and_images_with_another_code_are_shown(bundles):  # noqa: F811
+    public_id = bundles.take("G8")
+    sha256 = bundles.store.results.find(public_id).sha256
+    flip = {"key": sha256, "true": "G8", "current": "G8", "candidate": "G7"}
+    judged(bundles, flips=[flip])
+
+    page = browser_on(desk_of(bundles)).get(f"/models/{SECOND}").text
+
+    assert "not recommended" in page
+    assert page.count('<th scope="row">') == len(CHECKS)
+    assert f"/pictures/known/{sha256}.jpg" in page
+    assert "G8 → G7" in page
+    assert "wrong now" in page
+
+
+def test_a_broken_verdict_and_none_at_all_are_said(bundles):  # noqa: F811
+    browser = browser_on(desk_of(bundles))
+    none = browser.get(f"/models/{SECOND}").text
+    (bundles.folder / "bundles" / SECOND / "record" / "gate.json").write_text("{", "utf-8")
+
+    assert "No gate has compared it with another bundle" in none
+    assert "the result of the gate cannot be read" in browser.get(f"/models/{SECOND}").text
+    assert browser.get("/models/20200101-00000000").status_code == 404
+
+
+def test_only_a_lead_with_password_and_reason_signs(bundles, browser_of):  # noqa: F811
+    let_in(bundles, "Rob", "reviewer")
+    let_in(bundles, "Lea", "lead")
+    reviewer, lead = browser_of("Rob"), browser_of("Lea")
+    path = f"/models/{SECOND}/sign"
+
+    answers = [
+        reviewer.post(path, data={"reason": "better", "password": "x"}),
+        lead.post(path, data={"reason": "", "password": "x"}),
+        lead.post(path, data={"reason": "better", "password": "wrong"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 422, 422]
+    assert "A signature needs a reason" in answers[1].text
+    assert "Wrong password. Nothing was changed." in answers[2].text
+    assert "Promote" not in reviewer.get(f"/models/{SECOND}").text
+    assert reviewer.get("/models/training").status_code == 403
+    assert reviewer.post("/models/retrain").status_code == 403
+    assert bundles.store.promotions.find_current() == FIRST
+
+
+def test_a_bundle_whose_files_are_not_whole_is_not_signed(bundles):  # noqa: F811
+    data = {"by": "Lea", "reason": "better"}
+
+    answer = browser_on(desk_of(bundles)).post(f"/models/{SECOND}/sign", data=data)
+
+    assert answer.status_code == 422
+    assert bundles.store.promotions.find_current() == FIRST

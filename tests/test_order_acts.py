@@ -1,0 +1,206 @@
+"""What a lead does with a whole order from its page, and what a program does through the API."""
+
+from datetime import UTC, datetime, timedelta
+
+import lab
+import pytest
+from fastapi.testclient import TestClient
+
+from agent import auth
+from agent.orders.resumption import adopt, begin_resumption, list_beyond
+from agent.orders.sent_revisions import SentRevision
+from agent.settings import read
+from agent.store import Decision, Entry
+from agent.web import app_of
+
+AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+SETTINGS = """
+[site]
+name = "Plant 1"
+time_zone = "UTC"
+[[sources]]
+name = "LOM-07"
+folder = "export"
+pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)"
+material = "100Cr6"
+[orders]
+leads = ["R. Stahl"]
+"""
+DEMAND = """
+[[specification]]
+name = "ring-a"
+valid_from = 2026-01-01
+approved_by = "R. Stahl"
+material = "100Cr6"
+subtype = ["G"]
+limit = "{limit} or finer"
+fields = 1
+"""
+
+
+class Plant:
+    """A lab with order 4711, whose one field is confirmed."""
+
+    def __init__(self, folder):
+        self.folder, self.at = folder, AT
+        (folder / "agent.toml").write_text(SETTINGS, encoding="utf-8")
+        self.demand("8")
+        self.lab = lab.Lab(folder / "data")
+        self.store = self.lab.store
+        self.lists(material="100Cr6")
+        keys = {"order": "4711", "specimen": "01", "field": "1", "material": "100Cr6"}
+        self.field = self.lab.take("G8", name="4711_01_1.tif", at=AT, **keys)
+        self.store.labels.decide(self.field, Decision("code", "Ada", code="G8"), at=AT)
+        self.browser = self.open()
+
+    def demand(self, limit):
+        (self.folder / "specifications.toml").write_text(
+            DEMAND.format(limit=limit), encoding="utf-8"
+        )
+
+    def open(self):
+        settings = read(self.folder / "agent.toml")
+        app = app_of(
+            settings, store=self.store, archive=self.lab.archive, now=lambda: self.at, status=dict
+        )
+        return TestClient(app, base_url="http://127.0.0.1:8787", follow_redirects=False)
+
+    def act(self, act, reason="", by="R. Stahl", order="4711"):
+        form = {"act": act, "reason": reason, "by": by}
+        return self.browser.post(f"/order/{order}", data=form)
+
+    def offers(self):
+        page = self.browser.get("/order/4711").text
+        names = ("urgent", "normal", "accept", "dismiss", "reopen", "resume", "hold", "release")
+        return [name for name in names if f'name="act" value="{name}"' in page]
+
+    def lists(self, **changed):
+        self.store.orders.take_list([Entry("4711", **changed)], "tue.csv", by="Ada", at=self.at)
+
+    def loses(self):
+        """Restore a back-up that is older than what the LIMS has."""
+        begin_resumption(self.store, since=AT, at=self.at)
+        sent = SentRevision("4711", revision=3, id="x", conformity="does_not_conform")
+        adopt(self.store, list_beyond(self.store, [sent]), at=self.at)
+
+    def acts(self, kind):
+        return [
+            (act.actor, act.facts.get("reason")) for act in self.store.audit_log.iter_acts(kind)
+        ]
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path)
+    yield plant
+    plant.store.close()
+
+
+def test_an_order_offers_what_would_change_something(plant) -> None:
+    plain = plant.offers()
+    plant.act("urgent")
+    plant.act("hold", "complaint")
+    plant.lists(material="C56E2")
+    plant.loses()
+
+    assert plain == ["urgent", "hold"]
+    assert plant.offers() == ["normal", "accept", "dismiss", "resume", "release"]
+
+
+def test_priority_and_protection_are_recorded_with_their_author(plant) -> None:
+    assert plant.act("urgent").headers["location"] == "/order/4711"
+    plant.act("hold", "complaint 7")
+    held = plant.store.retention.is_on_hold("4711")
+    plant.act("release", "settled")
+    plant.act("normal")
+
+    assert (held, plant.store.retention.is_on_hold("4711")) == (True, False)
+    assert plant.acts("order.held") == [("R. Stahl", "complaint 7")]
+    assert plant.acts("order.released") == [("R. Stahl", "settled")]
+    assert [actor for actor, _ in plant.acts("order.urgent")] == ["R. Stahl"] * 2
+
+
+@pytest.mark.parametrize(("act", "material"), [("accept", "C56E2"), ("dismiss", "100Cr6")])
+def test_a_lead_settles_the_change_of_a_list(plant, act, material) -> None:
+    plant.lists(material="C56E2")
+    assert "material: 100Cr6 → C56E2" in plant.browser.get("/order/4711").text
+
+    plant.act(act, "the customer agreed")
+
+    assert plant.store.orders.order("4711").material == material
+    assert plant.offers() == ["urgent", "hold"] or act == "accept"
+
+
+def test_an_order_is_reopened_where_a_newer_specification_is_in_force(plant) -> None:
+    plant.browser.get("/order/4711")
+    plant.at += timedelta(days=1)
+    plant.demand("9")
+    plant.browser = plant.open()
+    assert plant.offers() == ["urgent", "reopen", "hold"]
+    before = plant.browser.get("/api/v1/orders/4711").json()["conformity"]
+
+    plant.act("reopen", "the limit was raised")
+
+    assert before == "conforms"
+    assert plant.browser.get("/api/v1/orders/4711").json()["conformity"] == "does_not_conform"
+    assert "reopened by R. Stahl: the limit was raised" in plant.browser.get("/order/4711").text
+    assert plant.offers() == ["urgent", "hold"]
+
+
+def test_a_loss_is_acknowledged_at_the_page(plant) -> None:
+    plant.loses()
+    assert "lost revision 3" in plant.browser.get("/order/4711").text
+
+    plant.act("resume", "labels checked on paper")
+
+    assert "resume" not in plant.offers()
+    (record,) = plant.store.records.all("outbox_acknowledged")
+    assert (record.by, record.facts["reason"]) == ("R. Stahl", "labels checked on paper")
+
+
+def test_what_is_refused_says_why_and_changes_nothing(plant) -> None:
+    before = plant.store.orders.order("4711")
+    for act, reason, by, sentence in (
+        ("release", "why not", "Ada", "Ada is not a lead"),
+        ("accept", "x", "Ada", "Ada is not a lead"),
+        ("hold", "  ", "R. Stahl", "Add a reason"),
+        ("hold", "x" * 501, "R. Stahl", "at most 500 letters"),
+        ("hold", "x", "", "Who decides?"),
+        ("release", "x", "R. Stahl", "has changed since"),
+        ("reopen", "x", "R. Stahl", "has changed since"),
+        ("burn", "x", "R. Stahl", "accept"),
+    ):
+        plant.browser.cookies.clear()
+        answer = plant.act(act, reason, by)
+
+        assert (answer.status_code, sentence in answer.text) == (422, True), (act, answer.text)
+        assert plant.store.orders.order("4711") == before
+        assert not plant.store.retention.is_on_hold("4711")
+
+
+def test_an_order_that_is_unknown_is_404(plant) -> None:
+    assert plant.act("urgent", order="4712").status_code == 404
+    assert plant.store.orders.order("4712") is None
+
+
+def test_a_program_does_the_same(plant) -> None:
+    body = {"act": "hold", "by": "R. Stahl", "reason": "complaint"}
+
+    answer = plant.browser.post("/api/v1/orders/4711/acts", json=body)
+    again = plant.browser.post("/api/v1/orders/4711/acts", json=body)
+
+    assert (answer.status_code, answer.json()["order"]) == (200, "4711")
+    assert again.status_code == 422
+    assert plant.store.retention.is_on_hold("4711")
+
+
+@pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("reviewer", 403), ("lead", 303)])
+def test_with_accounts_the_role_decides(plant, role, code) -> None:
+    hashed = auth.hash_password("a long pass phrase")
+    plant.store.accounts.add("Eva", kind="person", role=role, hashed=hashed, by="x", at=AT)
+    plant.browser.headers["origin"] = "http://127.0.0.1:8787"
+    plant.browser.post("/login", data={"name": "Eva", "password": "a long pass phrase"})
+
+    assert plant.offers() == (["urgent", "hold"] if role == "lead" else [])
+    assert plant.act("urgent", by="R. Stahl").status_code == code
+    assert [actor for actor, _ in plant.acts("order.urgent")] == (["Eva"] if code == 303 else [])
