@@ -271,7 +271,7 @@ def say_who(tab, name):
 
 
 def left(request) -> bool:
-    """Return whether a request may end early: a picture fetched ahead, or what becomes a download."""
+    """Return whether a request may end early: a picture fetched ahead, a download."""
     may = "/pictures/" in request.url or request.url.endswith("/export")
     return request.failure == "net::ERR_ABORTED" and may
 

@@ -25,7 +25,7 @@ from agent.web import cookies
 from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME
 from agent.web.label_uses import explain_use
-from agent.web.schemas import FAULTS, Requested
+from agent.web.schemas import FAULTS, JobRequested
 from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
 from reports import gettext as _
 
@@ -73,7 +73,7 @@ def router(desk: Desk) -> APIRouter:
     def suggest(request: Request) -> Response:
         return _request_job(desk, request, SUGGEST)
 
-    @routes.post("/api/v1/jobs", status_code=202, response_model=Requested, responses=FAULTS)
+    @routes.post("/api/v1/jobs", status_code=202, response_model=JobRequested, responses=FAULTS)
     def job(request: Request, body: JobIn) -> dict[str, str]:
         """Request a training, or the choice of what to label next, of the running agent."""
         state = request_job(desk, body.name, by=signing_name(request, body.by))

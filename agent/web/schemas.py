@@ -229,7 +229,7 @@ class Today(_Answer):
     problems: list[str]
 
 
-class Requested(BaseModel):
+class JobRequested(BaseModel):
     """What became of a request to the running agent."""
 
     state: Literal["requested", "running", "agent_stopped"]
