@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from lab import SETTINGS, Lab, desk_of
 from rounds import Round
+from test_learning_pages import judged
+from test_lineage import SECOND, two_bundles
 from test_order_desk import desk_with, field_of, order_of
 from test_round_report import play, written
 
@@ -144,6 +146,11 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/orders",
         "/order/4711",
         "/order/none",
+        "/archive",
+        "/archive?q=field&outcome=waiting",
+        "/archive?q=nosuchword",
+        "/history",
+        "/history?first=x",
         "/roundrobin",
         "/models",
         "/help",
@@ -238,6 +245,23 @@ def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
     pages.stop()
     pages.join(10)
     round_.lab.store.close()
+
+
+def test_the_learning_loop_has_no_grave_fault(lab, axe, tab, address):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    flip = {"key": lab.store.results.find(public_id).sha256, "true": "G8"}
+    two_bundles(lab)
+    judged(lab, flips=[flip | {"current": "G8", "candidate": "G7"}])
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8", blind=True), at=WRITTEN)
+    job = lab.store.jobs.begin("suggest", at=WRITTEN)
+    curve = {"n": 100, "points": [[[30, 0.3], [100, 0.1]]]}
+    more = {"value": 80, "low": 40, "high": None}
+    facts = {"ids": [public_id], "gain": 0.02, "more_labels": more, "curve": curve}
+    lab.store.jobs.end(job, "done", at=WRITTEN, facts=facts)
+
+    for path in ("/models", "/models/training", f"/models/{SECOND}"):
+        tab.goto(f"{address}{path}")
+        assert grave(axe, tab) == [], path
 
 
 def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
