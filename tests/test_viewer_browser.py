@@ -330,9 +330,7 @@ def test_on_a_tablet_the_answer_fits_the_screen_and_a_swipe_goes_on(lab, tab):  
     assert [lab.store.results.find(one).label for one in ids] == [None] * 3
 
 
-SHOWN_MS = (
-    """() => performance.getEntriesByName("next-shown", "measure").map(one => one.duration)"""
-)
+SHOWN_MS = """name => performance.getEntriesByName(name, "measure").map(one => one.duration)"""
 
 
 def test_the_next_picture_is_shown_within_100_ms_of_the_answer(lab, tab):  # noqa: F811
