@@ -41,6 +41,7 @@ def test_what_a_route_or_a_guard_refuses_keeps_the_frame_and_leads_back(browser)
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
         assert int(answer.headers["content-length"]) == len(answer.content)
     assert 'href="/orders">Back to the page before' in asked[0].text
+    assert "This address does not answer to such a request." in asked[1].text
     assert "so nothing was changed" in asked[3].text
     assert "Back to the page" not in asked[2].text  # it came from another host
 

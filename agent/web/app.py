@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
@@ -47,7 +48,7 @@ from agent.web.authentication import AuthenticationMiddleware
 from agent.web.connection_limits import Crowd
 from agent.web.context import Unknown
 from agent.web.decisions import Meanwhile, NotYours
-from agent.web.error_pages import FAULT, TITLES, ErrorPages, render_error
+from agent.web.error_pages import FAULT, TITLES, WRONG_METHOD, ErrorPages, render_error
 from agent.web.language_choice import read_choice
 from agent.web.locale_middleware import LocaleMiddleware
 from agent.web.security import HEADERS, PAGE_POLICY, SecurityMiddleware
@@ -243,7 +244,8 @@ def _give_refusals(app: FastAPI, desk: Desk) -> None:
         said, headers = str(getattr(error, "detail", "")), getattr(error, "headers", None)
         if "text/html" not in request.headers.get("accept", ""):
             return JSONResponse({"detail": said}, code, headers=headers)
-        answer = _say(desk, request, code, _(TITLES.get(code, TITLES[400])), _(said))
+        sentence = _(WRONG_METHOD) if code == HTTPStatus.METHOD_NOT_ALLOWED else _(said)
+        answer = _say(desk, request, code, _(TITLES.get(code, TITLES[400])), sentence)
         answer.headers.update(headers or {})
         return answer
 

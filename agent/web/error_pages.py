@@ -33,6 +33,7 @@ FAULT = marked(
     "The agent could not build this page; what you entered before is kept. The log has the reason. "
     "Go back and try again."
 )
+WRONG_METHOD = marked("This address does not answer to such a request. Go back and try again.")
 FIRST_ERROR = 400
 LONGEST_BYTES = 4000
 
