@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - SQL that the bench itself writes, a statement to a line
+# ruff: noqa: E501, S608 - SQL that the bench itself writes, a statement to a line
 """Measure `agent status`, `agent order` and `agent report` of a lab with a million micrographs.
 
     python tests/bench/million.py [--quick] [--rows 1000000] [--runs 3] [--keep FOLDER]
@@ -72,8 +72,7 @@ def list_order_statements(rows: int) -> list[str]:
         "INSERT INTO specimen (id, site_id, order_id, name, heat, batch, material, bundle, first_seen_at, facts) "
         + numbers(rows // PER_SPECIMEN)
         + f"SELECT i + 1, 1, i * {PER_SPECIMEN} / {PER_ORDER} + 1, '' || i, '', '', '100Cr6', 'b', {at}, '{{}}' FROM n",
-        "INSERT INTO preparation (id, site_id, specimen_id, name, etchant, first_seen_at, facts) "
-        f"SELECT id, 1, id, '', 'Nital', {at}, '{{}}' FROM specimen",
+        f"INSERT INTO preparation (id, site_id, specimen_id, name, etchant, first_seen_at, facts) SELECT id, 1, id, '', 'Nital', {at}, '{{}}' FROM specimen",
         f"UPDATE micrograph SET specimen_id = id / {PER_SPECIMEN} + 1, preparation_id = id / {PER_SPECIMEN} + 1, area_mm2 = 0.03",
         "INSERT INTO place (micrograph_id, site_id, compared_at) SELECT id, 1, taken_at FROM micrograph",
         "ANALYZE",
