@@ -1,4 +1,4 @@
-"""Let the real agent work for a while, and print whether it grows.
+"""Run the real agent for a while, and print whether its memory grows.
 
     python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
 
@@ -90,7 +90,7 @@ def print_processes(process: psutil.Process) -> None:
 
 
 def memory_of_unit() -> dict[str, str]:
-    """Say what the unit tells glibc of memory."""
+    """Return the memory settings of glibc from the systemd unit."""
     unit = UNIT.read_text(encoding="utf-8")
     (told,) = re.findall(r"^Environment=(MALLOC_.*)$", unit, re.MULTILINE)
     return dict(one.split("=") for one in told.split())
@@ -120,9 +120,9 @@ def look_at_the_page() -> None:
 
 
 def slope(samples: list[Sample], name: str) -> tuple[float, float]:
-    """Give growth per hour and half its 95 % interval; neighbours in time are not independent."""
-    x = np.array([one.at_s for one in samples]) / 3600
-    y = np.array([getattr(one, name) for one in samples], float)
+    """Estimate growth per hour and half its 95 % interval; neighbours in time are dependent."""
+    x = np.array([sample.at_s for sample in samples]) / 3600
+    y = np.array([getattr(sample, name) for sample in samples], float)
     design = np.stack([x, np.ones_like(x)], axis=1)
     (rate, base), *_ = np.linalg.lstsq(design, y, rcond=None)
     rest = y - design @ (rate, base)
@@ -175,7 +175,7 @@ def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
 
 
 def waited_for(exported: int) -> int:
-    """Say how many micrographs are done, as soon as it is all of them or none more comes."""
+    """Return how many micrographs are done, once all are or no more arrive."""
     done, last_s = -1, time.monotonic()
     while done < exported and time.monotonic() - last_s < 120:
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/v1/status", None, 20) as answer:
@@ -190,7 +190,7 @@ def told(samples: list[Sample], exported: int, done: int) -> bool:
     steady = samples[len(samples) // 3 :]
     minutes = (samples[-1].at_s - samples[0].at_s) / 60
     print(f"{minutes:.0f} minutes, {exported} micrographs exported, {done} done")
-    print("memory, MB, all along:", *(f"{one.memory_mb:.0f}" for one in samples))
+    print("memory, MB, all along:", *(f"{sample.memory_mb:.0f}" for sample in samples))
     print(f"{'':<22}{'first':>8}{'last':>8}{'most':>8}   growth per hour (95 %)")
     grows = False
     titles = {"memory_mb": "memory, MB", "files": "open files", "threads": "threads"}
