@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 from drawn import draw
@@ -46,6 +49,34 @@ def barred(um_label="20 µm"):
     pen.rectangle((355, 308, 454, 313), fill="black")
     pen.text((375, 320), um_label, fill="black", font=font(fonts()[0], 20))
     return np.array(image)
+
+
+def assert_same(crop_, other) -> None:
+    for field in fields(crop_):
+        ours, theirs = getattr(crop_, field.name), getattr(other, field.name)
+        assert np.array_equal(ours, theirs) if isinstance(ours, np.ndarray) else ours == theirs
+
+
+def test_a_crop_comes_from_a_worker_as_it_was_and_its_pixels_only_once() -> None:
+    whole = crop(taken(barred()), um_per_px_range=RANGE)
+    valid = whole.valid.copy()
+    valid[3:40, 5:] = False
+    whole = replace(whole, valid=valid)
+    assert whole.box != (0, 0, whole.width, whole.height)
+
+    sent = ForkingPickler.dumps(whole)
+
+    assert_same(ForkingPickler.loads(sent), whole)
+    assert len(sent) < 1.2 * whole.preview.nbytes
+
+
+@pytest.mark.parametrize("preview", [(36, 48, 3), (360, 480, 3)])
+def test_a_crop_whose_preview_shows_something_else_comes_as_it_was_too(preview) -> None:
+    whole = replace(
+        crop(taken(plain()), um_per_px_range=RANGE), preview=np.zeros(preview, np.uint8)
+    )
+
+    assert_same(ForkingPickler.loads(ForkingPickler.dumps(whole)), whole)
 
 
 def test_steel_alone_is_kept_whole_and_bit_for_bit():

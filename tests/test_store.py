@@ -304,6 +304,20 @@ def test_the_same_content_under_another_name_is_a_duplicate_with_all_names(store
     assert len(list(store.results.iter_all())) == 1
 
 
+def test_the_newest_file_and_the_files_done_since_are_found_without_the_others(store) -> None:
+    later = AT + timedelta(hours=2)
+    taken(store, "a.tif", finding(process={"order": "4711"}))
+    taken(store, "b.tif", finding("cd" * 32, process={"order": "4712"}), at=later)
+
+    assert store.files.find_last_done(later) == {"LOM-07": later}
+    assert store.files.find_last_done(later - timedelta(seconds=1)) == {"LOM-07": AT}
+    assert store.files.find_last_done(AT - timedelta(seconds=1)) == {}
+    (since,) = store.files.iter_status("done", done_after=AT)
+    assert Path(since.path).name == "b.tif"
+    assert [line.number for line in store.orders.all(since=later)] == ["4712"]
+    assert [line.number for line in store.orders.all(since=AT)] == ["4712", "4711"]
+
+
 def test_a_rename_keeps_the_results_and_is_no_duplicate(store) -> None:
     taken(store, "a.tif", finding())
     (claim,) = claimed(store, "sub/b.tif")

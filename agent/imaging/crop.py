@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -122,6 +122,30 @@ class Crop:
     def id(self) -> str:
         """The public id: 16 hex digits, and the page number from the second page on."""
         return public_id(self.sha256, self.page)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes from a worker to the agent: a third of the bytes of a 3-megapixel crop.
+
+        The mask is packed to bits. A preview that was not reduced holds the crop's pixels.
+        """
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        state["valid"] = (np.packbits(self.valid), self.valid.shape)
+        if self.preview.shape == (self.height, self.width, 3):
+            x0, y0, x1, y1 = self.box
+            if np.array_equal(self.preview[y0:y1, x0:x1], self.pixels):
+                state["pixels"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore every field as it was."""
+        bits, shape = state["valid"]
+        valid = np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape).view(bool)
+        pixels = state["pixels"]
+        if pixels is None:
+            x0, y0, x1, y1 = state["box"]
+            pixels = np.ascontiguousarray(state["preview"][y0:y1, x0:x1])
+        for name, value in {**state, "valid": valid, "pixels": pixels}.items():
+            object.__setattr__(self, name, value)
 
 
 def public_id(sha256: str, page: int) -> str:

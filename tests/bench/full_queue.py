@@ -17,14 +17,16 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 import psutil
 
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph
-from agent.imaging import CropPool
+from agent.imaging import CropPool, crop, read
 from agent.pipeline import Pipeline
 from agent.service.worker import Pace
 from agent.store import Store
@@ -58,7 +60,7 @@ def measure_cpu_s() -> tuple[float, float]:
 
 
 def take(pipeline: Pipeline, pace: Pace, n: int) -> None:
-    """Take files in rounds until `n` are stored."""
+    """Process files in rounds until `n` are stored."""
     stored = 0
     while stored < n:
         began_s = time.monotonic()
@@ -110,6 +112,21 @@ def measure(lab: Path, names: Sequence[str], bundle: Path | None) -> None:
     print("wall, ms:", {stage: round(s / n * 1000) for stage, s in stages.items()})
 
 
+def measure_archive(lab: Path, names: Sequence[str]) -> None:
+    """Print what archiving one micrograph costs by itself, in this process."""
+    archive, took_s = Archive(lab / "archive"), []
+    maps = dict.fromkeys(("subtype", "size", "strangeness"), np.zeros((47, 63), np.float16))
+    for name in names[:8]:
+        (micrograph,) = read(lab / "export" / name)
+        kept = crop(micrograph, um_per_px_range=(0.01, 5.0))
+        began_s = time.process_time()
+        archive.keep(kept)
+        archive.keep_maps(kept.sha256, 0, "b", maps)
+        took_s.append(time.process_time() - began_s)
+    size = sum(path.stat().st_size for path in lab.glob("archive/crops/*/*")) / len(took_s)
+    print(f"archive of a micrograph: {median(took_s) * 1000:.0f} ms, {size / 1e6:.1f} MB")
+
+
 def main() -> None:
     """Read the arguments, draw, measure."""
     wanted = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -122,6 +139,8 @@ def main() -> None:
         lab = Path(folder)
         export(lab / "export", told.n + WARM, (told.width, told.height))
         names = sorted(path.name for path in (lab / "export").iterdir())
+        cv2.setNumThreads(1)
+        measure_archive(lab, names)
         measure(lab, names, told.bundle)
 
 

@@ -83,7 +83,7 @@ def print_processes(process: psutil.Process) -> None:
     for one in [process, *process.children(recursive=True)]:
         with suppress(psutil.Error, OSError):
             maps = Path(f"/proc/{one.pid}/maps").read_text(encoding="utf-8")
-            loaded = [name for name in HEAVY if name in maps]
+            loaded = [name for name in HEAVY if f"site-packages/{name}/" in maps]
             line = " ".join(one.cmdline())[-58:]
             pss, private = measure_memory(one)
             print(f"{line:<60}{pss:>8.0f}{private:>8.0f}{one.num_threads():>8}  {' '.join(loaded)}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -222,13 +223,8 @@ class _Grains:
         return cls(seeds, rng.uniform(0, np.pi, count), rng.normal(0, 0.02, count))
 
     def of(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
-        # In blocks, since needles times grains can be tens of millions.
-        squared = (self.seeds**2).sum(1)
-        blocks = [
-            np.argmin(squared - 2 * block @ self.seeds.T, axis=1)
-            for block in np.array_split(points, len(points) // 2000 + 1)
-        ]
-        return np.concatenate(blocks)
+        nearest: NDArray[np.intp] = cKDTree(self.seeds).query(points)[1]
+        return nearest
 
     def directions(
         self, rng: Generator, home: NDArray[np.intp], packets: float
