@@ -134,8 +134,9 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
-from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -227,12 +228,29 @@ from reports.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from reports.customer_pdf import render_customer_pdf
+    from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
+
+_LAZY = {
+    "render_customer_pdf": "reports.customer_pdf",
+    "render_night_pdf": "reports.night_pdf",
+    "render_statement_pdf": "reports.statement_pdf",
+}
+"""Name → its module; loaded when first used, since the library of PDFs takes half a second."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'reports' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
 
 __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
     "CRITERIA",
+    "CUSTOMER_TEMPLATE",
     "GUIDE_PAGES",
     "GUIDE_PICTURES",
     "LANGUAGES",
@@ -299,6 +317,8 @@ __all__ = [
     "Language",
     "Layer",
     "LearningPage",
+    "Letterhead",
+    "Line",
     "Link",
     "LoginPage",
     "LooseField",
@@ -354,6 +374,7 @@ __all__ = [
     "SubtypeChoice",
     "Suggested",
     "Table",
+    "TemplateFault",
     "Tile",
     "Tone",
     "TraceField",
@@ -396,6 +417,8 @@ __all__ = [
     "render_campaigns",
     "render_card",
     "render_chart",
+    "render_customer",
+    "render_customer_pdf",
     "render_dashboard",
     "render_experiments",
     "render_files",
@@ -410,6 +433,7 @@ __all__ = [
     "render_more",
     "render_name",
     "render_night",
+    "render_night_pdf",
     "render_order",
     "render_order_confirm",
     "render_order_desk",
@@ -442,9 +466,3 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
-        return import_module("reports.statement_pdf").render_statement_pdf
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

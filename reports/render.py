@@ -59,6 +59,7 @@ ASSETS = (
     "confirm.js",
     "trace.css",
     "statement.css",
+    "customer.css",
     "rate.css",
     "help.css",
     "setup.css",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GUIDE_PAGES = (
     "concepts",
     "first-night",
+    "dashboard",
     "reviewing",
     "orders",
     "archive",

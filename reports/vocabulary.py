@@ -172,7 +172,7 @@ UNUSABLE_WHYS: dict[str, str] = {
 CORRECTION_WHYS: tuple[str, ...] = (
     marked("a slip of the hand"),
     marked("looked again, more closely"),
-    marked("other fields of the specimen say otherwise"),
+    marked("other fields of the specimen contradict it"),
     marked("agreed with a colleague"),
     marked("new facts about the specimen"),
 )

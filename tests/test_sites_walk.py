@@ -159,6 +159,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "content_ids": [known.ints["content"]],
         "cookie": known.cookie,
         "date": NIGHT,
+        "done_after": None,
         "decision": Decision("code", "Eve", code="G8", comment="x"),
         "defect": "",
         "disabled": True,

@@ -229,6 +229,18 @@ class Today(_Answer):
     problems: list[str]
 
 
+class JobRequested(BaseModel):
+    """What became of a request to the running agent."""
+
+    state: Literal["requested", "running", "agent_stopped"]
+
+
+class Queued(BaseModel):
+    """Files that were queued again."""
+
+    queued: int
+
+
 FAULTS: dict[int | str, dict[str, Any]] = {
     code: {"model": Fault, "description": said}
     for code, said in {
