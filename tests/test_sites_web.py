@@ -52,6 +52,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "reason": "uncertain",
         "um": "10",
         "again": "1",
+        "by": "Eve",
         "outcome": "confirmed",
         "microscope": "LOM",
         "reviewer": "Bea",

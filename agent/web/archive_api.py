@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.store import SearchQuery
 from agent.web import archive_acts, history
 from agent.web.api import as_json
-from agent.web.archive_page import FACETS
+from agent.web.archive_page import FACETS, MOST_CHOSEN
 from agent.web.authentication import signing_name, who_is
 from agent.web.context import LONGEST_NAME
 from agent.web.decisions import LONGEST_COMMENT
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from agent.store import MicrographView
     from agent.web.context import Desk
 
-Values = Annotated[list[str] | None, Query(max_length=40)]
+Value = Annotated[
+    str | None, Query(max_length=300, description="Sent several times: any of the values.")
+]
 Text = Annotated[str, Query(max_length=300)]
 Part = Annotated[str, Query(max_length=120)]
 Before = Annotated[int | None, Query(ge=1, lt=2**53)]
@@ -85,20 +87,25 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/search", response_model=Hits)
     def search(
+        request: Request,
         *,
         q: Text = "",
-        code: Values = None,
-        outcome: Values = None,
-        source: Values = None,
-        microscope: Values = None,
-        reviewer: Values = None,
-        month: Values = None,
+        code: Value = None,  # noqa: ARG001 - each is read from the request with its repetitions
+        outcome: Value = None,  # noqa: ARG001
+        source: Value = None,  # noqa: ARG001
+        microscope: Value = None,  # noqa: ARG001
+        reviewer: Value = None,  # noqa: ARG001
+        month: Value = None,  # noqa: ARG001
         before: Before = None,
         limit: Limit = 60,
     ) -> dict[str, Any]:
         """Search every micrograph by words, `order:4711`, days such as 2026-11-27, and facets."""
-        given = (outcome, code, source, microscope, reviewer, month)
-        chosen = {name: values for name, values in zip(FACETS, given, strict=True) if values}
+        sent = request.query_params
+        chosen = {
+            name: values[:MOST_CHOSEN]
+            for name in FACETS
+            if (values := [value for value in sent.getlist(name) if value])
+        }
         query = SearchQuery(q, chosen, desk.zone)
         found = desk.store.search.find_page(query, limit=limit, before=before)
         return {

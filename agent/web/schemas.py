@@ -123,7 +123,7 @@ class Requested(BaseModel):
     count: int
 
 
-class SavedView(BaseModel):
+class KeptView(BaseModel):
     """A search that is kept under a name."""
 
     name: str
@@ -134,10 +134,10 @@ class SavedView(BaseModel):
 class Views(BaseModel):
     """The searches that an account keeps."""
 
-    views: list[SavedView]
+    views: list[KeptView]
 
 
-class Act(_Answer):
+class AuditAct(_Answer):
     """An act of the audit log."""
 
     number: int
@@ -154,7 +154,7 @@ class Act(_Answer):
 class Acts(BaseModel):
     """Acts of the audit log, newest first."""
 
-    acts: list[Act]
+    acts: list[AuditAct]
     next_before: int | None = Field(description="`before` of the next page; null: the last one.")
 
 

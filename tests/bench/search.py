@@ -47,7 +47,7 @@ SOURCES = ("LOM-07", "LOM-08", "LOM-09")
 
 
 def questions(rows: int) -> Mapping[str, SearchQuery]:
-    """Return what is asked: rare and common words, beginnings, facets, days, pages far behind."""
+    """Return the questions: rare and common words, beginnings, facets, days, pages far behind."""
     middle = f"o{rows // 60}"
     old = "2017-06" if rows >= ROWS else "2017-03"
     return {
@@ -138,7 +138,7 @@ def fill(address: str, rows: int) -> None:
 
 
 def ask(address: str, rows: int, runs: int) -> bool:
-    """Ask each question some times, and print how long it took; return whether all are in time."""
+    """Measure each question several times and print it; return whether all are in time."""
     fast = True
     print(f"{'question':<30}{'hits':>9}{'median':>9}{'worst':>9}{'cpu':>8}  (ms)")
     with Store.open(address, site="Plant 1", agent="PC") as store:
@@ -164,7 +164,7 @@ def ask(address: str, rows: int, runs: int) -> bool:
 
 
 def main() -> int:
-    """Fill and ask."""
+    """Measure on each database."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--runs", type=int, default=7)
