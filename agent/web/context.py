@@ -62,11 +62,13 @@ class LearningSetup:
         promoters: How many leads sign.
         min_new_labels: With fewer new labels no candidate is trained.
         language: Of a model card.
+        names_leads: The settings name leads, so that they alone sign where there are no accounts.
     """
 
     promoters: int = 1
     min_new_labels: int = 20
     language: Language = "en"
+    names_leads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def app_of(
             promoters=settings.retrain.promoters,
             min_new_labels=settings.retrain.min_new_labels,
             language=settings.report.language,
+            names_leads=bool(settings.orders.leads),
         ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources

@@ -176,7 +176,7 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
     if all(told.get(key) == keys[key] for key in ("order", "specimen")):
         return True
     said = _(
-        "It was given a place meanwhile: order {order}, specimen {specimen}. If that is wrong, "
+        "It has been assigned already: order {order}, specimen {specimen}. If that is wrong, "
         "move it with agent orders assign."
     )
     raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
@@ -318,7 +318,7 @@ def describe_field(field: FieldFacts) -> str:
 def _of_a_person(decided: FieldDecision) -> str:
     if decided.kind == "strange":
         kind = reports.strange_kind(decided.said)
-        return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)
+        return _("unusual by {who}: {kind}").format(who=decided.by, kind=kind)
     if decided.kind == "unusable":
         why = reports.unusable_why(decided.said)
         return _("unusable by {who}: {why}").format(who=decided.by, why=why)
