@@ -67,6 +67,18 @@ FORMS: tuple[str, ...] = (
     # what became of a bundle
     marked("bundle {name} cannot be loaded; {earlier} serves instead: {why}"),
     marked("bundle {name} cannot be loaded; every micrograph goes to review: {why}"),
+    # why a report did not reach the lab
+    marked(
+        "[report] mail_to: the mail of {night} was not accepted: {why}; it is tried again by "
+        "itself."
+    ),
+    marked(
+        "[report] mail_to: the mail of {night} may not have arrived: {why}. It is not sent again, "
+        "so that no one gets it twice."
+    ),
+    marked("its sending was interrupted"),
+    marked("[report] mail_to: the server refused {names}. The others got the report."),
+    marked("[report] share: night of {night}: {why}; it is tried again by itself."),
     # joined sentences, after all that have a separate form
     "{one}; {other}.",
     "{one}: {other}",

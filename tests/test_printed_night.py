@@ -133,6 +133,17 @@ def test_the_contact_sheet_names_every_flagged_micrograph_also_those_on_other_pa
     assert sheet.count('href="2026-11-24/page-3.html#m-') == 1
 
 
+def test_cards_after_the_weightiest_show_the_crop_alone_and_the_page_says_so(lab, monkeypatch):
+    monkeypatch.setattr(layout, "FULL_CARDS", 2)
+    fill(lab, 4, 4)
+
+    page = write(lab).read_text("utf-8")
+
+    assert page.count('alt="Whole field of') == 2
+    assert page.count('alt="Crop of') == 4
+    assert "From flagged micrograph 3 on, a card shows the crop alone." in page
+
+
 def test_a_crop_is_as_large_as_its_page_has_room_for(lab, monkeypatch):
     pixels = np.random.default_rng(0).integers(60, 200, (1200, 1600, 3), dtype=np.uint8)
     lab.take("G8", reasons=("uncertain",), pixels=pixels)
