@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - SQL that the bench itself writes, a statement to a line
+
 """Measure `agent status`, `agent order` and `agent report` of a lab with a million micrographs.
 
     python tests/bench/million.py [--quick] [--rows 1000000] [--runs 3] [--keep FOLDER]
