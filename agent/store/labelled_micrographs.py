@@ -165,10 +165,10 @@ def _load_answers(session: Session, whose: AgentIdentity, alone: Any = None) -> 
         col(ResultRow.site_id) == whose.site_id,
         col(ResultRow.current).is_(True),
         # Not a join: without labels the planner would walk through every result.
-        col(ResultRow.micrograph_id).in_(select(LabelRow.micrograph_id)),
+        col(ResultRow.micrograph_id).in_(
+            select(LabelRow.micrograph_id) if alone is None else alone
+        ),
     )
-    if alone is not None:
-        query = query.where(col(ResultRow.micrograph_id).in_(alone))
     return {number: _Answer(*values) for number, *values in session.execute(query)}
 
 
