@@ -104,6 +104,9 @@ def crop_of(held: bytes, scale: float | None) -> Crop:
 class Pool:
     """Reads in place of worker processes."""
 
+    def has_outcome(self) -> bool:
+        return True
+
     def crop_all(
         self, jobs: Sequence[tuple[Path, float | None]]
     ) -> Iterator[tuple[Path, list[Crop] | Exception]]:

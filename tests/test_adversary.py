@@ -45,6 +45,9 @@ def tif(*pages):
 class Reader:
     """Reads and crops here, as the workers do in processes of their own."""
 
+    def has_outcome(self):
+        return True
+
     def crop_all(self, jobs):
         for path, scale in jobs:
             try:

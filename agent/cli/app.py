@@ -58,6 +58,7 @@ GROUPS = (
     "orders_acts",
     "orders_replace",
     "orders_statements",
+    "orders_report",
     "orders_release_hold",
     "orders_hold",
     "orders_resume",

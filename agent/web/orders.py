@@ -6,7 +6,7 @@ Nothing is decided here; the rules of `agent.orders` are evaluated for every vie
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -29,7 +29,12 @@ from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_order_queue, order_href
 from agent.web.places import list_links
 from agent.web.specimen_fields import is_blind, remember_shown
-from agent.web.statements import link_newest, statement_response
+from agent.web.statements import (
+    customer_report,
+    link_customer_reports,
+    link_newest,
+    statement_response,
+)
 from reports import (
     Fact,
     LooseField,
@@ -87,6 +92,15 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/statements/{name}")
     def statement(name: str) -> Response:
         return statement_response(desk, name)
+
+    @routes.get("/order/{number:path}/report.{kind}")
+    def report(
+        number: str,
+        kind: Literal["html", "pdf"],
+        language: Literal["en", "de"] | None = None,
+        statement: int | None = None,
+    ) -> Response:
+        return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:
@@ -215,6 +229,7 @@ def page_of(
         waiting=len(confirming),
         generated=local(desk.now(), desk.zone),
         statement=link_newest(desk, view.number),
+        customer=link_customer_reports(desk, view.number),
     )
 
 

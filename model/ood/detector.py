@@ -17,6 +17,7 @@ from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_distance import FieldDistance, describe_blocks
 from model.ood.field_size import SizeCorrection
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
@@ -61,6 +62,7 @@ class OodDetector:
         quality_limits: DefectLimits,
         extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
+        field_distance: FieldDistance | None = None,
     ) -> None:
         self._models = models
         self._normalizer = normalizer
@@ -71,6 +73,7 @@ class OodDetector:
         self._quality_limits = quality_limits
         self._extractor = extractor
         self._facts = dict(facts)
+        self._field_distance = field_distance
 
     # -------------------------------------------------------------- storage
 
@@ -95,23 +98,29 @@ class OodDetector:
             f"gates.{name}": getattr(self._quality_limits, name)
             for name in ("low", "middle", "high")
         }
-        return named | {"embeddings": self._embeddings}
+        compared = self._field_distance.tensors() if self._field_distance else {}
+        return named | compared | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
         """Return everything that is not an array, for JSON."""
         models = self._models
-        return self._facts | {
-            "keys": [key for key, _ in self._examples],
-            "codes": [code for _, code in self._examples],
-            "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
-            "textures": list(models.places[0].subtypes),
-            "usual": list(self._normalizer.looks),
-            "own_scores": list(self._normalizer.microscopes),
-            "sizes": {
-                name: getattr(self._normalizer.sizes, name)
-                for name in ("area_px", "smallest_px", "largest_px", "piece")
-            },
-        }
+        compared = {"field": self._field_distance.facts()} if self._field_distance else {}
+        return (
+            self._facts
+            | compared
+            | {
+                "keys": [key for key, _ in self._examples],
+                "codes": [code for _, code in self._examples],
+                "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
+                "textures": list(models.places[0].subtypes),
+                "usual": list(self._normalizer.looks),
+                "own_scores": list(self._normalizer.microscopes),
+                "sizes": {
+                    name: getattr(self._normalizer.sizes, name)
+                    for name in ("area_px", "smallest_px", "largest_px", "piece")
+                },
+            }
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the number of reference images, their microscopes, fields and precision."""
@@ -164,7 +173,9 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
-        model_keys = {"keys", "codes", "classes", "textures", "usual", "own_scores", "sizes"}
+        model_keys = {
+            "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
+        }  # fmt: skip
         return cls(
             OodModels(
                 load_gaussians("whole", WHOLE_LAYERS),
@@ -191,6 +202,9 @@ class OodDetector:
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(backbone, facts["precision"]),
             {name: value for name, value in facts.items() if name not in model_keys},
+            FieldDistance.load(tensors, facts["field"])
+            if "field" in facts  # bundles of earlier versions have none
+            else None,
         )
 
     # -------------------------------------------------------------- scoring
@@ -201,7 +215,10 @@ class OodDetector:
 
     def scores(self) -> NDArray[np.float64]:
         """Return the scores of the reference fields, each from models not fitted on it, (n,)."""
-        return self._normalizer.scores.copy()
+        return self._reference_scores("").copy()
+
+    def _reference_scores(self, microscope: str) -> NDArray[np.float64]:
+        return (self._field_distance or self._normalizer).reference_scores(microscope)
 
     def require(self, alpha: float) -> str:
         """Raise if the reference fields are too few for an alarm rate.
@@ -246,14 +263,17 @@ class OodDetector:
     def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
-        score = combine_scores(z_scores)
-        scores = self._normalizer.reference_scores(field.microscope)
+        score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
+        if self._field_distance is not None:
+            score, look = self._field_distance.join(
+                z_scores, describe_blocks(features.broad), distances.area_px
+            )
+        scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
         heat = compute_heat_map(distances, levels)
         region = find_region(heat, features.fine, field)
         flagged = p_value <= alpha + 1e-12
-        look = LOOKS[int(z_scores.argmax())]
         embedding = normalize_rows(features.whole[-1][None])
         rarity = format_rarity(p_value, len(scores))
         sentence = (

@@ -25,7 +25,7 @@ class OodResult:
         sentence: The reason for the reviewer: what is unusual, and how rare that is.
         nearest: Keys of the most similar reference images, nearest first, per candidate code.
         score: Value that is compared with the reference scores; larger is more unusual, no unit.
-        look: The one of `LOOKS` with the largest z-score.
+        look: The one of `LOOKS` that is most unusual.
         area_um2: Area of the most unusual region in µm², or None without a region or a scale.
         companions: Scores of other methods by name, larger is more unusual; logged, they decide
             nothing.

@@ -90,6 +90,7 @@ def main(count: int) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
+        lab.compares_places = False
         flagged = fill(lab, count)
         print(f"report of {count} micrographs, {len(flagged)} flagged", flush=True)
         report(lab)
