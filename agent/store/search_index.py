@@ -63,7 +63,7 @@ _FILL_ROWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexedMicrograph:
     """An entry as it is stored, see `SearchRow`."""
 
     micrograph_id: int
@@ -111,11 +111,11 @@ def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
     """Write the entries of micrographs as their rows are now; equal entries are left alone."""
     for batch in chunks(micrograph_ids):
         stored = {
-            row.micrograph_id: Entry(*row)
+            row.micrograph_id: IndexedMicrograph(*row)
             for row in session.execute(
-                select_columns(*(getattr(SearchRow, name) for name in Entry.__slots__)).where(
-                    col(SearchRow.micrograph_id).in_(batch)
-                )
+                select_columns(
+                    *(getattr(SearchRow, name) for name in IndexedMicrograph.__slots__)
+                ).where(col(SearchRow.micrograph_id).in_(batch))
             )
         }
         computed = [
@@ -127,7 +127,7 @@ def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
             _write(session, computed)
 
 
-def _write(session: Session, computed: Sequence[tuple[Entry, str]]) -> None:
+def _write(session: Session, computed: Sequence[tuple[IndexedMicrograph, str]]) -> None:
     insert = insert_for(session)(Row.metadata.tables["search_entry"])
     changed = {name: insert.excluded[name] for name in _CHANGING}
     session.execute(
@@ -153,7 +153,9 @@ _KEEP_POSTGRESQL = (
 # --- what an entry is -----------------------------------------------------------------------------
 
 
-def _compute(session: Session, micrograph_ids: Sequence[int]) -> Iterator[tuple[Entry, str]]:
+def _compute(
+    session: Session, micrograph_ids: Sequence[int]
+) -> Iterator[tuple[IndexedMicrograph, str]]:
     """Yield the entries of micrographs, each with its words."""
     columns = Row.metadata.tables["micrograph"].columns
     query = (
@@ -206,7 +208,7 @@ def _find_names(session: Session, micrograph_ids: Sequence[int]) -> Mapping[int,
 
 def _build(
     row: Any, names: Iterable[str], decisions: Sequence[LabelView], suspect: Collection[int]
-) -> tuple[Entry, str]:
+) -> tuple[IndexedMicrograph, str]:
     standing = [label for label in decisions if not label.undone]
     two = row.handling is not None and label_resolution.asks_two(
         row.sha256, row.thresholds, row.handling
@@ -240,7 +242,7 @@ def _build(
         },
     )
     microscope = process.get("microscope", "")
-    entry = Entry(
+    entry = IndexedMicrograph(
         row.number, row.site_id, row.taken_at, row.source, code, outcome, microscope, reviewer,
         digest=hashlib.blake2s(words.encode(), digest_size=8).hexdigest(),
     )  # fmt: skip

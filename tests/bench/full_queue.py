@@ -58,7 +58,7 @@ def measure_cpu_s() -> tuple[float, float]:
 
 
 def take(pipeline: Pipeline, pace: Pace, n: int) -> None:
-    """Take files in rounds until `n` are stored."""
+    """Store files in rounds until `n` are stored."""
     stored = 0
     while stored < n:
         began_s = time.monotonic()

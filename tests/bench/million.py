@@ -1,4 +1,3 @@
-
 """Measure `agent status`, `agent order` and `agent report` of a lab with a million micrographs.
 
     python tests/bench/million.py [--quick] [--rows 1000000] [--runs 3] [--keep FOLDER]

@@ -138,7 +138,7 @@ def fill(address: str, rows: int) -> None:
 
 
 def ask(address: str, rows: int, runs: int) -> bool:
-    """Ask each question some times, and print how long it took; return whether all are in time."""
+    """Run each query some times, print how long it took; return whether all are in time."""
     fast = True
     print(f"{'question':<30}{'hits':>9}{'median':>9}{'worst':>9}{'cpu':>8}  (ms)")
     with Store.open(address, site="Plant 1", agent="PC") as store:
