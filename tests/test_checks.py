@@ -16,8 +16,9 @@ from model import (
     compare_bundles,
     default_taxonomy,
 )
-from model.evaluation.evaluate import Case, OodFlag
-from model.evaluation.promotion_checks import CHECKS, compute_max_loss, loss_p_value
+from model.evaluation.cases import Case, OodFlag
+from model.evaluation.pair_statistics import compute_max_loss, loss_p_value
+from model.evaluation.promotion_checks import CHECKS
 from model.statistics import (
     holm,
     max_loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from bench import house
@@ -13,9 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "reports" / "templates"
 
 
+@cache
+def list_modules() -> list[tuple[str, str, ast.Module]]:
+    return list(house.iter_modules())
+
+
 def test_no_class_name_is_in_more_than_one_module() -> None:
     modules: defaultdict[str, set[str]] = defaultdict(set)
-    for name, _, tree in house.iter_modules():
+    for name, _, tree in list_modules():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 modules[node.name].add(name)
@@ -24,7 +30,7 @@ def test_no_class_name_is_in_more_than_one_module() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    modules = list(house.iter_modules())
+    modules = list_modules()
     names = {name for name, _, _ in modules}
     graph = {name: house.find_imports(tree, names) - {name} for name, _, tree in modules}
 

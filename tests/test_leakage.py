@@ -8,7 +8,7 @@ import pytest
 from model import Example, Field
 from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks, iter_overlaps
 from model.data.registration import SAME_PLACE, compute_overlap_similarity, compute_texture
-from model.evaluation.evaluate import Case
+from model.evaluation.cases import Case
 
 
 def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:

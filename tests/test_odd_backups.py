@@ -95,7 +95,7 @@ def test_a_member_with_a_password_is_one_sentence(shell, tmp_path) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(document=JSON | st.fixed_dictionaries({"kind": JSON, "sha256": JSON}))  # fmt: skip
 def test_whatever_a_manifest_holds_it_is_one_sentence(shell, tmp_path, document) -> None:

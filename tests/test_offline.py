@@ -65,7 +65,14 @@ def agent(lab, *words):
     return in_a_cut_network(sys.executable, "-m", "agent", "--config", config, *words)
 
 
-@pytest.mark.parametrize("words", [("run", "--once"), ("report",), ("status",), ("verify",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--once"),
+        ("report",),
+        *(pytest.param((word,), marks=pytest.mark.slow) for word in ("status", "verify")),
+    ],
+)
 def test_a_command_works_without_a_network_and_asks_for_none(lab, words):
     done, wanted_out = agent(lab, *words)
 

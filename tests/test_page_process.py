@@ -93,6 +93,7 @@ def half_open(address, n):
     return sockets
 
 
+@pytest.mark.slow
 def test_more_half_open_connections_than_files_keep_no_micrograph_from_being_stored(lab):
     with RunningAgent(lab) as agent:
         held = half_open(agent.address, FEW_FILES + 100)

@@ -7,13 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agent.roundrobin.image_results import image_results
+from agent.roundrobin.panel import Level, Panel, RaterAnswer
 from agent.roundrobin.rater_statistics import (
-    Level,
-    Panel,
-    RaterAnswer,
     accuracy,
     agreement,
-    image_results,
     individuals,
     model_alone,
     rater_confusion,

@@ -11,8 +11,8 @@ import pytest
 from test_read import colours
 
 from agent.archive import Archive
-from agent.imaging.readers.metadata import read_sidecar_scales
 from agent.imaging.readers.read import read
+from agent.imaging.readers.sidecars import read_sidecar_scales
 from agent.pictures import encode_png
 from agent.regular_file import open_regular
 

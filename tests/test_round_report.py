@@ -94,7 +94,8 @@ def test_the_report_is_what_an_independent_computation_says(played, tmp_path):
 
 def test_kappa_of_what_all_told_is_what_statsmodels_says(played, tmp_path):
     from agent.roundrobin.campaign import build_panel  # noqa: PLC0415
-    from agent.roundrobin.rater_statistics import Level, agreement  # noqa: PLC0415
+    from agent.roundrobin.panel import Level  # noqa: PLC0415
+    from agent.roundrobin.rater_statistics import agreement  # noqa: PLC0415
 
     store = played.lab.store.campaigns
     panel = build_panel(store.find(NAME), store.ratings(NAME))

@@ -487,6 +487,7 @@ def batch_of(given):
     return _Batch(pixels, valid, codes, (1.0,) * len(given), total=len(given))
 
 
+@pytest.mark.slow
 def test_without_room_on_a_cpu_batches_are_split_before_the_system_ends_the_program(
     tmp_path, monkeypatch
 ):

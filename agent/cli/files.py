@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="One object per line on stdout.")]
 FAILED = ("failed", "set_aside")
 MAX_ROWS = 500
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet would run text that starts with one of these characters."""
 
 
 @app.command()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 
-class Act(StrEnum):
+class LeadAct(StrEnum):
     """What a lead may do with an order."""
 
     URGENT = "urgent"
@@ -39,9 +39,9 @@ class Act(StrEnum):
     RELEASE = "release"
 
 
-UNREASONED = frozenset({Act.URGENT, Act.NORMAL})
+UNREASONED = frozenset({LeadAct.URGENT, LeadAct.NORMAL})
 """Acts that need no reason; every other one is recorded with one."""
-OF_REVIEWERS = UNREASONED | {Act.HOLD}
+OF_REVIEWERS = UNREASONED | {LeadAct.HOLD}
 """Acts that need no lead by the rules of orders; a page still asks for the role of its address."""
 
 
@@ -56,7 +56,7 @@ class PossibleAct:
         needs_reason: It is recorded with a reason.
     """
 
-    act: Act
+    act: LeadAct
     label: str
     effect: str
     needs_reason: bool
@@ -78,40 +78,40 @@ def list_possible_acts(store: Store, assessed: Assessed, policy: OrderPolicy) ->
 
 def _iter_acts(
     store: Store, assessed: Assessed, policy: OrderPolicy
-) -> Iterator[tuple[Act, str, str]]:
+) -> Iterator[tuple[LeadAct, str, str]]:
     number = assessed.view.number
     if lost := find_unfollowed(store, number):
         effect = _(
             "A restored backup lost revision {n}, which the LIMS has. This acknowledges the loss "
             "and sends the present state."
         )
-        yield Act.RESUME, _("Acknowledge the loss"), effect.format(n=lost.sent.revision)
+        yield LeadAct.RESUME, _("Acknowledge the loss"), effect.format(n=lost.sent.revision)
     if changes := list_changes(assessed.view.facts):
         text = "; ".join(changes)
         accept = _("From now on the values of the order list apply: {changes}.")
-        yield Act.ACCEPT, _("Accept the change of the list"), accept.format(changes=text)
+        yield LeadAct.ACCEPT, _("Accept the change of the list"), accept.format(changes=text)
         dismiss = _("The present values stay: {changes} is dismissed.")
-        yield Act.DISMISS, _("Dismiss the change of the list"), dismiss.format(changes=text)
+        yield LeadAct.DISMISS, _("Dismiss the change of the list"), dismiss.format(changes=text)
     if has_newer_specification(assessed, policy):
         effect = _("The order is assessed by the present version of its specification.")
-        yield Act.REOPEN, _("Reopen the order"), effect
+        yield LeadAct.REOPEN, _("Reopen the order"), effect
     if assessed.view.urgent:
-        yield Act.NORMAL, _("Normal priority"), _("Its images no longer go first.")
+        yield LeadAct.NORMAL, _("Normal priority"), _("Its images no longer go first.")
     else:
-        yield Act.URGENT, _("Mark as urgent"), _("Its images are processed and reviewed first.")
+        yield LeadAct.URGENT, _("Mark as urgent"), _("Its images are processed and reviewed first.")
     if store.retention.is_on_hold(number):
         effect = _("Its data may be pruned again as [retention] allows.")
-        yield Act.RELEASE, _("End the protection"), effect
+        yield LeadAct.RELEASE, _("End the protection"), effect
     else:
         effect = _("Its data is not pruned, even where [retention] allows it.")
-        yield Act.HOLD, _("Protect from pruning"), effect
+        yield LeadAct.HOLD, _("Protect from pruning"), effect
 
 
 def carry_out(
     store: Store,
     policy: OrderPolicy,
     number: str,
-    act: Act,
+    act: LeadAct,
     *,
     by: str,
     reason: str,
@@ -152,16 +152,16 @@ def carry_out(
     if possible[act].needs_reason and not reason:
         raise WrongUse(_("Add a reason. It is recorded."))
     match act:
-        case Act.URGENT | Act.NORMAL:
-            store.orders.set_urgent(number, urgent=act is Act.URGENT, by=by, at=at)
-        case Act.HOLD | Act.RELEASE:
-            held = act is Act.HOLD
+        case LeadAct.URGENT | LeadAct.NORMAL:
+            store.orders.set_urgent(number, urgent=act is LeadAct.URGENT, by=by, at=at)
+        case LeadAct.HOLD | LeadAct.RELEASE:
+            held = act is LeadAct.HOLD
             store.retention.set_legal_hold(number, hold=held, by=by, at=at, reason=reason)
-        case Act.REOPEN:
+        case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)
-        case Act.RESUME:
+        case LeadAct.RESUME:
             acknowledge(store, number, by=by, reason=reason, at=at)
-        case Act.ACCEPT | Act.DISMISS:
-            accepted = act is Act.ACCEPT
+        case LeadAct.ACCEPT | LeadAct.DISMISS:
+            accepted = act is LeadAct.ACCEPT
             store.orders.amend(number, accept=accepted, by=by, reason=reason, at=at)
     return number

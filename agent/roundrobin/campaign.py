@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from agent import auth
 from agent.errors import WrongUse
 from agent.labelled_import import get_key
-from agent.roundrobin.rater_statistics import Panel, RaterAnswer, image_results
+from agent.roundrobin.image_results import image_results
+from agent.roundrobin.panel import Panel, RaterAnswer
 from agent.roundrobin.sampling import Candidate, is_near
 from agent.store import NewImage, NewRater
 from model import TaxonomyError, taxonomy_from

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.roundrobin.campaign import ModelAnswers
-    from agent.roundrobin.rater_statistics import Panel, Study
+    from agent.roundrobin.panel import Panel
+    from agent.roundrobin.rater_statistics import Study
     from agent.store import Campaign, MicrographView, Rating, Store
 
 FOLDER = "roundrobin"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.orders.class_texts import name_scale
 from agent.roundrobin import rater_statistics as panels
-from agent.roundrobin.rater_statistics import Level
+from agent.roundrobin.panel import Level
 from reports import Fact, Picture, RatedImage, StudyReport, Table, confusion_svg
 
 if TYPE_CHECKING:
@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agent.roundrobin.rater_statistics import (
-        ImageResult,
-        Individual,
-        Panel,
-        RatedShare,
-        RaterAgreement,
-        Study,
-    )
+    from agent.roundrobin.image_results import ImageResult
+    from agent.roundrobin.panel import Panel, RatedShare
+    from agent.roundrobin.rater_statistics import Individual, RaterAgreement, Study
     from model import Estimate
 
 LEVELS = {

@@ -61,7 +61,7 @@ from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
-from agent.store.saved_views import SavedView
+from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.search import SearchPage, SearchQuery
 from agent.store.sites import SiteSeen
@@ -135,7 +135,6 @@ __all__ = [
     "ResultCount",
     "RetentionPlan",
     "RowChecks",
-    "SavedView",
     "SearchPage",
     "SearchQuery",
     "Seat",
@@ -148,6 +147,7 @@ __all__ = [
     "Store",
     "StoreFault",
     "StoredAnswer",
+    "StoredView",
     "TrailEntry",
     "TrailHead",
     "Unassigned",

@@ -22,7 +22,7 @@ LONGEST_VIEW_NAME, LONGEST_VIEW_QUERY = 60, 2000
 
 
 @dataclass(frozen=True, slots=True)
-class SavedView:
+class StoredView:
     """A kept search; `query` is as in the address of the page."""
 
     name: str
@@ -33,7 +33,7 @@ class SavedView:
 class SavedViews(Repository):
     """Repository of kept searches."""
 
-    def list_all(self, owner: str) -> list[SavedView]:
+    def list_all(self, owner: str) -> list[StoredView]:
         """Return the searches that an account, or a reviewer without one, keeps, by name."""
         query = (
             select(SavedViewRow)
@@ -41,7 +41,7 @@ class SavedViews(Repository):
             .order_by(col(SavedViewRow.name))
         )
         with reading(self._engine) as session:
-            return [SavedView(row.name, row.query, row.saved_at) for row in session.exec(query)]
+            return [StoredView(row.name, row.query, row.saved_at) for row in session.exec(query)]
 
     def save(self, owner: str, name: str, query: str, *, at: datetime) -> None:
         """Keep a search; one of the same name is replaced.

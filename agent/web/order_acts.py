@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
-from agent.orders.lead_acts import OF_REVIEWERS, Act, carry_out, list_possible_acts
+from agent.orders.lead_acts import OF_REVIEWERS, LeadAct, carry_out, list_possible_acts
 from agent.orders.order_json import order_to_json
 from agent.web import cookies
 from agent.web.authentication import signing_name, who_is
@@ -35,7 +35,7 @@ class ActIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    act: Act
+    act: LeadAct
     by: str = Field(
         min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who does it."
     )
@@ -94,9 +94,9 @@ def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> 
     if len(reason) > LONGEST_COMMENT:
         raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_COMMENT))
     try:
-        act = Act(form.get("act", ""))
+        act = LeadAct(form.get("act", ""))
     except ValueError:
-        raise HTTPException(422, "act: one of " + ", ".join(Act)) from None
+        raise HTTPException(422, "act: one of " + ", ".join(LeadAct)) from None
     number = _carry_out(desk, number, act, by=who.strip(), reason=reason)
     answer = RedirectResponse(order_href(number), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
@@ -108,9 +108,9 @@ def _require_known(desk: Desk, number: str) -> None:
         raise HTTPException(404, UNKNOWN_ORDER)
 
 
-def _carry_out(desk: Desk, number: str, act: Act, *, by: str, reason: str) -> str:
+def _carry_out(desk: Desk, number: str, act: LeadAct, *, by: str, reason: str) -> str:
     policy = order_rules(desk)
     number = carry_out(desk.store, policy, number, act, by=by, reason=reason, at=desk.now())
-    if act is Act.URGENT and desk.hasten:
+    if act is LeadAct.URGENT and desk.hasten:
         desk.hasten()
     return number

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from model.evaluation.promotion_checks import CHECKS, GateThresholds, count_won_and_lost
+from model.evaluation.pair_statistics import count_won_and_lost
+from model.evaluation.promotion_checks import CHECKS, GateThresholds
 from model.statistics import mcnemar
 
 if TYPE_CHECKING:

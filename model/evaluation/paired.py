@@ -12,14 +12,15 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from model.evaluation.evaluate import Evaluation, build_case, flag_from, load_field
+from model.evaluation.cases import build_case, flag_from
+from model.evaluation.evaluate import Evaluation, load_field
 from model.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from model.data.dataset import Example
-    from model.evaluation.evaluate import Case, OodFlag
+    from model.evaluation.cases import Case, OodFlag
     from model.inference.classifier import Classifier
     from model.inference.prediction import Prediction
 

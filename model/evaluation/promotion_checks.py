@@ -11,25 +11,30 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from model.evaluation.evaluate import confidence_and_correctness, negative_log_likelihoods
+from model.evaluation.cases import confidence_and_correctness, negative_log_likelihoods
 from model.evaluation.metrics import calibration_error
+from model.evaluation.pair_statistics import (
+    alarm_p_value,
+    compute_max_loss,
+    compute_mean,
+    count_won_and_lost,
+    count_won_and_lost_specimens,
+    estimate_accuracy,
+    estimate_accuracy_change,
+    estimate_change,
+    group_by_specimen,
+    loss_p_value,
+    sign_test,
+)
 from model.statistics import (
-    Estimate,
-    bootstrap,
     holm,
-    max_loss_in_clusters,
     upper_bound,
-    wilson_in_clusters,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from model.evaluation.evaluate import Case
+    from model.evaluation.cases import Case
     from model.evaluation.paired import Pair, PairedEvaluation
 
 MIN_DISCORDANT, MIN_NEW = 6, 20
@@ -102,9 +107,9 @@ def check_evidence(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
     """Check whether there are enough specimens; images of one specimen count once."""
     del thresholds
     won, lost = count_won_and_lost(pair.pairs)
-    better, worse = _count_won_and_lost_specimens(pair.pairs)
+    better, worse = count_won_and_lost_specimens(pair.pairs)
     new = [case for case in pair.candidate.cases if case.key in pair.new]
-    specimens = len(_group_by_specimen(pair.pairs))
+    specimens = len(group_by_specimen(pair.pairs))
     new_specimens = len({case.group for case in new})
     enough = better + worse >= MIN_DISCORDANT or new_specimens >= MIN_NEW
     needed = (
@@ -125,11 +130,11 @@ def check_evidence(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
 
 def check_floors(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
     """Check whether the candidate is good enough, regardless of the bundle in use."""
-    accuracy = _estimate_accuracy(pair.candidate.cases)
+    accuracy = estimate_accuracy(pair.candidate.cases)
     by_code: dict[str, list[Case]] = defaultdict(list)
     for case in pair.candidate.cases:
         by_code[case.true].append(case)
-    recalls = {code: _estimate_accuracy(cases) for code, cases in by_code.items()}
+    recalls = {code: estimate_accuracy(cases) for code, cases in by_code.items()}
     low = [
         code
         for code, recall in sorted(recalls.items())
@@ -160,7 +165,7 @@ def check_overall(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
     won, lost = count_won_and_lost(pair.pairs)
     max_loss = compute_max_loss(pair.pairs)
     change = estimate_accuracy_change(pair.pairs)
-    specimens = len(_group_by_specimen(pair.pairs))
+    specimens = len(group_by_specimen(pair.pairs))
     passed = max_loss is not None and max_loss <= thresholds.may_lose
     return Check(
         "overall",
@@ -222,9 +227,9 @@ def check_limits(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
             for side in (0, 1)
         ]
         n_current, n_candidate = (len(errors) for errors in false_conform)
-        specimens = len(_group_by_specimen(nonconforming))
+        specimens = len(group_by_specimen(nonconforming))
         specimens_current, specimens_candidate = (
-            len(_group_by_specimen(errors)) for errors in false_conform
+            len(group_by_specimen(errors)) for errors in false_conform
         )
         current_upper95 = upper_bound(specimens_current, specimens)
         candidate_upper95 = upper_bound(specimens_candidate, specimens)
@@ -258,8 +263,8 @@ def check_calibration(pair: PairedEvaluation, thresholds: GateThresholds) -> Che
     error only means underconfidence.
     """
     del thresholds
-    ece = _estimate_change(pair.pairs, confidence_and_correctness, calibration_error)
-    nll = _estimate_change(pair.pairs, negative_log_likelihoods, _mean)
+    ece = estimate_change(pair.pairs, confidence_and_correctness, calibration_error)
+    nll = estimate_change(pair.pairs, negative_log_likelihoods, compute_mean)
     is_reliable = (ece.low or 0.0) <= ECE_SLACK or (nll.high or 0.0) < 0
     passed = is_reliable and (nll.low or 0.0) <= NLL_SLACK
     return Check(
@@ -287,7 +292,7 @@ def check_false_alarms(pair: PairedEvaluation, thresholds: GateThresholds) -> Ch
         sum(case.flagged for case in evaluation.cases)
         for evaluation in (pair.candidate, pair.current)
     )
-    p_value = _alarm_p_value(flagged, n, alpha, pair.known)
+    p_value = alarm_p_value(flagged, n, alpha, pair.known)
     passed = p_value >= LEVEL or flagged <= flagged_before
     return Check(
         "false_alarms",
@@ -309,7 +314,7 @@ def check_unusual(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
     lost = sum(a.flagged and not b.flagged for a, b in pairs)
     won = sum(b.flagged and not a.flagged for a, b in pairs)
     flagged_before, flagged = sum(a.flagged for a, _ in pairs), sum(b.flagged for _, b in pairs)
-    p_value = _sign_test(lost, won)
+    p_value = sign_test(lost, won)
     sentence = (
         f"calls {flagged} of {len(pairs)} known strange micrographs strange, the other "
         f"{flagged_before}"
@@ -399,87 +404,6 @@ CHECKS = (
 # --- statistics ---------------------------------------------------------------------------------
 
 
-def count_won_and_lost(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Count the images that only the candidate, and that only the bundle in use has correct."""
-    won = sum(b.right and not a.right for a, b in pairs)
-    return won, sum(a.right and not b.right for a, b in pairs)
-
-
-def loss_p_value(pairs: Sequence[Pair]) -> float:
-    """Compute the one-sided p-value of the sign test that specimens are lost.
-
-    A specimen is lost where fewer of its images are correct than before.
-    """
-    won, lost = _count_won_and_lost_specimens(pairs)
-    return _sign_test(lost, won)
-
-
-def _count_won_and_lost_specimens(pairs: Sequence[Pair]) -> tuple[int, int]:
-    differences = [
-        sum(b.right - a.right for a, b in cases) for cases in _group_by_specimen(pairs).values()
-    ]
-    won = sum(difference > 0 for difference in differences)
-    return won, sum(difference < 0 for difference in differences)
-
-
-def compute_max_loss(pairs: Sequence[Pair]) -> float | None:
-    """Compute the one-sided upper 95 % limit of the loss of accuracy, counted over specimens.
-
-    Source:
-        See `max_loss_in_clusters`.
-    """
-    groups = list(_group_by_specimen(pairs).values())
-    lost = [sum(a.right and not b.right for a, b in cases) for cases in groups]
-    won = [sum(b.right and not a.right for a, b in cases) for cases in groups]
-    return max_loss_in_clusters(lost, won, [len(cases) for cases in groups])
-
-
-def _estimate_accuracy(cases: Iterable[Case]) -> Estimate:
-    """Estimate the share of correct codes with its interval over specimens."""
-    groups: dict[str, list[bool]] = defaultdict(list)
-    for case in cases:
-        groups[case.group].append(case.right)
-    return wilson_in_clusters(
-        [sum(correct) for correct in groups.values()], [*map(len, groups.values())]
-    )
-
-
-def estimate_accuracy_change(pairs: Sequence[Pair]) -> Estimate:
-    """Estimate the change of accuracy with its 95 % interval over resampled specimens."""
-    return _estimate_change(
-        pairs, lambda cases: np.array([case.right for case in cases], float), _mean
-    )
-
-
-def _estimate_change(
-    pairs: Sequence[Pair],
-    values: Callable[[Sequence[Case]], NDArray[np.float64]],
-    statistic: Callable[[NDArray[np.float64]], float],
-) -> Estimate:
-    """Estimate the change of a statistic with its interval over resampled specimens.
-
-    Args:
-        pairs: Cases of both bundles.
-        values: Returns the values of cases, (n, …).
-        statistic: Reduces them, or some of their rows, to one number.
-    """
-    before, after = values([a for a, _ in pairs]), values([b for _, b in pairs])
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, (case, _) in enumerate(pairs):
-        rows_of[case.group].append(row)
-    groups = [np.array(indices) for indices in rows_of.values()]
-
-    def compute_change(sampled: NDArray[np.intp]) -> float:
-        rows = np.concatenate([groups[group] for group in sampled])
-        return statistic(after[rows]) - statistic(before[rows])
-
-    return bootstrap(len(groups), compute_change)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean())
-
-
 def _check_parts(name: str, groups: Mapping[str, Sequence[Pair]]) -> Check:
     """Check for each part whether accuracy is lost, with Holm's correction."""
     p_values = holm({part: loss_p_value(pairs) for part, pairs in groups.items()})
@@ -503,35 +427,9 @@ def _check_parts(name: str, groups: Mapping[str, Sequence[Pair]]) -> Check:
     )
 
 
-def _group_by_specimen(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
-    groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair[0].group].append(pair)
-    return groups
-
-
 def _is_predicted_conforming(case: Case, meets: Callable[[str], bool]) -> bool:
     """Return whether a field is not flagged and every code in its prediction set meets a limit."""
     return not case.flagged and all(meets(code) for code in {case.predicted, *case.prediction_set})
-
-
-def _sign_test(lost: int, won: int) -> float:
-    """Compute the one-sided p-value of so many losses or more, both being equally likely."""
-    from scipy.special import bdtr  # noqa: PLC0415 - takes a fifth of a second
-
-    return float(bdtr(won, won + lost, 0.5)) if lost else 1.0
-
-
-def _alarm_p_value(flagged: int, n: int, alpha: float, known: int) -> float:
-    """Compute the one-sided p-value of so many flagged images or more."""
-    from scipy.stats import betabinom, binom  # noqa: PLC0415 - takes most of a second
-
-    if not flagged:
-        return 1.0
-    if not known:
-        return float(binom.sf(flagged - 1, n, alpha))
-    rank = max(1, math.floor(alpha * (known + 1)))
-    return float(betabinom.sf(flagged - 1, n, rank, known + 1 - rank))
 
 
 def _format_count(n: int, what: str) -> str:

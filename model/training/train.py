@@ -24,14 +24,7 @@ from model.data.dataset import fingerprint, validate_examples
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.data.splits import SIDES, Split, folds, split
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import (
-    Case,
-    Evaluation,
-    OodFlag,
-    group_untrained,
-    iter_cases,
-    iter_flags,
-)
+from model.evaluation.evaluate import Evaluation, group_untrained, iter_cases, iter_flags
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import compute_evidence, compute_evidence_limit
@@ -55,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
+    from model.evaluation.cases import Case, OodFlag
     from model.inference.feature_extractor import FieldFeatures
     from model.ood.detector import OodDetector
     from model.taxonomy import Taxonomy

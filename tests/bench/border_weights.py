@@ -34,14 +34,14 @@ from agent.imaging.crop import _mask_graphics
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.specimen.grid import Cells, compute_cells, grid_shape
 from agent.imaging.specimen.log_odds import FEATURES, QUICK_FEATURES
-from agent.imaging.specimen.segmentation import (
+from agent.imaging.specimen.masks import find_largest_part
+from agent.imaging.specimen.region_features import (
     Sides,
     edge_features,
-    find_largest_part,
     fine_features,
-    iter_candidates,
     quick_features,
 )
+from agent.imaging.specimen.segmentation import iter_candidates
 
 SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Of the candidates below each node of a table."""

@@ -7,20 +7,15 @@ and non-square pixels are ignored.
 from __future__ import annotations
 
 import math
-import os
 import re
 import xml.etree.ElementTree as ET
-from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import tifffile
 
-from agent.regular_file import open_regular
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 UM_PER_INCH = 25_400.0
 COARSEST_UM = 5.0
@@ -124,7 +119,7 @@ def read_tiff_scales(
             continue
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError):
             continue  # damaged metadata: no scale from this source
-        scales += _select_new(values, scales)
+        scales += select_new(values, scales)
     return tuple(scales), tuple(warnings)
 
 
@@ -151,7 +146,7 @@ def _read_zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple
     return get_square_scale(pixel, None)
 
 
-def _compute_reduction(page: tuple[int, int], grid: tuple[float, float]) -> float:
+def compute_reduction(page: tuple[int, int], grid: tuple[float, float]) -> float:
     """Return the number of grid pixels of the microscope per pixel of the picture.
 
     A picture of the grid's width is not rescaled, whatever was cropped above or below. Another
@@ -180,7 +175,7 @@ def _read_fei(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[
     size = (page.imagewidth, page.imagelength)
     grid_size = (float(grid.get("ResolutionX") or size[0]), float(grid.get("ResolutionY") or 0))
     x, y = float(scan["PixelWidth"]), float(scan["PixelHeight"])
-    factor = _compute_reduction(size, grid_size) if grid_size[1] else grid_size[0] / size[0]
+    factor = compute_reduction(size, grid_size) if grid_size[1] else grid_size[0] / size[0]
     return get_square_scale(x * 1e6 * factor, y * 1e6 * factor)
 
 
@@ -209,25 +204,27 @@ def _read_gatan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple
 
 def _read_tescan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     block = page.tags.valueof(50431)
-    return _parse_tescan(bytes(block).decode("latin-1")) if block else ()
+    return parse_tescan(bytes(block).decode("latin-1")) if block else ()
 
 
-def _parse_tescan(text: str) -> tuple[float, ...]:
+def parse_tescan(text: str) -> tuple[float, ...]:
+    """Return the pixel sizes of a Tescan header, (x, y) or one, µm; () without any."""
     x, y = (re.search(rf"PixelSize{axis}\s*=\s*([-+.\deE]+)", text) for axis in "XY")
     return get_square_scale(float(x[1]) * 1e6, float(y[1]) * 1e6 if y else None) if x else ()
 
 
 def _read_ome(tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int) -> tuple[float, ...]:
-    pixels = _read_ome_pixels(tif.ome_metadata or "", image)
+    pixels = read_ome_pixels(tif.ome_metadata or "", image)
     if pixels is None:
         return ()
-    x, y = (_read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
+    x, y = (read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
     factor_x = int(pixels["SizeX"]) / page.imagewidth
     factor_y = int(pixels["SizeY"]) / page.imagelength
     return get_square_scale(x * factor_x if x else None, y * factor_y if y else None)
 
 
-def _read_ome_length(pixels: Mapping[str, str], name: str) -> float | None:
+def read_ome_length(pixels: Mapping[str, str], name: str) -> float | None:
+    """Return a length of an OME `Pixels` element in µm, None without one."""
     value = pixels.get(name)
     unit = pixels.get(f"{name}Unit", "µm")
     if value is None or float(value) == 1.0:  # placeholder that converters write
@@ -235,7 +232,7 @@ def _read_ome_length(pixels: Mapping[str, str], name: str) -> float | None:
     return float(value) * UM_PER[unit.lower() if unit not in UM_PER else unit]
 
 
-def _read_ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
+def read_ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
     """Return the attributes of one image's Pixels element, or None."""
     root = parse_xml(xml)
     elements = [element.attrib for element in iter_elements(root, "Pixels")]
@@ -244,7 +241,7 @@ def _read_ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
 
 def read_ome_bits(tif: tifffile.TiffFile, image: int) -> int | None:
     """Return the significant bits that OME-XML states, or None."""
-    bits = (_read_ome_pixels(tif.ome_metadata or "", image) or {}).get("SignificantBits", "")
+    bits = (read_ome_pixels(tif.ome_metadata or "", image) or {}).get("SignificantBits", "")
     return int(bits) if bits.isdigit() else None
 
 
@@ -277,7 +274,7 @@ def _read_description(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) ->
     if x and y and unit:  # MetaMorph
         um = UM_PER[unit[1].lower()]
         return get_square_scale(float(x[1]) * um, float(y[1]) * um)
-    return _parse_any(text, (page.imagewidth, page.imagelength))
+    return parse_any(text, (page.imagewidth, page.imagelength))
 
 
 def _read_resolution(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
@@ -354,129 +351,16 @@ def _get_text(section: Any, key: str) -> str:
     return str(section.get(key) or "") if isinstance(section, dict) else ""
 
 
-SIDECARS = ("{stem}.txt", "{name}.txt", "{stem}.hdr", "{stem}-{ext}.hdr", "{stem}.xml",
-            "{name}.xml", "{stem}_meta.xml", "{name}_meta.xml", "{stem}.cal.xml",
-            "{name}_metadata.xml", "{stem}_metadata.xml")  # fmt: skip
-SIDECAR_BYTES = 4_000_000
-LONGEST_NAME = 255  # bytes, of every common file system
-
-
-def read_sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
-    """Read the scale from text and XML files of the same name next to a picture.
-
-    Args:
-        path: The picture.
-        size: Its (width, height) in pixels; a sidecar of another width describes a rescaled
-            picture.
-
-    Returns:
-        µm per pixel, in the order of `SIDECARS`; several only where the files disagree.
-    """
-    scales: list[float] = []
-    for text in _iter_sidecars(path):
-        scales += _select_new(_parse_sidecar(text, size), scales)
-    return tuple(scales)
-
-
-def _select_new(values: Iterable[float], earlier: Iterable[float]) -> list[float]:
+def select_new(values: Iterable[float], earlier: Iterable[float]) -> list[float]:
     """Return the values that differ from all earlier ones."""
     return [um for um in values if all(abs(um / other - 1) > NOT_SQUARE for other in earlier)]
-
-
-def _iter_sidecars(path: Path) -> Iterable[str]:
-    names = {"stem": path.stem, "name": path.name, "ext": path.suffix.lstrip(".")}
-    for pattern in dict.fromkeys(pattern.format(**names) for pattern in SIDECARS):
-        file = path.with_name(pattern)
-        if len(os.fsencode(pattern)) > LONGEST_NAME:
-            continue  # no such file can exist, and testing for it is an error
-        if pattern == path.name or not file.is_file() or file.stat().st_size > SIDECAR_BYTES:
-            continue
-        with suppress(OSError), open_regular(file) as opened:
-            yield _decode_text(opened.read(SIDECAR_BYTES))
-
-
-def _decode_text(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
-
-
-def _parse_sidecar(text: str, size: tuple[int, int]) -> tuple[float, ...]:
-    for read in (_parse_ome, _parse_zen, _parse_axiovision, _parse_leica, _parse_hitachi,
-                    _parse_jeol, _parse_any):  # fmt: skip
-        try:
-            if um := read(text, size):
-                return um
-        except (ValueError, TypeError, KeyError, ArithmeticError):
-            continue  # damaged, or of another program
-    return _parse_tescan(text)
-
-
-def _parse_ome(text: str, size: tuple[int, int]) -> tuple[float, ...]:
-    pixels = _read_ome_pixels(text, 0)
-    if pixels is None:
-        return ()
-    grid = int(pixels["SizeX"])
-    factor = _compute_reduction(size, (grid, int(pixels.get("SizeY", grid * size[1] / size[0]))))
-    x, y = (_read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
-    return get_square_scale(x * factor if x else None, y * factor if y else None)
-
-
-def _parse_zen(text: str, _: tuple[int, int]) -> tuple[float, ...]:
-    metres = {
-        element.get("Id"): float(next(iter_elements(element, "Value")).text or 0)
-        for element in iter_elements(parse_xml(text), "Distance")
-        if element.get("Id") in ("X", "Y")
-    }
-    return get_square_scale(metres["X"] * 1e6, metres["Y"] * 1e6) if metres else ()
-
-
-AXIOVISION_UM = "76"
-"""AxioVision's code of micrometres; other units are ignored."""
-
-
-def _parse_axiovision(text: str, _: tuple[int, int]) -> tuple[float, ...]:
-    # <V7>0.645</V7><I7>769</I7>: value and the number of the tag it belongs to.
-    values = dict(re.findall(r"<V(\d+)>([^<]*)</V\1>", text))
-    tags = {tag: values.get(n) for n, tag in re.findall(r"<I(\d+)>(\d+)</I\1>", text)}
-    if not tags.get("769"):
-        return ()
-    x, y = (float((tags[tag] or "").replace(",", ".")) for tag in ("769", "772"))
-    return get_square_scale(x, y) if tags["770"] == AXIOVISION_UM else ()
-
-
-def _parse_leica(text: str, _: tuple[int, int]) -> tuple[float, ...]:
-    matches = [re.search(rf"{axis}Met(?:re|er)sPerPixel\W+([\d.eE+-]+)", text) for axis in "XY"]
-    metres = [float(match[1]) * 1e6 for match in matches if match]
-    return get_square_scale(metres[0], metres[-1]) if metres else ()
-
-
-def _parse_hitachi(text: str, size: tuple[int, int]) -> tuple[float, ...]:
-    nm = re.search(r"^PixelSize=([\d.]+)", text, re.MULTILINE)
-    grid = re.search(r"^DataSize=(\d+)x(\d+)", text, re.MULTILINE)
-    if not nm or not grid:
-        return ()
-    factor = _compute_reduction(size, (int(grid[1]), int(grid[2])))
-    return get_square_scale(float(nm[1]) * 1e-3 * factor, None)
-
-
-def _parse_jeol(text: str, _: tuple[int, int]) -> tuple[float, ...]:
-    px = re.search(r"^\$\$SM_MICRON_BAR\s+([\d.]+)", text, re.MULTILINE)
-    marker = re.search(r"^\$\$SM_MICRON_MARKER\s+([\d.]+)\s*(\w+)", text, re.MULTILINE)
-    return (
-        get_square_scale(float(marker[1]) * UM_PER[marker[2]] / float(px[1]), None)
-        if px and marker
-        else ()
-    )
 
 
 NUMBER = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)(?![.,]?\d)"
 
 
-def _parse_any(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+def parse_any(text: str, _: tuple[int, int]) -> tuple[float, ...]:
+    """Return every pixel size that a free text names, µm."""
     # "Pixel size" alone may be the camera's, so only the image's pixel size counts.
     # A list of several images yields every value: which one is this picture's is unknown.
     matches = re.findall(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)
@@ -489,5 +373,5 @@ def _parse_any(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     scales: list[float] = []
     for number, unit in matches:
         um = float(number.replace(",", ".")) * UM_PER[unit.lower()]
-        scales += _select_new(get_square_scale(um, None), scales)
+        scales += select_new(get_square_scale(um, None), scales)
     return tuple(scales)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Scale
-from agent.imaging.readers.metadata import read_sidecar_scales
 from agent.imaging.readers.page import Limits, Loader, Page, decoding
 from agent.imaging.readers.raster import (
     BMP_START,
@@ -24,6 +23,7 @@ from agent.imaging.readers.raster import (
     list_jpeg_loaders,
     list_png_loaders,
 )
+from agent.imaging.readers.sidecars import read_sidecar_scales
 from agent.imaging.readers.tiff import TIFF_STARTS, list_tiff_loaders
 from agent.imaging.readers.vendor import (
     CZI_START,

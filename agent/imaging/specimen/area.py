@@ -17,13 +17,9 @@ import numpy as np
 
 from agent.imaging.specimen.bleeding import detect_along_edge, find_deviating
 from agent.imaging.specimen.grid import compute_cells, grid_shape
-from agent.imaging.specimen.segmentation import (
-    compute_cell_odds,
-    erode,
-    fill_holes,
-    find_largest_part,
-    find_outside,
-)
+from agent.imaging.specimen.masks import erode, fill_holes, find_largest_part
+from agent.imaging.specimen.region_features import compute_cell_odds
+from agent.imaging.specimen.segmentation import find_outside
 from agent.imaging.specimen.stain import find_stains, is_structureless
 
 if TYPE_CHECKING:

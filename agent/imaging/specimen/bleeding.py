@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.specimen.segmentation import (
-    compute_deviation,
-    compute_spread,
-    count_cells,
-    fit_shading,
-)
+from agent.imaging.specimen.masks import count_cells
+from agent.imaging.specimen.region_features import compute_deviation, compute_spread, fit_shading
 
 if TYPE_CHECKING:
     from agent.imaging.specimen.grid import Cells, Mask, Plane

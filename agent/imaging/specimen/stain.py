@@ -11,13 +11,8 @@ import cv2
 import numpy as np
 
 from agent.imaging.specimen.grid import OCTAVE
-from agent.imaging.specimen.segmentation import (
-    compute_deviation,
-    compute_spread,
-    count_cells,
-    label_parts,
-    subsample,
-)
+from agent.imaging.specimen.masks import count_cells, label_parts
+from agent.imaging.specimen.region_features import compute_deviation, compute_spread, subsample
 
 if TYPE_CHECKING:
     from agent.imaging.specimen.grid import Cells, Mask
