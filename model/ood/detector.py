@@ -8,7 +8,6 @@ an `OodDetector`; this module stores and applies it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_distance import FieldDistance, describe_blocks
 from model.ood.field_size import SizeCorrection
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
@@ -28,6 +28,7 @@ from model.ood.mahalanobis import (
     TiedGaussians,
     normalize_rows,
 )
+from model.ood.ood_result import OodResult
 from model.ood.score_normalization import LOOKS, ScoreNormalizer, combine_scores
 
 if TYPE_CHECKING:
@@ -46,41 +47,6 @@ FORM: Final = 3
 """Format version: raise it when the tensors or facts of older bundles would be misread."""
 
 
-@dataclass(frozen=True, slots=True)
-class OodResult:
-    """How far one field is from the reference images of a bundle.
-
-    Args:
-        p_value: Share of reference fields that score at least as high, in (0, 1]; small is unusual.
-        flagged: Whether `p_value` is at most the alarm rate alpha that the lab has set.
-        whole: z-score of the whole field among the reference fields; larger is more unusual.
-        local: Largest value of the heat map, 1 = the alarm level of a single place.
-        where: Box (x0, y0, x1, y1) of the most unusual region in pixels of the field, x1/y1
-            exclusive, or None if no cell reaches the alarm level.
-        heat: (rows, columns) float16 over the whole field, 1 = alarm level.
-        sentence: The reason for the reviewer: what is unusual, and how rare that is.
-        nearest: Keys of the most similar reference images, nearest first, per candidate code.
-        score: Value that is compared with the reference scores; larger is more unusual, no unit.
-        look: The one of `LOOKS` with the largest z-score.
-        area_um2: Area of the most unusual region in µm², or None without a region or a scale.
-        companions: Scores of other methods by name, larger is more unusual; logged, they decide
-            nothing.
-    """
-
-    p_value: float
-    flagged: bool
-    whole: float
-    local: float
-    where: tuple[int, int, int, int] | None
-    heat: NDArray[np.float16]
-    sentence: str
-    nearest: dict[str, tuple[str, ...]]
-    score: float = 0.0
-    look: str = "whole"
-    area_um2: float | None = None
-    companions: dict[str, float] = field(default_factory=dict)
-
-
 class OodDetector:
     """Models fitted to the reference fields of a bundle, and their calibration.
 
@@ -96,6 +62,7 @@ class OodDetector:
         quality_limits: DefectLimits,
         extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
+        field_distance: FieldDistance | None = None,
     ) -> None:
         self._models = models
         self._normalizer = normalizer
@@ -106,6 +73,7 @@ class OodDetector:
         self._quality_limits = quality_limits
         self._extractor = extractor
         self._facts = dict(facts)
+        self._field_distance = field_distance
 
     # -------------------------------------------------------------- storage
 
@@ -130,23 +98,29 @@ class OodDetector:
             f"gates.{name}": getattr(self._quality_limits, name)
             for name in ("low", "middle", "high")
         }
-        return named | {"embeddings": self._embeddings}
+        compared = self._field_distance.tensors() if self._field_distance else {}
+        return named | compared | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
         """Return everything that is not an array, for JSON."""
         models = self._models
-        return self._facts | {
-            "keys": [key for key, _ in self._examples],
-            "codes": [code for _, code in self._examples],
-            "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
-            "textures": list(models.places[0].subtypes),
-            "usual": list(self._normalizer.looks),
-            "own_scores": list(self._normalizer.microscopes),
-            "sizes": {
-                name: getattr(self._normalizer.sizes, name)
-                for name in ("area_px", "smallest_px", "largest_px", "piece")
-            },
-        }
+        compared = {"field": self._field_distance.facts()} if self._field_distance else {}
+        return (
+            self._facts
+            | compared
+            | {
+                "keys": [key for key, _ in self._examples],
+                "codes": [code for _, code in self._examples],
+                "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
+                "textures": list(models.places[0].subtypes),
+                "usual": list(self._normalizer.looks),
+                "own_scores": list(self._normalizer.microscopes),
+                "sizes": {
+                    name: getattr(self._normalizer.sizes, name)
+                    for name in ("area_px", "smallest_px", "largest_px", "piece")
+                },
+            }
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the number of reference images, their microscopes, fields and precision."""
@@ -199,7 +173,9 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
-        model_keys = {"keys", "codes", "classes", "textures", "usual", "own_scores", "sizes"}
+        model_keys = {
+            "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
+        }  # fmt: skip
         return cls(
             OodModels(
                 load_gaussians("whole", WHOLE_LAYERS),
@@ -226,6 +202,9 @@ class OodDetector:
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(backbone, facts["precision"]),
             {name: value for name, value in facts.items() if name not in model_keys},
+            FieldDistance.load(tensors, facts["field"])
+            if "field" in facts  # bundles of earlier versions have none
+            else None,
         )
 
     # -------------------------------------------------------------- scoring
@@ -236,7 +215,10 @@ class OodDetector:
 
     def scores(self) -> NDArray[np.float64]:
         """Return the scores of the reference fields, each from models not fitted on it, (n,)."""
-        return self._normalizer.scores.copy()
+        return self._reference_scores("").copy()
+
+    def _reference_scores(self, microscope: str) -> NDArray[np.float64]:
+        return (self._field_distance or self._normalizer).reference_scores(microscope)
 
     def require(self, alpha: float) -> str:
         """Raise if the reference fields are too few for an alarm rate.
@@ -281,14 +263,17 @@ class OodDetector:
     def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
-        score = combine_scores(z_scores)
-        scores = self._normalizer.reference_scores(field.microscope)
+        score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
+        if self._field_distance is not None:
+            score, look = self._field_distance.join(
+                z_scores, describe_blocks(features.broad), distances.area_px
+            )
+        scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
         heat = compute_heat_map(distances, levels)
         region = find_region(heat, features.fine, field)
         flagged = p_value <= alpha + 1e-12
-        look = LOOKS[int(z_scores.argmax())]
         embedding = normalize_rows(features.whole[-1][None])
         rarity = format_rarity(p_value, len(scores))
         sentence = (

@@ -127,7 +127,7 @@ class SizeCorrection:
         """
         if not self.area_px or area_px <= 0:
             return np.zeros(self.growth.shape[1])
-        level = np.log(area_px / self.area_px) / np.log(4.0)
+        level = compute_level(area_px, self.area_px)
         low = int(np.clip(np.searchsorted(LEVELS, level) - 1, 0, len(LEVELS) - 2))
         share = (level - LEVELS[low]) / (LEVELS[low + 1] - LEVELS[low])
         shift: NDArray[np.float64] = (1 - share) * self.growth[low] + share * self.growth[low + 1]
@@ -144,6 +144,13 @@ class SizeCorrection:
         if area_px * _NOTED_FROM < self.smallest_px:
             return f"Smaller than any reference field ({times} times the usual area)."
         return ""
+
+
+def compute_level(area_px: float, usual_px: float) -> float:
+    """Return the logarithm to base 4 of an area relative to the usual one; 0 if one is unknown."""
+    if usual_px <= 0 or area_px <= 0:
+        return 0.0
+    return float(np.log(area_px / usual_px) / np.log(4.0))
 
 
 def crop_middle_quarter(field: Field) -> Field | None:

@@ -19,6 +19,7 @@ from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.feature_arrays import VERSION, from_arrays, to_arrays
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.field_distance import FieldDistance, ReferenceFields, describe_blocks
 from model.ood.field_size import MEASURED_PIECES, crop_middle_quarter
 from model.ood.mahalanobis import (
     PLACES,
@@ -113,6 +114,7 @@ def iter_fit_detector(
         yield Progress("strangeness", index + 1, total)
     distances: dict[int, Distances] = {}
     pieces: dict[int, Distances] = {}
+    quarters: dict[int, NDArray[np.float32]] = {}
     step = -(-len(features) // MEASURED_PIECES)
     for fold in range(int(folds.max()) + 1):
         models = sums.fit_models(np.flatnonzero(folds != fold))
@@ -121,16 +123,26 @@ def iter_fit_detector(
             piece = features.extract_piece(index) if index % step == 0 else None
             if piece is not None:
                 pieces[index] = models.compute_distances(piece)
+                quarters[index] = describe_blocks(piece.broad)
             yield Progress("strangeness", len(features) + len(distances), total)
+    measured = [distances[index] for index in range(len(folds))]
+    normalizer = ScoreNormalizer.fit(measured, features.microscopes, pieces)
+    reference = ReferenceFields(
+        sums.blocks,
+        quarters,
+        np.stack([normalizer.z_scores(own) for own in measured]),
+        folds,
+        features.microscopes,
+        list(normalizer.microscopes),
+        normalizer.sizes.area_px,
+    )
     yield Progress(
         "strangeness",
         total,
         total,
         result=OodDetector(
             sums.fit_models(np.arange(len(folds))),
-            ScoreNormalizer.fit(
-                [distances[index] for index in range(len(folds))], features.microscopes, pieces
-            ),
+            normalizer,
             list(zip(features.keys, features.codes, strict=True)),
             sums.embeddings(),
             DefectLimits.fit(features.quality),
@@ -144,6 +156,7 @@ def iter_fit_detector(
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
             },
+            FieldDistance.fit(reference),
         ),
     )
 
@@ -214,12 +227,14 @@ class _FeatureSums:
         ]
         self._whole: list[tuple[NDArray[np.float32], ...]] = []
         self._windows: list[tuple[NDArray[np.float32], ...]] = []
+        self.blocks: list[NDArray[np.float32]] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
 
     def add(self, index: int, features: OodFeatures) -> None:
         """Add the next example."""
         self._whole.append(features.whole)
         self._windows.append(features.windows)
+        self.blocks.append(describe_blocks(features.broad))
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())

@@ -142,7 +142,7 @@ class Judge:
 
 
 def one(watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab) -> None:
-    """Take one micrograph through every stage."""
+    """Run one micrograph through every stage."""
     with watch.stage("read"):
         (micrograph,) = read(path, limits=Limits())
     with watch.stage("crop"):

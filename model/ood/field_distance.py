@@ -1,0 +1,247 @@
+"""Compare a whole field with the nearest reference field and join the result with its other looks.
+
+Reference fields of many scales and kinds make the Gaussians of the look "whole" wide enough to
+contain foreign material, while steel of a new heat treatment falls out of them. The cosine distance
+to the nearest reference field replaces that look. It is calibrated jointly with the others, so that
+one alarm rate holds for both. MEASURED on real steel, whole micrographs, two heat treatments held
+out: 20 of 129 flagged at 2 % with that look, 7 with the distance; of 34 SEM pictures of other
+materials 34 % and 61 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from model.ood.field_size import compute_level
+from model.ood.mahalanobis import normalize_rows
+from model.ood.score_normalization import LOOKS, combine_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.ood.features import CellFeatures
+
+BLOCK_CELLS: Final = 6
+"""Side of a block: 48 µm. A field is as far as its blocks are on average; the mean of a whole field
+of two structures resembles neither. MEASURED on real steel: 2 to 8 cells differ little."""
+
+_LEAST_DISTANCE = 1e-6
+"""Cosine distances below are float32 rounding."""
+
+_TAIL = 0.1
+"""Share of the reference values that the tail is extrapolated from."""
+
+_LEAST_TAIL = 3
+
+_REPLACED = 1  # the first of `LOOKS`, "whole"
+
+_NORM = 2
+"""Power of the norm that joins two surprises. MEASURED: 1 misses places in drawn steel that the
+looks alone detect, 2 none; 4 detects less foreign material."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFields:
+    """What the calibration needs of the reference fields, in one order.
+
+    Args:
+        blocks: Per field (b, c) float32 from `describe_blocks`.
+        quarters: Index → the same of that field's middle quarter.
+        z_scores: (n, looks) float64, from models not fitted on the field.
+        folds: (n,) int64; fields of one fold are not compared with one another.
+        microscopes: Microscope, "" where unknown.
+        calibrated: Microscopes with enough images for a separate false-alarm rate.
+        area_px: Median area in pixels of the frame.
+    """
+
+    blocks: Sequence[NDArray[np.float32]]
+    quarters: Mapping[int, NDArray[np.float32]]
+    z_scores: NDArray[np.float64]
+    folds: NDArray[np.int64]
+    microscopes: Sequence[str]
+    calibrated: Sequence[str]
+    area_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDistance:
+    """Distance of a field to the nearest reference field, calibrated jointly with the looks.
+
+    Args:
+        reference: (n, c) float32, unit rows, the mean block of each reference field.
+        looks: (n,) float64, ascending, the reference fields' scores of the looks but "whole".
+        distances: (n,) float64, ascending, their log distances to fields of other folds.
+        growth: What the log distance of a quarter of a field exceeds that of the field.
+        area_px: Median area of the reference fields in pixels of the frame; 0 if unknown.
+        scores: (n,) float64, ascending, their joint scores.
+        microscopes: Microscope → its part of `scores`, ascending, where it has enough images.
+
+    Source:
+        Nearest neighbour: Sun et al. 2022, arXiv:2204.06507, with k = 1.
+    """
+
+    reference: NDArray[np.float32]
+    looks: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    growth: float
+    area_px: float
+    scores: NDArray[np.float64]
+    microscopes: Mapping[str, NDArray[np.float64]]
+
+    @classmethod
+    def fit(cls, fields: ReferenceFields) -> Self:
+        """Store the reference fields and calibrate the joint score on them."""
+        means = normalize_rows(np.stack([blocks.mean(axis=0) for blocks in fields.blocks]))
+        reference = means.astype(np.float32)
+        others = [reference[fields.folds != fold] for fold in fields.folds]
+        distances = np.array(
+            [
+                _log_distance(blocks, rows)
+                for blocks, rows in zip(fields.blocks, others, strict=True)
+            ]
+        )
+        changes = [
+            _log_distance(blocks, others[index]) - distances[index]
+            for index, blocks in fields.quarters.items()
+        ]
+        by_looks = np.array([combine_scores(z_scores[_REPLACED:]) for z_scores in fields.z_scores])
+        looks, ascending = np.sort(by_looks), np.sort(distances)
+        scores = np.array(
+            [
+                _join(compute_surprise(look, looks), compute_surprise(distance, ascending))
+                for look, distance in zip(by_looks, distances, strict=True)
+            ]
+        )
+        microscopes = np.array(fields.microscopes)
+        return cls(
+            reference,
+            looks,
+            ascending,
+            float(np.mean(changes)) if changes else 0.0,
+            fields.area_px,
+            np.sort(scores),
+            {name: np.sort(scores[microscopes == name]) for name in fields.calibrated},
+        )
+
+    def join(
+        self, z_scores: NDArray[np.float64], blocks: NDArray[np.float32], area_px: float
+    ) -> tuple[float, str]:
+        """Join the z-scores of the looks with the distance of the whole field.
+
+        Args:
+            z_scores: (looks,) from `ScoreNormalizer.z_scores`.
+            blocks: (b, c) from `describe_blocks`.
+            area_px: Area of the field in pixels of the frame. The blocks of smaller fields are
+                noisier, which is corrected for; those of larger fields average out, which is not.
+
+        Returns:
+            The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
+        """
+        smaller = max(-compute_level(area_px, self.area_px), 0.0)
+        distance = _log_distance(blocks, self.reference) - smaller * self.growth
+        by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
+        by_distance = compute_surprise(distance, self.distances)
+        look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
+        return _join(by_looks, by_distance), LOOKS[look]
+
+    def reference_scores(self, microscope: str) -> NDArray[np.float64]:
+        """Return the joint scores that fields of a microscope are compared with, ascending."""
+        return self.microscopes.get(microscope, self.scores)
+
+    # -------------------------------------------------------------- storage
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return all arrays by name."""
+        named: dict[str, NDArray[Any]] = {
+            f"field.{name}": getattr(self, name)
+            for name in ("reference", "looks", "distances", "scores")
+        }
+        for index, scores in enumerate(self.microscopes.values()):
+            named[f"field.microscope.{index}"] = scores
+        return named
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything that is not an array, for JSON."""
+        return {
+            "area_px": self.area_px,
+            "growth": self.growth,
+            "microscopes": list(self.microscopes),
+        }
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Self:
+        """Load from what `tensors` and `facts` returned."""
+        return cls(
+            tensors["field.reference"],
+            tensors["field.looks"],
+            tensors["field.distances"],
+            facts["growth"],
+            facts["area_px"],
+            tensors["field.scores"],
+            {
+                name: tensors[f"field.microscope.{index}"]
+                for index, name in enumerate(facts["microscopes"])
+            },
+        )
+
+
+def describe_blocks(cells: CellFeatures) -> NDArray[np.float32]:
+    """Return the mean feature of each block of cells, scaled to unit length.
+
+    Args:
+        cells: The broad cells of a field.
+
+    Returns:
+        (b, d) float32, a row per block with at least half as many steel cells as the fullest one.
+    """
+    height, width = (min(BLOCK_CELLS, length) for length in cells.steel.shape)
+    rows, columns = (_spread_starts(length) for length in cells.steel.shape)
+    parts = [np.s_[y : y + height, x : x + width] for y in rows for x in columns]
+    counts = [int(cells.steel[part].sum()) for part in parts]
+    means = [
+        cells.features[part][cells.steel[part]].mean(axis=0, dtype=np.float64)
+        for part, count in zip(parts, counts, strict=True)
+        if count and 2 * count >= max(counts)
+    ]
+    return normalize_rows(np.stack(means)).astype(np.float32)
+
+
+def compute_surprise(value: float, reference: NDArray[np.float64]) -> float:
+    """Return the negative log share of reference values at least as large.
+
+    Args:
+        value: Any number.
+        reference: (n,) ascending.
+
+    Returns:
+        At least 0; continuous and never falling with `value`. Beyond the largest reference value it
+        grows as the tail of an exponential distribution does.
+    """
+    count = len(reference)
+    shares = (count - np.arange(count) - 0.5) / count
+    if value <= reference[-1]:
+        return float(np.interp(value, reference, -np.log(shares)))
+    top = min(max(_LEAST_TAIL, int(count * _TAIL)), count - 1)
+    excess = float((reference[-top:] - reference[-top - 1]).mean())
+    return float(-np.log(shares[-1]) + (value - reference[-1]) / max(excess, 1e-9))
+
+
+def _join(by_looks: float, by_distance: float) -> float:
+    return float((by_looks**_NORM + by_distance**_NORM) ** (1 / _NORM))
+
+
+def _log_distance(blocks: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Return the log cosine distance of blocks to the nearest reference row, averaged."""
+    cosines = blocks.astype(np.float64) @ reference.T.astype(np.float64)  # (b, n)
+    return float(np.log(np.maximum(1.0 - cosines.max(axis=1), _LEAST_DISTANCE)).mean())
+
+
+def _spread_starts(length: int) -> list[int]:
+    """Return the starts of blocks spread over a length, about side by side."""
+    count = max(1, round(length / BLOCK_CELLS))
+    return [round(start) for start in np.linspace(0, max(0, length - BLOCK_CELLS), count)]
