@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, read_training_labels, verify_bundle
     from model.data.dataset import Example, fingerprint
     from model.data.diverse_sampling import select_diverse
+    from model.data.feature_cache import FeatureCache
     from model.data.near_duplicates import find_near_duplicates, merge_groups
     from model.data.splits import Split, folds, split
     from model.evaluation.comparison import Comparison, ComparisonOutcome, compare_bundles
@@ -67,6 +68,7 @@ _WHERE = {
     "Estimate": "statistics",
     "Evaluation": "evaluation.evaluate",
     "Example": "data.dataset",
+    "FeatureCache": "data.feature_cache",
     "Field": "framing",
     "ComparisonOutcome": "evaluation.comparison",
     "InspectedImage": "evaluation.label_errors",
@@ -124,6 +126,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Example",
+    "FeatureCache",
     "Field",
     "GateThresholds",
     "InspectedImage",

@@ -175,7 +175,7 @@ def iter_training(
     from agent.bundle_registry import get_bundle, get_bundles_folder
     from agent.imaging.crop import RECIPE
     from agent.service.composition import collect_labels
-    from agent.service.data_folder import clock
+    from agent.service.data_folder import clock, get_feature_cache
     from model import SINGLE_PROCESS, read_manifest
     from model import train as train_model
 
@@ -194,6 +194,7 @@ def iter_training(
         get_bundles_folder(settings.store.folder),
         kept=collected.sides(manifest),
         processes=world or SINGLE_PROCESS,
+        features=get_feature_cache(settings),
         recipe=RECIPE,
         now=clock(),
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agent.retrain.label_cleaning import Cleaned
     from agent.retrain.pseudo_labels import PseudoLabelled
     from agent.retrain.training_set import Collected
-    from model import Manifest, Progress
+    from model import FeatureCache, Manifest, Progress
 
 log = structlog.get_logger()
 
@@ -66,6 +66,7 @@ def retrain(
     demands: Demands | None = None,
     leave_out_doubted: bool = True,
     pseudo: PseudoLabelled | None = None,
+    features: FeatureCache | None = None,
 ) -> Iterator[Step | Outcome]:
     """Train a candidate and compare it with the active bundle, on images neither was trained on.
 
@@ -79,6 +80,7 @@ def retrain(
         demands: What the lab requires of a candidate.
         leave_out_doubted: Whether suspect labels are left out.
         pseudo: The model's own answers, trained on too, never tested on.
+        features: Keeps what frozen networks compute of a crop, or None.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -112,6 +114,7 @@ def retrain(
         plan,
         bundles,
         kept=_fix_sides(collected, manifest, pseudo),
+        features=features,
         recipe=RECIPE,
         now=now,
     ):

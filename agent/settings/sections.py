@@ -338,6 +338,11 @@ class RetrainSection(Section):
     max_slowdown: float = Field(
         1.5, ge=1, description="Largest run time relative to the bundle in use."
     )
+    feature_cache_mb: int = Field(
+        2000,
+        ge=0,
+        description="Largest size (MB) of the image features kept for the next training; 0: none.",
+    )
 
 
 class NotifySection(Section):

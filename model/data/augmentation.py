@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
+VERSION = 1
+"""Raise it when the same frame and random numbers would give another view."""
+
+
 def augment(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
     """Augment a frame without changing its scale, which determines the size class.
 

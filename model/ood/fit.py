@@ -17,6 +17,7 @@ from model.image_quality import DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
+from model.ood.feature_arrays import VERSION, from_arrays, to_arrays
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.field_distance import FieldDistance, ReferenceFields, describe_blocks
 from model.ood.field_size import MEASURED_PIECES, crop_middle_quarter
@@ -31,7 +32,7 @@ from model.ood.mahalanobis import (
 )
 from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
-from model.runtime.engines import has_bf16
+from model.runtime.engines import choose_engine, has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
+    from model.data.feature_cache import FeatureCache
+    from model.framing import Field
     from model.networks.backbones import Backbone
     from model.ood.features import OodFeatureExtractor, OodFeatures
     from model.ood.mahalanobis import Distances
@@ -75,6 +78,7 @@ def iter_fit_detector(
     backbone: Backbone | None = None,
     *,
     subtype_of: Callable[[str], str],
+    cache: FeatureCache | None = None,
 ) -> Iterator[Progress[OodDetector]]:
     """Fit a detector and the scores of reference fields that its models were not fitted on.
 
@@ -82,6 +86,7 @@ def iter_fit_detector(
         examples: Labelled fields, in any order.
         backbone: Frozen network; None loads EfficientNet-Lite0 with its ImageNet weights.
         subtype_of: Structure code → subtype.
+        cache: Keeps the features of every field for the next fit, or None.
 
     Yields:
         Progress per field extracted and per field scored, the last with the detector.
@@ -94,7 +99,13 @@ def iter_fit_detector(
     backbone = backbone or frozen_lite0()
     precision = "bf16" if has_bf16() else "fp32"
     extractor = build_ood_extractor(backbone, precision)
-    features = _FeatureCache(sorted(examples, key=lambda example: example.key), extractor)
+    weights = hash_state_dict(backbone.state_dict())
+    features = _ExampleFeatures(
+        sorted(examples, key=lambda example: example.key),
+        extractor,
+        cache,
+        f"ood {VERSION} {backbone.arch} {weights} {choose_engine('cpu', precision)}",
+    )
     total = 2 * len(features)
     folds = conformal.assign_folds(features.groups, features.codes, features.keys)
     sums = _FeatureSums(features.codes, folds, [subtype_of(code) for code in features.codes])
@@ -139,7 +150,7 @@ def iter_fit_detector(
             {
                 "form": FORM,
                 "arch": backbone.arch,
-                "backbone": hash_state_dict(backbone.state_dict()),
+                "backbone": weights,
                 "precision": precision,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
@@ -150,12 +161,19 @@ def iter_fit_detector(
     )
 
 
-class _FeatureCache:
+class _ExampleFeatures:
     """OOD features of the examples: cached while they fit into memory, else extracted again."""
 
-    def __init__(self, examples: Sequence[Example], extractor: OodFeatureExtractor) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        extractor: OodFeatureExtractor,
+        cache: FeatureCache | None,
+        made_by: str,
+    ) -> None:
         self._examples = examples
         self._extractor = extractor
+        self._cache, self._made_by = cache, made_by
         self._cached: dict[int, OodFeatures] = {}
         self._free_bytes = _CACHE_BYTES
         self.quality: list[dict[str, float]] = []
@@ -171,7 +189,7 @@ class _FeatureCache:
         if index in self._cached:
             return self._cached[index]
         field = self._examples[index].load()
-        features = self._extractor.extract(field)
+        features = self._extract(field)
         if len(self.quality) == index:  # first pass
             self.quality.append(measure_quality(field))
         size = sum(getattr(features, name).features.nbytes for name in PLACES)
@@ -183,7 +201,16 @@ class _FeatureCache:
     def extract_piece(self, index: int) -> OodFeatures | None:
         """Extract the features of a field's middle quarter; None if it has too little steel."""
         piece = crop_middle_quarter(self._examples[index].load())
-        return None if piece is None else self._extractor.extract(piece)
+        return None if piece is None else self._extract(piece)
+
+    def _extract(self, field: Field) -> OodFeatures:
+        if self._cache is None:
+            return self._extractor.extract(field)
+        return from_arrays(
+            self._cache.get_or_compute(
+                field, self._made_by, lambda: to_arrays(self._extractor.extract(field))
+            )
+        )
 
 
 class _FeatureSums:

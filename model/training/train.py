@@ -19,6 +19,7 @@ import torch
 
 from model.bundle import BundleContents, write_bundle
 from model.calibration import fit_conformal_level, fit_temperature
+from model.data.augmentation import VERSION as AUGMENTATION
 from model.data.augmentation import augment
 from model.data.dataset import fingerprint, validate_examples
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
@@ -28,7 +29,7 @@ from model.evaluation.evaluate import Evaluation, group_untrained, iter_cases, i
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import compute_evidence, compute_evidence_limit
-from model.networks.backbones import load_backbone
+from model.networks.backbones import hash_state_dict, load_backbone
 from model.networks.encoder import Encoder
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
+    from model.data.feature_cache import FeatureCache
     from model.evaluation.cases import Case, OodFlag
+    from model.framing import Field
     from model.inference.feature_extractor import FieldFeatures
     from model.ood.detector import OodDetector
     from model.taxonomy import Taxonomy
@@ -72,6 +75,7 @@ def train(
     kept: Mapping[str, Sequence[str]] | None = None,
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
+    features: FeatureCache | None = None,
     recipe: str,
     now: datetime,
 ) -> Iterator[Progress[Path]]:
@@ -90,6 +94,7 @@ def train(
             `iter_fit_detector`, with the frozen network of the installation.
         processes: Processes that fine-tune networks together. Only the first one writes the bundle;
             the others end after the last network.
+        features: Keeps what the frozen networks compute of a crop for the next training, or None.
         recipe: Version of the crop recipe of the examples.
         now: Aware UTC, for the bundle's name and record.
 
@@ -143,7 +148,7 @@ def train(
             validation=sides.validation,
         )
         if config.frozen:
-            yield from _fit_linear_probes(task, config, heads, out_of_fold_logits)
+            yield from _fit_linear_probes(task, config, heads, out_of_fold_logits, features)
         else:
             for epoch in fine_tune(task, config, checkpoint_folder, processes):
                 yield Progress(name, epoch.number, config.epochs, epoch.sentence())
@@ -161,7 +166,9 @@ def train(
         (*sides.train, *sides.validation) if out_of_fold_logits else sides.validation
     )
     heads, level = _calibrate(calibration_examples, scheme, heads, out_of_fold_logits or val_logits)
-    detector = yield from _fit_ood((*sides.train, *sides.validation), taxonomy, fit_detector)
+    detector = yield from _fit_ood(
+        (*sides.train, *sides.validation), taxonomy, fit_detector, features
+    )
     notes += yield from _report_alarm_rate(detector, config.alpha)
     classifier = Classifier(
         name="",
@@ -328,19 +335,23 @@ def _fit_linear_probes(
     config: TrainingConfig,
     heads: dict[str, Head],
     out_of_fold_logits: _HeadLogits,
+    cache: FeatureCache | None,
 ) -> Iterator[Progress[Path]]:
     """Embed every image once, in several augmented views, then fit each head to the embeddings.
 
     No choice depends on the validation images here, so they are trained on too;
     `out_of_fold_logits` receives the logits of each image from heads fitted without its specimen.
     """
-    extractor = FeatureExtractor(
-        task.framing, {task.name: task.encoder}, choose_engine(config.device)
+    engine = choose_engine(config.device)
+    extractor = FeatureExtractor(task.framing, {task.name: task.encoder}, engine)
+    made_by = (
+        f"views {AUGMENTATION} {task.encoder.backbone.arch} {task.encoder.taps} {engine} "
+        f"{hash_state_dict(task.encoder.state_dict())}"
     )
     examples = (*task.train, *task.validation)
     views: list[NDArray[np.float32]] = []
     for done, example in enumerate(examples):
-        views.append(_embed_views(example, extractor, task.name, config))
+        views.append(_embed_views(example, extractor, task, config, (cache, made_by)))
         yield Progress("images", done + 1, len(examples))
     data = ProbeData(
         embeddings=np.concatenate(views),
@@ -373,11 +384,42 @@ def _assign_folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
 
 
 def _embed_views(
-    example: Example, extractor: FeatureExtractor, encoder: str, config: TrainingConfig
+    example: Example,
+    extractor: FeatureExtractor,
+    task: TrainingTask,
+    config: TrainingConfig,
+    kept: tuple[FeatureCache | None, str],
 ) -> NDArray[np.float32]:
-    """Return the (views, c) embeddings of one example; the first view is not augmented."""
-    (plain,) = extractor.frames([example.load()])
-    rng = np.random.default_rng(_seed(config, example.key))
+    """Return the (views, c) embeddings of one example; the first view is not augmented.
+
+    Args:
+        example: The example.
+        extractor: Has the encoder.
+        task: Has its name and the framing.
+        config: The training configuration.
+        kept: The cache, and what the embeddings depend on besides example and configuration.
+    """
+    field, (cache, made_by) = example.load(), kept
+
+    def compute() -> dict[str, NDArray[np.float32]]:
+        return {"views": _compute_views(example.key, field, extractor, task.name, config)}
+
+    if cache is None:
+        return compute()["views"]
+    # The usual pixel size is a median of the examples: it must not renew fields with a scale.
+    usual = 0.0 if field.um_per_px else task.framing.usual_um_per_px
+    options = (
+        f"{made_by} {replace(task.framing, usual_um_per_px=usual)} views {config.views} "
+        f"rotate {config.rotate} seed {_seed(config, example.key)}"
+    )
+    return np.asarray(cache.get_or_compute(field, options, compute)["views"], np.float32)
+
+
+def _compute_views(
+    key: str, field: Field, extractor: FeatureExtractor, encoder: str, config: TrainingConfig
+) -> NDArray[np.float32]:
+    (plain,) = extractor.frames([field])
+    rng = np.random.default_rng(_seed(config, key))
     views = [plain] + [
         [
             extractor.to_device(augment(device_frame.frame, rng, rotate=config.rotate))
@@ -484,12 +526,15 @@ def _fit_ood(
     examples: Sequence[Example],
     taxonomy: Taxonomy,
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
+    cache: FeatureCache | None,
 ) -> Generator[Progress[Path], None, OodDetector]:
     """Fit the OOD detector, or call the given function."""
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
         return fit_detector(examples)
-    for progress in iter_fit_detector(examples, subtype_of=lambda code: taxonomy.parse(code)[0]):
+    for progress in iter_fit_detector(
+        examples, subtype_of=lambda code: taxonomy.parse(code)[0], cache=cache
+    ):
         yield Progress("strangeness", progress.done, progress.total)
         if progress.result is not None:
             return progress.result

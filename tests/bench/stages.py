@@ -1,15 +1,20 @@
-"""Measure each stage for one micrograph of 2000 × 1500 px.
+"""Measure how long each stage takes for one micrograph of 2000 × 1500 px.
 
-    python tests/bench/stages.py --bundle FOLDER [--n 8] [--threads 1]
+    python tests/bench/stages.py --bundle FOLDER [--n 8] [--threads 1] [--profile]
 
 Every stage is run over the same drawn micrographs, one after the other as the pipeline does, in
 this process; what is printed is the median per micrograph in ms (wall and processor time) and
-the share of the whole. Without a bundle the model's stages are left out.
+the share of the whole. Below stands what the classify step costs against the bare pass of the
+networks that it needs for codes, on the same frame: the median of the ratios of processor time,
+each of one micrograph, and of the parts of the step. `--profile` lists the functions that take
+most of it. Without a bundle the model's stages are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
+import pstats
 import tempfile
 import time
 from collections import defaultdict
@@ -35,14 +40,24 @@ from agent.triage import Policy, triage
 from agent.watch import ListedFile
 from agent.watch.listing import list_folder
 from model import Classifier, Field
+from model.bundle import load_bundle
+from model.image_quality import measure_quality
+from model.runtime.engines import build_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.imaging import Crop
     from model import Prediction
 
 HEIGHT, WIDTH = 1500, 2000
+
+CLASSIFY = "classify"
+BARE, CODES, STRANGENESS, DEFECTS = PARTS = (
+    "bare pass for the codes",
+    "  codes",
+    "  strangeness",
+    "  defects",
+)
 
 
 class Stopwatch:
@@ -60,14 +75,24 @@ class Stopwatch:
         self.wall_ms[name].append((time.perf_counter() - wall_s) * 1000)
         self.cpu_ms[name].append((time.process_time() - cpu_s) * 1000)
 
-    def say(self) -> None:
-        """Print the table."""
-        whole = sum(median(took) for took in self.wall_ms.values())
-        print(f"{'stage':14}{'wall ms':>10}{'cpu ms':>10}{'share':>8}")
+    def print_stages(self) -> None:
+        """Print the table of the stages."""
+        whole = sum(median(took) for name, took in self.wall_ms.items() if name not in PARTS)
+        print(f"{'stage':28}{'wall ms':>10}{'cpu ms':>10}{'share':>8}")
         for name, took in self.wall_ms.items():
-            wall, cpu = median(took), median(self.cpu_ms[name])
-            print(f"{name:14}{wall:10.0f}{cpu:10.0f}{wall / whole:8.0%}")
-        print(f"{'all':14}{whole:10.0f}")
+            if name not in PARTS:
+                wall, cpu = median(took), median(self.cpu_ms[name])
+                print(f"{name:28}{wall:10.0f}{cpu:10.0f}{wall / whole:8.0%}")
+        print(f"{'all':28}{whole:10.0f}")
+
+    def print_ratios(self) -> None:
+        """Print what the classify step and its parts cost against the bare pass, in pairs."""
+        bare = self.cpu_ms[BARE]
+        print(f"\n{'processor time':28}{'ms':>10}{'× the bare pass':>18}")
+        for name in (BARE, CLASSIFY, *PARTS[1:]):
+            took = self.cpu_ms[name]
+            ratio = median(own / one for own, one in zip(took, bare, strict=True))
+            print(f"{name:28}{median(took):10.0f}{ratio:18.2f}")
 
 
 def exported(folder: Path, n: int) -> None:
@@ -78,24 +103,52 @@ def exported(folder: Path, n: int) -> None:
         (folder / f"{number}.tif").write_bytes(held.tobytes())
 
 
-def predicted(watch: Stopwatch, classifier: Classifier, seen: Crop) -> Prediction:
-    """Classify in the classifier's own three steps."""
-    field = Field(seen.pixels, seen.valid, seen.um_per_px)
-    with watch.stage("classify"):
-        ((_, (raw,)),) = classifier._predictor.predict_in_batches([field])
-    with watch.stage("strangeness"):
-        (unusual,) = classifier._detector.score([field], classifier.alpha)
-    with watch.stage("saliency"):
-        return classifier._build_prediction(field, raw, unusual)
+class Judge:
+    """A classifier, and the bare networks of its bundle on the same engine."""
+
+    def __init__(self, bundle: Path, precision: str) -> None:
+        self.classifier = Classifier.load(bundle, precision=precision)
+        loaded = load_bundle(bundle)
+        self._framing, self._scheme, self._heads = (
+            loaded.manifest.framing,
+            loaded.scheme,
+            loaded.heads,
+        )
+        self._runners = {
+            name: build_runner(encoder, self.classifier.engine)
+            for name, encoder in loaded.encoders.items()
+        }
+        blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        self.measure(Stopwatch(), Field(blank, np.ones((HEIGHT, WIDTH), np.bool_), 0.2))
+
+    def measure(self, watch: Stopwatch, field: Field) -> Prediction:
+        """Classify a field, then run the bare pass and the parts of the step on it again."""
+        with watch.stage(CLASSIFY):
+            (prediction,) = self.classifier.classify([field])
+        size_head = self._scheme.second_stage(prediction.subtype)
+        heads = [*self._scheme.first_stage(), *([size_head] if size_head else [])]
+        frames = self._framing.frames(field)
+        with watch.stage(BARE):
+            for encoder in dict.fromkeys(self._heads[head].encoder for head in heads):
+                for frame in frames:
+                    self._runners[encoder].features(frame.pixels[None])
+        with watch.stage(CODES):
+            self.classifier.predict_codes([field])
+        with watch.stage(STRANGENESS):
+            self.classifier.score_ood(field)
+        with watch.stage(DEFECTS):
+            measure_quality(field)
+        return prediction
 
 
-def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -> None:
+def one(watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab) -> None:
     """Run one micrograph through every stage."""
     with watch.stage("read"):
         (micrograph,) = read(path, limits=Limits())
     with watch.stage("crop"):
         seen = crop(micrograph, um_per_px_range=(0.01, 5.0))
-    prediction = predicted(watch, classifier, seen) if classifier else None
+    field = Field(seen.pixels, seen.valid, seen.um_per_px)
+    prediction = judge.measure(watch, field) if judge else None
     with watch.stage("archive"):
         artefacts: dict[str, object] = {**lab.archive.keep(seen)}
         if prediction:
@@ -139,15 +192,14 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--profile", action="store_true", help="list the costliest functions")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
-    classifier = None
-    if given.bundle:
-        classifier = Classifier.load(given.bundle, precision=given.precision)
-        print(f"bundle {classifier.name}: {classifier.engine.label}, {classifier.engine.precision}")
-        classifier.classify([Field(np.zeros((HEIGHT, WIDTH, 3), np.uint8),
-                                   np.ones((HEIGHT, WIDTH), bool), 0.2)])  # fmt: skip
+    judge = Judge(given.bundle, given.precision) if given.bundle else None
+    if judge:
+        engine = judge.classifier.engine
+        print(f"bundle {judge.classifier.name}: {engine.label}, {engine.precision}")
     with tempfile.TemporaryDirectory() as folder:
         export = Path(folder, "export")
         export.mkdir()
@@ -156,9 +208,22 @@ def main() -> None:
         lab.arrive(export)
         watch = Stopwatch()
         for path in sorted(export.iterdir()):
-            one(watch, path, classifier, lab)
-        watch.say()
+            one(watch, path, judge, lab)
+        watch.print_stages()
+        if judge:
+            watch.print_ratios()
+        if judge and given.profile:
+            print_profile(judge.classifier, given.n)
         lab.store.close()
+
+
+def print_profile(classifier: Classifier, n: int) -> None:
+    """Print the functions that take most of the processor time of classify."""
+    drawn = [draw_micrograph("G8", seed=seed, size=(WIDTH, HEIGHT)).pixels for seed in range(n)]
+    fields = [Field(pixels, np.ones(pixels.shape[:2], np.bool_), 0.2) for pixels in drawn]
+    profile = cProfile.Profile(time.process_time)
+    profile.runcall(classifier.classify, fields)
+    pstats.Stats(profile).sort_stats("tottime").print_stats(15)
 
 
 if __name__ == "__main__":

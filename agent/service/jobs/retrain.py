@@ -15,7 +15,7 @@ from agent.errors import AgentError, WrongUse
 from agent.lab_context import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
-from agent.service.data_folder import clock
+from agent.service.data_folder import clock, get_feature_cache
 from agent.service.jobs.supervisor import run_supervised
 from agent.service.lock import TrainingLock
 
@@ -122,6 +122,7 @@ def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Itera
         demands=build_demands(settings, lesson.plan.taxonomy, now=now),
         leave_out_doubted=settings.retrain.leave_out_doubted,
         pseudo=pseudo,
+        features=get_feature_cache(settings),
     ):
         if isinstance(news, Outcome):
             with open_store(settings) as store:
