@@ -76,7 +76,8 @@ class FieldDistance:
         reference: (n, c) float32, unit rows, the mean block of each reference field.
         looks: (n,) float64, ascending, the reference fields' scores of the looks but "whole".
         distances: (n,) float64, ascending, their log distances to fields of other folds.
-        growth: What the log distance of a quarter of a field exceeds that of the field.
+        growth: What the log distance of a quarter of a field exceeds that of the field on average.
+        widening: Its spread over fields, in spreads of the whole fields; at least 1.
         area_px: Median area of the reference fields in pixels of the frame; 0 if unknown.
         scores: (n,) float64, ascending, their joint scores.
         microscopes: Microscope → its part of `scores`, ascending, where it has enough images.
@@ -89,6 +90,7 @@ class FieldDistance:
     looks: NDArray[np.float64]
     distances: NDArray[np.float64]
     growth: float
+    widening: float
     area_px: float
     scores: NDArray[np.float64]
     microscopes: Mapping[str, NDArray[np.float64]]
@@ -105,10 +107,10 @@ class FieldDistance:
                 for blocks, rows in zip(fields.blocks, others, strict=True)
             ]
         )
-        changes = [
-            _log_distance(blocks, others[index]) - distances[index]
-            for index, blocks in fields.quarters.items()
-        ]
+        growth, widening = _compare_quarters(
+            {i: _log_distance(blocks, others[i]) for i, blocks in fields.quarters.items()},
+            distances,
+        )
         by_looks = np.array([combine_scores(z_scores[_REPLACED:]) for z_scores in fields.z_scores])
         looks, ascending = np.sort(by_looks), np.sort(distances)
         scores = np.array(
@@ -122,7 +124,8 @@ class FieldDistance:
             reference,
             looks,
             ascending,
-            float(np.mean(changes)) if changes else 0.0,
+            growth,
+            widening,
             fields.area_px,
             np.sort(scores),
             {name: np.sort(scores[microscopes == name]) for name in fields.calibrated},
@@ -143,7 +146,9 @@ class FieldDistance:
             The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
         """
         smaller = max(-compute_level(area_px, self.area_px), 0.0)
-        distance = _log_distance(blocks, self.reference) - smaller * self.growth
+        middle = float(np.median(self.distances))
+        above = _log_distance(blocks, self.reference) - smaller * self.growth - middle
+        distance = middle + above / self.widening**smaller
         by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
         by_distance = compute_surprise(distance, self.distances)
         look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
@@ -170,6 +175,7 @@ class FieldDistance:
         return {
             "area_px": self.area_px,
             "growth": self.growth,
+            "widening": self.widening,
             "microscopes": list(self.microscopes),
         }
 
@@ -181,6 +187,7 @@ class FieldDistance:
             tensors["field.looks"],
             tensors["field.distances"],
             facts["growth"],
+            facts["widening"],
             facts["area_px"],
             tensors["field.scores"],
             {
@@ -239,6 +246,18 @@ def _log_distance(blocks: NDArray[np.float32], reference: NDArray[np.float32]) -
     """Return the log cosine distance of blocks to the nearest reference row, averaged."""
     cosines = blocks.astype(np.float64) @ reference.T.astype(np.float64)  # (b, n)
     return float(np.log(np.maximum(1.0 - cosines.max(axis=1), _LEAST_DISTANCE)).mean())
+
+
+def _compare_quarters(
+    quarters: Mapping[int, float], distances: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return by how much quarters are farther than their fields, and how much wider spread."""
+    if len(quarters) < 2:  # noqa: PLR2004 - one has no spread
+        return 0.0, 1.0
+    own = distances[list(quarters)]
+    of_quarters = np.array(list(quarters.values()))
+    widening = float(of_quarters.std()) / max(float(own.std()), 1e-9)
+    return float((of_quarters - own).mean()), max(1.0, widening)
 
 
 def _spread_starts(length: int) -> list[int]:
