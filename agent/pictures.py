@@ -11,11 +11,12 @@ import io
 import math
 from enum import StrEnum
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from agent import png
 
@@ -241,6 +242,48 @@ def draw_box(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
     drawn = pixels.copy()
     _draw_rectangle(drawn, _scale_box(box, pixels.shape[1] / field_width), PLACE_RGB)
     return drawn
+
+
+def draw_scale_bar(pixels: Pixels, um_per_px: float) -> Pixels:
+    """Draw a scale bar of a round length into the lower right corner, its length above it.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        um_per_px: Of these pixels.
+    """
+    height, width = pixels.shape[:2]
+    length_um = _round_down(width * um_per_px * LONGEST_BAR)
+    length_px = max(1, round(length_um / um_per_px))
+    margin, thick = max(4, width // 60), max(3, height // 120)
+    font = ImageFont.truetype(_find_font(), max(10, height // 26))
+    page = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(page)
+    label = f"{length_um:g} µm"
+    left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
+    plate = (max(length_px, right - left) + 2 * margin, bottom - top + thick + 3 * margin)
+    corner = (width - plate[0], height - plate[1])
+    draw.rectangle((*corner, width, height), fill=HALO_RGB)
+    x = corner[0] + (plate[0] - (right - left)) / 2
+    draw.text((x - left, corner[1] + margin - top), label, fill=PLACE_RGB, font=font)
+    start = corner[0] + (plate[0] - length_px) // 2
+    y = height - margin - thick
+    draw.rectangle((start, y, start + length_px - 1, y + thick - 1), fill=PLACE_RGB)
+    return np.array(page, np.uint8)
+
+
+LONGEST_BAR = 0.25
+"""Longest scale bar, as a share of the picture's width."""
+
+
+def _find_font() -> str:
+    """Return the path of the font that comes with matplotlib; it has µ."""
+    return str(files("matplotlib").joinpath("mpl-data", "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+def _round_down(value: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is no more than a value."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (5.0, 2.0, 1.0) if step * power <= value * (1 + 1e-9))
 
 
 def _dim_outside(pixels: Pixels, box: Box) -> Pixels:

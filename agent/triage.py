@@ -38,6 +38,7 @@ class Reason(StrEnum):
     DISAGREEMENT = "disagreement"  # set by a round robin, never by `triage`
     DOUBTED_LABEL = "doubted_label"  # set by `retrain`, never by `triage`
     UNLIKE_TAUGHT = "unlike_taught"  # set after a night, never by `triage`
+    REQUESTED = "requested"  # set by a lead in the archive, never by `triage`
 
 
 NAMED_FIRST = (Reason.SCALE_UNKNOWN, Reason.SCALE_CONFLICT)

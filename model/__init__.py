@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from model.evaluation.paired import PairedEvaluation, PairedTestSet, evaluate_pair
     from model.evaluation.promotion_checks import GateThresholds
     from model.framing import Field
-    from model.inference.classifier import Classifier, Prediction
+    from model.inference.classifier import Classifier
+    from model.inference.prediction import Prediction
     from model.networks.pretrained import fetch_weights, has_weights
     from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
-    from model.ood.detector import OodResult
+    from model.ood.ood_result import OodResult
     from model.runtime.engines import choose_engine
     from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
     from model.training.config import TrainingConfig, quick_config
@@ -72,11 +73,11 @@ _WHERE = {
     "Manifest": "bundle",
     "PairedTestSet": "evaluation.paired",
     "TrainingConfig": "training.config",
-    "Prediction": "inference.classifier",
+    "Prediction": "inference.prediction",
     "Progress": "progress",
     "GateThresholds": "evaluation.promotion_checks",
     "Split": "data.splits",
-    "OodResult": "ood.detector",
+    "OodResult": "ood.ood_result",
     "ProcessGroup": "training.distributed",
     "agreement_interval": "statistics",
     "alarm_rate_in_words": "ood.conformal",

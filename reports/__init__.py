@@ -5,6 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.archive import (
+    ArchiveItem,
+    ArchivePage,
+    Facet,
+    FacetValue,
+    HistoryPage,
+    HistoryRow,
+)
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.dashboard import (
     CodeRow,
@@ -126,14 +134,16 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
-from reports.content.statements import StatementPage, StatementPicture, StatementSection
+from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.i18n import (
     LANGUAGES,
     Language,
     day_and_time,
     decimal,
     gettext,
+    integer,
     language,
     marked,
     month_and_year,
@@ -151,6 +161,7 @@ from reports.render import (
     as_json,
     asset,
     assets_version,
+    render_archive,
     render_bundle,
     render_campaigns,
     render_card,
@@ -159,6 +170,7 @@ from reports.render import (
     render_experiments,
     render_files,
     render_help,
+    render_history,
     render_impact,
     render_index,
     render_learning,
@@ -216,12 +228,29 @@ from reports.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from reports.customer_pdf import render_customer_pdf
+    from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
+
+_LAZY = {
+    "render_customer_pdf": "reports.customer_pdf",
+    "render_night_pdf": "reports.night_pdf",
+    "render_statement_pdf": "reports.statement_pdf",
+}
+"""Name → its module; loaded when first used, since the library of PDFs takes half a second."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'reports' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
 
 __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
     "CRITERIA",
+    "CUSTOMER_TEMPLATE",
     "GUIDE_PAGES",
     "GUIDE_PICTURES",
     "LANGUAGES",
@@ -230,6 +259,8 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ArchiveItem",
+    "ArchivePage",
     "BundleLine",
     "BundlePage",
     "CampaignLine",
@@ -256,6 +287,8 @@ __all__ = [
     "Done",
     "Duplicate",
     "Experiments",
+    "Facet",
+    "FacetValue",
     "Fact",
     "Figure",
     "FileLine",
@@ -272,6 +305,8 @@ __all__ = [
     "GuidePiece",
     "GuideTitle",
     "HelpPage",
+    "HistoryPage",
+    "HistoryRow",
     "Hour",
     "ImpactOrder",
     "ImpactPage",
@@ -282,6 +317,8 @@ __all__ = [
     "Language",
     "Layer",
     "LearningPage",
+    "Letterhead",
+    "Line",
     "Link",
     "LoginPage",
     "LooseField",
@@ -337,6 +374,7 @@ __all__ = [
     "SubtypeChoice",
     "Suggested",
     "Table",
+    "TemplateFault",
     "Tile",
     "Tone",
     "TraceField",
@@ -363,6 +401,7 @@ __all__ = [
     "file_code",
     "get_guide_page",
     "gettext",
+    "integer",
     "language",
     "learning_curve_chart",
     "list_guide",
@@ -373,14 +412,18 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
+    "render_archive",
     "render_bundle",
     "render_campaigns",
     "render_card",
     "render_chart",
+    "render_customer",
+    "render_customer_pdf",
     "render_dashboard",
     "render_experiments",
     "render_files",
     "render_help",
+    "render_history",
     "render_impact",
     "render_index",
     "render_learning",
@@ -390,6 +433,7 @@ __all__ = [
     "render_more",
     "render_name",
     "render_night",
+    "render_night_pdf",
     "render_order",
     "render_order_confirm",
     "render_order_desk",
@@ -422,9 +466,3 @@ __all__ = [
     "whole_date",
     "with_seconds",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "render_statement_pdf":  # fpdf takes a fifth of the start of a command
-        return import_module("reports.statement_pdf").render_statement_pdf
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from babel import Locale
 from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from babel.support import Translations
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def decimal(value: float, form: str) -> str:
         form: A format specification of `format`, such as ".4g".
     """
     return format(value, form).replace(".", Locale(language()).number_symbols["latn"]["decimal"])
+
+
+def integer(n: int) -> str:
+    """Format a whole number with the language's groups of three digits."""
+    return str(format_decimal(n, locale=language()))
 
 
 def day_and_time(at: datetime) -> str:

@@ -20,6 +20,7 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
     from reports.content.guide import HelpPage
     from reports.content.learning import BundlePage, LearningPage
@@ -58,6 +59,7 @@ ASSETS = (
     "confirm.js",
     "trace.css",
     "statement.css",
+    "customer.css",
     "rate.css",
     "help.css",
     "setup.css",
@@ -72,6 +74,9 @@ ASSETS = (
     "viewer_compare.js",
     "viewer_keys.js",
     "viewer.js",
+    "search.js",
+    "archive.css",
+    "archive.js",
     "scale.css",
     "scale.js",
     "viewing.js",
@@ -184,6 +189,16 @@ def render_places(page: PlacesPage) -> str:
 def render_order(page: OrderPage) -> str:
     """Render the page of one order."""
     return _render("order.html", page=page)
+
+
+def render_archive(page: ArchivePage) -> str:
+    """Render the micrographs that match a search."""
+    return _render("archive.html", page=page)
+
+
+def render_history(page: HistoryPage) -> str:
+    """Render acts of the audit log."""
+    return _render("history.html", page=page)
 
 
 def render_order_desk(page: OrderDeskPage) -> str:

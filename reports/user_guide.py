@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 GUIDE_PAGES = (
     "concepts",
     "first-night",
+    "dashboard",
     "reviewing",
     "orders",
+    "archive",
     "own-classes",
     "measuring-people",
     "retraining",

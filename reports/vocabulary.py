@@ -72,6 +72,13 @@ REASONS: dict[str, tuple[str, str]] = {
             "such examples improve the next model most."
         ),
     ),
+    "requested": (
+        marked("Review requested"),
+        marked(
+            "A lead requested a review of this micrograph in the archive. Decide as for any other "
+            "micrograph."
+        ),
+    ),
     "disagreement": (
         marked("Raters disagree"),
         marked(
@@ -95,6 +102,7 @@ DOUBTS: dict[str, str] = {
     "specimen": marked("Its code is of another subtype than the rest of its specimen."),
     "stranger": marked("It is not comparable with the reference images of its code."),
     "contested": marked("It was imported with a code that differs from an earlier decision."),
+    "requested": marked("A lead requested another review of it."),
     "raters": marked("Raters of a round robin did not agree with it, or with each other."),
 }
 """Why a label is suspect; neutral, since the earlier decision is hidden from the reviewer."""
@@ -164,7 +172,7 @@ UNUSABLE_WHYS: dict[str, str] = {
 CORRECTION_WHYS: tuple[str, ...] = (
     marked("a slip of the hand"),
     marked("looked again, more closely"),
-    marked("other fields of the specimen say otherwise"),
+    marked("other fields of the specimen contradict it"),
     marked("agreed with a colleague"),
     marked("new facts about the specimen"),
 )

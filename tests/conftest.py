@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from compiled_statements import share_compiled_statements
 from hypothesis import settings
 
 from agent import auth
@@ -18,6 +19,7 @@ settings.load_profile("martensight")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set before torch loads
 
 pytest_plugins = [
+    "fast",  # which tests are fast, and a guard that they are
     "databases",  # a SQLite file and a real PostgreSQL, for who asks
     "small_lab",  # a lab that has taught its first bundle, for who asks
 ]
@@ -52,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]  # a developer's own settings must not decide a test
     # A tenth of a second a login, hundreds of logins; what the agent itself uses has its own test.
     auth.PASSWORD_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    share_compiled_statements()
 
 
 @pytest.fixture(scope="session")

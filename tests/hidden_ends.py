@@ -189,6 +189,6 @@ class Ends(Acts):
 
     def is_held_by_a_failed_check(self, assessed: Assessed) -> bool:
         """Return whether nothing but a failed check speaks against an order."""
-        said = [reason for one in assessed.specimens for reason in one.statement.missing]
+        said = [reason for specimen in assessed.specimens for reason in specimen.statement.missing]
         failed = any(not passed for _, passed, _ in self.world.checks)
         return failed and bool(said) and all("control check of" in one for one in said)

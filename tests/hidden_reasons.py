@@ -178,7 +178,7 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, m: s.any_of(m[1], lambda one: not one.standing),
     ),
     (
-        rf"{FIELD} was called strange \(.*\) by (\w+)",
+        rf"{FIELD} was called unusual \(.*\) by (\w+)",
         lambda s, m: s.any_of(m[1], lambda one: _last(one, "strange", m[2])),
     ),
     (
@@ -268,12 +268,12 @@ def untrue_reasons(world: Ledger, assessed: Assessed) -> Iterator[str]:
     """Yield what is given as a reason and is not true, and an order without any reason."""
     statement = assessed.statement
     joined = set()
-    for one in assessed.specimens:
-        scene = Scene(world, assessed, one)
-        joined.add(f"specimen {one.view.name}: {'; '.join(one.statement.missing)}")
-        for sentence in (*one.statement.missing, *one.statement.because):
+    for specimen in assessed.specimens:
+        scene = Scene(world, assessed, specimen)
+        joined.add(f"specimen {specimen.view.name}: {'; '.join(specimen.statement.missing)}")
+        for sentence in (*specimen.statement.missing, *specimen.statement.because):
             if not _is_true(scene, sentence):
-                yield f"specimen {one.view.name}: {sentence}"
+                yield f"specimen {specimen.view.name}: {sentence}"
     scene = Scene(world, assessed)
     for sentence in statement.missing:
         if sentence not in joined and not _is_true(scene, sentence):

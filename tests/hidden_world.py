@@ -308,7 +308,7 @@ class World(Ledger):
         mine = [one for one in view.specimens if one.name == specimen] if view else []
         if not mine:
             return
-        ids = [one.view.id for last in mine[0].preparations[-1:] for one in last.fields]
+        ids = [field.view.id for last in mine[0].preparations[-1:] for field in last.fields]
         try:
             if asks_first:
                 require_may_replace(

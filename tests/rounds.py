@@ -111,10 +111,15 @@ class Round:
     def kept(self) -> dict[tuple[str, int], tuple[str | None, str | None, str, str]]:
         """What the store kept."""
         found = {}
-        for one in self.lab.store.campaigns.ratings(NAME):
-            said = one.said
-            assert (one.rater, one.image) not in found
-            found[one.rater, one.image] = (said.subtype, said.size, said.criterion, said.comment)
+        for rating in self.lab.store.campaigns.ratings(NAME):
+            said = rating.said
+            assert (rating.rater, rating.image) not in found
+            found[rating.rater, rating.image] = (
+                said.subtype,
+                said.size,
+                said.criterion,
+                said.comment,
+            )
         return found
 
 

@@ -104,6 +104,9 @@ def crop_of(held: bytes, scale: float | None) -> Crop:
 class Pool:
     """Reads in place of worker processes."""
 
+    def has_outcome(self) -> bool:
+        return True
+
     def crop_all(
         self, jobs: Sequence[tuple[Path, float | None]]
     ) -> Iterator[tuple[Path, list[Crop] | Exception]]:
@@ -136,7 +139,7 @@ class Classifier:
 
     def classify(self, fields: Sequence[Any]) -> list[Any]:
         """Return a prediction for each field."""
-        levels = [int(one.pixels[0, 0, 0]) for one in fields]
+        levels = [int(field.pixels[0, 0, 0]) for field in fields]
         return [_prediction(code_of(n), self.name, strange=n % 5 == 0) for n in levels]
 
 

@@ -53,7 +53,7 @@ def _due_without_the_dead(
     session: Any, whose: Any, n: int, *, at: Any, only: Any
 ) -> list[tuple[Any, Any]]:
     rows = _REAL_DUE(session, whose, n, at=at, only=only)
-    return [one for one in rows if one[0].attempts == 0]
+    return [row for row in rows if row[0].attempts == 0]
 
 
 def _add_together(self: Any, new: Any, *, by: str, at: Any, follows: int) -> list[int]:

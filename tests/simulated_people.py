@@ -80,9 +80,9 @@ class People:
         self._ring(new)
 
     def _ring(self, name: str) -> None:
-        for one in tuple(self.world.ears):
+        for ear in tuple(self.world.ears):
             if self.world.schedule.random.random() < (self.world.events or 0.0):
-                one.hear(name)
+                ear.hear(name)
 
     def on_share(self) -> list[str]:
         """Return the names of the pictures on the share."""

@@ -43,9 +43,11 @@ def come_to_rest(world: World) -> None:
 
     def is_quiet() -> bool:
         return (
-            all(one.is_up for one in world.machines)
-            and all(one.is_idle for one in schedule.actors)
-            and not any(one.name.startswith(("boot", "start", "micro")) for one in schedule.actors)
+            all(machine.is_up for machine in world.machines)
+            and all(actor.is_idle for actor in schedule.actors)
+            and not any(
+                actor.name.startswith(("boot", "start", "micro")) for actor in schedule.actors
+            )
         )
 
     schedule.run(is_quiet, world.on_death)
@@ -205,7 +207,9 @@ def _without_evidence(world: World) -> Iterator[str]:
     for sha256, unassigned in world.ask("SELECT sha256, unassigned FROM micrograph"):
         if sha256 in world.ledger.noted and not unassigned:
             yield f"{world.ledger.noted[sha256]} was taken without the note beside it"
-    yield from (f"trail: {one}" for one in world.machines[0].store.audit_log.find_problems())
+    yield from (
+        f"trail: {problem}" for problem in world.machines[0].store.audit_log.find_problems()
+    )
 
 
 def _outbox(world: World) -> Iterator[str]:
@@ -287,7 +291,7 @@ def _nights(world: World) -> Iterator[str]:
         facts = from_text(text)
         dates[date] += 1
         begins.append(facts.after)
-        reported.update(one.id for one in facts.micrographs)
+        reported.update(micrograph.id for micrograph in facts.micrographs)
         if not world.disk.find(f"{DATA}/reports/{date}.html"):
             yield f"the night {date} has no page"
     yield from (f"the night {date} has {n} revisions" for date, n in dates.items() if n > 1)

@@ -43,13 +43,19 @@ def write_labelled(pictures: list[DemoPicture], folder: Path) -> Path:
     with manifest.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("file", "code", "order", "specimen", "magnification"))
-        for one in pictures:
-            path = folder / one.code / one.name
+        for picture in pictures:
+            path = folder / picture.code / picture.name
             path.parent.mkdir(exist_ok=True)
-            drawn = one.drawn(PIXELS, border=False)
-            path.write_bytes(encode(drawn, one.name.rpartition(".")[2]))
+            drawn = picture.drawn(PIXELS, border=False)
+            path.write_bytes(encode(drawn, picture.name.rpartition(".")[2]))
             rows.writerow(
-                (f"{one.code}/{one.name}", one.code, one.order, one.specimen, one.magnification)
+                (
+                    f"{picture.code}/{picture.name}",
+                    picture.code,
+                    picture.order,
+                    picture.specimen,
+                    picture.magnification,
+                )
             )
     return manifest
 

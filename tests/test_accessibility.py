@@ -6,9 +6,12 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from lab import SETTINGS, Lab, desk_of
 from rounds import Round
+from test_learning_pages import judged
+from test_lineage import SECOND, two_bundles
 from test_order_desk import desk_with, field_of, order_of
 from test_round_report import play, written
 
@@ -17,10 +20,12 @@ from agent.nightly import layout as night_page
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
 from agent.orders.taxonomy_effects import load_taxonomy_use
+from agent.pictures import encode_png
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision, Store
 from agent.web import create_app
+from agent.web.chart_plates import Chart
 from agent.web.context import TaxonomySetup
 from reports import (
     CardSection,
@@ -77,7 +82,11 @@ def address(lab):
             lab.store, data=lab.folder, specifications=lab.folder / "none.toml"
         ),
     )
-    pages = Pages(create_app(replace(desk_of(lab), taxonomy_setup=setup)), WebSection(port=0))
+    chart = lab.folder / "chart"
+    chart.mkdir()
+    (chart / "8.png").write_bytes(encode_png(np.full((60, 80, 3), 130, np.uint8)))
+    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart))
+    pages = Pages(create_app(desk), WebSection(port=0))
     pages.start()
     yield pages.url
     pages.stop()
@@ -132,10 +141,16 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/review/{flagged}",
         f"/review/{blind}",
         "/review/name",
+        "/chart",
         "/nowhere",
         "/orders",
         "/order/4711",
         "/order/none",
+        "/archive",
+        "/archive?q=field&outcome=waiting",
+        "/archive?q=nosuchword",
+        "/history",
+        "/history?first=x",
         "/roundrobin",
         "/models",
         "/help",
@@ -150,6 +165,11 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
+    tab.goto(f"{address}/review/{flagged}")
+    for key in ("Shift+C", "h", "Shift+D", "Shift+E", "Shift+G"):
+        tab.keyboard.press(key)
+    tab.wait_for_selector(".canvas.beside")
+    assert grave(axe, tab) == []
 
 
 def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
@@ -225,6 +245,23 @@ def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
     pages.stop()
     pages.join(10)
     round_.lab.store.close()
+
+
+def test_the_learning_loop_has_no_grave_fault(lab, axe, tab, address):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    flip = {"key": lab.store.results.find(public_id).sha256, "true": "G8"}
+    two_bundles(lab)
+    judged(lab, flips=[flip | {"current": "G8", "candidate": "G7"}])
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8", blind=True), at=WRITTEN)
+    job = lab.store.jobs.begin("suggest", at=WRITTEN)
+    curve = {"n": 100, "points": [[[30, 0.3], [100, 0.1]]]}
+    more = {"value": 80, "low": 40, "high": None}
+    facts = {"ids": [public_id], "gain": 0.02, "more_labels": more, "curve": curve}
+    lab.store.jobs.end(job, "done", at=WRITTEN, facts=facts)
+
+    for path in ("/models", "/models/training", f"/models/{SECOND}"):
+        tab.goto(f"{address}{path}")
+        assert grave(axe, tab) == [], path
 
 
 def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):

@@ -32,8 +32,9 @@ from agent.web.authentication import OPEN, Tries, needed
 
 AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
-OPEN_TO_WHO_WAS_INVITED = ("/login", "/logout", "/rate/x/x")
-"""No role is needed there: whoever rates comes with a link, which `test_rating` holds to."""
+OPEN_TO_WHO_WAS_INVITED = ("/login", "/logout", "/rate/x/x", "/language")
+"""No role is needed there: whoever rates comes with a link, which `test_rating` holds to, and a
+language changes what its own browser shows."""
 
 
 class Clock:

@@ -45,6 +45,9 @@ def tif(*pages):
 class Reader:
     """Reads and crops here, as the workers do in processes of their own."""
 
+    def has_outcome(self):
+        return True
+
     def crop_all(self, jobs):
         for path, scale in jobs:
             try:
@@ -717,7 +720,7 @@ def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_i
     before = (bench.order()["conformity"], bench.missing())
 
     (public_id,) = [
-        one.id for one in bench.store.results.iter_all() if "planes_differ" in one.warnings
+        result.id for result in bench.store.results.iter_all() if "planes_differ" in result.warnings
     ]
     bench.shoot("4711_01_4.tif")
     bench.work()

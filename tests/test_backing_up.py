@@ -162,8 +162,8 @@ def test_a_second_lab_in_the_folder_makes_its_own_and_thins_out_no_other(lab, na
             assert look(lab, first, NOON + timedelta(days=day)) == []
             assert look(other, second, NOON + timedelta(days=day, minutes=1)) == []
 
-    own = [one for one in files(lab) if facts_of(one)["lab"] == first_act(lab)]
-    others = [one for one in files(lab) if facts_of(one)["lab"] == first_act(other)]
+    own = [file for file in files(lab) if facts_of(file)["lab"] == first_act(lab)]
+    others = [file for file in files(lab) if facts_of(file)["lab"] == first_act(other)]
     assert (len(own), len(others)) == (3, 1)
     assert last_backup_at(lab) == NOON + timedelta(days=3)
     assert last_backup_at(other) == NOON + timedelta(days=3, minutes=1)
@@ -232,7 +232,7 @@ def test_only_a_damaged_back_up_of_the_lab_itself_is_wrong(lab, capsys, name, le
     capsys.readouterr()
 
     agent(lab, "doctor", "--json")
-    found = [one for one in json.loads(capsys.readouterr().out) if one["check"] == "back-up"]
+    found = [check for check in json.loads(capsys.readouterr().out) if check["check"] == "back-up"]
     verified = agent(lab, "verify")
 
     named = [one for one in found if name.format(own=own) in one["sentence"]]

@@ -47,11 +47,11 @@ def seats(store):
 def test_a_campaign_comes_back_as_it_was_set_up(store):
     campaign = planned(store, opened=False)
 
-    assert [(one.number, one.micrograph, one.reference) for one in campaign.images] == [
+    assert [(image.number, image.micrograph, image.reference) for image in campaign.images] == [
         (1, IDS[0], "G8"),
         (2, IDS[1], None),
     ]
-    assert [(one.pseudonym, one.team, one.has_link) for one in campaign.raters] == [
+    assert [(rater.pseudonym, rater.team, rater.has_link) for rater in campaign.raters] == [
         ("R1", "", False),
         ("R2", "daily", True),
     ]
@@ -65,7 +65,9 @@ def test_a_rating_is_kept_word_for_word_under_its_own_rater(store):
     store.campaigns.rate(ann, 1, G8, at=AT)
     store.campaigns.rate(bob, 1, Opinion(None, None), at=AT + timedelta(seconds=1))
 
-    said = [(one.rater, one.image, one.said) for one in store.campaigns.ratings("spring")]
+    said = [
+        (rating.rater, rating.image, rating.said) for rating in store.campaigns.ratings("spring")
+    ]
     assert said == [("R1", 1, G8), ("R2", 1, Opinion(None, None))]
     assert seats(store)[0].ratings.keys() == {1}
 
@@ -77,7 +79,7 @@ def test_the_same_form_sent_twice_is_kept_once(store):
     assert store.campaigns.rate(ann, 1, G8, at=AT)
     assert not store.campaigns.rate(ann, 1, Opinion("B", "7", "max"), at=AT)
 
-    assert [one.said for one in store.campaigns.ratings("spring")] == [G8]
+    assert [rating.said for rating in store.campaigns.ratings("spring")] == [G8]
 
 
 def test_a_change_is_a_row_of_its_own_and_only_where_it_is_allowed(store):
@@ -98,7 +100,7 @@ def test_where_a_change_is_allowed_both_rows_stay_and_the_newer_counts(store):
 
     store.campaigns.rate(ann, 1, Opinion("G", "7", "mean"), at=AT, revision=2)
 
-    assert [one.said.size for one in store.campaigns.ratings("spring")] == ["8", "7"]
+    assert [rating.said.size for rating in store.campaigns.ratings("spring")] == ["8", "7"]
     assert seats(store)[0].ratings[1].said.size == "7"
     assert store.campaigns.find("spring").given == 1
 
@@ -129,7 +131,10 @@ def test_many_raters_at_once_lose_nothing(store):
     with ThreadPoolExecutor(14) as pool:
         list(pool.map(play, range(14)))
 
-    found = {(one.rater, one.image): one.said.comment for one in store.campaigns.ratings("all")}
+    found = {
+        (rating.rater, rating.image): rating.said.comment
+        for rating in store.campaigns.ratings("all")
+    }
     wanted = {(f"R{n:02d}", number): f"{n} on {number}" for n in range(14) for number in (1, 2)}
     assert found == wanted
 
@@ -140,7 +145,7 @@ def test_opening_and_closing_stand_in_the_trail(store):
     store.campaigns.rate(ann, 1, G8, at=AT)
     store.campaigns.close("spring", by="Lea", at=AT)
 
-    acts = [one.act for one in store.audit_log.iter_acts("campaign.")]
+    acts = [act.act for act in store.audit_log.iter_acts("campaign.")]
     whats = ("planned", "link_given", "opened", "closed")
     assert acts == [f"campaign.{what}" for what in whats]
     (closed,) = store.audit_log.iter_acts("campaign.closed")

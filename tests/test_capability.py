@@ -97,7 +97,7 @@ def plan(**more):
 def test_a_plan_crosses_everything_once():
     runs = plan()
 
-    assert [one.number for one in runs] == list(range(1, 49))
+    assert [run.number for run in runs] == list(range(1, 49))
     keys = {(r.preparation, r.specimen, r.operator, r.microscope, r.image) for r in runs}
     assert len(keys) == 48
 
@@ -131,7 +131,7 @@ def test_scatter_says_which_source_it_comes_from():
 
     found = scatter(some, TAXONOMY)
 
-    variance = {one.name: one.variance for one in found.sources}
+    variance = {source.name: source.variance for source in found.sources}
     assert variance["operator"] == pytest.approx(0.5)
     assert variance["specimen"] == pytest.approx(1 / 3)
     assert sum(variance.values()) - variance["operator"] - variance["specimen"] < 1e-9

@@ -118,7 +118,7 @@ def test_sixty_images_that_both_have_right_do_not_show_that_three_points_are_not
 
 
 def test_twenty_new_images_of_two_specimens_are_two_pieces_of_evidence():
-    same = [replace(one, group=str(int(one.key) // 10)) for one in answers(20, set())]
+    same = [replace(answer, group=str(int(answer.key) // 10)) for answer in answers(20, set())]
 
     refused = asked("evidence", duel(same, same))
 
@@ -131,8 +131,8 @@ def test_twenty_new_images_of_two_specimens_are_two_pieces_of_evidence():
 def test_many_fields_of_few_specimens_do_not_show_that_three_points_are_not_lost(specimens, fields):
     """Three points lost, whole specimens at a time, leave 20 specimens untouched half the time."""
     same = [
-        replace(one, group=str(int(one.key) // fields))
-        for one in answers(specimens * fields, set())
+        replace(answer, group=str(int(answer.key) // fields))
+        for answer in answers(specimens * fields, set())
     ]
 
     found = compare_bundles(duel(same, same))

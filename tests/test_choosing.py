@@ -31,7 +31,7 @@ many = st.lists(
 def test_a_third_lies_near_a_limit_where_there_are_so_many(candidates, n, seed):
     chosen = choose(candidates, n, seed=seed)
 
-    near = sum(one.near for one in candidates)
+    near = sum(candidate.near for candidate in candidates)
     assert sum(one.near for one in chosen) >= min(near, math.ceil(n / 3), len(chosen))
     assert len(chosen) == min(n, len(candidates))
     assert len({one.id for one in chosen}) == len(chosen)

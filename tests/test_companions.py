@@ -24,8 +24,8 @@ def test_the_nearest_known_embedding_is_found_as_by_brute_force():
 
 
 def test_a_known_embedding_is_not_strange_and_its_opposite_is_to_both():
-    for one in fit_scorers(KNOWN).values():
-        known, opposite = one.scores(np.stack([KNOWN[0], -KNOWN[0]]))
+    for scorer in fit_scorers(KNOWN).values():
+        known, opposite = scorer.scores(np.stack([KNOWN[0], -KNOWN[0]]))
         assert known < opposite
 
 

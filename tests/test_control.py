@@ -179,7 +179,7 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     assert [point.faults for point in points] == [(), ("structure code G7, G8 is right",)]
     assert "the control specimen of LOM-07 failed: structure code G7" in bad
     assert desk.agent("orders", "control", "--json") == 0
-    assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
+    assert [point["code"] for point in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
     held = load_holds(read(desk.folder / "agent.toml"), desk.store)
     assert held(desk.store.results.find(points[0].id)) == ""
 

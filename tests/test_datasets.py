@@ -62,8 +62,8 @@ def test_every_set_states_citation_source_and_use(run):
     code, said = run("datasets", "--json")
 
     assert code == 0
-    for one in json.loads(said):
-        assert all(one[key] for key in ("name", "title", "citation", "source", "good_for"))
+    for entry in json.loads(said):
+        assert all(entry[key] for key in ("name", "title", "citation", "source", "good_for"))
     assert run("datasets")[1].count("licence") == len(DATASETS) == len(json.loads(said))
 
 

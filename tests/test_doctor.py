@@ -39,11 +39,11 @@ def let_through(folder: Path) -> None:
 
 
 def levels(findings) -> dict[str, str]:
-    return {one.check: one.level for one in findings}
+    return {finding.check: finding.level for finding in findings}
 
 
 def sentences(findings) -> dict[str, str]:
-    return {one.check: one.sentence for one in findings}
+    return {finding.check: finding.sentence for finding in findings}
 
 
 def test_a_pc_that_is_ready_has_nothing_wrong(lab) -> None:

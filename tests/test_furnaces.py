@@ -85,9 +85,9 @@ def test_a_reviewers_code_counts_before_the_models(lab):
     seen = build_reported_micrograph(view)
     decision = ReportedDecision("code", "G7", None, None, "mean", "", "Ann", DAY)
 
-    assert [one.size for one in average_batches([seen])] == [9.5]
+    assert [batch.size for batch in average_batches([seen])] == [9.5]
     decided = dataclasses.replace(seen, decision=decision)
-    assert [one.size for one in average_batches([seen, decided])] == [8.25]
+    assert [batch.size for batch in average_batches([seen, decided])] == [8.25]
     strange = dataclasses.replace(decision, kind="strange", code=None)
     assert average_batches([dataclasses.replace(seen, decision=strange)]) == ()
 
@@ -117,4 +117,4 @@ def test_a_batch_that_is_coarser_than_usual_stands_on_the_first_screen(drifted):
     assert 'id="furnaces"' in page
     assert written.summary.tone == "attention"
     facts = from_text(drifted.store.nightly_reports.find(DAY.date()).facts_json)
-    assert [one.alarm for one in facts.batch_charts] == ["value"]
+    assert [chart.alarm for chart in facts.batch_charts] == ["value"]

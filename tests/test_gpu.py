@@ -299,8 +299,8 @@ def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
     for name, run in judge._predictor._extractor._runners.items():
         run._encoder = run._encoder if name == "subtype" else gone
 
-    assert [one.best for one in judge.predict_codes(fields)] == [
-        one.best for one in tells_looks_apart(CPU).predict_codes(fields)
+    assert [prediction.best for prediction in judge.predict_codes(fields)] == [
+        prediction.best for prediction in tells_looks_apart(CPU).predict_codes(fields)
     ]
 
 

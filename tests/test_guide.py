@@ -272,7 +272,7 @@ def test_every_picture_of_the_guide_is_shown_with_words_and_all_are_small():
     )
     assert all(len(re.search(r'alt="([^"]*)"', one)[1]) > 20 for one in shown)
     assert {path.name for path in GUIDE.glob("*.webp")} == set(reports.GUIDE_PICTURES)
-    assert sum(len(reports.read_guide_picture(one)) for one in reports.GUIDE_PICTURES) < 150_000
+    assert sum(len(reports.read_guide_picture(name)) for name in reports.GUIDE_PICTURES) < 150_000
 
 
 # --- at /help -----------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_a_page_is_served_with_the_contents(browser, name):
 
     assert answer.status_code == 200
     assert answer.text.count('aria-current="page"') == 1
-    assert all(f'href="/help/{one}"' in answer.text for one in reports.GUIDE_PAGES)
+    assert all(f'href="/help/{page}"' in answer.text for page in reports.GUIDE_PAGES)
 
 
 def test_no_page_loads_anything_from_another_place(browser):

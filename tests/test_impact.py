@@ -57,7 +57,7 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
     """Let the candidate answer about a field."""
     prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
     handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
-    verdict = TriageVerdict(handling, tuple(Reason(one) for one in reasons))
+    verdict = TriageVerdict(handling, tuple(Reason(reason) for reason in reasons))
     finding = MicrographResult({}, {}, {}, prediction, verdict)
     assert desk.store.results.add(public_id, finding, role=role, at=AT)
 
@@ -220,7 +220,7 @@ def test_one_person_is_enough_where_the_lab_asks_for_one(store):
 
     (act,) = store.promotions.list_all()
     assert (act.bundle, act.by, act.metrics["n"]) == ("b", "Ada", 3)
-    assert [one["by"] for one in act.signatures] == ["Ada"]
+    assert [signature["by"] for signature in act.signatures] == ["Ada"]
     assert act.signatures[0]["shown"] == {"sha256": "0bad"}
 
 
@@ -229,11 +229,14 @@ def test_two_people_sign_and_both_are_on_record(store):
 
     assert not sign(signed("Ada"))
     assert store.promotions.find_current() is None
-    assert [one.by for one in store.promotions.list_signatures("b")] == ["Ada"]
+    assert [signature.by for signature in store.promotions.list_signatures("b")] == ["Ada"]
     assert sign(signed("Bob", AT + timedelta(hours=1)))
 
     assert store.promotions.find_current() == "b"
-    assert [one["by"] for one in store.promotions.list_all()[0].signatures] == ["Ada", "Bob"]
+    assert [signature["by"] for signature in store.promotions.list_all()[0].signatures] == [
+        "Ada",
+        "Bob",
+    ]
     assert store.promotions.list_signatures("b") == []
     acts = [entry.act for entry in store.audit_log.iter_acts()]
     assert acts == ["promotion_proposed.recorded", "model.promoted"]
@@ -310,7 +313,7 @@ def judged(lab, name, *, against):
 
 def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys):
     lab, name = small
-    (first,) = {one.name for one in list_bundles(lab.folder / "data")} - {name}
+    (first,) = {bundle.name for bundle in list_bundles(lab.folder / "data")} - {name}
     judged(lab, name, against=first)
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0

@@ -69,7 +69,7 @@ def test_a_taxonomy_that_is_there_is_replaced_by_force_alone_and_kept(tmp_path, 
     assert (lab / "taxonomy.toml").read_bytes() == before
     assert run("init", lab, "--taxonomy", labelled, "--yes", "--force")[0] == 0
     assert "pearlite" in load_taxonomy(lab / "taxonomy.toml").codes
-    assert [one.read_bytes() for one in lab.glob("taxonomy-*.toml")] == [before]
+    assert [path.read_bytes() for path in lab.glob("taxonomy-*.toml")] == [before]
     assert (lab / "agent.toml").read_bytes() == settings
 
 

@@ -251,7 +251,7 @@ def test_a_time_is_proved_only_between_two_good_checks_with_none_failed_between(
     times = {h: passed for h, passed in said if h != hour}
     checks = [CheckResult(AT + h * HOUR, passed) for h, passed in sorted(times.items())]
 
-    held = any(one.spans(AT + hour * HOUR) for one in find_failures(checks, "LOM-07", "PC"))
+    held = any(failure.spans(AT + hour * HOUR) for failure in find_failures(checks, "LOM-07", "PC"))
 
     before = [passed for h, passed in sorted(times.items()) if h < hour]
     after = [passed for h, passed in sorted(times.items()) if h > hour]
@@ -291,8 +291,8 @@ def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
     assert release(desk) == 0
     fill()
 
-    files = [json.loads(one.read_text("utf-8")) for one in sorted(box.glob("*.json"))]
-    assert [one["conformity"] for one in files] == ["conforms", "undecided", "conforms"]
+    files = [json.loads(path.read_text("utf-8")) for path in sorted(box.glob("*.json"))]
+    assert [file["conformity"] for file in files] == ["conforms", "undecided", "conforms"]
     assert "released by R. Stahl" in files[2]["notes"][0]
 
 

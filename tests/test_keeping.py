@@ -94,7 +94,7 @@ def test_files_json_is_one_object_per_line_and_nothing_else(lab, capsys) -> None
 
     assert lab.agent("files", "--json") == 0
 
-    assert [(Path(one["path"]).name, one["state"]) for one in lines(capsys)] == [
+    assert [(Path(line["path"]).name, line["state"]) for line in lines(capsys)] == [
         ("bad.tif", "set_aside"),
         ("[red]odd.tif", "processing"),
     ]
@@ -105,7 +105,7 @@ def test_failed_names_only_what_needs_somebody(lab, capsys) -> None:
 
     lab.agent("files", "--failed", "--json")
 
-    assert [one["reason"] for one in lines(capsys)] == ["truncated: the file ends early"]
+    assert [line["reason"] for line in lines(capsys)] == ["truncated: the file ends early"]
 
 
 def test_a_name_is_shown_as_it_is(lab, capsys, monkeypatch) -> None:

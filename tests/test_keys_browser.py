@@ -39,7 +39,7 @@ def opened(tab, address, path, *, name="Ann"):  # noqa: F811
 
 
 def drawn(tab, selector):  # noqa: F811
-    return [one.strip() for one in tab.locator(selector).all_text_contents()]
+    return [text.strip() for text in tab.locator(selector).all_text_contents()]
 
 
 def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):  # noqa: F811

@@ -78,7 +78,8 @@ def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
         labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=()
     )
     assert sorted(
-        (one.code, one.rater, one.origin) for one in store.labelled_micrographs.list_all()
+        (labelled_micrograph.code, labelled_micrograph.rater, labelled_micrograph.origin)
+        for labelled_micrograph in store.labelled_micrographs.list_all()
     ) == [
         ("G8", "E. Meier", "import"),
         ("G9-10", "E. Meier", "import"),
@@ -129,7 +130,9 @@ def test_a_picture_moved_to_another_code_is_labelled_anew(tmp_path, take, store)
     again = take(tmp_path / "lab")
 
     assert (again.labelled, again.unchanged) == (1, 1)
-    assert sorted(one.code for one in store.labelled_micrographs.list_all()) == ["G7", "G7"]
+    assert sorted(
+        labelled_micrograph.code for labelled_micrograph in store.labelled_micrographs.list_all()
+    ) == ["G7", "G7"]
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, take, store):
@@ -165,7 +168,9 @@ def test_one_picture_under_two_codes_gets_neither(tmp_path, take, store):
     imported = take(tmp_path / "lab")
 
     assert names(imported.unusable).keys() == {"G8/a.png", "G7/b.png"}
-    assert [one.code for one in store.labelled_micrographs.list_all()] == ["G7"]
+    assert [
+        labelled_micrograph.code for labelled_micrograph in store.labelled_micrographs.list_all()
+    ] == ["G7"]
 
 
 def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp_path, take, store):
@@ -206,7 +211,7 @@ def test_another_specimen_for_a_known_picture_is_named_and_taken_over_only_when_
     assert names(kept.changed) == names(replaced.changed) == {"a.png": "specimen S1 becomes S2"}
     assert (before, store.results.find(label.id).process_data["specimen"]) == ("S1", "S2")
     assert again.changed == ()
-    assert [one.actor for one in store.audit_log.iter_acts("micrograph.described")] == ["E. Meier"]
+    assert [act.actor for act in store.audit_log.iter_acts("micrograph.described")] == ["E. Meier"]
 
 
 def test_what_took_a_labelled_picture_is_known_when_its_strangeness_is_judged(
@@ -313,6 +318,6 @@ def test_junk_beside_the_pictures_is_passed_over(tmp_path):
 
     listing = list_labelled(tmp_path / "lab", default_taxonomy())
 
-    assert [one.relative for one in listing.files] == ["G8/a.png"]
+    assert [file.relative for file in listing.files] == ["G8/a.png"]
     assert listing.unusable == ()
     assert os.sep in str(listing.folder)

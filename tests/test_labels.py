@@ -84,14 +84,17 @@ def test_a_taxonomy_that_does_not_hold_together_names_the_entry(text, message):
 
 def of_sizes(*sizes):
     """Return a document of one subtype G from names, coarse to fine, or whole [[size]] entries."""
-    entries = [{"name": one} if isinstance(one, str) else one for one in sizes]
-    return {"size": entries, "subtype": [{"name": "G", "sizes": [one["name"] for one in entries]}]}
+    entries = [{"name": size} if isinstance(size, str) else size for size in sizes]
+    return {
+        "size": entries,
+        "subtype": [{"name": "G", "sizes": [entry["name"] for entry in entries]}],
+    }
 
 
 def of_two(first, second):
     names = dict.fromkeys((*first, *second))
     return {
-        "size": [{"name": one} for one in names],
+        "size": [{"name": name} for name in names],
         "subtype": [{"name": "G", "sizes": first}, {"name": "B", "sizes": second}],
     }
 

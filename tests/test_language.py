@@ -104,7 +104,7 @@ def test_a_translation_has_the_markup_of_its_message():
                 re.findall(r"</?\w+>", one)
                 for one in (*strings(message.id), *strings(message.string))
             ]
-            assert all(sorted(one) == sorted(tags[0]) for one in tags), message.id
+            assert all(sorted(tag) == sorted(tags[0]) for tag in tags), message.id
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
 from fastapi.testclient import TestClient
 from lab import HOME, NEXT_DAY, desk_of
+from small_lab import twin_of
 from test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
 from test_lineage import FIRST, SECOND, bundles  # noqa: F401 - a fixture
 
+from agent import settings as settings_of
+from agent.archive import Archive
+from agent.bundle_registry import get_bundle
 from agent.retrain.gate_table import build_check
+from agent.service.composition import open_store
+from agent.service.data_folder import clock as clock_of
+from agent.service.lock import TrainingLock
+from agent.service.problems import Problems
+from agent.service.retrain_scheduler import RetrainScheduler
 from agent.store import Decision
-from agent.web import create_app
+from agent.web import app_of, create_app
 
 CHECKS = [
     {
@@ -80,6 +90,19 @@ def test_a_training_is_requested_of_the_running_agent_once(bundles):  # noqa: F8
     assert "it runs or is requested already" in again
     assert taken[0] is not None
     assert taken[1] is None
+
+
+def test_a_program_requests_a_training_and_queues_files_again(bundles):  # noqa: F811
+    bundles.set_aside("cut.tif", "truncated", "it ends in the middle")
+    browser = browser_on(desk_of(bundles))
+    body = {"name": "retrain", "by": "Lea"}
+
+    answers = [browser.post("/api/v1/jobs", json=body) for _ in range(2)]
+    queued = browser.post("/api/v1/files/retry", json={"by": "Lea"})
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert [answer.json()["state"] for answer in answers] == ["requested", "running"]
+    assert queued.json() == {"queued": 1}
 
 
 def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(bundles):  # noqa: F811
@@ -191,3 +214,48 @@ def test_a_bundle_whose_files_are_not_whole_is_not_signed(bundles):  # noqa: F81
 
     assert answer.status_code == 422
     assert bundles.store.promotions.find_current() == FIRST
+
+
+# --- with a bundle that was trained ---------------------------------------------------------------
+
+
+def test_a_bundle_is_promoted_and_rolled_back_in_the_page(own_lab):
+    settings = settings_of.read(own_lab.folder / "agent.toml", {})
+    with open_store(settings) as store:
+        first = get_bundle(settings.store.folder, store.promotions.find_current())
+        second = twin_of(first)
+        shutil.rmtree(first / "record", ignore_errors=True)
+        archive = Archive(settings.store.folder)
+        app = app_of(settings, store=store, archive=archive, now=clock_of, status=dict)
+        data = {"by": "E. Meier", "reason": "better on G9-10"}
+        with TestClient(app, base_url=HOME, headers={"origin": HOME}) as browser:
+            card = browser.get(f"/models/{first.name}/card")
+            signed = browser.post(f"/models/{second.name}/sign", data=data).text
+            promoted = store.promotions.list_all()[0]
+            back = browser.post("/models/rollback", data=data | {"reason": "errors"}).text
+        acts = [act for act in store.audit_log.iter_acts() if act.act == "model.promoted"]
+
+    assert card.status_code == 200  # written again, the first bundle's too
+    assert "is in use from the next specimen on" in signed
+    assert (promoted.bundle, promoted.by) == (second.name, "E. Meier")
+    assert promoted.signatures[0]["shown"]["gate"].startswith("No gate has compared")
+    assert f"{first.name} is in use again and replaces {second.name}." in back
+    assert acts[-1].facts["signed"]["meaning"] == "promoted"
+
+
+def test_a_requested_training_is_run_by_the_agent_and_a_refusal_is_recorded(own_lab):
+    settings = settings_of.read(own_lab.folder / "agent.toml", {})
+    with open_store(settings) as store:
+        scheduler = RetrainScheduler(settings, store, now=clock_of, problems=Problems())
+        store.jobs.request("retrain", by="Lea", at=clock_of())
+        scheduler.answer_requests()
+        ended = store.jobs.list_ended("retrain")[-1]
+
+        with TrainingLock(settings.store.folder):
+            store.jobs.request("retrain", by="Lea", at=clock_of())
+            scheduler.answer_requests()
+        refused = store.jobs.list_ended("retrain")[-1]
+
+    assert (ended.outcome, ended.facts["by"]) == ("not_enough_evidence", "Lea")
+    assert refused.outcome == "refused"
+    assert "A training is already running" in refused.facts["sentence"]

@@ -78,9 +78,11 @@ def no_file_beyond(size_bytes):
 def shoot(lab, seed):
     """Let the microscope export one specimen; the fields come back."""
     pictures = past(1, first_order=5000 + seed, seed=seed, codes=("G7",))
-    for one in pictures:
-        drawn = one.drawn((280, 210), border=False)
-        (lab.folder / "export" / one.name).write_bytes(encode(drawn, one.name.rpartition(".")[2]))
+    for picture in pictures:
+        drawn = picture.drawn((280, 210), border=False)
+        (lab.folder / "export" / picture.name).write_bytes(
+            encode(drawn, picture.name.rpartition(".")[2])
+        )
     return pictures
 
 
@@ -247,7 +249,7 @@ def test_results_and_the_report_say_who_judged_in_place_of_a_damaged_bundle(
     outcome = run_once(settings, store)
 
     assert set(bundles_of(store)) == {first.name}
-    assert any(second.name in one for one in outcome.problems)
+    assert any(second.name in problem for problem in outcome.problems)
     night = night_of(clock(), settings.night.at, settings.site.time_zone)
     reports = settings.store.folder / "reports"
     lab_of = night_settings(settings, store, now=clock())
@@ -290,7 +292,10 @@ def test_two_people_who_go_back_do_not_put_to_work_again_what_both_wanted_to_be_
     assert lab.agent("models", "rollback", "--by", "Ada", "--reason", "doubts") == 0
     assert lab.agent("models", "rollback", "--by", "Bob", "--reason", "doubts") == 0
 
-    assert [one.bundle for one in store.promotions.list_all()[:2]] == [first.name, second.name]
+    assert [promotion.bundle for promotion in store.promotions.list_all()[:2]] == [
+        first.name,
+        second.name,
+    ]
     capsys.readouterr()
     assert lab.agent("models", "rollback", "--by", "Bob", "--reason", "doubts") == 2
     assert "no previous bundle" in capsys.readouterr().err
@@ -418,4 +423,4 @@ def test_no_micrograph_is_judged_without_its_bundle_for_want_of_files(settings, 
         worker.stop()
         worker.join(10)
 
-    assert any(two[1].name in one for one in problems.all())
+    assert any(two[1].name in problem for problem in problems.all())

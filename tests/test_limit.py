@@ -20,8 +20,8 @@ STANDARD = default_taxonomy()
 
 def steels(*sizes, untrained=()):
     """Make a taxonomy of one subtype G from names, coarse to fine, or whole [[size]] entries."""
-    entries = [{"name": one} if isinstance(one, str) else one for one in sizes]
-    names = [one["name"] for one in entries]
+    entries = [{"name": size} if isinstance(size, str) else size for size in sizes]
+    names = [entry["name"] for entry in entries]
     subtype = {"name": "G", "sizes": names, "untrained": list(untrained)}
     return taxonomy_from({"size": entries, "subtype": [subtype]})
 
@@ -178,18 +178,18 @@ def test_the_limit_at_a_size_keeps_it_and_all_beyond(taxonomy, direction, data):
 
     bound = find_bound(read_limit(str(limit)), subtype)
     inside = slice(rank, None) if direction is Direction.FINER else slice(rank + 1)
-    assert [one for one in subtype.sizes if bound.keeps(one)] == list(subtype.sizes[inside])
+    assert [size for size in subtype.sizes if bound.keeps(size)] == list(subtype.sizes[inside])
 
 
 @given(st.lists(st.integers(0, 99), min_size=2, max_size=8, unique=True), st.booleans(), st.data())
 def test_numbers_go_by_the_list_and_never_by_their_value(numbers, falls, data):
-    names = [str(one) for one in sorted(numbers, reverse=falls)]
+    names = [str(number) for number in sorted(numbers, reverse=falls)]
     subtype = steels(*names).subtype("G")
     at = data.draw(st.integers(0, len(names) - 1))
 
     bound = find_bound(Limit(names[at], Direction.FINER), subtype)
 
-    assert [one.name for one in subtype.sizes if bound.keeps(one)] == names[at:]
+    assert [size.name for size in subtype.sizes if bound.keeps(size)] == names[at:]
     assert [bound.admits(float(name)) for name in names] == [
         rank >= at for rank in range(len(names))
     ]

@@ -15,6 +15,11 @@ ACCURACY = {"value": 0.913, "low": 0.868, "high": 0.944}
 @pytest.fixture
 def bundles(lab):
     """Two bundles in the lab's folder, the first one at work."""
+    return two_bundles(lab)
+
+
+def two_bundles(lab):
+    """Write two bundles into a lab's folder and promote the first one."""
     for name in (FIRST, SECOND):
         record = lab.folder / "bundles" / name / "record"
         record.mkdir(parents=True)

@@ -15,6 +15,8 @@ from agent.demo.demo import MARK, DemoSize
 from agent.demo.exporter import plan_ordinary
 from agent.store import Store, store_url
 
+pytestmark = pytest.mark.xdist_group("loop")  # the demonstration is played once
+
 SMALL = DemoSize(
     codes=("G7", "G9-10", "M9-10"),
     specimens=12,
@@ -131,8 +133,8 @@ def test_the_full_demonstration_has_at_least_80_exams_of_every_trained_code():
     pictures = plan_ordinary(DemoSize().codes, DemoSize().exams, first_order=46_000, seed=2)
 
     assert len(pictures) >= 80
-    assert len({one.code for one in pictures}) == 8
-    assert len({one.name for one in pictures}) == len(pictures)
+    assert len({picture.code for picture in pictures}) == 8
+    assert len({picture.name for picture in pictures}) == len(pictures)
 
 
 @pytest.mark.slow

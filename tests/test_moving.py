@@ -45,14 +45,14 @@ name = "B"
 
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stopped:
-        main([str(one) for one in arguments])
+        main([str(argument) for argument in arguments])
     return int(stopped.value.code or 0)
 
 
 def test_only_the_named_sources_folder_changes_and_comments_stay() -> None:
     text = with_folders(TEXT, {"B": r"D:\b"})
 
-    assert [one["folder"] for one in tomllib.loads(text)["sources"]] == ["/mnt/a", r"D:\b"]
+    assert [source["folder"] for source in tomllib.loads(text)["sources"]] == ["/mnt/a", r"D:\b"]
     assert "# the old one" in text
 
 

@@ -68,10 +68,10 @@ def test_a_plan_is_a_sheet_and_a_csv_without_the_true_codes(shell):
     sheet = shell.report(f"{NAME}-plan.html")
     assert len(runs) == 4 * 2 * 2 * 2 * 2
     assert re.findall(r"<b>(\d+)</b></td><td>(S\d)", sheet) == [
-        (one["run"], one["specimen"]) for one in runs
+        (run["run"], run["specimen"]) for run in runs
     ]
     assert not re.search(r"\bG(7|8|9-10)\b", sheet)
-    assert {one["code"] for one in runs} == {""}
+    assert {run["code"] for run in runs} == {""}
     assert "Preparation 2" in sheet
 
 
@@ -203,7 +203,7 @@ def test_a_run_that_was_imaged_twice_is_said(shell):
 
 def test_people_can_fill_the_codes_in(shell):
     runs = shell.plan()
-    rows = "".join(f"{one['run']};{TRUE[one['specimen']]}\n" for one in runs[:-1])
+    rows = "".join(f"{run['run']};{TRUE[run['specimen']]}\n" for run in runs[:-1])
     file = shell.write("filled.csv", f"run;code\n{rows}{runs[-1]['run']};\n")
 
     _, said = shell.agent("msa", "report", NAME, "--codes", file, "--limit", "8 or finer", "--json")
@@ -267,7 +267,7 @@ def test_plan_and_report_are_records(shell):
     records = shell.lab.store.records
     assert records.latest("msa_plan", NAME).facts["codes"] == TRUE
     assert records.latest("msa", NAME).facts["runs"] == 64
-    assert [one.act for one in shell.lab.store.audit_log.iter_acts("msa")] == [
+    assert [act.act for act in shell.lab.store.audit_log.iter_acts("msa")] == [
         "msa_plan.recorded",
         "msa.recorded",
     ]

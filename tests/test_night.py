@@ -97,7 +97,7 @@ def test_what_was_done_on_the_stroke_belongs_to_the_night_that_ends(lab):
 
     facts = gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS)
 
-    assert [one.name for one in facts.micrographs] == ["in.tif"]
+    assert [micrograph.name for micrograph in facts.micrographs] == ["in.tif"]
 
 
 # --- the facts ----------------------------------------------------------------------------------
@@ -166,7 +166,10 @@ def test_a_result_written_after_its_night_was_reported_is_in_the_next_report(lab
     write(lab, next_night, now=DAY + timedelta(days=3), refresh=True)
 
     told = [
-        [one.id for one in from_text(lab.store.nightly_reports.find(day).facts_json).micrographs]
+        [
+            micrograph.id
+            for micrograph in from_text(lab.store.nightly_reports.find(day).facts_json).micrographs
+        ]
         for day in (night, next_night)
     ]
     assert told == [[first], [late, on_time]]
@@ -332,7 +335,7 @@ def test_a_share_that_was_away_and_came_back_is_said_with_both_times(lab):
     said = "source LOM-09: not reachable from 24 Nov 10:00 to 24 Nov 11:50"
     assert written.summary.tone == "attention"
     assert said in page_of(written)
-    assert [one.subject for one in lab.store.records.all(OUTAGE)] == ["LOM-09"]
+    assert [record.subject for record in lab.store.records.all(OUTAGE)] == ["LOM-09"]
 
 
 def test_an_outage_of_another_night_is_not_this_ones(lab):
@@ -395,7 +398,7 @@ def test_what_somebody_decided_already_does_not_wait(lab):
     written = write(lab)
 
     assert written.summary.tone == "calm"
-    assert "strange: pearlite" in page_of(written)
+    assert "unusual: pearlite" in page_of(written)
     assert "flagged and decided already" in page_of(written)
 
 
@@ -432,7 +435,7 @@ def test_what_does_not_fit_stands_on_pages_beside_and_is_said(lab, monkeypatch):
     beside = sorted((lab.reports / "2026-11-24").iterdir())
     everything = first + "".join(path.read_text("utf-8") for path in beside)
     assert all(everything.count(f'id="m-{one}"') == 1 for one in flagged + others)
-    assert "3 micrographs more that need a person and 4 micrographs more" in first
+    assert "3 micrographs more to review and 4 micrographs more" in first
     assert [path.name for path in beside] == [f"page-{n}.html" for n in (2, 3, 4, 5)]
     assert all(f'href="2026-11-24/{path.name}"' in first for path in beside)
 
@@ -707,7 +710,7 @@ def test_the_farthest_automatic_micrographs_are_picked_one_of_each_specimen(lab)
 
     picked = list_farthest(views, 5)
 
-    by_id = {one.id: one for one in views}
+    by_id = {view.id: view for view in views}
     assert [by_id[one].process_data.get("field") for one in picked] == [None, "3"]
     assert list_farthest(views, 1) == picked[:1]
 

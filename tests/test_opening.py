@@ -53,7 +53,9 @@ def test_an_order_that_does_not_conform_stands_before_everything_else(lab):
 
     page, facts = write(lab)
 
-    assert [(one.number, one.conformity) for one in facts.orders] == [("4711", "does_not_conform")]
+    assert [(order.number, order.conformity) for order in facts.orders] == [
+        ("4711", "does_not_conform")
+    ]
     assert facts.summary.tone == "problem"
     assert facts.summary.headline == "1 order open (1 does not conform)"
     assert re.search(r"<b>1</b><span>order conforms</span>", page)
@@ -70,8 +72,8 @@ def test_orders_that_do_not_conform_come_first_then_the_oldest(lab):
 
     _, facts = write(lab)
 
-    assert [one.number for one in facts.orders] == ["3", "1", "2"]
-    assert [one.waits_since for one in facts.orders] == [None, minutes(1), minutes(2)]
+    assert [order.number for order in facts.orders] == ["3", "1", "2"]
+    assert [order.waits_since for order in facts.orders] == [None, minutes(1), minutes(2)]
 
 
 def test_an_order_that_only_waits_for_what_is_to_come_needs_nobody(lab):
@@ -90,7 +92,7 @@ def test_an_order_that_the_model_sees_out_of_its_limit_is_called_probably_out(la
 
     page, facts = write(lab)
 
-    assert [(one.number, one.next_step) for one in facts.orders] == [
+    assert [(order.number, order.next_step) for order in facts.orders] == [
         ("4711", "probably_out"),
         ("4712", "to_confirm"),
     ]
@@ -106,7 +108,7 @@ def test_an_order_with_a_field_for_a_reviewer_is_to_confirm_though_images_are_mi
 
     _, facts = write(lab, two)
 
-    assert [(one.number, one.next_step) for one in facts.orders] == [
+    assert [(order.number, order.next_step) for order in facts.orders] == [
         ("4711", "to_confirm"),
         ("4712", "waiting_for_images"),  # confirmed once the second field is there
     ]
@@ -120,7 +122,7 @@ def test_an_order_whose_results_a_failed_check_holds_is_held(lab):
 
     page, facts = write(lab, held)
 
-    assert [one.next_step for one in facts.orders] == ["held"]
+    assert [order.next_step for order in facts.orders] == ["held"]
     assert "order held by a failed instrument check" in page
 
 
@@ -131,7 +133,7 @@ def test_an_urgent_order_is_named_in_the_verdict(lab):
 
     page, facts = write(lab)
 
-    assert [one.number for one in facts.orders] == ["4712", "4711"]
+    assert [order.number for order in facts.orders] == ["4712", "4711"]
     assert facts.summary.headline == "2 orders open (1 urgent)"
     assert "orders to confirm (urgent: 4712)" in page
 
@@ -228,7 +230,7 @@ def test_a_check_of_an_instrument_is_done_failed_or_overdue(lab, hours, passed, 
     page, facts = write(lab)
 
     assert said in re.sub(r"\s+", " ", page[page.index('id="instruments"') :])
-    assert [one.source for one in facts.instruments] == ["LOM-07"]
+    assert [instrument.source for instrument in facts.instruments] == ["LOM-07"]
     row = page[page.index('id="instruments"') :].split("</section>")[0]
     assert f"tone-{tone}" in row
 

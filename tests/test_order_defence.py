@@ -298,8 +298,8 @@ def test_an_edit_in_place_does_not_change_an_order_that_was_released_before(desk
 
     assert (document["conformity"], document["specification_version"]) == ("does_not_conform", 1)
     (note,) = notes(desk)
-    assert note.startswith("version 1 of ring-a applies, as it was in force when the order was")
-    assert note.endswith("now in force: ring-a 2")
+    assert note.startswith("version 1 of ring-a applies, as it was valid when the order was")
+    assert note.endswith("now valid: ring-a 2")
 
 
 def test_nor_does_another_name_for_the_looser_rule(desk):

@@ -263,7 +263,7 @@ def test_the_same_answer_of_another_reviewer_is_a_confirmation_another_one_a_con
     assert answer.status_code == 409
     assert "Bea has decided G7 since; your answer was G8" in answer.text
     assert labels(lab, ids) == [("G8", "Ann"), ("G7", "Bea"), ("G8", "Ann")]
-    assert [one.by for one in lab.store.results.find(ids[0]).labels] == ["Bea", "Ann"]
+    assert [label.by for label in lab.store.results.find(ids[0]).labels] == ["Bea", "Ann"]
 
 
 def test_a_form_that_is_sent_twice_is_written_once(lab, browser):

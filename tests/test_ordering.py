@@ -210,7 +210,10 @@ def test_a_second_act_takes_nothing_back_and_switching_off_takes_all(desk):
     method_validation.set_permission(desk.store, "100Cr6", on=True, at=first, **said)
     method_validation.set_permission(desk.store, "100Cr6", on=True, at=second, **said)
 
-    spans = [(one.since, one.until) for one in method_validation.load_allowances(desk.store)]
+    spans = [
+        (allowance.since, allowance.until)
+        for allowance in method_validation.load_allowances(desk.store)
+    ]
     method_validation.set_permission(desk.store, "100Cr6", on=False, at=second, **said)
 
     assert spans == [(first, second), (second, None)]
@@ -287,7 +290,7 @@ def test_an_order_list_says_what_is_required_and_a_broken_row_is_named(desk):
     assert "line 5: names no order" in broken
     assert "line 6: there is no subtype 'X'; known are B, G, M" in broken
     assert document["missing"] == ["specimen 02: no images received"]
-    assert [one["order"] for one in json.loads(desk.out)] == ["4711"]
+    assert [order["order"] for order in json.loads(desk.out)] == ["4711"]
     assert json.loads(desk.out)[0]["urgent"] is True
 
 

@@ -40,7 +40,9 @@ def specimen(bench, number="4711", name="01"):
 
 def fields(bench, number="4711", name="01"):
     found = specimen(bench, number, name)
-    return [one.view.process_data["field"] for prep in found.preparations for one in prep.fields]
+    return [
+        field.view.process_data["field"] for prep in found.preparations for field in prep.fields
+    ]
 
 
 def test_a_field_finds_order_specimen_and_preparation(bench):
@@ -364,7 +366,7 @@ def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(be
     ]
     assert len(list(folder.glob("taken/*-GOOD.CSV"))) == 1
     assert len(list(folder.glob("refused/*-bad.csv"))) == 1
-    assert {one.number for one in bench.store.orders.all()} == {"4711", "4713"}
+    assert {order.number for order in bench.store.orders.all()} == {"4711", "4713"}
 
 
 def _later(path: Path, seconds: float):

@@ -219,9 +219,9 @@ def test_the_audit_log_holds_the_hash_of_a_file_and_not_the_file(lab, box):
     confirm(lab, take(lab))
     (name,) = fill(lab, box)
 
-    (entry,) = [one for one in lab.store.audit_log.iter_acts() if one.act == "outbox.recorded"]
+    (entry,) = [act for act in lab.store.audit_log.iter_acts() if act.act == "outbox.recorded"]
     (files,) = [
-        one for one in lab.store.audit_log.iter_acts() if one.act == "outbox_files.recorded"
+        act for act in lab.store.audit_log.iter_acts() if act.act == "outbox_files.recorded"
     ]
 
     assert entry.facts["sha256"]["json"] == sha256((box / name).read_bytes()).hexdigest()
@@ -250,7 +250,7 @@ def test_names_that_no_file_can_have_stay_apart(lab, box):
 def test_an_old_order_with_a_code_the_taxonomy_lost_is_written_all_the_same(lab, box):
     confirm(lab, take(lab))
     site = OutboxFormat("Plant 1", ("csv",))
-    subtypes = [replace(one, name="X") for one in TAXONOMY.subtypes if one.name == "M"]
+    subtypes = [replace(subtype, name="X") for subtype in TAXONOMY.subtypes if subtype.name == "M"]
     rules = replace(RULES, taxonomy=replace(TAXONOMY, subtypes=tuple(subtypes)))
     record_revisions(lab.store, RULES, site, now=DAY)
 

@@ -151,7 +151,7 @@ class Lims(RuleBasedStateMachine):
     def no_revision_is_missing_or_changed(self) -> None:
         if not self.box.exists():
             return
-        files = {one.name: one.read_bytes() for one in self.box.iterdir() if one.name[0] != "."}
+        files = {path.name: path.read_bytes() for path in self.box.iterdir() if path.name[0] != "."}
         assert self.seen.items() <= files.items()
         self.seen = files
         for number in self.fields:
@@ -175,12 +175,12 @@ class Lims(RuleBasedStateMachine):
                 assert states[-1] == json.dumps(now, sort_keys=True)
             else:
                 assert assessed.statement.conformity is Conformity.UNDECIDED
-        whole = Counter(one.stem for one in self.box.iterdir() if one.name[0] != ".")
+        whole = Counter(path.stem for path in self.box.iterdir() if path.name[0] != ".")
         assert set(whole.values()) <= {ENDINGS}
 
     def _told(self, number: str) -> list[dict]:
-        files = [json.loads(one.read_bytes()) for one in self.box.glob("*.json")]
-        return [one for one in files if one["order"] == number]
+        files = [json.loads(path.read_bytes()) for path in self.box.glob("*.json")]
+        return [file for file in files if file["order"] == number]
 
 
 def _state(file: dict) -> dict:
@@ -188,10 +188,18 @@ def _state(file: dict) -> dict:
     return lasting({key: value for key, value in file.items() if key not in head})
 
 
-Lims.TestCase.settings = settings(
-    max_examples=20,
+STEPS = settings(
+    max_examples=6,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+Lims.TestCase.settings = STEPS
 TestLims = Lims.TestCase
+
+
+@pytest.mark.slow
+class TestManyLims(Lims.TestCase):
+    """The same machine with ten times the histories."""
+
+    settings = settings(STEPS, max_examples=60)

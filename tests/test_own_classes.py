@@ -430,7 +430,7 @@ def test_real_micrographs_of_another_steel_go_from_label_to_statement(tmp_path, 
 
     own.agent("train", UHCS, "--manifest", own.write("labels.csv", taken), *QUICK)
     doubts = json.loads(own.agent("retrain", "--dry-run", "--json"))["doubted"]
-    assert [one for one in doubts if one["kind"] == "specimen"] == []
+    assert [doubt for doubt in doubts if doubt["kind"] == "specimen"] == []
 
     truth = {}
     for order, code in ((4711, "Sphäroidit fein"), (4712, "Netzwerk")):

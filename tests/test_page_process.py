@@ -171,4 +171,4 @@ def test_the_page_needs_no_pytorch(lab):
             with urllib.request.urlopen(f"{agent.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
                 assert answer.status == 200
 
-        assert not any("libtorch" in one.path for one in agent.page().memory_maps())
+        assert not any("libtorch" in memory_map.path for memory_map in agent.page().memory_maps())

@@ -26,6 +26,7 @@ from agent.watch import Calibration, ListedFile, Provenance
 from agent.watch.listing import list_folder
 from agent.web import Inbox
 from model import default_taxonomy
+from model.runtime.engines import Engine
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -46,7 +47,10 @@ class DeskPool:
 
     def __init__(self):
         self.faults, self.jobs, self.meanwhile = {}, [], lambda _: None
-        self.metadata = {}
+        self.metadata, self.is_ahead = {}, True
+
+    def has_outcome(self):
+        return self.is_ahead
 
     def crop_all(self, jobs):
         for path, scale in jobs:
@@ -422,6 +426,22 @@ def test_one_field_that_breaks_the_network_costs_itself_alone(bench):
 
     assert (taken.stored, taken.failed) == (4, 1)
     assert bench.fates()["poison.png"] == "failed"
+
+
+@pytest.mark.parametrize(("device", "batches"), [("cpu", [1, 1, 1]), ("cuda:0", [2, 1])])
+def test_a_cpu_judges_while_the_next_file_is_read_and_a_gpu_waits_for_its_batch(
+    bench, device, batches
+):
+    parrot = Parrot()
+    parrot.engine = Engine("pytorch", device, "fp32")
+    bench.pipeline = bench.made(classifier=parrot, batch=2)
+    bench.pool.is_ahead = False
+    for index in range(3):
+        bench.export(f"{index}.png", seed=index)
+
+    bench.take()
+
+    assert parrot.batches == batches
 
 
 def test_fields_are_judged_in_batches(bench):

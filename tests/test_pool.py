@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from concurrent.futures.process import BrokenProcessPool
 
 import cv2
@@ -45,6 +46,22 @@ def test_good_and_bad_files_come_back_each_with_its_outcome(pool, tmp_path) -> N
     assert came[good.name][0].pixels.shape == (480, 640, 3)
     assert came["cut.jpg"].code is FileCode.TRUNCATED
     assert isinstance(came["gone.tif"], FileNotFoundError)
+
+
+def test_the_next_file_is_read_while_the_first_one_is_used(pool, tmp_path) -> None:
+    files = [(saved(tmp_path / f"{name}.png"), None) for name in "ab"]
+    came = pool.crop_all(files)
+    assert not pool.has_outcome()
+
+    next(came)
+
+    for _ in range(3000):
+        if pool.has_outcome():
+            break
+        threading.Event().wait(0.01)
+    assert pool.has_outcome()
+    assert [path.name for path, _ in came] == ["b.png"]
+    assert not pool.has_outcome()
 
 
 def test_an_image_too_large_is_refused_by_its_header(pool, tmp_path) -> None:

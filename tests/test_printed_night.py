@@ -51,9 +51,9 @@ def fill(lab, n, flagged):
     ]
 
 
-def write(lab):
+def write(lab, **given):
     return write_report(
-        lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=AFTERWARDS
+        lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=AFTERWARDS, **given
     ).path
 
 
@@ -66,6 +66,33 @@ def test_a_night_of_46_micrographs_39_of_them_flagged_takes_six_pages_on_paper(l
 
     pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "night.pdf").read_bytes())
     assert 2 <= len(pages) <= 6
+
+
+def count_pages(pdf):
+    return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+
+
+def test_the_same_night_as_pdf_has_six_pages_and_the_same_bytes_again(lab):
+    fill(lab, 46, 39)
+
+    def write_pdf():
+        path = write(lab, with_pdf=True)
+        return path.with_suffix(".pdf")
+
+    first = write_pdf().read_bytes()
+
+    assert first.startswith(b"%PDF-")
+    assert 2 <= count_pages(write_pdf()) <= 6
+    assert write_pdf().read_bytes() == first
+
+
+def test_a_night_without_pdf_leaves_none_behind_of_an_earlier_writing(lab):
+    lab.take("G8", reasons=("uncertain",))
+    pdf = write(lab, with_pdf=True).with_suffix(".pdf")
+
+    assert pdf.is_file()
+    write(lab)
+    assert not pdf.exists()
 
 
 @pytest.mark.slow

@@ -194,9 +194,9 @@ def test_where_it_is_allowed_one_can_go_back_and_change(tmp_path):
         browser.post(path, data={**G8, "size-G": "7", "revision": revision})
 
         campaigns = played.lab.store.campaigns
-        assert [one.said.size for one in campaigns.ratings(NAME)] == ["8", "7"]
+        assert [rating.said.size for rating in campaigns.ratings(NAME)] == ["8", "7"]
         seat = campaigns.seat(hashed=auth.hash_token(played.tokens["R01"]))
-        assert [one.said.size for one in seat.ratings.values()] == ["7"]
+        assert [rating.said.size for rating in seat.ratings.values()] == ["7"]
     played.lab.store.close()
 
 

@@ -78,7 +78,7 @@ class Plant(Shell):
 
     def sent(self) -> list[tuple[int, str]]:
         documents = [json.loads(path.read_text("utf-8")) for path in self.outbox.glob("*.json")]
-        return sorted((one["revision"], one["conformity"]) for one in documents)
+        return sorted((document["revision"], document["conformity"]) for document in documents)
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_an_order_that_came_after_the_back_up_goes_on_too_by_any_spelling(plant)
 
 def test_numbers_of_statements_are_not_used_twice(plant) -> None:
     public_id, file = corrected_after_backup(plant)
-    made = [one.number for one in plant.lab.store.statements.all("4711")]
+    made = [statement.number for statement in plant.lab.store.statements.all("4711")]
     plant.restore(file)
     known = plant.lab.store.statements.all("4711")
     plant.resume_order()
@@ -284,7 +284,7 @@ def test_lists_that_were_taken_after_the_back_up_are_read_again(plant) -> None:
     assert "new.csv read again: 1 order new or changed" in said
     assert "broken.csv read again: 1 order new or changed" in said
     assert "old.csv" not in said
-    numbers = {one.number for one in plant.lab.store.order_changes.ages()}
+    numbers = {age.number for age in plant.lab.store.order_changes.ages()}
     assert numbers == {"4700", "4711", "4712", "4713"}
 
 

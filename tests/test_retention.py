@@ -77,7 +77,7 @@ def test_an_order_on_hold_is_kept_whatever_the_spelling(plant, spelling) -> None
     assert again[0] == 0
     assert "4711: it was not on hold" in again[1]
     acts = [
-        (one.act, one.facts.get("reason")) for one in plant.lab.store.audit_log.iter_acts("order.")
+        (act.act, act.facts.get("reason")) for act in plant.lab.store.audit_log.iter_acts("order.")
     ]
     assert acts[-2:] == [("order.held", "x"), ("order.released", "y")]
 

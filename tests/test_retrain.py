@@ -123,7 +123,11 @@ def test_a_dry_run_says_what_would_be_learned_from_and_teaches_nothing(lab, data
 
 def test_labels_that_were_put_right_since_count_as_much_as_new_ones(lab, store, data, capsys):
     learned = read_manifest(current(store, data)).learned_from
-    wrong = [one for one in store.labelled_micrographs.list_all() if one.code == "G7"]
+    wrong = [
+        labelled_micrograph
+        for labelled_micrograph in store.labelled_micrographs.list_all()
+        if labelled_micrograph.code == "G7"
+    ]
     manifest = lab.folder / "labelled" / "manifest.csv"
     told = manifest.read_text(encoding="utf-8")
     manifest.write_text(told.replace(",G7,", ",G8,"), encoding="utf-8")
@@ -157,7 +161,7 @@ def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_number
     assert said["gate"] == str(outcome.gate)
     assert said["outcome"] == str(outcome.finding)
     assert [one["name"] for one in said["numbers"]["checks"]] == [
-        one["name"] for one in outcome.numbers["checks"]
+        number["name"] for number in outcome.numbers["checks"]
     ]
     assert "points of accuracy" in " ".join(words.split())
     assert lab.agent("models", "why", outcome.current) == 2
@@ -206,7 +210,7 @@ def test_a_person_promotes_and_goes_back_and_both_are_in_the_trail(learned):
         assert lab.agent("models", "rollback", *by, "worse on B") == 0
 
         assert store.promotions.find_current() == first
-        acts = [(one.actor, one.subject) for one in store.audit_log.iter_acts("model.promoted")]
+        acts = [(act.actor, act.subject) for act in store.audit_log.iter_acts("model.promoted")]
         assert acts[-2:] == [("E. Meier", second), ("E. Meier", first)]
         assert store.audit_log.find_problems() == []
 

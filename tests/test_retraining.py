@@ -148,7 +148,7 @@ def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):
 
     (job,) = store.jobs.list_ended("retrain")
     assert (job.outcome, job.facts["sentence"]) == ("not_recommended", "Worse.")
-    assert [one.actor for one in store.audit_log.iter_acts("model.candidate")] == ["E. Meier"]
+    assert [act.actor for act in store.audit_log.iter_acts("model.candidate")] == ["E. Meier"]
 
 
 def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(settings, store):

@@ -111,10 +111,10 @@ def test_page_csv_and_json_lie_side_by_side(played, tmp_path):
     text = (tmp_path / "r.csv").read_text("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 40
-    kept = {(one["rater"], int(one["image"])): one["code"] for one in rows}
+    kept = {(row["rater"], int(row["image"])): row["code"] for row in rows}
     everything = played.everything()
     assert kept == {key: (a + b if a else "") for key, (a, b, _, _) in everything.items()}
-    fine = next(one for one in rows if one["code"].endswith("9-10"))
+    fine = next(row for row in rows if row["code"].endswith("9-10"))
     assert (fine["size_min"], fine["size_max"]) == ("9", "10")
 
 
@@ -259,9 +259,10 @@ def test_what_people_disagree_on_waits_in_the_review_also_where_a_label_holds(tm
     (waiting,) = store.review_queue.list_micrographs(reason="disagreement")
     assert (waiting.id, waiting.reasons) == (disputed[0], ("doubted_label", "disagreement"))
     assert (waiting.label.code, waiting.doubt) == ("G7", "raters")
-    assert {one.id: one.is_doubted for one in store.labelled_micrographs.list_all()} == dict(
-        zip(round_.ids, (True, False), strict=True)
-    )
+    assert {
+        labelled_micrograph.id: labelled_micrograph.is_doubted
+        for labelled_micrograph in store.labelled_micrographs.list_all()
+    } == dict(zip(round_.ids, (True, False), strict=True))
     store.labels.decide(waiting.id, Decision("code", "Bob", code="G8"), at=AT)
     assert store.review_queue.list_micrographs() == []
     assert next(iter(store.audit_log.iter_acts("campaign.disputed"))).facts == {

@@ -61,8 +61,8 @@ def test_a_stratified_choice_says_what_it_took_and_holds_the_labels(shell):
     _, said = spring(shell)
 
     campaign = shell.lab.store.campaigns.find("spring")
-    assert {one.reference for one in campaign.images} <= set(CODES)
-    assert sum("near a limit" in one.stratum for one in campaign.images) >= 2
+    assert {image.reference for image in campaign.images} <= set(CODES)
+    assert sum("near a limit" in image.stratum for image in campaign.images) >= 2
     assert "near a limit" in said
 
 
@@ -75,7 +75,7 @@ def test_micrographs_can_be_named_with_their_reference(shell):
 
     assert code == 0, said
     campaign = shell.lab.store.campaigns.find("two")
-    assert [one.reference for one in campaign.images] == ["B8", "G8"]
+    assert [image.reference for image in campaign.images] == ["B8", "G8"]
 
 
 def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
@@ -89,9 +89,9 @@ def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
 
     assert code == 0, said
     campaign = shell.lab.store.campaigns.find("w")
-    assert sorted(one.name for one in campaign.raters) == names
-    assert [one.name for one in campaign.raters] != names
-    assert sum(one.team == "daily" for one in campaign.raters) == 5
+    assert sorted(rater.name for rater in campaign.raters) == names
+    assert [rater.name for rater in campaign.raters] != names
+    assert sum(rater.team == "daily" for rater in campaign.raters) == 5
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_each_rater_has_an_order_of_their_own_that_stays(shell):
 
     orders = [get_order(campaign, f"R{n:02d}") for n in range(1, 15)]
 
-    assert all(sorted(one) == [1, 2, 3, 4] for one in orders)
-    assert len({tuple(one) for one in orders}) > 5
+    assert all(sorted(order) == [1, 2, 3, 4] for order in orders)
+    assert len({tuple(order) for order in orders}) > 5
     assert orders[0] == get_order(campaign, "R01")
 
 
@@ -156,7 +156,7 @@ def test_no_name_of_a_rater_is_in_the_trail(shell):
 
     acts = list(shell.lab.store.audit_log.iter_acts("campaign."))
 
-    told = json.dumps([[one.actor, one.act, one.subject, one.facts] for one in acts])
+    told = json.dumps([[act.actor, act.act, act.subject, act.facts] for act in acts])
     assert "Ann" not in told
     assert "Bob" not in told
 

@@ -142,3 +142,17 @@ def test_the_precision_is_always_explicit():
     assert choose_engine("cpu").precision in ("fp32", "bf16")
     assert choose_engine("cpu", "bf16").precision == "bf16"
     assert choose_engine("pytorch").label == "pytorch cpu"
+
+
+def test_an_encoder_is_compiled_again_only_if_its_weights_or_its_engine_change():
+    torch.manual_seed(1)
+    encoder = Encoder(build_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
+    first = build_runner(encoder, PYTORCH)
+    before = first.features(pictures(1))
+
+    assert build_runner(encoder, PYTORCH) is first
+    assert build_runner(encoder, Engine("pytorch", "cpu", "bf16")) is not first
+
+    encoder.backbone.layers[0][0].weight += 1
+    after = build_runner(encoder, PYTORCH).features(pictures(1))
+    assert not np.array_equal(before, after)

@@ -39,11 +39,11 @@ def test_a_decision_that_is_sent_twice_under_one_id_counts_once(lab):
 
     answers = [sent(lab, first) for _ in range(2)]
 
-    assert [one.status_code for one in answers] == [303, 303]
-    assert [one.headers["location"] for one in answers] == [f"/review/{second}"] * 2
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert [answer.headers["location"] for answer in answers] == [f"/review/{second}"] * 2
     assert len(lab.store.results.find(first).labels) == 1
-    acts = [one for one in lab.store.audit_log.iter_acts() if one.act == "label.given"]
-    assert [one.facts["decision_id"] for one in acts] == [ID]
+    acts = [act for act in lab.store.audit_log.iter_acts() if act.act == "label.given"]
+    assert [act.facts["decision_id"] for act in acts] == [ID]
     assert lab.store.audit_log.find_problems() == []
 
 
@@ -67,7 +67,7 @@ def test_another_decision_under_the_same_id_is_refused(lab):
             public_id, Decision("code", "Bob", code="G8", id=ID), at=minutes(2000)
         )
 
-    assert [one.code for one in lab.store.results.find(public_id).labels] == ["G8"]
+    assert [label.code for label in lab.store.results.find(public_id).labels] == ["G8"]
 
 
 def test_a_decision_for_a_whole_specimen_counts_once_for_each_field(lab):
@@ -101,7 +101,7 @@ def test_a_program_sends_its_decision_again_under_the_same_id(lab):
         for _ in range(2)
     ]
 
-    assert [one.status_code for one in answers] == [201, 201]
+    assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json()["label"] == answers[1].json()["label"]
     assert len(lab.store.results.find(public_id).labels) == 1
 
@@ -241,7 +241,7 @@ def test_an_answer_that_is_lost_on_its_way_does_not_make_two_decisions(lab, serv
     wire.close()
 
     assert wire.lost == 2
-    assert [one.code for one in lab.store.results.find(first).labels] == ["G8"]
+    assert [label.code for label in lab.store.results.find(first).labels] == ["G8"]
     assert lab.store.results.find(second).labels == ()
     assert decided(lab, first).by == "Ann"
 

@@ -133,9 +133,9 @@ def test_the_review_page_leads_to_where_the_scale_is_given(unscaled, desk):
     (kept,) = unscaled.store.records.all(GIVEN, public_id)
     assert (kept.by, kept.facts["length_um"], kept.facts["how"]) == ("Ann", 10.5, "line")
     acts = [
-        one for one in unscaled.store.audit_log.iter_acts() if one.act == "scale_given.recorded"
+        act for act in unscaled.store.audit_log.iter_acts() if act.act == "scale_given.recorded"
     ]
-    assert [(one.actor, one.subject) for one in acts] == [("Ann", public_id)]
+    assert [(act.actor, act.subject) for act in acts] == [("Ann", public_id)]
 
 
 def test_an_objective_of_the_table_is_given_by_one_press(unscaled, desk):

@@ -77,7 +77,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     def walk(command: object, names: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         below = getattr(command, "commands", None)
         if below is None:
-            yield " ".join(names), [opt for one in command.params for opt in one.opts]
+            yield " ".join(names), [opt for param in command.params for opt in param.opts]
             return
         for name, one in below.items():
             yield from walk(one, (*names, name))

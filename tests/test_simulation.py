@@ -29,7 +29,7 @@ def play(*given: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("first", "histories"), [(0, 100), pytest.param(100, 500, marks=pytest.mark.slow)]
+    ("first", "histories"), [(0, 30), pytest.param(30, 570, marks=pytest.mark.slow)]
 )
 def test_no_promise_breaks(first, histories):
     played = play("--first", str(first), "--histories", str(histories))

@@ -258,7 +258,7 @@ def test_a_bundle_is_shared_where_both_sites_share_bundles(address) -> None:
             assert there.checks.compare_rows().faults == ()
         with Store.open(address, site=THERE, agent="PC") as there:
             assert there.promotions.find_current() is None
-            assert [one.facts["shares"] for one in there.audit_log.iter_acts(act="site.")] == [
+            assert [act.facts["shares"] for act in there.audit_log.iter_acts(act="site.")] == [
                 ["bundles"],
                 [],
             ]
@@ -429,7 +429,7 @@ def test_a_copy_holds_the_rows_of_all_sites_and_is_put_back_with_its_policies(
 
     for site, sha256 in ((HERE, SHA), (THERE, OTHER)):
         with Store.open(owned, site=site, agent="PC") as store:
-            assert [one.sha256 for one in store.results.iter_all()] == [sha256]
+            assert [result.sha256 for result in store.results.iter_all()] == [sha256]
             assert store.checks.find_unscoped_tables() == []
 
 
@@ -564,7 +564,7 @@ def test_status_says_which_sites_share_the_database_and_what(world, capsys) -> N
 def test_doctor_says_how_the_sites_are_held_apart(world, capsys) -> None:
     _, shown = play(world, capsys, "doctor", "--json", shares='shares = ["accounts"]')
 
-    found = {(one["check"], one["level"]): one["sentence"] for one in json.loads(shown)}
+    found = {(check["check"], check["level"]): check["sentence"] for check in json.loads(shown)}
     assert "2 sites share the database" in found["sites", "right"]
     assert "Plant 1 shares accounts" in found["shared", "right"]
     assert "no other site" in found["shared", "doubtful"]

@@ -52,6 +52,17 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "reason": "uncertain",
         "um": "10",
         "again": "1",
+        "outcome": "confirmed",
+        "microscope": "LOM",
+        "reviewer": "Bea",
+        "month": "2026-11",
+        "before": "99",
+        "actor": "Bea",
+        "subject": first,
+        "act": "label.",
+        "first": "2026-01-01",
+        "last": "2026-12-31",
+        "code": "G7",
     }
 
 

@@ -317,7 +317,11 @@ def test_a_subtype_of_two_words_keeps_its_validated_limit(tmp_path):
         at=DAY,
     )
 
-    found = [(one.subtype, one.limit) for one in load_allowances(lab.store) if one.limit]
+    found = [
+        (allowance.subtype, allowance.limit)
+        for allowance in load_allowances(lab.store)
+        if allowance.limit
+    ]
     lab.store.close()
 
     assert found == [("fine pearlite", "fine or finer"), ("fine pearlite", "coarse or coarser")]

@@ -145,7 +145,7 @@ def test_the_version_in_force_on_the_day_of_the_order_holds(read):
     limits = [choice.specification and choice.specification.limit for choice in found.values()]
 
     assert limits == [None, "7 or finer", "8 or finer"]
-    assert "not in force on 2025-12-31" in found[date(2025, 12, 31)].sentence
+    assert "not valid on 2025-12-31" in found[date(2025, 12, 31)].sentence
     assert list(iter_faults(both, TAXONOMY)) == []
 
 

@@ -105,7 +105,7 @@ def test_the_files_of_a_final_statement_are_written_once_and_named_by_its_hash(l
 
     done, again = write(lab), write(lab)
 
-    files = {one.kind: one for one in lab.store.statements.files(sha256)}
+    files = {file.kind: file for file in lab.store.statements.files(sha256)}
     held = {kind: lab.archive.statement_path(sha256, kind).read_bytes() for kind in files}
     assert ([one.sha256 for one in done], again) == ([sha256], [])
     assert {k: hashlib.sha256(v).hexdigest() for k, v in held.items()} == {
@@ -361,7 +361,7 @@ def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
     desk.agent("orders", "list")  # takes the log lines out of what the next command prints
     desk.agent("doctor", "--json")
 
-    (found,) = [one for one in json.loads(desk.out) if one["check"] == "statements"]
+    (found,) = [check for check in json.loads(desk.out) if check["check"] == "statements"]
     assert said.startswith("statements stay unsigned: [statements] ")
     assert str(desk.folder / "lab.p12") in said
     assert found["level"] == "wrong"
@@ -437,7 +437,7 @@ def test_statements_are_listed_and_written_for_a_customer(desk):
     desk.agent("orders", "statements", "4711", desk.folder / "out", "--json")
 
     listed = json.loads(desk.out)
-    names = sorted(one.name for one in (desk.folder / "out").iterdir())
+    names = sorted(path.name for path in (desk.folder / "out").iterdir())
     assert [one["conformity"] for one in listed] == ["conforms", "does_not_conform"]
     assert listed[1]["previous"] == listed[0]["sha256"]
     assert {file["kind"] for file in listed[0]["files"]} == {"pdf", "html", "json"}
@@ -453,7 +453,7 @@ def test_a_command_freezes_what_its_act_changes(desk):
 
     desk.agent("review", "label", ids[0], "G7", "--by", "R. Stahl", "--comment", "coarse")
 
-    said = [one.conformity for one in desk.store.statements.all("4711")]
+    said = [statement.conformity for statement in desk.store.statements.all("4711")]
     assert said == ["conforms", "does_not_conform"]
 
 
@@ -486,6 +486,6 @@ def test_a_decision_on_the_page_is_frozen_before_the_answer_comes(desk):
     )
 
     assert answer.status_code == 201, answer.text
-    said = [one.conformity for one in desk.store.statements.all("4711")]
+    said = [statement.conformity for statement in desk.store.statements.all("4711")]
     assert said[0] == "conforms"
     assert len(said) == 2

@@ -212,16 +212,24 @@ class Orders(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         for order in self.fields:
-            for one in self.store.statements.all(order):
-                text = self.store.statements.text(one.sha256)
-                assert self.texts.setdefault(one.sha256, text) == text
+            for statement in self.store.statements.all(order):
+                text = self.store.statements.text(statement.sha256)
+                assert self.texts.setdefault(statement.sha256, text) == text
         assert self.store.statements.problems() == []
 
 
-Orders.TestCase.settings = settings(
-    max_examples=10,
+STEPS = settings(
+    max_examples=5,
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+Orders.TestCase.settings = STEPS
 TestOrders = Orders.TestCase
+
+
+@pytest.mark.slow
+class TestManyOrders(Orders.TestCase):
+    """The same machine with eight times the histories."""
+
+    settings = settings(STEPS, max_examples=40)

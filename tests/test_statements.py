@@ -46,7 +46,7 @@ def freeze(lab, *numbers, rules=RULES, at=DAY):
 
 
 def stated(lab, number="4711"):
-    return [one.conformity for one in lab.store.statements.all(number)]
+    return [statement.conformity for statement in lab.store.statements.all(number)]
 
 
 def newest(lab, number="4711"):
@@ -241,7 +241,7 @@ def test_every_statement_since_the_last_round_reaches_the_outbox(lab):
 
     record_revisions(lab.store, RULES, site, now=DAY, issuer=ISSUER)
 
-    found = [one.facts["statement_number"] for one in lab.store.records.all(OUTBOX, "4711")]
+    found = [record.facts["statement_number"] for record in lab.store.records.all(OUTBOX, "4711")]
     assert stated(lab) == ["conforms", "does_not_conform", "undecided"]
     assert found == [1, 2, 3]
 
@@ -398,8 +398,8 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
         if not is_killed:  # a kill comes before the position is kept: the next round sees it again
             position = after
         assert {one: store.statements.text(one) for one in texts} == texts
-        for one in store.statements.all("4711"):
-            texts[one.sha256] = store.statements.text(one.sha256)
+        for statement in store.statements.all("4711"):
+            texts[statement.sha256] = store.statements.text(statement.sha256)
 
     def note():
         one = (RING_A.name, RING_A.valid_from, RING_A.approved_by, RING_A.sha256, RING_A.entry)

@@ -845,7 +845,8 @@ def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
     assert (view.label.by, view.label.supersedes) == ("Bob", first)
     assert store.labelled_micrographs.list_all() == []
     assert [
-        one.strange_kind for one in store.labelled_micrographs.list_all(kinds=("strange",))
+        labelled_micrograph.strange_kind
+        for labelled_micrograph in store.labelled_micrographs.list_all(kinds=("strange",))
     ] == ["scratch"]
 
 
@@ -943,7 +944,9 @@ def test_a_content_of_no_known_specimen_is_a_group_of_its_own(store) -> None:
     taken(store, "a.tif", finding(process={"order": "4711"}))
     store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
 
-    assert [one.group for one in store.labelled_micrographs.list_all()] == [SHA]
+    assert [
+        labelled_micrograph.group for labelled_micrograph in store.labelled_micrographs.list_all()
+    ] == [SHA]
 
 
 def test_process_data_that_the_settings_name_has_columns_of_its_own() -> None:
@@ -963,7 +966,7 @@ def test_the_current_bundle_is_the_one_promoted_last(store) -> None:
     store.promotions.promote("20261101-aaaaaaaa", by="Bob", reason="roll back", at=AT, metrics={})
 
     assert store.promotions.find_current() == "20261101-aaaaaaaa"
-    assert [one.by for one in store.promotions.list_all()] == ["Bob", "Ada", "Ada"]
+    assert [promotion.by for promotion in store.promotions.list_all()] == ["Bob", "Ada", "Ada"]
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "better"), ("Ada", " ")])
@@ -990,7 +993,7 @@ def test_a_refresh_is_a_recorded_revision(store) -> None:
     store.nightly_reports.freeze(date(2026, 11, 24), "{}", at=AT)
     store.nightly_reports.freeze(date(2026, 11, 24), '{"again":1}', at=AT, revision=2)
 
-    assert [(one.date.day, one.revision) for one in store.nightly_reports.list_all()] == [
+    assert [(report.date.day, report.revision) for report in store.nightly_reports.list_all()] == [
         (24, 2),
         (23, 1),
     ]

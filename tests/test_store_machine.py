@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lab
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -217,4 +218,11 @@ class ToTheEnd(Books):
 
 
 TestBooks = ToTheEnd.TestCase
-TestBooks.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestBooks.settings = settings(max_examples=6, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.slow
+class TestManyBooks(ToTheEnd.TestCase):
+    """The same machine with ten times the histories."""
+
+    settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -42,7 +42,7 @@ title = "Ledeburit"
 
 
 def shapes(draft: TaxonomyDraft) -> dict[str, tuple[str, ...]]:
-    return {one.name: one.sizes for one in draft.subtypes}
+    return {subtype.name: subtype.sizes for subtype in draft.subtypes}
 
 
 @pytest.mark.parametrize(

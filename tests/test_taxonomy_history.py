@@ -68,7 +68,7 @@ def test_reordered_sizes_do_not_judge_an_older_order_again(desk):
     assert word(desk) == "does_not_conform"
     (note,) = notes(desk)
     assert "coarse, medium, fine" in note
-    assert "as they were in force when the order was released" in note
+    assert "as they were when the order was released" in note
     assert "fine, medium, coarse" in note
 
 

@@ -93,7 +93,7 @@ def test_every_file_of_a_trace_is_named_with_its_hash(desk):
     folder = desk.folder / "out"
     lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
     sums = {name: sum_ for sum_, name in (line.split("  ") for line in lines)}
-    there = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert sums.keys() == there - {"SHA256SUMS"}
     assert f"pixels/{first}/crop.png" in sums
     assert all(
@@ -120,7 +120,7 @@ def test_a_folder_that_is_there_is_left_as_it_is_and_nothing_is_stated(desk):
     assert desk.agent("trace", "4711", desk.folder / "out") == 2
 
     assert "already there, and is left as it is" in desk.err
-    assert [one.name for one in (desk.folder / "out").iterdir()] == ["mine.txt"]
+    assert [path.name for path in (desk.folder / "out").iterdir()] == ["mine.txt"]
     assert desk.store.records.all("statement") == []
 
 

@@ -39,8 +39,8 @@ def test_few_images_and_few_groups_of_a_code_are_named_before_training(shell):
     gaps = list_gaps(collect(lab.store, lab.archive, default_taxonomy()))
 
     assert "Fewer than 10 micrographs: B7 (2)." in gaps
-    assert any(one.startswith("From fewer than 3 groups (specimens): B7 (1);") for one in gaps)
-    assert not any("G8" in one for one in gaps)
+    assert any(gap.startswith("From fewer than 3 groups (specimens): B7 (1);") for gap in gaps)
+    assert not any("G8" in gap for gap in gaps)
 
 
 def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell, tmp_path):

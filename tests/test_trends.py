@@ -164,7 +164,7 @@ def test_nights_that_differ_as_they_always_did_raise_hardly_an_alarm(spread):
         history = nights([(8, int(rng.binomial(8, one))) for one in share])
         for number in range(26, 100):
             night, tallies = history[number]
-            alarms += any(one.alarm for one in trends(history[:number], night, tallies))
+            alarms += any(trend.alarm for trend in trends(history[:number], night, tallies))
 
     assert alarms <= 5
 
@@ -195,7 +195,10 @@ def test_a_report_counts_its_specimens_and_a_later_one_finds_the_count(lab):
     (counted,) = parse_tallies(head.head)
     assert (counted.specimens, counted.strange) == (2, 1)
     assert "1 of 25 nights" in written.path.read_text("utf-8")
-    assert [(one.measure, one.nights) for one in later.trends] == [("strange", 2), ("doubtful", 2)]
+    assert [(trend.measure, trend.nights) for trend in later.trends] == [
+        ("strange", 2),
+        ("doubtful", 2),
+    ]
 
 
 def test_a_chart_says_how_its_limits_were_computed(lab):
@@ -205,7 +208,7 @@ def test_a_chart_says_how_its_limits_were_computed(lab):
 
     laid = lay_out(replace(facts, trends=(drawn, gathered)), lab.archive, revision=1, generated=now)
 
-    said, waiting = (one.text for one in laid.night.trends)
+    said, waiting = (trend.text for trend in laid.night.trends)
     assert f"nights that differ (log rate: standard deviation {drawn.spread:.2f}" in said
     assert "Limits" not in waiting
 

@@ -52,7 +52,7 @@ def test_each_step_is_told_with_its_number_and_an_estimate(tmp_path) -> None:
     first, *steps, last = told
     assert "from schema 0001 to" in first.sentence
     assert f"{first.rows} rows, {first.steps} steps, about 2 s" in first.sentence
-    assert [one.step for one in steps] == list(range(1, first.steps + 1))
+    assert [step.step for step in steps] == list(range(1, first.steps + 1))
     assert f"step 1 of {first.steps} (" in steps[0].sentence
     assert last.is_done
     assert f"schema {SCHEMA} now" in last.sentence

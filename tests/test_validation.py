@@ -131,8 +131,8 @@ def test_a_record_that_counts_them_as_one_each_supports_nothing_any_more():
 
     states = limit_states(older, most=0.02)
 
-    assert any(one.reaches for one in limit_states(facts, most=0.02))
-    assert not any(one.reaches for one in states)
+    assert any(limit_state.reaches for limit_state in limit_states(facts, most=0.02))
+    assert not any(state.reaches for state in states)
     assert "images that name no specimen were counted as one specimen each" in states[0].sentence
 
 

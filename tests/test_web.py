@@ -279,7 +279,9 @@ def test_undo_is_a_row_of_its_own_and_the_micrograph_waits_again(lab, ann):
     assert f"/review/{public_id}/undo" in offered
     assert answer.headers["location"].startswith(f"/review/{public_id}")
     assert (view.label, len(view.labels), view.labels[0].undone) == (None, 1, True)
-    assert [one.id for one in lab.store.review_queue.list_micrographs()] == [public_id]
+    assert [micrograph.id for micrograph in lab.store.review_queue.list_micrographs()] == [
+        public_id
+    ]
 
 
 def specimen_of(lab, *codes):
@@ -436,7 +438,7 @@ def test_the_queue_says_how_well_the_true_agreement_is_known(lab, ann):
     ann.post(f"/review/{ids[2]}/undo")
 
     assert lab.store.labels.count_blind() == (2, 1)
-    assert "Control samples, decided blind: 1 of 2 as the model said" in ann.get("/review").text
+    assert "Control samples, decided blind: 1 of 2 as the model answered" in ann.get("/review").text
 
 
 @pytest.fixture
@@ -489,7 +491,10 @@ def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, desk, two):
 
     view = lab.store.results.find(two)
     assert (view.label.code, view.label.by, view.awaits) == ("G7", "Cem", False)
-    assert [one.code for one in lab.store.labelled_micrographs.list_all()] == ["G7"]
+    assert [
+        labelled_micrograph.code
+        for labelled_micrograph in lab.store.labelled_micrographs.list_all()
+    ] == ["G7"]
 
 
 def test_one_person_is_not_two(lab, desk, two):

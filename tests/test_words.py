@@ -71,42 +71,6 @@ PAGES = (
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "reports/guide").glob("*.md")),
 )
 COMMANDS = list_commands()
-LENGTH = 76
-EXEMPT = {
-    " (known, but not taught yet)",
-    '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can te',
-    "<b>%(by)s</b> decided this micrograph meanwhile: <b>%(said)s</b>, %(at)s. No",
-    "A candidate beside the bundle at work",
-    "Control samples, decided blind: {same} of {n} as the model said; known to wi",
-    "Control samples, decided blind: {same} of {n} as the model said; {more} more",
-    "Doubtful specimens, {material}",
-    "How strange each micrograph looked, beside known ones. Known micrographs giv",
-    "It is decided already: say first why you decide otherwise (R).",
-    "It was given a place meanwhile: order {order}, specimen {specimen}. If that ",
-    "Mix of the structure codes beside the baseline",
-    "Strange",
-    "Strange specimens, {material}",
-    "Why you decide otherwise",
-    "Yellow: strange. White outline: alarm level.",
-    "You have judged it. Somebody else judges it too, without seeing what you sai",
-    "doubtful",
-    "other fields of the specimen say otherwise",
-    "somebody",
-    "strange",
-    "strange (middle: alarm level)",
-    "strange by {who}: {kind}",
-    "strange, then what kind",
-    "strange: {kind}",
-    "the sizes of {subtype} apply as {sizes}, as they were in force when the orde",
-    "version {n} of {name} applies, as it was in force when the order was release",
-    "why you decide otherwise than is decided",
-    "{field} was called strange ({kind}) by {who}",
-    "{field}: its scale is in doubt, as its witnesses disagree",
-    "{micrographs} more that need a person",
-    "{name} is not in force on {day}",
-    "{who} has this one open. Whoever decides first counts, and the second is tol",
-}
-"""The first letters of the messages that still have a banned word. Reword them; add none."""
 
 
 def find_banned(text: str) -> list[str]:
@@ -140,7 +104,7 @@ def test_a_banned_word_is_found_in_prose_and_not_in_code(text, banned) -> None:
 @pytest.mark.parametrize("path", COMMANDS)
 def test_the_help_of_a_command_has_no_banned_word(path) -> None:
     command = COMMANDS[path]
-    texts = [command.help or "", *(getattr(one, "help", "") or "" for one in command.params)]
+    texts = [command.help or "", *(getattr(param, "help", "") or "" for param in command.params)]
 
     assert [word for text in texts for word in find_banned(text)] == []
 
@@ -161,13 +125,5 @@ def test_the_commented_settings_have_no_banned_word() -> None:
     assert find_banned((ROOT / "deploy/agent.toml").read_text(encoding="utf-8")) == []
 
 
-def test_no_message_has_a_banned_word_but_those_that_wait_for_their_rewording() -> None:
-    banned = {text for text in list_messages() if find_banned(text)}
-
-    assert sorted(text for text in banned if text[:LENGTH] not in EXEMPT) == []
-
-
-def test_a_reworded_message_is_no_longer_exempt() -> None:
-    banned = {text[:LENGTH] for text in list_messages() if find_banned(text)}
-
-    assert sorted(EXEMPT - banned) == []
+def test_no_message_has_a_banned_word() -> None:
+    assert sorted(text for text in list_messages() if find_banned(text)) == []

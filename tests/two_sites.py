@@ -186,7 +186,7 @@ def _let_in(store: Store) -> None:
 def _rate(store: Store, fields: tuple[str, ...]) -> None:
     hashed = hashlib.sha256(TOKEN.encode()).hexdigest()
     raters = [NewRater("R7", f"{HIDDEN}-rater", account="bea")]
-    images = [NewImage(one, "G7", f"{HIDDEN}-stratum") for one in fields]
+    images = [NewImage(field, "G7", f"{HIDDEN}-stratum") for field in fields]
     store.campaigns.add("B-spring", images, raters, taxonomy={}, seed=1, by="Bea", at=DAY)
     store.campaigns.give_link("B-spring", "R7", hashed, by="Bea", at=DAY)
     store.campaigns.open("B-spring", by="Bea", at=DAY)
@@ -199,7 +199,7 @@ def nowhere(known: Known) -> Known:
     """Return keys like those of a site that belong to nothing."""
     sha256 = hashlib.sha256(b"nothing").hexdigest()
     images = tuple(
-        replace(one, id=NUMBER, micrograph="0" * 16) for one in known.seat.campaign.images
+        replace(image, id=NUMBER, micrograph="0" * 16) for image in known.seat.campaign.images
     )
     campaign = replace(known.seat.campaign, id=NUMBER, name="C-spring", images=images)
     return replace(

@@ -10,7 +10,7 @@ import platform
 import sys
 import time
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +19,7 @@ from agent.cli.examples import add_examples
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from agent.service.statements import StatementKeeper
@@ -57,6 +58,7 @@ GROUPS = (
     "orders_acts",
     "orders_replace",
     "orders_statements",
+    "orders_report",
     "orders_release_hold",
     "orders_hold",
     "orders_resume",
@@ -135,14 +137,21 @@ def _options(
     context.obj = config
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command; print a set-up error as one sentence and exit with code 2."""
-    _use_utf8()
+@cache
+def _build_command() -> Callable[..., object]:
+    """Import the modules of commands and build the tree; a process builds it once."""
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
     add_examples(app)
+    return typer.main.get_command(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; print a set-up error as one sentence and exit with code 2."""
+    _use_utf8()
+    command = _build_command()
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = command(args=arguments, standalone_mode=False)
     except AgentError as error:  # also a database that became unavailable during the command
         code = _refuse(error)
     except (typer.Abort, KeyboardInterrupt):

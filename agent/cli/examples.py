@@ -31,6 +31,7 @@ EXAMPLES: dict[str, str] = {
     "reprocess": "agent reprocess --bundle 20261124-1f2e3d4c --shadow --days 14",
     "report": "agent report --date 2026-11-24",
     "order": "agent order 4711",
+    "orders report": "agent orders report 4711 for-customers --language de",
     "export": "agent export micrographs --out micrographs.csv",
     "files": "agent files --failed",
     "retry": "agent retry --all",

@@ -25,6 +25,7 @@ def _parse_night(text: str) -> date:
 @app.command()
 def report(
     context: typer.Context,
+    *,
     night: Annotated[
         str | None,
         typer.Option("--date", metavar="YYYY-MM-DD", help="Night. Default: the current one."),
@@ -37,6 +38,7 @@ def report(
         str | None,
         typer.Option(metavar="YYYY-MM", help="Write the page of a month, such as 2026-11."),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the night as PDF too.")] = False,
     refresh: Annotated[
         bool,
         typer.Option(
@@ -80,6 +82,7 @@ def report(
                 lab,
                 now=now,
                 refresh=refresh,
+                with_pdf=pdf or settings.report.is_delivered,
                 on_drawn=lambda done, of: advance(done * 100 // of),
             )
     echo(written.summary.headline, err=True)

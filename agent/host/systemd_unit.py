@@ -199,6 +199,7 @@ def list_shared_folders(settings: Settings) -> dict[str, Path]:
         "[backup] folder": settings.backup.folder,
         "[orders] lists": settings.orders.lists,
         "[orders] outbox": settings.orders.outbox,
+        "[report] share": settings.report.share,
     }
     return {setting: Path(folder) for setting, folder in wished.items() if folder}
 
@@ -206,7 +207,7 @@ def list_shared_folders(settings: Settings) -> dict[str, Path]:
 def needs_network(settings: Settings) -> bool:
     """Return whether the lab's settings need a connection to another PC."""
     here = settings.web.host in {"127.0.0.1", "localhost", "::1"}
-    return bool(settings.store.url or settings.notify.urls or not here)
+    return bool(settings.store.url or settings.notify.urls or settings.report.mail_to or not here)
 
 
 def _word(word: str) -> str:

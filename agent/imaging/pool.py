@@ -101,6 +101,7 @@ class CropPool:
         self._stalled_s = stalled_s
         self._limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
         self._range = um_per_px_range
+        self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPool:
@@ -115,6 +116,10 @@ class CropPool:
         """Start the workers before there is work, so that no file is scheduled while they load."""
         wait([self._pool.schedule(_warm) for _ in range(self.workers)])
 
+    def has_outcome(self) -> bool:
+        """Return whether `crop_all` would yield its next outcome without waiting."""
+        return any(future.done() for future in self._running)
+
     def crop_all(self, jobs: Sequence[tuple[Path, float | None]]) -> Iterator[tuple[Path, Outcome]]:
         """Read and crop files.
 
@@ -127,7 +132,7 @@ class CropPool:
             code.
         """
         waiting = [_Job(path, scale) for path, scale in reversed(jobs)]
-        running: dict[_Future, _Job] = {}
+        running = self._running = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.workers * AHEAD:

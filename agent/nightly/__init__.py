@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.nightly.digest import build_digest
 from agent.nightly.embedded_images import (
     ALARM_LIMIT,
     describe_map,
@@ -42,6 +43,7 @@ __all__ = [
     "Written",
     "build_card",
     "build_decision",
+    "build_digest",
     "build_reported_micrograph",
     "build_sites_page",
     "describe_map",

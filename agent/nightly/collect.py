@@ -18,7 +18,6 @@ from agent.nightly.order_status import (
 )
 from agent.nightly.outages import is_free, outages, rewind_outages, rewind_sources
 from agent.nightly.reported_files import (
-    UNUSABLE_STATES,
     build_failed,
     build_folder,
     build_twin,
@@ -116,7 +115,11 @@ def _gather(
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
     reported = tuple(build_reported_micrograph(view) for view in views)
-    fates = tuple(store.files.iter_status((*UNUSABLE_STATES, "duplicate")))
+    fates = (
+        *store.files.iter_status("set_aside", done_after=after),
+        *store.files.iter_status("failed"),  # named each night until they are read
+        *store.files.iter_status("duplicate", done_after=after),
+    )
     unusable = tuple(build_failed(fate, until) for fate in fates if is_reported(fate, after, until))
     twins = tuple(build_twin(fate) for fate in fates if is_twin(fate, after, until))
     last = list_last_files(store, until, reported)

@@ -355,9 +355,7 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
     cards = sum(len(page.cards) for page in more)
     rows = sum(len(page.rows) for page in more)
     parts = [
-        _("{micrographs} more that need a person").format(micrographs=micrographs(cards))
-        if cards
-        else "",
+        _("{micrographs} more to review").format(micrographs=micrographs(cards)) if cards else "",
         _("{micrographs} more that were handled automatically").format(
             micrographs=micrographs(rows)
         )

@@ -472,7 +472,7 @@ def format_decision(decision: ReportedDecision) -> str:
     if decision.kind == "code":
         return decision.code or ""
     if decision.kind == "strange":
-        return _("strange: {kind}").format(kind=reports.strange_kind(decision.strange_kind or ""))
+        return _("unusual: {kind}").format(kind=reports.strange_kind(decision.strange_kind or ""))
     if decision.kind == "unusable":
         return _("unusable: {why}").format(why=reports.unusable_why(decision.why or ""))
     return _("cannot tell")

@@ -88,11 +88,5 @@ def list_last_files(
         last[micrograph.source] = max(
             micrograph.done_at, last.get(micrograph.source, micrograph.done_at)
         )
-    if last:
-        return last
-    # The report of an empty night names the last file: only then is the whole store read.
-    for fate in store.files.iter_status("done"):
-        at = fate.done_at
-        if at is not None and at <= until:
-            last[fate.source] = max(at, last.get(fate.source, at))
-    return last
+    # The report of an empty night names the last file: only then are all files queried.
+    return last or store.files.find_last_done(until)

@@ -44,14 +44,14 @@ def _material(trend: Trend) -> str:
 
 
 def _measure(trend: Trend) -> str:
-    return {"strange": _("strange"), "doubtful": _("doubtful")}[trend.measure]
+    return {"strange": _("unusual"), "doubtful": _("uncertain")}[trend.measure]
 
 
 def build_trend(trend: Trend) -> reports.ShareTrend:
     """Build the chart of one trend, with its text."""
     titles = {
-        "strange": _("Strange specimens, {material}"),
-        "doubtful": _("Doubtful specimens, {material}"),
+        "strange": _("Unusual specimens, {material}"),
+        "doubtful": _("Uncertain specimens, {material}"),
     }
     title = titles[trend.measure].format(material=_material(trend))
     if not trend.points:

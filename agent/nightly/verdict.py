@@ -29,6 +29,7 @@ REASON_LINES = (
     ("untrained", "attention", marked("waiting for a first model")),
     ("control_sample", "attention", marked("picked as control sample")),
     ("unlike_taught", "attention", marked("unlike every training image")),
+    ("requested", "attention", marked("whose review was requested")),
 )
 
 

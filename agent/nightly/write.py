@@ -68,6 +68,7 @@ def write_report(
     *,
     now: datetime,
     refresh: bool = False,
+    with_pdf: bool = False,
     on_drawn: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Written:
     """Write one night's page, its JSON and CSV, and the index of all nights.
@@ -82,6 +83,7 @@ def write_report(
         settings: Of the lab.
         now: An aware instant.
         refresh: Gather the facts again, as a recorded revision.
+        with_pdf: Write the page as PDF too.
         on_drawn: Called with the number of micrographs drawn, and the number of all.
 
     Raises:
@@ -101,6 +103,11 @@ def write_report(
             facts, archive, revision=revision, generated=now, late=late, on_drawn=on_drawn
         )
         page = reports.render_night(laid.night)
+        pdf = (
+            {folder / f"{night}.pdf": reports.render_night_pdf(laid.night, at=facts.gathered_at)}
+            if with_pdf
+            else {}
+        )
         for number, overflow in enumerate(
             laid.more, start=1
         ):  # one at a time: a night may have 200 MB
@@ -112,8 +119,11 @@ def write_report(
                 build_record(micrograph, facts.zone) for micrograph in facts.micrographs
             ).encode(),
             path: page.encode(),
+            **pdf,
         }
     )
+    if not with_pdf:  # of an earlier revision, maybe
+        (folder / f"{night}.pdf").unlink(missing_ok=True)
     _clear(beside, keep={page_name(number) for number in range(1, len(laid.more) + 1)})
     write_index(store, folder, settings, now=now, running=facts if facts.running else None)
     log.info(

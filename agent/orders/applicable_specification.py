@@ -144,8 +144,8 @@ def describe_version(
     if now != wanted:
         newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")
         yield _(
-            "version {n} of {name} applies, as it was in force when the order was released; now "
-            "in force: {newer}"
+            "version {n} of {name} applies, as it was valid when the order was released; now "
+            "valid: {newer}"
         ).format(n=number, name=wanted.name, newer=newer)
 
 

@@ -62,7 +62,7 @@ HEARD_WITHIN = timedelta(days=60)
 
 def assess_recent(store: Store, policy: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
     """Yield the orders first seen within `HEARD_WITHIN`: urgent ones first, then the newest."""
-    lines = [order for order in store.orders.all() if is_recent(order.first_seen_at, now)]
+    lines = store.orders.all(since=now - HEARD_WITHIN)
     open_items = OpenItems.of(store) if lines else OpenItems()
     for line in lines:
         if assessed := assess(store, line.number, policy, open_items=open_items):

@@ -46,7 +46,7 @@ def describe_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
         yield _("{field} awaits review").format(field=field.called) + _explain_review(field, rules)
         return
     if field.decided and field.decided.kind == "strange":
-        yield _("{field} was called strange ({kind}) by {who}").format(
+        yield _("{field} was called unusual ({kind}) by {who}").format(
             field=field.called,
             kind=describe_label(field.decided.kind, field.decided.said),
             who=field.decided.by,
@@ -87,7 +87,7 @@ def describe_acquisition(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Yield what is wrong with how a field was taken: scale, material, magnification, etchant."""
     wanted = rules.specification
     if field.scale_in_doubt:
-        yield _("{field}: its scale is in doubt, as its witnesses disagree").format(
+        yield _("{field}: its scale is uncertain, as its sources disagree").format(
             field=field.called
         )
     elif field.um_per_px is None:

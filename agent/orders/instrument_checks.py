@@ -320,7 +320,7 @@ def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) 
             )
         )
     if view.strangeness.get("flagged"):
-        faults.append(_("strange"))
+        faults.append(_("unusual"))
     for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
         value = _get_number(view, name)
         if value is not None and name in usual and abs(value / usual[name] - 1) > tolerance:

@@ -207,8 +207,8 @@ def _find_fault(limit: Limit, subtype: Subtype) -> str:
         return sentence.format(name=subtype.name, number=limit.size, known=known)
     if bound.is_cut:
         return _(
-            '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can tell '
-            "apart; known are {known}"
+            '"{limit}" cuts the size {size} of subtype {name} in two, which cannot be '
+            "distinguished; known are {known}"
         ).format(
             limit=reports.retold(str(limit)),
             size=subtype.sizes[bound.rank].name,

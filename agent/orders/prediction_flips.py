@@ -128,7 +128,7 @@ def _describe_answer(code: str, could_be: Sequence[str], handling: str, *, stran
     others = _(" or ").join(other for other in could_be if other != code)
     could = _("could be {codes}").format(codes=others) if others else ""
     handled = _("automatic") if handling == Handling.AUTOMATIC else _("review")
-    return ", ".join(filter(None, (could, _("strange") if strange else "", handled)))
+    return ", ".join(filter(None, (could, _("unusual") if strange else "", handled)))
 
 
 def _load_picture(flip: Flip, archive: Archive) -> Picture | None:

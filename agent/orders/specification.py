@@ -200,7 +200,7 @@ class Specifications:
         valid = [days for days in in_force if days in known]
         if not valid:
             first = min(known, key=lambda entry: entry.valid_from)
-            sentence = _("{name} is not in force on {day}").format(name=first.name, day=on)
+            sentence = _("{name} is not valid on {day}").format(name=first.name, day=on)
             if newer := [days for days in in_force if days.name == first.name]:
                 sentence = _("{name} speaks of other orders since {day}")
                 sentence = sentence.format(name=first.name, day=newer[0].valid_from)

@@ -31,7 +31,7 @@ SHORT_HASH = 16
 
 
 def build_statement_page(
-    whole: Mapping[str, Any], sha256: str, thumbnail: Thumbnail
+    whole: Mapping[str, Any], sha256: str, thumbnail: Thumbnail, *, is_brief: bool = False
 ) -> StatementPage:
     """Build the page in the language that is spoken.
 
@@ -39,6 +39,7 @@ def build_statement_page(
         whole: The frozen document.
         sha256: Its hash.
         thumbnail: Returns JPEG, width and height of a field's picture, or None where there is none.
+        is_brief: Leave out hashes of pixels, evidence and history, as a customer's report does.
     """
     order, words = whole["document"], _words(whole)
     zone = ZoneInfo(whole["zone"])
@@ -59,10 +60,13 @@ def build_statement_page(
             _result(order, words),
             _rule(words),
             _specification(whole),
-            _fields(whole, zone, thumbnail),
-            *build_evidence_sections(whole, zone),
-            _history(whole, words, zone),
-            _proof(whole, sha256),
+            _fields(whole, zone, thumbnail, is_brief=is_brief),
+            *(
+                ()
+                if is_brief
+                else (*build_evidence_sections(whole, zone), _history(whole, words, zone))
+            ),
+            _proof(whole, sha256, is_brief=is_brief),
         ),
         generated=at,
         sha256=sha256,
@@ -209,7 +213,9 @@ _RULES: Mapping[str, Callable[[], str]] = {
 # --- fields -------------------------------------------------------------------------------------
 
 
-def _fields(whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail) -> StatementSection:
+def _fields(
+    whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail, *, is_brief: bool
+) -> StatementSection:
     names = name_fields(whole)
     columns = (
         _("Specimen/field"),
@@ -224,7 +230,7 @@ def _fields(whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail) -> S
     rows = tuple(_row(field, names, zone) for field in whole["fields"])
     return StatementSection(
         _("Fields"),
-        tables=(Table("", columns, rows), _pixels(whole)),
+        tables=(Table("", columns, rows), *(() if is_brief else (_pixels(whole),))),
         pictures=tuple(
             picture
             for field in whole["fields"]
@@ -343,12 +349,18 @@ def _history(
     )
 
 
-def _proof(whole: Mapping[str, Any], sha256: str) -> StatementSection:
+def _proof(whole: Mapping[str, Any], sha256: str, *, is_brief: bool) -> StatementSection:
     number, head = whole["trail"]["number"], whole["trail"]["sha256"]
     return StatementSection(
         _("How to check this statement"),
         lines=(
             _(
+                "The PDF of this report has the attached file statement.json, which holds this "
+                "statement whole. Its SHA-256 has to be the one below, and the laboratory's audit "
+                "log holds the same."
+            )
+            if is_brief
+            else _(
                 "The attached file statement.json holds this statement whole. Its SHA-256 has to "
                 "be the one below, and the laboratory's audit log holds the same."
             ),
@@ -359,7 +371,9 @@ def _proof(whole: Mapping[str, Any], sha256: str) -> StatementSection:
                     _("SHA-256"): sha256,
                     _("Audit log"): _("after row {n}, {hash}").format(n=number, hash=head),
                     _("Software"): whole["software"],
-                    _("Pictures"): _(
+                    _("Pictures"): ""
+                    if is_brief
+                    else _(
                         "thumbnails of at most 320 pixels; the SHA-256 of each full crop is in "
                         "statement.json"
                     ),

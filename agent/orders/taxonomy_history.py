@@ -221,13 +221,13 @@ def describe_taxonomy(
         if find_scale(current, subtype) != find_scale(own.taxonomy, subtype):
             sentence = (
                 _(
-                    "the sizes of {subtype} apply as {sizes}, as they were in force when the order "
-                    "was reopened; now in force: {current}"
+                    "the sizes of {subtype} apply as {sizes}, as they were when the order was "
+                    "reopened; now valid: {current}"
                 )
                 if own.reopened
                 else _(
-                    "the sizes of {subtype} apply as {sizes}, as they were in force when the order "
-                    "was released; now in force: {current}"
+                    "the sizes of {subtype} apply as {sizes}, as they were when the order was "
+                    "released; now valid: {current}"
                 )
             )
             yield sentence.format(

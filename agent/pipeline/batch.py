@@ -174,10 +174,18 @@ class Pipeline:
             else:
                 waiting.pop(file.claim.content_id, None)
                 yield file
-            if sum(len(member.crops) for member in batch) >= self._batch:
+            if batch and self._is_due(batch):
                 yield from self._finish(batch, outcome, waiting)
                 batch = []
         yield from self._finish(batch, outcome, waiting)
+
+    def _is_due(self, batch: Sequence[InFlightFile]) -> bool:
+        """Return whether a batch is judged now: it is full, or a CPU would wait for the next file.
+
+        The workers read on while it is judged. A CPU processes one image after the other anyway.
+        """
+        is_full = sum(len(file.crops) for file in batch) >= self._batch
+        return is_full or not (self._reader.has_outcome() or self._router.is_batched())
 
     def _is_new(self, file: InFlightFile, crops: Sequence[Crop], outcome: BatchOutcome) -> bool:
         """Return whether a cropped file is to be judged; else what became of it is written."""

@@ -56,6 +56,10 @@ class BundleRouter:
         self._newest = classifier
         self._policy = policy or self._policy
 
+    def is_batched(self) -> bool:
+        """Return whether the bundle in use runs on a GPU, which pads each batch."""
+        return self._newest is not None and self._newest.engine.on_gpu
+
     def iter_groups(
         self, files: Sequence[InFlightFile]
     ) -> Iterator[tuple[BundleChoice, list[InFlightFile]]]:

@@ -46,6 +46,10 @@ class FileReader:
         self._store, self._pool, self._now, self._sources = store, pool, now, sources
         self._on_stage, self._has_sidecars = on_stage, has_sidecars
 
+    def has_outcome(self) -> bool:
+        """Return whether the next file is read already."""
+        return self._pool.has_outcome()
+
     def iter_cropped(
         self, claims: Sequence[Claim]
     ) -> Iterator[tuple[InFlightFile, list[Crop] | BaseException]]:

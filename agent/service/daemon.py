@@ -32,6 +32,7 @@ from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presenc
 from agent.service.data_folder import agent_name, clock
 from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
+from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
@@ -220,6 +221,11 @@ class Agent:
             ("back-up", lambda: tend_backups(settings, store, at=now()), BACKUP_EVERY_S),
             ("statements", keeper.tend, STATEMENTS_EVERY_S),
             ("outbox", lambda: fill_outbox(settings, store, now=now()), OUTBOX_EVERY_S),
+            (
+                "report delivery",
+                lambda: deliver_reports(settings, store, now=now()),
+                DELIVERY_EVERY_S,
+            ),
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]

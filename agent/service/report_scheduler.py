@@ -99,7 +99,13 @@ class ReportScheduler:
             for night in missing_nights(self._store, folder, lab, now=self._now()):
                 is_new = self._store.nightly_reports.find(night) is None
                 written = write_report(
-                    self._store, self._archive, folder, night, lab, now=self._now()
+                    self._store,
+                    self._archive,
+                    folder,
+                    night,
+                    lab,
+                    now=self._now(),
+                    with_pdf=self._settings.report.is_delivered,
                 )
                 if is_new:
                     self._ask_for_diversity(night, lab)

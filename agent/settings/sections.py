@@ -159,12 +159,58 @@ class NightSection(Section):
     )
 
 
+ADDRESS = re.compile(r"[^\s@,;<>]+@[^\s@,;<>]+")
+SERVER = re.compile(r"(?:[\w.-]+(?::\d{1,5})?)?")
+
+
 class ReportSection(Section):
     """[report]."""
 
     language: Literal["en", "de"] = Field(
         "en", description='Language of reports and pages: "en" or "de".'
     )
+    customer_templates: SomePath = Field(
+        "",
+        description='Folder with logo, address and template of customers\' reports; "" for none.',
+    )
+    share: SomePath = Field(
+        "",
+        description='Folder or share that gets a copy of each nightly report; "" for none.',
+    )
+    mail_to: tuple[str, ...] = Field(
+        (), description="Addresses that get each nightly report by mail; empty: no mail."
+    )
+    mail_from: str = Field("", description="Sender of the mail; required with mail_to.")
+    mail_server: str = Field(
+        "", description='SMTP server: "mail.lab.local" or "mail.lab.local:587".'
+    )
+    mail_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description='Encryption to the SMTP server: "starttls", "tls" or "none".'
+    )
+    mail_user: str = Field("", description='Name to log in to the SMTP server; "" for no login.')
+    mail_password_file: SomePath = Field(
+        "", description="File with the password of mail_user; only the agent may read it."
+    )
+    mail_most_mb: float = Field(
+        10.0, gt=0, description="Largest size (MB) of the attachments; larger ones are left out."
+    )
+
+    @model_validator(mode="after")
+    def _require_sender(self) -> ReportSection:
+        lacking = [key for key in ("mail_from", "mail_server") if not getattr(self, key)]
+        if self.mail_to and lacking:
+            raise ValueError(f"mail_to needs {' and '.join(lacking)}")
+        for address in (*self.mail_to, *filter(None, [self.mail_from])):
+            if not ADDRESS.fullmatch(address):
+                raise ValueError(f"{address!r} is not a mail address such as lead@lab.example")
+        if not SERVER.fullmatch(self.mail_server):
+            raise ValueError(f"mail_server {self.mail_server!r}: write NAME or NAME:PORT")
+        return self
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether each nightly report is mailed or copied."""
+        return bool(self.mail_to or self.share)
 
 
 class WebSection(Section):

@@ -33,6 +33,7 @@ from agent.store.decisions import Decision, DecisionConflict, LabelView
 from agent.store.engine import StoreFault, store_url
 from agent.store.file_states import VANISHED, Claim, FileFate, State
 from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnings
+from agent.store.history import HistoryQuery
 from agent.store.jobs import Job
 from agent.store.label_resolution import signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
@@ -60,7 +61,9 @@ from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
+from agent.store.saved_views import SavedView
 from agent.store.schema import HEAD as SCHEMA
+from agent.store.search import SearchPage, SearchQuery
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
@@ -94,6 +97,7 @@ __all__ = [
     "FileFate",
     "FrozenStatement",
     "Heads",
+    "HistoryQuery",
     "Job",
     "JudgedField",
     "Kept",
@@ -131,6 +135,9 @@ __all__ = [
     "ResultCount",
     "RetentionPlan",
     "RowChecks",
+    "SavedView",
+    "SearchPage",
+    "SearchQuery",
     "Seat",
     "Signature",
     "SiteSeen",

@@ -15,6 +15,7 @@ from agent.store.campaigns import Campaigns
 from agent.store.database_checks import DatabaseChecks
 from agent.store.engine import reading, write_retrying, writing
 from agent.store.files import Files
+from agent.store.history import History
 from agent.store.jobs import Jobs
 from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
@@ -28,6 +29,8 @@ from agent.store.quality_records import Records
 from agent.store.results import Results
 from agent.store.retention import Retention
 from agent.store.review_queue import ReviewQueue
+from agent.store.saved_views import SavedViews
+from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
 from agent.store.sites import AllSites
 from agent.store.sources import Agents, Sources
@@ -232,6 +235,11 @@ class Store:
         return Files(self._engine, self._whose)
 
     @property
+    def history(self) -> History:
+        """Past acts, as pages list them."""
+        return History(self._engine, self._whose)
+
+    @property
     def jobs(self) -> Jobs:
         """Long-running jobs."""
         return Jobs(self._engine, self._whose)
@@ -295,6 +303,16 @@ class Store:
     def review_queue(self) -> ReviewQueue:
         """Micrographs that wait for review."""
         return ReviewQueue(self._engine, self._whose)
+
+    @property
+    def saved_views(self) -> SavedViews:
+        """Searches that people keep under a name."""
+        return SavedViews(self._engine, self._whose)
+
+    @property
+    def search(self) -> Search:
+        """Search over every micrograph."""
+        return Search(self._engine, self._whose)
 
     @property
     def settings_history(self) -> SettingsHistory:

@@ -14,6 +14,7 @@ from sqlalchemy import delete, literal_column, update
 from sqlmodel import col, select
 
 from agent.store.file_states import AT_ONCE, OVERWRITTEN, VANISHED, State, rest
+from agent.store.search_index import note_contents
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.watch import locate
 
@@ -178,6 +179,7 @@ def lies_there(path: Path) -> bool:
 
 
 def _merge(session: Session, content: ContentRow, original: ContentRow) -> None:
+    note_contents(session, [original.id or 0])  # it has one more name to be found by
     # The next listing decides whether the old name is gone: a share that shows nothing for a moment
     # looks like a rename, and a name marked as gone by mistake would never be listed again.
     session.execute(

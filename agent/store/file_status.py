@@ -88,10 +88,11 @@ def files(
     states: Sequence[str] | None,
     source: str | None,
     code: str | None = None,
+    done_after: datetime | None = None,
 ) -> Iterator[FileFate]:
     """Yield the status of the content versions of this site, state by state, oldest first."""
     for state in _list_present(session, whose, states) if states else (None,):
-        yield from _files(session, whose, state, source, code)
+        yield from _files(session, whose, state, source=source, code=code, done_after=done_after)
 
 
 def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str]) -> list[str]:
@@ -108,10 +109,16 @@ def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str])
 
 
 def _files(
-    session: Session, whose: AgentIdentity, state: str | None, source: str | None, code: str | None
+    session: Session,
+    whose: AgentIdentity,
+    state: str | None,
+    *,
+    source: str | None,
+    code: str | None,
+    done_after: datetime | None,
 ) -> Iterator[FileFate]:
     query = (
-        select(ContentRow, SourceRow.name)
+        select(*COLUMNS)  # columns, not rows of the ORM: a backlog has tens of thousands of files
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
         .where(ContentRow.site_id == whose.site_id)
         .order_by(col(ContentRow.id))
@@ -123,28 +130,48 @@ def _files(
         query = query.where(SourceRow.name == source)
     if code:
         query = query.where(ContentRow.code == code)
+    if done_after:
+        query = query.where(col(ContentRow.done_at) > done_after)
     last = 0
     while rows := session.exec(query.where(col(ContentRow.id) > last)).all():
         yield from _fates(session, rows)
-        last = rows[-1][0].id or 0
-        session.expunge_all()
+        last = rows[-1].id
 
 
-def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator[FileFate]:
-    ids = {content.id for content, _ in rows}
-    paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
+COLUMNS: tuple[Any, ...] = (
+    SourceRow.name,
+    ContentRow.id,
+    ContentRow.sha256,
+    ContentRow.size_bytes,
+    ContentRow.state,
+    ContentRow.code,
+    ContentRow.reason,
+    ContentRow.attempts,
+    ContentRow.first_seen_at,
+    ContentRow.done_at,
+    ContentRow.due_at,
+    ContentRow.duplicate_of,
+    ContentRow.previous_id,
+    ContentRow.process_data,
+    ContentRow.noted,
+)
+
+
+def _fates(session: Session, rows: Sequence[Any]) -> Iterator[FileFate]:
+    ids = {content.id for content in rows}
+    paths = _paths(session, ids | {content.duplicate_of for content in rows} - {None})
     read_again = _find_replaced(session, sorted(number for number in ids if number))
-    vanished = [content.id or 0 for content, _ in rows if content.code == VANISHED]
+    vanished = [content.id for content in rows if content.code == VANISHED]
     renamed = find_renamed(session, vanished) if vanished else {}
-    for content, source in rows:
-        names = list(paths.get(content.id or 0, {}))
+    for content in rows:
+        names = list(paths.get(content.id, {}))
         first = list(paths.get(content.duplicate_of or 0, {}))
         yield FileFate(
             path=names[0] if names else "",
             paths=tuple(names),
             sha256=content.sha256,
             size_bytes=content.size_bytes,
-            source=source,
+            source=content.name,
             state=content.state,
             code=content.code,
             reason=content.reason,
@@ -153,14 +180,29 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
             done_at=content.done_at,
             next_try_at=_next_try(content),
             duplicate_of=first[0] if first else None,
-            id=content.id or 0,
+            id=content.id,
             previous=content.previous_id,
             is_read_again=content.id in read_again,
-            seen_as=tuple(paths.get(content.id or 0, {}).values()),
+            seen_as=tuple(paths.get(content.id, {}).values()),
             sent_with=dict(content.process_data),
             noted=dict(content.noted),
-            renamed_to=renamed.get(content.id or 0),
+            renamed_to=renamed.get(content.id),
         )
+
+
+def find_last_done(session: Session, whose: AgentIdentity, until: datetime) -> dict[str, datetime]:
+    """Return source → when its newest content was done, up to an instant."""
+    query = (
+        select(SourceRow.name, func.max(ContentRow.done_at))
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(
+            ContentRow.site_id == whose.site_id,
+            ContentRow.state == State.DONE,
+            col(ContentRow.done_at) <= until,
+        )
+        .group_by(SourceRow.name)
+    )
+    return {source: at for source, at in session.exec(query) if at is not None}
 
 
 def _find_replaced(session: Session, content_ids: Sequence[int]) -> set[int | None]:
@@ -187,9 +229,19 @@ def waiting(session: Session, whose: AgentIdentity, source: str, lane: int, *, a
     return len(session.exec(query).all())
 
 
-def _next_try(content: ContentRow) -> datetime | None:
+def _next_try(content: Any) -> datetime | None:
     waits = content.state in (*UNREAD, State.SET_ASIDE) and content.due_at != AT_ONCE
-    return content.due_at if waits else None
+    due_at: datetime | None = content.due_at
+    return due_at if waits else None
+
+
+PATH_COLUMNS: tuple[Any, ...] = (
+    ContentRow.id,
+    ContentRow.duplicate_of,
+    SourceRow.name,
+    SourceRow.folder,
+    PathRow.relative,
+)
 
 
 def _paths(
@@ -199,12 +251,7 @@ def _paths(
     paths: dict[int, dict[str, tuple[str, str]]] = {}
     for batch in chunks(sorted(number for number in content_ids if number)):
         query = (
-            select(
-                ContentRow.id,
-                ContentRow.duplicate_of,
-                SourceRow,
-                PathRow.relative,
-            )
+            select(*PATH_COLUMNS)
             .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
             .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
             .where(or_(col(ContentRow.id).in_(batch), col(ContentRow.duplicate_of).in_(batch)))
@@ -215,11 +262,11 @@ def _paths(
                 col(PathRow.id).desc(),
             )
         )
-        for number, duplicate_of, source, relative in session.exec(query):
-            path = str(Path(source.folder) / relative)
+        for number, duplicate_of, source, folder, relative in session.exec(query):
+            path = str(Path(folder) / relative)
             for owner in (number, duplicate_of):
                 if owner is not None and owner in batch:
-                    paths.setdefault(owner, {}).setdefault(path, (source.name, relative))
+                    paths.setdefault(owner, {}).setdefault(path, (source, relative))
     return paths
 
 

@@ -155,13 +155,31 @@ class Files(Repository):
         source: str | None = None,
         *,
         code: str | None = None,
+        done_after: datetime | None = None,
     ) -> Iterator[FileFate]:
-        """Yield the status of the content versions of this site, state by state, oldest first."""
+        """Yield the status of the content versions of this site, state by state, oldest first.
+
+        Args:
+            state: One state or several; None for all.
+            source: Name of the source, None for all.
+            code: Stable code of the reason, None for all.
+            done_after: Only contents that were done later than this.
+        """
         states = [state] if isinstance(state, str) else state
         with reading(self._engine) as session:
             yield from file_status.files(
-                session, self._whose, states=states, source=source, code=code
+                session,
+                self._whose,
+                states=states,
+                source=source,
+                code=code,
+                done_after=done_after,
             )
+
+    def find_last_done(self, until: datetime) -> dict[str, datetime]:
+        """Return source → when its newest content was done, up to an instant."""
+        with reading(self._engine) as session:
+            return file_status.find_last_done(session, self._whose, until)
 
     def count_by_state(self) -> dict[str, int]:
         """Return state → number of content versions of this site; all states are named."""

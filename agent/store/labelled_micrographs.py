@@ -155,16 +155,17 @@ _NO_ANSWER = _Answer(None, {}, "", ())
 
 
 def _load_answers(session: Session, whose: AgentIdentity, alone: Any = None) -> dict[int, _Answer]:
-    query = (
-        sqlalchemy.select(
-            col(ResultRow.micrograph_id),
-            col(ResultRow.structure_code),
-            col(ResultRow.thresholds),
-            col(ResultRow.handling),
-            col(ResultRow.reasons),
-        )
-        .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
-        .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
+    query = sqlalchemy.select(
+        col(ResultRow.micrograph_id),
+        col(ResultRow.structure_code),
+        col(ResultRow.thresholds),
+        col(ResultRow.handling),
+        col(ResultRow.reasons),
+    ).where(
+        col(ResultRow.site_id) == whose.site_id,
+        col(ResultRow.current).is_(True),
+        # Not a join: without labels the planner would walk through every result.
+        col(ResultRow.micrograph_id).in_(select(LabelRow.micrograph_id)),
     )
     if alone is not None:
         query = query.where(col(ResultRow.micrograph_id).in_(alone))

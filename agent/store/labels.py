@@ -60,7 +60,7 @@ def _decide(
         The label's number.
 
     Raises:
-        Overtaken: The valid label is another one than expected.
+        DecisionConflict: The valid label is another one than expected.
         WrongUse: No such micrograph, or the decision is incomplete, or a correction has no reason.
     """
     refuse_incomplete(decision)
@@ -349,7 +349,7 @@ class Labels(Repository):
             The label's number.
 
         Raises:
-            Overtaken: The valid label is another one than expected; nothing was written.
+            DecisionConflict: The valid label is another one than expected; nothing was written.
             WrongUse: No such micrograph, or the decision is incomplete, or a correction has no
                 reason.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func
+from sqlalchemy import func, or_, true
 from sqlmodel import col, select
 
 from agent.store import order_claims, specimens
@@ -225,8 +225,18 @@ def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[Fie
     return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
 
 
-def list_lines(session: Session, whose: AgentIdentity) -> list[OrderLine]:
-    """Return the orders of a site as lines, urgent ones first, then the newest."""
+def list_lines(
+    session: Session, whose: AgentIdentity, *, since: datetime | None = None
+) -> list[OrderLine]:
+    """Return the orders of a site as lines, urgent ones first, then the newest.
+
+    Args:
+        session: Open.
+        whose: The site.
+        since: Only orders first seen then or later, or at an unknown time.
+    """
+    first_seen_at = col(OrderRow.first_seen_at)
+    is_wanted = or_(first_seen_at.is_(None), first_seen_at >= since) if since else true()
     counts = (  # apart from the order's columns: a view has no primary key to group them by
         select(
             col(OrderRow.id).label("order_id"),
@@ -241,14 +251,14 @@ def list_lines(session: Session, whose: AgentIdentity) -> list[OrderLine]:
             (col(ResultRow.micrograph_id) == col(MicrographRow.id))
             & col(ResultRow.current).is_(True),
         )
-        .where(OrderRow.site_id == whose.site_id)
+        .where(OrderRow.site_id == whose.site_id, is_wanted)
         .group_by(col(OrderRow.id))
         .subquery()
     )
     query = (
         select(OrderRow, counts.c.specimens, counts.c.fields, counts.c.waiting)
         .join(counts, counts.c.order_id == col(OrderRow.id))
-        .where(OrderRow.site_id == whose.site_id)
+        .where(OrderRow.site_id == whose.site_id, is_wanted)
         .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
     )
     return [

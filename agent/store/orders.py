@@ -190,10 +190,14 @@ class Orders(Repository):
             row = self._row(session, number)
             return build_order(session, row) if row else None
 
-    def all(self) -> list[OrderLine]:
-        """Return the orders of this site: urgent ones first, then the newest."""
+    def all(self, *, since: datetime | None = None) -> list[OrderLine]:
+        """Return the orders of this site: urgent ones first, then the newest.
+
+        Args:
+            since: Only orders first seen then or later, or at an unknown time; None for all.
+        """
         with reading(self._engine) as session:
-            return list_lines(session, self._whose)
+            return list_lines(session, self._whose, since=since)
 
     def unassigned(self) -> list[Unassigned]:
         """Return the fields that belong to no specimen, oldest first."""

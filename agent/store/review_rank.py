@@ -32,7 +32,8 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
         return None
     reason = get_weightiest(row.reasons)
-    weight = list(Reason).index(reason)
+    # The newest reason is the last of its list, as ranks are stored; a request goes with the first.
+    weight = 0 if reason == Reason.REQUESTED else list(Reason).index(reason)
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     if reason == Reason.CONTROL_SAMPLE:
         doubt = 0.0  # by arrival: uncertain ones first would not be a random sample

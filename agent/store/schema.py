@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, site_policies, site_references
+from agent.store import guards, search_index, site_policies, site_references
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0010"
+HEAD = "0012"
 """The newest revision in `migrations/versions`; a test compares them."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
@@ -68,6 +68,7 @@ def lay_missing_guards(engine: Engine) -> bool:
                 guards.are_laid(connection)
                 and site_references.are_laid(connection)
                 and not site_policies.find_missing(connection)
+                and search_index.is_laid(connection)
             ):
                 return False
         try:
@@ -80,6 +81,7 @@ def lay_missing_guards(engine: Engine) -> bool:
                 guards.lay(connection)
                 site_policies.lay(connection)
                 site_references.lay(connection)
+                search_index.lay(connection)
         except ProgrammingError:
             return False
     return True
@@ -194,6 +196,7 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
         guards.lay(connection)
         site_policies.lay(connection)
         site_references.lay(connection)
+        search_index.lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

@@ -28,6 +28,8 @@ def fold_letters(text: str) -> str:
     Args:
         text: As typed, or as a path names it.
     """
+    if text.isascii() and text.isprintable():  # nearly all numbers, in a thirtieth of the time
+        return text.lower()
     folded = unicodedata.normalize("NFKC", text).casefold()
     folded = unicodedata.normalize("NFKC", folded).translate(_LATIN)
     return "".join(map(_plain, folded))

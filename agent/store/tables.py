@@ -847,6 +847,45 @@ class RatingRow(OfSite, Row, table=True):
     given_at: datetime = _instant()
 
 
+class SearchRow(OfSite, Row, table=True):
+    """What the search finds of a micrograph, computed from its rows (`agent.store.search_index`).
+
+    `code` is "" while the model's answer is hidden from reviewers. Its words are in a table of the
+    database's own text search; `digest` is their hash. A page reads thousands of these rows.
+    """
+
+    __tablename__: ClassVar[Any] = "search_entry"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_search_entry_taken_at", "taken_at", "micrograph_id"),
+    )
+
+    micrograph_id: int | None = Field(
+        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
+    )
+    site_id: int = _site()
+    taken_at: datetime = _instant()
+    source: str = _text()
+    code: str = _text()
+    outcome: str = _text()
+    microscope: str = _text()
+    reviewer: str = _text()
+    digest: str = _text()
+
+
+class SavedViewRow(OfSite, Row, table=True):
+    """A search that a person kept under a name; `query` is as in the page's address."""
+
+    __tablename__: ClassVar[Any] = "saved_view"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "owner", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
+    owner: str
+    name: str
+    query: str = _text()
+    saved_at: datetime = _instant()
+
+
 # What the criterion of `site_scope` is made with; set last, as pydantic calls it shadowed before.
 OfSite.site_id = sql_column("site_id", Integer)  # type: ignore[attr-defined]
 OfGroup.site_id = sql_column("site_id", Integer)  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.label_uses import find_use, use_to_json
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
+from agent.web.statements import customer_report
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ TOO_LARGE = "a file may have {} bytes"
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
+CUSTOMER_FILES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {}, "application/pdf": {}}}
+}
 SENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -206,6 +210,22 @@ def router(desk: Desk) -> APIRouter:
     async def submit(request: Request, name: Annotated[str, Query(min_length=1)]) -> dict[str, Any]:
         """Receive a file: the body is its content, `name` its name; other fields: process data."""
         return await _take_in(desk, request, name)
+
+    @routes.get(
+        "/orders/{number:path}/report.{kind}", response_class=Response, responses=CUSTOMER_FILES
+    )
+    def report(
+        number: str,
+        kind: Literal["html", "pdf"],
+        language: Annotated[
+            Literal["en", "de"] | None, Query(description="Of the report; else the browser's.")
+        ] = None,
+        statement: Annotated[
+            int | None, Query(description="Number of the statement; else the newest one.")
+        ] = None,
+    ) -> Response:
+        """Return the report of an order for its customer: a frozen statement with pictures."""
+        return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/orders/{number:path}", response_model=Order)
     def order(number: str) -> dict[str, Any]:

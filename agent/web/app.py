@@ -18,11 +18,14 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    archive,
+    archive_api,
     bundle_page,
     chart_page,
     cookies,
     dashboard,
     files_page,
+    history,
     images,
     language_choice,
     learning_page,
@@ -107,6 +110,7 @@ def create_app(
     )
     app.state.closing = desk.closing
     app.include_router(api.router(desk))
+    app.include_router(archive_api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(language_choice.router())
@@ -119,6 +123,8 @@ def create_app(
     app.include_router(orders.router(desk))
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
+    app.include_router(archive.router(desk))
+    app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
     app.include_router(chart_page.router(desk))

@@ -53,6 +53,8 @@ ADMINISTRATION = re.compile(r"/setup/.+")
 """Addresses that only an administrator may read and change."""
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
+    (re.compile(r"/archive/(export|views(/delete)?)"), "viewer"),
+    (re.compile(r"/api/v1/(archive/export|views(/delete)?)"), "viewer"),
     (re.compile(r"/(review|confirm)/.+"), "reviewer"),
     (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale))?"), "reviewer"),
 )

@@ -34,7 +34,11 @@ def list_subtypes(taxonomy: Taxonomy, suggested: str | None) -> Iterator[Subtype
                 value=f"code:{subtype.code(size.name)}",
                 text=label_of(size) or choose_title(subtype),
                 words=choose_title(size)
-                + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
+                + (
+                    _(" (known, but not in the training data yet)")
+                    if size.name in subtype.untrained
+                    else ""
+                ),
                 key=key,
                 taught=size.name not in subtype.untrained,
                 suggested=subtype.code(size.name) == suggested,

@@ -62,11 +62,13 @@ class LearningSetup:
         promoters: How many leads sign.
         min_new_labels: With fewer new labels no candidate is trained.
         language: Of a model card.
+        names_leads: The settings name leads, so that they alone sign where there are no accounts.
     """
 
     promoters: int = 1
     min_new_labels: int = 20
     language: Language = "en"
+    names_leads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Desk:
         learns_from: Which labels are trained on, as `[retrain] learns_from`.
         shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
+        customer_templates: Folder of the layout of customers' reports, None for the built-in one.
         um_per_px_range: Smallest and largest plausible µm per pixel.
         chart: The lab's chart plates; None where it has none.
         learning: What the lab requires of a new bundle.
@@ -124,6 +127,7 @@ class Desk:
     learns_from: tuple[str, ...] = LEARNS_FROM
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    customer_templates: Path | None = None
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
     chart: Chart | None = None
     learning: LearningSetup = field(default_factory=LearningSetup)

@@ -27,6 +27,7 @@ from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import date
 
     from agent.nightly.order_status import Instrument
     from agent.web.dashboard_figures import CodeFigures, Figures, SourceFigures
@@ -131,7 +132,7 @@ def _queue(reason: Reason) -> str:
 def list_tiles(figures: Figures, *, has_archive: bool) -> Iterator[Tile]:
     """Yield the numbers of today."""
     day = figures.day.isoformat()
-    archive = f"/archive?{urlencode({'since': day})}" if has_archive else "/reports/index.html"
+    archive = f"/archive?{urlencode({'q': day})}" if has_archive else "/reports/index.html"
     n = figures.today
     yield Tile(str(n), ngettext("micrograph today", "micrographs today", n), archive)
     hour = sum(source.last_hour for source in figures.sources)
@@ -145,7 +146,7 @@ def list_tiles(figures: Figures, *, has_archive: bool) -> Iterator[Tile]:
     yield Tile(str(queued), ngettext("file in work", "files in work", queued), "/files")
 
 
-def list_source_cards(figures: Figures, zone: str) -> Iterator[SourceCard]:
+def list_source_cards(figures: Figures, zone: str, *, has_archive: bool) -> Iterator[SourceCard]:
     """Yield each source: whether it is reached, its newest file and its counts."""
     for source in figures.sources:
         last = ""
@@ -158,7 +159,7 @@ def list_source_cards(figures: Figures, zone: str) -> Iterator[SourceCard]:
             state=_("online") if source.online else _("unavailable"),
             tone=_tone_source(source),
             last=last,
-            numbers=tuple(_list_numbers(source)),
+            numbers=tuple(_list_numbers(source, figures.day if has_archive else None)),
         )
 
 
@@ -168,18 +169,20 @@ def _tone_source(source: SourceFigures) -> Tone:
     return Tone.ATTENTION if source.failed else Tone.CALM
 
 
-def _list_numbers(source: SourceFigures) -> Iterator[Tile]:
+def _list_numbers(source: SourceFigures, day: date | None) -> Iterator[Tile]:
+    """Yield the counts of a source; `day` is the one that the archive is searched for, or None."""
+
     def files(state: str) -> str:
         return f"/files?{urlencode({'state': state, 'source': source.name})}"
 
-    queue = f"/review?{urlencode({'source': source.name})}"
-    yield Tile(str(source.today), _("today"), queue)
-    yield Tile(str(source.last_hour), _("last hour"), queue)
-    yield Tile(str(source.waiting), _("in work"), files("waiting") if source.waiting else "")
-    yield Tile(str(source.failed), _("failed"), files("failed") if source.failed else "")
-    yield Tile(
-        str(source.set_aside), _("set aside"), files("set_aside") if source.set_aside else ""
-    )
+    path = "/archive" if day else "/review"
+    query = ({"q": day.isoformat()} if day else {}) | {"source": source.name}
+    behind = f"{path}?{urlencode(query)}"
+    yield Tile(str(source.today), _("Today"), behind)
+    yield Tile(str(source.last_hour), _("Last hour"), behind)
+    yield Tile(str(source.waiting), _("In work"), files("waiting") if source.waiting else "")
+    yield Tile(str(source.failed), _("Reading failed"), files("failed") if source.failed else "")
+    yield Tile(str(source.set_aside), _("Unusable"), files("set_aside") if source.set_aside else "")
 
 
 def list_code_rows(figures: Figures, *, has_archive: bool) -> Iterator[CodeRow]:
@@ -195,7 +198,7 @@ def list_code_rows(figures: Figures, *, has_archive: bool) -> Iterator[CodeRow]:
             if usual
             else _("{code}: {share} today").format(code=row.code, share=share)
         )
-        query = {"code": row.code, "since": figures.day.isoformat()}
+        query = {"q": figures.day.isoformat(), "code": row.code}
         yield CodeRow(
             code=row.code,
             href=f"/archive?{urlencode(query)}" if has_archive and row.n else "",

@@ -84,10 +84,14 @@ def app_of(
             promoters=settings.retrain.promoters,
             min_new_labels=settings.retrain.min_new_labels,
             language=settings.report.language,
+            names_leads=bool(settings.orders.leads),
         ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources
         },
+        customer_templates=Path(settings.report.customer_templates)
+        if settings.report.customer_templates
+        else None,
         um_per_px_range=settings.imaging.um_per_px_range,
         chart=_open_chart(settings),
         lab=lambda: load_policy(

@@ -8,13 +8,15 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 import reports
 from agent.site_time import local
 from agent.store import State
 from agent.web import cookies
-from agent.web.authentication import may_undo_any
+from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME
+from agent.web.schemas import FAULTS, Queued
 from reports import FileLine, FilesPage, Link, marked, ngettext
 from reports import gettext as _
 
@@ -30,34 +32,51 @@ GROUPS = {
     "waiting": (State.QUEUED, State.SETTLING, State.PROCESSING),
 }
 TITLES = {
-    "failed": marked("Failed"),
-    "set_aside": marked("Set aside"),
+    "failed": marked("Reading failed"),
+    "set_aside": marked("Unusable"),
     "waiting": marked("In work"),
 }
 STATES = {
-    State.FAILED: marked("failed"),
-    State.SET_ASIDE: marked("set aside"),
-    State.QUEUED: marked("queued"),
-    State.SETTLING: marked("still being written"),
-    State.PROCESSING: marked("being processed"),
+    State.FAILED: marked("Reading failed"),
+    State.SET_ASIDE: marked("Unusable"),
+    State.QUEUED: marked("Queued"),
+    State.SETTLING: marked("Still being written"),
+    State.PROCESSING: marked("Being processed"),
 }
 SHOWN = 200
 MOST_COUNTED = 10_000
 
 
+class RetryIn(BaseModel):
+    """Which files are queued again."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
+    files: list[str] | None = Field(
+        None, max_length=SHOWN, description="Paths, hashes or numbers; null: every one."
+    )
+
+
 def router(desk: Desk) -> APIRouter:
     """Build the routes of the files."""
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter()
 
-    @routes.get("/files")
+    @routes.get("/files", include_in_schema=False)
     def files(request: Request) -> Response:
         return HTMLResponse(reports.render_files(_build_page(desk, request)))
 
-    @routes.post("/files/retry")
+    @routes.post("/files/retry", include_in_schema=False)
     def retry(request: Request, which: Annotated[str, Form()] = "") -> Response:
-        who = cookies.decides(request, {}) or _("someone at this PC")
+        who = cookies.decides(request, {}) or _("a user of this PC")
         n = desk.store.files.retry([which] if which else None, at=desk.now(), by=who)
         return RedirectResponse(f"/files?{urlencode({'done': n})}", 303)
+
+    @routes.post("/api/v1/files/retry", response_model=Queued, responses=FAULTS)
+    def retry_some(request: Request, body: RetryIn) -> dict[str, int]:
+        """Queue files again that failed or were set aside."""
+        by = signing_name(request, body.by)
+        return {"queued": desk.store.files.retry(body.files, at=desk.now(), by=by)}
 
     return routes
 
@@ -106,7 +125,7 @@ def _build_line(desk: Desk, fate: FileFate) -> FileLine:
         name=fate.path.replace("\\", "/").rsplit("/", 1)[-1],
         source=fate.source,
         state=_(STATES.get(State(fate.state), fate.state)),
-        reason=" ".join(filter(None, (reason, remedy))),
+        reason=" ".join(f"{part.rstrip('.')}." for part in (reason, remedy) if part),
         since=local(fate.first_seen_at, desk.zone),
         next_try=local(fate.next_try_at, desk.zone)
         if fate.next_try_at and fate.state == State.FAILED

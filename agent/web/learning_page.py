@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, Field
 
 import reports
 from agent.bundle_registry import get_bundles_folder
@@ -21,8 +22,10 @@ from agent.labelled_import import get_key
 from agent.retrain.label_use import Use, decide_use
 from agent.site_time import local
 from agent.web import cookies
-from agent.web.authentication import may_undo_any
+from agent.web.authentication import may_undo_any, signing_name
+from agent.web.context import LONGEST_NAME
 from agent.web.label_uses import explain_use
+from agent.web.schemas import FAULTS, JobRequested
 from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
 from reports import gettext as _
 
@@ -40,23 +43,41 @@ MESSAGES = {
 }
 
 
+STATES = {"started": "requested", "running": "running", "stopped": "agent_stopped"}
+
+
+class JobIn(BaseModel):
+    """A job that the running agent is to start."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: Literal["retrain", "suggest"]
+    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
+
+
 def router(desk: Desk) -> APIRouter:
     """Build the routes of the training."""
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter()
 
-    @routes.get("/models/training")
+    @routes.get("/models/training", include_in_schema=False)
     def training(request: Request) -> Response:
         if not may_undo_any(request):
             raise HTTPException(403, _("Only a lead may see and start trainings."))
         return HTMLResponse(reports.render_learning(_build_page(desk, request)))
 
-    @routes.post("/models/retrain")
+    @routes.post("/models/retrain", include_in_schema=False)
     def retrain(request: Request) -> Response:
         return _request_job(desk, request, RETRAIN)
 
-    @routes.post("/models/suggest")
+    @routes.post("/models/suggest", include_in_schema=False)
     def suggest(request: Request) -> Response:
         return _request_job(desk, request, SUGGEST)
+
+    @routes.post("/api/v1/jobs", status_code=202, response_model=JobRequested, responses=FAULTS)
+    def job(request: Request, body: JobIn) -> dict[str, str]:
+        """Request a training, or the choice of what to label next, of the running agent."""
+        state = request_job(desk, body.name, by=signing_name(request, body.by))
+        return {"state": STATES[state]}
 
     return routes
 
@@ -70,7 +91,7 @@ def request_job(desk: Desk, name: str, *, by: str) -> str:
 
 
 def _request_job(desk: Desk, request: Request, name: str) -> Response:
-    by = cookies.name_of(request) or _("someone at this PC")
+    by = cookies.name_of(request) or _("a user of this PC")
     done = request_job(desk, name, by=by)
     return RedirectResponse(f"/models/training?{urlencode({'done': done})}", 303)
 

@@ -51,7 +51,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/models/cancel")
     def cancel(request: Request) -> Response:
         who = who_is(request)
-        by = who.name if who else cookies.name_of(request) or "somebody at this PC"
+        by = who.name if who else cookies.name_of(request) or _("a user of this PC")
         desk.store.jobs.cancel(CANCELLED, by=by, at=desk.now())
         return RedirectResponse("/models", 303)
 

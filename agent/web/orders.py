@@ -6,7 +6,7 @@ Nothing is decided here; the rules of `agent.orders` are evaluated for every vie
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -29,7 +29,12 @@ from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_order_queue, order_href
 from agent.web.places import list_links
 from agent.web.specimen_fields import is_blind, remember_shown
-from agent.web.statements import link_newest, statement_response
+from agent.web.statements import (
+    customer_report,
+    link_customer_reports,
+    link_newest,
+    statement_response,
+)
 from reports import (
     Fact,
     LooseField,
@@ -87,6 +92,15 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/statements/{name}")
     def statement(name: str) -> Response:
         return statement_response(desk, name)
+
+    @routes.get("/order/{number:path}/report.{kind}")
+    def report(
+        number: str,
+        kind: Literal["html", "pdf"],
+        language: Literal["en", "de"] | None = None,
+        statement: int | None = None,
+    ) -> Response:
+        return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:
@@ -162,7 +176,7 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
     if all(told.get(key) == keys[key] for key in ("order", "specimen")):
         return True
     said = _(
-        "It was given a place meanwhile: order {order}, specimen {specimen}. If that is wrong, "
+        "It has been assigned already: order {order}, specimen {specimen}. If that is wrong, "
         "move it with agent orders assign."
     )
     raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
@@ -215,6 +229,7 @@ def page_of(
         waiting=len(confirming),
         generated=local(desk.now(), desk.zone),
         statement=link_newest(desk, view.number),
+        customer=link_customer_reports(desk, view.number),
     )
 
 
@@ -303,7 +318,7 @@ def describe_field(field: FieldFacts) -> str:
 def _of_a_person(decided: FieldDecision) -> str:
     if decided.kind == "strange":
         kind = reports.strange_kind(decided.said)
-        return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)
+        return _("unusual by {who}: {kind}").format(who=decided.by, kind=kind)
     if decided.kind == "unusable":
         why = reports.unusable_why(decided.said)
         return _("unusable by {who}: {why}").format(who=decided.by, why=why)

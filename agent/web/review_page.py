@@ -90,8 +90,10 @@ AROUND_SHOWN = 60
 """How much of the queue is read to find the neighbours; reading all of it takes longer."""
 FILTERS = ("reason", "source", "order", "then")
 ROUND = (1, 2, 5)
-OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
-SPOKEN = marked("You have judged it. Somebody else judges it too, without seeing what you said.")
+OPEN = marked(
+    "{who} has this one open. The first decision counts; the second reviewer is notified."
+)
+SPOKEN = marked("You have judged it. Another rater judges it too, without seeing your answer.")
 TAKEN_BACK = marked("The decision was taken back; it waits in the queue again.")
 ALL_TAKEN_BACK = marked(
     "The decision was taken back for all fields it was given for; they wait again."
@@ -103,7 +105,7 @@ TELLING = ("uncertain", "unexpected_subtype")
 SCALES = {
     "subtype": marked("Orange: for. Violet: against. The same scale for every micrograph."),
     "size": marked("Orange: for. Violet: against. The same scale for every micrograph."),
-    "strangeness": marked("Yellow: strange. White outline: alarm level."),
+    "strangeness": marked("Yellow: unusual. White outline: alarm level."),
 }
 
 
@@ -275,7 +277,7 @@ def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
         code = meanwhile.view.structure_code or _("no code")
         return Conflict(reports.DecisionLine(code, _("Another bundle"), _("just now")), yours, said)
     if label is None:
-        theirs = reports.DecisionLine(_("taken back"), _("somebody"), _("just now"))
+        theirs = reports.DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
         return Conflict(theirs, yours, said)
     return Conflict(build_decision(build_reported_decision(label), desk.zone), yours, said)
 
@@ -285,7 +287,7 @@ def _in_words(said: str) -> str:
     if kind == "code":
         return what
     if kind == "strange":
-        return _("strange: {kind}").format(kind=reports.strange_kind(what))
+        return _("unusual: {kind}").format(kind=reports.strange_kind(what))
     if kind == "unusable":
         return _("unusable: {why}").format(why=reports.unusable_why(what))
     return _("cannot tell")
@@ -463,11 +465,12 @@ def _control(n: int, same: int) -> str:
         return ""
     more = still_needed(n, same)
     said = _(
-        "Control samples, decided blind: {same} of {n} as the model said; {more} more make it "
-        "known to within 3 points."
+        "Control samples, decided blind: {same} of {n} as the model answered; {more} more make "
+        "it known to within 3 points."
     )
     known = _(
-        "Control samples, decided blind: {same} of {n} as the model said; known to within 3 points."
+        "Control samples, decided blind: {same} of {n} as the model answered; known to within 3 "
+        "points."
     )
     return (said if more else known).format(same=same, n=n, more=more)
 

@@ -105,6 +105,59 @@ class Queue(BaseModel):
     micrographs: list[Micrograph]
 
 
+class Hits(BaseModel):
+    """A page of micrographs that match a search, newest first."""
+
+    count: int = Field(description="In all; at most 10 000 are counted.")
+    cut: bool = Field(description="There are more than `count`.")
+    facets: dict[str, dict[str, int]] = Field(
+        description="Facet, such as `code`, to value, to how many of the newest hits have it."
+    )
+    next_before: int | None = Field(description="`before` of the next page; null: the last one.")
+    micrographs: list[Micrograph]
+
+
+class Requested(BaseModel):
+    """Micrographs that an act was done on."""
+
+    count: int
+
+
+class SavedView(BaseModel):
+    """A search that is kept under a name."""
+
+    name: str
+    query: str = Field(description="As in the address of the page /archive.")
+    saved_at: str = Field(description="ISO 8601, UTC.")
+
+
+class Views(BaseModel):
+    """The searches that an account keeps."""
+
+    views: list[SavedView]
+
+
+class Act(_Answer):
+    """An act of the audit log."""
+
+    number: int
+    at: str = Field(description="ISO 8601, UTC.")
+    actor: str
+    act: str
+    subject: str
+    facts: dict[str, Any] = Field(
+        description="Without what reviewers of an open micrograph may not see yet."
+    )
+    sha256: str
+
+
+class Acts(BaseModel):
+    """Acts of the audit log, newest first."""
+
+    acts: list[Act]
+    next_before: int | None = Field(description="`before` of the next page; null: the last one.")
+
+
 class Decided(BaseModel):
     """A decision that was recorded."""
 
@@ -174,6 +227,18 @@ class Today(_Answer):
     sources: list[SourceToday]
     codes: list[CodeToday]
     problems: list[str]
+
+
+class JobRequested(BaseModel):
+    """What became of a request to the running agent."""
+
+    state: Literal["requested", "running", "agent_stopped"]
+
+
+class Queued(BaseModel):
+    """Files that were queued again."""
+
+    queued: int
 
 
 FAULTS: dict[int | str, dict[str, Any]] = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from fastapi import HTTPException, Response
 
 import reports
+from agent.errors import SetupError, WrongUse
+from agent.orders.customer_report import find_statement, render_customer_report
 from agent.orders.statement import plain
 from agent.orders.statement_files import JSON, PDF, read_files
 from reports import Link, statement_time
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 TYPES = {PDF: "application/pdf", JSON: "application/json"}
+CUSTOMER_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
 def statement_response(desk: Desk, name: str) -> Response:
@@ -34,9 +38,59 @@ def statement_response(desk: Desk, name: str) -> Response:
     if frozen is None:
         raise HTTPException(404, _("There is no such statement."))
     content = read_files(desk.store, desk.archive, frozen, language=reports.language())[kind]
-    safe = plain(frozen.order).encode("ascii", "replace").decode().replace("?", "_")
+    safe = _plain_ascii(frozen.order)
     shown = f'inline; filename="{safe}-{frozen.number}.{kind}"'
     return Response(content, media_type=TYPES[kind], headers={"Content-Disposition": shown})
+
+
+def customer_report(
+    desk: Desk,
+    order: str,
+    kind: str,
+    *,
+    language: reports.Language | None = None,
+    number: int | None = None,
+) -> Response:
+    """Return the report of an order for its customer, "html" or "pdf".
+
+    Raises:
+        HTTPException: 404, the order has no such statement; 409, the lab's layout is broken.
+    """
+    try:
+        made = render_customer_report(
+            desk.store,
+            desk.archive,
+            find_statement(desk.store, order, number),
+            language=language or reports.language(),
+            folder=desk.customer_templates,
+        )
+    except WrongUse as fault:
+        raise HTTPException(404, str(fault)) from fault
+    except SetupError as fault:
+        raise HTTPException(409, str(fault)) from fault
+    headers = {
+        "Content-Disposition": f'inline; filename="{_plain_ascii(order)}-{made.statement}-customer'
+        f'.{kind}"',
+        "X-Statement": f"{made.statement}; sha256={made.sha256}",
+    }
+    return Response(made.files[kind], media_type=CUSTOMER_TYPES[kind], headers=headers)
+
+
+def _plain_ascii(order: str) -> str:
+    return plain(order).encode("ascii", "replace").decode().replace("?", "_")
+
+
+def link_customer_reports(desk: Desk, order: str) -> tuple[Link, ...]:
+    """Return links to the report for the customer in each language, () before a statement."""
+    if order not in desk.store.statements.newest([order]):
+        return ()
+    at = f"/order/{quote(order, safe='')}/report."
+    names = {"en": _("English"), "de": _("German")}
+    return tuple(
+        Link(f"{kind.upper()}, {name}", f"{at}{kind}?language={language}")
+        for language, name in names.items()
+        for kind in CUSTOMER_TYPES
+    )
 
 
 def link_newest(desk: Desk, number: str) -> Link | None:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.framing import Field
-    from model.inference.classifier import Classifier, Prediction
+    from model.inference.classifier import Classifier
+    from model.inference.prediction import Prediction
     from model.taxonomy import Taxonomy
 
 UNTRAINED_PREFIX = "not taught: "

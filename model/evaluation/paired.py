@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.evaluation.evaluate import Case, OodFlag
-    from model.inference.classifier import Classifier, Prediction
+    from model.inference.classifier import Classifier
+    from model.inference.prediction import Prediction
 
     Pair = tuple[Case, Case]
     """Cases of the bundle in use and of the candidate for one image."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.errors import BundleError
 from model.inference.feature_extractor import stitch_maps
+from model.inference.prediction import Prediction
 from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
 from model.networks.schemes import CODE, size_head
@@ -32,73 +33,13 @@ if TYPE_CHECKING:
     from model.inference.predictor import RawPrediction
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
-    from model.ood.detector import OodResult
+    from model.ood.ood_result import OodResult
     from model.runtime.engines import Engine
     from model.runtime.quantization import Int8Calibration
     from model.taxonomy import Taxonomy
 
 COMPILED = ".compiled"
 """Folder for compiled models, next to the bundles; it may be deleted at any time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Result for one field; the same field always gets the same result.
-
-    Args:
-        subtype: The most probable subtype, such as "G".
-        subtype_probabilities: Subtype → probability; sums to 1.
-        size: The most probable size given that subtype, such as "9-10".
-        size_min: Its lower bound as an integer, None if the size has no whole numbers.
-        size_max: Its upper bound, likewise.
-        size_probabilities: Size → probability given that subtype; sums to 1.
-        structure_code: Subtype and size, such as "G9-10".
-        probability: Calibrated probability of the structure code.
-        probabilities: Structure code → probability (DESIGN.md, "two-stage routing").
-        prediction_set: Codes in the conformal prediction set, neighbouring sizes of the predicted
-            subtype; contains the structure code.
-        subtype_map: (rows, columns) float16 over the field, signed evidence for the subtype in
-            logits; its mean over valid cells plus the bias is the logit.
-        size_map: The same for the size, or None if the subtype has one size.
-        coarser_share: Size → share of the steel, in [0, 1], classified as coarser than this size.
-        coarser_map: (rows, columns) float16, in logits; above 0 where a cell is classified as
-            coarser than the predicted size, so the share above 0 is `coarser_share[size]`. None if
-            the predicted size is the coarsest or the only one.
-        contrast_map: (rows, columns) float16, signed evidence for the size over `contrast_with`
-            in logits, "why 8 and not 7"; None if the subtype has one size.
-        contrast_with: The second most probable size, or "".
-        strangeness: Result of the out-of-distribution check.
-        bundle: Name of the bundle.
-        engine: Library and device, such as "openvino cpu".
-        precision: "fp32", "bf16" or "int8".
-        defects: Defects of the image or the preparation with their remedy, such as
-            "out of focus: shoot again"; () if there are none.
-        evidence_limits: "subtype_evidence_limit" and "size_evidence_limit": the evidence drawn in
-            full colour on every map of this bundle; {} if the bundle records none.
-    """
-
-    subtype: str
-    subtype_probabilities: dict[str, float]
-    size: str
-    size_min: int | None
-    size_max: int | None
-    size_probabilities: dict[str, float]
-    structure_code: str
-    probability: float
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
-    subtype_map: NDArray[np.float16]
-    size_map: NDArray[np.float16] | None
-    coarser_share: dict[str, float]
-    strangeness: OodResult
-    bundle: str
-    engine: str
-    precision: str
-    defects: tuple[str, ...] = ()
-    coarser_map: NDArray[np.float16] | None = None
-    contrast_map: NDArray[np.float16] | None = None
-    contrast_with: str = ""
-    evidence_limits: Mapping[str, float] = field(default_factory=dict)
 
 
 class Classifier:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.errors import ModelError
+from model.networks.backbones import hash_state_dict
 from model.networks.schemes import logits_by_cell
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
 
 _CONVERSION_LOCK = Lock()
 """Held during conversion, which changes process-wide warning filters and the root logger."""
+
+_COMPILED: WeakKeyDictionary[Encoder, tuple[object, TorchRunner | OpenVinoRunner]] = (
+    WeakKeyDictionary()
+)
+"""What was last compiled of each encoder, and from which engine, threads and weights."""
 
 _NO_RUNTIME_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
 """Disables OpenVINO's cache of 5000 prepared layers, about 2 MB per input shape. Crops have any
@@ -170,16 +177,26 @@ def has_bf16(device: str = "cpu") -> bool:
 def build_runner(
     encoder: Encoder, engine: Engine, cache: Path | None = None
 ) -> TorchRunner | OpenVinoRunner:
-    """Compile an encoder for a CPU.
+    """Compile an encoder for a CPU, or return what was compiled of it if nothing has changed.
+
+    Training compiles the same frozen encoder for its heads, their calibration and the evaluation;
+    converting it takes seconds.
 
     Args:
         encoder: The network, in eval mode.
         engine: From `choose_engine`.
         cache: Folder for OpenVINO's compiled models, or None; it may be deleted at any time.
     """
-    if engine.name == "openvino":
-        return OpenVinoRunner(encoder, engine, cache)
-    return TorchRunner(encoder, engine)
+    made_for = (engine, torch.get_num_threads(), hash_state_dict(encoder.state_dict()))
+    if encoder in _COMPILED and _COMPILED[encoder][0] == made_for:
+        return _COMPILED[encoder][1]
+    runner = (
+        OpenVinoRunner(encoder, engine, cache)
+        if engine.name == "openvino"
+        else TorchRunner(encoder, engine)
+    )
+    _COMPILED[encoder] = (made_for, runner)
+    return runner
 
 
 class SequentialRunner:

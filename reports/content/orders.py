@@ -122,6 +122,7 @@ class OrderPage:
         generated: When this page was written, local time.
         notes: What a reader should know about its fields.
         statement: To the newest frozen statement, or None before the first.
+        customer: To the report for the customer, () before the first statement.
         act_href: Where a form for one of its acts is sent.
         acts: What its reader may do with the order.
     """
@@ -143,6 +144,7 @@ class OrderPage:
     generated: str
     notes: tuple[str, ...] = ()
     statement: Link | None = None
+    customer: tuple[Link, ...] = ()
     act_href: str = ""
     acts: tuple[OrderAct, ...] = ()
 

@@ -47,6 +47,21 @@ class StatementSection:
 
 
 @dataclass(frozen=True, slots=True)
+class Letterhead:
+    """The lab's own part of a customer's report.
+
+    Attributes:
+        logo: PNG or JPEG, b"" for none.
+        address: Lines.
+        closing: Lines at the end, such as who answers for the report.
+    """
+
+    logo: bytes = b""
+    address: tuple[str, ...] = ()
+    closing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StatementPage:
     """A statement for a reader.
 

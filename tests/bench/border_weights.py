@@ -267,7 +267,7 @@ def nodes_of(said):
 
 
 def spread_out(said, nodes):
-    """Say how near every value is to every node, (n, all nodes and 1); the last is 1."""
+    """Return how near every value is to every node, (n, all nodes and 1); the last is 1."""
     near = [
         np.column_stack([np.interp(column, at, row) for row in np.eye(len(at))])
         for column, at in zip(said.T, nodes, strict=True)
@@ -295,7 +295,7 @@ def fitted(said, true, weight, nodes):
 
 
 def left_out(said, true, seeds, weight):
-    """Say the belief in every candidate, from tables fitted without its field."""
+    """Compute the log-odds of every candidate, from tables fitted without its field."""
     beliefs = np.zeros(len(true))
     fold = np.abs(seeds) // 2 % 5
     for one in range(5):

@@ -76,7 +76,7 @@ def engine_of(device: str) -> Engine:
 
 
 def per_second(work: Callable[[], object], count: int, device: str) -> float:
-    """Give images per second of one call that handles so many."""
+    """Measure the images per second of one call that handles so many."""
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     wait()
     started = time.perf_counter()
@@ -86,7 +86,7 @@ def per_second(work: Callable[[], object], count: int, device: str) -> float:
 
 
 def drawn(n: int, px: int) -> list[Field]:
-    """Give fields of three looks, dark to bright, in turn; noise, as speed asks for no more."""
+    """Yield fields of three looks, dark to bright, in turn; noise is enough to measure speed."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 85, (px * 3 // 4, px, 3)).astype(np.uint8)
     valid = np.ones(noise.shape[:2], bool)
@@ -94,7 +94,7 @@ def drawn(n: int, px: int) -> list[Field]:
 
 
 def classifier(kind: str, arch: str, px: int, engine: Engine) -> Classifier:
-    """Give a classifier whose three subtypes are the three looks."""
+    """Build a classifier whose three subtypes are the three looks."""
     scheme = Scheme(kind, default_taxonomy().restricted_to(CODES))
     framing = Framing("mirror", px)
     eyes = {
@@ -158,7 +158,7 @@ class Pretended:
 
 
 def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
-    """Say which share of its time a card works that takes so long for a picture."""
+    """Return the share of its time that a card is busy."""
     with ThreadPoolExecutor(1) as card:
         for kind in ("two-stage", "multi-head"):
             scheme = Scheme(kind, default_taxonomy().restricted_to(CODES))
@@ -195,7 +195,7 @@ def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
 
 
 def bare(eyes: Sequence[Encoder], px: int, device: str) -> tuple[float, int]:
-    """Give the best images per second of networks one after the other, and at which batch size."""
+    """Return the best images per second of networks one after the other, and the batch size."""
     side = -(-px // 32) * 32
     best = (0.0, 0)
     for batch in BATCHES if device.startswith("cuda") else BATCHES[:2]:

@@ -146,8 +146,8 @@ def agent(lab: Path, *words: object) -> str:
 def label_order(lab: Path) -> None:
     """Decide the fields of order 4711 as a reviewer would."""
     fields = json.loads(agent(lab, "order", "4711", "--json"))["specimens"][0]["fields"]
-    for one in fields:
-        agent(lab, "review", "label", one["id"], "globular fine", "--by", "Ada")
+    for field in fields:
+        agent(lab, "review", "label", field["id"], "globular fine", "--by", "Ada")
 
 
 def free_port() -> int:
@@ -187,7 +187,7 @@ def take_picture(address: str, name: str, *, height: int, top: int = 0) -> None:
 
 
 def make_lab(lab: Path, port: int) -> None:
-    """Take the walk of the guide page."""
+    """Follow the steps of the guide page."""
     manifest = write_labelled(lab / "labelled")
     (lab / "export").mkdir()
     print(agent(lab, "init", lab, "--taxonomy", lab / "labelled", "--yes"))

@@ -61,7 +61,7 @@ def true(*_: object, **__: object) -> bool:
 
 def without_unusable(facts_: Any, counted: Any, rules: Any) -> Any:
     """Forget what was called unusable, and keep what was replaced."""
-    fields = tuple(one for one in facts_.fields if one.superseded)
+    fields = tuple(field for field in facts_.fields if field.superseded)
     return OF_THE_REPLACED(replace(facts_, fields=fields), counted, rules)
 
 
@@ -71,7 +71,7 @@ def without_earlier(facts_: Any, counted: Any, rules: Any) -> Any:
 
 
 def by_one_other(field: Any, rules: Any) -> str:
-    """Let one other reviewer outweigh a label that breaks the limit."""
+    """Fault: one other reviewer outweighs a label that breaks the limit."""
     against = list(evidence.iter_breaking_labels(field, rules))
     others = [x for x in field.labels if x.by not in {y.by for y in against}]
     keeps = [x for x in others if x.kind == "code" and not x.unsure and rules.keeps(x.said)]
@@ -80,18 +80,18 @@ def by_one_other(field: Any, rules: Any) -> str:
 
 def only_standing(view: Any, is_lead: Any) -> Any:
     """Forget labels that were taken back."""
-    return (one for one in LABELS(view, is_lead) if not one.withdrawn)
+    return (label for label in LABELS(view, is_lead) if not label.withdrawn)
 
 
 def drop_at_once(facts_: Any, entry: Any, waiting: Any, name: str, *, key: Any) -> None:
-    """Let a list drop specimens."""
+    """Fault: a list drops specimens."""
     del waiting, name, key
     if entry.facts.get("specimens"):
         facts_["specimens"] = list(entry.facts["specimens"])
 
 
 def count_at_once(facts_: Any, entry: Any, waiting: Any, name: str) -> None:
-    """Let a list ask for fewer specimens."""
+    """Fault: a list requests fewer specimens."""
     del waiting, name
     if entry.facts.get("count"):
         facts_["count"] = entry.facts["count"]
@@ -114,7 +114,7 @@ def until_a_good_check(self: Any, at: Any) -> bool:
 
 
 def by_the_newest(session: Any, whose: Any, number: str, specimen: str, bundle: str, *, at: Any):
-    """Let a specimen be judged by the newest bundle."""
+    """Fault: a specimen is judged by the newest bundle."""
     order = specimens.order_row(session, whose, number, at=at)
     specimens.specimen_row(session, whose, order, specimen, at=at).bundle = bundle
     return bundle
@@ -133,13 +133,13 @@ def no_waiting(view: Any, waiting: Any, key: Any) -> Any:
 
 
 def not_awaiting(row: Any, context: Any, *, gone: Any = None) -> Any:
-    """Let the model's answer count although the picture is unlike its reference images."""
+    """Fault: the model's answer counts although the picture is unlike its reference images."""
     field = BUILD_FIELD(row, context, gone=gone)
     return replace(field, awaits=False, reasons=())
 
 
 def sum_of_all(session: Any, row: Any, claim: Any, *_: Any, **__: Any) -> None:
-    """Let a copy stay where it was first."""
+    """Fault: a copy stays where it was first."""
 
 
 OF_THE_REPLACED = conformity._describe_replaced

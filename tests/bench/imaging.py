@@ -324,7 +324,7 @@ def _measure_crop(tally, cut, truth) -> list[str]:
 
 
 def _clean_area(dirty) -> float:
-    """Say the area (pixels) of the largest rectangle without a dirty pixel, to a cell of 1/300."""
+    """Return the area (pixels) of the largest rectangle without a dirty pixel, to 1/300."""
     height, width = dirty.shape
     step = max(1, max(height, width) // 300)
     rows, columns = height // step, width // step
@@ -336,7 +336,7 @@ def _clean_area(dirty) -> float:
 
 
 def _meets(box, line) -> bool:
-    """Say whether a box covers most of a line."""
+    """Return whether a box covers most of a line."""
     w = min(box[2], line[2]) - max(box[0], line[0])
     h = min(box[3], line[3]) - max(box[1], line[1])
     return w > 0.7 * (line[2] - line[0]) and h > 0

@@ -1,4 +1,4 @@
-"""Say how soon a running agent has stored a file: alone, beside a crowd, and after a restart.
+"""Measure how soon a running agent stores a file: alone, in a crowd, and after a restart.
 
     python tests/bench/latency.py [--only rest crowd restart] [--files 40] [--new 20000]
                                   [--known 100000]
@@ -77,7 +77,7 @@ class Lab:
         return int(count)
 
     def waits_s(self, prefix: str) -> list[float]:
-        """Say last write → stored (s) of each stored file whose name begins so."""
+        """Return last write → stored (s) of each stored file whose name begins so."""
         rows = self.database.ask(
             "SELECT path.relative, path.mtime_ns, content.done_at FROM path"
             " JOIN content ON content.id = path.content_id WHERE content.state = 'done'"
@@ -200,7 +200,7 @@ def _started(lab: Lab) -> tuple[float, float]:
         _listed_after(lab, _at(line))  # which needs memory once more
         me = psutil.Process()
         agents = [one for one in me.children(recursive=True) if one.is_running()]
-        used_mb = sum(one.memory_info().rss for one in agents) / 1e6
+        used_mb = sum(agent.memory_info().rss for agent in agents) / 1e6
     return (_at(line) - began_at).total_seconds(), used_mb
 
 

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def is_label(box, bar) -> bool:
-    """Say whether a row lies where a bar and its label are, and is not the bar's own ticks."""
+    """Return whether a row is where a bar and its label are, and is not the bar's own ticks."""
     x0, y0, x1, y1 = bar.box
     ticks = bar.style == "comb" and abs(box[3] - bar.line[3]) < 3
     return bool(bar.label) and within(box, (x0 - 3, y0 - 3, x1 + 3, y1 + 3)) and not ticks

@@ -57,7 +57,7 @@ class Tally:
     roll_backs_s: list[float] = field(default_factory=list)
 
     def holds(self) -> bool:
-        """Say whether all held."""
+        """Whether all promises were kept."""
         in_time = all(took_s <= ROLL_BACK_S for took_s in self.roll_backs_s)
         return not self.faults and self.altered == self.refused and in_time
 
@@ -87,7 +87,7 @@ class Place:
         return code, time.monotonic() - began_s
 
     def current(self) -> str | None:
-        """Say which bundle is at work."""
+        """Return the bundle in use."""
         with open_store(self.settings) as store:
             return store.promotions.find_current()
 
@@ -113,7 +113,7 @@ class Place:
         return ended < 0 or bool(child and victims)
 
     def faults(self, *, may_be: set[str | None]) -> list[str]:
-        """Say what does not hold after a kill, in a sentence each.
+        """Yield each promise that is broken after a kill, as a sentence.
 
         Args:
             may_be: Names, one of which has to be the bundle at work.
@@ -128,8 +128,8 @@ class Place:
             if bundle.problem or bundle.name != current:
                 found.append(f"{current} does not load: {bundle.problem}")
             found += store.audit_log.find_problems()
-            promoted = [one.bundle for one in store.promotions.list_all()]
-            signed = [one.subject for one in store.audit_log.iter_acts("model.promoted")]
+            promoted = [promotion.bundle for promotion in store.promotions.list_all()]
+            signed = [act.subject for act in store.audit_log.iter_acts("model.promoted")]
             if promoted != signed[::-1]:
                 found.append("promotions and trail differ")
         for path in list_bundles(self.data):
@@ -196,7 +196,11 @@ def alter(place: Place, tally: Tally) -> None:
     """Alter each file of the bundle at work by one byte; the one before has to serve."""
     with open_store(place.settings) as store:
         current = str(store.promotions.find_current())
-        before = next(one.bundle for one in store.promotions.list_all() if one.bundle != current)
+        before = next(
+            promotion.bundle
+            for promotion in store.promotions.list_all()
+            if promotion.bundle != current
+        )
         folder = get_bundle(place.data, current)
         for path in sorted(one for one in folder.iterdir() if one.is_file()):
             whole = path.read_bytes()

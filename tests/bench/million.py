@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - SQL that the bench itself writes, a statement to a line
+
 """Measure `agent status`, `agent order` and `agent report` of a lab with a million micrographs.
 
     python tests/bench/million.py [--quick] [--rows 1000000] [--runs 3] [--keep FOLDER]
@@ -53,31 +53,55 @@ def fill(folder: Path, rows: int) -> None:
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'micrograph'"
         ).fetchall()
         without = [f'DROP TRIGGER "{name}"' for name, _ in triggers]
-        for statement in [*without, *list_order_statements(rows), *(sql for _, sql in triggers)]:
+        for statement in without:
+            connection.execute(statement)
+        for statement in ORDER_STATEMENTS:
+            connection.execute(statement, bind_order_values(rows))
+        for _name, statement in triggers:
             connection.execute(statement)
         connection.commit()
 
 
-def list_order_statements(rows: int) -> list[str]:
-    """Return the statements that write orders, specimens and preparations of the micrographs."""
-    at = "'2017-01-01 00:00:00.000000'"
+ORDER_STATEMENTS = (
+    """
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :orders)
+    INSERT INTO "order" (id, site_id, number, key, customer, product, material, urgent,
+        legal_hold, first_seen_at, facts)
+    SELECT i + 1, 1, 'o' || i, 'o' || i, 'C', '', '100Cr6', 0, 0, :at, '{}' FROM n
+    """,
+    """
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :specimens)
+    INSERT INTO specimen (id, site_id, order_id, name, heat, batch, material, bundle,
+        first_seen_at, facts)
+    SELECT i + 1, 1, i * :per_specimen / :per_order + 1, '' || i, '', '', '100Cr6', 'b', :at, '{}'
+    FROM n
+    """,
+    """
+    INSERT INTO preparation (id, site_id, specimen_id, name, etchant, first_seen_at, facts)
+    SELECT id, 1, id, '', 'Nital', :at, '{}' FROM specimen
+    """,
+    """
+    UPDATE micrograph SET specimen_id = id / :per_specimen + 1,
+        preparation_id = id / :per_specimen + 1, area_mm2 = 0.03
+    """,
+    """
+    INSERT INTO place (micrograph_id, site_id, compared_at)
+    SELECT id, 1, taken_at FROM micrograph
+    """,
+    "ANALYZE",
+)
+"""Write orders, specimens and preparations of the micrographs."""
 
-    def numbers(last: int) -> str:
-        return f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) "
 
-    return [
-        'INSERT INTO "order" (id, site_id, number, key, customer, product, material, urgent, legal_hold, first_seen_at, facts) '
-        + numbers(rows // PER_ORDER)
-        + f"SELECT i + 1, 1, 'o' || i, 'o' || i, 'C', '', '100Cr6', 0, 0, {at}, '{{}}' FROM n",
-        "INSERT INTO specimen (id, site_id, order_id, name, heat, batch, material, bundle, first_seen_at, facts) "
-        + numbers(rows // PER_SPECIMEN)
-        + f"SELECT i + 1, 1, i * {PER_SPECIMEN} / {PER_ORDER} + 1, '' || i, '', '', '100Cr6', 'b', {at}, '{{}}' FROM n",
-        "INSERT INTO preparation (id, site_id, specimen_id, name, etchant, first_seen_at, facts) "
-        f"SELECT id, 1, id, '', 'Nital', {at}, '{{}}' FROM specimen",
-        f"UPDATE micrograph SET specimen_id = id / {PER_SPECIMEN} + 1, preparation_id = id / {PER_SPECIMEN} + 1, area_mm2 = 0.03",
-        "INSERT INTO place (micrograph_id, site_id, compared_at) SELECT id, 1, taken_at FROM micrograph",
-        "ANALYZE",
-    ]
+def bind_order_values(rows: int) -> dict[str, object]:
+    """Return what `ORDER_STATEMENTS` are bound to for a number of micrographs."""
+    return {
+        "at": "2017-01-01 00:00:00.000000",
+        "orders": rows // PER_ORDER,
+        "specimens": rows // PER_SPECIMEN,
+        "per_order": PER_ORDER,
+        "per_specimen": PER_SPECIMEN,
+    }
 
 
 def measure(folder: Path, rows: int, runs: int) -> bool:

@@ -34,7 +34,7 @@ CODES = frozenset(default_taxonomy().trained_codes)
 
 
 def spent_s(work: Callable[[], object], repeats: int) -> float:
-    """Give processor seconds of one call, after one call to warm up."""
+    """Measure the processor seconds of one call, after one call to warm up."""
     work()
     start = time.process_time()
     for _ in range(repeats):
@@ -43,7 +43,7 @@ def spent_s(work: Callable[[], object], repeats: int) -> float:
 
 
 def last(steps: Iterable[ActivationRanges]) -> ActivationRanges:
-    """Give the last of some ranges."""
+    """Return the last of some ranges."""
     *_, found = steps
     return found
 
@@ -56,7 +56,7 @@ def head_of(name: str, classes: tuple[str, ...], channels: int) -> Head:
 
 
 def two_stages(heads: Iterable[Head], gaze: FeatureExtractor, field: Field) -> None:
-    """Ask one head after the other, with maps and embeddings; each network looks once."""
+    """Run one head after the other, with maps and embeddings; each network runs once."""
     framed, seen = gaze.frames([field]), {}
     for head in heads:
         if head.encoder not in seen:

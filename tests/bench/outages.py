@@ -1,4 +1,4 @@
-"""Take database, share and disk away from a running agent for a minute, and say what it made of it.
+"""Make database, share and disk unavailable to a running agent for a minute; print what it did.
 
     python tests/bench/outages.py [--away-s 60] [--only NAME …]
 
@@ -110,20 +110,20 @@ class Lab:
         self.agent = Agent(folder)
 
     def ask(self, *command: str) -> str:
-        """Ask a command of the agent's."""
+        """Run a command of the agent."""
         settings = str(self.folder / "agent.toml")
         call = [sys.executable, "-m", "agent", "--config", settings, *command]
         return subprocess.run(call, capture_output=True, text=True, check=False).stdout
 
     def problems(self) -> list[str]:
-        """Say what `agent status` calls a problem."""
+        """Return what `agent status` calls a problem."""
         try:
             return list(json.loads(self.ask("status", "--json"))["problems"])
         except ValueError:
             return []
 
     def done(self) -> list[tuple[str, datetime]]:
-        """Say which contents have a fate of their own, and since when."""
+        """Return the contents that have a state, and since when."""
         lines = self.ask("files", "--json", "--state", "done").splitlines()
         fates = [json.loads(line) for line in lines]
         return [(fate["sha256"], datetime.fromisoformat(fate["done_at"])) for fate in fates]
@@ -150,7 +150,7 @@ class Exporter(threading.Thread):
             number += 1
 
     def move(self, to: Path) -> None:
-        """Take the folder away under its feet."""
+        """Rename the folder while the agent runs."""
         with self._lock:
             self.folder.rename(to)
             self.folder = to

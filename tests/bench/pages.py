@@ -55,7 +55,7 @@ class Linking(Archive):
 
 
 def fill(lab: Lab, count: int) -> list[str]:
-    """Take micrographs in, a fifth of them flagged; eight drawn fields stand for all."""
+    """Store micrographs, a fifth of them flagged; eight drawn fields stand for all."""
     lab.archive = Linking(lab.folder)
     drawn = [draw_micrograph(code, seed=n, size=(800, 600)).pixels for n, code in enumerate(CODES)]
     flagged = []
@@ -90,6 +90,7 @@ def main(count: int) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
+        lab.compares_places = False
         flagged = fill(lab, count)
         print(f"report of {count} micrographs, {len(flagged)} flagged", flush=True)
         report(lab)

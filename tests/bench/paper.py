@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def per_fold(first: Result, second: Result, labelled: list[Example], count: int) -> str:
-    """Say what the second row loses in each fold, and how far chance alone spreads that."""
+    """Return what the second row loses in each fold, and its spread by chance alone."""
     lost, chance = [], []
     for _, held in folds(labelled, count):
         keys = {example.key for example in held}

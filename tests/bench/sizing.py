@@ -56,7 +56,7 @@ def agent(lab: Path, *arguments: str) -> tuple[float, float]:
 
 def size_mb(path: Path) -> float:
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files) / 1e6
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 def measure(pictures: list[Path], bundle: Path | None) -> None:
@@ -109,9 +109,9 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--n", type=int, default=12)
     given = parser.parse_args()
-    pictures = [one for one in sorted(given.folder.rglob("*")) if one.suffix.lower() in PICTURES]
+    pictures = [path for path in sorted(given.folder.rglob("*")) if path.suffix.lower() in PICTURES]
     pictures = pictures[: given.n + 1]
-    pixels = sum(one.stat().st_size for one in pictures) / 1e6 / len(pictures)
+    pixels = sum(picture.stat().st_size for picture in pictures) / 1e6 / len(pictures)
     print(f"{len(pictures)} micrographs, {pixels:.1f} MB each, {os.cpu_count()} cores")
     measure(pictures, None)
     if given.bundle:

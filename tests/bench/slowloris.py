@@ -111,7 +111,7 @@ def main(connections: int = 5000, files: int = 100, seconds: float = 60.0) -> No
         pages = [_answers(url) for _ in range(10)]
         attacker.kill()
         attacker.join()
-        log_bytes = sum(one.stat().st_size for one in (lab.folder / "data" / "logs").iterdir())
+        log_bytes = sum(path.stat().st_size for path in (lab.folder / "data" / "logs").iterdir())
         agent.send_signal(signal.SIGTERM)
         code = agent.wait(60)
         found = {
@@ -120,7 +120,7 @@ def main(connections: int = 5000, files: int = 100, seconds: float = 60.0) -> No
             "median_s": [round(statistics.median(one), 2) for one in (calm, attacked)],
             "largest_s": [round(one[-1], 2) for one in (calm, attacked)],
             "ratio": round(statistics.median(attacked) / statistics.median(calm), 2),
-            "page_s": [None if one is None else round(one, 2) for one in pages],
+            "page_s": [None if page is None else round(page, 2) for page in pages],
             "log_bytes": log_bytes,
             "exit_code": code,
         }

@@ -1,6 +1,8 @@
-"""Let the real agent work for a while, and print whether it grows.
+"""Run the real agent for a while, and print whether its memory grows.
 
     python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
+
+Memory is the proportional set size of all processes (Linux); each process is printed at the end.
 
 glibc keeps its memory as the unit of `agent service install` tells it (deploy/martensight.service).
 
@@ -25,6 +27,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -36,6 +39,8 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 PORT = 8795
 SAMPLE_S = 30.0
 UNIT = Path(__file__).parents[2] / "deploy" / "martensight.service"
+SIZES = ((1000, 750), (1280, 960), (800, 600), (1600, 1200), (2000, 1500))
+HEAVY = ("torch", "openvino", "cv2", "onnxruntime", "matplotlib", "scipy", "sklearn", "pandas")
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
 
 
@@ -51,10 +56,8 @@ class Sample:
 
 
 def sampled(process: psutil.Process, began_s: float) -> Sample:
-    memory, family = 0.0, [process, *process.children(recursive=True)]
-    for one in family:
-        with suppress(psutil.NoSuchProcess):
-            memory += one.memory_info().rss / 1e6
+    family = [process, *process.children(recursive=True)]
+    memory = sum(measure_memory(one)[0] for one in family)
     return Sample(
         at_s=time.monotonic() - began_s,
         memory_mb=memory,
@@ -64,8 +67,30 @@ def sampled(process: psutil.Process, began_s: float) -> Sample:
     )
 
 
+def measure_memory(process: psutil.Process) -> tuple[float, float]:
+    """Return the megabytes of a process: pages shared with others in parts (PSS), and private."""
+    with suppress(psutil.Error, OSError):
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+        rows = re.findall(r"^(\w+): +(\d+) kB", rollup, re.MULTILINE)
+        kb = {name: int(value) for name, value in rows}
+        return kb["Pss"] / 1e3, (kb["Private_Dirty"] + kb["Private_Clean"]) / 1e3
+    return 0.0, 0.0
+
+
+def print_processes(process: psutil.Process) -> None:
+    """Print the memory of each process, and which heavy libraries it has loaded."""
+    print(f"{'process':<60}{'PSS MB':>8}{'private':>8}{'threads':>8}  libraries")
+    for one in [process, *process.children(recursive=True)]:
+        with suppress(psutil.Error, OSError):
+            maps = Path(f"/proc/{one.pid}/maps").read_text(encoding="utf-8")
+            loaded = [name for name in HEAVY if name in maps]
+            line = " ".join(one.cmdline())[-58:]
+            pss, private = measure_memory(one)
+            print(f"{line:<60}{pss:>8.0f}{private:>8.0f}{one.num_threads():>8}  {' '.join(loaded)}")
+
+
 def memory_of_unit() -> dict[str, str]:
-    """Say what the unit tells glibc of memory."""
+    """Return the memory settings of glibc from the systemd unit."""
     unit = UNIT.read_text(encoding="utf-8")
     (told,) = re.findall(r"^Environment=(MALLOC_.*)$", unit, re.MULTILINE)
     return dict(one.split("=") for one in told.split())
@@ -73,13 +98,19 @@ def memory_of_unit() -> dict[str, str]:
 
 def export(folder: Path, number: int) -> None:
     """Write one drawn micrograph as a microscope does: under another name, then renamed."""
-    shown = draw_micrograph(
-        CODES[number % len(CODES)], seed=50_000 + number, size=(1000, 750)
-    ).pixels
+    size = SIZES[number % len(SIZES)]
+    drawn = draw_base(CODES[number % len(CODES)], size)
+    # Another content at little cost: drawing each would keep a core from the agent.
+    shown = np.roll(drawn, (7 * number % size[1], 13 * number % size[0]), axis=(0, 1))
     held = cv2.imencode(".png", shown[..., ::-1])[1].tobytes()
     part = folder / f"field_{number:05}.part"
     part.write_bytes(held)
     part.rename(part.with_suffix(".png"))
+
+
+@cache
+def draw_base(code: str, size: tuple[int, int]) -> np.ndarray:
+    return draw_micrograph(code, seed=50_000, size=size).pixels
 
 
 def look_at_the_page() -> None:
@@ -89,9 +120,9 @@ def look_at_the_page() -> None:
 
 
 def slope(samples: list[Sample], name: str) -> tuple[float, float]:
-    """Give growth per hour and half its 95 % interval; neighbours in time are not independent."""
-    x = np.array([one.at_s for one in samples]) / 3600
-    y = np.array([getattr(one, name) for one in samples], float)
+    """Estimate growth per hour and half its 95 % interval; neighbours in time are dependent."""
+    x = np.array([sample.at_s for sample in samples]) / 3600
+    y = np.array([getattr(sample, name) for sample in samples], float)
     design = np.stack([x, np.ones_like(x)], axis=1)
     (rate, base), *_ = np.linalg.lstsq(design, y, rcond=None)
     rest = y - design @ (rate, base)
@@ -136,6 +167,7 @@ def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
                 next_sample_s += SAMPLE_S
             time.sleep(max(0.0, min(next_file_s, next_sample_s) - time.monotonic()))
         done = waited_for(exported)
+        print_processes(watched)
     finally:
         process.terminate()
         process.wait(60)
@@ -143,7 +175,7 @@ def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
 
 
 def waited_for(exported: int) -> int:
-    """Say how many micrographs are done, as soon as it is all of them or none more comes."""
+    """Return how many micrographs are done, once all are or no more arrive."""
     done, last_s = -1, time.monotonic()
     while done < exported and time.monotonic() - last_s < 120:
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/v1/status", None, 20) as answer:
@@ -158,7 +190,7 @@ def told(samples: list[Sample], exported: int, done: int) -> bool:
     steady = samples[len(samples) // 3 :]
     minutes = (samples[-1].at_s - samples[0].at_s) / 60
     print(f"{minutes:.0f} minutes, {exported} micrographs exported, {done} done")
-    print("memory, MB, all along:", *(f"{one.memory_mb:.0f}" for one in samples))
+    print("memory, MB, all along:", *(f"{sample.memory_mb:.0f}" for sample in samples))
     print(f"{'':<22}{'first':>8}{'last':>8}{'most':>8}   growth per hour (95 %)")
     grows = False
     titles = {"memory_mb": "memory, MB", "files": "open files", "threads": "threads"}

@@ -1,4 +1,4 @@
-"""Say how long each stage takes for one micrograph of 2000 × 1500 px.
+"""Measure each stage for one micrograph of 2000 × 1500 px.
 
     python tests/bench/stages.py --bundle FOLDER [--n 8] [--threads 1]
 
@@ -90,7 +90,7 @@ def predicted(watch: Stopwatch, classifier: Classifier, seen: Crop) -> Predictio
 
 
 def one(watch: Stopwatch, path: Path, classifier: Classifier | None, lab: Lab) -> None:
-    """Take one micrograph through every stage."""
+    """Run one micrograph through every stage."""
     with watch.stage("read"):
         (micrograph,) = read(path, limits=Limits())
     with watch.stage("crop"):

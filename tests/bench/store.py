@@ -158,7 +158,7 @@ def _first(numbers: str, rows: int, wanted: int) -> str:
 
 
 def ask(store: Store, rows: int, runs: int) -> list[tuple[str, float, float, float, int]]:
-    """Ask everything `runs` times: (question, median, worst and CPU ms, rows in the answer)."""
+    """Run every query `runs` times: (query, median, worst and CPU ms, rows in the answer)."""
     last = BEGIN + timedelta(seconds=rows * 86400 // NIGHTLY)
     now = last + timedelta(days=1)
     spread = [rows * (n + 1) // (runs + 2) for n in range(runs)]

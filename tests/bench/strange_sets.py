@@ -149,7 +149,7 @@ def field_of(pixels: Pixels, um: float | None) -> Field:
 
 
 def changed(field: Field, change: Callable[[Pixels], NDArray[np.floating]]) -> Field:
-    """Give the same field with other pixels."""
+    """Return the same field with other pixels."""
     return field_of(np.clip(change(field.pixels), 0, 255).astype(np.uint8), field.um_per_px)
 
 

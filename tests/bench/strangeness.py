@@ -1,4 +1,4 @@
-"""Say per kind how much of what is strange is flagged, and how often a known field is.
+"""Print per kind the share of unusual fields that is flagged, and of reference fields.
 
     python tests/bench/strangeness.py --drawing third --known 200 --fresh 120 --each 24
     python tests/bench/strangeness.py --drawing third --foreign demo other
@@ -48,7 +48,8 @@ from model.statistics import wilson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.ood.detector import OodDetector, OodResult
+    from model.ood.detector import OodDetector
+    from model.ood.ood_result import OodResult
 
 ALPHA = 0.02
 RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
@@ -193,7 +194,7 @@ def told_left_out(shelf: Shelf, code: str, known: int, count: int) -> None:
 
 
 def told_cost(known: OodDetector, shelf: Shelf) -> None:
-    """Say what a field of 1994 px costs beside the two-stage step, in time of one core."""
+    """Measure a field of 1994 px next to the two-stage step, in time of one core."""
     from networks import CODES as TAUGHT  # noqa: PLC0415
     from networks import head_of, spent_s, two_stages  # noqa: PLC0415
 

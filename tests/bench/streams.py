@@ -135,7 +135,7 @@ def played(
 ) -> Outcome:
     """Retrain from old and new labels, and hear what the gate says."""
     examples = (*old, *stream.new)
-    collected = Collected(examples, Counter(one.code for one in examples), {})
+    collected = Collected(examples, Counter(example.code for example in examples), {})
     *_, outcome = retrain(
         collected,
         current=current,
@@ -151,7 +151,7 @@ def played(
 
 
 def said(stream: Stream, outcome: Outcome, *, leave_out: bool) -> str:
-    """Say one row of the table."""
+    """Print one row of the table."""
     numbers = outcome.numbers
     doubted = {one["key"] for one in numbers.get("doubted", ())}
     honest = {one.key for one in stream.new} - stream.wrong
@@ -163,16 +163,16 @@ def said(stream: Stream, outcome: Outcome, *, leave_out: bool) -> str:
     elif doubted:
         row += f" falsely doubted {_share(len(doubted & honest), len(honest))};"
     if "checks" in numbers:
-        parts = {one["name"]: one["numbers"] for one in numbers["checks"]}
+        parts = {check["name"]: check["numbers"] for check in numbers["checks"]}
         evidence, codes = parts["evidence"], parts["codes"]
         row += f" test {evidence['n']} ({evidence['new']} new), right {numbers['current_right']} to"
         row += f" {numbers['candidate_right']};"
         weak = codes.get(WEAK, {"n": 0, "current": 0, "candidate": 0})
         others = [one for code, one in codes.items() if code != WEAK]
-        was, now = (sum(one[side] for one in others) for side in ("current", "candidate"))
+        was, now = (sum(other[side] for other in others) for side in ("current", "candidate"))
         row += f" {WEAK} {weak['current']} to {weak['candidate']} of {weak['n']},"
-        row += f" others {was} to {now} of {sum(one['n'] for one in others)}"
-        against = [one["name"] for one in numbers["checks"] if not one["passed"]]
+        row += f" others {was} to {now} of {sum(other['n'] for other in others)}"
+        against = [check["name"] for check in numbers["checks"] if not check["passed"]]
         row += f"; against it: {', '.join(against) or 'nothing'}"
     return row
 

@@ -64,7 +64,7 @@ class Sqlite:
         self._file = file
 
     def ask(self, question: str) -> list[Any]:
-        """Ask for rows; none where there is no answer."""
+        """Return the rows of a query; [] if the database does not answer."""
         try:
             with closing(sqlite3.connect(self._file, timeout=30)) as books:
                 return books.execute(question).fetchall()
@@ -95,7 +95,7 @@ class Server:
         self.url = server.empty()
 
     def ask(self, question: str) -> list[Any]:
-        """Ask for rows; none where there is no answer."""
+        """Return the rows of a query; [] if the database does not answer."""
         import psycopg  # noqa: PLC0415 - only with --postgresql
 
         try:
@@ -212,7 +212,7 @@ class Stage:
         return held
 
     def allow(self, held: bytes) -> bytes:
-        """Say that a content is whole for a while: it may be taken."""
+        """Record that a content is complete for a while: it may be stored."""
         self.allowed.add(hashlib.sha256(held).hexdigest())
         return held
 
@@ -221,7 +221,7 @@ class Stage:
         time.sleep(self.quiet_s * share * self.rng.uniform(0.7, 1.3))
 
     def path(self, name: str) -> Path:
-        """Say where a file of this scenario lies."""
+        """Return the path of a file of this scenario."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -260,7 +260,7 @@ def placeholder(stage: Stage) -> None:
 
 
 def preallocated(stage: Stage) -> None:
-    """Take the final size at once, zeros behind, and fill it third by third.
+    """Allocate the final size at once, as zeros, and fill it third by third.
 
     The pauses are longer than the quiet time.
     """
@@ -277,7 +277,7 @@ def preallocated(stage: Stage) -> None:
 
 
 def last_byte_late(stage: Stage) -> None:
-    """Take the final size at once and keep the last byte or two for much later.
+    """Allocate the final size at once and write the last byte or two much later.
 
     Of an uncompressed picture nobody can tell that by looking at it: it has two black pixels.
     What tells is that its writer still holds it open.
@@ -402,7 +402,7 @@ def replaced_at_once(stage: Stage) -> None:
 
 
 def linked_into_place(stage: Stage) -> None:
-    """Give a finished file its name with a link, and take the old name away."""
+    """Link a finished file to its name, and remove the old name."""
     for number in range(4):
         aside = stage.path(f".aside{number}")
         aside.write_bytes(stage.promise(stage.new(".png"), f"linked{number}.png"))
@@ -543,7 +543,7 @@ def deleted(stage: Stage) -> None:
 
 
 def deleted_and_back(stage: Stage) -> None:
-    """Take a file away for a while and bring it back as it was."""
+    """Remove a file for a while and restore it unchanged."""
     path = stage.path("back.png")
     path.write_bytes(stage.promise(stage.new(".png"), path.name))
     aside = stage.path("back.png.tmp")
@@ -568,7 +568,7 @@ def odd_names(stage: Stage) -> None:
 
 
 def odd_times(stage: Stage) -> None:
-    """Give files times of 1970, 2038 and the far future."""
+    """Set the times of files to 1970, 2038 and the far future."""
     in_an_hour = int(time.time()) + 3600
     dates = (0, 1, -(10**9), in_an_hour, 2**31 + 5, 4_000_000_000, 10_400_000_000, 13_000_000_000)
     for number, at in enumerate(dates):
@@ -648,7 +648,7 @@ def burst(stage: Stage) -> None:
 
 
 def root_away(stage: Stage) -> None:
-    """Take the whole root away for some seconds and bring it back with more in it."""
+    """Remove the whole root for some seconds and restore it with more in it."""
     stage.path("before.png").write_bytes(stage.promise(stage.new(".png"), "before.png"))
     stage.pause(stage.rng.uniform(0.5, 2))
     aside = stage.source.with_name(f"{stage.source.name}-away")
@@ -697,7 +697,7 @@ def second_agent(stage: Stage) -> None:
 
 
 def database_away(stage: Stage) -> None:
-    """Take the database away for some seconds while files come."""
+    """Make the database unavailable for some seconds while files arrive."""
     with stage.database.away():
         for number in range(3):
             name = f"away{number}.png"
@@ -787,11 +787,11 @@ class Agent:
         self._process.wait()
 
     def is_alive(self) -> bool:
-        """Say whether it runs."""
+        """Return whether it runs."""
         return self._process is not None and self._process.poll() is None
 
     def end(self) -> bool:
-        """Ask it to stop; say whether it did so in time."""
+        """Stop it; return whether it ended in time."""
         if self._process is None or self._process.poll() is not None:
             self.deaths += 1
             return False
@@ -818,7 +818,7 @@ class Plan:
     postgresql: bool = False
 
     def names(self) -> list[str]:
-        """Say which scenarios play."""
+        """Return the scenarios that run."""
         return [name for name in SCENARIOS if not self.only or name in self.only]
 
 

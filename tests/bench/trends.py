@@ -93,7 +93,7 @@ def control_of(rng: np.random.Generator, night: date, lamp: float) -> list[Contr
 
 
 def lab(nights: int, seed: int, change: Change) -> list[tuple[bool, bool]]:
-    """Say of each settled night whether a chart of shares, and one of a control, alarmed."""
+    """Return for each settled night whether a chart of shares, and one of a control, alarmed."""
     rng, history, said = np.random.default_rng(seed), [], []
     vary = np.random.default_rng((seed, 1))
     empty = set(rng.choice(nights, EMPTY_NIGHTS, replace=False).tolist())
@@ -119,7 +119,7 @@ def lab(nights: int, seed: int, change: Change) -> list[tuple[bool, bool]]:
                 map(is_ready, until.values())
             )
             level = compute_alarm_level(charts)
-            shares = any(one.alarm for one in trends(history, night, tonight, level))
+            shares = any(trend.alarm for trend in trends(history, night, tonight, level))
             control = any(chart(*k, held, night, level).alarm for k, held in until.items())
             said.append((shares, control))
         history.append((night, tonight))
@@ -127,7 +127,7 @@ def lab(nights: int, seed: int, change: Change) -> list[tuple[bool, bool]]:
 
 
 def interval(alarms: np.ndarray) -> tuple[float, float]:
-    """Say between which shares of alarms 95 % of as many labs, drawn anew, lie; (labs, nights)."""
+    """Compute the 95 % bootstrap interval of the share of alarms; (labs, nights)."""
     each = alarms.mean(axis=1)
     drawn = np.random.default_rng(0).choice(each, (DRAWS, len(each))).mean(axis=1)
     low, high = np.quantile(drawn, (0.025, 0.975))

@@ -108,7 +108,7 @@ class Lims:
         self.broken: list[str] = []
 
     def take(self, day: datetime) -> None:
-        """Take what is there, in the order in which it was written."""
+        """Return what is there, in the order in which it was written."""
         for file in sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
             document = json.loads(file.read_text("utf-8"))
             order, revision = document["order"], document["revision"]
@@ -360,7 +360,7 @@ def _nothing() -> Iterator[None]:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file of this process grow: what a full disk does to every writer."""
+    """Limit the file size of this process: what a full disk does to every writer."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
@@ -373,7 +373,7 @@ def full_disk() -> Iterator[None]:
 
 @contextmanager
 def later_versions(folder: Path) -> Iterator[None]:
-    """Let Alembic find the migrations of versions to come next to ours."""
+    """Add the migrations of future versions to Alembic's search path."""
     ours, head = schema.configuration, schema.HEAD
 
     def with_later():

@@ -21,6 +21,7 @@ from agent.store import (  # noqa: E402 - beside us only after the line above
     StatementFile,
     Store,
     schema,
+    search_index,
 )
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -74,6 +75,7 @@ def main() -> None:
                 "labelled": [one.code for one in store.labelled_micrographs.list_all()],
             }
         connection = sqlite3.connect(path)
+        connection.execute(f"DROP TABLE {search_index.WORDS}")  # made again; no dump can hold it
         dump = "\n".join(connection.iterdump()) + "\n"
         connection.close()
     (HERE / f"{schema.HEAD}.sql").write_text(dump, encoding="utf-8")

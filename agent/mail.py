@@ -1,0 +1,178 @@
+"""Send mail by SMTP, and tell a refused message from one of which the end is not known.
+
+A message may be sent at most once. So the caller records it right before its content is handed
+over, and never sends it again where no answer came after that.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+TIMEOUT_S = 60.0
+PORTS = {"starttls": 587, "tls": 465, "none": 25}
+
+
+class MailRefused(Exception):  # noqa: N818 - a result, not a bug
+    """The message was not accepted; it may be sent again."""
+
+
+class MailUncertain(Exception):  # noqa: N818 - likewise
+    """The connection ended before the server answered; the message may have been accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """An SMTP server.
+
+    Attributes:
+        address: "name" or "name:port".
+        security: "starttls", "tls" or "none".
+        user: Name to log in, "" for no login.
+        password_file: File with the password, None for no login.
+    """
+
+    address: str
+    security: str
+    user: str = ""
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of a message: its name, MIME type and content."""
+
+    name: str
+    mime_type: str
+    content: bytes
+
+
+def build_message(
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    subject: str,
+    text: str,
+    message_id: str,
+    at: datetime,
+    attachments: Sequence[Attachment] = (),
+) -> EmailMessage:
+    """Build a message of plain text with attachments.
+
+    Args:
+        sender: Address.
+        recipients: Addresses.
+        subject: One line.
+        text: Plain text.
+        message_id: In angle brackets, the same for the same message.
+        at: Date of the message, aware.
+        attachments: In order.
+    """
+    message = EmailMessage()
+    message["From"], message["To"] = sender, ", ".join(recipients)
+    message["Subject"], message["Date"] = " ".join(subject.split()), at
+    message["Message-ID"] = message_id
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    for attachment in attachments:
+        main, _, sub = attachment.mime_type.partition("/")
+        message.add_attachment(
+            attachment.content,
+            maintype=main,
+            subtype=sub,
+            filename=attachment.name,
+            params={"charset": "utf-8"} if main == "text" else None,
+        )
+    return message
+
+
+def send_mail(
+    server: MailServer, message: EmailMessage, *, before: Callable[[], bool]
+) -> dict[str, str]:
+    """Send a message.
+
+    Args:
+        server: Where to.
+        message: With sender and recipients.
+        before: Called once the server is ready to take it; False: it is not sent.
+
+    Returns:
+        Recipient → why the server refused it, {} where all were accepted.
+
+    Raises:
+        MailRefused: The message was not accepted.
+        MailUncertain: No answer came after the message.
+    """
+    try:
+        client = _connect(server)
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailRefused(_describe(error)) from error
+    try:
+        if not before():
+            return {}
+        refused = client.send_message(message)
+    except (
+        smtplib.SMTPRecipientsRefused,
+        smtplib.SMTPSenderRefused,
+        smtplib.SMTPDataError,
+        smtplib.SMTPNotSupportedError,
+    ) as error:
+        raise MailRefused(_describe(error)) from error
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailUncertain(_describe(error)) from error
+    finally:
+        _close(client)
+    return {name: _answer(*reason) for name, reason in refused.items()}
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    host, _, port = server.address.partition(":")
+    number = int(port) if port else PORTS[server.security]
+    context = ssl.create_default_context()
+    client = (
+        smtplib.SMTP_SSL(host, number, timeout=TIMEOUT_S, context=context)
+        if server.security == "tls"
+        else smtplib.SMTP(host, number, timeout=TIMEOUT_S)
+    )
+    try:
+        client.ehlo()
+        if server.security == "starttls":
+            client.starttls(context=context)
+            client.ehlo()
+        if server.user and server.password_file:
+            client.login(server.user, server.password_file.read_text("utf-8").strip())
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _close(client: smtplib.SMTP) -> None:
+    try:
+        client.quit()
+    except (OSError, smtplib.SMTPException):
+        client.close()
+
+
+def _describe(error: Exception) -> str:
+    """Return what went wrong, without what was sent: a login holds the password."""
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return f"the server refused the login ({error.smtp_code})"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return "; ".join(f"{name}: {_answer(*why)}" for name, why in error.recipients.items())
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _answer(error.smtp_code, error.smtp_error)
+    return str(error) or type(error).__name__
+
+
+def _answer(code: int, text: bytes | str) -> str:
+    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return f"{code} {' '.join(shown.split())}"

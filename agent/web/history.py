@@ -1,0 +1,228 @@
+"""The history of a site: decisions and every other act of the audit log, searched and exported."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+import reports
+from agent.csv_export import format_csv
+from agent.nightly import build_reported_micrograph
+from agent.site_time import local_full
+from agent.store import SIGNED, HistoryQuery
+from agent.web import cookies
+from agent.web.context import ID
+from agent.web.order_queue import order_href
+from agent.web.specimen_fields import is_blind
+from reports import HistoryPage, HistoryRow, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from agent.store import MicrographView, TrailEntry
+    from agent.web.context import Desk
+
+ROWS = 100
+MOST_EXPORTED = 100_000
+LONGEST_PART = 120
+KINDS = {
+    "": marked("All acts"),
+    "label.": marked("Decisions"),
+    "order.": marked("Orders"),
+    "field.": marked("Fields"),
+    "campaign.": marked("Round robins"),
+    "model.": marked("Models"),
+    "account.": marked("Accounts"),
+    "settings.": marked("Settings"),
+    "archive.": marked("Archive"),
+}
+"""Beginning of the acts that are listed → its title."""
+PARTS = ("who", "subject", "first", "last", "kind")
+COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
+OF_ROWS = ("label", "result", "after_record", "supersedes", "criterion", "decision_id", "kind")
+"""Facts that name rows of the database; the export has them."""
+HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
+"""Facts of a decision that another reviewer of the same micrograph may not see yet."""
+WRONG_DAY = marked("Write a day such as 2026-11-24.")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the history."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/history")
+    def history(request: Request) -> Response:
+        page = _build_page(desk, request)
+        return HTMLResponse(reports.render_history(page), 422 if page.problem else 200)
+
+    @routes.get("/history.csv")
+    def export(request: Request) -> Response:
+        query, _problem = _read(desk, _find_asked(request))
+        headers = {"Content-Disposition": 'attachment; filename="history.csv"'}
+        return StreamingResponse(
+            _iter_csv(desk, query), media_type="text/csv; charset=utf-8", headers=headers
+        )
+
+    return routes
+
+
+def build_query(
+    desk: Desk,
+    *,
+    actor: str = "",
+    subject: str = "",
+    act: str = "",
+    first: str = "",
+    last: str = "",
+) -> HistoryQuery:
+    """Return which acts are listed.
+
+    Args:
+        desk: What the pages work on.
+        actor: Part of a name.
+        subject: Part of an object.
+        act: Beginning of an act's name.
+        first: First day at the site, such as "2026-11-24", "" for no limit.
+        last: Last day.
+
+    Raises:
+        ValueError: A day is none.
+    """
+    return HistoryQuery(
+        actor, subject, act, _begin(first, desk.zone), _begin(last, desk.zone, days=1)
+    )
+
+
+def _begin(day: str, zone: str, *, days: int = 0) -> datetime | None:
+    if not day:
+        return None
+    try:
+        begun = date.fromisoformat(day) + timedelta(days=days)
+        return datetime.combine(begun, time.min, ZoneInfo(zone)).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(day) from error
+
+
+def find_hidden(desk: Desk, acts: Sequence[TrailEntry]) -> set[str]:
+    """Return the micrographs of these acts whose decisions reviewers may not see yet."""
+    return {view.id for view in _load_named(desk, acts).values() if is_blind(view)}
+
+
+def _load_named(desk: Desk, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
+    named = dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject))
+    return {view.id: view for view in desk.store.search.list_micrographs(list(named))}
+
+
+def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
+    """Return the facts of an act that a reader may see, without its signature."""
+    left_out = {SIGNED, *(HIDDEN_FACTS if entry.subject in hidden else ())}
+    return {key: value for key, value in entry.facts.items() if key not in left_out}
+
+
+def _find_asked(request: Request) -> dict[str, str]:
+    sent = request.query_params
+    return {key: sent.get(key, "").strip()[:LONGEST_PART] for key in PARTS}
+
+
+def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
+    """Return which acts are listed, and what of the search is not understood."""
+    kind = asked["kind"] if asked["kind"] in KINDS else ""
+    who, subject = (_keep_readable(asked[name]) for name in ("who", "subject"))
+    try:
+        query = build_query(
+            desk, actor=who, subject=subject, act=kind, first=asked["first"], last=asked["last"]
+        )
+    except ValueError:
+        return HistoryQuery(who, subject, kind), _(WRONG_DAY)
+    return query, ""
+
+
+def _keep_readable(text: str) -> str:
+    """Return a text without what no database holds: NUL, and half of a pair of letters."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
+
+
+def _build_page(desk: Desk, request: Request) -> HistoryPage:
+    asked = _find_asked(request)
+    query, problem = _read(desk, asked)
+    before = cookies.number(request.query_params.get("before", ""))
+    acts = [] if problem else desk.store.history.list_page(query, limit=ROWS + 1, before=before)
+    named = _load_named(desk, acts)
+    kept = {key: value for key, value in asked.items() if value}
+    more = urlencode(kept | {"before": str(acts[ROWS - 1].id)}) if len(acts) > ROWS else ""
+    return HistoryPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        who=asked["who"],
+        subject=asked["subject"],
+        first=asked["first"],
+        last=asked["last"],
+        kind=query.act,
+        kinds=tuple((word, _(text)) for word, text in KINDS.items()),
+        rows=tuple(_build_row(desk, entry, named) for entry in acts[:ROWS]),
+        next_href=f"/history?{more}" if more else "",
+        first_href=f"/history?{urlencode(kept)}" if before is not None else "",
+        export_href=f"/history.csv?{urlencode(kept)}",
+        problem=problem,
+    )
+
+
+def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView]) -> HistoryRow:
+    view = named.get(entry.subject)
+    hidden = (entry.subject,) if view is not None and is_blind(view) else ()
+    facts = read_facts(entry, hidden)
+    if entry.act.startswith("label."):
+        facts = {key: value for key, value in facts.items() if key not in OF_ROWS and value}
+    return HistoryRow(
+        number=entry.id,
+        at=local_full(entry.at, desk.zone),
+        who=entry.actor,
+        act=entry.act,
+        words=reports.act_name(entry.act),
+        subject=build_reported_micrograph(view).name if view else entry.subject,
+        href=_find_href(entry),
+        facts=" · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
+    )
+
+
+def _find_href(entry: TrailEntry) -> str:
+    if ID.fullmatch(entry.subject):
+        return f"/review/{entry.subject}"
+    if entry.act.startswith("order.") and entry.subject:
+        return order_href(entry.subject)
+    if entry.act.startswith("model.") and entry.subject:
+        return f"/models/{quote(entry.subject, safe='')}/card"
+    return ""
+
+
+def _format(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _iter_csv(desk: Desk, query: HistoryQuery) -> Iterator[bytes]:
+    """Yield the acts as CSV in pieces; a table of many years is never in memory whole."""
+    yield format_csv(COLUMNS, ()).encode("utf-8-sig")
+    for acts in desk.store.history.iter_pages(query, limit=MOST_EXPORTED):
+        hidden = find_hidden(desk, acts)
+        rows = (to_json(entry, hidden) for entry in acts)
+        yield format_csv(COLUMNS, rows).partition("\r\n")[2].encode()
+
+
+def to_json(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
+    """Return an act as the API and the export have it."""
+    return {
+        "number": entry.id,
+        "at": entry.at.isoformat(),
+        "actor": entry.actor,
+        "act": entry.act,
+        "subject": entry.subject,
+        "facts": read_facts(entry, hidden),
+        "sha256": entry.sha256,
+    }

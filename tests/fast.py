@@ -1,0 +1,163 @@
+"""Tests marked `fast`: no process, no PyTorch, no browser; `pytest -m fast` takes about a minute.
+
+The modules are named here, in one place. A test that needs more loses the mark by its name. A fast
+run imports no other module, and fails a test that starts a process or loads PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULES = frozenset(
+    {
+        "archive",
+        "as_of",
+        "belonging",
+        "campaigns",
+        "capability",
+        "charts",
+        "checks",
+        "choosing",
+        "classes",
+        "cli",
+        "coefficients",
+        "companions",
+        "components",
+        "conformity",
+        "connection",
+        "copies",
+        "crop",
+        "cut_line",
+        "dataset",
+        "datasets",
+        "deploy",
+        "drawing",
+        "evidence",
+        "exporting",
+        "fast",
+        "furnaces",
+        "guide",
+        "host",
+        "house",
+        "init_taxonomy",
+        "label",
+        "labels",
+        "limit",
+        "limits",
+        "lineage",
+        "metadata",
+        "meter",
+        "metrics",
+        "micron_bar",
+        "notify",
+        "odd_values",
+        "outbox",
+        "own_classes",
+        "panel",
+        "pictures",
+        "plate",
+        "printed_night",
+        "read",
+        "regular_file",
+        "render",
+        "report",
+        "retention",
+        "rollup",
+        "round_report",
+        "settings",
+        "setup",
+        "size_order",
+        "specification",
+        "specimen_area",
+        "stage_micrometer",
+        "store",
+        "taxonomy_command",
+        "taxonomy_draft",
+        "terminal",
+        "timestamps",
+        "toml_faults",
+        "training_words",
+        "trends",
+        "triage",
+        "validation",
+        "vendor",
+        "verifying",
+        "vitals",
+        "votes",
+        "watch",
+        "words",
+    }
+)
+
+NEEDS_MORE = frozenset(
+    {
+        "fast.test_a_fast_run_refuses_a_process_and_pytorch_by_name",
+    }
+)
+"""Tests of these modules that start a process, load PyTorch, or take seconds."""
+
+STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+HEAVY = frozenset({"torch", "playwright"})
+
+_running = False
+
+
+def _is_fast_run(config: pytest.Config) -> bool:
+    return config.option.markexpr == "fast"
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    if not _running:
+        return
+    if event in STARTS:
+        pytest.fail(f"a fast test starts a process ({event}): name it in tests/fast.py")
+    if event == "import" and arguments[0] in HEAVY:
+        pytest.fail(f"a fast test loads {arguments[0]}: name it in tests/fast.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_fast_run(config):
+        sys.addaudithook(_refuse)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the modules that have no fast test; importing them may load PyTorch."""
+    stem = collection_path.stem
+    is_other = stem.startswith("test_") and stem.removeprefix("test_") not in MODULES
+    return True if _is_fast_run(config) and is_other else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _is_fast(item):
+            item.add_marker(pytest.mark.fast)
+
+
+def _is_fast(item: pytest.Item) -> bool:
+    module = item.path.stem.removeprefix("test_")
+    name = getattr(item, "originalname", item.name)
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return (
+        module in MODULES
+        and f"{module}.{name}" not in NEEDS_MORE
+        and not any(isinstance(value, str) and value == "postgresql" for value in parameters)
+        and not any(item.iter_markers("slow"))
+        and not any(item.iter_markers("bench"))
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    global _running  # noqa: PLW0603 - an audit hook cannot be removed
+    _running = True
+    try:
+        return (yield)
+    finally:
+        _running = False
