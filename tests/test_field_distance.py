@@ -102,15 +102,15 @@ def test_a_stored_comparison_gives_the_same_bits():
 
 def test_cells_without_steel_change_no_block():
     rng = np.random.default_rng(3)
-    features = rng.normal(size=(14, 20, 5)).astype(np.float16)
-    steel = np.ones((14, 20), bool)
-    steel[9:, 11:] = False
+    features = rng.normal(size=(24, 34, 5)).astype(np.float16)
+    steel = np.ones((24, 34), bool)
+    steel[12:, 22:] = False
     other = np.where(steel[..., None], features, 99).astype(np.float16)
 
     one, two = (describe_blocks(CellFeatures(f, steel, 32.0, None)) for f in (features, other))
 
     assert np.array_equal(one, two)
-    assert len(one) == 5  # of 2 × 3, the one without steel is left out
+    assert len(one) == 11  # of 3 × 4, the one without steel is left out
     assert np.linalg.norm(one, axis=1) == pytest.approx(1, abs=1e-6)
 
 
