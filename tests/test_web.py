@@ -950,6 +950,12 @@ def test_every_answer_to_a_program_is_described(browser):
     described = browser.get("/api/v1/openapi.json").json()["paths"]
 
     assert set(described) == {
+        "/api/v1/archive/campaign",
+        "/api/v1/archive/export",
+        "/api/v1/archive/review",
+        "/api/v1/files/retry",
+        "/api/v1/history",
+        "/api/v1/jobs",
         "/api/v1/micrographs",
         "/api/v1/micrographs/{public_id}",
         "/api/v1/micrographs/{public_id}/decisions",
@@ -957,9 +963,13 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/micrographs/{public_id}/undo",
         "/api/v1/orders/{number}",
         "/api/v1/orders/{number}/acts",
+        "/api/v1/orders/{number}/report.{kind}",
         "/api/v1/queue",
-        "/api/v1/today",
+        "/api/v1/search",
         "/api/v1/status",
+        "/api/v1/today",
+        "/api/v1/views",
+        "/api/v1/views/delete",
     }
 
 
