@@ -122,17 +122,35 @@ def test_a_field_of_a_size_never_taught_says_so(known):
     assert sentences[512].endswith(" Larger than any reference field (16 times the usual area).")
 
 
-def test_a_bundle_from_before_the_sizes_answers_as_it_did(known, backbone):
-    tensors = {n: a for n, a in known.tensors().items() if not n.startswith("size.")}
-    facts = {name: value for name, value in known.facts().items() if name != "sizes"}
-    small, wide = drawn("G7", 900), drawn("G7", 900, side=512)
+def without(known, backbone, *parts):
+    """The detector as a version before these parts of the bundle wrote it."""
+    fact = {"size": "sizes", "field": "field"}
+    tensors = {n: a for n, a in known.tensors().items() if n.split(".")[0] not in parts}
+    facts = {n: v for n, v in known.facts().items() if n not in {fact[part] for part in parts}}
+    return OodDetector.from_tensors(tensors, facts, backbone)
 
-    older = OodDetector.from_tensors(tensors, facts, backbone)
+
+def test_a_bundle_from_before_the_sizes_answers_as_it_did(known, backbone):
+    small, wide = drawn("G7", 900), drawn("G7", 900, side=512)
+    newer = without(known, backbone, "field")
+
+    older = without(known, backbone, "size", "field")
 
     (taught,), (large,) = older.score([small], ALPHA), older.score([wide], ALPHA)
-    assert taught.score == known.score([small], ALPHA)[0].score
-    assert large.score > known.score([wide], ALPHA)[0].score
+    assert taught.score == newer.score([small], ALPHA)[0].score
+    assert large.score > newer.score([wide], ALPHA)[0].score
     assert "reference field" not in large.sentence
+
+
+def test_a_bundle_from_before_the_field_distance_answers_by_its_looks(known, backbone):
+    older = without(known, backbone, "field")
+
+    (found,) = older.score([drawn("G7", 900)], ALPHA)
+
+    kept = known.tensors()["usual.scores"]
+    assert np.array_equal(older.scores(), kept)
+    assert found.p_value == conformal.compute_p_values(np.array([found.score]), kept)[0]
+    assert not np.array_equal(known.scores(), kept)
 
 
 def test_a_foreign_field_is_stranger_than_all_known_ones(known):

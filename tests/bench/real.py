@@ -1,12 +1,14 @@
 """Measure the out-of-distribution check on real micrographs by the size of the field.
 
-    python tests/bench/real.py ../shared/data [--quick]
+    python tests/bench/real.py ../shared/data [--quick] [--whole] [--before]
 
 Trained on one piece (1/16 of the area) of each micrograph of ultrahigh-carbon steel, tested on
 pieces of a quarter, 1, 4 and 16 times that area of micrographs whose heat treatment was held out;
-each heat treatment is held out once. "before" is the same bundle without its size correction, the
-peer is a Mahalanobis distance on the pooled features of the same network. Pixels are taken as they
-are, at 1.5 times their size, since the magnifications differ by a factor of 400. Intervals are
+each heat treatment is held out once. With `--whole` trained on whole micrographs, tested on whole
+ones and quarters. "before" (only with `--before`) is the same bundle without the distance of the
+whole field, the peer is a Mahalanobis distance on the pooled features of the same network. Pixels
+are taken as they are, at 1.5 times their size, since the magnifications differ by a factor of 400.
+Intervals are
 Clopper and Pearson's; images of one heat treatment are counted as independent, which they are not.
 Without the folder nothing is measured.
 """
@@ -151,35 +153,42 @@ def assign_splits(steel: Sequence[Micrograph]) -> dict[str, int]:
     return split_of
 
 
-def remove_correction(detector: OodDetector) -> OodDetector:
-    """Return the detector as an earlier version would have written it."""
-    facts = {name: value for name, value in detector.facts().items() if name != "sizes"}
-    tensors = {n: a for n, a in detector.tensors().items() if not n.startswith("size.")}
+def remove_distance(detector: OodDetector) -> OodDetector:
+    """Return the detector as the version before the distance of the whole field wrote it."""
+    facts = {name: value for name, value in detector.facts().items() if name != "field"}
+    tensors = {n: a for n, a in detector.tensors().items() if not n.startswith("field.")}
     return OodDetector.from_tensors(tensors, facts, frozen_lite0())
 
 
 def measure_split(
-    taught: Sequence[Micrograph], tested: Sequence[Micrograph]
+    taught: Sequence[Micrograph],
+    tested: Sequence[Micrograph],
+    usual: str,
+    *,
+    has_before: bool,
 ) -> Iterator[tuple[str, str, str, float, float]]:
     """Yield kind, size, method, p-value and score of every tested piece."""
     examples = [
-        Example(image.name, CODES[image.kind], image.group, lambda image=image: image.piece("1"))
+        Example(image.name, CODES[image.kind], image.group, lambda image=image: image.piece(usual))
         for image in taught
     ]
     after = fit_detector(examples, subtype_of=lambda code: code[0])
-    before = remove_correction(after)
+    before = remove_distance(after) if has_before else None
     embeddings = after.embeddings()
     peer = Peer(np.stack([embeddings[example.key] for example in examples]), examples)
+    sizes = list(SIZES) if usual == "1" else [size for size in SIZES if SIZES[size] <= 2]
     for image in tested:
         kind = "steel, heat treatment held out" if image.kind in CODES else image.kind
         kind = "with pearlite" if "pearlite" in kind else kind
-        for size in SIZES:
+        for size in sizes:
             piece = image.piece(size)
-            embedding, result = before.score_whole(piece, ALPHA)
-            yield kind, size, "before", result.p_value, result.score
-            (result,) = after.score([piece], ALPHA)
-            yield kind, size, "after", result.p_value, result.score
-            yield kind, size, "peer", *peer.score(embedding)
+            area = f"{(SIZES[usual] / SIZES[size]) ** 2:g}"
+            embedding, result = after.score_whole(piece, ALPHA)
+            yield kind, area, "after", result.p_value, result.score
+            yield kind, area, "peer", *peer.score(embedding)
+            if before is not None:
+                (result,) = before.score([piece], ALPHA)
+                yield kind, area, "before", result.p_value, result.score
 
 
 def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
@@ -209,6 +218,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="every second image, three splits")
+    parser.add_argument("--whole", action="store_true", help="trained on whole micrographs")
+    parser.add_argument("--before", action="store_true", help="also without the distance")
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
@@ -227,7 +238,9 @@ def main() -> int:
             image for image in steel if split_of[image.group] != split and image.kind in CODES
         ]
         tested = [*own, *(foreign if split == 0 else ())]
-        for kind, size, method, p_value, score in measure_split(taught, tested):
+        for kind, size, method, p_value, score in measure_split(
+            taught, tested, "16" if options.whole else "1", has_before=options.before
+        ):
             measured[kind, size, method].p_values.append(p_value)
             measured[kind, size, method].scores.append(score)
         seconds = time.monotonic() - began
@@ -235,6 +248,7 @@ def main() -> int:
             f"split {split}: {len(taught)} taught, {len(tested)} tested, {seconds:.0f} s",
             flush=True,
         )
+    print_table(measured)
     return 0
 
 
