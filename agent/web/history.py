@@ -203,6 +203,9 @@ def _find_href(entry: TrailEntry) -> str:
 
 
 def _format(value: Any) -> str:
+    """Return a fact as the page shows it; the export keeps every digit."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - digits
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -113,7 +113,9 @@ def _build_page(desk: Desk, request: Request) -> LearningPage:
         headline=_(
             "{used} labels are used, {new} of them are new since {bundle}; a training needs at "
             "least {n} new ones."
-        ).format(used=used, new=new, bundle=current or "–", n=desk.learning.min_new_labels),
+        ).format(used=used, new=new, bundle=current, n=desk.learning.min_new_labels)
+        if current
+        else _("{used} labels are used.").format(used=used),
         codes=codes,
         unused=unused,
         blocked=""
