@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S = 60.0
+UNSENDABLE = (
+    "mail_password_file is not UTF-8 text, or mail_user or the password has letters beyond ASCII, "
+    "which an SMTP login cannot send"
+)
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
@@ -113,6 +117,8 @@ def send_mail(
     """
     try:
         client = _connect(server)
+    except UnicodeError:
+        raise MailRefused(UNSENDABLE) from None  # the cause holds the password
     except (OSError, smtplib.SMTPException) as error:
         raise MailRefused(_describe(error)) from error
     try:
@@ -148,7 +154,7 @@ def _connect(server: MailServer) -> smtplib.SMTP:
             client.starttls(context=context)
             client.ehlo()
         if server.user and server.password_file:
-            client.login(server.user, server.password_file.read_text("utf-8").strip())
+            client.login(server.user, server.password_file.read_text("utf-8-sig").strip())
     except BaseException:
         client.close()
         raise

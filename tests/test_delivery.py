@@ -156,6 +156,25 @@ def test_a_refused_login_names_no_password_in_status_or_log(lab):
     assert SECRET not in f"{fault}{logged}{[r.facts for r in lab.store.records.all('report_mail')]}"
 
 
+@pytest.mark.parametrize("password", ["schlüssel-9".encode(), SECRET.encode("utf-16")])
+def test_a_password_that_cannot_be_sent_is_a_refusal_like_any_other(lab, password):
+    (lab.folder.parent / "word").write_bytes(password)
+    more = 'mail_user = "agent"\nmail_password_file = "word"'
+    with post_office() as post:
+        settings = mailing(lab, post.port, more)
+        report(lab, settings)
+        with capture_logs() as logged:
+            said = deliver_reports(settings, lab.store, now=MORNING)
+        (lab.folder.parent / "word").write_bytes(b"\xef\xbb\xbf" + SECRET.encode())
+        accepted = deliver_reports(settings, lab.store, now=MORNING)
+
+    assert "was not accepted" in said
+    assert "ASCII" in said
+    assert accepted == ""
+    assert len(post.messages) == 1
+    assert "schl" not in f"{said}{logged}"
+
+
 def test_attachments_that_are_too_large_are_left_out_and_named(lab):
     with post_office() as post:
         settings = mailing(lab, post.port, "mail_most_mb = 0.0001")
