@@ -112,3 +112,14 @@ def test_without_a_chart_the_page_says_how_to_get_one(lab):
 
     assert answer.status_code == 404
     assert "sets [review] chart to a folder" in answer.text
+
+
+def test_a_link_that_leads_to_itself_or_nowhere_is_no_plate(browser, folder):
+    for name, goal in (("5.png", "5.png"), ("6.png", "gone.png"), ("round", "round")):
+        (folder / name).symlink_to(folder / goal)
+
+    page = browser.get("/chart")
+
+    assert page.status_code == 200
+    assert "5.png" not in page.text
+    assert "8_a.png" in page.text

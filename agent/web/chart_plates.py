@@ -206,7 +206,10 @@ def _is_plate(path: Path, root: Path) -> bool:
 
 def _is_inside(path: Path, root: Path) -> bool:
     """Return whether a path is in the folder, also once its links are followed."""
-    return path.resolve().is_relative_to(root)
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a link that leads to itself, or to what cannot be read
+        return False
 
 
 def _build_plate(path: Path, root: Path) -> PlateFile:
