@@ -36,7 +36,7 @@ def report(
     """
     from agent.archive import Archive
     from agent.orders.customer_report import find_statement, render_customer_report
-    from agent.orders.statement import plain
+    from agent.orders.statement import name_file
     from agent.whole_file import write_whole
 
     settings = load_settings(context)
@@ -49,7 +49,7 @@ def report(
             language=language or settings.report.language,
             folder=Path(templates) if templates else None,
         )
-    name = f"{plain(made.order)}-{made.statement}-customer"
+    name = f"{name_file(made.order)}-{made.statement}-customer"
     files = {folder.absolute() / f"{name}.{kind}": content for kind, content in made.files.items()}
     try:
         write_whole(files)

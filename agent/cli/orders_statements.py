@@ -175,7 +175,7 @@ def _write(
 ) -> None:
     """Write the files of statements to a new folder."""
     from agent.archive import Archive
-    from agent.orders.statement import plain
+    from agent.orders.statement import name_file
     from agent.orders.statement_files import read_files
     from agent.orders.trace_folder import require_new_folder
 
@@ -186,8 +186,7 @@ def _write(
         for statement in frozen_statements:
             contents = read_files(store, archive, statement, language=settings.report.language)
             for kind, content in contents.items():
-                (target / f"{plain(statement.order)}-{statement.number}.{kind}").write_bytes(
-                    content
-                )
+                name = f"{name_file(statement.order)}-{statement.number}.{kind}"
+                (target / name).write_bytes(content)
     except OSError as error:
         raise WrongUse(f"{target}: cannot be written ({error.strerror or error}).") from error

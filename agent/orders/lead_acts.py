@@ -140,7 +140,8 @@ def carry_out(
     assessed = assess(store, number, policy)
     if assessed is None:
         raise WrongUse(_("Unknown order {number}.").format(number=number))
-    number, reason = assessed.view.number, reason.strip()
+    number = assessed.view.number
+    reason = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
     possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy)}
     if act not in possible:
         raise WrongUse(

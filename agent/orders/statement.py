@@ -6,6 +6,7 @@ versions of the program made one only with `agent trace`, as a record; those are
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ class Made:
 def plain(name: str) -> str:
     """Return a name as a file may be called."""
     return re.sub(r"[^\w.-]+", "_", name)[:80] or "_"
+
+
+def name_file(order: str) -> str:
+    """Return the name of an order's files: no two orders have the same one."""
+    name = plain(order)
+    return name if name == order else f"{name}-{hashlib.sha256(order.encode()).hexdigest()[:8]}"
 
 
 def list_made(store: Store, number: str) -> list[Made]:
