@@ -24,6 +24,7 @@ from agent.store.tables import (
     MicrographRow,
     PathRow,
     ResultRow,
+    SearchRow,
     SourceRow,
 )
 from agent.triage import Handling, Reason
@@ -70,7 +71,7 @@ class ResultCount:
 
     Args:
         source: Name of the source.
-        code: Structure code, or None without a model's answer.
+        code: Structure code, or None without a model's answer or while reviewers may not see it.
         n: How many.
         review: Of `n`, those for which a review was requested.
         waiting: Of `n`, those that still wait for it.
@@ -142,10 +143,13 @@ class LiveFigures(Repository):
             recent_after: Results after it count as recent, aware UTC.
         """
         review, waiting = col(ResultRow.handling) == Handling.REVIEW.value, _waits()
+        # The search finds no code of a micrograph that waits and has a hidden answer.
+        is_hidden = sqlalchemy.and_(waiting, func.coalesce(col(SearchRow.code), "") == "")
+        code = case((is_hidden, None), else_=col(ResultRow.structure_code))
         query = (
             sqlalchemy.select(
                 col(SourceRow.name),
-                col(ResultRow.structure_code),
+                code,
                 func.count(),
                 _count_where(review),
                 _count_where(waiting),
@@ -153,8 +157,9 @@ class LiveFigures(Repository):
             )
             .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
             .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+            .outerjoin(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id))
             .where(*self._between(after, until))
-            .group_by(col(SourceRow.name), col(ResultRow.structure_code))
+            .group_by(col(SourceRow.name), code)
         )
         with reading(self._engine) as session:
             return [ResultCount(*row) for row in session.execute(query)]

@@ -13,14 +13,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent.errors import AgentError
+from agent.orders.order_json import order_to_json
 from agent.settings import PROCESS_KEYS
 from agent.store import StoreFault
 from agent.triage import is_provisional
-from agent.web import decisions, metrics, orders
+from agent.web import cookies, decisions, metrics, orders
 from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.label_uses import find_use, use_to_json
+from agent.web.order_board import map_views
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
+from agent.web.specimen_fields import remember_read
 from agent.web.statements import customer_report
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
@@ -140,6 +143,8 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/micrographs", response_model=Found)
     def micrographs(
+        request: Request,
+        *,
         sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
         path: Annotated[str | None, Query(description="Whole, or below its source.")] = None,
         order: str | None = None,
@@ -150,16 +155,20 @@ def router(desk: Desk) -> APIRouter:
         views = desk.store.results.search(
             sha256=sha256, path=path, order=order, specimen=specimen, limit=limit
         )
+        remember_read(desk, views, cookies.name_of(request))
         return {"micrographs": [as_json(view) for view in views]}
 
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
-    def micrograph(public_id: str) -> dict[str, Any]:
+    def micrograph(request: Request, public_id: str) -> dict[str, Any]:
         """Return one micrograph: its result, its decision and what the decision is used for."""
         view = find(desk, public_id)
+        remember_read(desk, [view], cookies.name_of(request))
         return as_json(view) | {"learning": use_to_json(find_use(desk, view))}
 
     @routes.get("/queue", response_model=Queue)
     def queue(
+        request: Request,
+        *,
         reason: str | None = None,
         source: str | None = None,
         order: str | None = None,
@@ -169,6 +178,7 @@ def router(desk: Desk) -> APIRouter:
         views = desk.store.review_queue.list_micrographs(
             reason=reason, source=source, order=order, limit=limit
         )
+        remember_read(desk, views, cookies.name_of(request))
         return {
             "waiting": desk.store.review_queue.count(),
             "micrographs": [as_json(v) for v in views],
@@ -228,9 +238,11 @@ def router(desk: Desk) -> APIRouter:
         return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/orders/{number:path}", response_model=Order)
-    def order(number: str) -> dict[str, Any]:
+    def order(request: Request, number: str) -> dict[str, Any]:
         """Return one order: its conformity, what is missing, and its specimens."""
-        return orders.document(desk, number)
+        assessed = orders.assessed_of(desk, number)
+        remember_read(desk, map_views(assessed).values(), cookies.name_of(request))
+        return order_to_json(assessed)
 
     @routes.get("/status")
     def status() -> dict[str, Any]:

@@ -78,7 +78,8 @@ def router(desk: Desk) -> APIRouter:
         back: Annotated[str, Form()] = "",
     ) -> Response:
         try:
-            return archive_acts.export(desk, micrograph, read_query(desk, keep_known(back)), form)
+            query, who = read_query(desk, keep_known(back)), cookies.name_of(request)
+            return archive_acts.export(desk, micrograph, query, form, who=who)
         except SetupError as error:
             return _refuse(desk, request, back, error)
 

@@ -19,7 +19,7 @@ from agent.roundrobin.campaign import Invited, set_up
 from agent.store import NewImage
 from agent.triage import Reason
 from agent.web.decisions import LONGEST_COMMENT
-from agent.web.specimen_fields import is_blind
+from agent.web.specimen_fields import is_blind, remember_read
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def plan_campaign(desk: Desk, public_ids: Sequence[str], name: str, raters: str,
 # --- export ---------------------------------------------------------------------------------------
 
 
-def export(desk: Desk, public_ids: Sequence[str], query: SearchQuery, form: str) -> Response:
+def export(
+    desk: Desk, public_ids: Sequence[str], query: SearchQuery, form: str, *, who: str
+) -> Response:
     """Return chosen micrographs, or all hits of a search, as a file.
 
     Args:
@@ -138,6 +140,7 @@ def export(desk: Desk, public_ids: Sequence[str], query: SearchQuery, form: str)
         public_ids: The chosen micrographs; none: the hits.
         query: The search.
         form: "csv" for the manifest alone, "zip" for the images too.
+        who: Reads it, "" where that is not known.
 
     Raises:
         WrongUse: Too many are chosen, or the form is unknown.
@@ -154,6 +157,7 @@ def export(desk: Desk, public_ids: Sequence[str], query: SearchQuery, form: str)
         raise WrongUse(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(n=most)
         )
+    remember_read(desk, (view for view in views if not is_blind(view)), who)
     name = f"archive-{desk.now():%Y%m%d-%H%M%S}"
     if form == "csv":
         text = format_csv(MANIFEST, (build_row(desk, view) for view in views))

@@ -8,14 +8,14 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.store import SearchQuery
-from agent.web import archive_acts, history
+from agent.web import archive_acts, cookies, history
 from agent.web.api import as_json
 from agent.web.archive_page import FACETS, MOST_CHOSEN
 from agent.web.authentication import signing_name, who_is
 from agent.web.context import LONGEST_NAME
 from agent.web.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Acts, Hits, Requested, Views
-from agent.web.specimen_fields import is_blind
+from agent.web.specimen_fields import is_blind, remember_read
 
 if TYPE_CHECKING:
     from agent.store import MicrographView
@@ -108,6 +108,8 @@ def router(desk: Desk) -> APIRouter:
         }
         query = SearchQuery(q, chosen, desk.zone)
         found = desk.store.search.find_page(query, limit=limit, before=before)
+        seen = (view for view in found.micrographs if not is_blind(view))
+        remember_read(desk, seen, cookies.name_of(request))
         return {
             "count": found.count,
             "cut": found.is_cut,
@@ -131,10 +133,11 @@ def router(desk: Desk) -> APIRouter:
         return {"count": n}
 
     @routes.post("/archive/export", response_class=Response, responses=EXPORTED)
-    def export(body: ExportIn) -> Response:
+    def export(request: Request, body: ExportIn) -> Response:
         """Export micrographs, or every hit of a search, as CSV or as ZIP with the images."""
         query = SearchQuery(body.q, {}, desk.zone)
-        return archive_acts.export(desk, body.micrographs, query, body.form)
+        who = cookies.name_of(request)
+        return archive_acts.export(desk, body.micrographs, query, body.form, who=who)
 
     _add_views(routes, desk)
     _add_history(routes, desk)

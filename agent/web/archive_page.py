@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 ITEMS = 60
 MOST_VALUES = 12
 """Values of a facet that are listed; more are reached by narrowing the search."""
+WORD = re.compile(r"[^\W_]+")
 LONGEST_VALUE, MOST_CHOSEN = 300, 40
 FACETS = {
     "outcome": marked("Outcome"),
@@ -97,8 +99,12 @@ def build_page(
     found = desk.store.search.find_page(query, limit=ITEMS, before=before)
     blind_first = cookies.is_blind_first(request)
     waiting = [view for view in found.micrographs if view.awaits]
-    if not blind_first:
-        remember_shown(desk, waiting, who)
+    remember_shown(
+        desk,
+        (view for view in waiting if not blind_first or _names_code(asked, view.structure_code)),
+        who,
+    )
+    has_waiting = bool(waiting or found.facets.get("outcome", {}).get("waiting"))
     views = desk.store.saved_views.list_all(who) if who else []
     return ArchivePage(
         site=desk.site,
@@ -111,7 +117,11 @@ def build_page(
         )
         if found.is_cut
         else "",
-        facets=tuple(_list_facets(found, asked)),
+        facets=tuple(
+            facet
+            for facet in _list_facets(found, asked)
+            if facet.name != "code" or not (blind_first and has_waiting)
+        ),
         chips=tuple(_list_chips(asked)),
         hidden=tuple(Fact(key, value) for key, value in asked if key != "q"),
         next_href=_href([*asked, ("before", str(found.next_before))]) if found.next_before else "",
@@ -127,6 +137,14 @@ def build_page(
         may_act=may_undo_any(request),
         most_images=MOST_IMAGES,
     )
+
+
+def _names_code(asked: Pairs, code: str | None) -> bool:
+    """Return whether a search that finds a micrograph tells its structure code."""
+    typed = " ".join(value for key, value in asked if key == "q").casefold()
+    words = WORD.findall(typed)
+    found_by_word = bool(code) and any(str(code).casefold().startswith(word) for word in words)
+    return found_by_word or any(key == "code" for key, _value in asked)
 
 
 def _build_item(desk: Desk, view: MicrographView, *, blind_first: bool) -> ArchiveItem:

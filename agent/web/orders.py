@@ -6,7 +6,7 @@ Nothing is decided here; the rules of `agent.orders` are evaluated for every vie
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
-from agent.orders.order_json import order_to_json
 from agent.orders.permissions import require_may_assign
 from agent.orders.trace_page import TONES
 from agent.site_time import local
@@ -68,15 +67,6 @@ def assessed_of(desk: Desk, number: str) -> Assessed:
     if found is None:
         raise HTTPException(404, UNKNOWN_ORDER)
     return found
-
-
-def document(desk: Desk, number: str) -> dict[str, Any]:
-    """Return an order as `agent order --json` prints it.
-
-    Raises:
-        HTTPException: 404, the order is unknown.
-    """
-    return order_to_json(assessed_of(desk, number))
 
 
 def router(desk: Desk) -> APIRouter:
@@ -202,6 +192,7 @@ def page_of(
         for specimen in assessed.specimens
     }
     own = (*assessed.statement.because, *assessed.statement.missing)
+    secret = list_hidden_waits(assessed, hidden)
     return OrderPage(
         site=desk.site,
         reviewer=reviewer,
@@ -214,7 +205,7 @@ def page_of(
         ),
         facts=tuple(_facts(assessed)),
         specimens=tuple(
-            _specimen(specimen, view.number, hidden) for specimen in assessed.specimens
+            _specimen(specimen, view.number, hidden, secret) for specimen in assessed.specimens
         ),
         notes=assessed.notes,
         unusable=tuple(map(_unusable, assessed.lost)),
@@ -256,7 +247,25 @@ def _facts(assessed: Assessed) -> Iterator[Fact]:
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 
-def _specimen(one: AssessedSpecimen, number: str, hidden: Collection[str]) -> OrderSpecimen:
+def list_hidden_waits(assessed: Assessed, hidden: Collection[str]) -> tuple[str, ...]:
+    """Return "field 1 awaits review" for each field whose answer must not show."""
+    return tuple(
+        _("{field} awaits review").format(field=field.called)
+        for specimen in assessed.specimens
+        for field in specimen.facts.fields
+        if field.id in hidden
+    )
+
+
+def shorten(sentence: str, secret: Collection[str]) -> str:
+    """Return a sentence without what follows a wait of a hidden field: it can tell the answer."""
+    begun = (wait for wait in secret if sentence.startswith((f"{wait}:", f"{wait} (")))
+    return next(begun, sentence)
+
+
+def _specimen(
+    one: AssessedSpecimen, number: str, hidden: Collection[str], secret: Collection[str]
+) -> OrderSpecimen:
     said = {
         _("Heat"): one.view.heat,
         _("Batch"): one.view.batch,
@@ -269,7 +278,10 @@ def _specimen(one: AssessedSpecimen, number: str, hidden: Collection[str]) -> Or
         name=one.view.name,
         word=one.statement.conformity.words,
         tone=TONES[one.statement.conformity],
-        sentences=(*one.statement.because, *one.statement.missing),
+        sentences=tuple(
+            shorten(sentence, secret)
+            for sentence in (*one.statement.because, *one.statement.missing)
+        ),
         notes=one.notes,
         facts=tuple(Fact(name, value) for name, value in said.items() if value),
         fields=tuple(_field(field, number, hidden) for field in (*counted, *old)),

@@ -85,6 +85,13 @@ def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) 
             desk.shown.add(who, view.result_id)
 
 
+def remember_read(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
+    """Record that a named reader got the answers, hidden ones too, from the API or a file."""
+    for view in micrographs if who else ():
+        if view.structure_code and view.awaits:
+            desk.shown.add(who, view.result_id)
+
+
 def is_done_by(view: MicrographView, who: str) -> bool:
     """Return whether a reviewer has answered a field without a label; another one has to."""
     return view.label is None and any(vote.by == who for vote in view.votes)

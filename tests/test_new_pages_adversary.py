@@ -1,0 +1,137 @@
+"""What a reviewer must not know before deciding is told by no page, count, search or export."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+from lab import DAY, HOME, desk_of
+from test_order_acts import AT, Plant
+
+from agent.orders.statement import name_file
+from agent.store import Decision
+from agent.web import create_app
+
+KEYS = {"order": "4711", "specimen": "01", "material": "100Cr6"}
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path)
+    yield plant
+    plant.store.close()
+
+
+@pytest.fixture
+def desk(lab):
+    return desk_of(lab, at=DAY)
+
+
+@pytest.fixture
+def browser(desk):
+    with TestClient(create_app(desk), base_url=HOME) as client:
+        client.cookies.set("reviewer", "Ann")
+        yield client
+
+
+def test_the_page_of_an_order_tells_nothing_of_a_hidden_answer(plant):
+    take, labels = plant.lab.take, plant.store.labels
+    take("M8", name="4711_01_2.tif", at=AT, reasons=("control_sample",), field="2", **KEYS)
+    suspect = take("M8", name="4711_01_3.tif", at=AT, field="3", **KEYS)
+    number = labels.decide(suspect, Decision("code", "Ada", code="M8"), at=AT)
+    labels.mark_suspect(suspect, label_id=number, sentence="requested", by="Lea", at=AT)
+    take("M8", name="4711_01_4.tif", at=AT, reasons=("uncertain",), field="4", **KEYS)
+
+    page = plant.browser.get("/order/4711").text
+
+    for field in ("field 2", "field 3"):
+        assert f"{field} awaits review<" in page
+        assert f"{field} awaits review:" not in page
+    assert "field 4 awaits review: ordered G, looks like M" in page
+
+
+def test_the_dashboard_counts_an_answer_once_a_reviewer_may_see_it(lab, browser):
+    blind = lab.take("G7", reasons=("control_sample",))
+    twice = lab.take("M8", reasons=("uncertain",), thresholds={"double_share": 1.0})
+    lab.take("G8", reasons=("uncertain",))
+    lab.take("G8")
+
+    def count():
+        found = TestClient(create_app(desk_of(lab, at=DAY)), base_url=HOME).get("/api/v1/today")
+        return {row["code"]: row["n"] for row in found.json()["codes"]}
+
+    assert count() == {"G8": 2}
+    lab.store.labels.decide(blind, Decision("code", "Ann", code="G8"), at=DAY)
+    lab.store.labels.decide(twice, Decision("code", "Ann", code="M8"), at=DAY)
+    assert count() == {"G8": 2, "G7": 1}
+
+
+def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_remembered(
+    lab, desk, browser
+):
+    one = lab.take("G7", name="one.tif", reasons=("uncertain",))
+    browser.cookies.set("blind_first", "1")
+    result = lab.store.results.find(one).result_id
+
+    for query in ("", "?q=one", "?month=2026-11"):
+        assert "G7" not in browser.get(f"/archive{query}").text
+    assert not desk.shown.has("Ann", result)
+    browser.get("/archive?q=one+g7")
+
+    assert desk.shown.has("Ann", result)
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/archive?code=G7", None),
+        ("/api/v1/search", None),
+        ("/api/v1/queue", None),
+        ("/api/v1/micrographs?order=4711", None),
+        ("/api/v1/micrographs/ID", None),
+        ("/api/v1/orders/4711", None),
+        ("/archive/export", {"as": "csv"}),
+    ],
+)
+def test_an_answer_that_was_read_elsewhere_makes_no_blind_decision(lab, desk, browser, path, sent):
+    one = lab.take("G7", reasons=("uncertain",), **KEYS)
+    browser.cookies.set("blind_first", "1")
+    path = path.replace("ID", one)
+
+    answer = browser.post(path, data=sent) if sent else browser.get(path)
+
+    assert answer.status_code == 200
+    assert desk.shown.has("Ann", lab.store.results.find(one).result_id)
+
+
+def test_a_program_that_reads_the_queue_shows_nobody_anything(lab, desk, browser):
+    one = lab.take("G7", reasons=("uncertain",))
+    browser.cookies.clear()
+
+    browser.get("/api/v1/queue")
+
+    assert not desk.shown.has("Ann", lab.store.results.find(one).result_id)
+
+
+@pytest.mark.parametrize("reason", ["\u200b", "\x1b", "\n \t", "\u202e"])
+def test_a_reason_that_shows_nothing_is_none_and_a_kept_one_is_one_line(plant, reason):
+    def hold(text):
+        body = json.dumps({"act": "hold", "by": "R. Stahl", "reason": text})
+        kind = {"content-type": "application/json"}
+        return plant.browser.post("/api/v1/orders/4711/acts", content=body, headers=kind)
+
+    assert hold(reason).status_code == 422
+    assert hold(f"complaint{reason} 7\n").status_code == 200
+    assert plant.acts("order.held")[0][1].replace(" ", "") == "complaint7"
+    assert plant.acts("order.held")[0][1].isprintable()
+
+
+def test_no_two_orders_have_files_of_the_same_name():
+    numbers = ["4711", "A/7", "A_7", "A 7", "..", "../..", "x" * 90, "x" * 91, "_"]
+
+    names = [name_file(number) for number in numbers]
+
+    assert names[0] == "4711"
+    assert len(set(names)) == len(numbers)
+    assert not any(letter in name for name in names for letter in "/\\ ")
