@@ -6,9 +6,10 @@ import json
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, desk_of
+from lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
 from test_order_acts import AT, Plant
 
+from agent.nightly import write_report
 from agent.orders.statement import name_file
 from agent.store import Decision
 from agent.web import create_app
@@ -112,6 +113,33 @@ def test_a_program_that_reads_the_queue_shows_nobody_anything(lab, desk, browser
     browser.get("/api/v1/queue")
 
     assert not desk.shown.has("Ann", lab.store.results.find(one).result_id)
+
+
+def test_the_report_of_a_night_leads_to_a_decision_and_does_not_tell_the_answer(tmp_path):
+    """Two nights that differ in hidden answers alone have the same page, PDF and CSV."""
+    hidden = [
+        (("control_sample",), {}),
+        (("control_sample", "strange", "unexpected_subtype"), {}),
+        (("uncertain",), {"double_share": 1.0}),
+    ]
+    pages = []
+    for code in ("G8", "M7"):
+        night = Lab(tmp_path / code)
+        for reasons, thresholds in hidden:
+            night.take(code, reasons=reasons, thresholds=thresholds, order="4711")
+        night.take("G9-10", reasons=("uncertain",))
+        night.take("G9-10")
+        write_report(
+            night.store, night.archive, night.reports, DAY.date(), SETTINGS,
+            now=NEXT_DAY, with_pdf=True,
+        )  # fmt: skip
+        night.store.close()
+        texts = [(night.reports / f"2026-11-24.{kind}").read_text() for kind in ("html", "csv")]
+        pages.append([text.replace(str(night.folder), "") for text in texts])
+
+    assert pages[0] == pages[1]
+    assert "hidden until you decide" in pages[0][0]
+    assert pages[0][0].count('<span class="code">G9-10') > 1
 
 
 @pytest.mark.parametrize("reason", ["\u200b", "\x1b", "\n \t", "\u202e"])

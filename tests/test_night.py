@@ -231,7 +231,6 @@ def test_every_reason_says_what_to_do(lab):
     page = page_of(write(lab))
 
     assert page.count('class="do"') == len(reasons)
-    assert "provisional: the scale is not known" in page
 
 
 def test_without_a_scale_code_and_strangeness_are_provisional_on_the_card(lab):

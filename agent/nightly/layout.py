@@ -16,6 +16,7 @@ from agent.nightly.contact_sheet import build_contact_sheet, enlarge
 from agent.nightly.embedded_images import ROW_PX, SMALL_ROW_PX, Embedded, embed_colour_scale
 from agent.nightly.furnace_view import furnace_trends
 from agent.nightly.headline import micrographs
+from agent.nightly.hidden_answers import hide_answer
 from agent.nightly.micrograph_cards import build_card, build_row
 from agent.nightly.micrograph_rows import night_to_json
 from agent.nightly.night_counts import (
@@ -97,7 +98,7 @@ def lay_out(
     inside = night_to_json(facts)
     room = PAGE_BYTES - len(reports.as_json(inside))
     flagged = sort_by_weight(
-        micrograph for micrograph in facts.micrographs if micrograph.needs_a_person
+        hide_answer(micrograph) for micrograph in facts.micrographs if micrograph.needs_a_person
     )
     others = [micrograph for micrograph in facts.micrographs if not micrograph.needs_a_person]
 

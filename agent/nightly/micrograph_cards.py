@@ -220,6 +220,8 @@ def _get_defect_name(defect: str) -> str:
 
 
 def _unexpected(micrograph: ReportedMicrograph) -> str:
+    if micrograph.subtype is None:  # hidden
+        return ""
     if micrograph.ordered:
         return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
             wanted=_(" or ").join(micrograph.ordered), subtype=micrograph.subtype
@@ -288,7 +290,9 @@ def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> An
     code = micrograph.structure_code or ""
     return Answer(
         code=code,
-        words=words.get(code, ""),
+        words=_("hidden until you decide")
+        if micrograph.bundle and not code
+        else words.get(code, ""),
         probability=percent(micrograph.probability) if micrograph.probability is not None else "",
         provisional=_("provisional: the scale is not known")
         if code and is_provisional(micrograph.reasons)
@@ -360,7 +364,7 @@ def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
 
 
 def _maps(micrograph: ReportedMicrograph, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
-    if not micrograph.bundle:
+    if not micrograph.bundle or micrograph.subtype is None:
         return
     for which, title, caption in list_maps(micrograph, texts):
         picture, note = gallery.heat(micrograph, which)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import reports
 from agent.csv_export import format_csv
+from agent.nightly.hidden_answers import hide_answer
 from agent.nightly.micrograph_cards import format_decision
 from agent.settings import PROCESS_COLUMNS
 from agent.site_time import local
@@ -107,7 +108,7 @@ def night_to_json(facts: NightFacts) -> dict[str, object]:
     """Return a night as its page carries it for programs: JSON, in English, in few bytes."""
     shown = facts.micrographs[:MOST_IN_THE_PAGE]
     with reports.speaking("en"):
-        records = [build_record(micrograph, facts.zone) for micrograph in shown]
+        records = [build_record(hide_answer(micrograph), facts.zone) for micrograph in shown]
     return {
         "site": facts.site,
         "night": facts.night.isoformat(),

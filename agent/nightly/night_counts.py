@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.nightly.headline import micrographs
+from agent.nightly.hidden_answers import is_hidden
 from agent.nightly.micrograph_cards import percent
 from agent.site_time import local
 from reports import CodeCount, Hour, SourceCount, Tone, Unusable, decimal, ngettext
@@ -71,7 +72,9 @@ def code_counts(facts: NightFacts) -> Iterator[CodeCount]:
     review: Counter[str] = Counter()
     for micrograph in facts.micrographs:
         counter = review if micrograph.needs_a_person else automatic
-        counter[micrograph.structure_code or _("no code")] += 1
+        hidden = is_hidden(micrograph)
+        code = _("hidden until you decide") if hidden else micrograph.structure_code
+        counter[code or _("no code")] += 1
     known = [code for code in facts.words if automatic[code] + review[code]]
     others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
     for code in (*known, *others):

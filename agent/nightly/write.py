@@ -13,6 +13,7 @@ import structlog
 
 import reports
 from agent.nightly.collect import LATE, gather
+from agent.nightly.hidden_answers import hide_answer
 from agent.nightly.layout import lay_out, page_name
 from agent.nightly.micrograph_rows import build_record, records_to_csv
 from agent.nightly.period_facts import parse_period
@@ -116,7 +117,8 @@ def write_report(
         {
             folder / f"{night}.json": text.encode(),
             folder / f"{night}.csv": records_to_csv(
-                build_record(micrograph, facts.zone) for micrograph in facts.micrographs
+                build_record(hide_answer(micrograph), facts.zone)
+                for micrograph in facts.micrographs
             ).encode(),
             path: page.encode(),
             **pdf,

@@ -35,7 +35,7 @@ from agent.store.file_states import VANISHED, Claim, FileFate, State
 from agent.store.given_scales import BY_REVIEWER, GIVEN, find_given, keep_warnings
 from agent.store.history import HistoryQuery
 from agent.store.jobs import Job
-from agent.store.label_resolution import signed_by_program, voter_of
+from agent.store.label_resolution import asks_two, signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
 from agent.store.live_figures import LastFile, OpenFiles, ResultCount
 from agent.store.micrograph_views import MicrographView
@@ -155,6 +155,7 @@ __all__ = [
     "WaitingFile",
     "acting_through",
     "acts_in",
+    "asks_two",
     "drop_scratch_database",
     "examine_copy",
     "find_given",
