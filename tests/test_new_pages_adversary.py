@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
 from test_order_acts import AT, Plant
 
-from agent.nightly import write_report
+from agent.nightly import night_settings, write_report
 from agent.orders.statement import name_file
+from agent.settings import read
 from agent.store import Decision
 from agent.web import create_app
 
@@ -50,6 +52,24 @@ def test_the_page_of_an_order_tells_nothing_of_a_hidden_answer(plant):
         assert f"{field} awaits review<" in page
         assert f"{field} awaits review:" not in page
     assert "field 4 awaits review: ordered G, looks like M" in page
+
+
+def test_the_orders_of_a_report_tell_nothing_of_a_hidden_answer(plant):
+    def write(number, reason):
+        keys = {"order": number, "specimen": "01", "material": "100Cr6"}
+        plant.lab.take("M8", name=f"{number}_01_1.tif", at=AT, reasons=(reason,), **keys)
+        settings = read(plant.folder / "agent.toml")
+        lab = night_settings(settings, plant.store, now=NEXT_DAY)
+        write_report(plant.store, plant.lab.archive, plant.lab.reports, AT.date(), lab, now=AT)
+        return (plant.lab.reports / "2026-11-24.html").read_text()
+
+    before, after = write("4712", "control_sample"), write("4713", "uncertain")
+
+    for text in ("looks like M", "probably out of specification"):
+        assert text not in before
+        assert text in after
+    assert "4713 probably out of specification" in after
+    assert "4712 probably out of specification" not in after
 
 
 def test_the_dashboard_counts_an_answer_once_a_reviewer_may_see_it(lab, browser):
@@ -153,6 +173,34 @@ def test_a_reason_that_shows_nothing_is_none_and_a_kept_one_is_one_line(plant, r
     assert hold(f"complaint{reason} 7\n").status_code == 200
     assert plant.acts("order.held")[0][1].replace(" ", "") == "complaint7"
     assert plant.acts("order.held")[0][1].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"), [("hold", "order.held"), ("release", "order.released"), ("resume", "")]
+)
+def test_what_two_leads_do_at_once_is_recorded_once(plant, act, kind):
+    if act == "release":
+        plant.act("hold", "complaint")
+    if act == "resume":
+        plant.loses()
+    start, codes = threading.Barrier(4), []
+    path, body = "/api/v1/orders/4711/acts", {"act": act, "by": "R. Stahl", "reason": "x"}
+
+    def send(browser):
+        start.wait()
+        codes.append(browser.post(path, json=body).status_code)
+
+    browsers = [plant.open() for _ in range(4)]
+    assert {browser.post(path, json={}).status_code for browser in browsers} == {422}
+    threads = [threading.Thread(target=send, args=(browser,)) for browser in browsers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(codes) == [200, 422, 422, 422]
+    done = plant.acts(kind) if act != "resume" else plant.store.records.all("outbox_acknowledged")
+    assert len(done) == 1
 
 
 def test_no_two_orders_have_files_of_the_same_name():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.assessment import assess_recent, describe_open
+from agent.orders.hidden_answers import find_hidden, leave_unsaid
 from agent.orders.instrument_checks import CONTROL, GOOD_FOR, list_control_points
 from agent.orders.instrument_holds import Holds, load_releases
 from agent.orders.next_step import NextStep, find_next_step
@@ -210,12 +211,12 @@ def _build_open_order(assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bo
     return OpenOrder(
         number=assessed.view.number,
         conformity=statement.conformity.value,
-        said=(*because, *missing),
+        said=tuple(leave_unsaid(assessed, lab, (*because, *missing))),
         model_alone=model_alone,
         heard_at=assessed.view.first_seen_at,
         waits_since=min(waiting, default=None),
         urgent=assessed.view.urgent,
-        next_step=find_next_step(assessed, lab) or "",
+        next_step=find_next_step(assessed, lab, hidden=find_hidden(assessed)) or "",
     )
 
 

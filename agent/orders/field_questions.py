@@ -43,7 +43,7 @@ def describe_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
             "save each place as a file and let a lead replace it (agent orders supersede)"
         ).format(field=field.called)
     if field.awaits:
-        yield _("{field} awaits review").format(field=field.called) + _explain_review(field, rules)
+        yield describe_wait(field, rules)
         return
     if field.decided and field.decided.kind == "strange":
         yield _("{field} was called unusual ({kind}) by {who}").format(
@@ -58,6 +58,11 @@ def describe_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     else:
         yield from _describe_answer(field, rules)
     yield from _describe_history(field, rules)
+
+
+def describe_wait(field: FieldFacts, rules: Rules) -> str:
+    """Return that a field awaits review, and why."""
+    return _("{field} awaits review").format(field=field.called) + _explain_review(field, rules)
 
 
 def _describe_history(field: FieldFacts, rules: Rules) -> Iterator[str]:

@@ -144,20 +144,14 @@ def carry_out(
     reason = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
     possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy)}
     if act not in possible:
-        raise WrongUse(
-            _(
-                "Order {number} has changed since this page was opened; this was not recorded. "
-                "Reload the page."
-            ).format(number=number)
-        )
+        raise _build_too_late(number)
     if possible[act].needs_reason and not reason:
         raise WrongUse(_("Add a reason. It is recorded."))
     match act:
         case LeadAct.URGENT | LeadAct.NORMAL:
             store.orders.set_urgent(number, urgent=act is LeadAct.URGENT, by=by, at=at)
         case LeadAct.HOLD | LeadAct.RELEASE:
-            held = act is LeadAct.HOLD
-            store.retention.set_legal_hold(number, hold=held, by=by, at=at, reason=reason)
+            _protect(store, number, hold=act is LeadAct.HOLD, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)
         case LeadAct.RESUME:
@@ -166,3 +160,18 @@ def carry_out(
             accepted = act is LeadAct.ACCEPT
             store.orders.amend(number, accept=accepted, by=by, reason=reason, at=at)
     return number
+
+
+def _protect(store: Store, number: str, *, hold: bool, by: str, reason: str, at: datetime) -> None:
+    if not store.retention.set_legal_hold(
+        number, hold=hold, by=by, at=at, reason=reason, must_change=True
+    ):
+        raise _build_too_late(number)
+
+
+def _build_too_late(number: str) -> WrongUse:
+    text = _(
+        "Order {number} has changed since this page was opened; this was not recorded. "
+        "Reload the page."
+    )
+    return WrongUse(text.format(number=number))

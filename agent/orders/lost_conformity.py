@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.resumption import AFTER, FLOOR, read_floors
 from agent.orders.specimen_facts import Conformity
-from agent.store import number_key
+from agent.store import NewRecord, number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -159,13 +159,18 @@ def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime
     """
     if not reason.strip():
         raise WrongUse(_("Add a reason with --reason TEXT. It is recorded."))
+    before = store.records.newest(ACKNOWLEDGED)
     loss = find_unfollowed(store, number)
     if loss is None:
-        raise WrongUse(
-            _(
-                "Order {number} is not held back: nothing of it was lost with a restored back-up."
-            ).format(number=number)
-        )
+        raise _build_nothing_lost(number)
     facts = {"revision": loss.sent.revision, "lost": loss.conformity, "reason": reason.strip()}
-    store.records.add(ACKNOWLEDGED, loss.sent.order, by=by, at=at, facts=facts)
+    last = before.get(loss.sent.order)
+    record = NewRecord(ACKNOWLEDGED, loss.sent.order, facts)
+    if not store.records.add_together([record], by=by, at=at, follows=last.id if last else 0):
+        raise _build_nothing_lost(number)  # another lead was first
     return loss.sent.order
+
+
+def _build_nothing_lost(number: str) -> WrongUse:
+    text = _("Order {number} is not held back: nothing of it was lost with a restored back-up.")
+    return WrongUse(text.format(number=number))

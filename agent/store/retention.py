@@ -334,11 +334,30 @@ class Retention(Repository):
             )
 
     def set_legal_hold(
-        self, number: str, *, hold: bool, by: str, at: datetime, reason: str = ""
+        self,
+        number: str,
+        *,
+        hold: bool,
+        by: str,
+        at: datetime,
+        reason: str = "",
+        must_change: bool = False,
     ) -> str:
-        """Set or clear the legal hold of an order; return its number as stored."""
+        """Set or clear the legal hold of an order; return its number as stored.
+
+        Args:
+            number: Of the order, in any spelling.
+            hold: Whether it is held from now on.
+            by: Who.
+            at: Now, aware UTC.
+            reason: Why.
+            must_change: Where it is so already, nothing is recorded and "" is returned.
+        """
         with writing(self._engine) as session:
+            audit_log.lock(session)
             row = specimens.order_row(session, self._whose, number, at=at)
+            if must_change and row.legal_hold == hold:
+                return ""
             row.legal_hold = hold
             session.add(row)
             act = "order.held" if hold else "order.released"

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.assessment import assess
+from agent.orders.hidden_answers import find_hidden, leave_unsaid
 from agent.orders.permissions import require_may_assign
 from agent.orders.trace_page import TONES
 from agent.site_time import local
@@ -27,7 +28,7 @@ from agent.web.order_acts import list_acts
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_order_queue, order_href
 from agent.web.places import list_links
-from agent.web.specimen_fields import is_blind, remember_shown
+from agent.web.specimen_fields import remember_shown
 from agent.web.statements import (
     customer_report,
     link_customer_reports,
@@ -47,7 +48,7 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.assessed import Assessed, AssessedSpecimen
     from agent.orders.specimen_facts import FieldDecision, FieldFacts
@@ -185,14 +186,14 @@ def page_of(
     """
     view, wanted = assessed.view, assessed.specification
     micrographs = map_views(assessed).values()
-    hidden = {entry.id for entry in micrographs if is_blind(entry)}
+    hidden = find_hidden(assessed)
     remember_shown(desk, micrographs, reviewer)
     loose = {
         _("specimen {name}: {said}").format(name=specimen.view.name, said="")
         for specimen in assessed.specimens
     }
-    own = (*assessed.statement.because, *assessed.statement.missing)
-    secret = list_hidden_waits(assessed, hidden)
+    said, policy = assessed.statement, order_rules(desk)
+    own = leave_unsaid(assessed, policy, (*said.because, *said.missing))
     return OrderPage(
         site=desk.site,
         reviewer=reviewer,
@@ -205,7 +206,17 @@ def page_of(
         ),
         facts=tuple(_facts(assessed)),
         specimens=tuple(
-            _specimen(specimen, view.number, hidden, secret) for specimen in assessed.specimens
+            _specimen(
+                specimen,
+                view.number,
+                hidden,
+                leave_unsaid(
+                    assessed,
+                    policy,
+                    (*specimen.statement.because, *specimen.statement.missing),
+                ),
+            )
+            for specimen in assessed.specimens
         ),
         notes=assessed.notes,
         unusable=tuple(map(_unusable, assessed.lost)),
@@ -247,24 +258,8 @@ def _facts(assessed: Assessed) -> Iterator[Fact]:
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 
-def list_hidden_waits(assessed: Assessed, hidden: Collection[str]) -> tuple[str, ...]:
-    """Return "field 1 awaits review" for each field whose answer must not show."""
-    return tuple(
-        _("{field} awaits review").format(field=field.called)
-        for specimen in assessed.specimens
-        for field in specimen.facts.fields
-        if field.id in hidden
-    )
-
-
-def shorten(sentence: str, secret: Collection[str]) -> str:
-    """Return a sentence without what follows a wait of a hidden field: it can tell the answer."""
-    begun = (wait for wait in secret if sentence.startswith((f"{wait}:", f"{wait} (")))
-    return next(begun, sentence)
-
-
 def _specimen(
-    one: AssessedSpecimen, number: str, hidden: Collection[str], secret: Collection[str]
+    one: AssessedSpecimen, number: str, hidden: Collection[str], sentences: Iterable[str]
 ) -> OrderSpecimen:
     said = {
         _("Heat"): one.view.heat,
@@ -278,10 +273,7 @@ def _specimen(
         name=one.view.name,
         word=one.statement.conformity.words,
         tone=TONES[one.statement.conformity],
-        sentences=tuple(
-            shorten(sentence, secret)
-            for sentence in (*one.statement.because, *one.statement.missing)
-        ),
+        sentences=tuple(sentences),
         notes=one.notes,
         facts=tuple(Fact(name, value) for name, value in said.items() if value),
         fields=tuple(_field(field, number, hidden) for field in (*counted, *old)),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.orders.hidden_answers import is_hidden
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
@@ -69,13 +71,7 @@ def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
         view: The micrograph.
         asked: The reviewer requested micrographs without the answer.
     """
-    if view.doubt:
-        return True
-    if view.label is not None:
-        return False
-    if view.disagreed:
-        return False
-    return asked or "control_sample" in view.reasons or view.asks_two
+    return is_hidden(view) or (asked and view.label is None and not view.disagreed)
 
 
 def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
