@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
 from test_order_acts import AT, Plant
 
+from agent.cli import main
 from agent.nightly import night_settings, write_report
 from agent.orders.statement import name_file
 from agent.settings import read
@@ -86,6 +87,20 @@ def test_the_dashboard_counts_an_answer_once_a_reviewer_may_see_it(lab, browser)
     lab.store.labels.decide(blind, Decision("code", "Ann", code="G8"), at=DAY)
     lab.store.labels.decide(twice, Decision("code", "Ann", code="M8"), at=DAY)
     assert count() == {"G8": 2, "G7": 1}
+
+
+def test_the_list_of_the_shell_shows_a_hidden_answer_as_unknown(plant, monkeypatch, capsys):
+    plant.lab.take("M8", name="4711_01_2.tif", at=AT, reasons=("control_sample",), **KEYS)
+    plant.lab.take("G7", name="4711_01_3.tif", at=AT, reasons=("uncertain",), **KEYS)
+    monkeypatch.chdir(plant.folder)
+
+    with pytest.raises(SystemExit) as ended:
+        main(["review", "list"])
+    shown = capsys.readouterr().out
+
+    assert ended.value.code == 0
+    assert "M8" not in shown
+    assert "G7" in shown
 
 
 def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_remembered(

@@ -180,6 +180,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "health": [SourceHealth(known.source, "/x")],
         "held": [known.claim],
         "hold": True,
+        "must_change": False,
         "images": [NewImage(first)],
         "instead_of": None,
         "is_there": lambda _: True,

@@ -40,6 +40,7 @@ def list_waiting(
     source: Annotated[str | None, typer.Option(help="Only micrographs of this source.")] = None,
 ) -> None:
     """List the micrographs that await review, most important first."""
+    from agent.orders.hidden_answers import is_hidden
     from agent.web.api import as_json as document  # imports FastAPI
 
     with open_store(load_settings(context)) as store:
@@ -52,9 +53,12 @@ def list_waiting(
         out.print("No micrograph awaits review.")
         return
     for view in views:
-        probability = f"{view.probability:.2f}" if view.probability is not None else "-"
+        code, probability = view.structure_code or "-", view.probability
+        if is_hidden(view):
+            code, probability = "?", None
+        share = f"{probability:.2f}" if probability is not None else "-"
         out.print(
-            f"{view.id:16}  {view.structure_code or '-':6} {probability:4}  "
+            f"{view.id:16}  {code:6} {share:4}  "
             f"{', '.join(view.reasons)}  {Path(view.path).name} ({view.source})",
             markup=False,
         )
