@@ -142,6 +142,7 @@ def test_a_field_that_was_deleted_before_it_was_sealed_is_named_by_its_file(lab)
         address_of(lab),
         "DELETE FROM result WHERE id = 3",
         "DELETE FROM place WHERE micrograph_id = 3",
+        "DELETE FROM search_entry WHERE micrograph_id = 3",
         "DELETE FROM micrograph WHERE id = 3",
     )
 

@@ -472,7 +472,7 @@ def test_of_two_people_who_assign_one_field_the_second_is_told(desk):
     second = browser.post(to, data=eve).text
 
     assert answers == [303, 303, 422]
-    assert "meanwhile: order 4711, specimen 01" in second
+    assert "It has been assigned already: order 4711, specimen 01" in second
     assert [act.actor for act in desk.store.audit_log.iter_acts("field.assigned")] == ["Ada"]
 
 

@@ -152,7 +152,7 @@ def test_a_page_can_be_read_without_seeing_it(name):
     labelled = {label.get("for") for label in seen.all("label")}
     for field in seen.all("input"):
         if field.get("type") not in ("hidden", "radio"):
-            assert field.get("id") in labelled
+            assert field.get("aria-label") or field.get("id") in labelled
 
 
 def test_the_same_facts_give_the_same_bytes():

@@ -193,3 +193,17 @@ def test_systemd_is_asked_for_more_time(tmp_path, monkeypatch) -> None:
     extended, status = first.splitlines()
     assert extended == "EXTEND_TIMEOUT_USEC=120000000"
     assert status.startswith("STATUS=the database is brought from schema 0001")
+
+
+def test_a_service_manager_that_reads_nothing_does_not_stop_the_agent(tmp_path, monkeypatch):
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(address)
+        line.settimeout(10)
+        monkeypatch.setitem(os.environ, "NOTIFY_SOCKET", address)
+        manager = Manager()
+        for second in range(1000):  # the kernel keeps some hundred at most
+            manager.extend_start(f"{second} s")
+        manager.say("READY=1", wait_s=0.01)
+
+        assert line.recv(4096).decode().endswith("STATUS=0 s")

@@ -26,6 +26,8 @@ FOLDER = Path("/etc/systemd/system")
 JOURNAL_LINES = 20_000
 EXTENDED_S = 120
 """Time (s) that an upgrade requests each time; it requests it every ten seconds."""
+LONGEST_SEND_S = 5.0
+"""A message waits this long for a manager that does not read; then it is dropped."""
 
 
 def has_journal() -> bool:
@@ -39,13 +41,19 @@ class Manager:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
 
-    def say(self, message: str) -> None:
-        """Send one message; a line that is down is no reason to stop."""
+    def say(self, message: str, *, wait_s: float = LONGEST_SEND_S) -> None:
+        """Send one message; a line that is down, or that nothing reads, is no reason to stop.
+
+        Args:
+            message: As sd_notify(3) describes it.
+            wait_s: How long to wait while the manager's queue is full, in seconds.
+        """
         if not self._address or not hasattr(socket, "AF_UNIX"):
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+                line.settimeout(wait_s)
                 line.sendto(message.encode(), address)
         except OSError:
             return
@@ -60,7 +68,7 @@ class Manager:
         Source:
             sd_notify(3), EXTEND_TIMEOUT_USEC.
         """
-        self.say(f"EXTEND_TIMEOUT_USEC={by_s * 1_000_000}\nSTATUS={status}")
+        self.say(f"EXTEND_TIMEOUT_USEC={by_s * 1_000_000}\nSTATUS={status}", wait_s=0)
 
 
 class Systemd:

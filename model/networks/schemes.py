@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -281,6 +280,8 @@ def logits_by_cell(features: NDArray[np.float32], layer: HeadLayer) -> NDArray[n
     Returns:
         (k, rows, columns) float32; the weighted mean over cells is the field's logits.
     """
+    import torch  # noqa: PLC0415 - whoever only reads the heads' shapes does without
+
     cells = torch.from_numpy(features).flatten(1).double()  # (c, cells)
     logits = torch.from_numpy(layer.weight) @ cells + torch.from_numpy(layer.offset)[:, None]
     return logits.float().numpy().reshape(-1, *features.shape[1:])
