@@ -6,16 +6,15 @@ The agent runs in a process of its own, as a lab runs it; what it did is asked o
 import csv
 import json
 import re
+import socket
 
 import pytest
 
 from agent.cli.app import main
 from agent.cli.demo import play
-from agent.demo.demo import MARK, DemoSize
+from agent.demo.demo import MARK, DemoSize, renew_port
 from agent.demo.exporter import plan_ordinary
 from agent.store import Store, store_url
-
-pytestmark = pytest.mark.xdist_group("loop")  # the demonstration is played once
 
 SMALL = DemoSize(
     codes=("G7", "G9-10", "M9-10"),
@@ -153,3 +152,23 @@ def test_the_whole_demonstration_reaches_what_it_promises(tmp_path, capfd):
     assert float(right[1]) >= 85
     assert int(right[2]) >= 80
     assert int(noticed[1]) / int(noticed[2]) >= 0.75
+
+
+def test_a_port_that_another_program_took_meanwhile_is_renewed(tmp_path):
+    settings = tmp_path / "agent.toml"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        settings.write_text(f'{MARK}\n[web]\nport = {port}\nhost = "µ"\n', encoding="utf-8")
+
+        renew_port(settings)
+
+        renewed = int(re.search(r"^port = (\d+)$", settings.read_text("utf-8"), re.MULTILINE)[1])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", renewed))
+    assert renewed != port
+    assert settings.read_text("utf-8") == f'{MARK}\n[web]\nport = {renewed}\nhost = "µ"\n'
+
+    before = settings.read_bytes()
+    renew_port(settings)
+    assert settings.read_bytes() == before

@@ -54,7 +54,7 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
     """Run the demonstration in a folder."""
     from agent import settings as settings_room
     from agent.cli.job_progress import silence_log
-    from agent.demo.demo import AgentProcess, prepare_folder
+    from agent.demo.demo import AgentProcess, prepare_folder, renew_port
     from agent.service.data_folder import clock
 
     began_s = time.monotonic()
@@ -72,6 +72,8 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
     with open_store(settings) as store:
         train_bundle(settings, store, places)
         evaluation = examine(settings, store, places)
+        renew_port(places.settings)
+        settings = settings_room.read(places.settings)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
         agent.start()
         _stop_on_term()

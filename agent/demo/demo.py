@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -35,6 +36,7 @@ ENDED = frozenset({State.DONE, State.DUPLICATE, State.SET_ASIDE, State.IGNORED, 
 COLUMNS = ("file", "code", "order", "specimen", "magnification", "material", "etchant", "rater")
 MATERIALS = {"G": "100Cr6", "B": "100Cr6", "M": "C56E2"}
 STOP_S = 20.0
+PORT = re.compile(r"^port = (\d+)$", re.MULTILINE)
 SETTINGS = """{mark} Every line may be changed; `agent settings` explains them all.
 
 [site]
@@ -157,6 +159,20 @@ def find_free_port(requested: int) -> int:
                 continue
             return port
     return requested
+
+
+def renew_port(settings: Path) -> None:
+    """Write another port into an `agent.toml` of ours if another program took the one it names.
+
+    Minutes lie between writing the file and starting the agent.
+
+    Args:
+        settings: The file; its other lines stay as they are.
+    """
+    text = settings.read_text("utf-8")
+    named = PORT.search(text)
+    if named and (free := find_free_port(int(named[1]))) != int(named[1]):
+        settings.write_text(text[: named.start(1)] + str(free) + text[named.end(1) :], "utf-8")
 
 
 def plan_history(size: DemoSize) -> list[DemoPicture]:
