@@ -271,9 +271,9 @@ def say_who(tab, name):
 
 
 def left(request) -> bool:
-    """Return whether a request may end early: a picture fetched ahead, a download."""
-    may = "/pictures/" in request.url or request.url.endswith("/export")
-    return request.failure == "net::ERR_ABORTED" and may
+    """Return whether a request may end early: fetched ahead, a download, or the icon of a tab."""
+    may = "/pictures/" in request.url or "/static/icon.svg" in request.url
+    return request.failure == "net::ERR_ABORTED" and (may or request.url.endswith("/export"))
 
 
 def decided(lab, public_id):
