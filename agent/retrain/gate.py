@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agent.bundle_registry import get_record_folder
-from agent.errors import BadBundle
+from agent.retrain.gate_record import GATE_FILE, read_gate_record
 from agent.retrain.progress import Step
 from agent.whole_file import write_whole
 from model import (
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from agent.retrain.training_set import Collected
     from model import Example, Taxonomy
-
-KEPT = "gate.json"
-"""File of a bundle's outcome, in its record."""
 
 
 class Gate(StrEnum):
@@ -156,7 +153,7 @@ def save_outcome(bundle: Path, outcome: Outcome) -> None:
     """Save an outcome in the candidate's record."""
     content = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
     get_record_folder(bundle).mkdir(exist_ok=True)
-    write_whole({get_record_folder(bundle) / KEPT: content.encode()})
+    write_whole({get_record_folder(bundle) / GATE_FILE: content.encode()})
 
 
 def load_outcome(bundle: Path) -> Outcome | None:
@@ -168,15 +165,9 @@ def load_outcome(bundle: Path) -> Outcome | None:
     Raises:
         BadBundle: The record is broken; the bundle's answers do not depend on it.
     """
-    path = get_record_folder(bundle) / KEPT
-    try:
-        facts = json.loads(path.read_bytes())
-        gate, finding = Gate(facts.pop("gate")), ComparisonOutcome(facts.pop("finding"))
-        return Outcome(gate=gate, finding=finding, **facts)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadBundle(
-            f"{path}: the result of the gate cannot be read ({error}). To compare two bundles "
-            "again: agent models diff."
-        ) from error
+    return read_gate_record(bundle, _parse_outcome)
+
+
+def _parse_outcome(facts: dict[str, Any]) -> Outcome:
+    gate, finding = Gate(facts.pop("gate")), ComparisonOutcome(facts.pop("finding"))
+    return Outcome(gate=gate, finding=finding, **facts)

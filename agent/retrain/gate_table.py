@@ -5,12 +5,10 @@ The record is read as JSON: a page that shows it must not wait for PyTorch.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.bundle_registry import get_record_folder
-from agent.errors import BadBundle
+from agent.retrain.gate_record import read_gate_record
 from reports import decimal, marked
 from reports import gettext as _
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-KEPT = "gate.json"
 TITLES: Mapping[str, str] = {
     "evidence": marked("Evidence"),
     "floors": marked("Accuracy floor"),
@@ -114,28 +111,22 @@ def load_gate_record(bundle: Path) -> GateRecord | None:
     Raises:
         BadBundle: The record is broken.
     """
-    path = get_record_folder(bundle) / KEPT
-    try:
-        facts = json.loads(path.read_bytes())
-        numbers = facts["numbers"]
-        return GateRecord(
-            gate=str(facts["gate"]),
-            sentence=str(facts["sentence"]),
-            current=str(facts["current"]),
-            n=int(numbers.get("n", 0)),
-            checks=tuple(build_check(check) for check in numbers.get("checks", ())),
-            flips=tuple(
-                GateFlip(flip["key"], flip["true"], flip["current"], flip["candidate"])
-                for flip in numbers.get("flips", ())
-            ),
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadBundle(
-            f"{path}: the result of the gate cannot be read ({error}). To compare two bundles "
-            "again: agent models diff."
-        ) from error
+    return read_gate_record(bundle, _parse_record)
+
+
+def _parse_record(facts: Mapping[str, Any]) -> GateRecord:
+    numbers = facts["numbers"]
+    return GateRecord(
+        gate=str(facts["gate"]),
+        sentence=str(facts["sentence"]),
+        current=str(facts["current"]),
+        n=int(numbers.get("n", 0)),
+        checks=tuple(build_check(check) for check in numbers.get("checks", ())),
+        flips=tuple(
+            GateFlip(flip["key"], flip["true"], flip["current"], flip["candidate"])
+            for flip in numbers.get("flips", ())
+        ),
+    )
 
 
 def build_check(check: Mapping[str, Any]) -> GateCheck:

@@ -85,7 +85,7 @@ def _build_page(desk: Desk, chart: Chart, *, reviewer: str) -> ChartPage:
         )
         for label, is_size, group in group_plates(plates, desk.taxonomy())
     )
-    is_common = bool(plates) and all(one.um_per_px for one in facts.values() if not one.fault)
+    is_common = bool(plates) and all(known.um_per_px for known in facts.values() if not known.fault)
     common = (
         _("1 pixel = {um} µm in every plate").format(um=decimal(um_per_css_px, ".2g"))
         if is_common and um_per_css_px
@@ -96,7 +96,7 @@ def _build_page(desk: Desk, chart: Chart, *, reviewer: str) -> ChartPage:
 
 def _find_common_scale(facts: Sequence[PlateFacts]) -> float | None:
     """Return µm per pixel on screen at which the widest plate fits; None without any scale."""
-    widths_um = [one.width * one.um_per_px for one in facts if one.um_per_px]
+    widths_um = [plate.width * plate.um_per_px for plate in facts if plate.um_per_px]
     return max(widths_um) / WALL_PX if widths_um else None
 
 

@@ -113,7 +113,7 @@ def _list_other_needs(figures: Figures) -> Iterator[Need]:
     n = sum(source.failed for source in figures.sources)
     text = ngettext("file failed", "files failed", n)
     yield Need(n, text, _(OPERATOR), "/files?state=failed", Tone.ATTENTION)
-    n = sum(_is_check_due(one) for one in figures.slow.instruments)
+    n = sum(map(_is_check_due, figures.slow.instruments))
     text = ngettext("instrument check due", "instrument checks due", n)
     yield Need(n, text, _(OPERATOR), "#lab", Tone.ATTENTION)
     n = len(figures.slow.proposed)
@@ -238,8 +238,8 @@ def list_lab_facts(figures: Figures, zone: str) -> Iterator[LabFact]:
     if not status.get("running", True):
         yield LabFact(_("Agent"), _("does not run; no new file is processed"), Tone.PROBLEM)
     yield _describe_agreement(figures)
-    for one in figures.slow.instruments:
-        yield _describe_instrument(one, zone)
+    for instrument in figures.slow.instruments:
+        yield _describe_instrument(instrument, zone)
     yield from _list_storage(figures, zone)
     bundle = status.get("bundle")
     yield LabFact(
@@ -271,20 +271,27 @@ def _describe_agreement(figures: Figures) -> LabFact:
     return LabFact(name, text, Tone.CALM, "/reports/index.html")
 
 
-def _is_check_due(one: Instrument) -> bool:
-    return bool(one.failed or one.overdue or one.control_faults or one.control_overdue)
+def _is_check_due(instrument: Instrument) -> bool:
+    return bool(
+        instrument.failed
+        or instrument.overdue
+        or instrument.control_faults
+        or instrument.control_overdue
+    )
 
 
-def _describe_instrument(one: Instrument, zone: str) -> LabFact:
-    name = _("Checks of {source}").format(source=one.source)
-    if one.failed or one.control_faults:
-        text = _("failed: {why}").format(why=one.failed or "; ".join(one.control_faults))
+def _describe_instrument(instrument: Instrument, zone: str) -> LabFact:
+    name = _("Checks of {source}").format(source=instrument.source)
+    if instrument.failed or instrument.control_faults:
+        text = _("failed: {why}").format(
+            why=instrument.failed or "; ".join(instrument.control_faults)
+        )
         return LabFact(name, text, Tone.PROBLEM)
-    checked = local(one.checked_at, zone) if one.checked_at else _("never")
-    if one.overdue:
+    checked = local(instrument.checked_at, zone) if instrument.checked_at else _("never")
+    if instrument.overdue:
         return LabFact(name, _("due; last one {at}").format(at=checked), Tone.ATTENTION)
-    if one.control_overdue:
-        control = local(one.control_at, zone) if one.control_at else _("never")
+    if instrument.control_overdue:
+        control = local(instrument.control_at, zone) if instrument.control_at else _("never")
         text = _("control specimen due; last one {at}").format(at=control)
         return LabFact(name, text, Tone.ATTENTION)
     return LabFact(name, _("passed {at}").format(at=checked), Tone.CALM)

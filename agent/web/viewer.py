@@ -68,15 +68,15 @@ def find_scaled_reference(desk: Desk, key: str) -> MicrographView | None:
 
 def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
     """Yield the other fields of the specimen, without their codes: one may be decided blind."""
-    others = [one for one in specimen_fields.fields_of(desk, view) if one.id != view.id]
+    others = [other for other in specimen_fields.fields_of(desk, view) if other.id != view.id]
     shown = []
-    for one in others:
-        if one.crop is None or not desk.archive.crop_path(one.sha256, one.page).is_file():
+    for other in others:
+        if other.crop is None or not desk.archive.crop_path(other.sha256, other.page).is_file():
             continue
-        field = one.process_data.get("field", "")
-        name = build_reported_micrograph(one).name
+        field = other.process_data.get("field", "")
+        name = build_reported_micrograph(other).name
         title = _("field {name}").format(name=field) if field else name
-        shown.append(_describe(one, title))
+        shown.append(_describe(other, title))
     yield {"title": _("Fields of this specimen"), "pictures": shown}
 
 
