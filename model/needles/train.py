@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from model.needles.drawing import draw_field
 from model.needles.drawing.canvas import PIXEL_UM
 from model.needles.loss import compute_losses, stack_targets
+from model.needles.muon import Muon
 from model.needles.network import NeedleNetwork
 from model.needles.normalization import normalize_contrast
 from model.needles.truth import measure_truth
@@ -48,18 +49,20 @@ class NeedleTraining:
         batch: Fields per step.
         new: Newly drawn fields per step; the others are turned copies of earlier ones.
         side: Side of a drawn field, px.
-        rate: Largest learning rate of AdamW.
+        rate: Largest learning rate of AdamW, for biases, normalisation and the last layer.
+        convolution_rate: Largest learning rate of Muon, for the convolutions.
         kept: Drawn fields kept for reuse.
         bf16: Whether convolutions run in bfloat16.
         start: Weights to continue from, or "".
     """
 
     seed: int = 1
-    steps: int = 1200
+    steps: int = 1000
     batch: int = 8
-    new: int = 2
+    new: int = 1
     side: int = 384
-    rate: float = 2e-3
+    rate: float = 4e-3
+    convolution_rate: float = 0.06
     kept: int = 400
     bf16: bool = True
     start: str = ""
@@ -74,27 +77,44 @@ def train(settings: NeedleTraining) -> Iterator[tuple[int, dict[str, float], Nee
         network.load_state_dict(load_file(settings.start))
     network = network.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _get_rate(step, settings.steps)
-    )
+    optimizers = _build_optimizers(network, settings)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(each, lambda step: _get_rate(step, settings.steps))
+        for each in optimizers
+    ]
     for step, (images, targets) in enumerate(_iter_batches(settings, rng), start=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
             maps = network(images)
         losses = compute_losses(maps.float(), targets)
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimizer.step()
-        schedule.step()
+        for each in (*optimizers, *schedules):
+            each.step()
         _average(averaged, network, min(AVERAGING, step / (step + 10)))
         parts = {name: float(getattr(losses, name).detach()) for name in losses.__slots__}
         yield step, parts, averaged
 
 
+def _build_optimizers(
+    network: NeedleNetwork, settings: NeedleTraining
+) -> list[torch.optim.Optimizer]:
+    convolutions = [
+        weight
+        for name, weight in network.named_parameters()
+        if weight.ndim == 4 and not name.startswith("head")  # noqa: PLR2004 - (out, in, h, w)
+    ]
+    chosen = {id(weight) for weight in convolutions}
+    others = [weight for weight in network.parameters() if id(weight) not in chosen]
+    return [
+        Muon(convolutions, settings.convolution_rate),
+        torch.optim.AdamW(others, lr=settings.rate, weight_decay=0.01),
+    ]
+
+
 def _get_rate(step: int, steps: int) -> float:
     warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-    return warm * min(1.0, max(0.01, (steps - step) / (0.4 * steps)))
+    return warm * min(1.0, max(0.01, (steps - step) / (0.5 * steps)))
 
 
 def _iter_batches(

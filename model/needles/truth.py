@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SHORTEST_UM = 2.0
-"""Shorter needles have no direction at 0.2 µm per px and are not counted."""
+SHORTEST_UM = 3.0
+"""Shorter needles are only a few px wide at 0.2 µm per px and are not counted."""
 SHORTEST_RUN_PX = 3.0
 STEP_PX = 0.5
 CELL_PX = 2

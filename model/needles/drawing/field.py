@@ -61,14 +61,14 @@ def draw_field(rng: Generator, side: int = 384) -> DrawnField:
 
 
 def _draw_needles(rng: Generator, side: int) -> Canvas:
-    length_um = float(np.exp(rng.uniform(np.log(4.0), np.log(45.0))))
+    length_um = float(np.exp(rng.uniform(np.log(6.0), np.log(45.0))))
     style = rng.random()
     canvas = Canvas.blank(side, int(rng.uniform(90, 235)))
     if style < 0.2:  # noqa: PLR2004 - shares of styles
         _draw_background_texture(rng, canvas)
     main = _sample_population(rng, length_um)
     if style < 0.3:  # noqa: PLR2004 - fine needles below, coarse ones in bands
-        fine = replace(_sample_population(rng, 0.45 * length_um), coverage=rng.uniform(1, 2.2))
+        fine = replace(_sample_population(rng, max(0.45 * length_um, 4.0)), coverage=rng.uniform(0.8, 1.8))
         scatter(fine, rng, canvas)
         bands = draw_soft_field(side, rng, max(1.2 * length_um / PIXEL_UM, 60), 3.0)
         scatter(main, rng, canvas, bands > np.quantile(bands, rng.uniform(0.2, 0.75)))
@@ -79,7 +79,7 @@ def _draw_needles(rng: Generator, side: int) -> Canvas:
             variants=int(rng.integers(3, 7)),
             blunt=rng.uniform(0.15, 0.6),
             aspect=rng.uniform(4, 9),
-            coverage=rng.uniform(1.5, 2.6),
+            coverage=rng.uniform(1.2, 2.4),
             grain=rng.uniform(1.0, 2.0),
         )
         scatter(laths, rng, canvas)
@@ -97,10 +97,10 @@ def _sample_population(rng: Generator, length_um: float) -> Population:
         length_um=length_um,
         spread=rng.uniform(0.15, 0.6),
         aspect=rng.uniform(5, 16),
-        coverage=float(np.exp(rng.uniform(np.log(0.12), np.log(2.6)))),
+        coverage=float(np.exp(rng.uniform(np.log(0.15), np.log(2.2)))),
         tone=rng.uniform(60, 190),
         tone_spread=tone_spread,
-        edge=-rng.uniform(25, 80) if rng.random() < 0.8 else rng.uniform(25, 70),  # noqa: PLR2004
+        edge=-rng.uniform(30, 80) if rng.random() < 0.8 else rng.uniform(25, 70),  # noqa: PLR2004
         edges=edges,
         halo=float(rng.random() < 0.15) * rng.choice([-1, 1]) * rng.uniform(15, 50),  # noqa: PLR2004
         midrib=float(rng.random() < 0.2) * rng.choice([-1, 1]) * rng.uniform(15, 50),  # noqa: PLR2004
