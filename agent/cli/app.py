@@ -37,6 +37,7 @@ GROUPS = (
     "service",
     "inspect",
     "classify",
+    "needles",
     "scale",
     "taxonomy",
     "import_",

@@ -22,7 +22,7 @@ from model.needles.needle_map import PIXEL_UM, resample
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from model.needles.needle_map import NeedleMap, NeedleMapper
+    from model.needles.needle_map import NeedleMapper
 
 LARGEST_PIXEL_UM = 0.35
 """Coarser micrographs show too little of a fine needle."""
@@ -110,11 +110,16 @@ def measure_field(
     error = _average_error(needles)
     return FieldMeasurement(
         outcome=_decide(
-            pixel_um, structure, int((weights > 0).sum()), error, distribution, expected_l50
+            pixel_um=pixel_um,
+            structure=structure,
+            counted=int((weights > 0).sum()),
+            error=error,
+            distribution=distribution,
+            expected_l50_um=expected_l50,
         ),
         size_um=size_um,
         structure_share=structure,
-        measured_share=_share_near(maps, needles, size_um),
+        measured_share=_share_near(needles, size_um),
         needles=needles,
         weights=weights,
         distribution=distribution,
@@ -136,9 +141,8 @@ def _average_error(needles: Needles) -> float:
     return float((needles.relative_error * needles.area_um2).sum() / total) if total else 1.0
 
 
-def _share_near(maps: NeedleMap, needles: Needles, size_um: tuple[float, float]) -> float:
+def _share_near(needles: Needles, size_um: tuple[float, float]) -> float:
     """Return the share of squares of 8 µm that contain an axis of a measured needle."""
-    del maps
     columns, rows = (max(int(side // 8), 1) for side in size_um)
     if not len(needles):
         return 0.0
@@ -149,6 +153,7 @@ def _share_near(maps: NeedleMap, needles: Needles, size_um: tuple[float, float])
 
 
 def _decide(
+    *,
     pixel_um: float,
     structure: float,
     counted: int,
@@ -165,8 +170,6 @@ def _decide(
         return Outcome.TOO_FEW
     if error > LARGEST_ERROR:
         return Outcome.UNCERTAIN
-    if expected_l50_um is None or not (
-        1 / INTERCEPT_BAND < l50 / expected_l50_um < INTERCEPT_BAND
-    ):
+    if expected_l50_um is None or not (1 / INTERCEPT_BAND < l50 / expected_l50_um < INTERCEPT_BAND):
         return Outcome.EVIDENCE_DISAGREES
     return Outcome.MEASURED

@@ -186,7 +186,9 @@ def _merge(cells: _Cells, label: NDArray[np.intp]) -> NDArray[np.intp]:
     """Merge chains whose midpoint, length and direction agree."""
     chains = _describe(cells, label)
     reach = 0.13 * chains.length + 1.5
-    pairs = cKDTree(chains.middle).query_pairs(float(np.quantile(reach, 0.99)), output_type="ndarray")
+    pairs = cKDTree(chains.middle).query_pairs(
+        float(np.quantile(reach, 0.99)), output_type="ndarray"
+    )
     first, second = pairs.T
     longer = np.maximum(chains.length[first], chains.length[second])
     step = chains.middle[second] - chains.middle[first]
@@ -203,9 +205,7 @@ def _merge(cells: _Cells, label: NDArray[np.intp]) -> NDArray[np.intp]:
     return _connect(first[joined], second[joined], len(chains.length))[label]
 
 
-def _connect(
-    first: NDArray[np.intp], second: NDArray[np.intp], count: int
-) -> NDArray[np.intp]:
+def _connect(first: NDArray[np.intp], second: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
     label: NDArray[np.intp] = connected_components(graph, directed=False)[1].astype(np.intp)
     return label
@@ -273,7 +273,10 @@ def _find_middle(
         ahead = np.abs(place + offset - middle[label]) < np.abs(place - offset - middle[label])
         distance = mean(np.abs(np.where(ahead, place + offset, place - offset) - middle[label]))
         better = distance < best_distance
-        best, best_distance = np.where(better, middle, best), np.where(better, distance, best_distance)
+        best, best_distance = (
+            np.where(better, middle, best),
+            np.where(better, distance, best_distance),
+        )
     return best
 
 
@@ -285,9 +288,7 @@ def _median(
     return np.asarray((ordered[start + (count - 1) // 2] + ordered[start + count // 2]) / 2)
 
 
-def _angle_between(
-    first: NDArray[np.float64], second: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _angle_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.abs(np.mod(first - second + np.pi / 2, np.pi) - np.pi / 2))
 
 

@@ -32,6 +32,7 @@ WINDOW_UM = 64.0
 LEAST_WINDOW_NEEDLES, LEAST_WINDOWS = 8, 6
 ANGLE_BINS = 12
 
+
 @dataclass(frozen=True, slots=True)
 class LengthDistribution:
     """Edge-corrected lengths of the needles of one or more fields.
@@ -62,6 +63,7 @@ class LengthDistribution:
         below = np.interp(np.log(limit_um), np.log(LENGTH_EDGES_UM), cumulated)
         return float(1 - below)
 
+
 def find_quantile(histogram: NDArray[np.float64], share: float) -> float | None:
     """Return the length, µm, below which a share of a histogram is, or None if it is empty."""
     total = histogram.sum()
@@ -74,6 +76,7 @@ def find_quantile(histogram: NDArray[np.float64], share: float) -> float | None:
     part = (share - low) / (high - low) if high > low else 1.0
     log_edges = np.log(LENGTH_EDGES_UM[index - 1 : index + 1])
     return float(np.exp(log_edges[0] + part * (log_edges[1] - log_edges[0])))
+
 
 def compute_weights(
     ends_um: NDArray[np.float64], size_um: tuple[float, float]
@@ -94,6 +97,7 @@ def compute_weights(
     weights = np.minimum(1 / (free[:, 0] * free[:, 1]), LARGEST_WEIGHT)
     return np.where(inside, weights, 0.0)
 
+
 def compute_distribution(
     length_um: NDArray[np.float64], area_um2: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> LengthDistribution:
@@ -102,6 +106,7 @@ def compute_distribution(
     by_number, _ = np.histogram(clipped, LENGTH_EDGES_UM, weights=weights)
     by_area, _ = np.histogram(clipped, LENGTH_EDGES_UM, weights=weights * area_um2)
     return LengthDistribution(by_number, by_area)
+
 
 def compute_orientation(needles: Needles) -> tuple[NDArray[np.float64], float]:
     """Compute the orientation histogram and the anisotropy, weighted by length.
@@ -115,6 +120,7 @@ def compute_orientation(needles: Needles) -> tuple[NDArray[np.float64], float]:
     total = max(float(counts.sum()), 1e-9)
     mean = (needles.length_um * np.exp(2j * needles.angle)).sum() / total
     return counts / total, float(np.abs(mean))
+
 
 def compute_heterogeneity(needles: Needles, size_um: tuple[float, float]) -> float | None:
     """Compute the ratio of the 90 % and 10 % quantiles of the L50 of windows of 64 µm.
@@ -141,4 +147,3 @@ def compute_heterogeneity(needles: Needles, size_um: tuple[float, float]) -> flo
         return None
     low, high = np.quantile(np.array(medians, float), (0.1, 0.9))
     return float(high / low)
-

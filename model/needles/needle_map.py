@@ -84,9 +84,7 @@ class NeedleMapper:
         """
         image = normalize_contrast(resample(grey, pixel_um))
         height, width = image.shape
-        padded = np.pad(
-            image, ((0, -height % STRIDE), (0, -width % STRIDE)), mode="symmetric"
-        )
+        padded = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE)), mode="symmetric")
         maps = self._run(np.ascontiguousarray(padded[None, None]))[0]
         rows, columns = height // 2, width // 2
         return build_map(maps[:, :rows, :columns])

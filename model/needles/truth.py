@@ -90,8 +90,12 @@ def measure_truth(
             parts.append((points[first : last + 1], (end - start) * pixel_um))
             owners.append(index)
             seen = np.flatnonzero(visible[first : last + 1]) + first
-            _rasterise(points, steps, seen, (start, end), pixel_um, number, values, len(parts))
-    return _spread(owner, parts, np.array(owners, np.int32), number, values, pixel_um)
+            before, after = (steps[seen] - start) * pixel_um, (end - steps[seen]) * pixel_um
+            _rasterise(
+                points, seen, (before, after), number=number, values=values, label=len(parts)
+            )
+    owners_of_parts = np.array(owners, np.int32)
+    return _spread(owner, parts, owners_of_parts, number=number, values=values, pixel_um=pixel_um)
 
 
 def _sample(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -134,10 +138,9 @@ def _iter_parts(visible: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _rasterise(
     points: NDArray[np.float64],
-    steps: NDArray[np.float64],
     seen: NDArray[np.intp],
-    ends: tuple[float, float],
-    pixel_um: float,
+    distances_um: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
     number: NDArray[np.int32],
     values: NDArray[np.float32],
     label: int,
@@ -146,7 +149,7 @@ def _rasterise(
     keep = (row >= 0) & (column >= 0) & (row < number.shape[0]) & (column < number.shape[1])
     seen, row, column = seen[keep], row[keep], column[keep]
     number[row, column] = label
-    before, after = (steps[seen] - ends[0]) * pixel_um, (ends[1] - steps[seen]) * pixel_um
+    before, after = (each[keep] for each in distances_um)
     tangent = np.gradient(points, axis=0)[seen]
     twice = 2 * np.arctan2(tangent[:, 1], tangent[:, 0])
     values[0, row, column] = np.minimum(before, after)
@@ -159,6 +162,7 @@ def _spread(
     owner: NDArray[np.int32],
     parts: list[tuple[NDArray[np.float64], float]],
     owners: NDArray[np.int32],
+    *,
     number: NDArray[np.int32],
     values: NDArray[np.float32],
     pixel_um: float,

@@ -64,15 +64,17 @@ def _draw_needles(rng: Generator, side: int) -> Canvas:
     length_um = float(np.exp(rng.uniform(np.log(6.0), np.log(45.0))))
     style = rng.random()
     canvas = Canvas.blank(side, int(rng.uniform(90, 235)))
-    if style < 0.2:  # noqa: PLR2004 - shares of styles
+    if style < 0.2:
         _draw_background_texture(rng, canvas)
     main = _sample_population(rng, length_um)
-    if style < 0.3:  # noqa: PLR2004 - fine needles below, coarse ones in bands
-        fine = replace(_sample_population(rng, max(0.45 * length_um, 4.0)), coverage=rng.uniform(0.8, 1.8))
+    if style < 0.3:
+        fine = replace(
+            _sample_population(rng, max(0.45 * length_um, 4.0)), coverage=rng.uniform(0.8, 1.8)
+        )
         scatter(fine, rng, canvas)
         bands = draw_soft_field(side, rng, max(1.2 * length_um / PIXEL_UM, 60), 3.0)
         scatter(main, rng, canvas, bands > np.quantile(bands, rng.uniform(0.2, 0.75)))
-    elif style < 0.45:  # noqa: PLR2004 - packets of laths
+    elif style < 0.45:
         laths = replace(
             main,
             packets=rng.uniform(0.6, 0.95),
@@ -100,18 +102,18 @@ def _sample_population(rng: Generator, length_um: float) -> Population:
         coverage=float(np.exp(rng.uniform(np.log(0.15), np.log(2.2)))),
         tone=rng.uniform(60, 190),
         tone_spread=tone_spread,
-        edge=-rng.uniform(30, 80) if rng.random() < 0.8 else rng.uniform(25, 70),  # noqa: PLR2004
+        edge=-rng.uniform(30, 80) if rng.random() < 0.8 else rng.uniform(25, 70),
         edges=edges,
-        halo=float(rng.random() < 0.15) * rng.choice([-1, 1]) * rng.uniform(15, 50),  # noqa: PLR2004
-        midrib=float(rng.random() < 0.2) * rng.choice([-1, 1]) * rng.uniform(15, 50),  # noqa: PLR2004
+        halo=float(rng.random() < 0.15) * rng.choice([-1, 1]) * rng.uniform(15, 50),
+        midrib=float(rng.random() < 0.2) * rng.choice([-1, 1]) * rng.uniform(15, 50),
         blunt=rng.uniform(0.35, 1.1),
-        bend=rng.uniform(0, 0.12) * (rng.random() < 0.6),  # noqa: PLR2004
-        kinked=rng.uniform(0, 0.3) * (rng.random() < 0.4),  # noqa: PLR2004
-        branched=rng.uniform(0, 0.4) * (rng.random() < 0.3),  # noqa: PLR2004
+        bend=rng.uniform(0, 0.12) * (rng.random() < 0.6),
+        kinked=rng.uniform(0, 0.3) * (rng.random() < 0.4),
+        branched=rng.uniform(0, 0.4) * (rng.random() < 0.3),
         packets=rng.uniform(0, 0.6),
         variants=int(rng.choice([0, 3, 4, 6, 6, 8])),
         grain=rng.uniform(0.9, 3.0),
-        longest_first=bool(rng.random() < 0.75),  # noqa: PLR2004
+        longest_first=bool(rng.random() < 0.75),
     )
 
 
@@ -121,11 +123,13 @@ def _draw_background_texture(rng: Generator, canvas: Canvas) -> None:
 
 
 def _draw_overlays(rng: Generator, canvas: Canvas) -> None:
-    if rng.random() < 0.4:  # noqa: PLR2004
-        tone = int(rng.uniform(180, 245) if rng.random() < 0.8 else rng.uniform(20, 80))  # noqa: PLR2004
+    if rng.random() < 0.4:
+        tone = int(rng.uniform(180, 245) if rng.random() < 0.8 else rng.uniform(20, 80))
         materials.add_austenite(rng, canvas, rng.uniform(0.005, 0.06), tone)
-    if rng.random() < 0.5:  # noqa: PLR2004
-        tone = int(rng.uniform(190, 246) if rng.random() < 0.7 else rng.uniform(10, 70))  # noqa: PLR2004
-        materials.add_carbides(rng, canvas, rng.uniform(0.003, 0.05), tone, int(rng.uniform(20, 110)))
-    if rng.random() < 0.2:  # noqa: PLR2004
+    if rng.random() < 0.5:
+        tone = int(rng.uniform(190, 246) if rng.random() < 0.7 else rng.uniform(10, 70))
+        materials.add_carbides(
+            rng, canvas, rng.uniform(0.003, 0.05), tone, int(rng.uniform(20, 110))
+        )
+    if rng.random() < 0.2:
         materials.add_scratches(rng, canvas, int(rng.integers(1, 7)))

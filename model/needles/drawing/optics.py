@@ -19,19 +19,19 @@ def degrade(grey: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     side = grey.shape[0]
     image = grey.astype(np.float32) / 255
     image = image ** float(np.exp(rng.uniform(-0.5, 0.5)))
-    if rng.random() < 0.12:  # noqa: PLR2004 - dark field or inverted
+    if rng.random() < 0.12:
         image = 1 - image
     uneven = draw_soft_field(side, rng, rng.uniform(100, 600)) * rng.uniform(0, 0.07)
     gain = float(np.exp(rng.uniform(np.log(0.35), np.log(1.2))))
     image = (image - image.mean()) * gain * (1 + 2 * uneven) + rng.uniform(0.3, 0.7) + uneven
-    if rng.random() < 0.85:  # noqa: PLR2004 - the lens
+    if rng.random() < 0.85:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1))
     fine = rng.standard_normal((side, side)).astype(np.float32)
-    if rng.random() < 0.4:  # noqa: PLR2004 - grain of an etched surface
+    if rng.random() < 0.4:
         fine = 2 * cv2.GaussianBlur(fine, (0, 0), rng.uniform(0.5, 1.5))
     image = image + fine * rng.uniform(0, 0.035) * max(gain, 0.4)
     pixels = np.clip(image * 255, 0, 255).astype(np.uint8)
-    if rng.random() < 0.5:  # noqa: PLR2004
+    if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 98))]
         pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_GRAYSCALE)
     return np.asarray(pixels, np.uint8)
