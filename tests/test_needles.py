@@ -176,7 +176,10 @@ def test_the_longest_needle_of_an_area_is_in_its_interval_in_95_percent():
 
 @pytest.mark.parametrize(
     ("maxima", "areas"),
-    [([30.0 + i for i in range(19)], [1e4] * 19), ([30.0 + i for i in range(20)], [1e4] * 19 + [2e4])],
+    [
+        ([30.0 + i for i in range(19)], [1e4] * 19),
+        ([30.0 + i for i in range(20)], [1e4] * 19 + [2e4]),
+    ],
     ids=["nineteen fields", "fields of different size"],
 )
 def test_the_longest_needle_is_not_predicted_from(maxima, areas):

@@ -35,100 +35,157 @@ def grow(rng, subtype: str, size: str, width_um: float = 150.0, height_um: float
     """Draw a field of one structure code at 0.1 µm per px, before the optics."""
     shape = (round(height_um / FINE_UM), round(width_um / FINE_UM))
     mean = MEAN_UM[size] * rng.lognormal(0, 0.08)
-    grain = _grains(rng, shape, max(2.2 * mean, 25) / FINE_UM)
-    owner = np.zeros(shape, np.int32)
-    matrix = {"G": 205 if size in "567" else 150, "B": 150, "M": 175}[subtype]
-    tone = np.full(shape, matrix, np.float32) + 4 * _soft(rng, shape, 200)
-    needles: list[tuple[float, np.ndarray]] = []
+    field = _Field(rng, shape, subtype, size, mean)
     bands = _soft(rng, shape, 35 / FINE_UM)
+    everywhere = np.ones(shape, bool)
     if subtype == "B":
-        waves = [(1.3 * mean, 9.0, 88, bands > 0.2), (0.5 * mean, 7.0, 130, np.ones(shape, bool))]
+        waves = [
+            _Wave(1.3 * mean, 9.0, 88, bands > 0.2),
+            _Wave(0.5 * mean, 7.0, 130, everywhere),
+        ]
     elif subtype == "M":
-        waves = [(mean, 6.0, 165, np.ones(shape, bool))]
+        waves = [_Wave(mean, 6.0, 165, everywhere)]
     else:
-        waves = [(mean, 10.0, 105, np.ones(shape, bool)), (0.6 * mean, 9.0, 118, np.ones(shape, bool))]
-    per_grain = rng.uniform(0, np.pi, int(grain.max()) + 1)
-    for length, aspect, shade, where in waves:
+        waves = [_Wave(mean, 10.0, 105, everywhere), _Wave(0.6 * mean, 9.0, 118, everywhere)]
+    for wave in waves:
+        covered = (field.owner > 0).mean()
+        share = 0.7 if subtype == "M" else rng.uniform(0.25, 0.5)
+        goal = covered + share * (1 - covered) * wave.where.mean()
         misses = 0
-        fill = rng.uniform(0.25, 0.5) if subtype != "M" else 0.7
-        goal = (owner > 0).mean() + fill * (1 - (owner > 0).mean()) * where.mean()
-        while misses < 400 and (owner > 0).mean() < goal:
-            for _ in range(20):
-                if not _plate(rng, owner, tone, grain, per_grain, needles, length, aspect, shade,
-                              where, packets=subtype == "M"):
-                    misses += 1
+        while misses < 400 and (field.owner > 0).mean() < goal:
+            misses += sum(not field.add_plate(wave) for _ in range(20))
     if subtype != "M":
-        _islands(rng, owner, tone, subtype, size)
-    area = np.bincount(owner.ravel(), minlength=len(needles) + 1)[1:] * FINE_UM**2
-    lengths = np.array([each[0] for each in needles])
-    ends = np.array([each[1] for each in needles]).reshape(-1, 2, 2)
-    keep = (lengths >= 2.0) & (area > 0.3)
-    return Grown(np.clip(tone, 5, 250), FINE_UM, lengths[keep], ends[keep], area[keep])
+        _islands(rng, field.owner, field.tone, subtype, size)
+    return field.finish()
 
 
-def _plate(rng, owner, tone, grain, per_grain, needles, length, aspect, shade, where, *, packets):
-    height, width = owner.shape
-    y, x = rng.uniform(0, height - 1), rng.uniform(0, width - 1)
-    iy, ix = int(y), int(x)
-    if owner[iy, ix] or not where[iy, ix]:
-        return False
-    home = grain[iy, ix]
-    spread = rng.integers(0, 4) * np.pi / 4 if not packets or rng.random() < 0.2 else 0.0
-    angle = per_grain[home] + spread + rng.normal(0, 0.08)
-    full = min(length * rng.lognormal(-0.06, 0.35), 100.0) / FINE_UM
-    bow = rng.normal(0, 0.05) if rng.random() < 0.5 else 0.0
-    direction = np.array([np.cos(angle), np.sin(angle)])
-    normal = np.array([-direction[1], direction[0]])
-    reach = []
-    for sign in (-1, 1):
-        s = np.arange(0, full * rng.uniform(0.35, 0.65), 1.0)
-        px = x + sign * s * direction[0] + bow * (s / full) ** 2 * full * normal[0]
-        py = y + sign * s * direction[1] + bow * (s / full) ** 2 * full * normal[1]
-        jx, jy = np.rint(px).astype(int), np.rint(py).astype(int)
-        inside = (jx >= 0) & (jy >= 0) & (jx < width) & (jy < height)
-        ok = inside.copy()
-        ok[inside] = (owner[jy[inside], jx[inside]] == 0) & (grain[jy[inside], jx[inside]] == home)
-        stop = int(np.argmin(ok)) if not ok.all() else len(ok)
-        reach.append(float(s[stop - 1]) if stop > 1 else 0.0)
-    total = sum(reach)
-    if total < 1.6 / FINE_UM:
-        return False
-    half = max(full / aspect * rng.lognormal(0, 0.2), 0.55 / FINE_UM) / 2
-    half = min(half, total / 5)
-    r = int(max(reach) + half + 3)
-    y0, y1, x0, x1 = max(iy - r, 0), min(iy + r, height), max(ix - r, 0), min(ix + r, width)
-    gy, gx = np.mgrid[y0:y1, x0:x1]
-    s = (gx - x) * direction[0] + (gy - y) * direction[1]
-    n = (gx - x) * normal[0] + (gy - y) * normal[1] - bow * s**2 / full
-    u = (s + reach[0]) / total
-    profile = half * np.clip(4 * u * (1 - u), 0, 1) ** (0.4 if packets else 0.7)
-    body = (u > 0) & (u < 1) & (np.abs(n) <= profile)
-    block = owner[y0:y1, x0:x1]
-    body &= (block == 0) & (grain[y0:y1, x0:x1] == home)
-    if body.sum() < 12:
-        return False
-    needles.append((0.0, np.zeros((2, 2))))
-    number = len(needles)
-    block[body] = number
-    level = shade + rng.normal(0, 14)
-    area = tone[y0:y1, x0:x1]
-    depth = np.where(body, 1 - np.abs(n) / np.maximum(profile, 1e-3), 0)
-    area[body] = level + rng.uniform(-12, 12) * depth[body]
-    rim = body & (np.abs(n) > profile - 1.6)
-    area[rim] = level - rng.uniform(10, 45)
-    s_axis = np.arange(-reach[0], reach[1], 1.0)
-    ax = x + s_axis * direction[0] + bow * s_axis**2 / full * normal[0]
-    ay = y + s_axis * direction[1] + bow * s_axis**2 / full * normal[1]
-    jx, jy = np.rint(ax).astype(int), np.rint(ay).astype(int)
-    keep = (jx >= 0) & (jy >= 0) & (jx < width) & (jy < height)
-    mine = np.flatnonzero(keep)[owner[jy[keep], jx[keep]] == number]
-    if len(mine) < 2:
-        return False
-    first, last = mine[0], mine[-1]
-    steps = np.hypot(np.diff(ax[first : last + 1]), np.diff(ay[first : last + 1]))
-    ends = np.array([[ax[first], ay[first]], [ax[last], ay[last]]]) * FINE_UM
-    needles[-1] = (float(steps.sum()) * FINE_UM, ends)
-    return True
+@dataclass
+class _Wave:
+    """Plates of one generation: length µm, aspect, tone, allowed nuclei."""
+
+    length: float
+    aspect: float
+    shade: float
+    where: np.ndarray
+
+
+class _Field:
+    """Owner, tone and grains of the field while plates grow."""
+
+    def __init__(self, rng, shape, subtype: str, size: str, mean: float) -> None:
+        matrix = {"G": 205 if size in "567" else 150, "B": 150, "M": 175}[subtype]
+        self.rng, self.packets = rng, subtype == "M"
+        self.grain = _grains(rng, shape, max(2.2 * mean, 25) / FINE_UM)
+        self.owner = np.zeros(shape, np.int32)
+        self.tone = np.full(shape, matrix, np.float32) + 4 * _soft(rng, shape, 200)
+        self.first = rng.uniform(0, np.pi, int(self.grain.max()) + 1)
+        self.needles: list[tuple[float, np.ndarray]] = []
+
+    def finish(self) -> Grown:
+        """Return the field with the needles that are long enough to be seen."""
+        counts = np.bincount(self.owner.ravel(), minlength=len(self.needles) + 1)[1:]
+        area = counts * FINE_UM**2
+        lengths = np.array([each[0] for each in self.needles])
+        ends = np.array([each[1] for each in self.needles]).reshape(-1, 2, 2)
+        keep = (lengths >= 2.0) & (area > 0.3)
+        grey = np.clip(self.tone, 5, 250)
+        return Grown(grey, FINE_UM, lengths[keep], ends[keep], area[keep])
+
+    def add_plate(self, wave: _Wave) -> bool:
+        """Grow one plate from a random nucleus; return whether there was room for it."""
+        rng, (height, width) = self.rng, self.owner.shape
+        nucleus = np.array([rng.uniform(0, width - 1), rng.uniform(0, height - 1)])
+        column, row = nucleus.astype(int)
+        if self.owner[row, column] or not wave.where[row, column]:
+            return False
+        home = self.grain[row, column]
+        turned = not self.packets or rng.random() < 0.2
+        variant = rng.integers(0, 4) * np.pi / 4 if turned else 0.0
+        angle = self.first[home] + variant + rng.normal(0, 0.08)
+        full = min(wave.length * rng.lognormal(-0.06, 0.35), 100.0) / FINE_UM
+        bow = rng.normal(0, 0.05) if rng.random() < 0.5 else 0.0
+        path = _Path(nucleus, np.array([np.cos(angle), np.sin(angle)]), full, bow)
+        reach = [self._reach(path, sign, full * rng.uniform(0.35, 0.65), home) for sign in (-1, 1)]
+        if sum(reach) < 1.6 / FINE_UM:
+            return False
+        half = max(full / wave.aspect * rng.lognormal(0, 0.2), 0.55 / FINE_UM) / 2
+        half = min(half, sum(reach) / 5)
+        return self._fill(path, reach, half, home, wave.shade) and self._measure(path, reach)
+
+    def _reach(self, path, sign: int, length: float, home: int) -> float:
+        s = np.arange(0, length, 1.0)
+        row, column, inside = self._pixels(path.at(sign * s))
+        free = inside.copy()
+        free[inside] = (self.owner[row[inside], column[inside]] == 0) & (
+            self.grain[row[inside], column[inside]] == home
+        )
+        stop = int(np.argmin(free)) if not free.all() else len(free)
+        return float(s[stop - 1]) if stop > 1 else 0.0
+
+    def _pixels(self, points):
+        height, width = self.owner.shape
+        column, row = np.rint(points).astype(int).T
+        return row, column, (column >= 0) & (row >= 0) & (column < width) & (row < height)
+
+    def _fill(self, path, reach, half: float, home: int, shade: float) -> bool:
+        rng, (height, width) = self.rng, self.owner.shape
+        r = int(max(reach) + half + 3)
+        column, row = path.nucleus.astype(int)
+        rows = slice(max(row - r, 0), min(row + r, height))
+        columns = slice(max(column - r, 0), min(column + r, width))
+        s, n = path.coordinates(np.mgrid[rows, columns])
+        u = (s + reach[0]) / sum(reach)
+        profile = half * np.clip(4 * u * (1 - u), 0, 1) ** (0.4 if self.packets else 0.7)
+        body = (u > 0) & (u < 1) & (np.abs(n) <= profile)
+        body &= (self.owner[rows, columns] == 0) & (self.grain[rows, columns] == home)
+        if body.sum() < 12:
+            return False
+        self.needles.append((0.0, np.zeros((2, 2))))
+        self.owner[rows, columns][body] = len(self.needles)
+        level = shade + rng.normal(0, 14)
+        area = self.tone[rows, columns]
+        depth = np.where(body, 1 - np.abs(n) / np.maximum(profile, 1e-3), 0)
+        area[body] = level + rng.uniform(-12, 12) * depth[body]
+        area[body & (np.abs(n) > profile - 1.6)] = level - rng.uniform(10, 45)
+        return True
+
+    def _measure(self, path, reach) -> bool:
+        points = path.at(np.arange(-reach[0], reach[1], 1.0))
+        row, column, inside = self._pixels(points)
+        visible = self.owner[row[inside], column[inside]] == len(self.needles)
+        mine = np.flatnonzero(inside)[visible]
+        if len(mine) < 2:
+            return False
+        line = points[mine[0] : mine[-1] + 1]
+        length = np.linalg.norm(np.diff(line, axis=0), axis=1).sum() * FINE_UM
+        self.needles[-1] = (float(length), line[[0, -1]] * FINE_UM)
+        return True
+
+
+@dataclass
+class _Path:
+    """A slightly bowed line through a nucleus, px."""
+
+    nucleus: np.ndarray
+    direction: np.ndarray
+    full: float
+    bow: float
+
+    @property
+    def normal(self) -> np.ndarray:
+        """The direction across."""
+        return np.array([-self.direction[1], self.direction[0]])
+
+    def at(self, s):
+        """Return points at signed distances from the nucleus, (n, 2)."""
+        across = self.bow * s**2 / self.full
+        return self.nucleus + s[:, None] * self.direction + across[:, None] * self.normal
+
+    def coordinates(self, grid):
+        """Return distance along and across the line of every (row, column) of a grid."""
+        x, y = grid[1] - self.nucleus[0], grid[0] - self.nucleus[1]
+        s = x * self.direction[0] + y * self.direction[1]
+        return s, x * self.normal[0] + y * self.normal[1] - self.bow * s**2 / self.full
 
 
 def _islands(rng, owner, tone, subtype, size):
@@ -166,12 +223,20 @@ def _soft(rng, shape, wave):
 
 
 def photograph(
-    rng, field: np.ndarray, *, every: int = 2, blur_px: float = 0.5, contrast: float = 1.0,
-    noise: float = 3.0, jpeg: int | None = None,
+    rng,
+    field: np.ndarray,
+    *,
+    every: int = 2,
+    blur_px: float = 0.5,
+    contrast: float = 1.0,
+    noise: float = 3.0,
+    jpeg: int | None = None,
 ) -> np.ndarray:
     """Image a drawn field: average `every` × `every` px, blur in the new px, noise, JPEG."""
     height, width = (side // every * every for side in field.shape)
-    grey = field[:height, :width].reshape(height // every, every, width // every, every).mean((1, 3))
+    grey = (
+        field[:height, :width].reshape(height // every, every, width // every, every).mean((1, 3))
+    )
     grey = ndimage.gaussian_filter(grey, blur_px)
     grey = 128 + (grey - 128) * contrast + rng.normal(0, noise, grey.shape)
     pixels = np.clip(grey, 0, 255).astype(np.uint8)
@@ -204,7 +269,9 @@ def other_material(rng, kind: str, shape: tuple[int, int] = (560, 750)) -> np.nd
             cy, cx, r = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(8, 30)
             phase = rng.uniform(0, 6, 3)
             angle = np.arctan2(gy - cy, gx - cx)
-            wobble = r * (1 + 0.15 * np.sin(2 * angle + phase[0]) + 0.1 * np.sin(3 * angle + phase[1]))
+            wobble = r * (
+                1 + 0.15 * np.sin(2 * angle + phase[0]) + 0.1 * np.sin(3 * angle + phase[1])
+            )
             grey[np.hypot(gy - cy, gx - cx) < wobble] = 40
     elif kind == "scratches":
         grey = np.full(shape, 180.0) + 6 * _soft(rng, shape, 120)
