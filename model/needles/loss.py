@@ -46,7 +46,7 @@ class Losses:
     @property
     def total(self) -> Tensor:
         """Weighted sum that is minimised."""
-        maps = 2.0 * self.axis + 0.5 * self.body + 0.3 * self.structure
+        maps = 2.0 * self.axis + 0.5 * self.body + 0.8 * self.structure
         return maps + 1.0 * self.tips + 0.5 * self.length + 0.5 * self.direction
 
 

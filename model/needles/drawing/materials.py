@@ -94,6 +94,11 @@ def draw_texture(rng: Generator, side: int) -> NDArray[np.uint8]:
     return _to_grey(grey)
 
 
+def draw_blank(rng: Generator, side: int) -> NDArray[np.uint8]:
+    """Draw a surface without structure; the optics add its noise."""
+    return _to_grey(rng.uniform(60, 200) + rng.uniform(0, 4) * draw_soft_field(side, rng, 150))
+
+
 def draw_network(rng: Generator, side: int) -> NDArray[np.uint8]:
     """Draw carbides along the grain boundaries of a spheroidised matrix."""
     grey = draw_spheroidite(rng, side)
@@ -117,6 +122,7 @@ NEEDLE_FREE: tuple[Callable[[Generator, int], NDArray[np.uint8]], ...] = (
     draw_texture,
     draw_texture,
     draw_network,
+    draw_blank,
 )
 
 
