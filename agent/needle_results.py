@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from model.needles.field import Outcome
+from model.needles.field import NeedleOutcome
 from model.needles.lengths import LENGTH_EDGES_UM
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ NO_SCALE = "no_scale"
 
 REASONS = {
     NO_SCALE: "the scale is unknown: set it in the settings or export with a scale bar",
-    Outcome.NO_NEEDLES: "no needle structure found",
-    Outcome.TOO_COARSE: "more than 0.35 µm per px: fine needles are not resolved",
-    Outcome.TOO_FEW: "fewer than 30 complete needles, or needles in a small part of the field",
-    Outcome.UNCERTAIN: "the network is too unsure of the lengths in this field",
-    Outcome.EVIDENCE_DISAGREES: "mean intercept and needle lengths contradict each other",
+    NeedleOutcome.NO_NEEDLES: "no needle structure found",
+    NeedleOutcome.TOO_COARSE: "more than 0.35 µm per px: fine needles are not resolved",
+    NeedleOutcome.TOO_FEW: "fewer than 30 complete needles, or needles in a small part",
+    NeedleOutcome.UNCERTAIN: "the network is too unsure of the lengths in this field",
+    NeedleOutcome.EVIDENCE_DISAGREES: "mean intercept and needle lengths contradict each other",
 }
 """Why a field has no values, in words."""
 
@@ -80,7 +80,7 @@ def measurement_to_json(
         "l50_expected_from_intercept_um": _round(measured.expected_l50_um),
         "expected_relative_error": round(measured.expected_error, 3),
     }
-    if measured.outcome is not Outcome.MEASURED:
+    if measured.outcome is not NeedleOutcome.MEASURED:
         return facts
     return facts | _lengths_to_json(measured, pixel_um or 1.0)
 
@@ -155,7 +155,7 @@ def render_needles(crop: Crop, measured: FieldMeasurement | None, title: str) ->
     pen = ImageDraw.Draw(picture)
     text_px = max(16, picture.width // 60)
     lines = [title, *_describe(measured)]
-    if measured is not None and measured.outcome is Outcome.MEASURED and crop.um_per_px:
+    if measured is not None and measured.outcome is NeedleOutcome.MEASURED and crop.um_per_px:
         for index, colour in zip(measured.longest, COLOURS, strict=False):
             line = measured.needles.trace(index) / crop.um_per_px * factor
             length = f"{measured.needles.length_um[index]:.1f} µm"
@@ -173,7 +173,7 @@ def render_needles(crop: Crop, measured: FieldMeasurement | None, title: str) ->
 def _describe(measured: FieldMeasurement | None) -> Sequence[str]:
     if measured is None:
         return (f"Needles not measured: {REASONS[NO_SCALE]}.",)
-    if measured.outcome is not Outcome.MEASURED:
+    if measured.outcome is not NeedleOutcome.MEASURED:
         return (f"Needles not measured: {REASONS[measured.outcome]}.",)
     quantiles = ", ".join(
         f"L{round(100 * share)} {measured.distribution.quantile_um(share) or 0:.1f} µm"

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from agent.cli import main
 from model import WeightsError
-from model.needles.drawing.canvas import Canvas
+from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.plates import Population, scatter
-from model.needles.field import Outcome, measure_field
+from model.needles.field import NeedleOutcome, measure_field
 from model.needles.needle_map import CARD, WEIGHTS, NeedleMapper, read_card
 from model.needles.train import NeedleTraining, save_weights, train
 
@@ -28,7 +28,7 @@ def mapper():
 def steel():
     """A drawn field of needles, 102 µm wide."""
     rng = np.random.default_rng(11)
-    canvas = Canvas.blank(512, 205)
+    canvas = NeedleCanvas.blank(512, 205)
     population = Population(
         length_um=18, spread=0.3, aspect=9, coverage=0.9, tone=110, tone_spread=14, edge=-45,
         edges=2, halo=0, midrib=0, blunt=0.8, bend=0.02, kinked=0, branched=0, packets=0.2,
@@ -102,8 +102,8 @@ def test_a_field_of_any_size_and_scale_has_a_map_of_its_area(mapper):
 def test_an_empty_field_and_a_coarse_one_have_no_lengths(mapper, steel):
     empty = np.random.default_rng(0).normal(128, 2, (400, 400)).astype(np.uint8)
 
-    assert measure_field(empty, PIXEL_UM, mapper).outcome is not Outcome.MEASURED
-    assert measure_field(steel, 0.4, mapper).outcome is Outcome.TOO_COARSE
+    assert measure_field(empty, PIXEL_UM, mapper).outcome is not NeedleOutcome.MEASURED
+    assert measure_field(steel, 0.4, mapper).outcome is NeedleOutcome.TOO_COARSE
 
 
 def test_a_training_can_be_repeated(tmp_path):

@@ -97,12 +97,12 @@ def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
 
 def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tuple[object, ...]:
     from agent.needle_results import NO_SCALE, REASONS
-    from model.needles.field import Outcome
+    from model.needles.field import NeedleOutcome
 
     title = micrograph_title(crop, path)
     if measured is None:
         return title, f"not measured: {REASONS[NO_SCALE]}", "", "", "", "", ""
-    if measured.outcome is not Outcome.MEASURED:
+    if measured.outcome is not NeedleOutcome.MEASURED:
         return title, f"not measured: {REASONS[measured.outcome]}", "", "", "", "", ""
     quantiles = (f"{measured.distribution.quantile_um(share) or 0:.1f}" for share in SHARES)
     longest = " ".join(f"{measured.needles.length_um[index]:.1f}" for index in measured.longest)
@@ -122,10 +122,10 @@ def _print_together(
 ) -> None:
     from agent.needle_results import estimate_to_json, longest_to_json
     from model.needles.extremes import predict_longest
-    from model.needles.field import Outcome
+    from model.needles.field import NeedleOutcome
     from model.needles.pooling import estimate_quantile
 
-    used = [field for field in fields if field.outcome is Outcome.MEASURED]
+    used = [field for field in fields if field.outcome is NeedleOutcome.MEASURED]
     distributions = [field.distribution for field in used]
     quantiles = {share: estimate_quantile(distributions, share) for share in SHARES}
     longest = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.needles.instances import Needles, find_needles
+from model.needles.instances import MeasuredNeedles, find_needles
 from model.needles.intercepts import measure_mean_intercept
 from model.needles.lengths import (
     LengthDistribution,
@@ -38,7 +38,7 @@ INTERCEPT_FACTOR, INTERCEPT_POWER, INTERCEPT_BAND = 2.36, 1.26, 2.4
 0.33, so 99 % are within a factor of 2.4. The evidence contradicts only gross errors."""
 
 
-class Outcome(StrEnum):
+class NeedleOutcome(StrEnum):
     """Whether the needles of a field were measured, and why not."""
 
     MEASURED = "measured"
@@ -69,11 +69,11 @@ class FieldMeasurement:
         heterogeneity: Ratio of the L50 of coarse and fine windows, or None.
     """
 
-    outcome: Outcome
+    outcome: NeedleOutcome
     size_um: tuple[float, float]
     structure_share: float
     measured_share: float
-    needles: Needles
+    needles: MeasuredNeedles
     weights: NDArray[np.float64]
     distribution: LengthDistribution
     expected_error: float
@@ -139,12 +139,12 @@ def _expect_l50(intercept_um: float) -> float:
     return float(INTERCEPT_FACTOR * intercept_um**INTERCEPT_POWER)
 
 
-def _average_error(needles: Needles) -> float:
+def _average_error(needles: MeasuredNeedles) -> float:
     total = float(needles.area_um2.sum())
     return float((needles.relative_error * needles.area_um2).sum() / total) if total else 1.0
 
 
-def _share_near(needles: Needles, size_um: tuple[float, float]) -> float:
+def _share_near(needles: MeasuredNeedles, size_um: tuple[float, float]) -> float:
     """Return the share of squares of 8 µm that contain an axis of a measured needle."""
     columns, rows = (max(int(side // 8), 1) for side in size_um)
     if not len(needles):
@@ -163,16 +163,16 @@ def _decide(
     error: float,
     distribution: LengthDistribution,
     expected_l50_um: float | None,
-) -> Outcome:
+) -> NeedleOutcome:
     if pixel_um > LARGEST_PIXEL_UM:
-        return Outcome.TOO_COARSE
+        return NeedleOutcome.TOO_COARSE
     if structure < LEAST_STRUCTURE:
-        return Outcome.NO_NEEDLES
+        return NeedleOutcome.NO_NEEDLES
     l50 = distribution.quantile_um(0.5)
     if structure < LEAST_MEASURED or counted < LEAST_NEEDLES or l50 is None:
-        return Outcome.TOO_FEW
+        return NeedleOutcome.TOO_FEW
     if error > LARGEST_ERROR:
-        return Outcome.UNCERTAIN
+        return NeedleOutcome.UNCERTAIN
     if expected_l50_um is None or not (1 / INTERCEPT_BAND < l50 / expected_l50_um < INTERCEPT_BAND):
-        return Outcome.EVIDENCE_DISAGREES
-    return Outcome.MEASURED
+        return NeedleOutcome.EVIDENCE_DISAGREES
+    return NeedleOutcome.MEASURED

@@ -35,7 +35,7 @@ LEAST_SUPPORT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Needles:
+class MeasuredNeedles:
     """The needles of one field, one row per needle.
 
     Args:
@@ -102,7 +102,7 @@ class _Chains:
     extent: NDArray[np.float64]
 
 
-def find_needles(maps: NeedleMap) -> Needles:
+def find_needles(maps: NeedleMap) -> MeasuredNeedles:
     """Group axis cells into needles; see the module for how."""
     cells = _find_ridges(maps)
     if not len(cells.at):
@@ -120,7 +120,7 @@ def find_needles(maps: NeedleMap) -> Needles:
     ends = np.stack([chains.middle - half, chains.middle + half], axis=1)
     renumbered = np.cumsum(keep) - 1
     kept_cells = keep[label]
-    return Needles(
+    return MeasuredNeedles(
         length_um=length[keep] * maps.cell_um,
         relative_error=error[keep],
         area_um2=area[keep],
@@ -132,10 +132,12 @@ def find_needles(maps: NeedleMap) -> Needles:
     )
 
 
-def _no_needles() -> Needles:
+def _no_needles() -> MeasuredNeedles:
     none = np.zeros(0)
     empty = np.zeros((0, 2))
-    return Needles(none, none, none, np.zeros((0, 2, 2)), none, none, empty, np.zeros(0, np.intp))
+    return MeasuredNeedles(
+        none, none, none, np.zeros((0, 2, 2)), none, none, empty, np.zeros(0, np.intp)
+    )
 
 
 def _find_ridges(maps: NeedleMap) -> _Cells:

@@ -21,7 +21,7 @@ from model.needles.truth import SHORTEST_UM
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from model.needles.instances import Needles
+    from model.needles.instances import MeasuredNeedles
 
 LENGTH_EDGES_UM = np.geomspace(SHORTEST_UM, 200.0, 161)
 """Edges of the histogram, 2.9 % wide each."""
@@ -108,7 +108,7 @@ def compute_distribution(
     return LengthDistribution(by_number, by_area)
 
 
-def compute_orientation(needles: Needles) -> tuple[NDArray[np.float64], float]:
+def compute_orientation(needles: MeasuredNeedles) -> tuple[NDArray[np.float64], float]:
     """Compute the orientation histogram and the anisotropy, weighted by length.
 
     Returns:
@@ -122,7 +122,7 @@ def compute_orientation(needles: Needles) -> tuple[NDArray[np.float64], float]:
     return counts / total, float(np.abs(mean))
 
 
-def compute_heterogeneity(needles: Needles, size_um: tuple[float, float]) -> float | None:
+def compute_heterogeneity(needles: MeasuredNeedles, size_um: tuple[float, float]) -> float | None:
     """Compute the ratio of the 90 % and 10 % quantiles of the L50 of windows of 64 µm.
 
     Returns:

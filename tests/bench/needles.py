@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from model import wilson
 from model.needles.extremes import predict_longest
-from model.needles.field import Outcome, measure_field
+from model.needles.field import NeedleOutcome, measure_field
 from model.needles.lengths import compute_distribution, compute_weights
 from model.needles.needle_map import NeedleMapper
 from model.needles.pooling import estimate_quantile
@@ -117,7 +117,7 @@ def add_errors(errors, true, result) -> None:
         measured = result.distribution.quantile_um(q)
         error = -1.0 if measured is None else measured / true.quantile_um(q) - 1
         errors[name].append(error)
-        if result.outcome is Outcome.MEASURED:
+        if result.outcome is NeedleOutcome.MEASURED:
             errors[name + " measured"].append(error)
 
 
@@ -207,7 +207,7 @@ def measure_others(mapper, n: int, real: Path | None, overlays: Path | None) -> 
         for number in range(n):
             rng = np.random.default_rng(60_000 + number)
             result = measure_field(other_material(rng, kind), 0.2, mapper)
-            refused += result.outcome is not Outcome.MEASURED
+            refused += result.outcome is not NeedleOutcome.MEASURED
             if overlays and number < 1:
                 draw(
                     overlays / f"other_{kind.replace(' ', '_')}.png",
@@ -228,8 +228,8 @@ def measure_others(mapper, n: int, real: Path | None, overlays: Path | None) -> 
             key = (
                 f"{kind} at {'its own scale' if scale == pixel_um else 'a pretended 0.2 µm per px'}"
             )
-            counts.setdefault(key, []).append(result.outcome is not Outcome.MEASURED)
-            if overlays and result.outcome is Outcome.MEASURED and number < 400:
+            counts.setdefault(key, []).append(result.outcome is not NeedleOutcome.MEASURED)
+            if overlays and result.outcome is NeedleOutcome.MEASURED and number < 400:
                 draw(overlays / f"real_{file.stem}_{scale:.3f}.png", image, scale, result)
     for key, refused in sorted(counts.items()):
         print(f"real, {key}: none or not measured", share(sum(refused), len(refused)))

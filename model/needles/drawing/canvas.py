@@ -20,7 +20,7 @@ NO_OWNER = 0
 
 
 @dataclass(slots=True)
-class Canvas:
+class NeedleCanvas:
     """A grey picture and the needle that owns each of its pixels.
 
     Args:
@@ -35,7 +35,7 @@ class Canvas:
     axes: list[NDArray[np.float64]] = field(default_factory=list)
 
     @classmethod
-    def blank(cls, side: int, tone: int) -> Canvas:
+    def blank(cls, side: int, tone: int) -> NeedleCanvas:
         """Return an empty square canvas of one tone."""
         return cls(np.full((side, side), tone, np.uint8), np.zeros((side, side), np.int32))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.needles.drawing import materials
-from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, Canvas, draw_soft_field
+from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field
 from model.needles.drawing.optics import degrade
 from model.needles.drawing.plates import Population, scatter
 
@@ -60,10 +60,10 @@ def draw_field(rng: Generator, side: int = 384) -> DrawnField:
     return DrawnField(degrade(canvas.grey, rng), canvas.owner, canvas.axes, everywhere)
 
 
-def _draw_needles(rng: Generator, side: int) -> Canvas:
+def _draw_needles(rng: Generator, side: int) -> NeedleCanvas:
     length_um = float(np.exp(rng.uniform(np.log(6.0), np.log(45.0))))
     style = rng.random()
-    canvas = Canvas.blank(side, int(rng.uniform(90, 235)))
+    canvas = NeedleCanvas.blank(side, int(rng.uniform(90, 235)))
     if style < 0.2:
         _draw_background_texture(rng, canvas)
     main = _sample_population(rng, length_um)
@@ -117,12 +117,12 @@ def _sample_population(rng: Generator, length_um: float) -> Population:
     )
 
 
-def _draw_background_texture(rng: Generator, canvas: Canvas) -> None:
+def _draw_background_texture(rng: Generator, canvas: NeedleCanvas) -> None:
     draw = (materials.draw_texture, materials.draw_ferrite, materials.draw_spheroidite)
     canvas.grey[:] = draw[int(rng.integers(len(draw)))](rng, canvas.side)
 
 
-def _draw_overlays(rng: Generator, canvas: Canvas) -> None:
+def _draw_overlays(rng: Generator, canvas: NeedleCanvas) -> None:
     if rng.random() < 0.4:
         tone = int(rng.uniform(180, 245) if rng.random() < 0.8 else rng.uniform(20, 80))
         materials.add_austenite(rng, canvas, rng.uniform(0.005, 0.06), tone)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.needles.drawing.canvas import Canvas, draw_soft_field
+from model.needles.drawing.canvas import NeedleCanvas, draw_soft_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def draw_spheroidite(rng: Generator, side: int) -> NDArray[np.uint8]:
 def draw_cast_iron(rng: Generator, side: int) -> NDArray[np.uint8]:
     """Draw graphite flakes or nodules in ferrite or pearlite."""
     ground = (draw_ferrite if rng.random() < 0.6 else draw_pearlite)(rng, side)
-    canvas = Canvas(ground, np.zeros_like(ground, np.int32))
+    canvas = NeedleCanvas(ground, np.zeros_like(ground, np.int32))
     tone = int(rng.uniform(10, 60))
     for _ in range(int(rng.integers(5, 40))):
         start = rng.uniform(0, side, 2)
@@ -77,7 +77,7 @@ def draw_cast_iron(rng: Generator, side: int) -> NDArray[np.uint8]:
 def draw_scratches(rng: Generator, side: int) -> NDArray[np.uint8]:
     """Draw a polished surface with scratches."""
     grey = _to_grey(rng.uniform(100, 220) + rng.uniform(0, 8) * draw_soft_field(side, rng, 80))
-    canvas = Canvas(grey, np.zeros((side, side), np.int32))
+    canvas = NeedleCanvas(grey, np.zeros((side, side), np.int32))
     add_scratches(rng, canvas, int(rng.integers(3, 60)))
     return canvas.grey
 
@@ -126,7 +126,7 @@ NEEDLE_FREE: tuple[Callable[[Generator, int], NDArray[np.uint8]], ...] = (
 )
 
 
-def add_scratches(rng: Generator, canvas: Canvas, count: int) -> None:
+def add_scratches(rng: Generator, canvas: NeedleCanvas, count: int) -> None:
     """Draw long, thin, nearly straight lines over a canvas; owners stay."""
     heading = rng.uniform(0, np.pi)
     for _ in range(count):
@@ -139,7 +139,7 @@ def add_scratches(rng: Generator, canvas: Canvas, count: int) -> None:
         canvas.line(line, tone, int(rng.integers(1, 3)))
 
 
-def add_carbides(rng: Generator, canvas: Canvas, share: float, tone: int, rim: int) -> None:
+def add_carbides(rng: Generator, canvas: NeedleCanvas, share: float, tone: int, rim: int) -> None:
     """Draw small round carbides with a rim over needles; they hide what is below."""
     count = int(share * canvas.side**2 / 14)
     turn = np.linspace(0, 2 * np.pi, 9)[:-1]
@@ -154,7 +154,7 @@ def add_carbides(rng: Generator, canvas: Canvas, share: float, tone: int, rim: i
         canvas.line(shape, rim, closed=True)
 
 
-def add_austenite(rng: Generator, canvas: Canvas, share: float, tone: int) -> None:
+def add_austenite(rng: Generator, canvas: NeedleCanvas, share: float, tone: int) -> None:
     """Draw bright, irregular islands over needles; they hide what is below."""
     radius = rng.uniform(4, 9)
     turn = np.linspace(0, 2 * np.pi, 9)[:-1]

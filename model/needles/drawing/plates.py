@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from model.needles.drawing.canvas import Canvas
+    from model.needles.drawing.canvas import NeedleCanvas
 
 STATIONS = np.linspace(0, 1, 15)
 """Points along the axis at which the outline is known, 0 and 1 are the tips."""
@@ -69,7 +69,7 @@ class Population:
 def scatter(
     population: Population,
     rng: Generator,
-    canvas: Canvas,
+    canvas: NeedleCanvas,
     where: NDArray[np.bool_] | None = None,
 ) -> None:
     """Draw a population over the canvas, or only where its centres are allowed.
@@ -181,7 +181,7 @@ def _build_flanks(
 
 def _paint(
     population: Population,
-    canvas: Canvas,
+    canvas: NeedleCanvas,
     axis: NDArray[np.float64],
     left: NDArray[np.float64],
     right: NDArray[np.float64],
