@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from model.needles.drawing import DrawnField
     from model.needles.truth import Targets
 
+MIDDLE_UM = 10.0
 TARGET_CHANNELS = ("axis", "body", "near", "far", "cosine", "sine", "structure")
 
 
@@ -58,7 +59,9 @@ def compute_losses(maps: Tensor, target: Tensor) -> Losses:
         target: (n, 7, r, c) float32, as `TARGET_CHANNELS`.
     """
     axis, body, near, far, cosine, sine, structure = target.unbind(1)
-    weight = body * (0.3 + 0.7 * axis)
+    # Half of the area is in the longer half of the needles, but most axes are short.
+    longer = ((torch.expm1(near) + torch.expm1(far)) / MIDDLE_UM).clamp(0.3, 6).sqrt()
+    weight = body * (0.3 + 0.7 * axis) * longer
     weight = weight / weight.sum().clamp(min=1)
     hit = functional.binary_cross_entropy_with_logits(
         maps[:, 0], axis, pos_weight=torch.tensor(3.0)

@@ -45,7 +45,8 @@ class NeedleTraining:
 
     Args:
         seed: Seed of weights and drawings.
-        steps: Number of optimizer steps.
+        steps: Number of optimizer steps; the learning rate falls in the second half.
+        stop: Step after which the training ends early, 0 is never.
         batch: Fields per step.
         new: Newly drawn fields per step; the others are turned copies of earlier ones.
         side: Side of a drawn field, px.
@@ -58,6 +59,7 @@ class NeedleTraining:
 
     seed: int = 1
     steps: int = 1000
+    stop: int = 0
     batch: int = 8
     new: int = 1
     side: int = 384
@@ -121,7 +123,7 @@ def _iter_batches(
     settings: NeedleTraining, rng: Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     kept: deque[Sample] = deque(maxlen=settings.kept)
-    for _ in range(settings.steps):
+    for _ in range(settings.stop or settings.steps):
         fresh = settings.batch if len(kept) < 4 * settings.batch else settings.new
         kept.extend(_draw_sample(rng, settings.side) for _ in range(fresh))
         chosen = [*range(len(kept) - fresh, len(kept))]
@@ -199,7 +201,7 @@ def main() -> None:
     recent: deque[dict[str, float]] = deque(maxlen=25)
     for step, losses, averaged in train(settings):
         recent.append(losses)
-        if step % 25 == 0 or step == settings.steps:
+        if step % 25 == 0 or step == (settings.stop or settings.steps):
             means = {name: sum(part[name] for part in recent) / len(recent) for name in losses}
             print(step, {name: round(value, 3) for name, value in means.items()}, flush=True)  # noqa: T201
             save_weights(averaged, settings, step, folder)

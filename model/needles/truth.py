@@ -23,6 +23,8 @@ SHORTEST_UM = 3.0
 """Shorter needles are only a few px wide at 0.2 µm per px and are not counted."""
 SHORTEST_RUN_PX = 3.0
 STEP_PX = 0.5
+AXIS_WIDTH = 0.8
+"""Width of the axis' bell over a needle's half width: wide needles have no sharp axis."""
 CELL_PX = 2
 """The maps have one cell for 2 × 2 px."""
 
@@ -49,7 +51,7 @@ class Targets:
     """What the network has to predict, one value per cell of 2 × 2 px.
 
     Args:
-        axis: (r, c) float32 in [0, 1], 1 on a needle's axis.
+        axis: (r, c) float32 in [0, 1], 1 on a needle's axis, falling towards its flanks.
         body: (r, c) bool, cells of needles that count.
         near_um: (r, c) float32, distance along the axis to the nearer tip.
         far_um: (r, c) float32, distance along the axis to the farther tip.
@@ -174,11 +176,14 @@ def _spread(
     distance, (row, column) = distance_transform_edt(number == 0, return_indices=True)
     nearest = number[row, column]
     body = owner[::CELL_PX, ::CELL_PX] == owners[nearest - 1]
-    axis = np.where(body | (number > 0), np.exp(-(distance**2) / 1.0), 0).astype(np.float32)
     body |= number > 0
     spread = values[:, row, column] * body
     whole = np.where(body, nearest, 0).astype(np.int32)
     areas = np.bincount(whole.ravel(), minlength=len(parts) + 1)[1:] * (CELL_PX * pixel_um) ** 2
+    lengths_um = np.array([length for _, length in parts])
+    half_width = areas / lengths_um / (2 * CELL_PX * pixel_um)  # cells
+    reach = np.maximum(AXIS_WIDTH * half_width, 1.0)[nearest - 1]
+    axis = np.where(body, np.exp(-((distance / reach) ** 2)), 0).astype(np.float32)
     needles = [
         TrueNeedle(length, float(area), points, _is_cut(points, owner.shape))
         for (points, length), area in zip(parts, areas, strict=True)
