@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
+from reports import read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,8 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         decision=build_reported_decision(view.label) if view.label else None,
         ordered=tuple(view.expected.get("subtypes") or ()),
         outside=str(view.expected.get("outside") or ""),
+        strangeness_message=read_message(strange.get("message"), str(strange.get("sentence", ""))),
+        outside_message=view.outside,
     )
 
 

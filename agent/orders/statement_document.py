@@ -234,7 +234,7 @@ def _field(
         "scale_in_doubt": facts.scale_in_doubt,
         "scale_certificate": _certificate(facts, evidence),
         "held": facts.held or None,
-        "outside": facts.outside or None,
+        "outside": facts.outside.in_english() or None,
         "probability": view.probability,
         "coarser_share": dict(view.coarser_share),
         "p_value": view.strangeness.get("p_value"),

@@ -22,7 +22,6 @@ from reports import (
     TraceStatement,
     decimal,
     marked,
-    retold,
 )
 from reports import gettext as _
 
@@ -125,7 +124,7 @@ class Paper:
             word=statement.conformity.words,
             tone=TONES[statement.conformity],
             demand=_("demanded: {demand}").format(demand=wanted.demand) if wanted else "",
-            sentences=tuple(map(retold, (*statement.because, *statement.missing))),
+            sentences=(*statement.because, *statement.missing),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
                 self._statement(made, number)
@@ -144,7 +143,7 @@ class Paper:
             said=_("{at}, by {by}").format(at=self._at(made.at), by=made.by),
             reason=made.reason,
             changed=made.changed,
-            sentences=tuple(map(retold, (*made.document["because"], *made.document["missing"]))),
+            sentences=(*made.document["because"], *made.document["missing"]),
             file=f"statements/{made.file}",
         )
 
@@ -163,7 +162,7 @@ class Paper:
             place=traced.place,
             code=_format_code(traced.facts),
             gone=_gone(traced.facts),
-            again=f"{_(RERUN[again.outcome])}: {retold(again.sentence)}",
+            again=f"{_(RERUN[again.outcome])}: {again.sentence}",
             again_tone=RERUN_TONES[again.outcome],
             picture=self._picture(traced),
             facts=tuple(self._facts(traced)),
@@ -207,7 +206,7 @@ class Paper:
             _("Bundle"): view.bundle,
             _("Computed by"): " ".join(filter(None, (view.engine, view.precision))),
             _("Held"): facts.held,
-            _("Outside"): str(view.expected.get("outside") or ""),
+            _("Outside"): str(view.outside),
             **{
                 _(COLUMNS.get(name, name.capitalize())): value
                 for name, value in view.process_data.items()

@@ -16,6 +16,7 @@ from agent.store.file_states import chunks
 from agent.store.site_scope import unindexed
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Reason
+from reports import Message, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,6 +125,12 @@ class MicrographView:
     taken_at: datetime | None = None
     after_record: int | None = None
     number: int = 0
+
+    @property
+    def outside(self) -> Message:
+        """Why it is outside of what its bundle was validated for, empty where it is not."""
+        stored = self.expected
+        return read_message(stored.get("outside_message"), str(stored.get("outside") or ""))
 
     @property
     def disagreed(self) -> bool:
