@@ -63,7 +63,10 @@ ANSWER = Answer(
         Share("7", "", 10.0, "10 %"),
     ),
     size_title="Size number in G",
-    strangeness="Not comparable with the reference images: unlike all 160 reference images; unusual texture. (p = 0.006)",
+    strangeness=(
+        "Not comparable with the reference images: unlike all 160 reference images; "
+        "unusual texture. (p = 0.006)"
+    ),
     strange=True,
 )
 
