@@ -21,7 +21,8 @@ from model.evaluation.evaluate import Evaluation, evaluate
 from model.experiments.tables import Result
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, Classifier
-from model.training.train import format_alarm_note, train
+from model.training.assessment import format_alarm_note
+from model.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
