@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from model.framing import Field
     from model.networks.schemes import Head
     from model.training.config import TrainingConfig
-    from model.training.fine_tuning import TrainingTask
     from model.training.head_calibration import HeadLogits
+    from model.training.task import TrainingTask
 
 
 _FOLDS = 5

@@ -34,7 +34,7 @@ from model.training.assessment import (
 )
 from model.training.dataset_summary import DatasetSummary
 from model.training.distributed import SINGLE_PROCESS
-from model.training.fine_tuning import TrainingTask, fine_tune
+from model.training.fine_tuning import fine_tune
 from model.training.frozen_heads import fit_linear_probes
 from model.training.head_calibration import HeadLogits, calibrate_heads, extract_features
 from model.training.provenance import derive_seed, describe_data, hash_inputs, list_versions
@@ -44,6 +44,7 @@ from model.training.split_checks import (
     require_distributable,
     require_every_code,
 )
+from model.training.task import TrainingTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
