@@ -17,7 +17,8 @@ from model.data.dataset import validate_examples
 from model.data.splits import folds, split
 from model.errors import ModelError
 from model.evaluation.cases import Case
-from model.evaluation.evaluate import Evaluation, evaluate
+from model.evaluation.evaluate import evaluate
+from model.evaluation.evaluation import Evaluation
 from model.experiments.tables import Result
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, Classifier

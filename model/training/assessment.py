@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import Evaluation, iter_cases, iter_flags
+from model.evaluation.evaluate import iter_cases, iter_flags
+from model.evaluation.evaluation import Evaluation
 from model.ood.fit import iter_fit_detector
 from model.progress import Progress
 
