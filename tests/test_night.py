@@ -28,7 +28,7 @@ from agent.nightly.novelty_sampling import list_farthest
 from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
 from agent.nightly.snapshot import from_text, parse_summary, to_text
 from agent.site_time import compute_night_end, compute_night_period, night_of
-from agent.store import OUTAGE, Decision, SourceHealth
+from agent.store import OUTAGE, Decision, SourceHealth, StoredStrangeness
 from agent.triage import Reason
 from reports import percent
 
@@ -693,7 +693,9 @@ def test_people_who_judge_twice_are_compared_by_code_and_by_size(lab):
 
 
 def far(view, away, **changed):
-    return dataclasses.replace(view, strangeness={"companions": {"knn": away}}, **changed)
+    return dataclasses.replace(
+        view, strangeness=StoredStrangeness(companions={"knn": away}), **changed
+    )
 
 
 def test_the_farthest_automatic_micrographs_are_picked_one_of_each_specimen(lab):

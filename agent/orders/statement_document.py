@@ -237,7 +237,7 @@ def _field(
         "outside": facts.outside.in_english() or None,
         "probability": view.probability,
         "coarser_share": dict(view.coarser_share),
-        "p_value": view.strangeness.get("p_value"),
+        "p_value": view.strangeness.p_value,
         "engine": view.engine,
         "precision": view.precision,
         "thresholds": dict(view.thresholds),

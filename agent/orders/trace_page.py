@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agent.orders.statement import Made
     from agent.orders.trace import Trace, TracedField, TracedOrder
     from agent.orders.trace_folder import Pixels
-    from agent.store import LabelView, Record, StoredAnswer, TrailEntry
+    from agent.store import LabelView, Record, StoredAnswer, StoredStrangeness, TrailEntry
 
 TONES = {
     Conformity.CONFORMS: Tone.CALM,
@@ -335,12 +335,11 @@ def _box(box: tuple[int, int, int, int] | None) -> str:
     return _("({0}, {1}) to ({2}, {3})").format(*box) if box else _("not recorded")
 
 
-def _describe_ood(facts: Mapping[str, object]) -> str:
-    p_value = facts.get("p_value")
-    if not isinstance(p_value, int | float):
+def _describe_ood(strangeness: StoredStrangeness) -> str:
+    if strangeness.p_value is None:
         return ""
-    shown = f"p = {decimal(p_value, '.3f')}"
-    return _("{p}, flagged").format(p=shown) if facts.get("flagged") else shown
+    shown = f"p = {decimal(strangeness.p_value, '.3f')}"
+    return _("{p}, flagged").format(p=shown) if strangeness.is_flagged else shown
 
 
 def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
@@ -369,13 +368,13 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
         yield traced_to
     else:
         yield _("not traced to a stage micrometer")
-    for witness in view.crop_facts.get("scales") or ():
+    for source, um_per_px in view.crop_facts.scales:
         yield _("{source}: {scale} µm per pixel").format(
-            source=_plain(witness["source"]), scale=decimal(witness["um_per_px"], ".5g")
+            source=_plain(source), scale=decimal(um_per_px, ".5g")
         )
-    if bar := view.crop_facts.get("micron_bar"):
+    if bar := view.crop_facts.micron_bar:
         yield _("scale bar “{label}”: {um} µm over {px} px").format(
-            label=bar["label"], um=decimal(bar["um"], "g"), px=decimal(bar["line_px"], ".1f")
+            label=bar.label, um=decimal(bar.um, "g"), px=decimal(bar.line_px, ".1f")
         )
     yield from (warning.replace("_", " ") for warning in view.warnings if "scale" in warning)
 
