@@ -142,7 +142,7 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     if not _is_there(desk, public_id, keys):
         lab = order_rules(desk)
         require_may_assign(desk.store, lab, public_id, keys, by=who.strip())
-        desk.store.orders.assign(
+        desk.store.order_corrections.assign(
             public_id,
             keys,
             by=who.strip(),
