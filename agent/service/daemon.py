@@ -43,6 +43,7 @@ from agent.service.jobs.outbound import (
     send_notices,
 )
 from agent.service.jobs.scrub import Verifier
+from agent.service.jobs.unit_pulling import PULL_EVERY_S, UnitPuller
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
 from agent.service.page_process import PageProcess
@@ -209,6 +210,7 @@ class Agent:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         written: dict[Path, str] = {}
+        puller = UnitPuller(settings, store, now=now, should_stop=self._stop.is_set)
 
         def be_present() -> str:
             return write_presence(settings, store, now=now(), written=written)
@@ -227,6 +229,7 @@ class Agent:
                 DELIVERY_EVERY_S,
             ),
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
+            ("work units", puller.tend, PULL_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
         return [

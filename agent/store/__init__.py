@@ -71,6 +71,9 @@ from agent.store.statements import FrozenStatement, NewStatement, StatementFile,
 from agent.store.statements import recompute as recompute_statement
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
+from agent.store.work_division import UnitState
+from agent.store.work_jobs import JobState, UnitFault, WorkJob, WorkProgress
+from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
     "BY_REVIEWER",
@@ -99,6 +102,7 @@ __all__ = [
     "Heads",
     "HistoryQuery",
     "Job",
+    "JobState",
     "JudgedField",
     "Kept",
     "KeptFor",
@@ -151,8 +155,15 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "UnitAnswer",
+    "UnitClaim",
+    "UnitFault",
+    "UnitState",
     "Upgrade",
     "WaitingFile",
+    "WaitingHome",
+    "WorkJob",
+    "WorkProgress",
     "acting_through",
     "acts_in",
     "asks_two",
