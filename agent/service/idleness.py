@@ -94,5 +94,5 @@ class OtherLoad:
 
     def __call__(self) -> float:
         """Return the share since the last call."""
-        own = self._own.cpu_percent() / (os.cpu_count() or 1)
+        own = float(self._own.cpu_percent()) / (os.cpu_count() or 1)
         return max(float(psutil.cpu_percent()) - own, 0.0) / 100

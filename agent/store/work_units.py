@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agent.store.results import MicrographResult
     from agent.store.sources import AgentIdentity
 
+LONGEST_REASON = 1000
 MAX_FAILURES = 3
 """Failures of a unit without a micrograph between them, after which it is set aside."""
 RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=5))
@@ -235,7 +236,7 @@ class WorkUnits(Repository):
             if unit.failures >= MAX_FAILURES:
                 _set_aside(session, unit, reason, at=at)
                 return True
-            unit.state, unit.agent_id, unit.reason = UnitState.WAITING, None, reason
+            unit.state, unit.agent_id, unit.reason = UnitState.WAITING, None, _clean(reason)
             unit.due_at = at + RETRY_AFTER[min(unit.failures, len(RETRY_AFTER)) - 1]
             session.add(unit)
             return False
@@ -381,8 +382,14 @@ def _find_sample(
     return WaitingHome(home, micrograph.sha256, micrograph.page)
 
 
+def _clean(reason: str) -> str:
+    """Return a reason as every database stores it: PostgreSQL takes no zero byte, none a half."""
+    text = reason.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return text[:LONGEST_REASON]
+
+
 def _set_aside(session: Session, unit: WorkUnitRow, reason: str, *, at: datetime) -> None:
-    unit.state, unit.agent_id, unit.reason = UnitState.SET_ASIDE, None, reason
+    unit.state, unit.agent_id, unit.reason = UnitState.SET_ASIDE, None, _clean(reason)
     unit.ended_at = at
     session.add(unit)
     session.flush()
@@ -427,7 +434,7 @@ def _count(
     if answer.finding is None:
         unit.lost += not answer.fault
         unit.unreadable += bool(answer.fault)
-        unit.reason = answer.fault or unit.reason
+        unit.reason = _clean(answer.fault) or unit.reason
         return
     if not results.add_answer(session, whose, answer.view.id, answer.finding, role=role, at=at):
         return  # by another worker, before; it is counted as known at the end
