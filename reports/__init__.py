@@ -25,6 +25,7 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
+from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -169,6 +170,7 @@ from reports.render import (
     render_dashboard,
     render_experiments,
     render_files,
+    render_fleet,
     render_help,
     render_history,
     render_impact,
@@ -197,6 +199,7 @@ from reports.render import (
     render_taxonomy,
     render_today,
     render_trace,
+    render_work,
     report_policy,
 )
 from reports.retold import retold
@@ -295,6 +298,7 @@ __all__ = [
     "FilesPage",
     "Filter",
     "FirstStep",
+    "FleetPage",
     "FlipCard",
     "FlipPair",
     "GateRow",
@@ -339,6 +343,7 @@ __all__ = [
     "OrderField",
     "OrderPage",
     "OrderSpecimen",
+    "PcLine",
     "PeriodPage",
     "Picture",
     "PlaceLink",
@@ -388,6 +393,8 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "WorkLine",
+    "WorkPage",
     "act_name",
     "as_json",
     "asset",
@@ -422,6 +429,7 @@ __all__ = [
     "render_dashboard",
     "render_experiments",
     "render_files",
+    "render_fleet",
     "render_help",
     "render_history",
     "render_impact",
@@ -452,6 +460,7 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_work",
     "report_policy",
     "retold",
     "search_guide",
