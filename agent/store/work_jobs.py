@@ -288,7 +288,7 @@ class WorkJobs(Repository):
         with reading(self._engine) as session:
             row = _find(session, self._whose, job_id)
             if row is None:
-                raise WrongUse(f"there is no job {job_id} of work units; agent reprocess --list")
+                raise WrongUse("There is no such job of work units. See agent reprocess --list.")
             return _measure(session, self._whose, row, at)
 
     def _act(
