@@ -25,6 +25,7 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
+from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -173,6 +174,7 @@ from reports.render import (
     render_dashboard,
     render_experiments,
     render_files,
+    render_fleet,
     render_help,
     render_history,
     render_impact,
@@ -201,6 +203,7 @@ from reports.render import (
     render_taxonomy,
     render_today,
     render_trace,
+    render_work,
     report_policy,
 )
 from reports.training_figures import confusion_svg, curves_svg
@@ -298,6 +301,7 @@ __all__ = [
     "FilesPage",
     "Filter",
     "FirstStep",
+    "FleetPage",
     "FlipCard",
     "FlipPair",
     "GateRow",
@@ -343,6 +347,7 @@ __all__ = [
     "OrderField",
     "OrderPage",
     "OrderSpecimen",
+    "PcLine",
     "PeriodPage",
     "Picture",
     "PlaceLink",
@@ -392,6 +397,8 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "WorkLine",
+    "WorkPage",
     "act_name",
     "as_json",
     "asset",
@@ -431,6 +438,7 @@ __all__ = [
     "render_dashboard",
     "render_experiments",
     "render_files",
+    "render_fleet",
     "render_help",
     "render_history",
     "render_impact",
@@ -461,6 +469,7 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_work",
     "report_policy",
     "search_guide",
     "share_chart",

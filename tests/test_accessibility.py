@@ -135,6 +135,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     pages = [
         "/",
         "/files",
+        "/fleet",
+        "/work",
         "/review",
         f"/review/{unscaled}",
         f"/review/{unscaled}/scale",

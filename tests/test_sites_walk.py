@@ -86,7 +86,9 @@ REPOSITORIES = (
     "specifications",
     "statements",
     "unread_names",
+    "work_jobs",
     "work_queue",
+    "work_units",
 )
 VALUES = {"place", "exact_numbers", "kind", "site_id", "site"}
 """Properties of a store that are no repositories."""
@@ -154,6 +156,16 @@ def arguments(known: Known) -> dict[str, Any]:
         "browser": known.cookie,
         "bundle": known.bundle,
         "by": "Eve",
+        "answers": [],
+        "days": None,
+        "homes": [None, *range(1, 9)],
+        "job_ids": [known.ints["work_job"]],
+        "now": lambda: DAY,
+        "unit": 256,
+        "work_jobs.job_id": known.ints["work_job"],
+        "work_jobs.open.bundle": known.order,
+        "work_units.claim": known.unit_claim,
+        "work_units.numbers": [known.ints["micrograph"]],
         "work_queue.shift_clock.by": timedelta(hours=1),
         "claim": known.claim,
         "claims": [place],

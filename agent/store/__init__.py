@@ -72,6 +72,9 @@ from agent.store.statements import recompute as recompute_statement
 from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
+from agent.store.work_division import UnitState
+from agent.store.work_jobs import JobState, UnitFault, WorkJob, WorkProgress
+from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
     "BY_REVIEWER",
@@ -100,6 +103,7 @@ __all__ = [
     "Heads",
     "HistoryQuery",
     "Job",
+    "JobState",
     "JudgedField",
     "Kept",
     "KeptFor",
@@ -154,8 +158,15 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "UnitAnswer",
+    "UnitClaim",
+    "UnitFault",
+    "UnitState",
     "Upgrade",
     "WaitingFile",
+    "WaitingHome",
+    "WorkJob",
+    "WorkProgress",
     "acting_through",
     "acts_in",
     "asks_two",

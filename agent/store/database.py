@@ -39,7 +39,9 @@ from agent.store.sources import Agents, Sources
 from agent.store.specifications import Specifications
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
+from agent.store.work_jobs import WorkJobs
 from agent.store.work_queue import WorkQueue
+from agent.store.work_units import WorkUnits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -351,6 +353,16 @@ class Store:
     def unread_names(self) -> UnreadNames:
         """Names of files that are not read yet."""
         return UnreadNames(self._engine, self._whose)
+
+    @property
+    def work_jobs(self) -> WorkJobs:
+        """Requests to judge archived micrographs with a bundle, done in units."""
+        return WorkJobs(self._engine, self._whose)
+
+    @property
+    def work_units(self) -> WorkUnits:
+        """Units of archived micrographs, and their claims."""
+        return WorkUnits(self._engine, self._whose)
 
     @property
     def work_queue(self) -> WorkQueue:
