@@ -22,6 +22,7 @@ from reports.i18n import gettext, language, ngettext
 if TYPE_CHECKING:
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
+    from reports.content.fleet import FleetPage, WorkPage
     from reports.content.guide import HelpPage
     from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
@@ -154,6 +155,16 @@ def render_today(page: DashboardPage) -> str:
 def render_files(page: FilesPage) -> str:
     """Render the list of files that need an operator."""
     return _render("files.html", page=page)
+
+
+def render_fleet(page: FleetPage) -> str:
+    """Render the list of PCs that run an agent."""
+    return _render("fleet.html", page=page)
+
+
+def render_work(page: WorkPage) -> str:
+    """Render the jobs that judge archived micrographs again."""
+    return _render("work.html", page=page)
 
 
 def render_learning(page: LearningPage) -> str:

@@ -129,7 +129,7 @@ def test_an_order_whose_results_a_failed_check_holds_is_held(lab):
 def test_an_urgent_order_is_named_in_the_verdict(lab):
     field_of(lab, "4711")
     field_of(lab, "4712", at=minutes(1))
-    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=DAY)
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=DAY)
 
     page, facts = write(lab)
 

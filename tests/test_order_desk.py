@@ -48,7 +48,7 @@ def browser(lab):
 
 def test_an_order_that_only_a_reviewer_can_settle_is_counted_and_reachable(lab, browser):
     order_of(lab, "4711", "G7")
-    lab.store.orders.set_urgent("4711", urgent=True, by="Leo", at=minutes(5))
+    lab.store.order_corrections.set_urgent("4711", urgent=True, by="Leo", at=minutes(5))
 
     order, queue, desk = (browser.get(path).text for path in ("/order/4711", "/review", "/orders"))
 
@@ -156,7 +156,7 @@ def test_orders_are_found_narrowed_and_sorted_urgent_ones_first(lab, browser, qu
     order_of(lab, "4711", at=minutes(1))
     order_of(lab, "5000", at=minutes(2))
     order_of(lab, "4712", at=minutes(3))
-    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=minutes(9))
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=minutes(9))
 
     shown = states(browser.get(f"/orders?{query}").text)
 

@@ -33,6 +33,7 @@ GROUPS = (
     "demo",
     "run",
     "status",
+    "fleet",
     "web",
     "service",
     "inspect",

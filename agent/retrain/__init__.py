@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from agent.retrain.model_card import estimate, save_card
     from agent.retrain.progress import Step
     from agent.retrain.pseudo_labels import PseudoLabelled, select_pseudo_labels
-    from agent.retrain.reprocessing import Again, Role, reprocess
+    from agent.retrain.reprocessing import Again, Role, attend, build_judge, reprocess
     from agent.retrain.training_record import save_record, write_figures
     from agent.retrain.training_set import Collected, collect, list_gaps
+    from agent.retrain.unit_worker import UnitWorker
 
 _WHERE = {
     "Again": "reprocessing",
@@ -35,6 +36,9 @@ _WHERE = {
     "Role": "reprocessing",
     "Step": "progress",
     "Suggestion": "active_learning",
+    "UnitWorker": "unit_worker",
+    "attend": "reprocessing",
+    "build_judge": "reprocessing",
     "clean_labels": "label_cleaning",
     "collect": "training_set",
     "list_gaps": "training_set",
@@ -68,6 +72,9 @@ __all__ = [
     "Role",
     "Step",
     "Suggestion",
+    "UnitWorker",
+    "attend",
+    "build_judge",
     "clean_labels",
     "collect",
     "compute_impact",

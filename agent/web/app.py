@@ -26,6 +26,7 @@ from agent.web import (
     cookies,
     dashboard,
     files_page,
+    fleet_page,
     history,
     images,
     language_choice,
@@ -42,6 +43,7 @@ from agent.web import (
     scale_by_reviewer,
     taxonomy_page,
     viewer,
+    work_page,
 )
 from agent.web import help as help_pages
 from agent.web.authentication import AuthenticationMiddleware
@@ -117,6 +119,8 @@ def create_app(
     app.include_router(language_choice.router())
     app.include_router(dashboard.router(desk))
     app.include_router(files_page.router(desk))
+    app.include_router(work_page.router(desk))
+    app.include_router(fleet_page.router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))

@@ -39,6 +39,7 @@ KINDS = {
     "field.": marked("Fields"),
     "campaign.": marked("Round robins"),
     "model.": marked("Models"),
+    "work.": marked("Work units"),
     "account.": marked("Accounts"),
     "settings.": marked("Settings"),
     "archive.": marked("Archive"),

@@ -87,7 +87,9 @@ def router(desk: Desk) -> APIRouter:
             fields = [Fact("number", named) for named in number] + [Fact("urgent", urgent)]
             return _request_name(desk, "/orders/urgent", who, fields, wrong)
         for named in number[:MOST_ORDERS_AT_ONCE]:
-            desk.store.orders.set_urgent(named, urgent=urgent == "1", by=who.strip(), at=desk.now())
+            desk.store.order_corrections.set_urgent(
+                named, urgent=urgent == "1", by=who.strip(), at=desk.now()
+            )
         if desk.hasten:
             desk.hasten()
         return _to_desk(who)
