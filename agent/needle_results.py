@@ -46,7 +46,7 @@ REASONS = {
 
 def to_grey(crop: Crop) -> NDArray[np.uint8]:
     """Return the crop in grey; pixels without steel get its mean tone."""
-    grey = np.round(crop.pixels.mean(axis=2)).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.round(crop.pixels.mean(axis=2)).astype(np.uint8)
     if not crop.valid.all():
         grey[~crop.valid] = int(grey[crop.valid].mean()) if crop.valid.any() else 0
     return grey

@@ -58,9 +58,10 @@ def _orthogonalize(matrix: Tensor) -> Tensor:
     """Bring all singular values near 1."""
     a, b, c = COEFFICIENTS
     turned = matrix.shape[0] > matrix.shape[1]
-    values = matrix.T if turned else matrix
+    values: Tensor = matrix.T if turned else matrix
     values = values / (values.norm() + 1e-7)
     for _ in range(ITERATIONS):
         gram = values @ values.T
         values = a * values + (b * gram + c * gram @ gram) @ values
-    return values.T if turned else values
+    result: Tensor = values.T if turned else values
+    return result

@@ -140,7 +140,7 @@ def _verify(weights: Path) -> str:
 
 
 def _wrap_torch(network: NeedleNetwork) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def run(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -77,7 +77,7 @@ def train(settings: NeedleTraining) -> Iterator[tuple[int, dict[str, float], Nee
     network = NeedleNetwork()
     if settings.start:
         network.load_state_dict(load_file(settings.start))
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(network)
     optimizers = _build_optimizers(network, settings)
     schedules = [
@@ -91,8 +91,9 @@ def train(settings: NeedleTraining) -> Iterator[tuple[int, dict[str, float], Nee
         network.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        for each in (*optimizers, *schedules):
-            each.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         _average(averaged, network, min(AVERAGING, step / (step + 10)))
         parts = {name: float(getattr(losses, name).detach()) for name in losses.__slots__}
         yield step, parts, averaged

@@ -45,7 +45,7 @@ def draw_ferrite(rng: Generator, side: int) -> NDArray[np.uint8]:
     edge[:-1] |= home[:-1] != home[1:]
     edge[:, :-1] |= home[:, :-1] != home[:, 1:]
     if rng.random() < 0.5:
-        edge = cv2.dilate(edge, np.ones((2, 2), np.uint8))
+        edge = np.asarray(cv2.dilate(edge, np.ones((2, 2), np.uint8)), np.uint8)
     grey = np.where(edge, tone + rng.choice([-1, 1]) * rng.uniform(20, 100), grey)
     return _add_spots(rng, _to_grey(grey), rng.uniform(0, 0.02))
 
@@ -107,7 +107,8 @@ def draw_network(rng: Generator, side: int) -> NDArray[np.uint8]:
     edge[:-1] |= home[:-1] != home[1:]
     edge[:, :-1] |= home[:, :-1] != home[:, 1:]
     thick = int(rng.integers(3, 9))
-    edge = cv2.dilate(edge, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thick, thick)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thick, thick))
+    edge = np.asarray(cv2.dilate(edge, disc), np.uint8)
     grey[(edge > 0) & (draw_soft_field(side, rng, 25) > -1)] = int(rng.uniform(180, 245))
     return grey
 
@@ -191,4 +192,4 @@ def _add_spots(rng: Generator, grey: NDArray[np.uint8], share: float) -> NDArray
 
 
 def _to_grey(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.clip(values, 3, 250).astype(np.uint8)
+    return np.asarray(np.clip(values, 3, 250), np.uint8)

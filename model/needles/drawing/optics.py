@@ -25,7 +25,7 @@ def degrade(grey: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     gain = float(np.exp(rng.uniform(np.log(0.35), np.log(1.2))))
     image = (image - image.mean()) * gain * (1 + 2 * uneven) + rng.uniform(0.3, 0.7) + uneven
     if rng.random() < 0.85:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1)), np.float32)
     fine = rng.standard_normal((side, side)).astype(np.float32)
     if rng.random() < 0.4:
         fine = 2 * cv2.GaussianBlur(fine, (0, 0), rng.uniform(0.5, 1.5))
