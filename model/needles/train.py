@@ -45,7 +45,8 @@ class NeedleTraining:
 
     Args:
         seed: Seed of weights and drawings.
-        steps: Number of optimizer steps; the learning rate falls in the second half.
+        steps: Number of optimizer steps.
+        flat: Share of the steps before the learning rate falls.
         stop: Step after which the training ends early, 0 is never.
         batch: Fields per step.
         new: Newly drawn fields per step; the others are turned copies of earlier ones.
@@ -59,6 +60,7 @@ class NeedleTraining:
 
     seed: int = 1
     steps: int = 1000
+    flat: float = 0.5
     stop: int = 0
     batch: int = 8
     new: int = 1
@@ -81,7 +83,7 @@ def train(settings: NeedleTraining) -> Iterator[tuple[int, dict[str, float], Nee
     averaged = copy.deepcopy(network)
     optimizers = _build_optimizers(network, settings)
     schedules = [
-        torch.optim.lr_scheduler.LambdaLR(each, lambda step: _get_rate(step, settings.steps))
+        torch.optim.lr_scheduler.LambdaLR(each, lambda step: _get_rate(step, settings))
         for each in optimizers
     ]
     for step, (images, targets) in enumerate(_iter_batches(settings, rng), start=1):
@@ -115,9 +117,10 @@ def _build_optimizers(
     ]
 
 
-def _get_rate(step: int, steps: int) -> float:
+def _get_rate(step: int, settings: NeedleTraining) -> float:
+    left = (settings.steps - step) / settings.steps
     warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-    return warm * min(1.0, max(0.01, (steps - step) / (0.5 * steps)))
+    return warm * min(1.0, max(0.01, left / (1 - settings.flat)))
 
 
 def _iter_batches(

@@ -28,7 +28,7 @@ def degrade(grey: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1)), np.float32)
     fine = rng.standard_normal((side, side)).astype(np.float32)
     if rng.random() < 0.4:
-        fine = 2 * cv2.GaussianBlur(fine, (0, 0), rng.uniform(0.5, 1.5))
+        fine = 2 * np.asarray(cv2.GaussianBlur(fine, (0, 0), rng.uniform(0.5, 1.5)), np.float32)
     image = image + fine * rng.uniform(0, 0.035) * max(gain, 0.4)
     pixels = np.clip(image * 255, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
