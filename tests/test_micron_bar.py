@@ -10,7 +10,8 @@ from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.lines import Line, compute_evenness, find_parts
+from agent.imaging.scale_bar.line import Line, compute_evenness
+from agent.imaging.scale_bar.planes import find_parts
 
 SIZE = (480, 640)
 

@@ -14,18 +14,14 @@ import numpy as np
 
 from agent.imaging.boxes import Box, find_runs, overlap, union
 from agent.imaging.scale_bar.background import get_rim
-from agent.imaging.scale_bar.lines import (
-    are_alike,
-    compute_distance,
-    measure_colour,
-    measure_length,
-)
+from agent.imaging.scale_bar.line import are_alike, compute_distance, measure_colour
+from agent.imaging.scale_bar.line_length import measure_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.scale_bar.lines import Line
-    from agent.imaging.scale_bar.ocr import Length
+    from agent.imaging.scale_bar.lengths import Length
+    from agent.imaging.scale_bar.line import Line
 
 SAME = 0.02
 """Relative difference below which two lengths are one."""
