@@ -33,6 +33,8 @@ from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
         ("l0 µm", 10.0),
         ("O.5 µm", 0.5),
         ("2/5 µm", 2.5),
+        ("200.µm", 200.0),
+        ("50 - µm", 50.0),
         ("5U μm", 50.0),
         ("1UUµm", 100.0),
         ("500 Hm", 500.0),

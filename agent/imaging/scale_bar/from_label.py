@@ -29,6 +29,7 @@ from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour,
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
+from agent.imaging.scale_bar.matching import has_lost_ticks
 from agent.imaging.scale_bar.ocr import read_lengths
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
@@ -130,6 +131,7 @@ def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
         _is_seen_well(pixels, near[0], near, label)
         and not _has_rivals(near)
         and not _runs_into(line, label.box)
+        and not has_lost_ticks(line, label.ink, label.paper)
         and not has_digit_before(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)

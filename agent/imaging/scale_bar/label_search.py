@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from agent.imaging.readers.channels import largest, smallest
-from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits
+from agent.imaging.scale_bar.background import find_plate_inside
+from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits, tighten_to_ink
 from agent.imaging.scale_bar.line import Line, are_alike, compute_distance, measure_colour
 from agent.imaging.scale_bar.matching import FoundBar, is_stroke, pair_lengths
 from agent.imaging.scale_bar.ocr import detect_texts, read_lengths
@@ -23,19 +25,29 @@ if TYPE_CHECKING:
     from agent.imaging.boxes import Box
     from agent.imaging.scale_bar.lengths import Length
 
+_EXACT = 12  # grey values that JPEG changes a drawn colour by
+_FADED = 90  # grey values from the ink at which texture has faded
+
+
+class Search(StrEnum):
+    """How words are looked for: in a line's ink, in exactly its colour, or by text detection.
+
+    Texture has few pixels of exactly the colour that a program drew with.
+    """
+
+    INK = "ink"
+    EXACT_INK = "exact_ink"
+    DETECTOR = "detector"
+
 
 def read_around(
-    pixels: NDArray[np.uint8],
-    lines: list[Line],
-    region: Box,
-    *,
-    detect: bool,
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: Search
 ) -> tuple[FoundBar | None, list[tuple[Length, Box]]]:
     """Read around a line; read a wider region where the edge cut words in two."""
-    bar, cut, lengths = _find_best_pair(pixels, lines, region, detect=detect)
+    bar, cut, lengths = _find_best_pair(pixels, lines, region, search)
     if bar is None and cut is not None:
         bar, _, lengths = _find_best_pair(
-            pixels, lines, _expand_cut_words(cut, pixels.shape), detect=detect
+            pixels, lines, _expand_cut_words(cut, pixels.shape), search
         )
     return bar, lengths
 
@@ -53,11 +65,7 @@ def _expand_cut_words(words: Box, shape: Sequence[int]) -> Box:
 
 
 def _find_best_pair(
-    pixels: NDArray[np.uint8],
-    lines: list[Line],
-    region: Box,
-    *,
-    detect: bool,
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: Search
 ) -> tuple[FoundBar | None, Box | None, list[tuple[Length, Box]]]:
     """Read the words around the first line; pair a length with the line it labels.
 
@@ -67,11 +75,18 @@ def _find_best_pair(
     x0, y0, x1, _ = region
     views = _render_views(pixels, lines[0], region)
     picture, ink = views[0], measure_colour(pixels, lines[0])
-    boxes = detect_texts(picture) if detect else _find_letters(picture, lines[0], pixels, x0)
+    if search is Search.DETECTOR:
+        boxes = detect_texts(picture)
+        boxes = [tighten_to_ink(picture, find_plate_inside(picture, box) or box) for box in boxes]
+    else:
+        drawn = _mask_exact_ink(picture, ink) if search is Search.EXACT_INK else None
+        boxes = _find_letters(picture, lines[0], pixels, x0, drawn)
+    if search is Search.EXACT_INK:
+        views = [picture, _render_ink(picture, ink)]
     boxes = [extend_to_lost_digits(picture, box) for box in boxes]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in boxes]
     lines = [line for line in lines if not any(is_stroke(line, place) for place in places)]
-    if not detect:
+    if search is not Search.DETECTOR:
         near = [
             min(
                 (c for c in (compute_distance(ln, p) for ln in lines) if c is not None), default=9.0
@@ -93,7 +108,7 @@ def _find_best_pair(
         for length in read_lengths(views, box):
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
-    if not detect:  # letters were looked for in the first line's ink
+    if search is not Search.DETECTOR:  # letters were looked for in the first line's ink
         lines = [line for line in lines if are_alike(measure_colour(pixels, line), ink, 90)]
     return pair_lengths(pixels, lines, lengths), cut, lengths
 
@@ -146,11 +161,36 @@ def _mask_ink(
     return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
 
 
+def _mask_exact_ink(picture: NDArray[np.uint8], ink: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the mask of pixels of a colour, but for what JPEG changes."""
+    off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(ink))))
+    return np.asarray(off < _EXACT)
+
+
+def _render_ink(picture: NDArray[np.uint8], ink: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return ink as black and what is far from it as white, so that texture fades."""
+    off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(ink))))
+    grey = cv2.convertScaleAbs(off, alpha=255 / _FADED)
+    return np.asarray(cv2.merge([grey, grey, grey]), np.uint8)
+
+
 def _find_letters(
-    picture: NDArray[np.uint8], line: Line, pixels: NDArray[np.uint8], left: int
+    picture: NDArray[np.uint8],
+    line: Line,
+    pixels: NDArray[np.uint8],
+    left: int,
+    drawn: NDArray[np.bool_] | None,
 ) -> list[Box]:
-    """Detect rows of letters in the ink of a line; those of a broken line are in its gap."""
-    ink = _mask_ink(picture, line, pixels)
+    """Detect rows of letters in the ink of a line; those of a broken line are in its gap.
+
+    Args:
+        picture: (h, w, 3) uint8, the region.
+        line: The line.
+        pixels: (h, w, 3) uint8, the image.
+        left: Left column of the region, pixels of the image.
+        drawn: (h, w) bool, the ink; None: whatever resembles the line.
+    """
+    ink = _mask_ink(picture, line, pixels) if drawn is None else drawn
     if line.gap is not None:
         ink[:, : max(0, line.gap[0] - left)] = False
         ink[:, max(0, line.gap[2] - left) :] = False

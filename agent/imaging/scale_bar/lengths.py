@@ -19,9 +19,17 @@ _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # OCR readings of texture before a number, without letters that name a measurement (d, L, R).
 _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
-_ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_TEXTURE}{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
+# OCR readings of texture between a number and its unit: no point there can be a decimal one.
+_BETWEEN = r"(?:\s*[.*°'’-]?\s*)"
+_ALONE = re.compile(
+    rf"^[|\-–—_\[\]<>←→'’\s]*{_TEXTURE}{_NUMBER}{_BETWEEN}{_UNIT}[|\-–—_\[\]<>←→.\s]*$"
+)
 # A unit with a letter misread or missing: needs another reading with the whole unit.
-_DOUBTFUL = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s?[^\W\d_]{{0,2}}[mn][|\-–—_\[\].\s]*$")
+_DOUBTFUL = re.compile(
+    rf"^[|\-–—_\[\]<>←→'’\s]*{_NUMBER}{_BETWEEN}[^\W\d_]{{0,2}}[mn][|\-–—_\[\].\s]*$"
+)
+# A length with something after it: "25μm1". It supports or contradicts another reading.
+_FOLLOWED = re.compile(rf"^\W*{_NUMBER}\s?{_UNIT}\W*\w{{1,2}}\W*$")
 # A number with an unread digit: "/5 µm" was 75 or 15, which another reading may resolve;
 # "d = 13.47 µm" is a measurement, not a label.
 _SPOILT = re.compile(r"^[^\w=:]*\d*[^\w=:]\d*\s?[µμ]m[^\w=:]*$")
@@ -109,7 +117,8 @@ def parse_half_read(words: str) -> Length | None:
 
     A number with a missing digit is returned as 0, which contradicts every other reading.
     """
-    match = _DOUBTFUL.match(_repair_digits(_repair_points(words)))
+    repaired = _repair_digits(_repair_points(words))
+    match = _DOUBTFUL.match(repaired) or _FOLLOWED.match(repaired)
     if match is None:
         return Length(None, "", 0.0, 1.0) if _SPOILT.match(words) else None
     number = match["number"].replace(",", ".")

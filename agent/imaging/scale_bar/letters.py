@@ -13,6 +13,8 @@ from agent.imaging.readers.channels import largest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_UNEVEN_PAPER = 0.2  # of the contrast: paper that differs more is the specimen itself
+_PALE = 0.35  # share of the paper-to-ink distance of a thin stroke after JPEG
 _EVEN_PAPER = 12.0  # grey values that JPEG spreads around one colour
 
 
@@ -87,8 +89,13 @@ def extend_to_lost_digits(
     off = largest(np.abs(known - paper))
     ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
     contrast = float(np.abs(ink - paper).max())
+    room = _paper_room(off, contrast)
+    if room > _UNEVEN_PAPER * contrast:
+        way = ink - paper
+        inked = (before - paper) @ way / max(1.0, float(way @ way)) > _PALE
+        return (start + _extend_by_digits(inked), y0, x1, y1)
     like_ink = (largest(np.abs(before - ink)) < 0.5 * contrast).mean(axis=0)
-    like_paper = (largest(np.abs(before - paper)) < _paper_room(off, contrast)).mean(axis=0)
+    like_paper = (largest(np.abs(before - paper)) < room).mean(axis=0)
     left = sure = x0
     bare = 0  # columns without paper: more of them than a letter's stem has are its end
     for x in range(x0 - 1, start - 1, -1):
@@ -102,6 +109,53 @@ def extend_to_lost_digits(
         elif left - x > 0.45 * high:
             break
     return (left, y0, x1, y1)
+
+
+def _extend_by_digits(ink: NDArray[np.bool_]) -> int:
+    """Return the first column of the digits that end at the right of a mask of ink.
+
+    Without paper, what lies before words may have their colour; only what is as tall as a digit
+    and no wider counts.
+    """
+    high, left = ink.shape
+    upright = np.ones((max(2, high // 4), 2), np.uint8)  # JPEG breaks thin strokes
+    whole = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_CLOSE, upright)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+    x, _, w, h, _ = stats[1:].T
+    digits = (h >= 0.6 * high) & (w <= 0.9 * high)
+    for first, wide in sorted(zip(x[digits].tolist(), w[digits].tolist(), strict=True))[::-1]:
+        if left - first - wide > 0.45 * high:
+            break
+        left = first
+    return int(left)
+
+
+def tighten_to_ink(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """Return the box without the empty rows above and below its words.
+
+    The reader scales a box to one height, so that letters in a box that is too tall are small.
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+
+    Returns:
+        The rows that hold something as tall as a letter; the same box where nothing is.
+    """
+    x0, y0, x1, y1 = box
+    inside = picture[y0:y1, x0:x1].astype(np.int16)
+    paper = np.median(inside.reshape(-1, 3), axis=0)
+    off = largest(np.abs(inside - paper))
+    drawn = off > 0.5 * float(np.percentile(off, 97))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(drawn.astype(np.uint8), connectivity=8)
+    _, y, w, h, _ = stats[1:].T
+    letters = (h >= 0.25 * (y1 - y0)) & (w <= 3 * h)
+    if letters.sum() < 2:
+        return box
+    top, foot = int(y[letters].min()), int((y + h)[letters].max())
+    return (x0, y0 + top, x1, y0 + foot) if foot - top >= 0.35 * (y1 - y0) else box
 
 
 def _paper_room(off: NDArray[Any], contrast: float) -> float:

@@ -29,7 +29,7 @@ class Line:
         exact: All pixels have one value, as only a program draws.
         contrast: To its surroundings, grey values.
         crisp: Share of its columns that fall off within two pixels above and below.
-        kind: "plain", "caps", "ruler", "comb", "checker" or "broken".
+        kind: "plain", "caps", "ruler", "comb", "checker", "hollow" or "broken".
         framed: It is the side of a box.
         gap: Where a broken line leaves room for its label.
         core: The line without its ticks.

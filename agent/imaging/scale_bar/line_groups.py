@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.imaging.boxes import overlap
+from agent.imaging.boxes import overlap, within
 from agent.imaging.scale_bar.line import Line, have_one_colour
 
 if TYPE_CHECKING:
@@ -25,7 +25,15 @@ def drop_duplicates(lines: list[Line]) -> list[Line]:
     for line in order[:400]:
         if not any(_are_the_same(line, known) for known in kept):
             kept.append(line)
+    kept = [line for line in kept if not any(_is_rim(line, other) for other in kept)]
     return [line for line in kept if not any(_is_halo(line, other) for other in kept)]
+
+
+def _is_rim(line: Line, other: Line) -> bool:
+    """Return whether a line is a rim of a hollow bar, or the paper between its rims."""
+    x0, y0, x1, y1 = other.box
+    inside = within(line.box, (x0 - 3, y0 - 2, x1 + 3, y1 + 2))
+    return other.kind == "hollow" and line.kind != "hollow" and inside
 
 
 def _are_the_same(line: Line, other: Line) -> bool:

@@ -41,7 +41,7 @@ def measure_length(pixels: NDArray[np.uint8], line: Line) -> float:
     height = slice(min(y0, 1), min(y0, 1) + y1 - y0)
     left, right = (
         _find_tip(out, ink) if head else _find_end(out[height, :20], ink, line)
-        for out, head in zip(beyond, _find_heads(pixels, line), strict=True)
+        for out, head in zip(beyond, find_heads(pixels, line), strict=True)
     )
     if line.plane != COLOUR_PLANE:  # JPEG keeps light to the pixel, colour only to two or three
         left, right = (end and min(end, 8 + _FURTHER) for end in (left, right))
@@ -76,7 +76,41 @@ def _measure_between_ticks(pixels: NDArray[np.uint8], line: Line) -> float | Non
         ends = (centres[0] + left - x0, x1 - 1 - left - centres[-1])
         if even and max(np.abs(ends)) <= 3:
             return float(centres[-1] - centres[0])
+    return _measure_between_end_ticks(pixels, line, ink)
+
+
+def _measure_between_end_ticks(
+    pixels: NDArray[np.uint8], line: Line, ink: NDArray[Any]
+) -> float | None:
+    """Return the length between the centres of two ticks paler than their line, or None.
+
+    A tick is ink at an end, above or below the line, with less than half of it on both sides.
+    """
+    x0, y0, x1, y1 = line.core
+    if x0 < 10 or x1 + 10 > pixels.shape[1] or x1 - x0 < 30:
+        return None
+    for beside in (pixels[max(0, y0 - 4) : max(0, y0 - 2)], pixels[y1 + 2 : y1 + 4]):
+        rows = beside[:, x0 - 10 : x1 + 10].astype(np.float32)
+        if len(rows) < 2:
+            continue
+        paper = np.median(rows.reshape(-1, 3), axis=0)
+        way = ink - paper
+        share = ((rows - paper) @ way / max(1.0, float(way @ way))).mean(axis=0)
+        centres = [_find_tick_centre(end) for end in (share[:20], share[::-1][:20])]
+        if None not in centres:
+            return float(x1 - x0 - 1 + 20 - sum(centre for centre in centres if centre))
     return None
+
+
+def _find_tick_centre(share: NDArray[Any]) -> float | None:
+    """Return the centre of the tick around column 10 of 20, or None."""
+    peak = 7 + int(np.argmax(share[7:14]))
+    near = slice(peak - 1, peak + 2)
+    beside = np.concatenate([share[: peak - 3], share[peak + 4 :]])
+    if share[peak] < 0.25 or np.abs(beside).max() > 0.5 * share[peak]:
+        return None
+    weights = np.maximum(share[near], 0)
+    return float(np.average(np.arange(peak - 1, peak + 2), weights=weights))
 
 
 def _find_tip(rows: NDArray[np.float32], ink: NDArray[Any]) -> int | None:
@@ -92,10 +126,11 @@ def _find_tip(rows: NDArray[np.float32], ink: NDArray[Any]) -> int | None:
 
 def is_arrow(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Return whether a line has an arrow head at both ends."""
-    return line.kind == "plain" and all(_find_heads(pixels, line))
+    return line.kind == "plain" and all(find_heads(pixels, line))
 
 
-def _find_heads(pixels: NDArray[np.uint8], line: Line) -> tuple[bool, bool]:
+def find_heads(pixels: NDArray[np.uint8], line: Line) -> tuple[bool, bool]:
+    """Return whether a line has an arrow head at its left and at its right end."""
     x0, _, x1, _ = line.core
     return _has_head(pixels, line.core, (x0, 1)), _has_head(pixels, line.core, (x1 - 1, -1))
 

@@ -14,7 +14,14 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import Box, find_runs
+from agent.imaging.scale_bar.hollow_bars import find_hollow_bars
 from agent.imaging.scale_bar.line import Line, count_from_top
+from agent.imaging.scale_bar.line_measures import (
+    compute_contrast,
+    compute_crispness,
+    compute_median,
+    compute_share,
+)
 from agent.imaging.scale_bar.planes import COLOUR_PLANE, ROWS, find_parts
 
 if TYPE_CHECKING:
@@ -47,7 +54,9 @@ def find_lines(
     least = max(13, round(0.017 * width)) if least_px is None else least_px
     runs = _keep_long_runs(plane, least | 1)  # odd: an even one shifts a pixel
     for mask in _iter_masks(runs, thick):
-        for x, y, wide, high in _select_likely(find_parts(mask), thick, plane.shape):
+        parts = _select_likely(find_parts(mask), thick, plane.shape)
+        yield from find_hollow_bars(plane, parts, thick, number)
+        for x, y, wide, high in parts:
             line = _measure(plane, (x, y, min(width, x + wide - _STEP + 1), y + high), number)
             if line is not None:
                 yield line
@@ -98,19 +107,19 @@ def _measure(plane: Plane, box: Box, number: int) -> Line | None:
         return None
     level, exact = tone
     box = _drop_needles(plane, box, level)
-    contrast = _compute_contrast(plane, box, level)
+    contrast = compute_contrast(plane, box, level, 0.55 if exact else 0.7)
     if contrast < _CONTRAST:
         return None
     x0, y0, x1, y1 = box
     least = level - 0.55 * contrast
-    filled = _compute_share(plane[(y0 + y1) // 2, x0:x1] >= least)
+    filled = compute_share(plane[(y0 + y1) // 2, x0:x1] >= least)
     rim = box if filled > 0.8 else (x0, y0, x1, y0 + 2)  # an outlined cell is empty in its middle
     ends = _find_ends(plane, rim, level, 0.1) if exact else None
     if ends is None or not _are_hard(plane, ends, (rim[1] + rim[3]) // 2, level - contrast):
         ends = _find_ends(plane, rim, level, 0.45 if number == COLOUR_PLANE else 0.4)
     if ends is None:
         return None
-    crisp = _compute_crispness(plane, box, level - 0.6 * contrast)
+    crisp = compute_crispness(plane, box, level - 0.6 * contrast)
     box = (ends[0], y0, ends[1], y1)
     checker = (
         _find_outlined_cells(plane, box, least)
@@ -149,43 +158,14 @@ def _find_tone(plane: Plane, box: Box) -> tuple[float, bool] | None:
     core = inside[int(np.argmax(sampled.sum(axis=1)))]
     above, below = max(0, y0 - 3), min(len(plane) - 1, y1 + 2)
     beside = plane[above : below + 1 : below - above, x0:x1:3]
-    if _compute_share(beside < int(core[0]) // 2 + int(core[-1]) // 2 - 18) < 0.5:
+    if compute_share(beside < int(core[0]) // 2 + int(core[-1]) // 2 - 18) < 0.5:
         return None
     core = core.astype(np.int16)
-    level = _compute_median(core)
+    level = compute_median(core)
     spread = np.abs(core - level)
-    if level < 90 or _compute_share(spread > 0.18 * level) > 0.07:
+    if level < 90 or compute_share(spread > 0.18 * level) > 0.07:
         return None
-    return level, _compute_share(spread <= 1) > 0.97
-
-
-def _compute_contrast(plane: Plane, box: Box, level: float) -> float:
-    """Return the contrast to four rows above and below in nearly every column; 0: none."""
-    x0, y0, x1, y1 = box
-    sides = (plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : y1 + 4, x0:x1])
-    drops = [level - side.min(axis=0).astype(np.int16) for side in sides if side.size]
-    if not drops or min(_compute_share(drop > 25) for drop in drops) < 0.7:
-        return 0.0
-    return sum(_compute_median(drop) for drop in drops) / len(drops)
-
-
-def _compute_crispness(plane: Plane, box: Box, least: float) -> float:
-    """Return the share of columns in which a line falls off within two rows above and below."""
-    x0, y0, x1, y1 = box
-    sides = (plane[max(0, y0 - 2) : y0, x0:x1], plane[y1 : y1 + 2, x0:x1])
-    return min(_compute_share(side.min(axis=0) < least) for side in sides if side.size)
-
-
-def _compute_share(flags: NDArray[np.bool_]) -> float:
-    """Return the share of true flags; `np.mean` takes five times as long for a few pixels."""
-    return np.count_nonzero(flags) / flags.size
-
-
-def _compute_median(row: NDArray[Any]) -> float:
-    """Return the median of a row; `np.median` takes ten times as long for a few pixels."""
-    ordered = np.sort(row)
-    half = len(row) // 2
-    return (float(ordered[half]) + float(ordered[~half])) / 2
+    return level, compute_share(spread <= 1) > 0.97
 
 
 def _find_outlined_cells(plane: Plane, box: Box, least: float) -> Box | None:
@@ -207,7 +187,7 @@ def _find_chequered_cells(plane: Plane, box: Box, least: float) -> Box | None:
     x0, y0, x1, y1 = box
     rims = plane[[y0, y1 - 1], x0:x1] >= least
     middle = plane[(y0 + y1) // 2, x0:x1] >= least
-    return box if _compute_share(rims) > 0.9 and are_cells(middle) else None
+    return box if compute_share(rims) > 0.9 and are_cells(middle) else None
 
 
 def are_cells(full: NDArray[np.bool_]) -> bool:
@@ -274,8 +254,22 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
     far = slice(lbottom - 4, lbottom) if ltop >= y0 - 1 else slice(ltop, ltop + 4)
     if one_sided and _is_closed(plane[far, x0:x1], level):
         return replace(line, framed=True)
+    if _has_tick_near_end(plane[max(ltop, rtop) : min(lbottom, rbottom), x0:x1] >= least):
+        return replace(line, framed=True)  # which of the two is the end is unknown
     box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
     return replace(line, box=box, kind="ruler" if one_sided else "caps")
+
+
+def _has_tick_near_end(bright: NDArray[np.bool_]) -> bool:
+    """Return whether an upright as tall as the ticks at the ends stands near one of them.
+
+    Args:
+        bright: (h, w) bool, the rows that both ticks have, from end to end of the line.
+    """
+    width = bright.shape[1]
+    uprights = find_runs(np.asarray(bright.all(axis=0)))
+    inner = [(a + b) / 2 for a, b in uprights if a > 8 and b < width - 8]
+    return len(inner) < 3 and any(min(x, width - x) < 0.2 * width for x in inner)
 
 
 def _is_closed(rows: Plane, level: float) -> bool:

@@ -10,10 +10,11 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
-from agent.imaging.scale_bar.label_search import read_around
+from agent.imaging.scale_bar.label_search import Search, read_around
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.matching import FoundBar
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
 from agent.imaging.scale_bar.unlabelled import is_bar_without_label
 
 if TYPE_CHECKING:
@@ -51,14 +52,11 @@ def read_candidates(
         region = _expand_to_label(line, pixels.shape, band)
         regions.append((region, colour))
         inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
-        bar, words = read_around(pixels, inside, region, detect=False)
-        lengths_read += words
-        unread = bar is None or bar.um is None
-        if unread and detected < _MOST_DETECTED and is_convincing(line):
+        may_detect = detected < _MOST_DETECTED
+        bar, words, has_detected = _read_line(pixels, inside, region, may_detect=may_detect)
+        if has_detected:
             detected += 1 if line.exact or line.even > EVEN else _MOST_DETECTED
-            detected_bar, words = read_around(pixels, inside, region, detect=True)
-            bar = detected_bar or bar
-            lengths_read += words
+        lengths_read += words
         if bar is None or _is_parted(bar, band):
             continue
         if any(_is_half(bar, line) or _is_next_cell(bar, line) for line in ranked):
@@ -82,7 +80,7 @@ def _expand_to_label(line: Line, shape: Sequence[int], band: Box | None) -> Box:
     height, width = shape[:2]
     reach = int(np.clip(0.06 * max(height, width), 36, 110))
     x0, y0, x1, y1 = line.box
-    side = int(1.4 * reach)
+    side = int(2.2 * reach)
     top, foot = 0, height
     if band is not None and overlap(line.box, band) > 0.9:
         top, foot = band[1], band[3]
@@ -92,6 +90,34 @@ def _expand_to_label(line: Line, shape: Sequence[int], band: Box | None) -> Box:
         min(width, x1 + side),
         min(foot, y1 + reach),
     )
+
+
+def _read_line(
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, *, may_detect: bool
+) -> tuple[FoundBar | None, list[tuple[Length, Box]], bool]:
+    """Read around the first line, the cheapest search first, until one finds its length.
+
+    Returns:
+        The bar or None; all lengths read; whether text was detected.
+    """
+    bar, lengths = read_around(pixels, lines, region, Search.INK)
+    if not is_convincing(lines[0]):
+        return bar, lengths, False
+    searches = [] if lines[0].plane == COLOUR_PLANE else [Search.EXACT_INK]
+    searches += [Search.DETECTOR] if may_detect else []
+    for search in searches:
+        if not _is_unread(bar):
+            return bar, lengths, False
+        other, words = read_around(pixels, lines, region, search)
+        bar = other or bar
+        lengths += words
+        if search is Search.DETECTOR:
+            return bar, lengths, True
+    return bar, lengths, False
+
+
+def _is_unread(bar: FoundBar | None) -> bool:
+    return bar is None or bar.um is None
 
 
 def _is_clearer(bar: FoundBar, known: FoundBar) -> bool:
