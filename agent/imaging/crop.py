@@ -153,7 +153,7 @@ def public_id(sha256: str, page: int) -> str:
     return sha256[:16] if page == 0 else f"{sha256[:16]}-p{page + 1}"
 
 
-RECIPE = "1"
+RECIPE = "2"
 """Increment whenever the same file would be cropped differently."""
 
 PREVIEW_PX = 2000

@@ -20,6 +20,7 @@ from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length
+from agent.imaging.scale_bar.letters import has_digit_before
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.matching import (
     SAME,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.scale_bar.line import Line
+
 
 _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
@@ -170,8 +172,20 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
 
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """Return the bar, without its length where its line may end elsewhere than it was found."""
-    unsure = continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar)
+    unsure = (
+        continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar) or _is_cut(pixels, bar)
+    )
     return _put_in_doubt(bar) if bar.um is not None and unsure else bar
+
+
+def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a digit stands before the label of a bar."""
+    if bar.label_box is None or not bar.ink:
+        return False
+    x0, y0, _, y1 = bar.label_box
+    (a0, b0, a1, b1) = bar.line
+    beside = a0 < x0 and b0 < y1 and y0 < b1
+    return has_digit_before(pixels, bar.label_box, np.array(bar.ink), a1 + 2 if beside else 0)
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:

@@ -31,6 +31,7 @@ _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink tha
 _LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
 _LUMA_CONTRAST = 60  # grey values below which only colour shows a line
 _SOLID_PX, _LONG_PX = 6, 110  # height and length from which 2 per cent exceed that blur
+_THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -123,11 +124,12 @@ def pair_lengths(
 def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bool:
     """Return whether a line without ticks has the same length by its colours as where detected."""
     room = max(1.0, SAME * line.line_px)
-    x0, y0, x1, _ = line.core
+    x0, y0, x1, y1 = line.core
     paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
     if has_lost_ticks(line, measure_colour(pixels, line), paper):
         return False
-    if line.kind == "plain" and len(set(find_heads(pixels, line))) > 1:
+    thin = line.kind == "plain" and y1 - y0 <= _THIN_PX
+    if thin and len(set(find_heads(pixels, line))) > 1:
         return False  # an arrow with one head runs on into something else
     return line.kind != "plain" or abs(length_px - line.line_px) <= room
 
