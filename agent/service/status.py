@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.counts import format_count
+from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
@@ -282,8 +283,6 @@ def _iter_source_problems(
 
 
 def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]:
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
-
     if name is None:
         yield "there is no bundle yet: every micrograph goes to review (agent train FOLDER)."
         return
