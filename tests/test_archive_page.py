@@ -223,6 +223,18 @@ def test_roles_decide_who_searches_and_who_acts(lab):
             assert client.get("/api/v1/views", headers=told).json()["views"][0]["name"] == "v"
 
 
+def test_a_program_exports_what_the_facets_leave(lab, browser):
+    for name, code in (("a.tif", "G7"), ("b.tif", "G8"), ("c.tif", "B8")):
+        lab.take(code, name=name)
+    asked = {"facets": {"code": ["G7", "B8"], "source": ["LOM-07"]}}
+
+    answer = browser.post("/api/v1/archive/export", json=asked)
+    wrong = browser.post("/api/v1/archive/export", json={"facets": {"colour": ["red"]}})
+
+    assert {row["structure_code"] for row in read_csv(answer.content)} == {"G7", "B8"}
+    assert wrong.status_code == 422
+
+
 def test_the_history_is_searched_by_name_object_and_day_and_exported(lab, browser):
     one = lab.take("G8", name="first.tif", reasons=("uncertain",))
     other = lab.take("G8", name="second.tif", reasons=("uncertain",))

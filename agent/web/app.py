@@ -114,7 +114,7 @@ def create_app(
     app.include_router(archive_api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
-    app.include_router(language_choice.router())
+    app.include_router(language_choice.router(desk))
     app.include_router(dashboard.router(desk))
     app.include_router(files_page.router(desk))
     app.include_router(review_page.router(desk))

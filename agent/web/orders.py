@@ -86,11 +86,14 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/order/{number:path}/report.{kind}")
     def report(
+        request: Request,
         number: str,
         kind: Literal["html", "pdf"],
         language: Literal["en", "de"] | None = None,
         statement: int | None = None,
     ) -> Response:
+        if ends_in_report(request):
+            return order(request, f"{number}/report.{kind}")
         return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/order/{number:path}")
@@ -104,6 +107,12 @@ def router(desk: Desk) -> APIRouter:
         return HTMLResponse(reports.render_order(page))
 
     return routes
+
+
+def ends_in_report(request: Request) -> bool:
+    """Return whether "/report.pdf" belongs to the order number: its slash is sent as %2F."""
+    sent: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
 
 
 def list_loose(desk: Desk) -> Iterator[LooseField]:
