@@ -135,7 +135,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.i18n import (
     LANGUAGES,
@@ -197,6 +197,7 @@ from reports.render import (
     render_taxonomy,
     render_today,
     render_trace,
+    render_viewer,
     report_policy,
 )
 from reports.retold import retold
@@ -388,6 +389,7 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "ViewerPage",
     "act_name",
     "as_json",
     "asset",
@@ -452,6 +454,7 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_viewer",
     "report_policy",
     "retold",
     "search_guide",

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
     from reports.content.setup import TaxonomyPage
     from reports.content.statements import StatementPage
-    from reports.content.viewer import ChartPage
+    from reports.content.viewer import ChartPage, ViewerPage
 
 ASSETS = (
     "base.css",
@@ -74,6 +74,7 @@ ASSETS = (
     "viewer_compare.js",
     "viewer_keys.js",
     "viewer.js",
+    "viewer_dialog.js",
     "search.js",
     "archive.css",
     "archive.js",
@@ -259,6 +260,11 @@ def render_campaigns(page: CampaignsPage) -> str:
 def render_chart(page: ChartPage) -> str:
     """Render the wall of the lab's chart plates."""
     return _render("chart.html", page=page)
+
+
+def render_viewer(page: ViewerPage) -> str:
+    """Render the viewer of one micrograph, without a decision."""
+    return _render("viewer.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

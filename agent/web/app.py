@@ -42,6 +42,7 @@ from agent.web import (
     scale_by_reviewer,
     taxonomy_page,
     viewer,
+    viewer_page,
 )
 from agent.web import help as help_pages
 from agent.web.authentication import AuthenticationMiddleware
@@ -128,6 +129,7 @@ def create_app(
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
+    app.include_router(viewer_page.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))

@@ -302,6 +302,7 @@ def _field(field: FieldFacts, number: str, hidden: Collection[str]) -> OrderFiel
         href=f"/review/{field.id}?{urlencode({'order': number})}",
         thumbnail=_thumbnail(field.id, field.called),
         gone=field.superseded is not None,
+        viewer_href=f"/review/{field.id}/viewer",
     )
 
 
