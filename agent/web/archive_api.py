@@ -139,7 +139,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/archive/export", response_class=Response, responses=EXPORTED)
     def export(request: Request, body: ExportIn) -> Response:
         """Export micrographs, or every hit of a search, as CSV or as ZIP with the images."""
-        query = SearchQuery(body.q, {str(name): body.facets[name] for name in body.facets}, desk.zone)
+        query = SearchQuery(
+            body.q, {str(name): body.facets[name] for name in body.facets}, desk.zone
+        )
         who = cookies.name_of(request)
         return archive_acts.export(desk, body.micrographs, query, body.form, who=who)
 

@@ -49,6 +49,7 @@ from agent.web.picture_links import (
 )
 from agent.web.scale_by_reviewer import needs_scale
 from agent.web.specimen_fields import is_blind, is_done_by
+from agent.web.suggestions import SUGGESTED, is_suggested, list_suggestion_queue
 from agent.web.viewer import build_viewer, find_scaled_reference
 from reports import (
     Card,
@@ -86,7 +87,7 @@ QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 AROUND_SHOWN = 60
 """How much of the queue is read to find the neighbours; reading all of it takes longer."""
-FILTERS = ("reason", "source", "order", "then")
+FILTERS = ("reason", "source", "order", "then", SUGGESTED)
 OPEN = marked(
     "{who} has this one open. The first decision counts; the second reviewer is notified."
 )
@@ -109,6 +110,9 @@ def router(desk: Desk) -> APIRouter:
         page = _queue_page(desk, request)
         if (order := request.query_params.get("order")) and not page.items:
             return RedirectResponse(done_href(order), 303)
+        if is_suggested(_narrowed(request)) and not page.items:
+            end = "/models/training" if may_undo_any(request) else "/review"
+            return RedirectResponse(end, 303)
         return HTMLResponse(reports.render_queue(page))
 
     @routes.get("/review/{public_id}")
@@ -188,7 +192,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
         return told
     left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
-    onward = _open_next(desk, left, public_id, who, narrowed.get("order", ""))
+    onward = _open_next(desk, left, public_id, who, narrowed)
     answer = RedirectResponse(
         _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
     )
@@ -246,6 +250,10 @@ def seconds_of(text: str) -> float | None:
 # --- the queue ----------------------------------------------------------------------------------
 
 
+def _is_blind_first(request: Request, narrowed: Mapping[str, str]) -> bool:
+    return cookies.is_blind_first(request) or is_suggested(narrowed)
+
+
 def _narrowed(request: Request) -> dict[str, str]:
     return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
 
@@ -255,8 +263,11 @@ def _queue(
 ) -> list[MicrographView]:
     """Return what waits for this reviewer, without what now waits for another one.
 
-    For an order, these are all fields that need this reviewer's answer, flagged or not.
+    For an order, these are all fields that need this reviewer's answer, flagged or not; for the
+    suggestions, these alone.
     """
+    if is_suggested(narrowed):
+        return list_suggestion_queue(desk, who)[:limit]
     of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
     waiting = desk.store.review_queue.list_micrographs(
         reason=narrowed.get("reason"),
@@ -292,9 +303,14 @@ def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographV
 
 
 def _open_next(
-    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str, order: str = ""
+    desk: Desk,
+    queue: Sequence[MicrographView],
+    public_id: str,
+    who: str,
+    narrowed: Mapping[str, str],
 ) -> MicrographView | None:
     """Open the next micrograph for a reviewer and release the last one; None: nothing is left."""
+    order = narrowed.get("order", "")
     asked = {entry.id for entry in list_order_queue(desk, order, who)} if order else set()
     for view in _others(queue, public_id):
         if desk.leases.take(view.id, who, at=desk.now()):
@@ -356,7 +372,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
             desk,
             _href(view.id, narrowed),
             held_by=held.get(view.id, ""),
-            blind_first=cookies.is_blind_first(request),
+            blind_first=_is_blind_first(request, narrowed),
         )
         for view in queue
     ]
@@ -369,7 +385,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         items=tuple(items),
         left_out=more if len(items) >= QUEUE_SHOWN else "",
         progress=QueueProgress(cookies.count_of(request), waiting),
-        filters=tuple(_filters(narrowed, _queue(desk, {}, who) if narrowed else queue))
+        filters=tuple(_filters(desk, narrowed, _queue(desk, {}, who) if narrowed else queue, who))
         if waiting
         else (),
         notice=_notice(desk, request),
@@ -416,7 +432,9 @@ def _control(n: int, same: int) -> str:
     return (said if more else known).format(same=same, n=n, more=more)
 
 
-def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> Iterator[Filter]:
+def _filters(
+    desk: Desk, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
+) -> Iterator[Filter]:
     yield Filter(_("All"), "/review", not narrowed)
     present = {reason for view in waiting for reason in view.reasons}
     for word in (word for word in reports.REASONS if word in present):
@@ -426,6 +444,10 @@ def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> 
     sources = sorted({view.source for view in waiting})
     for source in sources if len(sources) > 1 else ():
         yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
+    if n := len(list_suggestion_queue(desk, who)):
+        text = ngettext("{n} suggested for labelling", "{n} suggested for labelling", n)
+        href = _href("", {SUGGESTED: "1"})
+        yield Filter(text.format(n=n), href, on=is_suggested(narrowed))
     if order := narrowed.get("order"):
         yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
 
@@ -505,7 +527,7 @@ def _review_page(
     who = cookies.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
     seen = build_reported_micrograph(view)
-    blind_first = cookies.is_blind_first(request)
+    blind_first = _is_blind_first(request, narrowed)
     blind = is_blind(view, asked=blind_first)
     if not blind and view.structure_code:
         desk.shown.add(who, view.result_id)
@@ -526,6 +548,7 @@ def _review_page(
         card=_unsaid(card) if blind else card,
         blind=blind,
         blind_first=blind_first,
+        is_always_blind=is_suggested(narrowed),
         was_shown=blind and not unseen,
         scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
         learning=label_uses.describe(use)
@@ -581,8 +604,8 @@ def _review_page(
 
 
 def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
-    """Return how many micrographs wait: of the order that is reviewed, else of the lab."""
-    if narrowed.get("order"):
+    """Return how many micrographs wait: of the order or suggestions, else of the lab."""
+    if narrowed.get("order") or is_suggested(narrowed):
         return len(queue)
     return desk.store.review_queue.count() + desk.board.last.elsewhere
 
