@@ -5,6 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.api_docs import (
+    ApiDocsPage,
+    ApiField,
+    ApiGroup,
+    ApiRoute,
+    ApiSchema,
+)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -161,6 +168,7 @@ from reports.render import (
     as_json,
     asset,
     assets_version,
+    render_api_docs,
     render_archive,
     render_bundle,
     render_campaigns,
@@ -261,6 +269,11 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ApiDocsPage",
+    "ApiField",
+    "ApiGroup",
+    "ApiRoute",
+    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -416,6 +429,7 @@ __all__ = [
     "read_guide",
     "read_guide_picture",
     "reason",
+    "render_api_docs",
     "render_archive",
     "render_bundle",
     "render_campaigns",

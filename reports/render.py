@@ -20,6 +20,7 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.api_docs import ApiDocsPage
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
     from reports.content.guide import HelpPage
@@ -260,6 +261,11 @@ def render_campaigns(page: CampaignsPage) -> str:
 def render_chart(page: ChartPage) -> str:
     """Render the wall of the lab's chart plates."""
     return _render("chart.html", page=page)
+
+
+def render_api_docs(page: ApiDocsPage) -> str:
+    """Render the description of the API."""
+    return _render("api_docs.html", page=page)
 
 
 def render_viewer(page: ViewerPage) -> str:

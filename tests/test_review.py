@@ -443,7 +443,8 @@ def measured(tab, act):
     )
     pictures = tab.evaluate(PICTURES_MS, since_ms)
     print(  # noqa: T201 - the figure
-        f"its picture, drawn ahead: median {statistics.median(pictures):.0f} ms, n = {len(pictures)}"
+        f"its picture, drawn ahead: median {statistics.median(pictures):.0f} ms, "
+        f"n = {len(pictures)}"
     )
     assert len(pictures) == len(whole)
     return statistics.median(whole)

@@ -19,12 +19,14 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    api_docs,
     archive,
     archive_api,
     bundle_page,
     chart_page,
     cookies,
     dashboard,
+    desk_api,
     files_page,
     history,
     images,
@@ -113,6 +115,7 @@ def create_app(
     app.state.closing = desk.closing
     app.include_router(api.router(desk))
     app.include_router(archive_api.router(desk))
+    app.include_router(desk_api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(language_choice.router(desk))
@@ -137,6 +140,7 @@ def create_app(
     app.include_router(bundle_page.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
+    app.include_router(api_docs.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     _give_refusals(app, desk)

@@ -144,24 +144,40 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         action = f"/review/{public_id}/assign"
         page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
         return HTMLResponse(reports.render_name(page), 422)
+    assign_field(desk, public_id, form, by=who.strip())
+    answer = RedirectResponse(order_href(form.get("order", "")), 303)
+    keep(answer, NAME, who.strip())
+    return answer
+
+
+def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str) -> None:
+    """Assign a field to an order, unless it has this assignment already.
+
+    Args:
+        desk: What the pages work on.
+        public_id: Of the field.
+        form: Order, specimen, preparation, field and reason.
+        by: Who assigns it.
+
+    Raises:
+        Unknown: There is no such field.
+        WrongUse: A value is too long, or it has another assignment.
+    """
     find(desk, public_id)
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
     if not _is_there(desk, public_id, keys):
         lab = order_rules(desk)
-        require_may_assign(desk.store, lab, public_id, keys, by=who.strip())
+        require_may_assign(desk.store, lab, public_id, keys, by=by)
         desk.store.orders.assign(
             public_id,
             keys,
-            by=who.strip(),
+            by=by,
             reason=form.get("reason", ""),
             at=desk.now(),
-            lead=lab.is_lead(who.strip()),
+            lead=lab.is_lead(by),
         )
-    answer = RedirectResponse(order_href(keys["order"]), 303)
-    keep(answer, NAME, who.strip())
-    return answer
 
 
 def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
