@@ -31,6 +31,9 @@ GROUPS = {
     "history": marked("Archive and history"),
     "orders": marked("Orders"),
     "places": marked("Orders"),
+    "holds": marked("Orders"),
+    "bundles": marked("Models"),
+    "jobs": marked("Models"),
 }
 """First part of a path → title of its group."""
 OTHERS = marked("The agent")

@@ -69,7 +69,9 @@ class ExportIn(BaseModel):
     facets: dict[FacetName, list[Annotated[str, Field(max_length=LONGEST_VALUE)]]] = Field(
         default={}, description="Facet → values, one of which each hit has, as in /search."
     )
-    form: Literal["csv", "zip"] = "csv"
+    form: Literal["csv", "zip", "folders"] = Field(
+        "csv", description="`folders`: a ZIP with the crops in one folder per structure code."
+    )
 
 
 class ViewIn(_In):
