@@ -77,8 +77,8 @@ def _list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
         *summary.instrument_lines(facts),
         *_source_lines(facts),
         *(
-            VerdictLine(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
-            for sentence in facts.refused
+            VerdictLine(Tone.PROBLEM, "1", str(message), "#provenance")
+            for message in facts.shown_refusals
         ),
         *trend_lines(facts),
     )

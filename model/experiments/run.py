@@ -17,11 +17,13 @@ from model.data.dataset import validate_examples
 from model.data.splits import folds, split
 from model.errors import ModelError
 from model.evaluation.cases import Case
-from model.evaluation.evaluate import Evaluation, evaluate
+from model.evaluation.evaluate import evaluate
+from model.evaluation.evaluation import Evaluation
 from model.experiments.tables import Result
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, Classifier
-from model.training.train import format_alarm_note, train
+from model.training.assessment import format_alarm_note
+from model.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
