@@ -5,6 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.api_docs import (
+    ApiDocsPage,
+    ApiField,
+    ApiGroup,
+    ApiRoute,
+    ApiSchema,
+)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -136,7 +143,7 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.defect_words import describe_defect
 from reports.i18n import (
@@ -166,6 +173,7 @@ from reports.render import (
     as_json,
     asset,
     assets_version,
+    render_api_docs,
     render_archive,
     render_bundle,
     render_campaigns,
@@ -203,6 +211,7 @@ from reports.render import (
     render_taxonomy,
     render_today,
     render_trace,
+    render_viewer,
     render_work,
     report_policy,
 )
@@ -225,6 +234,7 @@ from reports.vocabulary import (
     STRANGE_KINDS,
     UNUSABLE_WHYS,
     act_name,
+    act_title,
     criterion,
     doubt,
     file_code,
@@ -265,6 +275,11 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ApiDocsPage",
+    "ApiField",
+    "ApiGroup",
+    "ApiRoute",
+    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -397,9 +412,11 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "ViewerPage",
     "WorkLine",
     "WorkPage",
     "act_name",
+    "act_title",
     "as_json",
     "asset",
     "assets_version",
@@ -428,6 +445,7 @@ __all__ = [
     "read_guide_picture",
     "read_message",
     "reason",
+    "render_api_docs",
     "render_archive",
     "render_bundle",
     "render_campaigns",
@@ -469,6 +487,7 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_viewer",
     "render_work",
     "report_policy",
     "search_guide",
