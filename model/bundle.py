@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,16 @@ from model.networks.schemes import Head, Scheme
 from model.taxonomy import Taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-FORMAT = 1
-"""Version of the layout; increase it when older agents can no longer read new bundles."""
+FORMAT = 2
+"""Version of the layout; increase it when older agents can no longer read new bundles. In format 2
+the heads may have learned from the test images too: a reader that does not know this would count
+those images as tests. Bundles without that are written in format 1."""
+
+_TESTED_FILE = "tested-heads.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Manifest:
         split: Keys of the micrographs per side: "train", "validation", "test".
         facts: Training configuration, versions, dataset fingerprint, notes and other records.
         files: File name → SHA-256 as hex.
+        refitted_on: Key → structure code of the test micrographs that the heads were fitted to
+            after the test. The heads that were tested are stored too, see `load_bundle`.
     """
 
     name: str
@@ -70,10 +76,16 @@ class Manifest:
     split: dict[str, tuple[str, ...]]
     facts: dict[str, Any]
     files: dict[str, str]
+    refitted_on: dict[str, str] = field(default_factory=dict)
 
     @property
     def learned_from(self) -> frozenset[str]:
         """Keys of all micrographs used for training, model selection or calibration."""
+        return self.learned_before_test | frozenset(self.refitted_on)
+
+    @property
+    def learned_before_test(self) -> frozenset[str]:
+        """Keys of the micrographs that the tested heads learned from: none of the test."""
         return frozenset(self.split.get("train", ())) | frozenset(self.split.get("validation", ()))
 
     @property
@@ -85,6 +97,21 @@ class Manifest:
         if self.scheme != "two-stage":
             return str(arch)
         return str(subtype) if subtype == sizes else f"{subtype} (subtype), {sizes} (sizes)"
+
+
+@dataclass(frozen=True, slots=True)
+class TestedHeads:
+    """The heads as they were tested, before they were fitted to the test images too.
+
+    Args:
+        heads: Heads by name.
+        conformal_level: Probability mass at which their prediction sets stop growing.
+        refitted_on: As in `Manifest`.
+    """
+
+    heads: Mapping[str, Head]
+    conformal_level: float
+    refitted_on: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +132,7 @@ class BundleContents:
         heads: Heads by name.
         ood_tensors: Tensors of the OOD detector.
         ood_facts: JSON values of the OOD detector.
+        tested: The heads that were tested, if `heads` learned from more than those; else None.
     """
 
     recipe: str
@@ -120,6 +148,7 @@ class BundleContents:
     heads: Mapping[str, Head]
     ood_tensors: Mapping[str, NDArray[Any]]
     ood_facts: Mapping[str, Any]
+    tested: TestedHeads | None = None
 
 
 def write_bundle(contents: BundleContents, folder: Path) -> Path:
@@ -141,13 +170,9 @@ def write_bundle(contents: BundleContents, folder: Path) -> Path:
         )
         for index, encoder in enumerate(contents.encoders.values())
     }
-    files["heads.safetensors"] = save(
-        {
-            f"{part}:{head.name}": np.ascontiguousarray(getattr(head, part))
-            for head in contents.heads.values()
-            for part in ("weight", "bias", "centre")
-        }
-    )
+    files["heads.safetensors"] = save(_head_tensors(contents.heads))
+    if contents.tested:
+        files[_TESTED_FILE] = save(_head_tensors(contents.tested.heads))
     files["strangeness.safetensors"] = save(
         {name: np.ascontiguousarray(array) for name, array in contents.ood_tensors.items()}
     )
@@ -200,6 +225,7 @@ def read_manifest(bundle: Path) -> Manifest:
             split={side: tuple(keys) for side, keys in split.items()},
             facts=document["facts"],
             files=document["files"],
+            refitted_on=document.get("tested", {}).get("refitted_on", {}),
         )
     except FileNotFoundError as error:
         missing = Path(error.filename).name
@@ -216,7 +242,8 @@ def read_training_labels(bundle: Path) -> dict[str, str]:
     """
     try:
         facts = json.loads((bundle / "strangeness.json").read_bytes())
-        return dict(zip(facts["keys"], facts["codes"], strict=True))
+        labels = dict(zip(facts["keys"], facts["codes"], strict=True))
+        return labels | read_manifest(bundle).refitted_on
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"The bundle {bundle.name} has a broken strangeness.json: {error}."
@@ -266,8 +293,13 @@ class LoadedBundle:
     ood_facts: dict[str, Any]
 
 
-def load_bundle(bundle: Path) -> LoadedBundle:
+def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
     """Verify and load a bundle.
+
+    Args:
+        bundle: Its folder.
+        as_tested: Whether to load the heads that have not learned from its test images, and a
+            manifest that says so; the only heads of a bundle that were never fitted again.
 
     Raises:
         BundleError: The bundle was changed after it was written, or is invalid.
@@ -275,19 +307,13 @@ def load_bundle(bundle: Path) -> LoadedBundle:
     manifest = verify_bundle(bundle)
     document = json.loads((bundle / "bundle.json").read_bytes())
     try:
-        tensors = load_file(bundle / "heads.safetensors")
-        heads = {
-            entry["name"]: Head(
-                name=entry["name"],
-                encoder=entry["eye"],
-                classes=tuple(entry["classes"]),
-                weight=tensors[f"weight:{entry['name']}"],
-                bias=tensors[f"bias:{entry['name']}"],
-                centre=tensors[f"centre:{entry['name']}"],
-                temperature=float(entry["temperature"]),
-            )
-            for entry in document["heads"]
-        }
+        tested = document.get("tested")
+        if as_tested and tested:
+            heads = _load_heads(tested["heads"], bundle / _TESTED_FILE)
+            level = float(tested["conformal_level"])
+            manifest = replace(manifest, conformal_level=level, refitted_on={})
+        else:
+            heads = _load_heads(document["heads"], bundle / "heads.safetensors")
         encoders = {}
         for entry in document["eyes"]:
             backbone = build_backbone(entry["arch"])
@@ -305,9 +331,55 @@ def load_bundle(bundle: Path) -> LoadedBundle:
         raise BundleError(f"The bundle {bundle.name} does not hold together: {error}.") from error
 
 
-def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
+def _head_tensors(heads: Mapping[str, Head]) -> dict[str, NDArray[Any]]:
     return {
-        "format": FORMAT,
+        f"{part}:{head.name}": np.ascontiguousarray(getattr(head, part))
+        for head in heads.values()
+        for part in ("weight", "bias", "centre")
+    }
+
+
+def _heads_json(heads: Mapping[str, Head]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": head.name,
+            "eye": head.encoder,
+            "classes": list(head.classes),
+            "temperature": head.temperature,
+        }
+        for head in heads.values()
+    ]
+
+
+def _load_heads(entries: Sequence[Mapping[str, Any]], file: Path) -> dict[str, Head]:
+    tensors = load_file(file)
+    return {
+        entry["name"]: Head(
+            name=entry["name"],
+            encoder=entry["eye"],
+            classes=tuple(entry["classes"]),
+            weight=tensors[f"weight:{entry['name']}"],
+            bias=tensors[f"bias:{entry['name']}"],
+            centre=tensors[f"centre:{entry['name']}"],
+            temperature=float(entry["temperature"]),
+        )
+        for entry in entries
+    }
+
+
+def _tested_json(tested: TestedHeads) -> dict[str, Any]:
+    return {
+        "heads": _heads_json(tested.heads),
+        "conformal_level": tested.conformal_level,
+        "refitted_on": dict(tested.refitted_on),
+    }
+
+
+def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
+    tested = {"tested": _tested_json(contents.tested)} if contents.tested else {}
+    return {
+        "format": FORMAT if tested else 1,
+        **tested,
         "created_at": contents.created_at.isoformat(),
         "recipe": contents.recipe,
         "taxonomy": contents.scheme.taxonomy.as_json(),
@@ -323,15 +395,7 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
             }
             for index, (name, encoder) in enumerate(contents.encoders.items())
         ],
-        "heads": [
-            {
-                "name": head.name,
-                "eye": head.encoder,
-                "classes": list(head.classes),
-                "temperature": head.temperature,
-            }
-            for head in contents.heads.values()
-        ],
+        "heads": _heads_json(contents.heads),
         "validated": dict(contents.validated),
         "metrics": dict(contents.metrics),
         "facts": dict(contents.facts),

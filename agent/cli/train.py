@@ -193,6 +193,7 @@ def iter_training(
         plan,
         get_bundles_folder(settings.store.folder),
         kept=collected.sides(manifest),
+        tested_only=collected.control,
         processes=world or SINGLE_PROCESS,
         features=get_feature_cache(settings),
         recipe=RECIPE,

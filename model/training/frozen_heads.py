@@ -26,27 +26,33 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Field
-    from model.networks.schemes import Head
     from model.training.config import TrainingConfig
     from model.training.head_calibration import HeadLogits
     from model.training.task import TrainingTask
 
 
-_FOLDS = 5
+FOLDS = 5
 """Folds of the cross-validation that replaces the validation set with a frozen backbone."""
 
 
 def fit_linear_probes(
     task: TrainingTask,
+    examples: Sequence[Example],
     config: TrainingConfig,
-    heads: dict[str, Head],
     out_of_fold_logits: HeadLogits,
     cache: FeatureCache | None,
 ) -> Iterator[Progress[Path]]:
     """Embed every image once, in several augmented views, then fit each head to the embeddings.
 
-    No choice depends on the validation images here, so they are trained on too;
-    `out_of_fold_logits` receives the logits of each image from heads fitted without its specimen.
+    No choice depends on the validation images here, so they are trained on too.
+
+    Args:
+        task: Afterwards it holds the fitted heads.
+        examples: What the heads learn from.
+        config: The training configuration.
+        out_of_fold_logits: Receives the logits of each image from heads fitted without its
+            specimen.
+        cache: Keeps the embeddings for the next training, or None.
     """
     engine = choose_engine(config.device)
     extractor = FeatureExtractor(task.framing, {task.name: task.encoder}, engine)
@@ -54,19 +60,19 @@ def fit_linear_probes(
         f"views {AUGMENTATION} {task.encoder.backbone.arch} {task.encoder.taps} {engine} "
         f"{hash_state_dict(task.encoder.state_dict())}"
     )
-    examples = (*task.train, *task.validation)
-    views: list[NDArray[np.float32]] = []
-    for done, example in enumerate(examples):
-        views.append(_embed_views(example, extractor, task, config, (cache, made_by)))
-        yield Progress("images", done + 1, len(examples))
+    new = [example for example in examples if example.key not in task.views]
+    for done, example in enumerate(new, 1):
+        task.views[example.key] = _embed_views(example, extractor, task, config, (cache, made_by))
+        yield Progress("images", done, len(new))
+    views = [task.views[example.key] for example in examples]
     data = ProbeData(
         embeddings=np.concatenate(views),
         images=np.repeat(np.arange(len(examples)), [len(rows) for rows in views]),
         codes=[example.code for example in examples],
         counts=np.array([example.weight for example in examples]),
-        folds=_assign_folds(examples, config.seed),
+        folds=assign_folds(examples, config.seed),
     )
-    for done, name in enumerate(task.heads):
+    for done, name in enumerate(task.heads, 1):
         probe = fit_head(
             task.scheme,
             name,
@@ -75,15 +81,15 @@ def fit_linear_probes(
             imbalance=config.imbalance,
             ordinal=config.loss == "ordinal",
         )
-        heads[name], out_of_fold_logits[name] = probe.head, probe.out_of_fold_logits
-        yield Progress(name, done + 1, len(task.heads))
+        task.fitted_heads[name], out_of_fold_logits[name] = probe.head, probe.out_of_fold_logits
+        yield Progress(name, done, len(task.heads))
 
 
-def _assign_folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
+def assign_folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
     """Return the cross-validation fold of each example; specimens are left out whole."""
     fold_of = {
         example.key: fold
-        for fold, (_, left_out) in enumerate(folds(examples, _FOLDS, seed=seed))
+        for fold, (_, left_out) in enumerate(folds(examples, FOLDS, seed=seed))
         for example in left_out
     }
     return np.array([fold_of[example.key] for example in examples], dtype=np.intp)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.bundle import BundleContents, write_bundle
+from model.bundle import BundleContents, TestedHeads, write_bundle
 from model.data.dataset import validate_examples
 from model.data.near_duplicates import format_leak_warning
 from model.data.splits import Split, split
@@ -32,6 +32,7 @@ from model.training.assessment import (
     fit_ood_detector,
     report_alarm_rate,
 )
+from model.training.cross_validation import build_cross_validation
 from model.training.dataset_summary import DatasetSummary
 from model.training.distributed import SINGLE_PROCESS
 from model.training.fine_tuning import fine_tune
@@ -47,7 +48,7 @@ from model.training.split_checks import (
 from model.training.task import TrainingTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from typing import Self
@@ -72,6 +73,7 @@ def train(
     *,
     test_keys: frozenset[str] | None = None,
     kept: Mapping[str, Sequence[str]] | None = None,
+    tested_only: Collection[str] = (),
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
     features: FeatureCache | None = None,
@@ -89,6 +91,8 @@ def train(
         folder: Folder of the bundles. The new bundle appears in it when it is complete.
         test_keys: Keys of earlier test micrographs; they and their specimens stay in the test set.
         kept: Keys per side of an earlier split to keep; `test_keys` is the short form.
+        tested_only: Keys of micrographs that are tested on and never learned from, such as control
+            samples. From its other test images a frozen network's heads learn after the test.
         fit_detector: Fits the OOD detector to the training and validation examples; None:
             `iter_fit_detector`, with the frozen network of the installation.
         processes: Processes that fine-tune networks together. Only the first one writes the bundle;
@@ -103,7 +107,7 @@ def train(
         BundleError: The bundle could not be written.
     """
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
-    plan = _TrainingPlan.build(examples, config, kept)
+    plan = _TrainingPlan.build(examples, config, kept, tested_only)
     require_distributable(plan.config, plan.sides, processes)
     yield from iter_split_notes(plan.notes, plan.sides, plan.n)
     summary = DatasetSummary(plan.sides)
@@ -143,13 +147,14 @@ def train(
     )
     evaluation = yield from evaluate_test_set(classifier, plan.sides.test, plan.untrained)
     plan.notes.extend((yield from find_leaks(evaluation, plan.sides, copies)))
+    final = yield from _refit(plan, networks, calibration, features)
     bundle = write_bundle(
         BundleContents(
             recipe=recipe,
             created_at=now,
             scheme=plan.scheme,
             framing=framing,
-            conformal_level=calibration.conformal_level,
+            conformal_level=final.conformal_level,
             validated=summary.build_scope(),
             metrics=evaluation.as_json(),
             split=plan.sides.keys(),
@@ -159,11 +164,13 @@ def train(
                 "evidence_limits": calibration.evidence_limits,
                 "engine": engine.label,
                 "strangeness": detector.summary(),
+                "cross_validation": final.cross_validation,
             },
             encoders=networks.encoders,
-            heads=calibration.heads,
+            heads=final.heads,
             ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: calibration.embeddings},
             ood_facts=detector.facts(),
+            tested=final.tested,
         ),
         folder,
     )
@@ -189,6 +196,7 @@ class _TrainingPlan:
         n: Number of all examples of trained codes.
         scheme: Defines the heads.
         notes: Sentences for the record; later steps append to it.
+        tested_only: Keys of test examples that the heads never learn from.
     """
 
     config: TrainingConfig
@@ -198,6 +206,7 @@ class _TrainingPlan:
     n: int
     scheme: Scheme
     notes: list[str]
+    tested_only: Collection[str]
 
     @classmethod
     def build(
@@ -205,6 +214,7 @@ class _TrainingPlan:
         labelled: Sequence[Example],
         config: TrainingConfig,
         kept: Mapping[str, Sequence[str]],
+        tested_only: Collection[str],
     ) -> Self:
         """Check the examples and split them.
 
@@ -225,7 +235,13 @@ class _TrainingPlan:
             n=len(examples),
             scheme=Scheme(config.scheme, taxonomy),
             notes=notes,
+            tested_only=tested_only,
         )
+
+    @property
+    def learned_after_test(self) -> tuple[Example, ...]:
+        """Test examples that the heads learn from when they have been tested."""
+        return tuple(e for e in self.sides.test if e.key not in self.tested_only)
 
     @property
     def learned(self) -> tuple[Example, ...]:
@@ -265,12 +281,14 @@ class _Networks:
         heads: Heads by name, not calibrated yet.
         out_of_fold_logits: Of training and validation images, with a frozen network.
         history: One record per epoch, with fine-tuning.
+        tasks: What each network was trained on, with the embeddings by a frozen one.
     """
 
     encoders: dict[str, Encoder] = field(default_factory=dict)
     heads: dict[str, Head] = field(default_factory=dict)
     out_of_fold_logits: HeadLogits = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[TrainingTask] = field(default_factory=list)
 
 
 def _train_networks(
@@ -302,13 +320,14 @@ def _train_networks(
         )
         if config.frozen:
             yield from fit_linear_probes(
-                task, config, networks.heads, networks.out_of_fold_logits, features
+                task, plan.learned, config, networks.out_of_fold_logits, features
             )
         else:
             for epoch in fine_tune(task, config, checkpoint_folder, processes):
                 yield Progress(name, epoch.number, config.epochs, epoch.sentence())
-            networks.history += [{"eye": name, **epoch.as_json()} for epoch in task.epochs]
-            networks.heads.update(task.fitted_heads)
+        networks.history += [{"eye": name, **epoch.as_json()} for epoch in task.epochs]
+        networks.heads.update(task.fitted_heads)
+        networks.tasks.append(task)
         networks.encoders[name] = encoder.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
 
 
@@ -345,6 +364,47 @@ def _calibrate(
         out_of_fold or logits,
     )
     return _Calibration(heads, level, evidence_limits, embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class _FinalHeads:
+    """The heads for service.
+
+    Args:
+        heads: Heads by name.
+        conformal_level: Probability mass at which their prediction sets stop growing.
+        cross_validation: Out-of-fold estimate over everything they learned from; {} without one.
+        tested: The heads that were tested, if these learned from more; else None.
+    """
+
+    heads: dict[str, Head]
+    conformal_level: float
+    cross_validation: dict[str, Any]
+    tested: TestedHeads | None
+
+
+def _refit(
+    plan: _TrainingPlan,
+    networks: _Networks,
+    calibration: _Calibration,
+    features: FeatureCache | None,
+) -> Generator[Progress[Path], None, _FinalHeads]:
+    """Fit a frozen network's heads to the test images too, when those have been tested on."""
+    heads, level = calibration.heads, calibration.conformal_level
+    examples, logits = plan.learned, networks.out_of_fold_logits
+    tested: TestedHeads | None = None
+    if not logits:
+        return _FinalHeads(heads, level, {}, None)
+    if plan.learned_after_test:
+        tested = TestedHeads(heads, level, {e.key: e.code for e in plan.learned_after_test})
+        examples, logits = (*plan.learned, *plan.learned_after_test), {}
+        refitted: dict[str, Head] = {}
+        for task in networks.tasks:
+            yield from fit_linear_probes(task, examples, plan.config, logits, features)
+            refitted.update(task.fitted_heads)
+        heads, level = calibrate_heads(examples, plan.scheme, refitted, logits)
+    estimate = build_cross_validation(examples, plan.scheme, heads, logits, seed=plan.config.seed)
+    return _FinalHeads(heads, level, estimate, tested)
 
 
 def _list_networks(
