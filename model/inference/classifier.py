@@ -172,7 +172,7 @@ class Classifier:
 
     @property
     def learned_from(self) -> frozenset[str]:
-        """Keys of the micrographs that its heads learned from; empty before the bundle is written."""
+        """Keys of what its heads learned from; empty before the bundle is written."""
         return self._manifest.learned_from if self._manifest else frozenset()
 
     @property
