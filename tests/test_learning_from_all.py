@@ -10,6 +10,8 @@ from test_train import PLAN, examples, trained
 
 from model import Classifier, evaluate, read_manifest
 from model.bundle import load_bundle, read_training_labels
+from model.networks.linear_probe import ProbeData, fit_head
+from model.networks.schemes import Scheme, softmax
 
 CONTROL = ("G7-03", "B8-04")
 
@@ -91,3 +93,29 @@ def test_without_test_images_to_learn_from_there_is_one_set_of_heads(tmp_path):
     assert manifest.refitted_on == {}
     assert manifest.learned_from == manifest.learned_before_test
     assert "tested-heads.safetensors" not in manifest.files
+
+
+def test_class_weights_are_chosen_by_what_images_of_other_groups_lose():
+    rng = np.random.default_rng(0)
+    common, rare = rng.normal(0.0, 1.0, (90, 6)), rng.normal(0.9, 1.0, (10, 6))
+    labels = ["G7"] * 90 + ["B8"] * 10
+    data = ProbeData(
+        embeddings=np.concatenate([common, rare]).astype(np.float32),
+        images=np.arange(100),
+        codes=labels,
+        counts=np.ones(100),
+        folds=np.arange(100) % 5,
+    )
+    scheme = Scheme("two-stage", PLAN.taxonomy)
+
+    def loss(imbalance):
+        fitted = fit_head(scheme, "subtype", "e", data, imbalance=imbalance, ordinal=False)
+        logits = fitted.out_of_fold_logits
+        true = np.array([scheme.target("subtype", code) for code in labels])
+        shares = np.log(softmax(logits))
+        return -shares[np.arange(100), true].mean()
+
+    losses = {kind: loss(kind) for kind in ("sqrt", "none", "oversample", "auto")}
+
+    assert losses["auto"] <= min(losses["sqrt"], losses["none"], losses["oversample"]) + 0.02
+    assert losses["auto"] < losses["oversample"]

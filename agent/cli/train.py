@@ -68,7 +68,10 @@ def train(
     epochs: EpochsOption = None,
     imbalance: Annotated[
         str | None,
-        typer.Option(help="Weight of rare codes: oversample, weighted, sqrt or none."),
+        typer.Option(
+            help="Weight of rare codes: oversample, weighted, sqrt, none, or auto (by "
+            "cross-validation)."
+        ),
     ] = None,
     loss: Annotated[
         str | None,
