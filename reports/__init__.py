@@ -137,6 +137,7 @@ from reports.content.round_robin import (
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
+from reports.defect_words import describe_defect
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -148,6 +149,7 @@ from reports.i18n import (
     marked,
     month_and_year,
     ngettext,
+    percent,
     short_day,
     speaking,
     statement_date,
@@ -156,6 +158,8 @@ from reports.i18n import (
     with_seconds,
 )
 from reports.live_charts import learning_curve_chart, share_chart
+from reports.messages import Message, join_messages, read_message
+from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
     as_json,
@@ -199,7 +203,6 @@ from reports.render import (
     render_trace,
     report_policy,
 )
-from reports.retold import retold
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -322,6 +325,7 @@ __all__ = [
     "Link",
     "LoginPage",
     "LooseField",
+    "Message",
     "MessagePage",
     "MicrographLine",
     "ModelCard",
@@ -392,16 +396,19 @@ __all__ = [
     "as_json",
     "asset",
     "assets_version",
+    "compose_ood_message",
     "confusion_svg",
     "criterion",
     "curves_svg",
     "day_and_time",
     "decimal",
+    "describe_defect",
     "doubt",
     "file_code",
     "get_guide_page",
     "gettext",
     "integer",
+    "join_messages",
     "language",
     "learning_curve_chart",
     "list_guide",
@@ -409,8 +416,10 @@ __all__ = [
     "month_and_year",
     "ngettext",
     "number_keys",
+    "percent",
     "read_guide",
     "read_guide_picture",
+    "read_message",
     "reason",
     "render_archive",
     "render_bundle",
@@ -453,10 +462,10 @@ __all__ = [
     "render_today",
     "render_trace",
     "report_policy",
-    "retold",
     "search_guide",
     "share_chart",
     "short_day",
+    "shorten_ood_message",
     "size_keys",
     "speaking",
     "statement_date",

@@ -400,7 +400,7 @@ TRICKS: dict[str, Kind] = {
     "coarse": Kind(
         first(**COARSE), "does_not_conform",
         f"field 3 is G7, confirmed by {LEAD}: 8 or finer is demanded",
-        after=decide(LEAD, "code", "G7"), halfway="field 3 could be 7",
+        after=decide(LEAD, "code", "G7"), halfway="field 3: model says 7",
     ),
     "wrong_objective": Kind(
         first(um_per_px=0.4), "undecided", "field 3 was shot at 0.4 µm per pixel, 0.15 to 0.25 are"
@@ -467,7 +467,8 @@ TRICKS: dict[str, Kind] = {
     ),
     "copied": Kind(copied, "undecided", "names the order and belongs to no specimen: it claims two",
                    partner="is named for specimen 01 by a copy of it"),
-    "moved": Kind(first(**COARSE), "undecided", "field 3 could be 7", after=assign("Ada", PARTNER)),
+    "moved": Kind(first(**COARSE), "undecided", "field 3: model says 7",
+                  after=assign("Ada", PARTNER)),
     "held": Kind(second_source, "undecided", "the control check of", after=fail, halfway=ALONE),
     "fewer_specimens": Kind(
         first(), "undecided", "list again.csv changes specimens from 01, 02 to 01: a lead decides",
@@ -484,7 +485,7 @@ TRICKS: dict[str, Kind] = {
     ),
     "spelled_coarse": Kind(
         lambda order: ([*usual(order), Shot(f"0{order}_01_4.tif", "G7", ("G7",))], []),
-        "undecided", "field 4 could be 7",
+        "undecided", "field 4: model says 7",
     ),
     "one_number": Kind(numbered, "undecided", "1 of 3 fields"),
     "later_preparation": Kind(
@@ -505,7 +506,7 @@ TRICKS: dict[str, Kind] = {
     ),
     "overwritten": Kind(
         lambda order: (usual(order, **COARSE), [Shot(f"{order}_01_3.tif", place=f"{order} new")]),
-        "undecided", "field 3 could be 7",
+        "undecided", "field 3: model says 7",
     ),
 }  # fmt: skip
 ALL = HONEST | TRICKS

@@ -19,7 +19,6 @@ from agent.nightly import (
     build_reported_micrograph,
     micrograph_rows,
     missing_nights,
-    percent,
     write_report,
 )
 from agent.nightly import layout as pages
@@ -29,8 +28,9 @@ from agent.nightly.novelty_sampling import list_farthest
 from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
 from agent.nightly.snapshot import from_text, parse_summary, to_text
 from agent.site_time import compute_night_end, compute_night_period, night_of
-from agent.store import OUTAGE, Decision, SourceHealth
+from agent.store import OUTAGE, Decision, SourceHealth, StoredStrangeness
 from agent.triage import Reason
+from reports import percent
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -220,7 +220,7 @@ def test_a_flagged_micrograph_is_shown_with_both_stages_and_its_strangeness(lab)
     ):
         assert f"<h4>{title}</h4>" in card
     assert card.count("data:image/jpeg;base64,") == 5
-    assert "Unlike all 160 reference images." in card
+    assert "Unlike all 160 reference images; unusual texture." in card
     assert f"http://127.0.0.1:8787/review/{public_id}" in card
 
 
@@ -693,7 +693,9 @@ def test_people_who_judge_twice_are_compared_by_code_and_by_size(lab):
 
 
 def far(view, away, **changed):
-    return dataclasses.replace(view, strangeness={"companions": {"knn": away}}, **changed)
+    return dataclasses.replace(
+        view, strangeness=StoredStrangeness(companions={"knn": away}), **changed
+    )
 
 
 def test_the_farthest_automatic_micrographs_are_picked_one_of_each_specimen(lab):

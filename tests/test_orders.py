@@ -198,8 +198,9 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
 def test_a_scope_is_material_treatment_etchant_and_microscope(told, expected, sentence):
     scope = Scope(({"material": "100Cr6", "subtype": "G", "etchant": "Nital"},))
 
-    assert scope.outside(told, expected).startswith(sentence)
-    assert bool(scope.outside(told, expected)) == bool(sentence)
+    outside = scope.outside(told, expected)
+    assert str(outside or "").startswith(sentence)
+    assert bool(outside) == bool(sentence)
 
 
 # --- one specimen, one bundle -------------------------------------------------------------------

@@ -57,6 +57,7 @@ from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.specimen_facts import Conformity
 from agent.site_time import compute_night_period, night_of
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
+from reports import read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,11 +138,10 @@ def _gather(
     sources = tuple(build_folder(health, last) for health in watched)
     away = outages(rewind_outages(past_outages, at), watched, after, until)
     newest = max(last.values(), default=None)
-    refused = tuple(
-        str(record.facts.get("said", ""))
-        for record in store.records.all(REFUSED)
-        if is_within(record.at, after, until)
-    )
+    refusals = [
+        record for record in store.records.all(REFUSED) if is_within(record.at, after, until)
+    ]
+    refused = tuple(str(record.facts.get("said", "")) for record in refusals)
     status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
     orders = status.orders
     waits_before, waits_since = store.review_queue.count_until(after)
@@ -238,6 +238,10 @@ def _gather(
         ),
         outages=away,
         refused=refused,
+        refused_messages=tuple(
+            read_message(record.facts.get("message"), said)
+            for record, said in zip(refusals, refused, strict=True)
+        ),
         shadow=collect_shadow(store, until),
         stated=collect_stated(store, after, min(at, until)),
         language=settings.language,

@@ -63,8 +63,8 @@ def build_verdict(facts: NightFacts) -> Verdict:
         *summary.instrument_lines(facts),
         *_source_lines(facts),
         *(
-            VerdictLine(Tone.PROBLEM, "1", reports.retold(sentence), "#provenance")
-            for sentence in facts.refused
+            VerdictLine(Tone.PROBLEM, "1", str(message), "#provenance")
+            for message in facts.shown_refusals
         ),
         *trend_lines(facts),
     )

@@ -84,6 +84,7 @@ def build_status_from_store(
     by_source = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
+    messages = mine.facts.get("problem_messages", {}) if running and mine else {}
     sources = [
         _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
     ]
@@ -119,6 +120,7 @@ def build_status_from_store(
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
+        "problem_messages": messages,
     }
 
 

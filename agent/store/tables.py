@@ -565,7 +565,7 @@ class LabelRow(OfSite, Row, table=True):
     strange_kind: str | None = None
     why: str | None = None
     criterion: str = "unrecorded"
-    unsure: bool = False
+    unsure: bool = _no()
     comment: str = ""
     by: str
     decided_at: datetime = _instant(index=True)

@@ -306,7 +306,7 @@ def as_json(view: MicrographView) -> dict[str, Any]:
     """Return a micrograph as `agent classify --json` prints it, with its handling and its label."""
     strange = view.strangeness
     return {
-        **view.crop_facts,
+        **view.crop_facts.document,
         "file": view.path,
         "source": view.source,
         "done_at": view.done_at.isoformat(),
@@ -322,12 +322,12 @@ def as_json(view: MicrographView) -> dict[str, Any]:
         "probabilities": view.probabilities,
         "prediction_set": list(view.prediction_set),
         "strangeness": {
-            "p_value": strange.get("p_value"),
-            "flagged": strange.get("flagged"),
-            "global": strange.get("whole"),
-            "local": strange.get("local"),
-            "where": strange.get("where"),
-            "sentence": strange.get("sentence"),
+            "p_value": strange.p_value,
+            "flagged": strange.is_flagged,
+            "global": strange.whole,
+            "local": strange.local,
+            "where": strange.where and list(strange.where),
+            "sentence": strange.sentence,
         }
         if strange
         else None,

@@ -108,7 +108,7 @@ def build_confirm_page(
         urgent=assessed.view.urgent,
         word=assessed.statement.conformity.words,
         tone=TONES[assessed.statement.conformity],
-        limit=reports.retold(wanted.demand) if wanted else "",
+        limit=wanted.demand if wanted else "",
         facts=tuple(_list_facts(assessed)),
         rows=rows,
         state=signed_form.sign(

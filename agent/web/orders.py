@@ -117,7 +117,7 @@ def _loose(one: Unassigned) -> LooseField:
     return LooseField(
         id=view.id,
         name=name,
-        why=reports.retold(one.reason),
+        why=_(one.reason),
         href=f"/review/{view.id}",
         thumbnail=_thumbnail(view.id, name),
         action=f"/review/{view.id}/assign",
@@ -200,7 +200,7 @@ def page_of(
         number=view.number,
         word=assessed.statement.conformity.words,
         tone=TONES[assessed.statement.conformity],
-        demand=_("demanded: {what}").format(what=reports.retold(wanted.demand)) if wanted else "",
+        demand=_("demanded: {what}").format(what=wanted.demand) if wanted else "",
         sentences=tuple(
             sentence for sentence in own if not any(sentence.startswith(said) for said in loose)
         ),
@@ -221,7 +221,7 @@ def page_of(
         notes=assessed.notes,
         unusable=tuple(map(_unusable, assessed.lost)),
         loose=tuple(
-            f"{unassigned_field.view.path}: {reports.retold(unassigned_field.reason)}"
+            f"{unassigned_field.view.path}: {_(unassigned_field.reason)}"
             for unassigned_field in assessed.unassigned
         ),
         confirm_href=confirm_href(view.number) if confirming else "",
@@ -305,7 +305,7 @@ def _thumbnail(public_id: str, name: str) -> Picture:
 def describe_field(field: FieldFacts) -> str:
     """Return whose code a field has, or what it waits for."""
     if field.superseded:
-        why = reports.retold(field.superseded.reason)
+        why = field.superseded.reason
         if not field.superseded.by:
             return _("superseded: {why}").format(why=why)
         return _("superseded by {who}: {why}").format(who=field.superseded.by, why=why)
