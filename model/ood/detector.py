@@ -19,6 +19,8 @@ from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.field_distance import FieldDistance, describe_blocks
 from model.ood.field_size import SizeCorrection
+from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
+from model.ood.frozen_pass import UM_PER_PX
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from model.framing import Field
     from model.networks.backbones import Backbone
     from model.ood.features import OodFeatureExtractor, OodFeatures
+    from model.ood.frozen_pass import FieldMaps
     from model.ood.mahalanobis import Distances
 
 _NEAREST = 3  # reference images listed per code
@@ -200,7 +203,9 @@ class OodDetector:
             list(zip(facts["keys"], facts["codes"], strict=True)),
             tensors["embeddings"],
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
-            build_ood_extractor(backbone, facts["precision"]),
+            build_ood_extractor(
+                backbone, facts["precision"], facts.get("usual_um_per_px", UM_PER_PX)
+            ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"])
             if "field" in facts  # bundles of earlier versions have none
@@ -232,6 +237,11 @@ class OodDetector:
         conformal.require_reference_images(alpha, len(self))
         return " ".join(conformal.alarm_rate_warnings(alpha, self.summary()))
 
+    @property
+    def extractor(self) -> OodFeatureExtractor:
+        """The frozen network and the description of its maps."""
+        return self._extractor
+
     def score(self, fields: Sequence[Field], alpha: float) -> list[OodResult]:
         """Score fields independently of one another.
 
@@ -240,13 +250,49 @@ class OodDetector:
             alpha: Share of good fields that may be flagged. With too few reference fields for it
                 nothing can be flagged, and the sentence reports it (`require` raises).
         """
-        return [self.score_whole(field, alpha)[1] for field in fields]
+        return [self.inspect(field, alpha)[0] for field in fields]
+
+    def inspect(
+        self, field: Field, alpha: float, seen: FieldMaps | None = None
+    ) -> tuple[OodResult, FrozenFeatures]:
+        """Return the result of one field, and what the pass kept of it.
+
+        Args:
+            field: The field.
+            alpha: As in `score`.
+            seen: Maps of the field by `extractor.frozen_pass`; None runs the network.
+        """
+        seen = seen or self._extractor.frozen_pass.run(field)
+        features = self._extractor.describe(seen, self._normalizer.sizes.limits())
+        blocks = describe_blocks(features.broad)
+        kept = FrozenFeatures(
+            self._extractor.made_by, features.embedding, features.whole, blocks, features.area_px
+        )
+        return self.score_description(features, field, alpha), kept
 
     def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
         """Return a field's embedding, (d,) float32 of unit length, and its result."""
-        features = self._extractor.extract(field, self._normalizer.sizes.limits())
-        embedding = normalize_rows(features.whole[-1][None])[0].astype(np.float32)
-        return embedding, self._build_result(features, field, alpha)
+        result, features = self.inspect(field, alpha)
+        return normalize_rows(features.whole[-1][None])[0].astype(np.float32), result
+
+    def score_features(self, features: FrozenFeatures, alpha: float) -> WholeFieldScore | None:
+        """Score a whole field from what its pass kept.
+
+        Args:
+            features: From `inspect`, with this detector's `extractor.made_by`.
+            alpha: As in `score`.
+
+        Returns:
+            The score, or None if the bundle was trained before there were distances.
+        """
+        if self._field_distance is None:
+            return None
+        distance = self._field_distance.measure(features.blocks, features.area_px)
+        p_value = float(
+            conformal.compute_p_values(np.array([distance]), self._field_distance.distances)[0]
+        )
+        nearest = self._nearest_keys(normalize_rows(features.whole[-1][None]))
+        return WholeFieldScore(p_value, p_value <= alpha + 1e-12, distance, nearest)
 
     def embeddings(self) -> dict[str, NDArray[np.float32]]:
         """Return the embedding of every reference field by its key, (d,) float32 of unit length."""
@@ -260,7 +306,8 @@ class OodDetector:
         """
         return self._quality_limits.find_defects(measure_quality(field))
 
-    def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
+    def score_description(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
+        """Return the result of one field from the description of its maps."""
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
         score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]

@@ -146,14 +146,22 @@ class FieldDistance:
         Returns:
             The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
         """
+        by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
+        by_distance = compute_surprise(self.measure(blocks, area_px), self.distances)
+        look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
+        return _join(by_looks, by_distance), LOOKS[look]
+
+    def measure(self, blocks: NDArray[np.float32], area_px: float) -> float:
+        """Return the log distance of a field, corrected for a small area.
+
+        Args:
+            blocks: (b, c) from `describe_blocks`.
+            area_px: Area of the field in pixels of the frame.
+        """
         smaller = max(-compute_level(area_px, self.area_px), 0.0)
         middle = float(np.median(self.distances))
         above = _log_distance(blocks, self.reference) - smaller * self.growth - middle
-        distance = middle + above / self.widening**smaller
-        by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
-        by_distance = compute_surprise(distance, self.distances)
-        look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
-        return _join(by_looks, by_distance), LOOKS[look]
+        return float(middle + above / self.widening**smaller)
 
     def reference_scores(self, microscope: str) -> NDArray[np.float64]:
         """Return the joint scores that fields of a microscope are compared with, ascending."""
