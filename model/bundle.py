@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 1
-"""Version of the layout; increase it when older agents can no longer read new bundles."""
+FORMAT = 2
+"""Version of the layout; increase it when older agents can no longer read new bundles. In format 2
+the heads classify an embedding by the frozen pass of the out-of-distribution check. Bundles that do
+not need that are written in format 1, which older agents read too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Manifest:
         split: Keys of the micrographs per side: "train", "validation", "test".
         facts: Training configuration, versions, dataset fingerprint, notes and other records.
         files: File name → SHA-256 as hex.
+        field_embedding: Name of the embedding by the frozen pass that the heads classify; "" if
+            their encoders have a pass of their own.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Manifest:
     split: dict[str, tuple[str, ...]]
     facts: dict[str, Any]
     files: dict[str, str]
+    field_embedding: str = ""
 
     @property
     def learned_from(self) -> frozenset[str]:
@@ -105,6 +110,7 @@ class BundleContents:
         heads: Heads by name.
         ood_tensors: Tensors of the OOD detector.
         ood_facts: JSON values of the OOD detector.
+        field_embedding: As in `Manifest`.
     """
 
     recipe: str
@@ -120,6 +126,7 @@ class BundleContents:
     heads: Mapping[str, Head]
     ood_tensors: Mapping[str, NDArray[Any]]
     ood_facts: Mapping[str, Any]
+    field_embedding: str = ""
 
 
 def write_bundle(contents: BundleContents, folder: Path) -> Path:
@@ -200,6 +207,7 @@ def read_manifest(bundle: Path) -> Manifest:
             split={side: tuple(keys) for side, keys in split.items()},
             facts=document["facts"],
             files=document["files"],
+            field_embedding=document.get("field_embedding", ""),
         )
     except FileNotFoundError as error:
         missing = Path(error.filename).name
@@ -306,8 +314,10 @@ def load_bundle(bundle: Path) -> LoadedBundle:
 
 
 def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
+    shared = {"field_embedding": contents.field_embedding} if contents.field_embedding else {}
     return {
-        "format": FORMAT,
+        "format": FORMAT if shared else 1,
+        **shared,
         "created_at": contents.created_at.isoformat(),
         "recipe": contents.recipe,
         "taxonomy": contents.scheme.taxonomy.as_json(),

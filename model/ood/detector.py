@@ -15,6 +15,7 @@ import numpy as np
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import frozen_lite0, hash_state_dict
+from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.field_distance import FieldDistance, describe_blocks
@@ -204,7 +205,10 @@ class OodDetector:
             tensors["embeddings"],
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(
-                backbone, facts["precision"], facts.get("usual_um_per_px", UM_PER_PX)
+                backbone,
+                facts["precision"],
+                facts.get("usual_um_per_px", UM_PER_PX),
+                get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"])
@@ -263,7 +267,7 @@ class OodDetector:
             seen: Maps of the field by `extractor.frozen_pass`; None runs the network.
         """
         seen = seen or self._extractor.frozen_pass.run(field)
-        features = self._extractor.describe(seen, self._normalizer.sizes.limits())
+        features = self._extractor.describe(field, seen, self._normalizer.sizes.limits())
         blocks = describe_blocks(features.broad)
         kept = FrozenFeatures(
             self._extractor.made_by, features.embedding, features.whole, blocks, features.area_px

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -141,13 +140,16 @@ class OodFeatureExtractor:
 
     def extract(self, field: Field, limits: SizeLimits | None = None) -> OodFeatures:
         """Run the network over one field and describe it; see `describe`."""
-        return self.describe(self.frozen_pass.run(field), limits)
+        return self.describe(field, self.frozen_pass.run(field), limits)
 
-    def describe(self, seen: FieldMaps, limits: SizeLimits | None = None) -> OodFeatures:
+    def describe(
+        self, field: Field, seen: FieldMaps, limits: SizeLimits | None = None
+    ) -> OodFeatures:
         """Return the features of one field; padding and pixels without steel have weight 0.
 
         Args:
-            seen: From `FrozenPass.run`.
+            field: The field.
+            seen: Its maps, from `FrozenPass.run`.
             limits: A larger field's whole and windows are described in pieces of this size, since
                 features near an edge differ: a field with less edge would be unusual by that alone.
         """
@@ -157,15 +159,13 @@ class OodFeatureExtractor:
         pieces: list[tuple[Moments, Moments]] = []
         if limits is not None and area_px > limits.largest_px:
             pieces = [
-                _describe_whole_and_windows(
-                    self.frozen_pass.run_frame(piece, has_scale=seen.has_scale)
-                )
+                _describe_whole_and_windows(self.frozen_pass.run_frame(piece))
                 for piece in self._iter_pieces(frame, limits.piece)
             ]
             windows = tuple(
                 np.concatenate(layer) for layer in zip(*(own for _, own in pieces), strict=True)
             )
-        um2 = UM_PER_PX**2 if seen.has_scale else None
+        um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine = _build_cells(seen.joined, frame, weights[FINE], um2, FINE_MARGIN)
         tone = _build_cells(intensity_features(frame), frame, weights[TONE], um2, FINE_MARGIN)
         return OodFeatures(
@@ -326,9 +326,11 @@ def _sum_neighbours(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     return sums
 
 
-@lru_cache(maxsize=2)
 def build_ood_extractor(
-    backbone: Backbone, precision: str, usual_um_per_px: float = UM_PER_PX
+    backbone: Backbone,
+    precision: str,
+    usual_um_per_px: float = UM_PER_PX,
+    embedding: FieldEmbedding = STAGE_3_MEAN,
 ) -> OodFeatureExtractor:
-    """Return the cached extractor of a backbone; building one takes a second."""
-    return OodFeatureExtractor(build_frozen_pass(backbone, precision, usual_um_per_px))
+    """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
+    return OodFeatureExtractor(build_frozen_pass(backbone, precision, usual_um_per_px), embedding)

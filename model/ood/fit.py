@@ -147,6 +147,7 @@ def iter_fit_detector(
                 "backbone": hash_state_dict(frozen_pass.backbone.state_dict()),
                 "precision": frozen_pass.engine.precision,
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
+                "embedding": features.extractor.embedding.name,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),

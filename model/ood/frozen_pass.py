@@ -61,14 +61,12 @@ class FieldMaps:
         joined: (c, rows, columns) float32, layers `JOINED` and the next one on the finer grid,
             smoothed over neighbours.
         weights: Per layer (rows, columns) float32, share of steel in each cell.
-        has_scale: Whether the pixel size of the field is known.
     """
 
     frame: Frame
     maps: tuple[NDArray[np.float32], ...]
     joined: NDArray[np.float32]
     weights: tuple[NDArray[np.float32], ...]
-    has_scale: bool
 
 
 class FrozenPass:
@@ -97,12 +95,12 @@ class FrozenPass:
 
     def run(self, field: Field) -> FieldMaps:
         """Return the maps of a field; padding and pixels without steel have weight 0."""
-        return self.run_frame(self.framing.frames(field)[0], has_scale=field.um_per_px is not None)
+        return self.run_frame(self.framing.frames(field)[0])
 
-    def run_frame(self, frame: Frame, *, has_scale: bool) -> FieldMaps:
+    def run_frame(self, frame: Frame) -> FieldMaps:
         """Return the maps of a frame."""
         *maps, joined = self._compute(frame.pixels)
-        return FieldMaps(frame, tuple(maps), joined, _steel_weights(frame), has_scale)
+        return FieldMaps(frame, tuple(maps), joined, _steel_weights(frame))
 
 
 def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:

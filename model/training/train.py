@@ -29,12 +29,17 @@ from model.evaluation.evaluate import Evaluation, group_untrained, iter_cases, i
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import compute_evidence, compute_evidence_limit
-from model.networks.backbones import hash_state_dict, load_backbone
+from model.inference.shared_pass import SharedPassExtractor
+from model.networks.backbones import frozen_lite0, hash_state_dict, load_backbone
 from model.networks.encoder import Encoder
+from model.networks.field_embedding import STAGE_3_MEAN
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
+from model.ood.features import build_ood_extractor
 from model.ood.fit import iter_fit_detector
+from model.ood.frozen_pass import UM_PER_PX, is_frozen_lite0
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
+from model.ood.reference_features import ReferenceFeatures
 from model.progress import Progress
 from model.runtime.engines import choose_engine
 from model.training.dataset_summary import DatasetSummary
@@ -51,8 +56,8 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.evaluation.cases import Case, OodFlag
-    from model.framing import Field
-    from model.inference.feature_extractor import FieldFeatures
+    from model.framing import Field, Framing
+    from model.inference.feature_extractor import FieldExtractor, FieldFeatures
     from model.ood.detector import OodDetector
     from model.taxonomy import Taxonomy
     from model.training.config import TrainingConfig
@@ -130,6 +135,7 @@ def train(
     heads: dict[str, Head] = {}
     out_of_fold_logits: _HeadLogits = {}
     history: list[dict[str, Any]] = []
+    shared: ReferenceFeatures | None = None
     checkpoint_folder = folder / f".training-{_hash_inputs(config, sides)}"
     for name, (arch, head_names) in _list_networks(config, scheme).items():
         torch.manual_seed(_seed(config, name))
@@ -148,7 +154,10 @@ def train(
             validation=sides.validation,
         )
         if config.frozen:
-            yield from _fit_linear_probes(task, config, heads, out_of_fold_logits, features)
+            shared = None if fit_detector else _build_shared_features(task, features)
+            yield from _fit_linear_probes(
+                task, config, heads, out_of_fold_logits, (features, shared)
+            )
         else:
             for epoch in fine_tune(task, config, checkpoint_folder, processes):
                 yield Progress(name, epoch.number, config.epochs, epoch.sentence())
@@ -157,8 +166,7 @@ def train(
         encoders[name] = encoder.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
     if not processes.is_main:
         return
-    engine = choose_engine(config.device)
-    extractor = FeatureExtractor(framing, encoders, engine, heads=heads.values())
+    extractor, framing = _build_extractor(config, framing, encoders, heads, shared)
     val_logits, evidence_limits, val_embeddings = yield from _extract_features(
         sides.validation, scheme, heads, extractor
     )
@@ -167,7 +175,7 @@ def train(
     )
     heads, level = _calibrate(calibration_examples, scheme, heads, out_of_fold_logits or val_logits)
     detector = yield from _fit_ood(
-        (*sides.train, *sides.validation), taxonomy, fit_detector, features
+        (*sides.train, *sides.validation), taxonomy, fit_detector, features, shared
     )
     notes += yield from _report_alarm_rate(detector, config.alpha)
     classifier = Classifier(
@@ -178,9 +186,10 @@ def train(
         encoders=encoders,
         heads=heads,
         detector=detector,
-        engine=engine,
+        engine=extractor.engine,
         alpha=config.alpha,
         validation_embeddings=val_embeddings,
+        shares_pass=shared is not None,
     )
     evaluation = yield from _evaluate(classifier, sides.test, untrained)
     notes += yield from _find_leaks(evaluation, sides, copies)
@@ -200,7 +209,7 @@ def train(
                 "notes": notes,
                 "history": history,
                 "evidence_limits": evidence_limits,
-                "engine": engine.label,
+                "engine": extractor.engine.label,
                 "versions": _list_versions(),
                 "data": _hash_inputs(config, sides),
                 "data_set": _describe_data(sides),
@@ -210,6 +219,7 @@ def train(
             heads=heads,
             ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: val_embeddings},
             ood_facts=detector.facts(),
+            field_embedding=shared.extractor.embedding.name if shared else "",
         ),
         folder,
     )
@@ -330,28 +340,67 @@ def _list_networks(
     return {f"frozen {arch}": (arch, tuple(heads)) for arch, heads in by_arch.items()}
 
 
+def _build_shared_features(
+    task: TrainingTask, cache: FeatureCache | None
+) -> ReferenceFeatures | None:
+    """Return the features that heads and OOD check share; None if their passes differ."""
+    if (
+        task.framing.kind != "scale"
+        or task.framing.um_per_px != UM_PER_PX
+        or not is_frozen_lite0(task.encoder.backbone)
+        or task.encoder.taps != STAGE_3_MEAN.stages
+        or len(task.heads) != len(task.scheme.heads())
+    ):
+        return None
+    extractor = build_ood_extractor(frozen_lite0(), "fp32", task.framing.usual_um_per_px)
+    return ReferenceFeatures((*task.train, *task.validation), extractor, cache)
+
+
+def _build_extractor(
+    config: TrainingConfig,
+    framing: Framing,
+    encoders: Mapping[str, Encoder],
+    heads: Mapping[str, Head],
+    shared: ReferenceFeatures | None,
+) -> tuple[FieldExtractor, Framing]:
+    """Return the extractor for the fitted heads, and the framing of its input."""
+    if shared is None:
+        engine = choose_engine(config.device)
+        return FeatureExtractor(framing, encoders, engine, heads=heads.values()), framing
+    (name,) = encoders
+    extractor = SharedPassExtractor(shared.extractor, name, heads.values())
+    return extractor, shared.extractor.frozen_pass.framing
+
+
 def _fit_linear_probes(
     task: TrainingTask,
     config: TrainingConfig,
     heads: dict[str, Head],
     out_of_fold_logits: _HeadLogits,
-    cache: FeatureCache | None,
+    kept: tuple[FeatureCache | None, ReferenceFeatures | None],
 ) -> Iterator[Progress[Path]]:
     """Embed every image once, in several augmented views, then fit each head to the embeddings.
 
     No choice depends on the validation images here, so they are trained on too;
     `out_of_fold_logits` receives the logits of each image from heads fitted without its specimen.
     """
-    engine = choose_engine(config.device)
-    extractor = FeatureExtractor(task.framing, {task.name: task.encoder}, engine)
-    made_by = (
-        f"views {AUGMENTATION} {task.encoder.backbone.arch} {task.encoder.taps} {engine} "
-        f"{hash_state_dict(task.encoder.state_dict())}"
-    )
+    cache, shared = kept
+    extractor: FieldExtractor
+    if shared is None:
+        engine = choose_engine(config.device)
+        extractor = FeatureExtractor(task.framing, {task.name: task.encoder}, engine)
+        made_by = (
+            f"views {AUGMENTATION} {task.encoder.backbone.arch} {task.encoder.taps} {engine} "
+            f"{hash_state_dict(task.encoder.state_dict())}"
+        )
+    else:
+        extractor = SharedPassExtractor(shared.extractor, task.name)
+        made_by = f"views {AUGMENTATION} {shared.extractor.made_by}"
     examples = (*task.train, *task.validation)
     views: list[NDArray[np.float32]] = []
     for done, example in enumerate(examples):
-        views.append(_embed_views(example, extractor, task, config, (cache, made_by)))
+        rows = _embed_views(example, extractor, task, config, (cache, made_by, shared))
+        views.append(rows)
         yield Progress("images", done + 1, len(examples))
     data = ProbeData(
         embeddings=np.concatenate(views),
@@ -385,10 +434,10 @@ def _assign_folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
 
 def _embed_views(
     example: Example,
-    extractor: FeatureExtractor,
+    extractor: FieldExtractor,
     task: TrainingTask,
     config: TrainingConfig,
-    kept: tuple[FeatureCache | None, str],
+    kept: tuple[FeatureCache | None, str, ReferenceFeatures | None],
 ) -> NDArray[np.float32]:
     """Return the (views, c) embeddings of one example; the first view is not augmented.
 
@@ -397,9 +446,17 @@ def _embed_views(
         extractor: Has the encoder.
         task: Has its name and the framing.
         config: The training configuration.
-        kept: The cache, and what the embeddings depend on besides example and configuration.
+        kept: The cache, what the embeddings depend on besides example and configuration, and the
+            features that the first view is taken from, if there are any.
     """
-    field, (cache, made_by) = example.load(), kept
+    cache, made_by, shared = kept
+    if shared is not None:
+        plain = shared.get_embedding(example.key)[None]
+        if config.views == 1:
+            return plain
+        others = _embed_views(example, extractor, task, config, (cache, made_by, None))
+        return np.concatenate([plain, others])
+    field = example.load()
 
     def compute() -> dict[str, NDArray[np.float32]]:
         return {"views": _compute_views(example.key, field, extractor, task.name, config)}
@@ -416,11 +473,13 @@ def _embed_views(
 
 
 def _compute_views(
-    key: str, field: Field, extractor: FeatureExtractor, encoder: str, config: TrainingConfig
+    key: str, field: Field, extractor: FieldExtractor, encoder: str, config: TrainingConfig
 ) -> NDArray[np.float32]:
+    """Return the embeddings of a field's views; an extractor of a shared pass has the first one."""
     (plain,) = extractor.frames([field])
     rng = np.random.default_rng(_seed(config, key))
-    views = [plain] + [
+    views = [] if isinstance(extractor, SharedPassExtractor) else [plain]
+    views += [
         [
             extractor.to_device(augment(device_frame.frame, rng, rotate=config.rotate))
             for device_frame in plain
@@ -434,7 +493,7 @@ def _extract_features(
     examples: Sequence[Example],
     scheme: Scheme,
     heads: Mapping[str, Head],
-    extractor: FeatureExtractor,
+    extractor: FieldExtractor,
 ) -> Generator[Progress[Path], None, tuple[_HeadLogits, dict[str, float], NDArray[np.float32]]]:
     """Extract features of images that no network was trained on.
 
@@ -527,13 +586,17 @@ def _fit_ood(
     taxonomy: Taxonomy,
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
     cache: FeatureCache | None,
+    shared: ReferenceFeatures | None,
 ) -> Generator[Progress[Path], None, OodDetector]:
     """Fit the OOD detector, or call the given function."""
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
         return fit_detector(examples)
     for progress in iter_fit_detector(
-        examples, subtype_of=lambda code: taxonomy.parse(code)[0], cache=cache
+        examples,
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+        cache=cache,
+        features=shared,
     ):
         yield Progress("strangeness", progress.done, progress.total)
         if progress.result is not None:
