@@ -18,10 +18,10 @@ from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldDistance, describe_blocks
+from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
 from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
-from model.ood.frozen_pass import UM_PER_PX
+from model.ood.frozen_pass import UM_PER_PX, WHOLE
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
@@ -209,6 +209,7 @@ class OodDetector:
                 facts["precision"],
                 facts.get("usual_um_per_px", UM_PER_PX),
                 get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
+                facts.get("pass", WHOLE),  # bundles of earlier versions have none
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"])
@@ -268,9 +269,12 @@ class OodDetector:
         """
         seen = seen or self._extractor.frozen_pass.run(field)
         features = self._extractor.describe(field, seen, self._normalizer.sizes.limits())
-        blocks = describe_blocks(features.broad)
         kept = FrozenFeatures(
-            self._extractor.made_by, features.embedding, features.whole, blocks, features.area_px
+            self._extractor.made_by,
+            features.embedding,
+            features.whole,
+            features.blocks,
+            features.area_px,
         )
         return self.score_description(features, field, alpha), kept
 
@@ -316,9 +320,7 @@ class OodDetector:
         z_scores = self._normalizer.z_scores(distances)
         score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
         if self._field_distance is not None:
-            score, look = self._field_distance.join(
-                z_scores, describe_blocks(features.broad), distances.area_px
-            )
+            score, look = self._field_distance.join(z_scores, features.blocks, distances.area_px)
         scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)

@@ -23,6 +23,7 @@ def to_arrays(features: OodFeatures) -> dict[str, NDArray[np.generic]]:
     arrays: dict[str, NDArray[np.generic]] = {
         "frame": np.array([features.area_px, *features.extent], np.float64),
         "embedding": features.embedding,
+        "blocks": features.blocks,
     }
     for name, layers in (("whole", features.whole), ("windows", features.windows)):
         arrays |= {f"{name}.{index}": layer for index, layer in enumerate(layers)}
@@ -46,6 +47,7 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> OodFeatures:
         patch=_load_cells(arrays, "patch"),
         shade=_load_cells(arrays, "shade"),
         embedding=np.asarray(arrays["embedding"], np.float32),
+        blocks=np.asarray(arrays["blocks"], np.float32),
         area_px=area_px,
         extent=(int(rows), int(columns)),
     )

@@ -18,7 +18,7 @@ from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldDistance, ReferenceFields, describe_blocks
+from model.ood.field_distance import FieldDistance, ReferenceFields
 from model.ood.field_size import MEASURED_PIECES
 from model.ood.mahalanobis import (
     PLACES,
@@ -117,7 +117,7 @@ def iter_fit_detector(
             piece = features.extract_piece(index) if index % step == 0 else None
             if piece is not None:
                 pieces[index] = models.compute_distances(piece)
-                quarters[index] = describe_blocks(piece.broad)
+                quarters[index] = piece.blocks
             yield Progress("strangeness", len(features) + len(distances), total)
     measured = [distances[index] for index in range(len(folds))]
     normalizer = ScoreNormalizer.fit(measured, features.microscopes, pieces)
@@ -148,6 +148,7 @@ def iter_fit_detector(
                 "precision": frozen_pass.engine.precision,
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
+                "pass": frozen_pass.version,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
@@ -178,7 +179,7 @@ class _FeatureSums:
         """Add the next example."""
         self._whole.append(features.whole)
         self._windows.append(features.windows)
-        self.blocks.append(describe_blocks(features.broad))
+        self.blocks.append(features.blocks)
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())

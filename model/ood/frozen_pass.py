@@ -41,8 +41,15 @@ UM_PER_PX: Final = 0.25
 JOINED: Final = 1
 """Layer that is joined with the next one to the finest map that is scored."""
 
-VERSION: Final = 1
-"""Raise it when the same field and network would give other maps."""
+WHOLE: Final = 1
+"""Version of a pass in which every layer sees the whole field."""
+
+TILED: Final = 2
+"""Version of a pass whose last stage sees tiles. Its receptive field is larger than a tile, so in a
+whole field each of its cells averages over most of the field."""
+
+TILE_CELLS: Final = 8
+"""Side of a tile in cells of the last layer: 64 µm."""
 
 _LARGEST_PX = 4096
 """Only the middle of a larger field is evaluated, 820 µm a side; twice that needs 10 GB."""
@@ -61,12 +68,15 @@ class FieldMaps:
         joined: (c, rows, columns) float32, layers `JOINED` and the next one on the finer grid,
             smoothed over neighbours.
         weights: Per layer (rows, columns) float32, share of steel in each cell.
+        tile_cells: Side of the tiles that the last layer was computed in, in its cells; 0: it saw
+            the whole frame.
     """
 
     frame: Frame
     maps: tuple[NDArray[np.float32], ...]
     joined: NDArray[np.float32]
     weights: tuple[NDArray[np.float32], ...]
+    tile_cells: int = 0
 
 
 class FrozenPass:
@@ -77,21 +87,33 @@ class FrozenPass:
         precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
             absent.
         usual_um_per_px: Pixel size in µm that is assumed for a field without one.
+        version: `WHOLE` or `TILED`.
     """
 
     def __init__(
-        self, backbone: Backbone, precision: str = "fp32", usual_um_per_px: float = UM_PER_PX
+        self,
+        backbone: Backbone,
+        precision: str = "fp32",
+        usual_um_per_px: float = UM_PER_PX,
+        version: int = TILED,
     ) -> None:
         self.backbone = backbone
+        self.version = version
         self.engine = choose_engine("cpu", precision)
         self.framing = Framing("scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px)
         self._weights_hash = hash_state_dict(backbone.state_dict())
-        self._compute = _build_runner(backbone, self.engine)
+        is_tiled = version == TILED
+        self._compute = _build_runner(_Stages(backbone, upto=2 if is_tiled else 3), self.engine)
+        self._compute_last = (
+            _build_runner(_LastStage(backbone), self.engine, backbone.channels[2])
+            if is_tiled
+            else None
+        )
 
     @property
     def made_by(self) -> str:
         """What the maps of a field with a scale depend on besides the field."""
-        return f"pass {VERSION} {self.backbone.arch} {self._weights_hash} {self.engine}"
+        return f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}"
 
     def run(self, field: Field) -> FieldMaps:
         """Return the maps of a field; padding and pixels without steel have weight 0."""
@@ -100,7 +122,32 @@ class FrozenPass:
     def run_frame(self, frame: Frame) -> FieldMaps:
         """Return the maps of a frame."""
         *maps, joined = self._compute(frame.pixels)
-        return FieldMaps(frame, tuple(maps), joined, _steel_weights(frame))
+        if self._compute_last is not None:
+            maps.append(_compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3]))
+        tile_cells = TILE_CELLS if self._compute_last else 0
+        return FieldMaps(frame, tuple(maps), joined, _steel_weights(frame), tile_cells)
+
+
+def spread_starts(length: int, side: int) -> list[int]:
+    """Return the starts of the fewest parts of a side that cover a length."""
+    count = max(1, -(-length // side))
+    return [round(start) for start in np.linspace(0, max(0, length - side), count)]
+
+
+def _compute_in_tiles(
+    compute: Callable[[NDArray[np.generic]], list[NDArray[np.float32]]],
+    features: NDArray[np.float32],
+    channels: int,
+) -> NDArray[np.float32]:
+    """Compute the last layer tile by tile from the one before it, on twice as many cells."""
+    rows, columns = (length // 2 for length in features.shape[1:])
+    last = np.empty((channels, rows, columns), np.float32)
+    for top in spread_starts(rows, TILE_CELLS):
+        for left in spread_starts(columns, TILE_CELLS):
+            bottom, right = min(top + TILE_CELLS, rows), min(left + TILE_CELLS, columns)
+            tile = features[:, 2 * top : 2 * bottom, 2 * left : 2 * right]
+            (last[:, top:bottom, left:right],) = compute(np.ascontiguousarray(tile))
+    return last
 
 
 def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:
@@ -113,16 +160,17 @@ def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:
 
 
 class _Stages(torch.nn.Module):
-    """Backbone with its preprocessing: (1, h, w, 3) uint8 in, five feature maps out.
+    """Backbone with its preprocessing: (1, h, w, 3) uint8 in, feature maps out.
 
     Each channel is scaled to ImageNet's mean first, which removes brightness and white balance.
-    Pixels without steel have the mean colour of the steel, so they change no mean. The fifth map
-    joins two layers on the grid of the finer one, smoothed over neighbours.
+    Pixels without steel have the mean colour of the steel, so they change no mean. The map after
+    the last layer joins two layers on the grid of the finer one, smoothed over neighbours.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, upto: int) -> None:
         super().__init__()
         self.backbone = backbone
+        self._upto = upto
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.mean: torch.Tensor
@@ -132,8 +180,20 @@ class _Stages(torch.nn.Module):
         light = pixels.permute(0, 3, 1, 2).float()
         mean = light.mean(dim=(2, 3), keepdim=True).clamp_min(_DARKEST)
         normalized = (light / mean - 1.0) * (self.mean / self.std)
-        maps = self.backbone.stages(normalized.contiguous(memory_format=torch.channels_last))
+        images = normalized.contiguous(memory_format=torch.channels_last)
+        maps = self.backbone.stages(images, self._upto)
         return (*maps, _join(maps[JOINED], maps[JOINED + 1]))
+
+
+class _LastStage(torch.nn.Module):
+    """Last stage of a backbone: (1, c, rows, columns) float32 in, one feature map out."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.backbone.last_stage(features),)
 
 
 def _join(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
@@ -143,26 +203,35 @@ def _join(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
 
 
 def _build_runner(
-    backbone: Backbone, engine: Engine
-) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """Return a function that runs the network with the fastest engine on this CPU."""
-    stages = _Stages(backbone).eval()
+    network: torch.nn.Module, engine: Engine, channels: int = 0
+) -> Callable[[NDArray[np.generic]], list[NDArray[np.float32]]]:
+    """Return a function that runs a network with the fastest engine on this CPU.
+
+    Args:
+        network: `_Stages` or `_LastStage`.
+        engine: From `choose_engine`.
+        channels: Channels of the feature map that it takes; 0: it takes images.
+    """
+    network.eval()
     if engine.name == "openvino":
-        return OpenVinoRunner(stages, engine, None).maps
+        return OpenVinoRunner(network, engine, None, channels).maps
 
     @torch.inference_mode()
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return [feature_map[0].numpy() for feature_map in stages(torch.from_numpy(pixels[None]))]
+    def run(image: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        return [feature_map[0].numpy() for feature_map in network(torch.from_numpy(image[None]))]
 
     return run
 
 
 @lru_cache(maxsize=2)
 def build_frozen_pass(
-    backbone: Backbone, precision: str, usual_um_per_px: float = UM_PER_PX
+    backbone: Backbone,
+    precision: str,
+    usual_um_per_px: float = UM_PER_PX,
+    version: int = TILED,
 ) -> FrozenPass:
     """Return the cached pass of a backbone; building one takes a second."""
-    return FrozenPass(backbone, precision, usual_um_per_px)
+    return FrozenPass(backbone, precision, usual_um_per_px, version)
 
 
 def is_frozen_lite0(backbone: Backbone) -> bool:

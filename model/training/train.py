@@ -141,8 +141,7 @@ def train(
         torch.manual_seed(_seed(config, name))
         network, sentence = load_backbone(arch, config.weights_of(arch))
         yield Progress("images", 0, len(sides.train), sentence)
-        if sentence not in notes:
-            notes.append(sentence)
+        notes += [] if sentence in notes else [sentence]
         encoder = Encoder(network, config.taps_of(arch))
         task = TrainingTask(
             encoder=encoder,
