@@ -33,7 +33,7 @@ class NeverStrange:
         )
         return one, None
 
-    def defects(self, _):
+    def defects(self, _field, _seen=None):
         return ()
 
 

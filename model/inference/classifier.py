@@ -333,7 +333,7 @@ class Classifier:
             bundle=self.name,
             engine=raw.engine.label,
             precision=raw.engine.precision,
-            defects=tuple(str(defect) for defect in self._detector.defects(field)),
+            defects=tuple(str(defect) for defect in self._detector.defects(field, raw.maps)),
             coarser_map=comparison.coarser_map,
             contrast_map=comparison.contrast_map,
             contrast_with=comparison.second_size,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from model.errors import ModelError
-from model.image_quality import Defect, DefectLimits, measure_quality
+from model.image_quality import Defect, DefectLimits
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
 from model.ood import conformal, nearest_neighbor
@@ -307,12 +307,16 @@ class OodDetector:
         keys = [key for key, _ in self._examples]
         return dict(zip(keys, self._embeddings, strict=True))
 
-    def defects(self, field: Field) -> tuple[Defect, ...]:
+    def defects(self, field: Field, seen: FieldMaps | None = None) -> tuple[Defect, ...]:
         """Return the image and preparation defects of a field; () if there are none.
 
         A defect is not part of the OOD score: it names what to do before the field is graded.
+
+        Args:
+            field: The field.
+            seen: Its maps by `extractor.frozen_pass` if there are any: their frame is measured.
         """
-        return self._quality_limits.find_defects(measure_quality(field))
+        return self._quality_limits.find_defects(self._extractor.measure_quality(field, seen))
 
     def score_description(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         """Return the result of one field from the description of its maps."""

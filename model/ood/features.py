@@ -11,6 +11,7 @@ import torch
 
 from model.block_statistics import split_into_blocks
 from model.framing import Field
+from model.image_quality import measure_frame, measure_quality
 from model.networks.backbones import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
 from model.ood.frozen_pass import (
@@ -155,6 +156,18 @@ class OodFeatureExtractor:
     def extract(self, field: Field, limits: SizeLimits | None = None) -> OodFeatures:
         """Run the network over one field and describe it; see `describe`."""
         return self.describe(field, self.frozen_pass.run(field), limits)
+
+    def measure_quality(self, field: Field, seen: FieldMaps | None = None) -> dict[str, float]:
+        """Measure the image quality of a field, on the frame of the pass if that is tiled.
+
+        Args:
+            field: The field.
+            seen: Its maps, from `FrozenPass.run`, or None.
+        """
+        if self.frozen_pass.version != TILED:
+            return measure_quality(field)
+        frame = seen.frame if seen else self.frozen_pass.framing.frames(field)[0]
+        return measure_frame(frame, UM_PER_PX)
 
     def describe(
         self, field: Field, seen: FieldMaps, limits: SizeLimits | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model.image_quality import measure_quality
 from model.ood.feature_arrays import VERSION, from_arrays, to_arrays
 from model.ood.field_size import crop_middle_quarter
 from model.ood.mahalanobis import PLACES
@@ -61,7 +60,7 @@ class ReferenceFeatures:
         field = self._examples[index].load()
         features = self._extract(field)
         if index not in self._quality:
-            self._quality[index] = measure_quality(field)
+            self._quality[index] = self.extractor.measure_quality(field)
         size = sum(getattr(features, name).features.nbytes for name in PLACES)
         if size <= self._free_bytes:
             self._free_bytes -= size

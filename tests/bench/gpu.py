@@ -59,7 +59,7 @@ class NotCounted:
         )  # fmt: skip
         return one, None
 
-    def defects(self, _: Field) -> tuple[()]:
+    def defects(self, _: Field, __: object = None) -> tuple[()]:
         return ()
 
 
