@@ -22,6 +22,13 @@ from safetensors.numpy import load_file, save
 from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save as save_torch
 
+from model.bundle_heads import (
+    TestedHeads,
+    build_head_tensors,
+    heads_to_json,
+    load_heads,
+    tested_to_json,
+)
 from model.durable_file import write_durably
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
@@ -31,14 +38,15 @@ from model.networks.schemes import Head, Scheme
 from model.taxonomy import Taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
 FORMAT = 2
 """Version of the layout; increase it when older agents can no longer read new bundles. In format 2
-the heads may have learned from the test images too: a reader that does not know this would count
-those images as tests. Bundles without that are written in format 1."""
+the heads classify an embedding by the frozen pass of the out-of-distribution check, or they have
+learned from the test images too: a reader that does not know this would count those as tests.
+Bundles without either are written in format 1, which older agents read too."""
 
 _TESTED_FILE = "tested-heads.safetensors"
 
@@ -62,6 +70,8 @@ class Manifest:
         files: File name → SHA-256 as hex.
         refitted_on: Key → structure code of the test micrographs that the heads were fitted to
             after the test. The heads that were tested are stored too, see `load_bundle`.
+        field_embedding: Name of the embedding by the frozen pass that the heads classify; "" if
+            their encoders have a pass of their own.
     """
 
     name: str
@@ -77,6 +87,7 @@ class Manifest:
     facts: dict[str, Any]
     files: dict[str, str]
     refitted_on: dict[str, str] = field(default_factory=dict)
+    field_embedding: str = ""
 
     @property
     def learned_from(self) -> frozenset[str]:
@@ -100,21 +111,6 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class TestedHeads:
-    """The heads as they were tested, before they were fitted to the test images too.
-
-    Args:
-        heads: Heads by name.
-        conformal_level: Probability mass at which their prediction sets stop growing.
-        refitted_on: As in `Manifest`.
-    """
-
-    heads: Mapping[str, Head]
-    conformal_level: float
-    refitted_on: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class BundleContents:
     """Everything that is written to a bundle.
 
@@ -133,6 +129,7 @@ class BundleContents:
         ood_tensors: Tensors of the OOD detector.
         ood_facts: JSON values of the OOD detector.
         tested: The heads that were tested, if `heads` learned from more than those; else None.
+        field_embedding: As in `Manifest`.
     """
 
     recipe: str
@@ -149,6 +146,7 @@ class BundleContents:
     ood_tensors: Mapping[str, NDArray[Any]]
     ood_facts: Mapping[str, Any]
     tested: TestedHeads | None = None
+    field_embedding: str = ""
 
 
 def write_bundle(contents: BundleContents, folder: Path) -> Path:
@@ -170,9 +168,9 @@ def write_bundle(contents: BundleContents, folder: Path) -> Path:
         )
         for index, encoder in enumerate(contents.encoders.values())
     }
-    files["heads.safetensors"] = save(_head_tensors(contents.heads))
+    files["heads.safetensors"] = save(build_head_tensors(contents.heads))
     if contents.tested:
-        files[_TESTED_FILE] = save(_head_tensors(contents.tested.heads))
+        files[_TESTED_FILE] = save(build_head_tensors(contents.tested.heads))
     files["strangeness.safetensors"] = save(
         {name: np.ascontiguousarray(array) for name, array in contents.ood_tensors.items()}
     )
@@ -226,6 +224,7 @@ def read_manifest(bundle: Path) -> Manifest:
             facts=document["facts"],
             files=document["files"],
             refitted_on=document.get("tested", {}).get("refitted_on", {}),
+            field_embedding=document.get("field_embedding", ""),
         )
     except FileNotFoundError as error:
         missing = Path(error.filename).name
@@ -309,11 +308,11 @@ def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
     try:
         tested = document.get("tested")
         if as_tested and tested:
-            heads = _load_heads(tested["heads"], bundle / _TESTED_FILE)
+            heads = load_heads(tested["heads"], bundle / _TESTED_FILE)
             level = float(tested["conformal_level"])
             manifest = replace(manifest, conformal_level=level, refitted_on={})
         else:
-            heads = _load_heads(document["heads"], bundle / "heads.safetensors")
+            heads = load_heads(document["heads"], bundle / "heads.safetensors")
         encoders = {}
         for entry in document["eyes"]:
             backbone = build_backbone(entry["arch"])
@@ -331,55 +330,13 @@ def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
         raise BundleError(f"The bundle {bundle.name} does not hold together: {error}.") from error
 
 
-def _head_tensors(heads: Mapping[str, Head]) -> dict[str, NDArray[Any]]:
-    return {
-        f"{part}:{head.name}": np.ascontiguousarray(getattr(head, part))
-        for head in heads.values()
-        for part in ("weight", "bias", "centre")
-    }
-
-
-def _heads_json(heads: Mapping[str, Head]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": head.name,
-            "eye": head.encoder,
-            "classes": list(head.classes),
-            "temperature": head.temperature,
-        }
-        for head in heads.values()
-    ]
-
-
-def _load_heads(entries: Sequence[Mapping[str, Any]], file: Path) -> dict[str, Head]:
-    tensors = load_file(file)
-    return {
-        entry["name"]: Head(
-            name=entry["name"],
-            encoder=entry["eye"],
-            classes=tuple(entry["classes"]),
-            weight=tensors[f"weight:{entry['name']}"],
-            bias=tensors[f"bias:{entry['name']}"],
-            centre=tensors[f"centre:{entry['name']}"],
-            temperature=float(entry["temperature"]),
-        )
-        for entry in entries
-    }
-
-
-def _tested_json(tested: TestedHeads) -> dict[str, Any]:
-    return {
-        "heads": _heads_json(tested.heads),
-        "conformal_level": tested.conformal_level,
-        "refitted_on": dict(tested.refitted_on),
-    }
-
-
 def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
-    tested = {"tested": _tested_json(contents.tested)} if contents.tested else {}
+    shared = {"field_embedding": contents.field_embedding} if contents.field_embedding else {}
+    tested = {"tested": tested_to_json(contents.tested)} if contents.tested else {}
     return {
-        "format": FORMAT if tested else 1,
+        "format": FORMAT if tested or shared else 1,
         **tested,
+        **shared,
         "created_at": contents.created_at.isoformat(),
         "recipe": contents.recipe,
         "taxonomy": contents.scheme.taxonomy.as_json(),
@@ -395,7 +352,7 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
             }
             for index, (name, encoder) in enumerate(contents.encoders.items())
         ],
-        "heads": _heads_json(contents.heads),
+        "heads": heads_to_json(contents.heads),
         "validated": dict(contents.validated),
         "metrics": dict(contents.metrics),
         "facts": dict(contents.facts),

@@ -52,6 +52,11 @@ def convert(
             no int8 engine. An earlier calibration is unchanged.
     """
     loaded = load_bundle(bundle)
+    if loaded.manifest.field_embedding:
+        raise ModelError(
+            f"{bundle.name} computes code and unusual check in one pass of the frozen network, "
+            "which stays in fp32; there is nothing to convert."
+        )
     taxonomy, sides = loaded.manifest.taxonomy, loaded.manifest.split
     calibration = [example for example in examples if example.key in set(sides["validation"])][
         :_MAX_CALIBRATION
