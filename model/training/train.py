@@ -19,7 +19,6 @@ from model.data.near_duplicates import format_leak_warning
 from model.inference.classifier import Classifier
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
-from model.networks.schemes import Head, Scheme
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
 from model.progress import Progress
 from model.training.assessment import (
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from model.data.feature_cache import FeatureCache
     from model.framing import Framing
     from model.inference.feature_extractor import FieldExtractor
+    from model.networks.schemes import Head, Scheme
     from model.ood.detector import OodDetector
     from model.ood.reference_features import ReferenceFeatures
     from model.training.config import TrainingConfig
