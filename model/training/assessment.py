@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model.evaluation.cases import Case, OodFlag
     from model.inference.classifier import Classifier
     from model.ood.detector import OodDetector
+    from model.ood.reference_features import ReferenceFeatures
     from model.taxonomy import Taxonomy
 
 
@@ -29,13 +30,17 @@ def fit_ood_detector(
     taxonomy: Taxonomy,
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
     cache: FeatureCache | None,
+    shared: ReferenceFeatures | None,
 ) -> Generator[Progress[Path], None, OodDetector]:
     """Fit the OOD detector, or call the given function."""
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
         return fit_detector(examples)
     for progress in iter_fit_detector(
-        examples, subtype_of=lambda code: taxonomy.parse(code)[0], cache=cache
+        examples,
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+        cache=cache,
+        features=shared,
     ):
         yield Progress("strangeness", progress.done, progress.total)
         if progress.result is not None:

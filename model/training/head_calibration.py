@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.inference.feature_extractor import FeatureExtractor, FieldFeatures
+    from model.inference.feature_extractor import FieldExtractor, FieldFeatures
 
 
 HeadLogits = dict[str, "NDArray[np.float64]"]
@@ -30,7 +30,7 @@ def extract_features(
     examples: Sequence[Example],
     scheme: Scheme,
     heads: Mapping[str, Head],
-    extractor: FeatureExtractor,
+    extractor: FieldExtractor,
 ) -> Generator[Progress[Path], None, tuple[HeadLogits, dict[str, float], NDArray[np.float32]]]:
     """Extract features of images that no network was trained on.
 
