@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.archive import Archive
+from agent.crop_recipe import RECIPE
 from agent.errors import AgentError
 from agent.fleet import KEY, describe_pc
-from agent.imaging.crop import RECIPE
 from agent.notify import check
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
