@@ -39,6 +39,7 @@ GROUPS = (
     "service",
     "inspect",
     "classify",
+    "needles",
     "scale",
     "taxonomy",
     "import_",
