@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.archive import Archive
-from agent.imaging.crop import RECIPE, Crop, Scale, SpecimenArea, public_id
+from agent.crop_recipe import RECIPE
+from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.nightly import NightSettings
 from agent.orders.place_check import PlaceCheck, encode_landmarks
 from agent.orders.specification import Specification
@@ -90,8 +91,9 @@ def prediction_of(code: str, *, p_value: float = 0.4, probability: float = 0.9) 
             local=1.2 if p_value < 0.02 else 0.4,
             where=(40, 20, 60, 40) if p_value < 0.02 else None,
             heat=heat,
-            sentence="Stranger than all 160 known micrographs." if p_value < 0.02 else "Ordinary.",
             nearest={},
+            references=160,
+            look="fine",
         ),
         bundle="20261101-0badcafe",
         engine="pytorch",
