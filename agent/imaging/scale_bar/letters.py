@@ -151,13 +151,13 @@ def has_digit_before(
     top = max(0, y0 - room)
     paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     way = ink - paper
-    part = pixels[top : y1 + room, start : x0 + 2].astype(np.float32)
+    part = pixels[top : y1 + room, start:x0].astype(np.float32)
     inked = (part - paper) @ way / max(1.0, float(way @ way)) > _PALE
     upright = np.ones((max(2, high // 4), 2), np.uint8)
     whole = cv2.morphologyEx(inked.astype(np.uint8), cv2.MORPH_CLOSE, upright)
     _, _, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
     x, y, w, h, _ = stats[1:].T
-    tall = (h >= 0.55 * high) & (h <= 1.2 * high) & (w <= 0.9 * high) & (w >= 2)
+    tall = (h >= 0.55 * high) & (h <= 1.2 * high) & (w <= 0.9 * high) & (w >= max(2, 0.1 * high))
     apart = (y > 0) & (y + h < len(whole)) & (x > 0)
     near = x + w >= x0 - start - 0.5 * high
     return bool((tall & apart & near).any())
