@@ -228,7 +228,7 @@ def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
     if overlap(line.box, bar.line) == 0:
         return labelled.sure and longer > 0.5 and bar.kind == "plain"
     if labelled.traced and labelled.sure:
-        return longer > _PART
+        return longer < 1 - SAME or longer > _PART
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME:
@@ -242,8 +242,7 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     if line.kind == "caps" and bar.kind == "plain" and labelled.sure:
         return labelled.length_px < _BETWEEN_TICKS * bar.line_px  # or arrow heads taken for ticks
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
-    room = SAME if labelled.traced else _APART
-    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > room
+    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
 
 
 def _list_blocks(
