@@ -9,11 +9,14 @@ import numpy as np
 
 from model.bundle import load_bundle
 from model.calibration import prediction_set
+from model.data.feature_cache import hash_field
 from model.errors import BundleError
 from model.inference.feature_extractor import stitch_maps
+from model.inference.feature_scorer import FeatureScorer, describe_head
 from model.inference.prediction import Prediction
 from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
+from model.kept_features import KeptFeatures
 from model.networks.schemes import CODE, size_head
 from model.ood.detector import OodDetector
 from model.ood.mahalanobis import normalize_rows
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from model.framing import Field, Framing
     from model.inference.feature_extractor import FieldFeatures
     from model.inference.predictor import RawPrediction
+    from model.kept_features import FeatureForm, HeadForm
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.ood_result import OodResult
@@ -87,6 +91,8 @@ class Classifier:
         self._predictor = Predictor(
             scheme, framing, encoders, heads, engine, cache=cache, int8=int8
         )
+        self._framing = framing
+        self._kept_heads = self._find_kept_heads(encoders)
         self._companions = (
             fit_classifier_scorers(validation_embeddings)
             if validation_embeddings is not None and len(validation_embeddings)
@@ -177,6 +183,25 @@ class Classifier:
         """The evidence drawn in full colour on the maps of each stage, in logits; {} if unknown."""
         limits = self._manifest.facts.get("evidence_limits", {}) if self._manifest else {}
         return {f"{stage}_evidence_limit": float(limit) for stage, limit in limits.items() if limit}
+
+    @property
+    def feature_form(self) -> FeatureForm:
+        """What the kept features depend on besides the crop; bundles of one form share them."""
+        return replace(self._detector.describe_features(), heads=tuple(self._kept_heads.values()))
+
+    def build_feature_scorer(self) -> FeatureScorer:
+        """Return what scores kept features as this bundle would score the pictures."""
+        return FeatureScorer(
+            name=self.name,
+            scheme=self._scheme,
+            heads=self._heads if self._kept_heads else {},
+            encoders=tuple(self._kept_heads),
+            form=self.feature_form,
+            conformal_level=self._level,
+            assumed_um_per_px=self._assumed_um_per_px,
+            field_distance=self._detector.field_distance,
+            alpha=self.alpha,
+        )
 
     def require_alarm_rate(self) -> str:
         """Check that the bundle has enough reference images for its false-alarm rate.
@@ -277,6 +302,41 @@ class Classifier:
             contrast_map=comparison.contrast_map,
             contrast_with=comparison.second_size,
             evidence_limits=self.evidence_limits,
+            features=self._collect_features(field, raw, ood_result),
+        )
+
+    @property
+    def _assumed_um_per_px(self) -> float:
+        """Scale that the framing assumes for a field without one; 0 if it assumes none."""
+        return self._framing.usual_um_per_px if self._framing.kind == "scale" else 0.0
+
+    def _find_kept_heads(self, encoders: Mapping[str, Encoder]) -> dict[str, HeadForm]:
+        """Return the frozen encoders and what their embeddings depend on; {} if one was trained.
+
+        A trained network is another one in each bundle, so that keeping its features saves nothing.
+        """
+        plan = self._manifest.facts.get("plan", {}) if self._manifest else {}
+        if not plan.get("frozen"):
+            return {}
+        return {
+            name: describe_head(encoder, self._framing, self.engine)
+            for name, encoder in encoders.items()
+        }
+
+    def _collect_features(
+        self, field: Field, raw: RawPrediction, ood_result: OodResult
+    ) -> KeptFeatures | None:
+        """Return what is kept of a field; None where an encoder did not run."""
+        if ood_result.kept is None or any(name not in raw.features for name in self._kept_heads):
+            return None
+        embeddings = [raw.features[name].embedding for name in self._kept_heads]
+        return KeptFeatures(
+            form=self.feature_form,
+            crop=hash_field(field),
+            um_per_px=field.um_per_px,
+            assumed_um_per_px=0.0 if field.um_per_px else self._assumed_um_per_px,
+            heads=np.concatenate([np.zeros(0, np.float32), *embeddings]),
+            whole=ood_result.kept,
         )
 
     def _add_companion_scores(self, ood_result: OodResult, raw: RawPrediction) -> OodResult:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from model.kept_features import KeptFeatures
     from model.ood.ood_result import OodResult
 
 
@@ -48,6 +49,7 @@ class Prediction:
             "out of focus: shoot again"; () if there are none.
         evidence_limits: "subtype_evidence_limit" and "size_evidence_limit": the evidence drawn in
             full colour on every map of this bundle; {} if the bundle records none.
+        features: What is kept to score a later bundle without the picture, or None.
     """
 
     subtype: str
@@ -72,3 +74,4 @@ class Prediction:
     contrast_map: NDArray[np.float16] | None = None
     contrast_with: str = ""
     evidence_limits: Mapping[str, float] = field(default_factory=dict)
+    features: KeptFeatures | None = None

@@ -14,6 +14,7 @@ import numpy as np
 
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits, measure_quality
+from model.kept_features import FeatureForm, WholeField, pack_blocks, pack_moments
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
@@ -253,6 +254,21 @@ class OodDetector:
         keys = [key for key, _ in self._examples]
         return dict(zip(keys, self._embeddings, strict=True))
 
+    def describe_features(self) -> FeatureForm:
+        """Return what the kept features of a whole field depend on besides the crop."""
+        layers = self._models.whole
+        return FeatureForm(
+            backbone=str(self._facts["backbone"]),
+            precision=str(self._facts["precision"]),
+            moments=tuple(gaussians.means.shape[1] for gaussians in layers),
+            block=layers[-1].means.shape[1] // 2,
+        )
+
+    @property
+    def field_distance(self) -> FieldDistance | None:
+        """Distance of a whole field; None in bundles of earlier versions."""
+        return self._field_distance
+
     def defects(self, field: Field) -> tuple[Defect, ...]:
         """Return the image and preparation defects of a field; () if there are none.
 
@@ -264,10 +280,9 @@ class OodDetector:
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
         score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
+        blocks = describe_blocks(features.broad)
         if self._field_distance is not None:
-            score, look = self._field_distance.join(
-                z_scores, describe_blocks(features.broad), distances.area_px
-            )
+            score, look = self._field_distance.join(z_scores, blocks, distances.area_px)
         scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
@@ -296,6 +311,9 @@ class OodDetector:
             look=look,
             area_um2=region.area_um2 if region else None,
             companions=self._companion_scores(distances, embedding),
+            kept=WholeField(
+                pack_moments(features.whole), pack_blocks(blocks), float(features.area_px)
+            ),
         )
 
     def _companion_scores(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from model.ood.field_size import compute_level
+from model.ood.field_size import compute_levels
 from model.ood.mahalanobis import normalize_rows
 from model.ood.score_normalization import LOOKS, combine_scores
 
@@ -146,14 +146,28 @@ class FieldDistance:
         Returns:
             The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
         """
-        smaller = max(-compute_level(area_px, self.area_px), 0.0)
-        middle = float(np.median(self.distances))
-        above = _log_distance(blocks, self.reference) - smaller * self.growth - middle
-        distance = middle + above / self.widening**smaller
+        cosines = blocks.astype(np.float64) @ self.reference.T.astype(np.float64)  # (b, n)
+        distance = float(self.correct(cosines.max(axis=1)[None], np.array([area_px]))[0])
         by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
         by_distance = compute_surprise(distance, self.distances)
         look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
         return _join(by_looks, by_distance), LOOKS[look]
+
+    def correct(
+        self, nearest: NDArray[np.floating], area_px: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return the log distances of whole fields, corrected for their areas.
+
+        Args:
+            nearest: (m, b) cosine of each block with the nearest reference field.
+            area_px: (m,) areas in pixels of the frame.
+        """
+        smaller = np.maximum(-compute_levels(area_px, self.area_px), 0.0)
+        middle = float(np.median(self.distances))
+        logs = np.log(np.maximum(1.0 - np.asarray(nearest, np.float64), _LEAST_DISTANCE))
+        above = logs.mean(axis=1) - smaller * self.growth - middle
+        distances: NDArray[np.float64] = middle + above / self.widening**smaller
+        return distances
 
     def reference_scores(self, microscope: str) -> NDArray[np.float64]:
         """Return the joint scores that fields of a microscope are compared with, ascending."""

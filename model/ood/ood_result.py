@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from model.kept_features import WholeField
+
 
 @dataclass(frozen=True, slots=True)
 class OodResult:
@@ -29,6 +31,7 @@ class OodResult:
         area_um2: Area of the most unusual region in µm², or None without a region or a scale.
         companions: Scores of other methods by name, larger is more unusual; logged, they decide
             nothing.
+        kept: What the frozen network saw of the whole field, to be kept; None: not asked for.
     """
 
     p_value: float
@@ -43,3 +46,4 @@ class OodResult:
     look: str = "whole"
     area_um2: float | None = None
     companions: dict[str, float] = field(default_factory=dict)
+    kept: WholeField | None = None
