@@ -134,6 +134,7 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
+from reports.content.similar import SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
@@ -191,6 +192,7 @@ from reports.render import (
     render_rating_end,
     render_review,
     render_scale,
+    render_similar,
     render_sites,
     render_statement,
     render_study,
@@ -362,6 +364,8 @@ __all__ = [
     "ShareTrend",
     "Sibling",
     "SignForm",
+    "SimilarItem",
+    "SimilarPage",
     "SiteLine",
     "SitesPage",
     "SourceCard",
@@ -445,6 +449,7 @@ __all__ = [
     "render_rating_end",
     "render_review",
     "render_scale",
+    "render_similar",
     "render_sites",
     "render_statement",
     "render_statement_pdf",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         StudyReport,
     )
     from reports.content.setup import TaxonomyPage
+    from reports.content.similar import SimilarPage
     from reports.content.statements import StatementPage
     from reports.content.viewer import ChartPage
 
@@ -77,6 +78,7 @@ ASSETS = (
     "search.js",
     "archive.css",
     "archive.js",
+    "similar.css",
     "scale.css",
     "scale.js",
     "viewing.js",
@@ -194,6 +196,11 @@ def render_order(page: OrderPage) -> str:
 def render_archive(page: ArchivePage) -> str:
     """Render the micrographs that match a search."""
     return _render("archive.html", page=page)
+
+
+def render_similar(page: SimilarPage) -> str:
+    """Render the micrographs that look most like one."""
+    return _render("similar.html", page=page)
 
 
 def render_history(page: HistoryPage) -> str:

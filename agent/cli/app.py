@@ -45,6 +45,7 @@ GROUPS = (
     "evaluate",
     "experiments",
     "reprocess",
+    "features",
     "models",
     "models_promote",
     "models_transfer",

@@ -13,6 +13,7 @@ from agent.cli.options import (
     JsonOption,
 )
 from agent.cli.signing import os_user
+from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from agent.retrain import Role
@@ -33,6 +34,14 @@ def reprocess(
     days: Annotated[
         int | None, typer.Option(min=1, help="Only micrographs of the last N days.")
     ] = None,
+    from_features: Annotated[
+        bool,
+        typer.Option(
+            "--from-features",
+            help="Compare all history from kept features: minutes, no image is read, no answer is "
+            "stored, local strangeness is not evaluated.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Evaluate archived micrographs with another bundle; earlier answers are kept.
@@ -40,6 +49,14 @@ def reprocess(
     With --shadow the report and the promotion show the answers that differ. The evaluation runs
     with low priority. Ctrl-C stops it; the next run continues where it stopped.
     """
+    if from_features:
+        if shadow or days is not None:
+            raise WrongUse(
+                "--from-features stores nothing and compares everything: leave out --shadow and "
+                "--days."
+            )
+        _compare_history(context, bundle, json=json)
+        return
     from agent.retrain import Again
     from agent.service.jobs.shadow import judge_in_child
 
@@ -50,6 +67,38 @@ def reprocess(
         steps = judge_in_child(settings, store, bundle=bundle, role=role, days=days, by=os_user())
         outcome = run_to_end(steps, Again)
     _print_reprocessed(outcome, bundle, json)
+
+
+def _compare_history(context: typer.Context, bundle: str, *, json: bool) -> None:
+    from agent.retrain import Rescoring
+    from agent.service.jobs.features import score_in_child
+
+    silence_log()
+    settings = load_settings(context)
+    with open_store(settings) as store:
+        found = run_to_end(score_in_child(settings, store, bundle=bundle, by=os_user()), Rescoring)
+    document = found.to_json()
+    if json:
+        console.print_json(document)
+        return
+    if not found.scores_codes:
+        console.out.print(
+            f"{bundle} has networks of its own: its codes need the images. Run: agent reprocess "
+            f"--bundle {bundle}",
+            markup=False,
+        )
+    console.out.print(
+        f"{found.scored} micrographs evaluated with {bundle} from kept features; {found.without} "
+        f"have none (agent features fill). {found.flagged_whole} are unusual as a whole. Local "
+        "strangeness is not evaluated again: earlier bundles flagged "
+        f"{found.flagged_local_before}.",
+        markup=False,
+    )
+    if found.close:
+        console.out.print(f"{found.close} are too close to call without the image.", markup=False)
+    if document["flips"]:
+        rows = [(flip["before"], flip["now"], flip["n"]) for flip in document["flips"]]
+        console.table(("before", "now", "micrographs"), rows)
 
 
 def _print_reprocessed(outcome: Any, bundle: str, json: bool) -> None:

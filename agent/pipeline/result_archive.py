@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+import structlog
+
+from agent.features import row_from_prediction
 from agent.imaging.crop_json import crop_to_json
 from agent.orders.instrument_checks import CONTROL, measure_image
 from agent.orders.place_check import encode_landmarks
@@ -20,11 +23,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
+    from agent.features import FeatureBuffer
     from agent.imaging import Crop
     from agent.pipeline.crop_triage import TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
     from agent.store import Claim, MicrographView
     from model import Prediction
+
+log = structlog.get_logger()
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Errors of the data folder's disk, not of the share that a file is copied from."""
@@ -39,6 +45,7 @@ class ResultArchive:
         thresholds: Stored with each result: what the lab had set.
         keep_all_originals: Whether the bytes of every micrograph are archived, or only of those
             in review and imported ones.
+        features: Where the features of crops are kept, or None.
     """
 
     def __init__(
@@ -48,7 +55,9 @@ class ResultArchive:
         thresholds: Mapping[str, float],
         *,
         keep_all_originals: bool,
+        features: FeatureBuffer | None = None,
     ) -> None:
+        self._features = features
         self._archive, self._control_orders = archive, control_orders
         self._thresholds, self._keep_all = dict(thresholds), keep_all_originals
 
@@ -69,6 +78,7 @@ class ResultArchive:
         except OSError as error:
             raise Stalled(f"the data folder cannot be written: {error}") from error
         original = self._wants_original(file.claim, triaged) and self._store_original(file, crop)
+        self._keep_features(prediction, crop.sha256, crop.page, crop.recipe)
         return MicrographResult(
             crop_facts=crop_to_json(crop),
             process_data=triaged.process_data,
@@ -95,6 +105,7 @@ class ResultArchive:
         if prediction:
             maps = select_maps(prediction)
             self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
+        self._keep_features(prediction, view.sha256, view.page, view.recipe)
         return MicrographResult(
             crop_facts={},
             process_data={},
@@ -105,6 +116,20 @@ class ResultArchive:
             origin=view.origin,
             expected=triaged.expected,
         )
+
+    def _keep_features(
+        self, prediction: Prediction | None, sha256: str, page: int, recipe: str
+    ) -> None:
+        """Keep the features of a crop. A fault costs no result, since they can be made again."""
+        if self._features is None or prediction is None:
+            return
+        kept = row_from_prediction(prediction, sha256=sha256, page=page, recipe=recipe)
+        if kept is None:
+            return
+        try:
+            self._features.append(*kept)
+        except OSError as error:
+            log.warning("features.unwritable", micrograph=sha256[:16], reason=str(error))
 
     def _list_thresholds(self, prediction: Prediction | None) -> dict[str, float]:
         return {**self._thresholds, **(prediction.evidence_limits if prediction else {})}

@@ -40,6 +40,7 @@ from agent.web import (
     review_page,
     round_robin,
     scale_by_reviewer,
+    similar,
     taxonomy_page,
     viewer,
 )
@@ -125,6 +126,7 @@ def create_app(
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(archive.router(desk))
+    app.include_router(similar.router(desk))
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))

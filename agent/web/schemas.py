@@ -117,6 +117,21 @@ class Hits(BaseModel):
     micrographs: list[Micrograph]
 
 
+class SimilarHit(BaseModel):
+    """A micrograph that looks like another one."""
+
+    cosine: float = Field(description="Of what the frozen network saw; 1: the same.")
+    same_scale: bool
+    micrograph: Micrograph
+
+
+class SimilarHits(BaseModel):
+    """Micrographs that look most like one, those of its scale first."""
+
+    has_features: bool = Field(description="False: no features of the micrograph are kept.")
+    similar: list[SimilarHit]
+
+
 class Requested(BaseModel):
     """Micrographs that an act was done on."""
 

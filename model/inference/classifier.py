@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from model.framing import Field, Framing
     from model.inference.feature_extractor import FieldFeatures
     from model.inference.predictor import RawPrediction
-    from model.kept_features import FeatureForm, HeadForm
+    from model.kept_features import FeatureForm, HeadForm, WholeField
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.ood_result import OodResult
@@ -242,6 +242,14 @@ class Classifier:
         groups = self._predictor.predict_in_batches(fields)
         return [prediction.answer for _, group in groups for prediction in group]
 
+    def extract_features(self, fields: Sequence[Field]) -> list[KeptFeatures | None]:
+        """Extract what is kept of fields, without maps and without OOD check."""
+        return [
+            self._collect_features(field, prediction, self._detector.describe(field))
+            for group, predictions in self._predictor.predict_in_batches(fields)
+            for field, prediction in zip(group, predictions, strict=True)
+        ]
+
     def size_probabilities_for(
         self, fields: Sequence[Field], subtype: str
     ) -> list[dict[str, float]]:
@@ -302,7 +310,7 @@ class Classifier:
             contrast_map=comparison.contrast_map,
             contrast_with=comparison.second_size,
             evidence_limits=self.evidence_limits,
-            features=self._collect_features(field, raw, ood_result),
+            features=self._collect_features(field, raw, ood_result.kept),
         )
 
     @property
@@ -324,10 +332,10 @@ class Classifier:
         }
 
     def _collect_features(
-        self, field: Field, raw: RawPrediction, ood_result: OodResult
+        self, field: Field, raw: RawPrediction, whole: WholeField | None
     ) -> KeptFeatures | None:
         """Return what is kept of a field; None where an encoder did not run."""
-        if ood_result.kept is None or any(name not in raw.features for name in self._kept_heads):
+        if whole is None or any(name not in raw.features for name in self._kept_heads):
             return None
         embeddings = [raw.features[name].embedding for name in self._kept_heads]
         return KeptFeatures(
@@ -336,7 +344,7 @@ class Classifier:
             um_per_px=field.um_per_px,
             assumed_um_per_px=0.0 if field.um_per_px else self._assumed_um_per_px,
             heads=np.concatenate([np.zeros(0, np.float32), *embeddings]),
-            whole=ood_result.kept,
+            whole=whole,
         )
 
     def _add_companion_scores(self, ood_result: OodResult, raw: RawPrediction) -> OodResult:

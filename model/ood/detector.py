@@ -264,6 +264,11 @@ class OodDetector:
             block=layers[-1].means.shape[1] // 2,
         )
 
+    def describe(self, field: Field) -> WholeField:
+        """Return what is kept of a whole field, without scoring it."""
+        features = self._extractor.extract(field)
+        return _pack(features, describe_blocks(features.broad))
+
     @property
     def field_distance(self) -> FieldDistance | None:
         """Distance of a whole field; None in bundles of earlier versions."""
@@ -311,9 +316,7 @@ class OodDetector:
             look=look,
             area_um2=region.area_um2 if region else None,
             companions=self._companion_scores(distances, embedding),
-            kept=WholeField(
-                pack_moments(features.whole), pack_blocks(blocks), float(features.area_px)
-            ),
+            kept=_pack(features, blocks),
         )
 
     def _companion_scores(
@@ -334,6 +337,10 @@ class OodDetector:
             if len(keys) < _NEAREST:
                 keys.append(key)
         return {code: tuple(keys) for code, keys in nearest.items()}
+
+
+def _pack(features: OodFeatures, blocks: NDArray[np.float32]) -> WholeField:
+    return WholeField(pack_moments(features.whole), pack_blocks(blocks), float(features.area_px))
 
 
 def _format_sentence(how_rare: str, look: str, region: OodRegion | None, *, flagged: bool) -> str:

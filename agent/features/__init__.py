@@ -1,0 +1,34 @@
+"""What the frozen networks saw of each crop, kept next to the archive."""
+
+from __future__ import annotations
+
+from agent.features.feature_buffer import FeatureBuffer
+from agent.features.feature_folder import (
+    Fault,
+    FeatureFolder,
+    FeatureStatus,
+    Selected,
+)
+from agent.features.feature_rows import (
+    FeatureRow,
+    FormOfRows,
+    build_row,
+    row_from_prediction,
+    to_batch,
+)
+from agent.features.similar import Similar, SimilarIndex
+
+__all__ = [
+    "Fault",
+    "FeatureBuffer",
+    "FeatureFolder",
+    "FeatureRow",
+    "FeatureStatus",
+    "FormOfRows",
+    "Selected",
+    "Similar",
+    "SimilarIndex",
+    "build_row",
+    "row_from_prediction",
+    "to_batch",
+]
