@@ -83,7 +83,7 @@ def _compare_history(context: typer.Context, bundle: str, *, json: bool) -> None
         return
     if not found.scores_codes:
         console.out.print(
-            f"{bundle} has networks of its own: its codes need the images. Run: agent reprocess "
+            f"{bundle} has separate networks: its codes need the images. Run: agent reprocess "
             f"--bundle {bundle}",
             markup=False,
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from agent.features.feature_buffer import FeatureBuffer
 from agent.features.feature_folder import (
-    Fault,
     FeatureFolder,
     FeatureStatus,
     Selected,
+    ShardFault,
 )
 from agent.features.feature_rows import (
     FeatureRow,
@@ -19,13 +19,13 @@ from agent.features.feature_rows import (
 from agent.features.similar import Similar, SimilarIndex
 
 __all__ = [
-    "Fault",
     "FeatureBuffer",
     "FeatureFolder",
     "FeatureRow",
     "FeatureStatus",
     "FormOfRows",
     "Selected",
+    "ShardFault",
     "Similar",
     "SimilarIndex",
     "build_row",

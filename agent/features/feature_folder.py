@@ -47,7 +47,7 @@ class DamagedShard(Exception):  # noqa: N818 - it names the fault of a file
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ShardFault:
     """A shard that cannot be used.
 
     Args:
@@ -288,7 +288,7 @@ class FeatureFolder:
 
     # -------------------------------------------------------------- checks
 
-    def iter_faults(self) -> Iterator[Fault]:
+    def iter_faults(self) -> Iterator[ShardFault]:
         """Compare every shard with its hash, and every note with its shard."""
         for form in self._list_folders():
             for path in self.list_shards(form):
@@ -296,17 +296,17 @@ class FeatureFolder:
                     with self.open_shard(path) as shard:
                         FormOfRows.from_bytes(shard.schema_arrow.metadata[FORM])
                 except (DamagedShard, ValueError, KeyError) as error:
-                    yield Fault(form, path.stem, str(error), _read_note(path).get("rows"))
+                    yield ShardFault(form, path.stem, str(error), _read_note(path).get("rows"))
                 except (OSError, pa.ArrowException) as error:
                     sentence = f"{path}: cannot be read ({error})"
-                    yield Fault(form, path.stem, sentence, _read_note(path).get("rows"))
+                    yield ShardFault(form, path.stem, sentence, _read_note(path).get("rows"))
             for note in sorted((self.folder / form).glob(f"*{NOTE}")):
                 shard_path = note.with_suffix(SHARD)
                 if not shard_path.is_file():
                     rows = _read_note(shard_path).get("rows")
-                    yield Fault(form, note.stem, f"{shard_path}: missing", rows)
+                    yield ShardFault(form, note.stem, f"{shard_path}: missing", rows)
 
-    def discard(self, fault: Fault) -> None:
+    def discard(self, fault: ShardFault) -> None:
         """Delete what is left of a shard that cannot be used."""
         self._discard(self.folder / fault.form / f"{fault.shard}{SHARD}")
 

@@ -91,7 +91,7 @@ class FeatureScorer:
     Args:
         name: The bundle's name.
         scheme: Combines the outputs of the heads.
-        heads: Heads by name; {} if the bundle has networks of its own.
+        heads: Heads by name; {} if the bundle has separate networks.
         encoders: Names of the frozen encoders, in the order of `form.heads`.
         form: Form of the features that the bundle can score.
         conformal_level: Probability mass at which prediction sets stop growing.
