@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.features.embedding_map import EmbeddingMap, compute_map, load_map, save_map
 from agent.features.feature_buffer import FeatureBuffer
 from agent.features.feature_folder import (
     FeatureFolder,
@@ -19,6 +20,7 @@ from agent.features.feature_rows import (
 from agent.features.similar import Similar, SimilarIndex
 
 __all__ = [
+    "EmbeddingMap",
     "FeatureBuffer",
     "FeatureFolder",
     "FeatureRow",
@@ -29,6 +31,9 @@ __all__ = [
     "Similar",
     "SimilarIndex",
     "build_row",
+    "compute_map",
+    "load_map",
     "row_from_prediction",
+    "save_map",
     "to_batch",
 ]
