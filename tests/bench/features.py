@@ -5,10 +5,11 @@
     python tests/bench/features.py real ../shared/data/uhcs [--train 160]
 
 `made` writes rows of the size of real ones into shards, reads them back, hashes included, and
-scores them; the file cache is warm. 10 million rows are extrapolated from the rate, and the peak of memory
-is that of this process, which holds one row group at a time. `similar` asks for the neighbours of
-one micrograph. `real` trains a bundle of heads on frozen networks, reads every micrograph of the
-folder, and compares codes, sets and whole-field distances with those from the kept features.
+scores them; the file cache is warm. 10 million rows are extrapolated from the rate, and the peak
+of memory is that of this process, which holds one row group at a time. `similar` asks for the
+neighbours of one micrograph. `real` trains a bundle of heads on frozen networks, reads every
+micrograph of the folder, and compares codes, sets and whole-field distances with those from the
+kept features.
 """
 
 from __future__ import annotations
