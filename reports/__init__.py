@@ -134,7 +134,7 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
-from reports.content.similar import SimilarItem, SimilarPage
+from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
@@ -176,6 +176,7 @@ from reports.render import (
     render_index,
     render_learning,
     render_login,
+    render_map,
     render_message,
     render_models,
     render_more,
@@ -324,6 +325,9 @@ __all__ = [
     "Link",
     "LoginPage",
     "LooseField",
+    "MapColour",
+    "MapGroup",
+    "MapPage",
     "MessagePage",
     "MicrographLine",
     "ModelCard",
@@ -432,6 +436,7 @@ __all__ = [
     "render_index",
     "render_learning",
     "render_login",
+    "render_map",
     "render_message",
     "render_models",
     "render_more",

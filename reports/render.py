@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         StudyReport,
     )
     from reports.content.setup import TaxonomyPage
-    from reports.content.similar import SimilarPage
+    from reports.content.similar import MapPage, SimilarPage
     from reports.content.statements import StatementPage
     from reports.content.viewer import ChartPage
 
@@ -79,6 +79,8 @@ ASSETS = (
     "archive.css",
     "archive.js",
     "similar.css",
+    "map.css",
+    "map.js",
     "scale.css",
     "scale.js",
     "viewing.js",
@@ -196,6 +198,11 @@ def render_order(page: OrderPage) -> str:
 def render_archive(page: ArchivePage) -> str:
     """Render the micrographs that match a search."""
     return _render("archive.html", page=page)
+
+
+def render_map(page: MapPage) -> str:
+    """Render the map of all micrographs."""
+    return _render("map.html", page=page)
 
 
 def render_similar(page: SimilarPage) -> str:

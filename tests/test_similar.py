@@ -1,4 +1,4 @@
-"""Similar micrographs are shown to who may see them, without the answer that is hidden."""
+"""Similar micrographs and the map are shown to who may see them, without hidden answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, desk_of
 
-from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex
+from agent.features import (
+    FeatureFolder,
+    FeatureRow,
+    FormOfRows,
+    SimilarIndex,
+    compute_map,
+    load_map,
+    save_map,
+)
 from agent.web import create_app
 from model.kept_features import FeatureForm, pack_blocks
 
@@ -110,3 +118,68 @@ def test_a_blind_micrograph_is_shown_without_its_answer_and_without_those_of_its
     assert "G7" not in of_other
     assert told[0]["micrograph"]["structure_code"] is None
     assert told_of_blind[0]["micrograph"]["structure_code"] is None
+
+
+def test_the_map_puts_what_looks_alike_together_and_is_the_same_each_time(lab, folder):
+    lab.compares_places = False
+    for n in range(12):
+        view = lab.store.results.find(lab.take("G8", name=f"f_{n}.tif"))
+        keep(folder, view, 0.1 * n if n < 6 else 2.0 + 0.1 * n)
+    folder.compact()
+
+    first, again = compute_map(folder), compute_map(folder)
+    save_map(folder.folder, first)
+    loaded = load_map(folder.folder)
+
+    assert first is not None
+    assert np.array_equal(first.xy, again.xy)
+    assert np.array_equal(loaded.xy, first.xy)
+    assert loaded.sha256.tolist() == first.sha256.tolist()
+    assert 0.99 < loaded.explained <= 1.0
+    assert loaded.rows == 12
+    assert loaded.xy.min() >= 0
+    assert loaded.xy.max() <= 1
+    (folder.folder / "map.npz").write_bytes((folder.folder / "map.npz").read_bytes()[:200])
+    assert load_map(folder.folder) is None
+
+
+def test_the_map_has_a_table_colours_and_no_code_that_is_not_decided(lab, browser, folder):
+    lab.compares_places = False
+    assert "agent features fill" in browser.get("/archive/map").text
+    ids = [lab.take("G8", name=f"f_{n}.tif", microscope="M-1") for n in range(3)]
+    ids.append(lab.take("G7", name="waits.tif", reasons=("uncertain",)))
+    for n, public_id in enumerate(ids):
+        keep(folder, lab.store.results.find(public_id), 0.3 * n)
+    folder.compact()
+    save_map(folder.folder, compute_map(folder))
+
+    page = browser.get("/archive/map").text
+    points = browser.get("/api/v1/map").json()
+    chosen = browser.get(f"/archive/map/selection?ids={ids[0]},{ids[3]},nonsense").text
+
+    codes = next(colour for colour in points["colours"] if colour["name"] == "code")
+    of = dict(zip(points["id"], codes["of"], strict=True))
+    assert sorted(points["id"]) == sorted(ids)
+    assert codes["groups"] == ["G8", ""]
+    assert [of[public_id] for public_id in ids] == [0, 0, 0, 1]
+    assert max(points["x"] + points["y"]) <= 4095
+    assert 'href="/archive?code=G8"' in page
+    assert 'href="/archive?microscope=M-1"' in page
+    assert "G7" not in page
+    assert names(chosen) == ["f_0.tif", "waits.tif"]
+    assert "data-mark" in chosen
+    assert names(browser.get("/archive/map/selection?ids=").text) == []
+
+
+def test_the_map_of_another_lab_shows_none_of_its_micrographs(lab, browser, folder):
+    keep(folder, lab.store.results.find(lab.take("G8", name="own.tif")), 0.0)
+    stranger = dataclasses.make_dataclass("Stranger", ["sha256", "page"])("f" * 64, 0)
+    keep(folder, stranger, 0.1)
+    folder.compact()
+    save_map(folder.folder, compute_map(folder))
+
+    points = browser.get("/api/v1/map").json()
+    similar = browser.get(f"/api/v1/micrographs/{points['id'][0]}/similar").json()
+
+    assert len(points["id"]) == 1
+    assert similar == {"has_features": True, "similar": []}

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from agent.features.embedding_map import EmbeddingMap, compute_map, load_map, save_map
+from agent.features.embedding_map import (
+    MOST_POINTS,
+    EmbeddingMap,
+    compute_map,
+    load_map,
+    save_map,
+)
 from agent.features.feature_buffer import FeatureBuffer
 from agent.features.feature_folder import (
     FeatureFolder,
@@ -20,6 +26,7 @@ from agent.features.feature_rows import (
 from agent.features.similar import Similar, SimilarIndex
 
 __all__ = [
+    "MOST_POINTS",
     "EmbeddingMap",
     "FeatureBuffer",
     "FeatureFolder",

@@ -79,6 +79,11 @@ class SimilarIndex:
         self._parts: dict[Path, _Part] = {}
         self._lock = threading.Lock()
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the kept features."""
+        return self._folder.folder
+
     def find(self, sha256: str, page: int, *, n: int) -> list[Similar] | None:
         """Return the micrographs that look most like one, those of its scale first.
 

@@ -1,4 +1,4 @@
-"""Make the features of archived micrographs that are not kept yet, the newest first."""
+"""Make the features of archived micrographs that are not kept yet, newest first; then the map."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import BadStore
-from agent.features import build_row
+from agent.features import build_row, compute_map, save_map
 from agent.labelled_import import make_loader
 from agent.retrain.progress import Step
 
@@ -100,6 +100,8 @@ def fill_features(
             features.compact()
         yield Step("features", done, len(wanted))
     features.compact()
+    if (found := compute_map(features)) is not None:
+        save_map(features.folder, found)
     yield Filled(
         made=made,
         known=len(views) - len(missing),

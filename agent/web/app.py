@@ -25,6 +25,7 @@ from agent.web import (
     chart_page,
     cookies,
     dashboard,
+    embedding_map,
     files_page,
     history,
     images,
@@ -127,6 +128,7 @@ def create_app(
     app.include_router(places.router(desk))
     app.include_router(archive.router(desk))
     app.include_router(similar.router(desk))
+    app.include_router(embedding_map.router(desk))
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))

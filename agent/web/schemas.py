@@ -132,6 +132,26 @@ class SimilarHits(BaseModel):
     similar: list[SimilarHit]
 
 
+class PointColours(BaseModel):
+    """What the points of the map may be coloured by."""
+
+    name: str
+    groups: list[str] = Field(description='Sorted; the last one, "", is everything else.')
+    of: list[int] = Field(description="Index of each point's group.")
+
+
+class MapPoints(BaseModel):
+    """Places of micrographs: what looks alike is close together."""
+
+    explained: float | None = Field(
+        description="Share of the variance that the two directions have; null: no map yet."
+    )
+    id: list[str]
+    x: list[int] = Field(description="From 0, left, to 4095.")
+    y: list[int] = Field(description="From 0, top, to 4095.")
+    colours: list[PointColours]
+
+
 class Requested(BaseModel):
     """Micrographs that an act was done on."""
 
