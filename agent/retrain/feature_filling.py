@@ -100,8 +100,8 @@ def fill_features(
             features.compact()
         yield Step("features", done, len(wanted))
     features.compact()
-    if (found := compute_map(features)) is not None:
-        save_map(features.folder, found)
+    if (places := compute_map(features)) is not None:
+        save_map(features.folder, places)
     yield Filled(
         made=made,
         known=len(views) - len(missing),
