@@ -4,9 +4,9 @@ A later bundle on the same frozen network scores these features without the pict
 prediction sets and the distance of the whole field. Single cells are not kept, a field has
 megabytes of them, so local strangeness needs the picture. Loads no PyTorch.
 
-Head embeddings stay float32: their rounding would move probabilities across the edges of
-prediction sets. Blocks are stored as their mean and the differences from it, which are small in a
-field of one structure.
+Embeddings that heads classify stay float32: their rounding would move probabilities across the
+edges of prediction sets. Blocks are stored as their mean and the differences from it, which are
+small in a field of one structure.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.ood.frozen_features import FrozenFeatures
+
 VERSION: Final = 1
 """Raise it when kept features of earlier versions would be misread."""
 
@@ -35,41 +37,30 @@ _HEADER = 3  # bits, blocks kept, blocks of the field
 
 
 @dataclass(frozen=True, slots=True)
-class HeadForm:
-    """What the embedding of one frozen encoder depends on besides the crop.
-
-    Args:
-        backbone: SHA-256 of the network's weights.
-        taps: Stages that are joined.
-        framing: Kind, side (px) and pixel size (µm) of the frames.
-        channels: Length of the embedding.
-        precision: Of the engine that computes it.
-    """
-
-    backbone: str
-    taps: tuple[int, ...]
-    framing: tuple[str, int, float]
-    channels: int
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
 class FeatureForm:
     """What kept features depend on besides the crop; bundles of one form share them.
 
     Args:
-        backbone: SHA-256 of the weights of the frozen network of the out-of-distribution check.
-        precision: Of its engine.
-        moments: Length of mean and standard deviation of each of its layers.
+        made_by: Network, weights, engine and embedding, from `FrozenFeatures`.
+        embedding: Length of what heads classify.
+        moments: Length of mean and standard deviation of each layer.
         block: Length of a block's feature.
-        heads: Forms of the embeddings of frozen encoders; () for a bundle with trained networks.
     """
 
-    backbone: str
-    precision: str
+    made_by: str
+    embedding: int
     moments: tuple[int, ...]
     block: int
-    heads: tuple[HeadForm, ...] = ()
+
+    @classmethod
+    def describe(cls, features: FrozenFeatures) -> Self:
+        """Return the form of features."""
+        return cls(
+            features.made_by,
+            len(features.embedding),
+            tuple(len(layer) for layer in features.whole),
+            features.blocks.shape[1],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the form as JSON values."""
@@ -84,22 +75,11 @@ class FeatureForm:
         """
         if document.get("version") != VERSION:
             raise ValueError(f"features of version {document.get('version')}, not {VERSION}")
-        heads = tuple(
-            HeadForm(
-                head["backbone"],
-                tuple(head["taps"]),
-                (head["framing"][0], head["framing"][1], head["framing"][2]),
-                head["channels"],
-                head["precision"],
-            )
-            for head in document["heads"]
-        )
         return cls(
-            document["backbone"],
-            document["precision"],
+            document["made_by"],
+            document["embedding"],
             tuple(document["moments"]),
             document["block"],
-            heads,
         )
 
     def compute_id(self, recipe: str) -> str:
@@ -107,75 +87,31 @@ class FeatureForm:
         text = json.dumps({"recipe": recipe, **self.to_json()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
-    def head_length(self) -> int:
-        """Length of the embeddings of all heads together."""
-        return sum(head.channels for head in self.heads)
-
-
-@dataclass(frozen=True, slots=True)
-class WholeField:
-    """What the frozen network of the out-of-distribution check saw of a whole field.
-
-    Args:
-        moments: (m,) float16, mean and standard deviation per channel, one layer after another.
-        blocks: From `pack_blocks`.
-        area_px: Area of steel in pixels of the frame.
-    """
-
-    moments: NDArray[np.float16]
-    blocks: bytes
-    area_px: float
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFeatures:
-    """The features of one crop.
-
-    Args:
-        form: What they depend on besides the crop.
-        crop: SHA-256 of pixels, mask and scale.
-        um_per_px: Scale of the crop, or None.
-        assumed_um_per_px: Scale that the framing assumed where there is none, else 0.
-        heads: (c,) float32, the embeddings of the form's heads, one after another.
-        whole: From the out-of-distribution check.
-    """
-
-    form: FeatureForm
-    crop: str
-    um_per_px: float | None
-    assumed_um_per_px: float
-    heads: NDArray[np.float32]
-    whole: WholeField
-
 
 @dataclass(frozen=True, slots=True)
 class FeatureBatch:
     """Kept features of many crops of one form.
 
     Args:
-        heads: (n, c) float32.
-        moments: (n, m) float16.
+        embeddings: (n, c) float32.
         blocks: n packed blocks.
         area_px: (n,) float32.
-        assumed_um_per_px: (n,) float32, 0 for a crop with a scale.
+        has_scale: (n,) bool; a crop without a scale is framed as each bundle assumes.
     """
 
-    heads: NDArray[np.float32]
-    moments: NDArray[np.float16]
+    embeddings: NDArray[np.float32]
     blocks: Sequence[bytes]
     area_px: NDArray[np.float32]
-    assumed_um_per_px: NDArray[np.float32]
+    has_scale: NDArray[np.bool_]
 
     @classmethod
-    def stack(cls, kept: Sequence[KeptFeatures]) -> Self:
-        """Return features of one form as a batch."""
+    def stack(cls, features: Sequence[FrozenFeatures]) -> Self:
+        """Return features of crops with a scale as a batch."""
         return cls(
-            np.stack([one.heads for one in kept]),
-            np.stack([one.whole.moments for one in kept]),
-            [one.whole.blocks for one in kept],
-            np.array([one.whole.area_px for one in kept], np.float32),
-            np.array([one.assumed_um_per_px for one in kept], np.float32),
+            np.stack([one.embedding for one in features]),
+            [pack_blocks(one.blocks) for one in features],
+            np.array([one.area_px for one in features], np.float32),
+            np.ones(len(features), bool),
         )
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.api_docs import (
+    ApiDocsPage,
+    ApiField,
+    ApiGroup,
+    ApiRoute,
+    ApiSchema,
+)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -25,6 +32,7 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
+from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -136,8 +144,9 @@ from reports.content.round_robin import (
 )
 from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
+from reports.defect_words import describe_defect
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -149,6 +158,7 @@ from reports.i18n import (
     marked,
     month_and_year,
     ngettext,
+    percent,
     short_day,
     speaking,
     statement_date,
@@ -157,11 +167,14 @@ from reports.i18n import (
     with_seconds,
 )
 from reports.live_charts import learning_curve_chart, share_chart
+from reports.messages import Message, join_messages, read_message
+from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
     as_json,
     asset,
     assets_version,
+    render_api_docs,
     render_archive,
     render_bundle,
     render_campaigns,
@@ -170,6 +183,7 @@ from reports.render import (
     render_dashboard,
     render_experiments,
     render_files,
+    render_fleet,
     render_help,
     render_history,
     render_impact,
@@ -200,9 +214,10 @@ from reports.render import (
     render_taxonomy,
     render_today,
     render_trace,
+    render_viewer,
+    render_work,
     report_policy,
 )
-from reports.retold import retold
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -222,6 +237,7 @@ from reports.vocabulary import (
     STRANGE_KINDS,
     UNUSABLE_WHYS,
     act_name,
+    act_title,
     criterion,
     doubt,
     file_code,
@@ -262,6 +278,11 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ApiDocsPage",
+    "ApiField",
+    "ApiGroup",
+    "ApiRoute",
+    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -298,6 +319,7 @@ __all__ = [
     "FilesPage",
     "Filter",
     "FirstStep",
+    "FleetPage",
     "FlipCard",
     "FlipPair",
     "GateRow",
@@ -328,6 +350,7 @@ __all__ = [
     "MapColour",
     "MapGroup",
     "MapPage",
+    "Message",
     "MessagePage",
     "MicrographLine",
     "ModelCard",
@@ -345,6 +368,7 @@ __all__ = [
     "OrderField",
     "OrderPage",
     "OrderSpecimen",
+    "PcLine",
     "PeriodPage",
     "Picture",
     "PlaceLink",
@@ -396,20 +420,27 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "ViewerPage",
+    "WorkLine",
+    "WorkPage",
     "act_name",
+    "act_title",
     "as_json",
     "asset",
     "assets_version",
+    "compose_ood_message",
     "confusion_svg",
     "criterion",
     "curves_svg",
     "day_and_time",
     "decimal",
+    "describe_defect",
     "doubt",
     "file_code",
     "get_guide_page",
     "gettext",
     "integer",
+    "join_messages",
     "language",
     "learning_curve_chart",
     "list_guide",
@@ -417,9 +448,12 @@ __all__ = [
     "month_and_year",
     "ngettext",
     "number_keys",
+    "percent",
     "read_guide",
     "read_guide_picture",
+    "read_message",
     "reason",
+    "render_api_docs",
     "render_archive",
     "render_bundle",
     "render_campaigns",
@@ -430,6 +464,7 @@ __all__ = [
     "render_dashboard",
     "render_experiments",
     "render_files",
+    "render_fleet",
     "render_help",
     "render_history",
     "render_impact",
@@ -462,11 +497,13 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_viewer",
+    "render_work",
     "report_policy",
-    "retold",
     "search_guide",
     "share_chart",
     "short_day",
+    "shorten_ood_message",
     "size_keys",
     "speaking",
     "statement_date",

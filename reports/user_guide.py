@@ -33,6 +33,7 @@ GUIDE_PAGES = (
     "measuring-people",
     "retraining",
     "kept-features",
+    "fleet",
     "integrations",
     "troubleshooting",
     "commands",

@@ -10,7 +10,7 @@ import pytest
 from model import default_taxonomy
 from model.calibration import prediction_set
 from model.inference.feature_scorer import FeatureScorer
-from model.kept_features import FeatureBatch, FeatureForm, HeadForm, pack_blocks
+from model.kept_features import FeatureBatch, FeatureForm, pack_blocks
 from model.networks.schemes import SCHEMES, Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
 
@@ -68,31 +68,27 @@ def make_heads(scheme: Scheme) -> dict[str, Head]:
     }
 
 
-def make_scorer(kind: str, *, precision: str = "fp32") -> tuple[FeatureScorer, Scheme]:
+def make_scorer(kind: str, *, is_exact: bool = True) -> tuple[FeatureScorer, Scheme]:
     scheme = Scheme(kind, default_taxonomy())
-    head = HeadForm("b" * 64, (3,), ("scale", 1994, 0.2), CHANNELS, precision)
     scorer = FeatureScorer(
         name="20261128-00000000",
         scheme=scheme,
         heads=make_heads(scheme),
-        encoders=("frozen tiny",),
-        form=FeatureForm("a" * 64, "fp32", (4, 8), BLOCK, (head,)),
+        form=FeatureForm("pass 2 tiny", CHANNELS, (4, 2 * BLOCK), BLOCK),
         conformal_level=0.8,
-        assumed_um_per_px=0.2,
         field_distance=make_distance(),
         alpha=0.1,
+        is_exact=is_exact,
     )
     return scorer, scheme
 
 
-def to_batch(fields: Fields, assumed: float = 0.0) -> FeatureBatch:
-    count = len(fields.blocks)
+def to_batch(fields: Fields, *, has_scale: bool = True) -> FeatureBatch:
     return FeatureBatch(
         fields.embeddings,
-        np.zeros((count, 12), np.float16),
         [pack_blocks(blocks) for blocks in fields.blocks],
         fields.areas.astype(np.float32),
-        np.full(count, assumed, np.float32),
+        np.full(len(fields.blocks), has_scale),
     )
 
 
@@ -138,14 +134,14 @@ def test_the_whole_field_is_as_far_as_its_picture_says():
 
 def test_what_the_picture_has_to_decide_is_marked():
     exact, _ = make_scorer("two-stage")
-    rough, _ = make_scorer("two-stage", precision="bf16")
+    rough, _ = make_scorer("two-stage", is_exact=False)
     fields = make_fields(400, 13)
 
     close = rough.score(to_batch(fields)).is_close
-    other_scale = exact.score(to_batch(fields, assumed=0.4))
+    without_scale = exact.score(to_batch(fields, has_scale=False))
 
     assert 0 < close.sum() < 100
-    assert {other_scale.find_code(row) for row in range(400)} == {None}
-    assert other_scale.list_set(0) == ()
-    assert np.isfinite(other_scale.p_whole).all()
-    assert exact.score(to_batch(fields, assumed=0.2)).code.min() >= 0
+    assert not exact.score(to_batch(fields)).is_close.any()
+    assert {without_scale.find_code(row) for row in range(400)} == {None}
+    assert without_scale.list_set(0) == ()
+    assert np.isnan(without_scale.p_whole).all()

@@ -20,14 +20,12 @@ from agent.features.feature_folder import MOST_SMALL
 from agent.features.feature_rows import encode_shard
 from model.kept_features import (
     FeatureForm,
-    HeadForm,
     count_blocks,
     iter_unpacked,
     pack_blocks,
 )
 
-HEAD = HeadForm("b" * 64, (2,), ("scale", 1994, 0.2), 16, "fp32")
-FORM = FeatureForm("a" * 64, "fp32", (8, 12, 20, 32), 16, (HEAD,))
+FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 16)
 OF = FormOfRows(FORM, "1")
 
 
@@ -42,7 +40,6 @@ def row(n: int, *, um_per_px: float = 0.2, seed: int | None = None) -> FeatureRo
         page=0,
         crop=sha(n + 10_000),
         um_per_px=um_per_px,
-        assumed_um_per_px=0.0,
         area_px=1e6,
         heads=rng.normal(size=16).astype(np.float32).tobytes(),
         moments=rng.normal(size=40).astype(np.float16).tobytes(),
@@ -101,21 +98,21 @@ def test_rows_are_read_as_they_were_written_and_the_newest_of_a_micrograph_count
 
     kept = folder.select_keys(OF.id)
     ((of, first), *_rest) = folder.iter_tables(OF.id)
-    batch = to_batch(first, of)
+    batch = to_batch(first)
 
     assert list_kept(folder) == {sha(1): 0.4, sha(2): 0.2}
     assert kept.has(sha(1), 0, 0.4)
     assert not kept.has(sha(1), 0, 0.2)
     assert not kept.has(sha(3), 0, 0.2)
     assert of == OF
-    assert batch.heads[0].tobytes() == row(1).heads
-    assert batch.moments[0].tobytes() == row(1).moments + row(1).embedding
+    assert batch.embeddings[0].tobytes() == row(1).heads
+    assert batch.has_scale.all()
     assert batch.blocks[0] == row(1).blocks
 
 
 def test_another_crop_recipe_or_network_has_rows_of_its_own(folder):
     other_recipe = FormOfRows(FORM, "2")
-    other_network = FormOfRows(dataclasses.replace(FORM, backbone="c" * 64), "1")
+    other_network = FormOfRows(dataclasses.replace(FORM, made_by="pass 2 tiny cccc"), "1")
     for of in (OF, other_recipe, other_network):
         folder.buffer.append(of, row(1))
     folder.compact()

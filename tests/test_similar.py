@@ -22,7 +22,7 @@ from agent.features import (
 from agent.web import create_app
 from model.kept_features import FeatureForm, pack_blocks
 
-OF = FormOfRows(FeatureForm("a" * 64, "fp32", (8, 32), 16), "1")
+OF = FormOfRows(FeatureForm("pass 2 tiny", 4, (8, 32), 16), "1")
 
 
 def keep(folder: FeatureFolder, view, look: float, *, um_per_px: float = 0.12) -> None:
@@ -35,9 +35,8 @@ def keep(folder: FeatureFolder, view, look: float, *, um_per_px: float = 0.12) -
             view.page,
             "c" * 64,
             um_per_px,
-            0.0,
             1e6,
-            b"",
+            np.zeros(4, np.float32).tobytes(),
             np.zeros(8, np.float16).tobytes(),
             angle.astype(np.float16).tobytes(),
             pack_blocks(np.eye(1, 16, dtype=np.float32)),

@@ -20,7 +20,6 @@ from agent.features.feature_rows import (
     FeatureRow,
     FormOfRows,
     build_row,
-    row_from_prediction,
     to_batch,
 )
 from agent.features.similar import Similar, SimilarIndex
@@ -40,7 +39,6 @@ __all__ = [
     "build_row",
     "compute_map",
     "load_map",
-    "row_from_prediction",
     "save_map",
     "to_batch",
 ]

@@ -122,7 +122,6 @@ def _row_to_bytes(row: FeatureRow) -> bytes:
         "page": row.page,
         "crop": row.crop,
         "um_per_px": row.um_per_px,
-        "assumed_um_per_px": row.assumed_um_per_px,
         "area_px": row.area_px,
         "lengths": [len(part) for part in parts],
     }

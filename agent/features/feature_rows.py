@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.kept_features import FeatureBatch, FeatureForm
+from model.kept_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from model import Prediction
-    from model.kept_features import KeptFeatures
+    from model.ood.frozen_features import FrozenFeatures
 
 FORM: Final = b"martensight.form"
 """Key of the form in the metadata of a shard."""
@@ -75,9 +74,8 @@ class FeatureRow:
         page: Page of the file.
         crop: Hash of the crop's pixels, mask and scale, hex.
         um_per_px: Scale of the crop; 0 where it is unknown.
-        assumed_um_per_px: As in `KeptFeatures`.
         area_px: Area of steel in pixels of the frame.
-        heads: float32 bytes of the heads' embeddings.
+        heads: float32 bytes of what heads classify.
         moments: float16 bytes of the moments but the last layer's.
         embedding: float16 bytes of the last layer's moments.
         blocks: Packed blocks.
@@ -87,7 +85,6 @@ class FeatureRow:
     page: int
     crop: str
     um_per_px: float
-    assumed_um_per_px: float
     area_px: float
     heads: bytes
     moments: bytes
@@ -100,37 +97,35 @@ class FeatureRow:
         return self.sha256, self.page
 
 
-def row_from_prediction(
-    prediction: Prediction, *, sha256: str, page: int, recipe: str
-) -> tuple[FormOfRows, FeatureRow] | None:
-    """Return the row of a prediction; None where it has no features.
+def build_row(
+    features: FrozenFeatures,
+    *,
+    sha256: str,
+    page: int,
+    recipe: str,
+    crop: str,
+    um_per_px: float | None,
+) -> tuple[FormOfRows, FeatureRow]:
+    """Return features as a row, and what it depends on besides the crop.
 
     Args:
-        prediction: Of the micrograph.
+        features: Of the crop.
         sha256: Hash of its file.
         page: Page of the file.
         recipe: Version of the crop recipe.
+        crop: Hash of the crop's pixels, mask and scale.
+        um_per_px: Its scale, or None.
     """
-    kept = prediction.features
-    return None if kept is None else build_row(kept, sha256=sha256, page=page, recipe=recipe)
-
-
-def build_row(
-    kept: KeptFeatures, *, sha256: str, page: int, recipe: str
-) -> tuple[FormOfRows, FeatureRow]:
-    """Return features as a row, and what it depends on besides the crop."""
-    last = kept.form.moments[-1]
-    return FormOfRows(kept.form, recipe), FeatureRow(
+    return FormOfRows(FeatureForm.describe(features), recipe), FeatureRow(
         sha256=sha256,
         page=page,
-        crop=kept.crop,
-        um_per_px=kept.um_per_px or 0.0,
-        assumed_um_per_px=kept.assumed_um_per_px,
-        area_px=kept.whole.area_px,
-        heads=kept.heads.tobytes(),
-        moments=kept.whole.moments[:-last].tobytes(),
-        embedding=kept.whole.moments[-last:].tobytes(),
-        blocks=kept.whole.blocks,
+        crop=crop,
+        um_per_px=um_per_px or 0.0,
+        area_px=features.area_px,
+        heads=features.embedding.tobytes(),
+        moments=pack_moments(features.whole[:-1]).tobytes(),
+        embedding=pack_moments(features.whole[-1:]).tobytes(),
+        blocks=pack_blocks(features.blocks),
     )
 
 
@@ -143,9 +138,8 @@ def build_schema(of: FormOfRows) -> pa.Schema:
             ("page", pa.int32()),
             ("crop", pa.binary(KEY_BYTES)),
             ("um_per_px", pa.float32()),
-            ("assumed_um_per_px", pa.float32()),
             ("area_px", pa.float32()),
-            ("heads", pa.binary(4 * of.form.head_length) if of.form.heads else pa.binary()),
+            ("heads", pa.binary(4 * of.form.embedding)),
             ("moments", pa.binary(2 * sum(first))),
             ("embedding", pa.binary(2 * last)),
             ("blocks", pa.binary()),
@@ -188,21 +182,13 @@ def read_rows(table: pa.Table) -> list[FeatureRow]:
     ]
 
 
-def to_batch(table: pa.Table, of: FormOfRows) -> FeatureBatch:
+def to_batch(table: pa.Table) -> FeatureBatch:
     """Return the rows of a table as arrays, without a Python object per value."""
-    count = table.num_rows
-    heads = (
-        read_fixed(table, "heads", np.float32)
-        if of.form.heads
-        else np.zeros((count, 0), np.float32)
-    )
-    moments = [read_fixed(table, name, np.float16) for name in ("moments", "embedding")]
     return FeatureBatch(
-        heads,
-        np.concatenate(moments, axis=1),
+        read_fixed(table, "heads", np.float32),
         table.column("blocks").to_pylist(),
         np.asarray(table.column("area_px"), np.float32),
-        np.asarray(table.column("assumed_um_per_px"), np.float32),
+        np.asarray(table.column("um_per_px"), np.float32) > 0,
     )
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SAME_SCALE: Final = 1.1
 """Largest ratio of two scales that count as the same: objectives differ by more."""
 _STEP: Final = 512
-"""Rows that are multiplied at a time: they stay in the processor's cache. MEASURED for 100 000 rows:
-10 ms of processor time, with 8192 rows 100 ms."""
+"""Rows that are multiplied at a time: they stay in the processor's cache. MEASURED for 100 000 rows
+in all: 10 ms of processor time, with 8192 at a time 100 ms."""
 _LARGEST: Final = 127
 
 

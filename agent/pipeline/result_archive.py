@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.features import row_from_prediction
+from agent.features import build_row
 from agent.imaging.crop_json import crop_to_json
 from agent.orders.instrument_checks import CONTROL, measure_image
 from agent.orders.place_check import encode_landmarks
@@ -15,6 +15,7 @@ from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
 from agent.store import MicrographResult
 from agent.triage import Handling
+from model.data.feature_cache import hash_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ class ResultArchive:
         except OSError as error:
             raise Stalled(f"the data folder cannot be written: {error}") from error
         original = self._wants_original(file.claim, triaged) and self._store_original(file, crop)
-        self._keep_features(prediction, crop.sha256, crop.page, crop.recipe)
+        self._keep_features(triaged)
         return MicrographResult(
             crop_facts=crop_to_json(crop),
             process_data=triaged.process_data,
@@ -105,7 +106,7 @@ class ResultArchive:
         if prediction:
             maps = select_maps(prediction)
             self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
-        self._keep_features(prediction, view.sha256, view.page, view.recipe)
+        self._keep_features(triaged)
         return MicrographResult(
             crop_facts={},
             process_data={},
@@ -117,19 +118,25 @@ class ResultArchive:
             expected=triaged.expected,
         )
 
-    def _keep_features(
-        self, prediction: Prediction | None, sha256: str, page: int, recipe: str
-    ) -> None:
+    def _keep_features(self, triaged: TriagedCrop) -> None:
         """Keep the features of a crop. A fault costs no result, since they can be made again."""
-        if self._features is None or prediction is None:
+        crop, prediction = triaged.crop, triaged.prediction
+        if self._features is None or prediction is None or prediction.features is None:
             return
-        kept = row_from_prediction(prediction, sha256=sha256, page=page, recipe=recipe)
-        if kept is None:
-            return
+        from model import Field  # noqa: PLC0415 - PyTorch, which has classified by now
+
+        of, row = build_row(
+            prediction.features,
+            sha256=crop.sha256,
+            page=crop.page,
+            recipe=crop.recipe,
+            crop=hash_field(Field(crop.pixels, crop.valid, crop.um_per_px)),
+            um_per_px=crop.um_per_px,
+        )
         try:
-            self._features.append(*kept)
+            self._features.append(of, row)
         except OSError as error:
-            log.warning("features.unwritable", micrograph=sha256[:16], reason=str(error))
+            log.warning("features.unwritable", micrograph=crop.sha256[:16], reason=str(error))
 
     def _list_thresholds(self, prediction: Prediction | None) -> dict[str, float]:
         return {**self._thresholds, **(prediction.evidence_limits if prediction else {})}

@@ -9,6 +9,7 @@ from agent.errors import BadStore
 from agent.features import build_row, compute_map, save_map
 from agent.labelled_import import make_loader
 from agent.retrain.progress import Step
+from model.data.feature_cache import hash_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,12 +91,17 @@ def fill_features(
         done += len(group)
         unreadable += len(group) - len(loaded)
         kept = classifier.extract_features([field for _view, field in loaded])
-        for (view, _field), found in zip(loaded, kept, strict=True):
-            if found is not None:
-                features.buffer.append(
-                    *build_row(found, sha256=view.sha256, page=view.page, recipe=view.recipe)
-                )
-                made += 1
+        for (view, field), found in zip(loaded, kept, strict=True):
+            of, row = build_row(
+                found,
+                sha256=view.sha256,
+                page=view.page,
+                recipe=view.recipe,
+                crop=hash_field(field),
+                um_per_px=view.um_per_px,
+            )
+            features.buffer.append(of, row)
+            made += 1
         if made // SHARD_EVERY > (made - len(group)) // SHARD_EVERY:
             features.compact()
         yield Step("features", done, len(wanted))

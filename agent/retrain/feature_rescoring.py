@@ -128,7 +128,7 @@ def rescore(
                 outcome.flips[view.structure_code, rescored.code] += 1
                 outcome.flipped.append((view.id, view.structure_code, rescored.code))
         outcome.flagged_whole += rescored.flagged_whole
-        outcome.flagged_local_before += bool(view.strangeness.get("flagged"))
+        outcome.flagged_local_before += view.strangeness.is_flagged
         if done % 1024 == 0:
             yield Step("features", done, len(views))
     outcome.without = len(views) - done
@@ -151,7 +151,7 @@ def iter_rescored(
     """
     seen: set[tuple[str, int]] = set()
     for recipe in sorted({view.recipe for view in views.values()}):
-        for of, table in features.iter_tables(scorer.form.compute_id(recipe)):
+        for _of, table in features.iter_tables(scorer.form.compute_id(recipe)):
             keys = list(
                 zip(
                     (value.hex() for value in table.column("sha256").to_pylist()),
@@ -160,7 +160,7 @@ def iter_rescored(
                 )
             )
             scales = np.asarray(table.column("um_per_px"))
-            scored = scorer.score(to_batch(table, of))
+            scored = scorer.score(to_batch(table))
             for row, key in enumerate(keys):
                 view = views.get(key)
                 if view is None or key in seen or view.recipe != recipe:
@@ -174,7 +174,6 @@ def iter_rescored(
 def _build(view: MicrographView, scored: ScoredFeatures, row: int, alpha: float) -> Rescored:
     p_whole = float(scored.p_whole[row])
     is_scored = bool(scored.code[row] >= 0)
-    local = view.strangeness.get("local")
     return Rescored(
         code=scored.find_code(row),
         is_close=bool(scored.is_close[row]),
@@ -182,6 +181,6 @@ def _build(view: MicrographView, scored: ScoredFeatures, row: int, alpha: float)
         prediction_set=scored.list_set(row),
         p_whole=None if np.isnan(p_whole) else p_whole,
         flagged_whole=bool(p_whole <= alpha + 1e-12),
-        local_before=float(local) if isinstance(local, int | float) else None,
+        local_before=view.strangeness.local,
         local_bundle=view.bundle,
     )

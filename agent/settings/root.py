@@ -38,6 +38,7 @@ from agent.settings.sections import (
     TrailSection,
     TriageSection,
     WebSection,
+    WorkSection,
 )
 from agent.settings.sources import Source, require_unique_names
 
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     retention: RetentionSection = RetentionSection()
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
+    work: WorkSection = WorkSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

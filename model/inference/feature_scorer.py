@@ -13,22 +13,18 @@ import numpy as np
 
 from model.errors import ModelError
 from model.inference.predictor import ENGINE_DIFFERENCE
-from model.kept_features import HeadForm, iter_unpacked
-from model.networks.backbones import hash_state_dict
+from model.kept_features import iter_unpacked
 from model.networks.schemes import CODE, SUBTYPE
 from model.ood.conformal import compute_p_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from model.framing import Framing
     from model.kept_features import FeatureBatch, FeatureForm
-    from model.networks.encoder import Encoder
     from model.networks.schemes import Head, Scheme
     from model.ood.field_distance import FieldDistance
-    from model.runtime.engines import Engine
 
 _MOST_COSINES: Final = 1 << 23
 """Cosines that are held at a time, 32 MB."""
@@ -40,7 +36,8 @@ class ScoredFeatures:
 
     Args:
         codes: Every structure code of the bundle.
-        code: (n,) index into `codes`; -1 where the code needs the picture.
+        code: (n,) index into `codes`; -1 where the code needs the picture: the scale is unknown,
+            or the bundle has separate networks.
         probability: (n,) float64 of that code.
         first, last: (n,) indices into `codes` of the first and last code of the prediction set; the
             codes between belong to it.
@@ -74,30 +71,18 @@ class ScoredFeatures:
         return self.codes[self.first[row] : self.last[row] + 1]
 
 
-def describe_head(encoder: Encoder, framing: Framing, engine: Engine) -> HeadForm:
-    """Return what the embedding of a frozen encoder depends on besides the crop."""
-    return HeadForm(
-        backbone=hash_state_dict(encoder.backbone.state_dict()),
-        taps=encoder.taps,
-        framing=(framing.kind, framing.frame_px, framing.um_per_px),
-        channels=encoder.channels,
-        precision=engine.precision,
-    )
-
-
 class FeatureScorer:
     """Heads, prediction sets and whole-field distance of a bundle, for kept features.
 
     Args:
         name: The bundle's name.
         scheme: Combines the outputs of the heads.
-        heads: Heads by name; {} if the bundle has separate networks.
-        encoders: Names of the frozen encoders, in the order of `form.heads`.
+        heads: Heads by name; {} if they classify separate networks.
         form: Form of the features that the bundle can score.
         conformal_level: Probability mass at which prediction sets stop growing.
-        assumed_um_per_px: Scale that the framing assumes for a field without one.
         field_distance: Distance of the whole field, or None.
         alpha: False-alarm rate.
+        is_exact: The pass computes in fp32, so that no code is too close to call.
     """
 
     def __init__(
@@ -106,21 +91,15 @@ class FeatureScorer:
         name: str,
         scheme: Scheme,
         heads: Mapping[str, Head],
-        encoders: Sequence[str],
         form: FeatureForm,
         conformal_level: float,
-        assumed_um_per_px: float,
         field_distance: FieldDistance | None,
         alpha: float,
+        is_exact: bool = True,
     ) -> None:
         self.name, self.form, self.alpha = name, form, alpha
         self._scheme, self._heads, self._level = scheme, heads, conformal_level
-        self._assumed, self._distance = assumed_um_per_px, field_distance
-        ends = np.cumsum([0, *(head.channels for head in form.heads)])
-        self._columns = {
-            encoder: slice(int(start), int(end))
-            for encoder, start, end in zip(encoders, ends[:-1], ends[1:], strict=True)
-        }
+        self._distance, self._is_exact = field_distance, is_exact
         self._sizes = _list_sizes(scheme)
         self._codes = tuple(code for codes in self._sizes.values() for code in codes)
         starts = np.cumsum([0, *map(len, self._sizes.values())])[:-1]
@@ -142,15 +121,10 @@ class FeatureScorer:
         Raises:
             ModelError: They are of another network or another extraction.
         """
-        if form.backbone != self.form.backbone:
-            raise ModelError(
-                f"The kept features are of another frozen network than that of {self.name}. "
-                "Make them again with: agent features fill."
-            )
         if form != self.form:
             raise ModelError(
-                f"The kept features were extracted in another way than {self.name} extracts them. "
-                "Make them again with: agent features fill."
+                f"The kept features are of another network than that of {self.name}, or were "
+                "extracted in another way. Make them again with: agent features fill."
             )
 
     def score(self, batch: FeatureBatch) -> ScoredFeatures:
@@ -173,37 +147,29 @@ class FeatureScorer:
                 code[rows], first[rows], last[rows] = start + chosen, start + low, start + high
                 probability[rows] = joint[np.arange(len(rows)), chosen]
                 margin[rows] = np.minimum(_top2_gap(subtype[rows]), _top2_gap(sizes))
-        # The framing of a crop without a scale assumes that of the bundle's own training images.
-        differs = (batch.assumed_um_per_px > 0) & ~np.isclose(
-            batch.assumed_um_per_px, self._assumed, rtol=1e-6
-        )
         for array in (code, first, last):
-            array[differs] = -1
-        probability[differs] = np.nan
+            array[~batch.has_scale] = -1
+        probability[~batch.has_scale] = np.nan
         whole = self._compute_distances(batch)
+        whole[~batch.has_scale] = np.nan
         return ScoredFeatures(
             self._codes,
             code,
             probability,
             first,
             last,
-            (code >= 0) & self._is_close(margin),
+            (code >= 0) & (margin < 2 * ENGINE_DIFFERENCE) & (not self._is_exact),
             whole,
             self._compute_p_values(whole),
         )
-
-    def _is_close(self, margin: NDArray[np.float64]) -> NDArray[np.bool_]:
-        if all(head.precision == "fp32" for head in self.form.heads):
-            return np.zeros(len(margin), bool)
-        return np.asarray(margin < 2 * ENGINE_DIFFERENCE, bool)
 
     # -------------------------------------------------------------- heads
 
     def _compute_probabilities(
         self, batch: FeatureBatch, head: str, rows: NDArray[np.intp] | None = None
     ) -> NDArray[np.float64]:
-        embeddings = batch.heads[:, self._columns[self._heads[head].encoder]]
-        return self._heads[head].probabilities(embeddings if rows is None else embeddings[rows])
+        embeddings = batch.embeddings if rows is None else batch.embeddings[rows]
+        return self._heads[head].probabilities(embeddings)
 
     def _score_subtypes(self, batch: FeatureBatch) -> NDArray[np.float64]:
         if self._scheme.kind != "global":
@@ -253,7 +219,8 @@ class FeatureScorer:
     def _compute_p_values(self, whole: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._distance is None:
             return np.full(len(whole), np.nan)
-        return compute_p_values(whole, self._distance.distances)
+        p_values = compute_p_values(whole, self._distance.distances)
+        return np.where(np.isnan(whole), np.nan, p_values)
 
 
 def _list_sizes(scheme: Scheme) -> dict[str, tuple[str, ...]]:

@@ -36,15 +36,13 @@ from model.inference.feature_scorer import FeatureScorer
 from model.kept_features import (
     FeatureBatch,
     FeatureForm,
-    HeadForm,
     count_blocks,
     pack_blocks,
+    pack_moments,
 )
-from model.networks.backbones import frozen_lite0
 from model.networks.schemes import Head, Scheme
 from model.ood.detector import OodDetector
-from model.ood.features import build_ood_extractor
-from model.ood.field_distance import FieldDistance, ReferenceFields, describe_blocks
+from model.ood.field_distance import FieldDistance, ReferenceFields
 
 CHANNELS, BLOCK = 112, 320
 MOMENTS = (48, 80, 224, 640)
@@ -59,8 +57,7 @@ CODES = {
 
 
 def make_form() -> FormOfRows:
-    head = HeadForm("b" * 64, (2,), ("scale", 1994, 0.2), CHANNELS, "fp32")
-    return FormOfRows(FeatureForm("a" * 64, "fp32", MOMENTS, BLOCK, (head,)), "1")
+    return FormOfRows(FeatureForm("made", CHANNELS, MOMENTS, BLOCK), "1")
 
 
 def make_blocks(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -98,10 +95,8 @@ def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
         name="made",
         scheme=scheme,
         heads=heads,
-        encoders=("frozen",),
         form=of.form,
         conformal_level=0.8,
-        assumed_um_per_px=0.2,
         field_distance=distance,
         alpha=0.02,
     )
@@ -117,7 +112,6 @@ def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) ->
                 0,
                 "c" * 64,
                 0.2,
-                0.0,
                 1e6,
                 rng.normal(size=CHANNELS).astype(np.float32).tobytes(),
                 rng.normal(size=sum(MOMENTS[:-1])).astype(np.float16).tobytes(),
@@ -141,8 +135,8 @@ def measure_made(rows: int, references: int, blocks: int, where: str | None) -> 
         before = resource.getrusage(resource.RUSAGE_SELF)
         began_s = time.perf_counter()
         scored = 0
-        for found, table in folder.iter_tables(of.id):
-            scored += len(scorer.score(to_batch(table, found)))
+        for _of, table in folder.iter_tables(of.id):
+            scored += len(scorer.score(to_batch(table)))
         wall_s = time.perf_counter() - began_s
         after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -212,21 +206,17 @@ def measure_real(folder: Path, count: int) -> None:
 def compare(examples: list[Example], classifier: Classifier, detector: OodDetector) -> None:
     distance, scorer = detector.field_distance, classifier.build_feature_scorer()
     assert distance is not None
-    extractor = build_ood_extractor(frozen_lite0(), scorer.form.precision)
-    predictions, exact, sizes, counts = [], [], [], []
+    predictions, sizes, counts = [], [], []
     for start in range(0, len(examples), 16):
         fields = [example.load() for example in examples[start : start + 16]]
         predictions += classifier.classify(fields)
-        for field in fields:
-            features = extractor.extract(field)
-            blocks = describe_blocks(features.broad)
-            nearest = (blocks.astype(np.float64) @ distance.reference.T.astype(np.float64)).max(1)
-            exact.append(distance.correct(nearest[None], np.array([features.area_px]))[0])
     kept = [prediction.features for prediction in predictions]
+    exact = [distance.measure(one.blocks, one.area_px) for one in kept]
     scored = scorer.score(FeatureBatch.stack(kept))
     for one in kept:
-        counts.append(count_blocks(one.whole.blocks))
-        sizes.append(one.heads.nbytes + one.whole.moments.nbytes + len(one.whole.blocks) + 80)
+        packed = pack_blocks(one.blocks)
+        counts.append(count_blocks(packed))
+        sizes.append(one.embedding.nbytes + pack_moments(one.whole).nbytes + len(packed) + 80)
     at_least = (distance.distances >= np.array(exact)[:, None]).sum(axis=1)
     p_exact = (1 + at_least) / (1 + len(distance.distances))
     n = len(kept)
