@@ -10,9 +10,9 @@ import pytest
 from model import default_taxonomy
 from model.calibration import prediction_set
 from model.inference.feature_scorer import FeatureScorer
-from model.kept_features import FeatureBatch, FeatureForm, pack_blocks
 from model.networks.schemes import SCHEMES, Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
+from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks
 
 CHANNELS, BLOCK = 12, 32
 

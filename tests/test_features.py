@@ -18,7 +18,7 @@ from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, 
 from agent.features.feature_buffer import read_buffer
 from agent.features.feature_folder import MOST_SMALL
 from agent.features.feature_rows import encode_shard
-from model.kept_features import (
+from model.ood.kept_features import (
     FeatureForm,
     count_blocks,
     iter_unpacked,

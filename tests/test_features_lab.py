@@ -18,7 +18,7 @@ from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.features import is_fill_due, tend_features
 from model import ModelError
-from model.kept_features import FeatureBatch
+from model.ood.kept_features import FeatureBatch
 
 
 def read_settings(lab):

@@ -20,7 +20,7 @@ from agent.features import (
     save_map,
 )
 from agent.web import create_app
-from model.kept_features import FeatureForm, pack_blocks
+from model.ood.kept_features import FeatureForm, pack_blocks
 
 OF = FormOfRows(FeatureForm("pass 2 tiny", 4, (8, 32), 16), "1")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.kept_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
+from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from model.framing import Field, Framing
     from model.inference.feature_extractor import FieldExtractor, FieldFeatures
     from model.inference.predictor import RawPrediction
-    from model.kept_features import FeatureForm
     from model.networks.backbones import Backbone
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.frozen_features import FrozenFeatures
+    from model.ood.kept_features import FeatureForm
     from model.ood.ood_result import OodResult
     from model.runtime.engines import Engine
     from model.runtime.quantization import Int8Calibration

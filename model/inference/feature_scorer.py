@@ -13,18 +13,18 @@ import numpy as np
 
 from model.errors import ModelError
 from model.inference.predictor import ENGINE_DIFFERENCE
-from model.kept_features import iter_unpacked
 from model.networks.schemes import CODE, SUBTYPE
 from model.ood.conformal import compute_p_values
+from model.ood.kept_features import iter_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from model.kept_features import FeatureBatch, FeatureForm
     from model.networks.schemes import Head, Scheme
     from model.ood.field_distance import FieldDistance
+    from model.ood.kept_features import FeatureBatch, FeatureForm
 
 _MOST_COSINES: Final = 1 << 23
 """Cosines that are held at a time, 32 MB."""

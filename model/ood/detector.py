@@ -14,7 +14,6 @@ import numpy as np
 
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits
-from model.kept_features import FeatureForm
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
 from model.ood import conformal, nearest_neighbor
@@ -23,6 +22,7 @@ from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
 from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
 from model.ood.frozen_pass import UM_PER_PX, WHOLE
+from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,

@@ -33,16 +33,16 @@ from agent.whole_file import write_whole
 from model import Classifier, Example, Field, default_taxonomy, quick_config, train
 from model.bundle import load_bundle
 from model.inference.feature_scorer import FeatureScorer
-from model.kept_features import (
+from model.networks.schemes import Head, Scheme
+from model.ood.detector import OodDetector
+from model.ood.field_distance import FieldDistance, ReferenceFields
+from model.ood.kept_features import (
     FeatureBatch,
     FeatureForm,
     count_blocks,
     pack_blocks,
     pack_moments,
 )
-from model.networks.schemes import Head, Scheme
-from model.ood.detector import OodDetector
-from model.ood.field_distance import FieldDistance, ReferenceFields
 
 CHANNELS, BLOCK = 112, 320
 MOMENTS = (48, 80, 224, 640)
