@@ -36,7 +36,7 @@ from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
 from agent.store.sites import AllSites
 from agent.store.sources import Agents, Sources
-from agent.store.specifications import Specifications
+from agent.store.specifications import SpecificationVersions
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
 from agent.store.work_jobs import WorkJobs
@@ -340,9 +340,9 @@ class Store:
         return Sources(self._engine, self._whose)
 
     @property
-    def specifications(self) -> Specifications:
+    def specifications(self) -> SpecificationVersions:
         """Specification entries and their versions."""
-        return Specifications(self._engine, self._whose)
+        return SpecificationVersions(self._engine, self._whose)
 
     @property
     def statements(self) -> Statements:

@@ -29,7 +29,7 @@ _EXACT = 12  # grey values that JPEG changes a drawn colour by
 _FADED = 90  # grey values from the ink at which texture has faded
 
 
-class Search(StrEnum):
+class LabelSearch(StrEnum):
     """How words are looked for: in a line's ink, in exactly its colour, or by text detection.
 
     Texture has few pixels of exactly the colour that a program drew with.
@@ -41,7 +41,7 @@ class Search(StrEnum):
 
 
 def read_around(
-    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: Search
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: LabelSearch
 ) -> tuple[FoundBar | None, list[tuple[Length, Box]]]:
     """Read around a line; read a wider region where the edge cut words in two."""
     bar, cut, lengths = _find_best_pair(pixels, lines, region, search)
@@ -65,7 +65,7 @@ def _expand_cut_words(words: Box, shape: Sequence[int]) -> Box:
 
 
 def _find_best_pair(
-    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: Search
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: LabelSearch
 ) -> tuple[FoundBar | None, Box | None, list[tuple[Length, Box]]]:
     """Read the words around the first line; pair a length with the line it labels.
 
@@ -75,18 +75,18 @@ def _find_best_pair(
     x0, y0, x1, _ = region
     views = _render_views(pixels, lines[0], region)
     picture, ink = views[0], measure_colour(pixels, lines[0])
-    if search is Search.DETECTOR:
+    if search is LabelSearch.DETECTOR:
         boxes = detect_texts(picture)
         boxes = [tighten_to_ink(picture, find_plate_inside(picture, box) or box) for box in boxes]
     else:
-        drawn = _mask_exact_ink(picture, ink) if search is Search.EXACT_INK else None
+        drawn = _mask_exact_ink(picture, ink) if search is LabelSearch.EXACT_INK else None
         boxes = _find_letters(picture, lines[0], pixels, x0, drawn)
-    if search is Search.EXACT_INK:
+    if search is LabelSearch.EXACT_INK:
         views = [picture, _render_ink(picture, ink)]
     boxes = [extend_to_lost_digits(picture, box) for box in boxes]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in boxes]
     lines = [line for line in lines if not any(is_stroke(line, place) for place in places)]
-    if search is not Search.DETECTOR:
+    if search is not LabelSearch.DETECTOR:
         near = [
             min(
                 (c for c in (compute_distance(ln, p) for ln in lines) if c is not None), default=9.0
@@ -108,7 +108,7 @@ def _find_best_pair(
         for length in read_lengths(views, box):
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
-    if search is not Search.DETECTOR:  # letters were looked for in the first line's ink
+    if search is not LabelSearch.DETECTOR:  # letters were looked for in the first line's ink
         lines = [line for line in lines if are_alike(measure_colour(pixels, line), ink, 90)]
     return pair_lengths(pixels, lines, lengths), cut, lengths
 

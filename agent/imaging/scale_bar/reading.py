@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
-from agent.imaging.scale_bar.label_search import Search, read_around
+from agent.imaging.scale_bar.label_search import LabelSearch, read_around
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.matching import FoundBar
@@ -100,18 +100,18 @@ def _read_line(
     Returns:
         The bar or None; all lengths read; whether text was detected.
     """
-    bar, lengths = read_around(pixels, lines, region, Search.INK)
+    bar, lengths = read_around(pixels, lines, region, LabelSearch.INK)
     if not is_convincing(lines[0]):
         return bar, lengths, False
-    searches = [] if lines[0].plane == COLOUR_PLANE else [Search.EXACT_INK]
-    searches += [Search.DETECTOR] if may_detect else []
+    searches = [] if lines[0].plane == COLOUR_PLANE else [LabelSearch.EXACT_INK]
+    searches += [LabelSearch.DETECTOR] if may_detect else []
     for search in searches:
         if not _is_unread(bar):
             return bar, lengths, False
         other, words = read_around(pixels, lines, region, search)
         bar = other or bar
         lengths += words
-        if search is Search.DETECTOR:
+        if search is LabelSearch.DETECTOR:
             return bar, lengths, True
     return bar, lengths, False
 
