@@ -48,6 +48,7 @@ GROUPS = (
     "evaluate",
     "experiments",
     "reprocess",
+    "features",
     "models",
     "models_promote",
     "models_transfer",
