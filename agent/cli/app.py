@@ -34,6 +34,7 @@ GROUPS = (
     "demo",
     "run",
     "status",
+    "fleet",
     "web",
     "service",
     "inspect",

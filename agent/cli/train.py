@@ -68,7 +68,10 @@ def train(
     epochs: EpochsOption = None,
     imbalance: Annotated[
         str | None,
-        typer.Option(help="Weight of rare codes: oversample, weighted, sqrt or none."),
+        typer.Option(
+            help="Weight of rare codes: oversample, weighted, sqrt, none, or auto (by "
+            "cross-validation)."
+        ),
     ] = None,
     loss: Annotated[
         str | None,
@@ -193,6 +196,7 @@ def iter_training(
         plan,
         get_bundles_folder(settings.store.folder),
         kept=collected.sides(manifest),
+        tested_only=collected.control,
         processes=world or SINGLE_PROCESS,
         features=get_feature_cache(settings),
         recipe=RECIPE,

@@ -114,6 +114,7 @@ def retrain(
         plan,
         bundles,
         kept=_fix_sides(collected, manifest, pseudo),
+        tested_only=collected.control,
         features=features,
         recipe=RECIPE,
         now=now,
