@@ -96,7 +96,7 @@ CLOCK_STEP_S = 2.0
 
 DONE, SOME_FAILED, WRONG_USE, SAYS_NO = 0, 1, 2, 3
 
-COLLECT_AFTER = (20_000, 10, 10)
+COLLECT_AFTER = (100_000, 10, 10)
 """How many new objects make Python look for unused cycles: with its default of 700 a short command
 spends a tenth of its time on that, while it imports."""
 
