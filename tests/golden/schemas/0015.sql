@@ -59,10 +59,10 @@ CREATE TABLE "campaign_image" (
 	stratum VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
+	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
 	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
 	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
 	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','',1);
@@ -78,8 +78,8 @@ CREATE TABLE "campaign_rater" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_rater PRIMARY KEY (id), 
 	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
-	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
 	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
+	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
 	CONSTRAINT fk_campaign_rater_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_rater" VALUES(1,1,'R1','Bob','','Ada',NULL,'2026-11-24 21:00:00.000000',1);
@@ -150,9 +150,9 @@ CREATE TABLE "label" (
 	after_record INTEGER, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_label PRIMARY KEY (id), 
-	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id), 
+	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0,1);
@@ -181,8 +181,8 @@ CREATE TABLE "measurement" (
 	unit VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_measurement PRIMARY KEY (id), 
-	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
+	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
@@ -227,11 +227,11 @@ CREATE TABLE "micrograph" (
 	superseded JSON DEFAULT '{}' NOT NULL, 
 	area_mm2 FLOAT, 
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
-	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
-	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
-	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
+	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
+	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
 	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id)
 );
@@ -326,9 +326,9 @@ CREATE TABLE "preparation" (
 	facts JSON NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_preparation PRIMARY KEY (id), 
-	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
 	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "preparation" VALUES(1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}',1);
@@ -357,9 +357,9 @@ CREATE TABLE "rating" (
 	given_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_rating PRIMARY KEY (id), 
-	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
-	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
+	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
+	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
 	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000',1);
@@ -585,15 +585,15 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 05:19:11.407352');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 05:19:11.407352');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 05:19:11.407352');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 05:19:11.407352');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 05:55:03.551778');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 05:55:03.551778');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 05:55:03.551778');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 05:55:03.551778');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 05:55:03.551778');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 05:55:04.702763');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 05:55:04.702763');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 05:55:04.702763');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 05:55:04.702763');
 CREATE TABLE work_job (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -610,12 +610,13 @@ CREATE TABLE work_job (
 	is_divided BOOLEAN DEFAULT 0 NOT NULL, 
 	known INTEGER NOT NULL, 
 	total INTEGER NOT NULL, 
+	counts JSON NOT NULL, 
 	CONSTRAINT pk_work_job PRIMARY KEY (id), 
 	CONSTRAINT fk_work_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "work_job" VALUES(1,1,'20261101-beefbeef','shadow',9,'2026-11-24 21:00:00.000000','open','Ada','','2026-11-24 21:00:00.000000',NULL,2,1,0,1);
+INSERT INTO "work_job" VALUES(1,1,'20261101-beefbeef','shadow',9,'2026-11-24 21:00:00.000000','open','Ada','','2026-11-24 21:00:00.000000',NULL,2,1,0,1,'{}');
 CREATE TABLE work_unit (
-	id INTEGER NOT NULL, 
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	site_id INTEGER NOT NULL, 
 	job_id INTEGER NOT NULL, 
 	source_id INTEGER NOT NULL, 
@@ -637,7 +638,6 @@ CREATE TABLE work_unit (
 	flips JSON NOT NULL, 
 	reason VARCHAR DEFAULT '' NOT NULL, 
 	ended_at DATETIME, 
-	CONSTRAINT pk_work_unit PRIMARY KEY (id), 
 	CONSTRAINT fk_work_unit_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_work_unit_job_id_work_job FOREIGN KEY(job_id) REFERENCES work_job (id), 
 	CONSTRAINT fk_work_unit_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
@@ -661,19 +661,19 @@ CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
 CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
+CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
-CREATE INDEX ix_label_decided_at ON label (decided_at);
 CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
+CREATE INDEX ix_label_decided_at ON label (decided_at);
 CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_rating_image_id ON rating (image_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
-CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
+CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
@@ -793,4 +793,5 @@ CREATE TRIGGER "same_site_rating_update" BEFORE UPDATE OF "site_id", "image_id",
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('trail',13);
 INSERT INTO "sqlite_sequence" VALUES('content',5);
+INSERT INTO "sqlite_sequence" VALUES('work_unit',1);
 COMMIT;
