@@ -1,4 +1,4 @@
-"""Each PC of a database is seen with what differs from the others, and idle PCs alone take units."""
+"""Each PC of a database is seen with what differs from the others; idle PCs alone take units."""
 
 from __future__ import annotations
 
