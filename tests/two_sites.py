@@ -126,7 +126,7 @@ def fill_there(lab: Lab) -> Known:
         "20261102-bbbbbbbb", by="Bea", reason=f"{HIDDEN}-reason", at=DAY, metrics=metrics
     )
     store.records.add("control-2", "LOM-2", by="Bea", at=DAY, facts={"note": f"{HIDDEN}-record"})
-    store.orders.note_specifications(
+    store.specifications.note(
         [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{HIDDEN}-entry"})], at=DAY
     )
     new = NewStatement("B-4711", 1, "", "conforms", "s", True, {"note": f"{HIDDEN}-document"})  # noqa: FBT003

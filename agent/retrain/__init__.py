@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.retrain.active_learning import Suggestion, suggest
     from agent.retrain.candidate import get_training_config, retrain
+    from agent.retrain.card_metrics import estimate
     from agent.retrain.gate import Demands, Gate, Outcome, evaluate_candidate, load_outcome
     from agent.retrain.impact import Impact, compute_impact
     from agent.retrain.impact_page import format_headline, list_sentences, save_impact
     from agent.retrain.label_cleaning import Cleaned, clean_labels, send_back
-    from agent.retrain.model_card import estimate, save_card
+    from agent.retrain.model_card import save_card
     from agent.retrain.progress import Step
     from agent.retrain.pseudo_labels import PseudoLabelled, select_pseudo_labels
     from agent.retrain.reprocessing import Again, Role, attend, build_judge, reprocess
@@ -42,7 +43,7 @@ _WHERE = {
     "clean_labels": "label_cleaning",
     "collect": "training_set",
     "list_gaps": "training_set",
-    "estimate": "model_card",
+    "estimate": "card_metrics",
     "format_headline": "impact_page",
     "evaluate_candidate": "gate",
     "compute_impact": "impact",

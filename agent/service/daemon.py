@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.archive import Archive
+from agent.crop_recipe import RECIPE
 from agent.errors import AgentError
 from agent.fleet import KEY, describe_pc
-from agent.imaging.crop import RECIPE
 from agent.notify import check
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store, Upgrade
+    from reports import Message
 
 log = structlog.get_logger()
 
@@ -220,7 +221,7 @@ class Agent:
         def be_present() -> str:
             return write_presence(settings, store, now=now(), written=written)
 
-        errands: list[tuple[str, Callable[[], str | None], float]] = [
+        errands: list[tuple[str, Callable[[], Message | str | None], float]] = [
             ("presence", be_present, PRESENCE_EVERY_S),
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
             ("time stamp", lambda: stamp_when_due(settings, store, at=now()), ANCHOR_EVERY_S),
@@ -334,7 +335,8 @@ class Agent:
         next_at = nights.next_at()
         return {
             "pid": os.getpid(),
-            "problems": self.problems.all(),
+            "problems": list(messages := self.problems.messages()),
+            "problem_messages": {text: known.to_json() for text, known in messages.items()},
             "page": self.url,
             KEY: self._pc,
             "next_report_at": next_at.isoformat() if next_at else None,

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.counts import format_count
+from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
@@ -85,6 +86,7 @@ def build_status_from_store(
     by_source = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
+    messages = mine.facts.get("problem_messages", {}) if running and mine else {}
     sources = [
         _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
     ]
@@ -121,6 +123,7 @@ def build_status_from_store(
         "work": [describe_work(progress) for progress in _list_work(store, now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
+        "problem_messages": messages,
     }
 
 
@@ -280,8 +283,6 @@ def _iter_source_problems(
 
 
 def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]:
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
-
     if name is None:
         yield "there is no bundle yet: every micrograph goes to review (agent train FOLDER)."
         return

@@ -69,6 +69,7 @@ from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
 from agent.store.statements import recompute as recompute_statement
+from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
 from agent.store.work_division import UnitState
@@ -151,6 +152,8 @@ __all__ = [
     "Store",
     "StoreFault",
     "StoredAnswer",
+    "StoredCrop",
+    "StoredStrangeness",
     "StoredView",
     "TrailEntry",
     "TrailHead",

@@ -565,7 +565,7 @@ class LabelRow(OfSite, Row, table=True):
     strange_kind: str | None = None
     why: str | None = None
     criterion: str = "unrecorded"
-    unsure: bool = False
+    unsure: bool = _no()
     comment: str = ""
     by: str
     decided_at: datetime = _instant(index=True)
@@ -597,8 +597,9 @@ class RecordRow(OfSite, Row, table=True):
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
     "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
-    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy" or "scale_given"; `subject`
-    what it is about, such as a material, a source, an order, a campaign or a micrograph.
+    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy", "scale_given" or "language";
+    `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph or
+    an account.
     """
 
     __tablename__: ClassVar[Any] = "record"
