@@ -348,7 +348,7 @@ def _delete_units(session: Session, whose: AgentIdentity, job: WorkJobRow, at: d
     """
     progress = _measure(session, whose, job, at)
     ended = [unit for unit in UnitState if unit is not UnitState.SET_ASIDE]
-    left = select(*(func.sum(getattr(WorkUnitRow, name)) for name in COUNTS)).where(  # type: ignore[call-overload]
+    left = select(*(func.sum(getattr(WorkUnitRow, name)) for name in COUNTS)).where(
         WorkUnitRow.site_id == whose.site_id,
         WorkUnitRow.job_id == job.id,
         WorkUnitRow.state == UnitState.SET_ASIDE,
