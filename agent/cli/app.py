@@ -234,6 +234,7 @@ def open_store(settings: Settings, *, anew: bool = False) -> Store:
         anew=anew,
         on_upgrade=_print_upgrade,
         shares=settings.site.shares,
+        connections=settings.store.connections,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)
