@@ -177,15 +177,20 @@ class OodFeatureExtractor:
         Args:
             field: The field.
             seen: Its maps, from `FrozenPass.run`.
-            limits: Without tiles, a larger field's whole and windows are described in pieces of
-                this size, since features near an edge differ: a field with less edge would be
-                unusual by that alone.
+            limits: A larger field's whole and windows are described in pieces of this size unless
+                tiles are smaller, since features near an edge differ: a field with less edge would
+                be unusual by that alone.
         """
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
         whole, windows = _describe_whole_and_windows(seen)
         pieces: list[tuple[Moments, Moments]] = []
-        if limits is not None and area_px > limits.largest_px and not seen.tile_cells:
+        tile_px = seen.tile_cells * STRIDES[BROAD]
+        if (
+            limits is not None
+            and area_px > limits.largest_px
+            and (not tile_px or min(limits.piece) < tile_px)
+        ):
             pieces = [
                 _describe_whole_and_windows(self.frozen_pass.run_frame(piece))
                 for piece in self._iter_pieces(frame, limits.piece)
