@@ -7,6 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from reports import Message, marked
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -63,7 +65,17 @@ def get_weightiest(reasons: Iterable[str]) -> Reason:
     return next(reason for reason in Reason if reason in present)
 
 
-WAYS = ("subtype", "etchant", "microscope", "objective", "magnification")
+_NO_MATERIAL = marked("material {material} has 0 validated specimens")
+_NO_WAY: Mapping[str, str] = {
+    "subtype": marked("subtype {word} has 0 validated specimens of material {material}"),
+    "etchant": marked("etchant {word} has 0 validated specimens of material {material}"),
+    "microscope": marked("microscope {word} has 0 validated specimens of material {material}"),
+    "objective": marked("objective {word} has 0 validated specimens of material {material}"),
+    "magnification": marked(
+        "magnification {word} has 0 validated specimens of material {material}"
+    ),
+}
+WAYS = tuple(_NO_WAY)
 """Columns of a validated scope within a material; the subtype stands for the treatment."""
 
 
@@ -78,8 +90,8 @@ class Scope:
 
     ways: tuple[Mapping[str, str], ...] = ()
 
-    def outside(self, told: Mapping[str, str], expected: Sequence[str] = ()) -> str:
-        """Return why a micrograph is outside, in one sentence; "" where inside or unknown.
+    def outside(self, told: Mapping[str, str], expected: Sequence[str] = ()) -> Message | None:
+        """Return why a micrograph is outside; None where it is inside or that is not known.
 
         Args:
             told: Its process data, column → value.
@@ -87,10 +99,10 @@ class Scope:
         """
         material = told.get("material", "")
         if not self.ways or not material:
-            return ""
+            return None
         ways = [way for way in self.ways if _is_same(way.get("material", ""), material)]
         if not ways:
-            return f"material {material} has 0 validated specimens"
+            return Message(_NO_MATERIAL, {"material": material})
         for column in WAYS:
             wanted = expected if column == "subtype" else (told.get(column, ""),)
             known = [way for way in ways if way.get(column)]
@@ -102,9 +114,8 @@ class Scope:
                 if not way.get(column) or any(_is_same(way[column], value) for value in wanted)
             ]
             if not ways:
-                values = " or ".join(wanted)
-                return f"{column} {values} has 0 validated specimens of material {material}"
-        return ""
+                return Message(_NO_WAY[column], {"word": " or ".join(wanted), "material": material})
+        return None
 
 
 def _is_same(value: str, other_value: str) -> bool:
@@ -137,12 +148,12 @@ class TriageVerdict:
     Args:
         handling: Whether a reviewer decides.
         reasons: Reasons for a review.
-        outside: Why it is outside the validated scope, one sentence, "" if inside.
+        outside: Why it is outside the validated scope, None if inside.
     """
 
     handling: Handling
     reasons: tuple[Reason, ...]
-    outside: str = ""
+    outside: Message | None = None
 
 
 def triage(
@@ -169,7 +180,7 @@ def triage(
         expected: The subtypes in its order; () uses those of the material.
     """
     wanted = tuple(expected) or (policy.subtypes_of or {}).get(material, ())
-    outside = policy.scope.outside({**told, "material": material}, wanted) if prediction else ""
+    outside = policy.scope.outside({**told, "material": material}, wanted) if prediction else None
     reasons = (
         *_check_image(um_per_px, warnings, policy.um_per_px_range),
         *(_check_prediction(prediction, wanted, policy) if prediction else (Reason.UNTRAINED,)),

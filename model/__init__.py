@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from model.data.feature_cache import FeatureCache
     from model.data.near_duplicates import find_near_duplicates, merge_groups
     from model.data.splits import Split, folds, split
+    from model.evaluation.check_result import GateThresholds
     from model.evaluation.comparison import Comparison, ComparisonOutcome, compare_bundles
-    from model.evaluation.evaluate import UNTRAINED_PREFIX, Evaluation, evaluate, group_untrained
+    from model.evaluation.evaluate import evaluate, group_untrained
+    from model.evaluation.evaluation import UNTRAINED_PREFIX, Evaluation
     from model.evaluation.int8_conversion import convert
     from model.evaluation.label_errors import (
         InspectedImage,
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from model.evaluation.leave_one_class_out import leave_out
     from model.evaluation.metrics import size_kappa
     from model.evaluation.paired import PairedEvaluation, PairedTestSet, evaluate_pair
-    from model.evaluation.promotion_checks import GateThresholds
     from model.framing import Field
     from model.inference.classifier import Classifier
     from model.inference.prediction import Prediction
@@ -59,14 +60,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
     "SINGLE_PROCESS": "training.distributed",
-    "UNTRAINED_PREFIX": "evaluation.evaluate",
+    "UNTRAINED_PREFIX": "evaluation.evaluation",
     "Classifier": "inference.classifier",
     "Comparison": "evaluation.comparison",
     "LearningCurve": "evaluation.learning_curve",
     "LabelIssue": "evaluation.label_errors",
     "PairedEvaluation": "evaluation.paired",
     "Estimate": "statistics",
-    "Evaluation": "evaluation.evaluate",
+    "Evaluation": "evaluation.evaluation",
     "Example": "data.dataset",
     "FeatureCache": "data.feature_cache",
     "Field": "framing",
@@ -77,7 +78,7 @@ _WHERE = {
     "TrainingConfig": "training.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
-    "GateThresholds": "evaluation.promotion_checks",
+    "GateThresholds": "evaluation.check_result",
     "Split": "data.splits",
     "OodResult": "ood.ood_result",
     "ProcessGroup": "training.distributed",

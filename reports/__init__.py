@@ -5,6 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.api_docs import (
+    ApiDocsPage,
+    ApiField,
+    ApiGroup,
+    ApiRoute,
+    ApiSchema,
+)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -25,6 +32,7 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
+from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -135,8 +143,9 @@ from reports.content.round_robin import (
     StudyReport,
 )
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
+from reports.defect_words import describe_defect
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -148,6 +157,7 @@ from reports.i18n import (
     marked,
     month_and_year,
     ngettext,
+    percent,
     short_day,
     speaking,
     statement_date,
@@ -156,11 +166,14 @@ from reports.i18n import (
     with_seconds,
 )
 from reports.live_charts import learning_curve_chart, share_chart
+from reports.messages import Message, join_messages, read_message
+from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
     as_json,
     asset,
     assets_version,
+    render_api_docs,
     render_archive,
     render_bundle,
     render_campaigns,
@@ -169,6 +182,7 @@ from reports.render import (
     render_dashboard,
     render_experiments,
     render_files,
+    render_fleet,
     render_help,
     render_history,
     render_impact,
@@ -197,9 +211,10 @@ from reports.render import (
     render_taxonomy,
     render_today,
     render_trace,
+    render_viewer,
+    render_work,
     report_policy,
 )
-from reports.retold import retold
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
@@ -219,6 +234,7 @@ from reports.vocabulary import (
     STRANGE_KINDS,
     UNUSABLE_WHYS,
     act_name,
+    act_title,
     criterion,
     doubt,
     file_code,
@@ -259,6 +275,11 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ApiDocsPage",
+    "ApiField",
+    "ApiGroup",
+    "ApiRoute",
+    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -295,6 +316,7 @@ __all__ = [
     "FilesPage",
     "Filter",
     "FirstStep",
+    "FleetPage",
     "FlipCard",
     "FlipPair",
     "GateRow",
@@ -322,6 +344,7 @@ __all__ = [
     "Link",
     "LoginPage",
     "LooseField",
+    "Message",
     "MessagePage",
     "MicrographLine",
     "ModelCard",
@@ -339,6 +362,7 @@ __all__ = [
     "OrderField",
     "OrderPage",
     "OrderSpecimen",
+    "PcLine",
     "PeriodPage",
     "Picture",
     "PlaceLink",
@@ -388,20 +412,27 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "ViewerPage",
+    "WorkLine",
+    "WorkPage",
     "act_name",
+    "act_title",
     "as_json",
     "asset",
     "assets_version",
+    "compose_ood_message",
     "confusion_svg",
     "criterion",
     "curves_svg",
     "day_and_time",
     "decimal",
+    "describe_defect",
     "doubt",
     "file_code",
     "get_guide_page",
     "gettext",
     "integer",
+    "join_messages",
     "language",
     "learning_curve_chart",
     "list_guide",
@@ -409,9 +440,12 @@ __all__ = [
     "month_and_year",
     "ngettext",
     "number_keys",
+    "percent",
     "read_guide",
     "read_guide_picture",
+    "read_message",
     "reason",
+    "render_api_docs",
     "render_archive",
     "render_bundle",
     "render_campaigns",
@@ -422,6 +456,7 @@ __all__ = [
     "render_dashboard",
     "render_experiments",
     "render_files",
+    "render_fleet",
     "render_help",
     "render_history",
     "render_impact",
@@ -452,11 +487,13 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_viewer",
+    "render_work",
     "report_policy",
-    "retold",
     "search_guide",
     "share_chart",
     "short_day",
+    "shorten_ood_message",
     "size_keys",
     "speaking",
     "statement_date",

@@ -80,6 +80,15 @@ def decimal(value: float, form: str) -> str:
     return format(value, form).replace(".", Locale(language()).number_symbols["latn"]["decimal"])
 
 
+def percent(share: float) -> str:
+    """Format a share; never as 100 % or 0 % unless it is exactly that."""
+    if 0 < share < 0.005:  # noqa: PLR2004 - rounds to 0
+        return "< 1 %"
+    if 0.995 <= share < 1:  # noqa: PLR2004 - rounds to 100
+        return "> 99 %"
+    return f"{share * 100:.0f} %"
+
+
 def integer(n: int) -> str:
     """Format a whole number with the language's groups of three digits."""
     return str(format_decimal(n, locale=language()))

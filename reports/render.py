@@ -20,8 +20,10 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.api_docs import ApiDocsPage
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
+    from reports.content.fleet import FleetPage, WorkPage
     from reports.content.guide import HelpPage
     from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     )
     from reports.content.setup import TaxonomyPage
     from reports.content.statements import StatementPage
-    from reports.content.viewer import ChartPage
+    from reports.content.viewer import ChartPage, ViewerPage
 
 ASSETS = (
     "base.css",
@@ -74,6 +76,7 @@ ASSETS = (
     "viewer_compare.js",
     "viewer_keys.js",
     "viewer.js",
+    "viewer_dialog.js",
     "search.js",
     "archive.css",
     "archive.js",
@@ -154,6 +157,16 @@ def render_today(page: DashboardPage) -> str:
 def render_files(page: FilesPage) -> str:
     """Render the list of files that need an operator."""
     return _render("files.html", page=page)
+
+
+def render_fleet(page: FleetPage) -> str:
+    """Render the list of PCs that run an agent."""
+    return _render("fleet.html", page=page)
+
+
+def render_work(page: WorkPage) -> str:
+    """Render the jobs that judge archived micrographs again."""
+    return _render("work.html", page=page)
 
 
 def render_learning(page: LearningPage) -> str:
@@ -259,6 +272,16 @@ def render_campaigns(page: CampaignsPage) -> str:
 def render_chart(page: ChartPage) -> str:
     """Render the wall of the lab's chart plates."""
     return _render("chart.html", page=page)
+
+
+def render_api_docs(page: ApiDocsPage) -> str:
+    """Render the description of the API."""
+    return _render("api_docs.html", page=page)
+
+
+def render_viewer(page: ViewerPage) -> str:
+    """Render the viewer of one micrograph, without a decision."""
+    return _render("viewer.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

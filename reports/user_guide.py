@@ -32,6 +32,7 @@ GUIDE_PAGES = (
     "own-classes",
     "measuring-people",
     "retraining",
+    "fleet",
     "integrations",
     "troubleshooting",
     "commands",

@@ -15,14 +15,7 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = ROOT / "reports" / "languages"
-ROOMS = (
-    "reports",
-    "agent/nightly",
-    "agent/orders",
-    "agent/retrain",
-    "agent/roundrobin",
-    "agent/web",
-)
+ROOMS = ("agent", "reports")
 """Where pages get their words from."""
 KEYWORDS = {"_": None, "gettext": None, "marked": None, "ngettext": (1, 2)}
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]

@@ -160,3 +160,10 @@ def migrated(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
     file = folder / "martensight.db"
     shutil.copy(request.getfixturevalue("sqlite_template"), file)
     return f"sqlite:///{file}"
+
+
+def empty(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the address of a database without tables."""
+    if kind == "postgresql":
+        return request.getfixturevalue("postgres").empty()
+    return f"sqlite:///{folder / 'martensight.db'}"

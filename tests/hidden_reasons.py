@@ -189,7 +189,12 @@ SENTENCES: list[tuple[str, Proof]] = [
         rf"{FIELD} is (\S+), (?:decided|confirmed) by ([\w. ]+): .* demanded",
         lambda s, m: s.any_of(m[1], lambda one: _labelled(one, m[2], m[3])),
     ),
-    (rf"{FIELD} could be (.+)", lambda s, m: s.any_of(m[1], lambda one: _could(one, m[2]))),
+    (
+        rf"{FIELD}: model says (\S+) \(.+ %\)(?:, (.+) is possible;|,) limit is .+: confirm",
+        lambda s, m: s.any_of(
+            m[1], lambda one: _could(one, " or ".join(filter(None, (m[2], m[3]))))
+        ),
+    ),
     (
         rf"{FIELD} (was .+): a lead or two other reviewers decide",
         lambda s, m: _says_of_field(s, m[1], m[2]),

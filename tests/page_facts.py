@@ -63,7 +63,10 @@ ANSWER = Answer(
         Share("7", "", 10.0, "10 %"),
     ),
     size_title="Size number in G",
-    strangeness="Stranger than all 160 known micrographs. (p = 0.006)",
+    strangeness=(
+        "Not comparable with the reference images: unlike all 160 reference images; "
+        "unusual texture. (p = 0.006)"
+    ),
     strange=True,
 )
 
@@ -77,7 +80,7 @@ CARD = Card(
         Cause(
             "strange",
             "Not comparable with the reference images",
-            "Stranger than all 160 known micrographs.",
+            "Unlike all 160 reference images; unusual texture.",
             "Look at the marked place.",
         ),
     ),

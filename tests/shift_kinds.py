@@ -134,7 +134,7 @@ def supersede(by: str, defect: str = "", picture: str = "", *, lead: bool = Fals
             )  # fmt: skip
         except WrongUse:
             shift.refused += 1
-        shift.store.orders.supersede(
+        shift.store.order_corrections.supersede(
             public_id, by=by, reason="again", defect=defect, picture=picture, lead=lead, at=shift.at
         )
 
@@ -155,7 +155,9 @@ def deliver(name: str, **facts: object) -> Act:
 
 def amend(shift: Shift, order: str) -> None:
     """Accept what a list changes."""
-    shift.store.orders.amend(order, accept=True, by=LEAD, reason="it was scrapped", at=shift.at)
+    shift.store.order_corrections.amend(
+        order, accept=True, by=LEAD, reason="it was scrapped", at=shift.at
+    )
 
 
 def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
@@ -169,7 +171,9 @@ def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
         except WrongUse:
             shift.refused += 1
             return
-        shift.store.orders.assign(public_id, keys, by=by, reason="mine", lead=lead, at=shift.at)
+        shift.store.order_corrections.assign(
+            public_id, keys, by=by, reason="mine", lead=lead, at=shift.at
+        )
 
     return act
 
@@ -212,7 +216,7 @@ def prepare_again(by: str, *, lead: bool) -> Act:
     """Return the act of beginning the next preparation."""
 
     def act(shift: Shift, order: str) -> None:
-        shift.store.orders.prepare_again(
+        shift.store.order_corrections.prepare_again(
             order, "01", by=by, reason="over-etched", defect="over_etched", lead=lead, at=shift.at
         )
 
@@ -400,7 +404,7 @@ TRICKS: dict[str, Kind] = {
     "coarse": Kind(
         first(**COARSE), "does_not_conform",
         f"field 3 is G7, confirmed by {LEAD}: 8 or finer is demanded",
-        after=decide(LEAD, "code", "G7"), halfway="field 3 could be 7",
+        after=decide(LEAD, "code", "G7"), halfway="field 3: model says 7",
     ),
     "wrong_objective": Kind(
         first(um_per_px=0.4), "undecided", "field 3 was shot at 0.4 µm per pixel, 0.15 to 0.25 are"
@@ -467,7 +471,8 @@ TRICKS: dict[str, Kind] = {
     ),
     "copied": Kind(copied, "undecided", "names the order and belongs to no specimen: it claims two",
                    partner="is named for specimen 01 by a copy of it"),
-    "moved": Kind(first(**COARSE), "undecided", "field 3 could be 7", after=assign("Ada", PARTNER)),
+    "moved": Kind(first(**COARSE), "undecided", "field 3: model says 7",
+                  after=assign("Ada", PARTNER)),
     "held": Kind(second_source, "undecided", "the control check of", after=fail, halfway=ALONE),
     "fewer_specimens": Kind(
         first(), "undecided", "list again.csv changes specimens from 01, 02 to 01: a lead decides",
@@ -484,7 +489,7 @@ TRICKS: dict[str, Kind] = {
     ),
     "spelled_coarse": Kind(
         lambda order: ([*usual(order), Shot(f"0{order}_01_4.tif", "G7", ("G7",))], []),
-        "undecided", "field 4 could be 7",
+        "undecided", "field 4: model says 7",
     ),
     "one_number": Kind(numbered, "undecided", "1 of 3 fields"),
     "later_preparation": Kind(
@@ -505,7 +510,7 @@ TRICKS: dict[str, Kind] = {
     ),
     "overwritten": Kind(
         lambda order: (usual(order, **COARSE), [Shot(f"{order}_01_3.tif", place=f"{order} new")]),
-        "undecided", "field 3 could be 7",
+        "undecided", "field 3: model says 7",
     ),
 }  # fmt: skip
 ALL = HONEST | TRICKS

@@ -28,7 +28,6 @@ class NeverStrange:
             local=0.0,
             where=None,
             heat=np.zeros((1, 1), np.float16),
-            sentence="",
             nearest={},
         )
         return one, None

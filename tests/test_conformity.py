@@ -84,8 +84,14 @@ def test_a_specimen_with_everything_proved_conforms():
 @pytest.mark.parametrize(
     ("last", "missing"),
     [
-        ({"codes": ("G7", "G8")}, "field 3 could be 7 or 8"),
-        ({"code": "G7", "codes": ("G7",)}, "field 3 could be 7"),
+        (
+            {"codes": ("G7", "G8"), "probability": 0.62},
+            "field 3: model says 8 (62 %), 7 is possible; limit is 8 or finer: confirm",
+        ),
+        (
+            {"code": "G7", "codes": ("G7",), "probability": 0.9991},
+            "field 3: model says 7 (> 99 %), limit is 8 or finer: confirm",
+        ),
         ({"awaits": True, "reasons": ("strange",)}, "field 3 awaits review (strange)"),
         (
             {
@@ -98,7 +104,7 @@ def test_a_specimen_with_everything_proved_conforms():
         ({"um_per_px": None}, "field 3 has no scale"),
         ({"scale_in_doubt": True}, "field 3: its scale is uncertain, as its sources disagree"),
         ({"code": None, "codes": ()}, "field 3 has no answer yet"),
-        ({"code": "Q3", "codes": ("Q3",)}, "field 3 could be Q3"),
+        ({"code": "Q3", "codes": ("Q3",)}, "field 3: model says Q3, limit is 8 or finer: confirm"),
         ({"code": "B8", "codes": ("B8",)}, "field 3: ordered G, looks like B: mix-up or heat"),
         ({"material": "C56E2"}, "field 3 says material C56E2, the order says 100Cr6"),
         ({"held": "the control check failed"}, "field 3: the control check failed"),
@@ -121,7 +127,10 @@ def test_what_is_missing_reads_as_in_the_lab():
     rules = demanding(fields=5, area_mm2=0)
     fields = [field(1), field(2), field(4, code="G7", codes=("G7", "G8"))]
 
-    assert judge(fields, rules).missing == ("3 of 5 fields", "field 4 could be 7 or 8")
+    assert judge(fields, rules).missing == (
+        "3 of 5 fields",
+        "field 4: model says 7, 8 is possible; limit is 8 or finer: confirm",
+    )
 
 
 def test_only_a_person_can_say_that_it_does_not_conform():

@@ -21,6 +21,11 @@ MORNING = DAY.replace(hour=23)
 SECRET = "ein-geheimes-wort"  # noqa: S105 - nobody's
 
 
+def deliver(settings, lab, *, at):
+    """Deliver what is due; what failed, in English."""
+    return deliver_reports(settings, lab.store, now=at).in_english()
+
+
 @pytest.fixture
 def lab(tmp_path):
     lab = Lab(tmp_path / "data")
@@ -66,7 +71,7 @@ def test_a_night_is_mailed_once_with_five_lines_its_page_and_its_pdf(lab):
         settings = mailing(lab, post.port)
         report(lab, settings)
 
-        faults = [deliver_reports(settings, lab.store, now=MORNING) for _ in range(3)]
+        faults = [deliver(settings, lab, at=MORNING) for _ in range(3)]
 
     (message,) = post.messages
     text = message.get_body().get_content().strip().splitlines()
@@ -88,10 +93,10 @@ def test_what_a_server_refuses_is_reported_and_sent_when_it_accepts(lab):
         settings = mailing(lab, post.port)
         report(lab, settings)
         with capture_logs() as logged:
-            refused = deliver_reports(settings, lab.store, now=MORNING)
+            refused = deliver(settings, lab, at=MORNING)
         post.refuses.clear()
-        accepted = deliver_reports(settings, lab.store, now=MORNING)
-        deliver_reports(settings, lab.store, now=MORNING)
+        accepted = deliver(settings, lab, at=MORNING)
+        deliver(settings, lab, at=MORNING)
 
     assert "the mail of 2026-11-24 was not accepted: 451 try later" in refused
     assert [line["event"] for line in logged] == ["report.not_mailed"]
@@ -104,7 +109,7 @@ def test_a_server_that_is_away_is_asked_again_and_leaves_no_record(lab):
     settings = mailing(lab, 9)
     report(lab, settings)
 
-    away = deliver_reports(settings, lab.store, now=MORNING)
+    away = deliver(settings, lab, at=MORNING)
 
     assert "was not accepted" in away
     assert "tried again" in away
@@ -120,9 +125,9 @@ def test_a_mail_whose_end_is_not_known_is_never_sent_again(lab, killed):
             begun = NewRecord("report_mail", "2026-11-24", {"state": "started"})
             lab.store.records.add_together([begun], by="agent", at=MORNING, follows=0)
         else:
-            deliver_reports(settings, lab.store, now=MORNING)
+            deliver(settings, lab, at=MORNING)
         post.hangs_up = False
-        fault = deliver_reports(settings, lab.store, now=MORNING)
+        fault = deliver(settings, lab, at=MORNING)
 
     assert "may not have arrived" in fault
     assert "not sent again" in fault
@@ -134,7 +139,7 @@ def test_a_refused_recipient_is_named_and_the_others_get_the_report_once(lab):
         settings = mailing(lab, post.port)
         report(lab, settings)
 
-        faults = [deliver_reports(settings, lab.store, now=MORNING) for _ in range(2)]
+        faults = [deliver(settings, lab, at=MORNING) for _ in range(2)]
 
     assert len(post.messages) == 1
     assert all("shift@lab.example: 550 unknown" in fault for fault in faults)
@@ -147,9 +152,9 @@ def test_a_refused_login_names_no_password_in_status_or_log(lab):
         settings = mailing(lab, post.port, more)
         report(lab, settings)
         with capture_logs() as logged:
-            fault = deliver_reports(settings, lab.store, now=MORNING)
+            fault = deliver(settings, lab, at=MORNING)
         post.refuses.clear()
-        accepted = deliver_reports(settings, lab.store, now=MORNING)
+        accepted = deliver(settings, lab, at=MORNING)
 
     assert "refused the login (535)" in fault
     assert accepted == ""
@@ -164,9 +169,9 @@ def test_a_password_that_cannot_be_sent_is_a_refusal_like_any_other(lab, passwor
         settings = mailing(lab, post.port, more)
         report(lab, settings)
         with capture_logs() as logged:
-            said = deliver_reports(settings, lab.store, now=MORNING)
+            said = deliver(settings, lab, at=MORNING)
         (lab.folder.parent / "word").write_bytes(b"\xef\xbb\xbf" + SECRET.encode())
-        accepted = deliver_reports(settings, lab.store, now=MORNING)
+        accepted = deliver(settings, lab, at=MORNING)
 
     assert "was not accepted" in said
     assert "ASCII" in said
@@ -179,7 +184,7 @@ def test_attachments_that_are_too_large_are_left_out_and_named(lab):
     with post_office() as post:
         settings = mailing(lab, post.port, "mail_most_mb = 0.0001")
         report(lab, settings)
-        deliver_reports(settings, lab.store, now=MORNING)
+        deliver(settings, lab, at=MORNING)
 
     (message,) = post.messages
     assert list(message.iter_attachments()) == []
@@ -190,7 +195,7 @@ def test_a_report_of_days_ago_is_no_longer_delivered(lab):
     with post_office() as post:
         settings = mailing(lab, post.port)
         report(lab, settings)
-        deliver_reports(settings, lab.store, now=MORNING + timedelta(days=4))
+        deliver(settings, lab, at=MORNING + timedelta(days=4))
 
     assert post.messages == []
 
@@ -200,11 +205,11 @@ def test_a_share_gets_the_report_once_it_is_there(lab, tmp_path):
     settings = settings_of(lab, 'share = "share"')
     report(lab, settings)
 
-    away = deliver_reports(settings, lab.store, now=MORNING)
+    away = deliver(settings, lab, at=MORNING)
     share.mkdir()
-    there = deliver_reports(settings, lab.store, now=MORNING)
+    there = deliver(settings, lab, at=MORNING)
     (share / "2026-11-24.html").unlink()  # the lab's own doing
-    again = deliver_reports(settings, lab.store, now=MORNING)
+    again = deliver(settings, lab, at=MORNING)
 
     assert "[report] share: night of 2026-11-24" in away
     assert (there, again) == ("", "")
@@ -218,11 +223,11 @@ def test_a_new_revision_of_a_report_reaches_the_share_and_is_not_mailed_again(la
     with post_office() as post:
         settings = mailing(lab, post.port, 'share = "share"')
         report(lab, settings)
-        deliver_reports(settings, lab.store, now=MORNING)
+        deliver(settings, lab, at=MORNING)
         facts = lab.store.nightly_reports.find(DAY.date()).facts_json
         lab.store.nightly_reports.freeze(DAY.date(), facts, at=MORNING, revision=2)
         (tmp_path / "share" / "2026-11-24.html").unlink()
-        deliver_reports(settings, lab.store, now=MORNING)
+        deliver(settings, lab, at=MORNING)
 
     assert (tmp_path / "share" / "2026-11-24.html").is_file()
     assert len(post.messages) == 1

@@ -79,7 +79,7 @@ def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
 
     (order,) = said.changed
     assert (order.number, order.before, order.after) == ("4711", "conforms", "undecided")
-    assert "field 2 could be 7" in order.why[0]
+    assert "field 2: model says 7" in order.why[0]
     (flip,) = order.flips
     assert (flip.id, flip.before, flip.after) == (ids[1], "G8", "G7")
     assert (said.orders, said.fields, said.unasked) == (1, 3, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -18,8 +19,8 @@ import reports
 from agent.nightly import write_report
 from agent.web import create_app
 from model.image_quality import DEFECTS
-from model.ood.detector import _format_sentence, format_rarity
-from reports.retold import FORMS
+from reports.defect_words import DEFECT_WORDS
+from reports.ood_message import PARTS
 
 HOW = (
     "a page says what no catalogue has. Run `python tests/catalogue.py`, write the empty "
@@ -162,29 +163,36 @@ def test_a_language_ends_with_its_block():
 
 
 @pytest.mark.parametrize("p_value", [0.001, 0.01, 0.5])
-@pytest.mark.parametrize("flagged", [True, False])
-@pytest.mark.parametrize("look", ["whole", "window", "fine", "broad", "tone", "patch", "shade"])
-def test_every_sentence_of_strangeness_is_told_in_german(p_value, flagged, look):
-    kept = _format_sentence(format_rarity(p_value, 160), look, None, flagged=flagged)
+@pytest.mark.parametrize("is_resolvable", [True, False])
+@pytest.mark.parametrize("size_ratio", [None, 0.05, 16.2])
+@pytest.mark.parametrize("look", ["", *PARTS])
+def test_every_sentence_of_strangeness_is_shown_in_german(p_value, is_resolvable, size_ratio, look):
+    message = reports.compose_ood_message(
+        p_value, 160, look=look, area_um2=13_000, size_ratio=size_ratio, is_resolvable=is_resolvable
+    )
+    stored = json.loads(json.dumps(message.to_json()))
 
     with reports.speaking("de"):
-        told = reports.retold(kept)
+        shown = str(reports.read_message(stored, "not used"))
 
-    assert not ENGLISH & set(re.findall(r"\w+", told.lower())), told
+    assert not ENGLISH & set(re.findall(r"\w+", shown.lower())), shown
 
 
-def test_every_defect_is_told_in_german():
+def test_every_defect_is_shown_in_german():
     with reports.speaking("de"):
-        assert reports.retold("out of focus: shoot again") == "unscharf: noch einmal aufnehmen"
+        assert (
+            reports.describe_defect("out of focus: shoot again")
+            == "unscharf: noch einmal aufnehmen"
+        )
         for defect in DEFECTS:
-            assert {defect.finding, defect.action} <= set(FORMS)
-            assert reports.retold(str(defect)) != str(defect)
+            assert {defect.finding, defect.action} <= set(DEFECT_WORDS)
+            assert reports.describe_defect(str(defect)) != str(defect)
 
 
-def test_a_sentence_of_no_known_form_stays_as_it_was_kept():
+def test_a_text_stored_without_a_message_stays_as_it_was_stored():
     with reports.speaking("de"):
-        assert reports.retold("{0} % something") == "{0} % something"
-    assert reports.retold("out of focus: shoot again") == "out of focus: shoot again"
+        assert str(reports.read_message(None, "{0} % something")) == "{0} % something"
+        assert reports.describe_defect("blue spots: look again") == "blue spots: look again"
 
 
 # --- pages --------------------------------------------------------------------------------------

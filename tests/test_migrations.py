@@ -7,17 +7,23 @@ import sqlite3
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from databases import KINDS, empty
+from sqlalchemy import inspect
 
 from agent.errors import BadStore
-from agent.store import Store, engine, schema, search_index
+from agent.store import Store, engine, guards, schema, search_index, site_policies
 from agent.store.tables import Row
 from agent.watch import ListedFile
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 RELEASED = sorted((Path(__file__).parent / "golden" / "schemas").glob("*.sql"))
 """The schema of every revision, each with a few rows, as SQLite writes it out."""
@@ -37,19 +43,75 @@ def test_migrations_and_tables_say_the_same(address) -> None:
         assert compare_metadata(context, Row.metadata) == []
 
 
-def test_partial_indexes_are_in_the_migrated_database_as_in_the_tables(tmp_path) -> None:
-    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
-    Row.metadata.create_all(create_engine(f"sqlite:///{made}"))
-    Store.open(f"sqlite:///{migrated}", site="Plant 1", agent="PC").close()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_database_equals_one_that_went_through_every_migration(
+    kind, request, tmp_path
+) -> None:
+    created = engine.make_engine(empty(kind, request, tmp_path / "created"))
+    replayed = engine.make_engine(empty(kind, request, tmp_path / "replayed"))
+    with replayed.connect().execution_options(writes=True) as connection:
+        config = schema.configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    schema.lay_missing_guards(replayed)
 
-    def indexes(file: Path) -> dict[str, str]:
-        asked = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-        with sqlite3.connect(file) as connection:
-            found = dict(connection.execute(asked).fetchall())
-        connection.close()
-        return {name: " ".join(sql.split()) for name, sql in found.items()}
+    schema.bring_up(created)
 
-    assert indexes(migrated) == indexes(made)
+    assert _describe(created) == _describe(replayed)
+    created.dispose()
+    replayed.dispose()
+
+
+def _describe(database: Engine) -> dict[str, object]:
+    """Return all that tables, indexes and triggers are, in no order, and what rows there are."""
+    tables = inspect(database)
+    described: dict[str, object] = {
+        name: {
+            "columns": sorted(
+                (row["name"], repr(row["type"]), row["nullable"], row["default"])
+                for row in tables.get_columns(name)
+            ),
+            "primary key": sorted(tables.get_pk_constraint(name).items(), key=str),
+            "foreign keys": _sort(tables.get_foreign_keys(name)),
+            "unique": _sort(tables.get_unique_constraints(name)),
+            "indexes": _sort(tables.get_indexes(name)),
+            "checks": _sort(tables.get_check_constraints(name)),
+        }
+        for name in tables.get_table_names()
+    }
+    with database.connect() as connection:
+        described["revision"] = connection.exec_driver_sql(
+            "SELECT version_num FROM alembic_version"
+        ).all()
+        described["coverage"] = sorted(
+            tuple(row)
+            for row in connection.exec_driver_sql("SELECT name, newest_id FROM trail_coverage")
+        )
+        described["missing guards"] = guards.find_missing(connection)
+        described["missing policies"] = site_policies.find_missing(connection)
+        described["triggers"] = _list_triggers(connection)
+    return described
+
+
+def _sort(facts: list[Any]) -> list[str]:
+    """Return facts of SQLAlchemy's inspector as text, the conditions of partial indexes as SQL."""
+
+    def write(value: object) -> object:
+        if isinstance(value, dict):
+            return sorted((name, write(entry)) for name, entry in value.items())
+        return str(value)
+
+    return sorted(str(write(fact)) for fact in facts)
+
+
+def _list_triggers(connection: Connection) -> list[str]:
+    asked = (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        if connection.dialect.name == "sqlite"
+        else "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
+    )
+    return sorted(connection.exec_driver_sql(asked).scalars())
 
 
 def test_the_newest_revision_is_the_one_the_program_asks_for() -> None:

@@ -117,19 +117,3 @@ def test_an_unknown_word_speaks_for_itself():
     assert reports.reason("too_shiny")[0] == "too shiny"
     assert reports.file_code("odd_bytes")[0] == "odd bytes"
     assert reports.strange_kind("green spots") == "green spots"
-
-
-def test_the_size_of_a_marked_place_is_said_once_and_in_plain_words():
-    stored = (
-        "Not comparable with the reference images: stranger than all 144 known images; "
-        "the structure of a patch, about 20 µm wide (the marked place has 13000 µm²)."
-    )
-
-    assert reports.retold(stored) == (
-        "Not comparable with the reference images: unlike all 144 reference images; "
-        "unusual texture, 13\u00a0000 µm² marked."
-    )
-    with reports.speaking("de"):
-        german = reports.retold(stored)
-    assert "anders als alle 144 Referenzbilder" in german
-    assert "ungewöhnliche Textur, 13\u00a0000 µm² markiert" in german

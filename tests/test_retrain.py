@@ -101,8 +101,11 @@ def test_a_candidate_is_held_against_the_present_bundle_on_images_neither_learne
     candidate = read_manifest(get_bundle(lab.folder / "data", outcome.candidate))
     present = read_manifest(get_bundle(lab.folder / "data", outcome.current))
     assert set(present.split["test"]) <= set(candidate.split["test"])
-    assert not set(candidate.split["test"]) & candidate.learned_from
-    assert not set(candidate.split["test"]) & present.learned_from
+    assert not set(candidate.split["test"]) & candidate.learned_before_test
+    assert not set(candidate.split["test"]) & present.learned_before_test
+    assert set(candidate.split["test"]) <= candidate.learned_from
+    evidence = next(c for c in outcome.numbers["checks"] if c["name"] == "evidence")
+    assert evidence["numbers"]["n"] == len(candidate.split["test"])
     assert outcome.numbers["new_labels"] == 18
     assert outcome.gate in Gate
 

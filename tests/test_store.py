@@ -689,8 +689,8 @@ def test_a_view_says_what_was_found(store) -> None:
     assert (view.structure_code, view.size_min, view.size_max) == ("G8", 8, 8)
     assert view.crop == (0, 0, 2000, 1400)
     assert view.process_data == {"order": "4711", "specimen": "3"}
-    assert view.strangeness["p_value"] == 0.01
-    assert view.strangeness["where"] == [40, 20, 60, 40]
+    assert view.strangeness.p_value == 0.01
+    assert view.strangeness.where == (40, 20, 60, 40)
     assert (view.reasons, view.awaits, view.label) == (("uncertain",), True, None)
 
 

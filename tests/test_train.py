@@ -38,17 +38,10 @@ from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Scheme
 from model.ood.fit import fit_detector
+from model.training.batches import Batch, FrameCache, Sampler, Targets
 from model.training.checkpoint import Checkpoint, Epoch
-from model.training.fine_tuning import (
-    TrainingTask,
-    _accumulate_gradients,
-    _Batch,
-    _FrameCache,
-    _Sampler,
-    _Targets,
-    _TrainState,
-    fine_tune,
-)
+from model.training.fine_tuning import fine_tune
+from model.training.gradients import TrainState, accumulate_gradients
 from model.training.memory import (
     FIXED_BYTES,
     USED_SHARE,
@@ -56,6 +49,7 @@ from model.training.memory import (
     free_bytes,
     micro_batches,
 )
+from model.training.task import TrainingTask
 
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 TAXONOMY = taxonomy_from(
@@ -430,7 +424,7 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
     def learned(holds):
         eye.zero_grad()
         desk = desk_of(Small(eye, holds), layers, lesson)
-        return _accumulate_gradients(desk, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
+        return accumulate_gradients(desk, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
 
     (whole_loss, parts), whole = learned(6)
     (halves_loss, halves), found = learned(2)
@@ -450,7 +444,7 @@ def test_heads_that_share_a_network_are_shown_as_much_as_networks_of_their_own_w
             None, "s", heads, Scheme("multi-head", TAXONOMY), Framing(), given, ()
         )
         asked = lesson.select_examples(given)
-        picked = _Sampler(asked, _Targets(lesson, PLAN), PLAN).sample(1)
+        picked = Sampler(asked, Targets(lesson, PLAN), PLAN).sample(1)
         return Counter(asked[at].code for at in picked)
 
     subtypes, sizes, both = shown("subtype"), shown("size:G"), shown("subtype", "size:G")
@@ -466,10 +460,10 @@ def lesson_of(eye):
 
 
 def desk_of(eye, layers, lesson):
-    targets = _Targets(lesson, PLAN)
+    targets = Targets(lesson, PLAN)
     cpu = torch.device("cpu")
-    shown = _FrameCache(Framing())
-    return _TrainState(
+    shown = FrameCache(Framing())
+    return TrainState(
         eye,
         layers,
         cpu,
@@ -484,7 +478,7 @@ def batch_of(given):
     fields = [example.load() for example in given]
     pixels, valid = np.stack([f.pixels for f in fields]), np.stack([f.valid for f in fields])
     codes = tuple(e.code for e in given)
-    return _Batch(pixels, valid, codes, (1.0,) * len(given), total=len(given))
+    return Batch(pixels, valid, codes, (1.0,) * len(given), total=len(given))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from test_train import NOW, PLAN, batch_of, desk_of, examples, lesson_of, ordina
 from model import SINGLE_PROCESS, ProcessGroup, init_process_group, read_manifest, train
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
-from model.training.fine_tuning import _accumulate_gradients, _all_reduce_gradients
+from model.training.gradients import accumulate_gradients, all_reduce_gradients
 
 WHOLE = replace(PLAN, frozen=False, epochs=2, batch=7, learning_rate=1e-4, scheme="multi-head")
 
@@ -28,7 +28,7 @@ def furthest_apart(world: ProcessGroup) -> float:
         layers.zero_grad()
         desk = replace(desk_of(eye, layers, lesson_of(eye)), processes=of)
         share = replace(batch_of(given[of.rank :: of.size]), total=len(given))
-        loss = _all_reduce_gradients(desk, _accumulate_gradients(desk, share, 1)[0])
+        loss = all_reduce_gradients(desk, accumulate_gradients(desk, share, 1)[0])
         return loss, [w.grad.clone() for w in (*eye.parameters(), *layers.parameters())]
 
     alone_loss, alone = gradients(SINGLE_PROCESS)

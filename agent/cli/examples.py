@@ -17,6 +17,7 @@ EXAMPLES: dict[str, str] = {
     "demo": "agent demo my-first-look",
     "run": "agent run --once",
     "status": "agent status --json",
+    "fleet": "agent fleet --all-sites",
     "web": "agent web",
     "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",

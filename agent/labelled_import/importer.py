@@ -203,7 +203,7 @@ def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
     if view is None:
         return
     yield view
-    for page in range(2, int(view.crop_facts.get("pages") or 1) + 1):
+    for page in range(2, view.crop_facts.pages + 1):
         further = store.results.find(f"{sha256[:16]}-p{page}")
         if further:
             yield further

@@ -15,7 +15,6 @@ from agent.nightly.micrograph_cards import (
     build_card,
     build_decision,
     format_decision,
-    percent,
 )
 from agent.nightly.period_facts import Period, parse_period
 from agent.nightly.period_report import missing_periods, write_period
@@ -55,7 +54,6 @@ __all__ = [
     "night_settings",
     "parse_period",
     "parse_training_key",
-    "percent",
     "write_index",
     "write_period",
     "write_report",

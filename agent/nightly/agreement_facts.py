@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import reports
-from agent.nightly.micrograph_cards import percent
+from agent.orders.limit import format_limit
 from model import wilson
-from reports import Fact, decimal
+from reports import Fact, decimal, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def agreement_facts(facts: NightFacts) -> Iterator[Fact]:
         yield Fact(_("Kappa of two people"), text.format(kappa=kappa, n=agreement.two_n))
     for look in agreement.second_look:
         yield Fact(
-            _("Second reviewer at the limit {limit}").format(limit=reports.retold(look.limit)),
+            _("Second reviewer at the limit {limit}").format(limit=format_limit(look.limit)),
             _(
                 "recommended ([orders] second_look_at_limit): {faults} of {n} double reviews are "
                 "on two sides of it, upper 95 % bound {upper}, {most} is allowed"

@@ -43,5 +43,6 @@ def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
         p_value=None,
         where=None,
         strangeness="",
+        strangeness_message=None,
         nearest={},
     )

@@ -23,7 +23,10 @@ from reports import (
     MicrographLine,
     Share,
     decimal,
+    describe_defect,
     marked,
+    percent,
+    shorten_ood_message,
 )
 from reports import gettext as _
 
@@ -163,15 +166,6 @@ def scale_source(word: str) -> str:
     return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
 
 
-def percent(share: float) -> str:
-    """Format a share; never as 100 % or 0 % unless it is exactly that."""
-    if 0 < share < 0.005:  # noqa: PLR2004 - rounds to 0
-        return "< 1 %"
-    if 0.995 <= share < 1:  # noqa: PLR2004 - rounds to 100
-        return "> 99 %"
-    return f"{share * 100:.0f} %"
-
-
 def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
     for word in micrograph.reasons:
@@ -199,7 +193,7 @@ def _scales(micrograph: ReportedMicrograph) -> str:
 
 def _defects(micrograph: ReportedMicrograph) -> str:
     defects = _list_defects(micrograph)
-    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
+    return _sentence(", ".join(map(describe_defect, defects)))
 
 
 def _list_defects(micrograph: ReportedMicrograph) -> list[str]:
@@ -233,8 +227,8 @@ def _unexpected(micrograph: ReportedMicrograph) -> str:
 
 
 def _out_of_scope(micrograph: ReportedMicrograph) -> str:
-    if micrograph.outside:
-        return _sentence(reports.retold(micrograph.outside))
+    if outside := str(micrograph.outside_message or micrograph.outside):
+        return _sentence(outside)
     if not micrograph.um_per_px:
         return ""
     return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
@@ -258,10 +252,9 @@ def _sentence(words: str) -> str:
 
 
 def _describe_strangeness(micrograph: ReportedMicrograph) -> str:
+    message = micrograph.strangeness_message
     # The card's title has the same words; elsewhere the sentence has no title.
-    lead, colon, rest = micrograph.strangeness.partition(": ")
-    is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
-    sentence = reports.retold(rest if is_repeated else micrograph.strangeness)
+    sentence = str(shorten_ood_message(message)) if message else micrograph.strangeness
     return _with_provisional(f"{sentence[:1].upper()}{sentence[1:]}", micrograph)
 
 
@@ -336,7 +329,7 @@ def _strangeness(micrograph: ReportedMicrograph) -> str:
         return ""
     rare, sentence = (
         f"p = {decimal(micrograph.p_value, '.2g')}",
-        reports.retold(micrograph.strangeness),
+        str(micrograph.strangeness_message or micrograph.strangeness),
     )
     stated = sentence if rare in sentence else f"{sentence} ({rare})".strip()
     return _with_provisional(stated, micrograph)

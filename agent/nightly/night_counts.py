@@ -12,9 +12,8 @@ from zoneinfo import ZoneInfo
 import reports
 from agent.nightly.headline import micrographs
 from agent.nightly.hidden_answers import is_hidden
-from agent.nightly.micrograph_cards import percent
 from agent.site_time import local
-from reports import CodeCount, Hour, SourceCount, Tone, Unusable, decimal, ngettext
+from reports import CodeCount, Hour, SourceCount, Tone, Unusable, decimal, ngettext, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def list_farthest(views: Iterable[MicrographView], most: int) -> list[str]:
     """
     best: dict[tuple[str, ...], tuple[float, str]] = {}
     for view in views:
-        distance = (view.strangeness.get("companions") or {}).get(DISTANCE)
+        distance = view.strangeness.companions.get(DISTANCE)
         if distance is None or view.label is not None or view.handling != Handling.AUTOMATIC:
             continue
         process_data = view.process_data

@@ -10,7 +10,6 @@ from agent.nightly import summary
 from agent.nightly.agreement_facts import format_share
 from agent.nightly.furnace_view import furnace_lines
 from agent.nightly.headline import micrographs
-from agent.nightly.micrograph_cards import percent
 from agent.nightly.order_status import get_order_status
 from agent.nightly.period_facts import (
     Period,
@@ -31,7 +30,18 @@ from agent.orders.next_step import NextStep
 from agent.orders.specimen_facts import Conformity
 from agent.site_time import compute_night_end, format_night_title, local, local_full
 from agent.whole_file import write_whole
-from reports import Fact, Link, NightLine, PeriodPage, Table, Tone, Verdict, decimal, ngettext
+from reports import (
+    Fact,
+    Link,
+    NightLine,
+    PeriodPage,
+    Table,
+    Tone,
+    Verdict,
+    decimal,
+    ngettext,
+    percent,
+)
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -289,8 +299,8 @@ def _alarms(nights: Sequence[NightFacts]) -> Iterator[str]:
                     if line.count != "1"
                     else f"{day}: {line.text}"
                 )
-        for sentence in facts.refused:
-            yield f"{day}: {reports.retold(sentence)}"
+        for message in facts.shown_refusals:
+            yield f"{day}: {message}"
 
 
 def _learned(nights: Sequence[NightFacts]) -> Iterator[str]:

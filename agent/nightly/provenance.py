@@ -6,8 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.nightly.headline import micrographs
-from agent.nightly.micrograph_cards import percent
-from reports import Fact, decimal
+from reports import Fact, decimal, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:

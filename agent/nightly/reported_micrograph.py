@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from agent.store import LabelView, MicrographView
 
 
 def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
     """Return the reported facts of a micrograph, from the store's view of it."""
-    facts, strange = view.crop_facts, view.strangeness
-    area = facts.get("specimen_area") or {}
-    bar, where = facts.get("micron_bar"), strange.get("where")
+    cropped, strange = view.crop_facts, view.strangeness
     return ReportedMicrograph(
         id=view.id,
         sha256=view.sha256,
@@ -29,13 +25,13 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         um_per_px=view.um_per_px,
         um_per_px_source=view.um_per_px_source,
         crop=view.crop,
-        polygon=() if area.get("whole_frame", True) else _corners(area.get("polygon")),
-        marks=(_box(bar["bbox"]),) if bar else (),
-        scales=tuple((s["source"], float(s["um_per_px"])) for s in facts.get("scales") or ()),
+        polygon=cropped.polygon,
+        marks=(cropped.micron_bar.box,) if cropped.micron_bar else (),
+        scales=cropped.scales,
         recipe=view.recipe,
         warnings=(
             *view.warnings,
-            *(f"input_defect:{defect}" for defect in strange.get("defects", ())),
+            *(f"input_defect:{defect}" for defect in strange.defects),
         ),
         process_data=dict(view.process_data),
         process_extra={str(key): str(value) for key, value in view.process_extra.items()},
@@ -49,11 +45,11 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         probability=view.probability,
         probabilities=dict(view.probabilities),
         prediction_set=view.prediction_set,
-        p_value=strange.get("p_value"),
-        strange=bool(strange.get("flagged", False)),
-        where=_box(where) if where else None,
-        strangeness=str(strange.get("sentence", "")),
-        nearest={code: tuple(keys) for code, keys in (strange.get("nearest") or {}).items()},
+        p_value=strange.p_value,
+        strange=strange.is_flagged,
+        where=strange.where,
+        strangeness=strange.sentence,
+        nearest=dict(strange.nearest),
         handling=view.handling,
         reasons=view.reasons,
         thresholds=dict(view.thresholds),
@@ -63,6 +59,8 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         decision=build_reported_decision(view.label) if view.label else None,
         ordered=tuple(view.expected.get("subtypes") or ()),
         outside=str(view.expected.get("outside") or ""),
+        strangeness_message=strange.message or None,
+        outside_message=view.outside,
     )
 
 
@@ -80,12 +78,3 @@ def build_reported_decision(label: LabelView) -> ReportedDecision:
         at=label.at,
         undone=label.undone,
     )
-
-
-def _corners(polygon: Iterable[Iterable[int]] | None) -> tuple[tuple[int, int], ...]:
-    return tuple((int(x), int(y)) for x, y in polygon or ())
-
-
-def _box(edges: Iterable[int]) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = (int(edge) for edge in edges)
-    return x0, y0, x1, y1

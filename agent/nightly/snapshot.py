@@ -21,7 +21,7 @@ from agent.nightly.spc.batch_chart import BatchChart, BatchSize
 from agent.nightly.spc.individuals_chart import Individuals
 from agent.nightly.spc.p_chart import Drift, Tally, Trend
 from agent.orders.class_texts import ClassTexts
-from reports import Language
+from reports import Language, Message, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,6 +140,9 @@ class ReportedMicrograph:
     decision: ReportedDecision | None
     ordered: tuple[str, ...] = ()
     outside: str = ""
+    strangeness_message: Message | None = None
+    """What is shown of `strangeness`, which is English; None in nights of earlier versions."""
+    outside_message: Message | None = None
 
     @property
     def name(self) -> str:
@@ -300,7 +303,8 @@ class NightFacts:
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
     refused: tuple[str, ...] = ()
-    """Sentences about promoted bundles that could not be loaded."""
+    """Sentences about promoted bundles that could not be loaded, in English."""
+    refused_messages: tuple[Message, ...] = ()
     shadow: Shadowed | None = None
     instruments: tuple[Instrument, ...] = ()
     unassigned: int = 0
@@ -314,6 +318,11 @@ class NightFacts:
     stated: tuple[StatedOrder, ...] | None = None
     """Statements that were made in the night, None in nights of earlier versions."""
     texts: ClassTexts = field(default_factory=ClassTexts)
+
+    @property
+    def shown_refusals(self) -> tuple[Message, ...]:
+        """Sentences about promoted bundles that could not be loaded, as they are shown."""
+        return self.refused_messages or tuple(read_message(None, text) for text in self.refused)
 
     @property
     def running(self) -> bool:

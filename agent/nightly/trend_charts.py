@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import reports
-from agent.nightly.micrograph_cards import percent
 from agent.nightly.spc.p_chart import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from model import wilson
-from reports import Tone, VerdictLine, decimal
+from reports import Tone, VerdictLine, decimal, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-import reports
 from agent.orders import conformity
 from agent.orders.alike_numbers import describe_alike, describe_specimens
 from agent.orders.amendments import describe_amendments, describe_pending
@@ -103,7 +102,7 @@ def assess_view(
     dismissed = store.records.all(DISMISSED, number)
     applied = apply_specification(view, policy, material=material, reopened=reopened)
     choice = applied.choice
-    versions = store.orders.versions()
+    versions = store.specifications.versions()
     own = apply_taxonomy(policy, applied)
     notes = (
         *describe_settled(view.claims),
@@ -260,7 +259,7 @@ def _assess_specimen(
 def _describe_strays(torn: Sequence[Unassigned]) -> Iterator[str]:
     for stray in torn:
         yield _("{id} names the order and belongs to no specimen: {why}").format(
-            id=stray.view.id, why=reports.retold(stray.reason)
+            id=stray.view.id, why=_(stray.reason)
         )
 
 

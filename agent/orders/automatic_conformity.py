@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.orders.limit import format_limit
 from agent.orders.specification import is_same_name
 from model import upper_bound
-from reports import decimal, retold
+from reports import decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _refuse_subtype(
     words = {
         "material": rules.material,
         "subtype": subtype,
-        "limit": retold(rules.specification.limit) if rules.bound else "",
+        "limit": format_limit(rules.specification.limit) if rules.bound else "",
     }
     bound = mine[-1].bound if mine else None
     if bound is None:

@@ -8,12 +8,12 @@ from agent.orders.evidence import (
     is_confirmed,
 )
 from agent.orders.field_questions import describe_acquisition
+from agent.orders.limit import format_limit
 from agent.orders.mean_size import find_extreme, find_size_number, format_mean
 from agent.orders.places import (
     distinct_places,
 )
 from reports import gettext as _
-from reports import retold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ def describe_breaks(
             )
         elif rules.by_worst and _is_measured(field, field.decided, rules):
             yield _("{field} is {code}, confirmed by {who}: {limit} is demanded").format(
-                field=field.called, code=code, who=by, limit=retold(wanted.limit)
+                field=field.called, code=code, who=by, limit=format_limit(wanted.limit)
             )
     if not rules.by_worst:
         yield from _describe_broken_mean(distinct_places(counted, facts.same_places), rules)
@@ -84,7 +84,7 @@ def _describe_broken_mean(places: Sequence[SpecimenPlace], rules: Rules) -> Iter
     if not bound.admits(mean):
         names = ", ".join(sorted({field.decided.by for field in counted if field.decided}))
         yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
-            n=len(best), mean=format_mean(mean, bound), who=names, limit=retold(wanted.limit)
+            n=len(best), mean=format_mean(mean, bound), who=names, limit=format_limit(wanted.limit)
         )
 
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.orders.limit import format_limit
 from model import TaxonomyError, join_code, taxonomy_from, upper_bound
-from reports import decimal, retold
+from reports import decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -192,14 +193,14 @@ def _describe_guard(rules: Rules) -> str:
     return _(
         "a field keeps {limit} where a reviewer who was sure says so, or where every code that the "
         "model's prediction set holds keeps it"
-    ).format(limit=retold(rules.specification.limit) or rules.ordered)
+    ).format(limit=format_limit(rules.specification.limit) or rules.ordered)
 
 
 def _describe_mean(rules: Rules) -> str:
     return _(
         "the mean over all distinct places has to keep {limit}; of several shots of one place the "
         "worst one counts"
-    ).format(limit=retold(rules.specification.limit))
+    ).format(limit=format_limit(rules.specification.limit))
 
 
 def _compute_model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:

@@ -10,13 +10,13 @@ from agent.orders.evidence import (
     is_confirmed,
     list_confirming,
 )
-from agent.orders.limit import Direction
+from agent.orders.limit import Direction, format_limit
 from agent.orders.places import (
     describe_elsewhere,
 )
 from agent.orders.specification import is_same_name
 from agent.triage import Reason
-from reports import decimal, language, reason, retold
+from reports import decimal, language, percent, reason
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _explain_review(field: FieldFacts, rules: Rules) -> str:
     if sentence := rules.unexpected(field.code):
         return f": {sentence}"
     words = [
-        retold(field.outside)
+        str(field.outside)
         if word == Reason.OUT_OF_SCOPE and field.outside
         else _translate_reason(word)
         for word in field.reasons
@@ -169,11 +169,31 @@ def _describe_answer(field: FieldFacts, rules: Rules) -> Iterator[str]:
     if sentence := rules.unexpected(field.code):
         yield f"{field.called}: {sentence}"
         return
-    codes = dict.fromkeys((*field.codes, field.code))
     keeps = rules.keeps if rules.by_worst else rules.is_of
-    if not all(keeps(code) for code in codes):
-        yield _("{field} could be {codes}").format(field=field.called, codes=rules.either(codes))
+    if not all(keeps(code) for code in (*field.codes, field.code)):
+        yield _describe_open_answer(field, field.code, rules)
     yield from _describe_coarse_share(field, rules)
+
+
+def _describe_open_answer(field: FieldFacts, code: str, rules: Rules) -> str:
+    """Return what the model says, how sure it is, and the limit that a reviewer confirms it by."""
+    answer = rules.either((code,))
+    if field.probability is not None:
+        answer = f"{answer} ({percent(field.probability)})"
+    others = [other for other in dict.fromkeys(field.codes) if other != code]
+    wanted = rules.specification
+    demand = (
+        _("limit is {limit}").format(limit=format_limit(wanted.limit))
+        if wanted.limit
+        else _("{demand} is demanded").format(demand=wanted.demand)
+    )
+    if others:
+        return _("{field}: model says {answer}, {others} is possible; {demand}: confirm").format(
+            field=field.called, answer=answer, others=rules.either(others), demand=demand
+        )
+    return _("{field}: model says {answer}, {demand}: confirm").format(
+        field=field.called, answer=answer, demand=demand
+    )
 
 
 def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
@@ -195,7 +215,7 @@ def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
         yield _("{field}: only {share} of it looks {limit}, {least} are demanded").format(
             field=field.called,
             share=f"{share:.0%}",
-            limit=retold(wanted.limit),
+            limit=format_limit(wanted.limit),
             least=f"{wanted.area_threshold:.0%}",
         )
 

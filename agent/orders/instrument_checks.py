@@ -319,7 +319,7 @@ def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) 
                 found=view.structure_code, wanted=wanted
             )
         )
-    if view.strangeness.get("flagged"):
+    if view.strangeness.is_flagged:
         faults.append(_("unusual"))
     for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
         value = _get_number(view, name)
@@ -330,7 +330,7 @@ def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) 
                     name=called, value=decimal(value, ".3g"), usual=decimal(usual[name], ".3g")
                 )
             )
-    p_value = view.strangeness.get("p_value")
+    p_value = view.strangeness.p_value
     return ControlPoint(
         id=view.id,
         source=view.source,

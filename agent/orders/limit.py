@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import reports
 from model import TaxonomyError, parse_numbers
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from model import Size, Subtype, Taxonomy
 
@@ -33,6 +32,12 @@ class Direction(StrEnum):
     COARSER = "coarser"
 
 
+_WORDS: Mapping[Direction, Callable[[], str]] = {
+    Direction.FINER: lambda: _("{number} or finer"),
+    Direction.COARSER: lambda: _("{number} or coarser"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A size and the side of it that is allowed, as written; `find_bound` places it in a subtype.
@@ -46,7 +51,13 @@ class Limit:
     direction: Direction
 
     def __str__(self) -> str:
+        """Return it as written."""
         return f"{self.size} or {self.direction}"
+
+    @property
+    def words(self) -> str:
+        """The limit in the language of the page: "7 or finer"."""
+        return _WORDS[self.direction]().format(number=self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,14 @@ def read_limit(text: str) -> Limit:
     if match is None:
         raise ValueError(f'a limit is written "7 or finer" or "8 or coarser", found {text!r}')
     return Limit(match.group(1), Direction(match.group(2).casefold()))
+
+
+def format_limit(text: str) -> str:
+    """Return a limit as written in the language of the page; what is none as it is."""
+    try:
+        return read_limit(text).words
+    except ValueError:
+        return text
 
 
 def limit_at(subtype: Subtype, size: Size, direction: Direction) -> Limit:
@@ -210,7 +229,7 @@ def _find_fault(limit: Limit, subtype: Subtype) -> str:
             '"{limit}" cuts the size {size} of subtype {name} in two, which cannot be '
             "distinguished; known are {known}"
         ).format(
-            limit=reports.retold(str(limit)),
+            limit=limit.words,
             size=subtype.sizes[bound.rank].name,
             name=subtype.name,
             known=known,

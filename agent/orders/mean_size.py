@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.orders.limit import format_limit
 from agent.orders.places import (
     distinct_places,
 )
-from reports import decimal, retold
+from reports import decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def describe_mean(
     mean = sum(numbers) / len(numbers)
     if not bound.admits(mean):
         yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
-            n=len(numbers), mean=format_mean(mean, bound), limit=retold(wanted.limit)
+            n=len(numbers), mean=format_mean(mean, bound), limit=format_limit(wanted.limit)
         )
 
 

@@ -156,7 +156,7 @@ def _traced_field_to_json(traced: TracedField, files: Sequence[str]) -> dict[str
         "source": view.source,
         "judged_at": view.done_at.isoformat(),
         "process_data": view.process_data,
-        "crop": view.crop_facts,
+        "crop": view.crop_facts.document,
         "recipe": view.recipe,
         "um_per_px_source": view.um_per_px_source,
         "scale_in_doubt": facts.scale_in_doubt,

@@ -80,14 +80,14 @@ def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
         could_be_after=after.prediction_set,
         handling=before.handling,
         handling_after=other.handling,
-        strange=bool(before.strangeness.get("flagged")),
-        strange_after=bool(after.strangeness.get("flagged")),
+        strange=before.strangeness.is_flagged,
+        strange_after=after.strangeness.is_flagged,
         decided=(label.code or label.strange_kind or label.why or label.kind) if label else "",
     )
 
 
 def _build_answer(view: MicrographView) -> tuple[object, ...]:
-    flagged = bool(view.strangeness.get("flagged"))
+    flagged = view.strangeness.is_flagged
     return view.structure_code, frozenset(view.prediction_set), view.handling, flagged
 
 

@@ -86,7 +86,7 @@ def _iter_differences(view: MicrographView, now: Prediction) -> Iterator[str]:
         ("probability", view.probability, float(now.probability), PROBABILITY_TOLERANCE),
         (
             "strangeness p",
-            view.strangeness.get("p_value"),
+            view.strangeness.p_value,
             float(now.strangeness.p_value),
             P_TOLERANCE,
         ),

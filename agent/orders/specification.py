@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-import reports
 from agent.errors import SetupError
 from agent.orders.limit import Limit, find_bound, find_limit_fault, find_mean_fault, read_limit
 from agent.toml_faults import describe_toml_fault
@@ -129,7 +128,7 @@ class Specification(BaseModel):
     @property
     def demand(self) -> str:
         """The demand in a few words: "G, 7 or finer (mean)"."""
-        size = f", {reports.retold(self.limit)} ({_(self.criterion)})" if self.limit else ""
+        size = f", {self.bound.words} ({_(self.criterion)})" if self.bound else ""
         return _(" or ").join(self.subtype) + size
 
     @property

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from reports import Message
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NO_MESSAGE = Message("")
 ONE_PLACE = 0.25
 """Share of the smaller field from which two fields are one place, as `imaging.places.SAME_PLACE`;
 tiles of a mosaic overlap by less, and only their common area counts once."""
@@ -138,6 +140,7 @@ class FieldFacts:
         name: The field's number on the specimen, "" where unknown.
         code: The model's structure code, or None.
         codes: Its prediction set.
+        probability: Of `code`, 0 to 1, or None where it is not known.
         decided: A reviewer's decision, or None.
         awaits: It is in the review queue.
         reasons: Of its review.
@@ -149,7 +152,7 @@ class FieldFacts:
         material, magnification, etchant: As known of the field, "" where not.
         superseded: It no longer counts, and why.
         held: Why its source's results are held, "".
-        outside: Why it lies outside the validated scope of its bundle, "".
+        outside: Why it lies outside the validated scope of its bundle, empty where it does not.
         labels: Its whole history, oldest first.
         is_compared: Its place was compared with those of all other micrographs.
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
@@ -163,6 +166,7 @@ class FieldFacts:
     name: str = ""
     code: str | None = None
     codes: tuple[str, ...] = ()
+    probability: float | None = None
     decided: FieldDecision | None = None
     awaits: bool = False
     reasons: tuple[str, ...] = ()
@@ -176,7 +180,7 @@ class FieldFacts:
     etchant: str = ""
     superseded: Superseded | None = None
     held: str = ""
-    outside: str = ""
+    outside: Message = NO_MESSAGE
     labels: tuple[LabelFacts, ...] = ()
     is_compared: bool = True
     elsewhere: tuple[SamePlace, ...] = ()

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import reports
+from agent.orders.limit import format_limit
 from agent.orders.statement_words import format_at, format_date, name_fields, yes_or_no
 from reports import StatementSection, Table, decimal
 from reports import gettext as _
@@ -156,7 +157,7 @@ def _aside_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             names[entry["what"]].format(name=entry.get("field") or entry["name"]),
             entry.get("code") or "–",
             entry["by"] or "–",
-            reports.retold(entry["reason"]),
+            entry["reason"],
             reports.unusable_why(defect) if defect else "–",
             "–" if lead is None else yes_or_no(is_so=bool(lead)),
         )
@@ -220,7 +221,7 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
 def _limit(text: str) -> str:
     """Return "G 8 or finer" in the language that is spoken."""
     subtype, _space, rest = text.partition(" ")
-    return f"{subtype} {reports.retold(rest)}".rstrip()
+    return f"{subtype} {format_limit(rest)}".rstrip()
 
 
 def _bundle_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

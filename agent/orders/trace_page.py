@@ -22,7 +22,6 @@ from reports import (
     TraceStatement,
     decimal,
     marked,
-    retold,
 )
 from reports import gettext as _
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from agent.orders.statement import Made
     from agent.orders.trace import Trace, TracedField, TracedOrder
     from agent.orders.trace_folder import Pixels
-    from agent.store import LabelView, Record, StoredAnswer, TrailEntry
+    from agent.store import LabelView, Record, StoredAnswer, StoredStrangeness, TrailEntry
 
 TONES = {
     Conformity.CONFORMS: Tone.CALM,
@@ -125,7 +124,7 @@ class Paper:
             word=statement.conformity.words,
             tone=TONES[statement.conformity],
             demand=_("demanded: {demand}").format(demand=wanted.demand) if wanted else "",
-            sentences=tuple(map(retold, (*statement.because, *statement.missing))),
+            sentences=(*statement.because, *statement.missing),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
                 self._statement(made, number)
@@ -144,7 +143,7 @@ class Paper:
             said=_("{at}, by {by}").format(at=self._at(made.at), by=made.by),
             reason=made.reason,
             changed=made.changed,
-            sentences=tuple(map(retold, (*made.document["because"], *made.document["missing"]))),
+            sentences=(*made.document["because"], *made.document["missing"]),
             file=f"statements/{made.file}",
         )
 
@@ -163,7 +162,7 @@ class Paper:
             place=traced.place,
             code=_format_code(traced.facts),
             gone=_gone(traced.facts),
-            again=f"{_(RERUN[again.outcome])}: {retold(again.sentence)}",
+            again=f"{_(RERUN[again.outcome])}: {again.sentence}",
             again_tone=RERUN_TONES[again.outcome],
             picture=self._picture(traced),
             facts=tuple(self._facts(traced)),
@@ -207,7 +206,7 @@ class Paper:
             _("Bundle"): view.bundle,
             _("Computed by"): " ".join(filter(None, (view.engine, view.precision))),
             _("Held"): facts.held,
-            _("Outside"): str(view.expected.get("outside") or ""),
+            _("Outside"): str(view.outside),
             **{
                 _(COLUMNS.get(name, name.capitalize())): value
                 for name, value in view.process_data.items()
@@ -336,12 +335,11 @@ def _box(box: tuple[int, int, int, int] | None) -> str:
     return _("({0}, {1}) to ({2}, {3})").format(*box) if box else _("not recorded")
 
 
-def _describe_ood(facts: Mapping[str, object]) -> str:
-    p_value = facts.get("p_value")
-    if not isinstance(p_value, int | float):
+def _describe_ood(strangeness: StoredStrangeness) -> str:
+    if strangeness.p_value is None:
         return ""
-    shown = f"p = {decimal(p_value, '.3f')}"
-    return _("{p}, flagged").format(p=shown) if facts.get("flagged") else shown
+    shown = f"p = {decimal(strangeness.p_value, '.3f')}"
+    return _("{p}, flagged").format(p=shown) if strangeness.is_flagged else shown
 
 
 def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
@@ -370,13 +368,13 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
         yield traced_to
     else:
         yield _("not traced to a stage micrometer")
-    for witness in view.crop_facts.get("scales") or ():
+    for source, um_per_px in view.crop_facts.scales:
         yield _("{source}: {scale} µm per pixel").format(
-            source=_plain(witness["source"]), scale=decimal(witness["um_per_px"], ".5g")
+            source=_plain(source), scale=decimal(um_per_px, ".5g")
         )
-    if bar := view.crop_facts.get("micron_bar"):
+    if bar := view.crop_facts.micron_bar:
         yield _("scale bar “{label}”: {um} µm over {px} px").format(
-            label=bar["label"], um=decimal(bar["um"], "g"), px=decimal(bar["line_px"], ".1f")
+            label=bar.label, um=decimal(bar.um, "g"), px=decimal(bar.line_px, ".1f")
         )
     yield from (warning.replace("_", " ") for warning in view.warnings if "scale" in warning)
 

@@ -101,7 +101,10 @@ def _compare_with_order(
 
     The keys are stored with the result.
     """
-    expected: dict[str, object] = {"outside": verdict.outside} if verdict.outside else {}
+    expected: dict[str, object] = {}
+    if verdict.outside:
+        expected["outside"] = verdict.outside.in_english()
+        expected["outside_message"] = verdict.outside.to_json()
     if Reason.UNEXPECTED_SUBTYPE not in verdict.reasons or not (prediction and classifier):
         return expected
     from model import Field  # noqa: PLC0415 - as in `triage_crops`

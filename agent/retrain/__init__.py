@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.retrain.active_learning import Suggestion, suggest
     from agent.retrain.candidate import get_training_config, retrain
+    from agent.retrain.card_metrics import estimate
     from agent.retrain.gate import Demands, Gate, Outcome, evaluate_candidate, load_outcome
     from agent.retrain.impact import Impact, compute_impact
     from agent.retrain.impact_page import format_headline, list_sentences, save_impact
     from agent.retrain.label_cleaning import Cleaned, clean_labels, send_back
-    from agent.retrain.model_card import estimate, save_card
+    from agent.retrain.model_card import save_card
     from agent.retrain.progress import Step
     from agent.retrain.pseudo_labels import PseudoLabelled, select_pseudo_labels
-    from agent.retrain.reprocessing import Again, Role, reprocess
+    from agent.retrain.reprocessing import Again, Role, attend, build_judge, reprocess
     from agent.retrain.training_record import save_record, write_figures
     from agent.retrain.training_set import Collected, collect, list_gaps
+    from agent.retrain.unit_worker import UnitWorker
 
 _WHERE = {
     "Again": "reprocessing",
@@ -35,10 +37,13 @@ _WHERE = {
     "Role": "reprocessing",
     "Step": "progress",
     "Suggestion": "active_learning",
+    "UnitWorker": "unit_worker",
+    "attend": "reprocessing",
+    "build_judge": "reprocessing",
     "clean_labels": "label_cleaning",
     "collect": "training_set",
     "list_gaps": "training_set",
-    "estimate": "model_card",
+    "estimate": "card_metrics",
     "format_headline": "impact_page",
     "evaluate_candidate": "gate",
     "compute_impact": "impact",
@@ -68,6 +73,9 @@ __all__ = [
     "Role",
     "Step",
     "Suggestion",
+    "UnitWorker",
+    "attend",
+    "build_judge",
     "clean_labels",
     "collect",
     "compute_impact",

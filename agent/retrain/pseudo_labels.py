@@ -125,8 +125,8 @@ def _is_sure(view: MicrographView, bundle: str) -> bool:
         and set(view.reasons) <= {Reason.CONTROL_SAMPLE}
         and (view.probability or 0.0) >= LEAST_PROBABILITY
         and view.prediction_set == (view.structure_code,)
-        and (view.strangeness.get("p_value") or 0.0) > LEAST_P
-        and float(view.strangeness.get("local") or 0.0) < 1.0
+        and (view.strangeness.p_value or 0.0) > LEAST_P
+        and (view.strangeness.local or 0.0) < 1.0
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.roundrobin.plan import StudyRun
     from agent.roundrobin.variance_components import Components
     from model import Size, Taxonomy
+    from reports import Message
 
 SPECIMEN, SHARE = "specimen", "share of the measuring system"
 RESAMPLES = 300  # of the bootstrap over specimens
@@ -206,7 +207,7 @@ class Scatter:
     n: int
     left_out: int
     sources: tuple[VarianceShare, ...]
-    inseparable: Mapping[str, str]
+    inseparable: Mapping[str, Message]
     share_low: float | None = None
     share_high: float | None = None
     by_rank: bool = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.roundrobin.capability import format_source, still_needed
-from reports import Fact, StudyReport, Table, decimal, marked, ngettext, retold
+from reports import Fact, StudyReport, Table, decimal, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def analysis_to_json(
                 source.name: {"value": source.variance, "low": source.low, "high": source.high}
                 for source in split.sources
             },
-            "inseparable": dict(split.inseparable),
+            "inseparable": {name: why.in_english() for name, why in split.inseparable.items()},
             "study_share": split.study_share,
             "study_share_low": split.share_low,
             "study_share_high": split.share_high,
@@ -190,7 +190,7 @@ def _headline(kept: Sequence[AtLimit], split: Scatter) -> Iterator[Fact]:
     for result in kept:
         missed = result.missed
         yield Fact(
-            f"{result.subtype}, {retold(str(result.limit))}",
+            f"{result.subtype}, {result.limit.words}",
             _(
                 "{count} of {n} non-conforming specimens missed at least once; at most {bound}"
             ).format(count=missed.count, n=missed.n, bound=_percent(missed.bound))
@@ -225,7 +225,7 @@ def _rates(kept: Sequence[AtLimit]) -> Table:
     )
     rows = [
         (
-            f"{result.subtype}, {retold(str(result.limit))}",
+            f"{result.subtype}, {result.limit.words}",
             _in_words(result.effectiveness, AT_LEAST),
             _in_words(result.miss, AT_MOST),
             _in_words(result.false_alarm, AT_MOST),
@@ -240,7 +240,7 @@ def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> 
     columns = (_("what is required"), _("at least or at most"), _("found"))
     rows = []
     for result in kept:
-        claim, of = _claim(result, thresholds), f"{result.subtype}, {retold(str(result.limit))}: "
+        claim, of = _claim(result, thresholds), f"{result.subtype}, {result.limit.words}: "
         asked = (
             ("effectiveness", thresholds.effectiveness),
             ("miss_rate", thresholds.miss_rate),
@@ -312,7 +312,7 @@ def _sources(split: Scatter) -> Table:
         for source in split.sources
     ]
     rows += [
-        (_name_source(name), "–", "–", "–", retold(why)) for name, why in split.inseparable.items()
+        (_name_source(name), "–", "–", "–", str(why)) for name, why in split.inseparable.items()
     ]
     share = _percent(split.measuring / split.total if split.total else None)
     spread = decimal(split.measuring**0.5, ".3f")

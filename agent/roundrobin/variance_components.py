@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reports import Message, marked
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -31,7 +33,7 @@ class Components:
     """
 
     variance: Mapping[str, float]
-    inseparable: Mapping[str, str]
+    inseparable: Mapping[str, Message]
 
 
 def components(numbers: Sequence[float], sources: Mapping[str, Sequence[object]]) -> Components:
@@ -70,16 +72,19 @@ def components(numbers: Sequence[float], sources: Mapping[str, Sequence[object]]
 
 def _separable(
     sources: Mapping[str, Sequence[object]], n: int
-) -> tuple[dict[str, Sequence[object]], dict[str, str]]:
+) -> tuple[dict[str, Sequence[object]], dict[str, Message]]:
     kept: dict[str, Sequence[object]] = {}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, Message] = {}
     groupings: dict[tuple[int, ...], str] = {tuple(range(n)): REST}
     for name, levels in sources.items():
         grouping = _grouping(levels)
         if len(set(grouping)) == 1:
-            left_out[name] = "there is only one"
+            left_out[name] = Message(marked("there is only one"))
         elif grouping in groupings:
-            left_out[name] = f"cannot be separated from {groupings[grouping]} in this plan"
+            left_out[name] = Message(
+                marked("cannot be separated from {source} in this plan"),
+                {"source": groupings[grouping]},
+            )
         else:
             kept[name], groupings[grouping] = levels, name
     return kept, left_out

@@ -25,6 +25,7 @@ from agent.service.statements import StatementKeeper
 from agent.store import REFUSED, Store, StoreFault, store_url
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError, TaxonomyError
+from reports import Message, marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -300,6 +301,8 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
     return classifier
 
 
+_SERVES_EARLIER = marked("bundle {name} cannot be loaded; {earlier} serves instead: {why}")
+_SERVES_NONE = marked("bundle {name} cannot be loaded; every micrograph goes to review: {why}")
 SOON_S = 5.0
 """How soon a bundle is tried again that could not be read for want of files or memory."""
 TRY_AGAIN_S = 300.0
@@ -321,7 +324,7 @@ class CurrentBundle:
     store: Store
     name: str | None = None
     classifier: Classifier | None = None
-    problem: str = ""
+    problem: Message | str = ""
     waits_for: str = ""
     """What has to pass before anything is judged, "" where nothing: a bundle that is there and
     cannot be read for want of files or memory."""
@@ -376,7 +379,7 @@ class CurrentBundle:
         self.problem = f"bundle {name} cannot be read for now and is tried again: {reason}"
         self._refused, self._again_s = name, time.monotonic() + SOON_S
         if self.classifier is None:
-            self.waits_for = self.problem
+            self.waits_for = str(self.problem)
 
     def _serve(self, name: str) -> None:
         self.classifier = load_bundle(self.settings, name)
@@ -397,12 +400,17 @@ class CurrentBundle:
         return None
 
     def _refuse(self, name: str, reason: str) -> None:
-        serves = f"{self.name} serves instead" if self.name else "every micrograph goes to review"
-        self.problem = f"bundle {name} cannot be loaded; {serves}: {reason}"
+        known = {"name": name, "earlier": self.name or "", "why": reason}
+        self.problem = Message(_SERVES_EARLIER if self.name else _SERVES_NONE, known)
         self._again_s = time.monotonic() + TRY_AGAIN_S
         if self._refused == name:
             return
         log.error("bundle.refused", bundle=name, reason=reason, serves=self.name)
-        facts = {"reason": reason, "serves": self.name, "said": self.problem}
+        facts = {
+            "reason": reason,
+            "serves": self.name,
+            "said": self.problem.in_english(),
+            "message": self.problem.to_json(),
+        }
         self.store.records.add(REFUSED, name, by="agent", at=clock(), facts=facts)
         self._refused = name

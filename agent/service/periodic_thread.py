@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.service.problems import Problems
+    from reports import Message
 
 log = structlog.get_logger()
 
@@ -34,7 +35,12 @@ class PeriodicThread(threading.Thread):
     """
 
     def __init__(
-        self, name: str, errand: Callable[[], str | None], *, every_s: float, problems: Problems
+        self,
+        name: str,
+        errand: Callable[[], Message | str | None],
+        *,
+        every_s: float,
+        problems: Problems,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._errand, self._every_s, self._problems = errand, every_s, problems
@@ -48,7 +54,7 @@ class PeriodicThread(threading.Thread):
 
     def run_round(self) -> None:
         """Run the job once, and report its problem."""
-        problem: str | None
+        problem: Message | str | None
         try:
             problem = self._errand()
         except (AgentError, ModelError, StoreFault, OSError) as fault:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from reports import Message, read_message
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,19 +21,24 @@ class Problems:
     def __init__(self, on_begun: Callable[[str], None] = lambda _: None) -> None:
         self._on_begun = on_begun
         self._lock = threading.Lock()
-        self._sentences: dict[str, str] = {}
+        self._messages: dict[str, Message] = {}
 
-    def say(self, subject: str, sentence: str) -> bool:
+    def say(self, subject: str, problem: Message | str) -> bool:
         """Record a problem, "" when it is over; return whether that is new."""
+        message = problem if isinstance(problem, Message) else read_message(None, problem)
         with self._lock:
-            before = self._sentences.pop(subject, "")
-            if sentence:
-                self._sentences[subject] = sentence
-        if sentence and not before:
+            before = self._messages.pop(subject, Message(""))
+            if message:
+                self._messages[subject] = message
+        if message and not before:
             self._on_begun(subject)
-        return before != sentence
+        return before != message
 
     def all(self) -> list[str]:
-        """Every sentence that holds now."""
+        """Every sentence that holds now, in English."""
+        return list(self.messages())
+
+    def messages(self) -> dict[str, Message]:
+        """Every problem that holds now: English sentence → message."""
         with self._lock:
-            return list(self._sentences.values())
+            return {message.in_english(): message for message in self._messages.values()}

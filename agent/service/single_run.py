@@ -224,7 +224,7 @@ class _Run:
             outcome.waiting += state.pending
             watched.close()
         if self._bundle.problem:
-            outcome.problems.append(self._bundle.problem)
+            outcome.problems.append(str(self._bundle.problem))
         outcome.waiting += self._store.files.count_by_state()["queued"]
         seal_results(self._store, at=self._now())
         if unsigned := self._keeper.finish():

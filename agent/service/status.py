@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.counts import format_count
+from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
@@ -18,6 +19,7 @@ from agent.service.jobs.backup import describe_overdue, last_backup_at
 from agent.service.lock import RunLock
 from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
+from agent.service.work_status import describe_work
 from agent.site_time import compute_night_end, night_of
 from agent.store import Store, StoreFault, store_url
 from model import alarm_rate_warnings
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from agent.orders.affected_orders import Affected
     from agent.settings import Settings
-    from agent.store import AgentSeen, Job, SourceHealth
+    from agent.store import AgentSeen, Job, SourceHealth, WorkProgress
 
 SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
 QUIET_AFTER_S = 15.0  # three of them missed
@@ -84,6 +86,7 @@ def build_status_from_store(
     by_source = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
+    messages = mine.facts.get("problem_messages", {}) if running and mine else {}
     sources = [
         _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
     ]
@@ -117,9 +120,18 @@ def build_status_from_store(
         "disk": _measure_disk(settings.store.folder),
         "backup": _describe_backup(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
+        "work": [describe_work(progress) for progress in _list_work(store, now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
+        "problem_messages": messages,
     }
+
+
+def _list_work(store: Store, now: datetime) -> list[WorkProgress]:
+    """Return the jobs of work units that are not finished."""
+    return [
+        store.work_jobs.get_progress(job.id, at=now) for job in store.work_jobs.list_unfinished()
+    ]
 
 
 def _measure_disk(folder: Path) -> dict[str, int] | None:
@@ -211,6 +223,7 @@ def _without_store(
         ),
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
+        "work": [],
         "affected_orders": [],
         "problems": list(dict.fromkeys([sentence, *_iter_disk_problems(settings.store.folder)])),
     }
@@ -270,8 +283,6 @@ def _iter_source_problems(
 
 
 def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]:
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
-
     if name is None:
         yield "there is no bundle yet: every micrograph goes to review (agent train FOLDER)."
         return

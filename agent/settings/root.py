@@ -37,6 +37,7 @@ from agent.settings.sections import (
     TrailSection,
     TriageSection,
     WebSection,
+    WorkSection,
 )
 from agent.settings.sources import Source, require_unique_names
 
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     retention: RetentionSection = RetentionSection()
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
+    work: WorkSection = WorkSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

@@ -69,8 +69,12 @@ from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
 from agent.store.statements import recompute as recompute_statement
+from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
+from agent.store.work_division import UnitState
+from agent.store.work_jobs import JobState, UnitFault, WorkJob, WorkProgress
+from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
     "BY_REVIEWER",
@@ -99,6 +103,7 @@ __all__ = [
     "Heads",
     "HistoryQuery",
     "Job",
+    "JobState",
     "JudgedField",
     "Kept",
     "KeptFor",
@@ -147,12 +152,21 @@ __all__ = [
     "Store",
     "StoreFault",
     "StoredAnswer",
+    "StoredCrop",
+    "StoredStrangeness",
     "StoredView",
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "UnitAnswer",
+    "UnitClaim",
+    "UnitFault",
+    "UnitState",
     "Upgrade",
     "WaitingFile",
+    "WaitingHome",
+    "WorkJob",
+    "WorkProgress",
     "acting_through",
     "acts_in",
     "asks_two",

@@ -14,8 +14,10 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store import given_scales, label_resolution, labels
 from agent.store.file_states import chunks
 from agent.store.site_scope import unindexed
+from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Reason
+from reports import Message, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,11 +54,11 @@ class MicrographView:
         crop: Box (x0, y0, x1, y1) of the crop.
         recipe: Recipe of the crop.
         warnings: Stable codes.
-        crop_facts: As `agent inspect --json` prints them.
+        crop_facts: The crop as it was stored.
         process_data: Column → value.
         process_extra: Process data without a column.
         subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
-        strangeness: p_value, flagged, whole, local, where, sentence, nearest; empty without one.
+        strangeness: The out-of-distribution result, false without one.
         handling: "automatic" or "review".
         reasons: For the review, the most important first.
         bundle: "" where there was none.
@@ -89,7 +91,7 @@ class MicrographView:
     crop: tuple[int, int, int, int] | None
     recipe: str
     warnings: tuple[str, ...]
-    crop_facts: dict[str, Any]
+    crop_facts: StoredCrop
     process_data: dict[str, str]
     process_extra: dict[str, Any]
     subtype: str | None
@@ -103,7 +105,7 @@ class MicrographView:
     probabilities: dict[str, float]
     prediction_set: tuple[str, ...]
     coarser_share: dict[str, float]
-    strangeness: dict[str, Any]
+    strangeness: StoredStrangeness
     handling: str
     reasons: tuple[str, ...]
     thresholds: dict[str, Any]
@@ -124,6 +126,12 @@ class MicrographView:
     taken_at: datetime | None = None
     after_record: int | None = None
     number: int = 0
+
+    @property
+    def outside(self) -> Message:
+        """Why it is outside of what its bundle was validated for, empty where it is not."""
+        stored = self.expected
+        return read_message(stored.get("outside_message"), str(stored.get("outside") or ""))
 
     @property
     def disagreed(self) -> bool:
@@ -194,7 +202,7 @@ def _join_path(folder: str, relative: str) -> str:
 
 
 def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
-    box = row.m_crop_facts.get("crop")
+    cropped = StoredCrop.from_json(row.m_crop_facts)
     standing = [label for label in decisions if not label.undone]
     two = label_resolution.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
     process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
@@ -211,10 +219,10 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         um_per_px_source=given_scales.BY_REVIEWER
         if given_scales.find_given(row.r_thresholds)
         else row.m_um_per_px_source,
-        crop=(box[0], box[1], box[2], box[3]) if box else None,
+        crop=cropped.box,
         recipe=row.m_recipe,
         warnings=given_scales.keep_warnings(row.r_thresholds, row.m_warnings),
-        crop_facts=row.m_crop_facts,
+        crop_facts=cropped,
         process_data={name: value for name, value in process_data.items() if value},
         process_extra=row.m_process_extra,
         subtype=row.r_subtype,
@@ -228,7 +236,7 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         probabilities=row.r_probabilities,
         prediction_set=tuple(row.r_prediction_set),
         coarser_share=row.r_coarser_share,
-        strangeness=row.r_strangeness,
+        strangeness=StoredStrangeness.from_json(row.r_strangeness),
         handling=row.r_handling,
         reasons=(*((Reason.DOUBTED_LABEL.value,) if doubt else ()), *row.r_reasons),
         thresholds=row.r_thresholds,

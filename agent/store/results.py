@@ -36,6 +36,7 @@ from agent.store.micrograph_views import (
 from agent.store.repository import Repository
 from agent.store.review_rank import rank_of
 from agent.store.tables import ContentRow, MicrographRow, ResultRow
+from reports import compose_ood_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,7 +121,7 @@ def write(
     return micrograph.public_id
 
 
-def _add(
+def add_answer(
     session: Session,
     whose: AgentIdentity,
     public_id: str,
@@ -227,6 +228,14 @@ def _write_result(
 
 def _prediction_columns(prediction: Prediction) -> dict[str, Any]:
     strange = prediction.strangeness
+    message = compose_ood_message(
+        float(strange.p_value),
+        strange.references,
+        look=strange.look if strange.flagged else "",
+        area_um2=strange.area_um2,
+        size_ratio=strange.size_ratio,
+        is_resolvable=strange.is_resolvable,
+    )
     return {
         "bundle": prediction.bundle,
         "subtype": prediction.subtype,
@@ -247,7 +256,8 @@ def _prediction_columns(prediction: Prediction) -> dict[str, Any]:
             "whole": float(strange.whole),
             "local": float(strange.local),
             "where": [int(edge) for edge in strange.where] if strange.where else None,
-            "sentence": strange.sentence,
+            "sentence": message.in_english(),
+            "message": message.to_json(),
             "nearest": {code: list(keys) for code, keys in strange.nearest.items()},
             "look": strange.look,
             "area_um2": None if strange.area_um2 is None else float(strange.area_um2),
@@ -337,7 +347,7 @@ class Results(Repository):
         """
         return write_retrying(
             self._engine,
-            lambda session: _add(session, self._whose, public_id, finding, role=role, at=at),
+            lambda session: add_answer(session, self._whose, public_id, finding, role=role, at=at),
         )
 
     def search(

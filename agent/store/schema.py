@@ -1,6 +1,6 @@
 """Migrate a database to this program's schema when it is opened, and refuse a newer one.
 
-Alembic is only loaded when there is something to do, so that `agent files` answers immediately.
+Alembic is only loaded for a database of an older schema: most commands never need it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, search_index, site_policies, site_references
+from agent.store import guards, new_database, search_index, site_policies, site_references
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0012"
+HEAD = "0015"
 """The newest revision in `migrations/versions`; a test compares them."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
@@ -50,10 +50,8 @@ def bring_up(
         BadStore: The database is newer than this program, is not ours, or cannot be opened.
     """
     with engines.opening(engine):
-        revision = _revision(engine)
-        if revision is None:
-            _migrate(engine)
-        elif revision != HEAD:
+        revision = _revision(engine) or _create(engine)
+        if revision != HEAD:
             _upgrade(engine, revision, folder, UpgradeProgress(listen))
 
 
@@ -78,10 +76,7 @@ def lay_missing_guards(engine: Engine) -> bool:
                 ) as connection,
                 connection.begin(),
             ):
-                guards.lay(connection)
-                site_policies.lay(connection)
-                site_references.lay(connection)
-                search_index.lay(connection)
+                _lay(connection)
         except ProgrammingError:
             return False
     return True
@@ -165,6 +160,32 @@ def _revision_in(connection: Connection) -> str | None:
     )
 
 
+def _create(engine: Engine) -> str:
+    """Create the tables of a new database; return the revision that it has then."""
+    writes = {**engines.WRITES, SITE: SCHEMA}
+    with engine.connect().execution_options(**writes) as connection, connection.begin():
+        _lock(connection)
+        revision = _revision_in(connection)  # another agent may have been first
+        if revision is None:
+            new_database.create(connection, HEAD)
+            _lay(connection)
+    return revision or HEAD
+
+
+def _lock(connection: Connection) -> None:
+    """Wait for other agents that change the schema; SQLite's transaction does so by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
+
+
+def _lay(connection: Connection) -> None:
+    """Create what the tables are guarded, separated and searched with."""
+    guards.lay(connection)
+    site_policies.lay(connection)
+    site_references.lay(connection)
+    search_index.lay(connection)
+
+
 def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) -> None:
     from alembic import command  # noqa: PLC0415 - half a second, and only needed here
     from alembic.script import ScriptDirectory  # noqa: PLC0415
@@ -176,8 +197,7 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
             connection.exec_driver_sql("COMMIT")  # foreign keys can only be put aside outside
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
+        _lock(connection)
         revision = _revision_in(connection)  # another agent may have migrated while we waited
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if revision is not None and revision not in known:
@@ -193,10 +213,7 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
         site_policies.remove(connection)
         site_references.remove(connection)
         command.upgrade(config, "head")
-        guards.lay(connection)
-        site_policies.lay(connection)
-        site_references.lay(connection)
-        search_index.lay(connection)
+        _lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

@@ -17,6 +17,7 @@ from agent.errors import AgentError
 from agent.store import audit_log, quality_records
 from agent.store.engine import insert_for
 from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
+from reports import marked
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -234,10 +235,17 @@ def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
     session.flush()
 
 
+_LACKING = {
+    (True, True): "",
+    (False, True): marked("no order number is known of it"),
+    (True, False): marked("no specimen is known of it"),
+    (False, False): marked("no order number and no specimen is known of it"),
+}
+"""Whether order number and specimen are known → the message id of why a field is unassigned."""
+
+
 def _list_lacking(row: MicrographRow) -> str:
-    lacks = [what for what, value in (("order number", row.order), ("specimen", row.specimen))
-             if not value]  # fmt: skip
-    return f"no {' and no '.join(lacks)} is known of it" if lacks else ""
+    return _LACKING[bool(row.order), bool(row.specimen)]
 
 
 def _fill_missing(

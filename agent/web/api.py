@@ -221,10 +221,21 @@ def router(desk: Desk) -> APIRouter:
         """Receive a file: the body is its content, `name` its name; other fields: process data."""
         return await _take_in(desk, request, name)
 
+    @routes.get("/status")
+    def status() -> dict[str, Any]:
+        """Return the state of the agent, as `agent status --json` prints it."""
+        return desk.status()
+
+    _add_orders(routes, desk)
+    return routes
+
+
+def _add_orders(routes: APIRouter, desk: Desk) -> None:
     @routes.get(
         "/orders/{number:path}/report.{kind}", response_class=Response, responses=CUSTOMER_FILES
     )
     def report(
+        request: Request,
         number: str,
         kind: Literal["html", "pdf"],
         language: Annotated[
@@ -235,6 +246,8 @@ def router(desk: Desk) -> APIRouter:
         ] = None,
     ) -> Response:
         """Return the report of an order for its customer: a frozen statement with pictures."""
+        if orders.ends_in_report(request):
+            return JSONResponse(order(request, f"{number}/report.{kind}"))
         return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/orders/{number:path}", response_model=Order)
@@ -243,13 +256,6 @@ def router(desk: Desk) -> APIRouter:
         assessed = orders.assessed_of(desk, number)
         remember_read(desk, map_views(assessed).values(), cookies.name_of(request))
         return order_to_json(assessed)
-
-    @routes.get("/status")
-    def status() -> dict[str, Any]:
-        """Return the state of the agent, as `agent status --json` prints it."""
-        return desk.status()
-
-    return routes
 
 
 async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
@@ -306,7 +312,7 @@ def as_json(view: MicrographView) -> dict[str, Any]:
     """Return a micrograph as `agent classify --json` prints it, with its handling and its label."""
     strange = view.strangeness
     return {
-        **view.crop_facts,
+        **view.crop_facts.document,
         "file": view.path,
         "source": view.source,
         "done_at": view.done_at.isoformat(),
@@ -322,12 +328,12 @@ def as_json(view: MicrographView) -> dict[str, Any]:
         "probabilities": view.probabilities,
         "prediction_set": list(view.prediction_set),
         "strangeness": {
-            "p_value": strange.get("p_value"),
-            "flagged": strange.get("flagged"),
-            "global": strange.get("whole"),
-            "local": strange.get("local"),
-            "where": strange.get("where"),
-            "sentence": strange.get("sentence"),
+            "p_value": strange.p_value,
+            "flagged": strange.is_flagged,
+            "global": strange.whole,
+            "local": strange.local,
+            "where": strange.where and list(strange.where),
+            "sentence": strange.sentence,
         }
         if strange
         else None,

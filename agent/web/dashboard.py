@@ -24,7 +24,7 @@ from agent.web.schemas import FAULTS, Today
 from reports import DashboardPage, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.web.context import Desk
     from agent.web.dashboard_figures import Figures
@@ -68,7 +68,7 @@ def build_dashboard(desk: Desk, request: Request) -> DashboardPage:
         day=reports.whole_date(figures.day),
         at=format_clock(figures.read_at, desk.zone),
         version=version,
-        problems=tuple(reports.retold(said) for said in figures.slow.status.get("problems", ())),
+        problems=tuple(_list_problems(figures.slow.status)),
         steps=tuple(list_first_steps(figures)),
         needs=tuple(list_needs(figures)),
         tiles=tuple(list_tiles(figures, has_archive=has_archive)),
@@ -78,6 +78,13 @@ def build_dashboard(desk: Desk, request: Request) -> DashboardPage:
         lab=tuple(list_lab_facts(figures, desk.zone)),
         jobs=tuple(_list_jobs(figures)),
     )
+
+
+def _list_problems(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the problems of an agent's status in the language of the page."""
+    messages = status.get("problem_messages", {})
+    for text in status.get("problems", ()):
+        yield str(reports.read_message(messages.get(text), text))
 
 
 def _list_paths(routes: Iterable[Any]) -> set[str]:

@@ -119,7 +119,7 @@ def _list_filters(source: str) -> Iterator[Link]:
 
 def _build_line(desk: Desk, fate: FileFate) -> FileLine:
     _title, remedy = reports.file_code(fate.code) if fate.code else ("", "")
-    reason = reports.retold(fate.reason) if fate.reason else ""
+    reason = fate.reason or ""
     return FileLine(
         id=fate.id,
         name=fate.path.replace("\\", "/").rsplit("/", 1)[-1],

@@ -214,9 +214,8 @@ def _line(view: MicrographView, form: Mapping[str, str]) -> tuple[float, float, 
     try:
         x0, y0, x1, y1 = (float(form.get(name, "")) for name in LINE)
     except ValueError:
-        bar = (view.crop_facts.get("micron_bar") or {}).get("bbox")
-        if bar:
-            middle = (bar[1] + bar[3]) / 2
-            return bar[0], middle, bar[2], middle
+        if bar := view.crop_facts.micron_bar:
+            left, top, right, bottom = bar.box
+            return left, (top + bottom) / 2, right, (top + bottom) / 2
         return view.width * 0.4, view.height * 0.9, view.width * 0.6, view.height * 0.9
     return x0, y0, x1, y1

@@ -183,6 +183,40 @@ class Order(_Answer):
     specimens: list[dict[str, Any]]
 
 
+class DeskOrder(BaseModel):
+    """One order of the order desk."""
+
+    order: str
+    state: str = Field(description="Its column, such as `probably_out`, `held` or `conforms`.")
+    lack: str = Field(description="What it lacks, in words.")
+    urgent: bool
+    fields: int = Field(description="Fields that have been received.")
+    to_confirm: list[str] = Field(description="Ids of the fields that need a reviewer's answer.")
+    heard_at: str | None = Field(description="When it was first recorded; ISO 8601, UTC.")
+    sources: list[str]
+
+
+class DeskOrders(BaseModel):
+    """The orders of the order desk."""
+
+    orders: list[DeskOrder]
+    unread: int = Field(description="Orders that are still to be read; ask again for them.")
+
+
+class Bundle(BaseModel):
+    """A model bundle."""
+
+    name: str
+    state: Literal["active", "retired", "candidate"]
+    signed_by: list[str] = Field(description="Leads who have signed for it and await another.")
+
+
+class Bundles(BaseModel):
+    """The model bundles, the newest first."""
+
+    bundles: list[Bundle]
+
+
 class SourceToday(_Answer):
     """One source today."""
 

@@ -78,8 +78,8 @@ def convert(
             ranges[name] = observed
             yield Progress("Calibrating int8", index * len(calibration) + done, total)
     int8 = Int8Calibration(bundle.name, ranges)
-    quantized = Classifier.load(bundle, device="cpu", precision="int8", int8=int8)
-    reference = Classifier.load(bundle, device="cpu", precision="fp32")
+    quantized = Classifier.load(bundle, device="cpu", precision="int8", int8=int8, as_tested=True)
+    reference = Classifier.load(bundle, device="cpu", precision="fp32", as_tested=True)
     answers: tuple[list[FieldPrediction], list[FieldPrediction]] = ([], [])
     for start in range(0, len(test), _BATCH):
         fields = [example.load() for example in test[start : start + _BATCH]]

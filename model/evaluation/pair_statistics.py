@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from model.evaluation.cases import Case
     from model.evaluation.paired import Pair
 
+LEVEL = 0.01
+"""One-sided significance level of the loss of a code, a slice or an alarm."""
+
 
 def count_won_and_lost(pairs: Sequence[Pair]) -> tuple[int, int]:
     """Count the images that only the candidate, and that only the bundle in use has correct."""

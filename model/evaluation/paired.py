@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from model.evaluation.cases import build_case, flag_from
-from model.evaluation.evaluate import Evaluation, load_field
+from model.evaluation.evaluate import load_field
+from model.evaluation.evaluation import Evaluation
 from model.progress import Progress
 
 if TYPE_CHECKING:

@@ -17,11 +17,13 @@ from model.data.dataset import validate_examples
 from model.data.splits import folds, split
 from model.errors import ModelError
 from model.evaluation.cases import Case
-from model.evaluation.evaluate import Evaluation, evaluate
+from model.evaluation.evaluate import evaluate
+from model.evaluation.evaluation import Evaluation
 from model.experiments.tables import Result
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, Classifier
-from model.training.train import format_alarm_note, train
+from model.training.assessment import format_alarm_note
+from model.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -196,6 +198,7 @@ def run(
                     config,
                     folder,
                     kept=training.sides,
+                    tested_only=[example.key for example in usable],
                     fit_detector=build_cached_fit(detectors, row),
                     recipe=recipe,
                     now=now,
@@ -261,7 +264,7 @@ def _save_result(
     detector: OodDetector,
 ) -> None:
     """Test a bundle on its split's test images, save the cases, and delete the bundle."""
-    classifier = Classifier.load(bundle, device=config.device)
+    classifier = Classifier.load(bundle, device=config.device, as_tested=True)
     test = set(classifier.manifest.split["test"])
     evaluation = evaluate(classifier, [example for example in examples if example.key in test])
     temporary = file.with_suffix(".part")

@@ -117,6 +117,7 @@ class Classifier:
         precision: str = "auto",
         alpha: float = 0.02,
         int8: Int8Calibration | None = None,
+        as_tested: bool = False,
     ) -> Classifier:
         """Verify a bundle and load it for this machine.
 
@@ -126,12 +127,14 @@ class Classifier:
             precision: "auto", "fp32", "bf16" or "int8"; "int8" requires a converted bundle.
             alpha: False-alarm rate: share of normal fields that may be flagged as unusual.
             int8: Activation ranges for "int8"; None loads those stored with the bundle.
+            as_tested: Whether to load the heads that have not learned from the bundle's test
+                images, to evaluate it on those; in service the heads that learned from all.
 
         Raises:
             BundleError: The bundle was changed after it was written, or is invalid.
             ModelError: The device does not exist, or the bundle was not converted.
         """
-        loaded = load_bundle(bundle)
+        loaded = load_bundle(bundle, as_tested=as_tested)
         shared = loaded.manifest.field_embedding
         if shared and precision == "int8":
             raise ModelError(
@@ -193,7 +196,7 @@ class Classifier:
 
     @property
     def learned_from(self) -> frozenset[str]:
-        """Keys of the training and validation micrographs; empty before the bundle is written."""
+        """Keys of what its heads learned from; empty before the bundle is written."""
         return self._manifest.learned_from if self._manifest else frozenset()
 
     @property

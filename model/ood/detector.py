@@ -22,7 +22,7 @@ from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
 from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
 from model.ood.frozen_pass import UM_PER_PX, WHOLE
-from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
+from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
     WHOLE_LAYERS,
@@ -253,7 +253,7 @@ class OodDetector:
         Args:
             fields: Any number, of any sizes.
             alpha: Share of good fields that may be flagged. With too few reference fields for it
-                nothing can be flagged, and the sentence reports it (`require` raises).
+                nothing can be flagged: `is_resolvable` is false (`require` raises).
         """
         return [self.inspect(field, alpha)[0] for field in fields]
 
@@ -332,12 +332,6 @@ class OodDetector:
         region = find_region(heat, features.fine, field)
         flagged = p_value <= alpha + 1e-12
         embedding = normalize_rows(features.whole[-1][None])
-        rarity = format_rarity(p_value, len(scores))
-        sentence = (
-            _format_sentence(rarity, look, region, flagged=flagged)
-            if len(scores) >= conformal.min_reference_images(alpha)
-            else f"{rarity}; too few reference images to raise an alarm."
-        )
         return OodResult(
             p_value=p_value,
             flagged=flagged,
@@ -345,10 +339,10 @@ class OodDetector:
             local=float(heat.max()),
             where=region.box if region else None,
             heat=expand_to_field(heat, features.fine, field),
-            sentence=" ".join(
-                filter(None, (sentence, self._normalizer.sizes.note(distances.area_px)))
-            ),
             nearest=self._nearest_keys(embedding),
+            references=len(scores),
+            is_resolvable=len(scores) >= conformal.min_reference_images(alpha),
+            size_ratio=self._normalizer.sizes.find_unusual_ratio(distances.area_px),
             score=score,
             look=look,
             area_um2=region.area_um2 if region else None,
@@ -373,41 +367,3 @@ class OodDetector:
             if len(keys) < _NEAREST:
                 keys.append(key)
         return {code: tuple(keys) for code, keys in nearest.items()}
-
-
-def _format_sentence(how_rare: str, look: str, region: OodRegion | None, *, flagged: bool) -> str:
-    if not flagged:
-        return f"{how_rare}."
-    what = {
-        "whole": "the whole field",
-        "window": "a part of the field",
-        "fine": "unusual texture",
-        "broad": "unusual texture",
-        "tone": "unusual brightness or colour",
-        "patch": "unusual texture",
-        "shade": "unusual brightness or colour",
-    }[look]
-    if region and region.area_um2 is not None and look != "whole":
-        what += f", {_format_two_digits(region.area_um2)} µm² marked"
-    rare = how_rare[0].lower() + how_rare[1:]
-    return f"Not comparable with the reference images: {rare}; {what}."
-
-
-def format_rarity(p_value: float, count: int) -> str:
-    """Format a p-value as a frequency among the reference images.
-
-    Args:
-        p_value: From `conformal.compute_p_values`.
-        count: Number of reference images that were compared.
-    """
-    at_least = round(p_value * (count + 1)) - 1
-    if at_least <= 0:
-        return f"Unlike all {count} reference images"
-    if at_least >= count / 2:
-        return "Like the reference images"
-    return f"1 in {round(count / at_least)} reference images scores as high"
-
-
-def _format_two_digits(value: float) -> str:
-    digits = 1 - int(np.floor(np.log10(max(value, 1.0))))
-    return f"{round(value, digits):g}"

@@ -133,17 +133,13 @@ class SizeCorrection:
         shift: NDArray[np.float64] = (1 - share) * self.growth[low] + share * self.growth[low + 1]
         return shift
 
-    def note(self, area_px: float) -> str:
-        """Return a sentence if a field is larger or smaller than every reference field, or ""."""
+    def find_unusual_ratio(self, area_px: float) -> float | None:
+        """Return the area divided by the usual one; None if a reference field is of such a size."""
         if not self.area_px or area_px <= 0:
-            return ""
-        ratio = area_px / self.area_px
-        times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"  # noqa: PLR2004 - two digits
-        if area_px > _NOTED_FROM * self.largest_px:
-            return f"Larger than any reference field ({times} times the usual area)."
-        if area_px * _NOTED_FROM < self.smallest_px:
-            return f"Smaller than any reference field ({times} times the usual area)."
-        return ""
+            return None
+        is_larger = area_px > _NOTED_FROM * self.largest_px
+        is_smaller = area_px * _NOTED_FROM < self.smallest_px
+        return area_px / self.area_px if is_larger or is_smaller else None
 
 
 def compute_level(area_px: float, usual_px: float) -> float:

@@ -22,8 +22,11 @@ class OodResult:
         where: Box (x0, y0, x1, y1) of the most unusual region in pixels of the field, x1/y1
             exclusive, or None if no cell reaches the alarm level.
         heat: (rows, columns) float16 over the whole field, 1 = alarm level.
-        sentence: The reason for the reviewer: what is unusual, and how rare that is.
         nearest: Keys of the most similar reference images, nearest first, per candidate code.
+        references: Number of reference fields that were compared.
+        is_resolvable: They are enough for the alarm rate.
+        size_ratio: Area divided by the usual one, where no reference field is as large or as small;
+            else None.
         score: Value that is compared with the reference scores; larger is more unusual, no unit.
         look: The one of `LOOKS` that is most unusual.
         area_um2: Area of the most unusual region in µm², or None without a region or a scale.
@@ -37,8 +40,10 @@ class OodResult:
     local: float
     where: tuple[int, int, int, int] | None
     heat: NDArray[np.float16]
-    sentence: str
     nearest: dict[str, tuple[str, ...]]
+    references: int = 0
+    is_resolvable: bool = True
+    size_ratio: float | None = None
     score: float = 0.0
     look: str = "whole"
     area_um2: float | None = None

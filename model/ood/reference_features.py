@@ -54,6 +54,9 @@ class ReferenceFeatures:
     def __len__(self) -> int:
         return len(self._examples)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._index_of
+
     def __getitem__(self, index: int) -> OodFeatures:
         if index in self._held:
             return self._held[index]

@@ -55,7 +55,7 @@ class NotCounted:
         nothing = np.zeros((1, 1), np.float16)
         one = OodResult(
             p_value=1.0, flagged=False, whole=0.0, local=0.0, where=None, heat=nothing,
-            sentence="", nearest={},
+            nearest={},
         )  # fmt: skip
         return one, None
 

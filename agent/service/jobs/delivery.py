@@ -30,6 +30,7 @@ from agent.nightly import build_digest, night_settings, write_report
 from agent.nightly.snapshot import from_text
 from agent.store import NewRecord
 from agent.whole_file import write_whole
+from reports import Message, join_messages, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,10 +49,19 @@ MAIL, SHARE = "report_mail", "report_share"
 """Kinds of records, by night."""
 STARTED, SENT, REFUSED = "started", "sent", "refused"
 MB = 1_000_000
+_NOT_COPIED = marked("[report] share: night of {night}: {why}; it is tried again by itself.")
+_MAIL_REFUSED = marked(
+    "[report] mail_to: the mail of {night} was not accepted: {why}; it is tried again by itself."
+)
+_MAIL_UNCERTAIN = marked(
+    "[report] mail_to: the mail of {night} may not have arrived: {why}. It is not sent again, "
+    "so that no one gets it twice."
+)
+_SOME_REFUSED = marked("[report] mail_to: the server refused {names}. The others got the report.")
 
 
-def deliver_reports(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Deliver the reports that are due, oldest first; return what failed, "" for nothing.
+def deliver_reports(settings: Settings, store: Store, *, now: datetime) -> Message:
+    """Deliver the reports that are due, oldest first; return what failed, empty for nothing.
 
     Args:
         settings: Of the lab.
@@ -59,12 +69,12 @@ def deliver_reports(settings: Settings, store: Store, *, now: datetime) -> str:
         now: Aware UTC.
     """
     if not settings.report.is_delivered:
-        return ""
-    faults = []
+        return Message("")
+    faults: list[Message] = []
     for night in _list_due(store, now=now):
         delivery = _Delivery(settings, store, night, now)
         faults += [fault for fault in (delivery.copy(), delivery.mail()) if fault]
-    return " ".join(faults)
+    return join_messages(faults)
 
 
 def _list_due(store: Store, *, now: datetime) -> list[NightFacts]:
@@ -90,15 +100,15 @@ class _Delivery:
 
     # --- share ---
 
-    def copy(self) -> str:
-        """Copy the report to the share; return why it failed, or ""."""
+    def copy(self) -> Message:
+        """Copy the report to the share; return why it failed, else an empty message."""
         if not self._report.share:
-            return ""
+            return Message("")
         row = self._store.nightly_reports.find(self._facts.night)
         revision = row.revision if row else 1
         last = self._store.records.latest(SHARE, self._night)
         if last and last.facts["revision"] >= revision:
-            return ""
+            return Message("")
         share = Path(self._report.share)
         try:
             if not share.is_dir():
@@ -108,11 +118,11 @@ class _Delivery:
             write_whole({share / f"{self._night}.txt": f"{digest}\n".encode()})
         except OSError as error:
             log.warning("report.not_copied", night=self._night, reason=str(error))
-            return f"[report] share: night of {self._night}: {error}; it is tried again by itself."
+            return Message(_NOT_COPIED, {"night": self._night, "why": str(error)})
         facts = {"revision": revision}
         self._store.records.add(SHARE, self._night, by="agent", at=self._now, facts=facts)
         log.info("report.copied", night=self._night, files=len(names) + 1)
-        return ""
+        return Message("")
 
     def _copy(self, share: Path, path: Path) -> str:
         target = share / path.relative_to(self._folder)
@@ -140,18 +150,18 @@ class _Delivery:
 
     # --- mail ---
 
-    def mail(self) -> str:
-        """Mail the report, at most once; return why it failed or may have failed, or ""."""
+    def mail(self) -> Message:
+        """Mail the report, at most once; return why it failed or may have failed, else empty."""
         if not self._report.mail_to:
-            return ""
+            return Message("")
         last = self._store.records.latest(MAIL, self._night)
         state = last.facts["state"] if last else ""
         if last and state == SENT:
             return _describe_refused(last.facts.get("refused", {}))
         if state == STARTED:
-            return (
-                f"[report] mail_to: the mail of {self._night} may not have arrived: its sending "
-                "was interrupted. It is not sent again, so that no one gets it twice."
+            return Message(
+                _MAIL_UNCERTAIN,
+                {"night": self._night, "why": Message(marked("its sending was interrupted"))},
             )
         try:
             return _describe_refused(self._send(last))
@@ -159,10 +169,7 @@ class _Delivery:
             return self._report_refused(str(error))
         except MailUncertain as error:
             log.warning("report.mail_uncertain", night=self._night, reason=str(error))
-            return (
-                f"[report] mail_to: the mail of {self._night} may not have arrived: {error}. It is "
-                "not sent again, so that no one gets it twice."
-            )
+            return Message(_MAIL_UNCERTAIN, {"night": self._night, "why": str(error)})
 
     def _send(self, last: Record | None) -> dict[str, str]:
         message = build_message(
@@ -208,12 +215,9 @@ class _Delivery:
         record = NewRecord(MAIL, self._night, facts)
         return self._store.records.add_together([record], by="agent", at=self._now, follows=follows)
 
-    def _report_refused(self, reason: str) -> str:
+    def _report_refused(self, reason: str) -> Message:
         log.warning("report.not_mailed", night=self._night, reason=reason)
-        return (
-            f"[report] mail_to: the mail of {self._night} was not accepted: {reason}; it is tried "
-            "again by itself."
-        )
+        return Message(_MAIL_REFUSED, {"night": self._night, "why": reason})
 
     def _list_attachments(self) -> Iterator[Attachment]:
         """Yield PDF and page, as far as they fit."""
@@ -247,8 +251,8 @@ class _Delivery:
         return f"<{hashlib.sha256(name.encode()).hexdigest()[:32]}@{domain}>"
 
 
-def _describe_refused(refused: Mapping[str, str]) -> str:
+def _describe_refused(refused: Mapping[str, str]) -> Message:
     if not refused:
-        return ""
+        return Message("")
     names = "; ".join(f"{name}: {why}" for name, why in refused.items())
-    return f"[report] mail_to: the server refused {names}. The others got the report."
+    return Message(_SOME_REFUSED, {"names": names})

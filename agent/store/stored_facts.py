@@ -1,0 +1,135 @@
+"""What a result row keeps as JSON of a crop and of its strangeness, typed when it is read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reports import Message, read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredScaleBar:
+    """A scale bar as it was read.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the file.
+        line_px: Length of its line in pixels.
+        label: Its label as read.
+        um: The length that the label names, in µm.
+    """
+
+    box: Box
+    line_px: float
+    label: str
+    um: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCrop:
+    """A crop as it was stored.
+
+    Args:
+        document: As `agent inspect --json` prints it.
+        box: (x0, y0, x1, y1) in pixels of the file, or None.
+        pages: Number of pages of the file.
+        polygon: Outline of the specimen, (x, y) in pixels of the file; () for the whole frame.
+        scales: Source of a scale and the scale in µm per pixel, each that was found.
+        micron_bar: The scale bar, or None.
+    """
+
+    document: Mapping[str, Any]
+    box: Box | None = None
+    pages: int = 1
+    polygon: tuple[tuple[int, int], ...] = ()
+    scales: tuple[tuple[str, float], ...] = ()
+    micron_bar: StoredScaleBar | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StoredCrop:
+        """Build it from what `agent.imaging.crop_json.crop_to_json` returned; {} is allowed."""
+        area: Mapping[str, Any] = document.get("specimen_area") or {}
+        bar, box = document.get("micron_bar"), document.get("crop")
+        return cls(
+            document=document,
+            box=_read_box(box) if box else None,
+            pages=int(document.get("pages") or 1),
+            polygon=()
+            if area.get("whole_frame", True)
+            else tuple((int(x), int(y)) for x, y in area.get("polygon") or ()),
+            scales=tuple(
+                (scale["source"], float(scale["um_per_px"]))
+                for scale in document.get("scales") or ()
+            ),
+            micron_bar=StoredScaleBar(
+                _read_box(bar["bbox"]), float(bar["line_px"]), str(bar["label"]), float(bar["um"])
+            )
+            if bar
+            else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStrangeness:
+    """An out-of-distribution result as it was stored; all None, false or empty without a bundle.
+
+    Args:
+        p_value: Share of the reference images that score at least as high, or None.
+        is_flagged: The p-value is at most the lab's alarm rate.
+        whole: z-score of the whole field, or None.
+        local: Largest value of the heat map, 1 = alarm level, or None.
+        where: Box of the most unusual place in pixels of the crop, or None.
+        sentence: The reason in English, as programs read it.
+        message: The reason as it is shown.
+        nearest: Structure code → keys of the nearest reference images.
+        defects: Defects of image and preparation, each "finding: remedy".
+        companions: Scores of other methods by name; they decide nothing.
+    """
+
+    p_value: float | None = None
+    is_flagged: bool = False
+    whole: float | None = None
+    local: float | None = None
+    where: Box | None = None
+    sentence: str = ""
+    message: Message = field(default_factory=lambda: Message(""))
+    nearest: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defects: tuple[str, ...] = ()
+    companions: Mapping[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Return whether there is one."""
+        return self.p_value is not None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StoredStrangeness:
+        """Build it from a result row's column; {} is allowed."""
+        if not document:
+            return NO_STRANGENESS
+        where, sentence = document.get("where"), str(document.get("sentence", ""))
+        return cls(
+            p_value=document.get("p_value"),
+            is_flagged=bool(document.get("flagged")),
+            whole=document.get("whole"),
+            local=document.get("local"),
+            where=_read_box(where) if where else None,
+            sentence=sentence,
+            message=read_message(document.get("message"), sentence),
+            nearest={code: tuple(keys) for code, keys in (document.get("nearest") or {}).items()},
+            defects=tuple(document.get("defects") or ()),
+            companions=document.get("companions") or {},
+        )
+
+
+NO_STRANGENESS = StoredStrangeness()
+"""Of a micrograph that no bundle has judged."""
+
+
+def _read_box(edges: Iterable[int]) -> Box:
+    x0, y0, x1, y1 = (int(edge) for edge in edges)
+    return x0, y0, x1, y1

@@ -1,0 +1,240 @@
+"""Check whether a candidate loses accuracy: overall, per code, per slice, at a limit."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from model.evaluation.check_result import (
+    Check,
+    GateThresholds,
+    format_count,
+    format_percent,
+    format_points,
+    format_signed,
+)
+from model.evaluation.pair_statistics import (
+    LEVEL,
+    compute_max_loss,
+    count_won_and_lost,
+    count_won_and_lost_specimens,
+    estimate_accuracy,
+    estimate_accuracy_change,
+    group_by_specimen,
+    loss_p_value,
+)
+from model.statistics import holm, upper_bound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from model.evaluation.cases import Case
+    from model.evaluation.paired import Pair, PairedEvaluation
+
+
+MIN_DISCORDANT, MIN_NEW = 6, 20
+"""Minimum number of specimens on which the bundles differ, or of new test specimens: five that all
+favour one side occur by chance once in sixteen times."""
+
+
+def check_evidence(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether there are enough specimens; images of one specimen count once."""
+    del thresholds
+    won, lost = count_won_and_lost(pair.pairs)
+    better, worse = count_won_and_lost_specimens(pair.pairs)
+    new = [case for case in pair.candidate.cases if case.key in pair.new]
+    specimens = len(group_by_specimen(pair.pairs))
+    new_specimens = len({case.group for case in new})
+    enough = better + worse >= MIN_DISCORDANT or new_specimens >= MIN_NEW
+    needed = (
+        ""
+        if enough
+        else f"; at least {MIN_NEW} new or {MIN_DISCORDANT} judged differently are needed"
+    )
+    sentence = (
+        f"{len(pair.pairs)} test micrographs of {specimens} specimens, {len(new)} of them new, "
+        f"of {new_specimens} specimens; of {better + worse} specimens one of both bundles has more "
+        f"right{needed}"
+    )
+    numbers = {"n": len(pair.pairs), "new": len(new), "won": won, "lost": lost}
+    numbers |= {"specimens": specimens, "new_specimens": new_specimens}
+    numbers |= {"won_specimens": better, "lost_specimens": worse}
+    return Check("evidence", enough, sentence, numbers)
+
+
+def check_floors(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether the candidate is good enough, regardless of the bundle in use."""
+    accuracy = estimate_accuracy(pair.candidate.cases)
+    by_code: dict[str, list[Case]] = defaultdict(list)
+    for case in pair.candidate.cases:
+        by_code[case.true].append(case)
+    recalls = {code: estimate_accuracy(cases) for code, cases in by_code.items()}
+    low = [
+        code
+        for code, recall in sorted(recalls.items())
+        if (recall.high or 0.0) < thresholds.min_recall
+    ]
+    passed = (accuracy.value or 0.0) >= thresholds.min_accuracy and not low
+    sentence = (
+        f"{format_percent(accuracy.value)} of the codes right, at least "
+        f"{thresholds.min_accuracy:.0%} asked"
+    )
+    if low:
+        sentence += f"; surely below {thresholds.min_recall:.0%} right of {', '.join(low)}"
+    return Check(
+        "floors",
+        passed,
+        sentence,
+        {
+            "accuracy": accuracy.as_json(),
+            "min_accuracy": thresholds.min_accuracy,
+            "recall": {code: recall.as_json() for code, recall in recalls.items()},
+            "min_recall": thresholds.min_recall,
+        },
+    )
+
+
+def check_overall(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether the loss of accuracy is below the margin, at the upper confidence limit."""
+    won, lost = count_won_and_lost(pair.pairs)
+    max_loss = compute_max_loss(pair.pairs)
+    change = estimate_accuracy_change(pair.pairs)
+    specimens = len(group_by_specimen(pair.pairs))
+    passed = max_loss is not None and max_loss <= thresholds.may_lose
+    return Check(
+        "overall",
+        passed,
+        f"{format_signed(change.value)} points of accuracy ({format_signed(change.low)} to "
+        f"{format_signed(change.high)}); it loses at most {format_points(max_loss)} points with "
+        f"95 % confidence, counted over {format_count(specimens, 'specimen')}; "
+        f"{format_points(thresholds.may_lose)} allowed",
+        {
+            "specimens": specimens,
+            "won": won,
+            "lost": lost,
+            "change": change.as_json(),
+            "most_lost": max_loss,
+            "may_lose": thresholds.may_lose,
+            "worse_p": loss_p_value(pair.pairs),
+            "better_p": loss_p_value([(b, a) for a, b in pair.pairs]),
+        },
+    )
+
+
+def check_codes(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether accuracy on a structure code is lost."""
+    del thresholds
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for cases in pair.pairs:
+        groups[cases[0].true].append(cases)
+    return _check_parts("codes", groups)
+
+
+def check_slices(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether accuracy is lost on a slice, such as a microscope or a material."""
+    del thresholds
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for cases in pair.pairs:
+        for attribute, value in cases[0].slices.items():
+            if value:
+                groups[f"{attribute} {value}"].append(cases)
+    return _check_parts("slices", groups)
+
+
+def check_limits(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether at a limit in use more nonconforming fields would be predicted to conform.
+
+    Both bundles are evaluated on the same images, so one more field already fails. The bound counts
+    specimens with such a field, because fields of one specimen are not independent.
+    """
+    del thresholds
+    numbers: dict[str, dict[str, float | None]] = {}
+    worse = []
+    for name, meets in pair.limits.items():
+        nonconforming = [cases for cases in pair.pairs if not meets(cases[0].true)]
+        false_conform = [
+            [
+                case_pair
+                for case_pair in nonconforming
+                if _is_predicted_conforming(case_pair[side], meets)
+            ]
+            for side in (0, 1)
+        ]
+        n_current, n_candidate = (len(errors) for errors in false_conform)
+        specimens = len(group_by_specimen(nonconforming))
+        specimens_current, specimens_candidate = (
+            len(group_by_specimen(errors)) for errors in false_conform
+        )
+        current_upper95 = upper_bound(specimens_current, specimens)
+        candidate_upper95 = upper_bound(specimens_candidate, specimens)
+        numbers[name] = {
+            "n": len(nonconforming),
+            "current": n_current,
+            "candidate": n_candidate,
+            "specimens": specimens,
+            "current_specimens": specimens_current,
+            "candidate_specimens": specimens_candidate,
+            "current_upper95": current_upper95,
+            "candidate_upper95": candidate_upper95,
+        }
+        if n_candidate > n_current:
+            worse.append(
+                f"at {name!r} {n_candidate} of {len(nonconforming)} fields that break it would be "
+                f"called conforming, {n_current} now; of {specimens} specimens "
+                f"{specimens_candidate} (at most {format_percent(candidate_upper95)}), "
+                f"{specimens_current} now (at most {format_percent(current_upper95)})"
+            )
+    sentence = (
+        "no limit is in use" if not numbers else f"{len(numbers)} limits in use, none is riskier"
+    )
+    return Check("limits", not worse, "; ".join(worse) or sentence, numbers)
+
+
+def check_corrected(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
+    """Check whether codes that were once corrected, and are now correct, become wrong again."""
+    correct = [(a, b) for a, b in pair.corrected if a.right]
+    flipped = [b for _, b in correct if not b.right]
+    allowed = max(1, math.floor(thresholds.may_flip_back * len(correct)))
+    return Check(
+        "corrected",
+        len(flipped) <= allowed,
+        f"of {len(correct)} once corrected micrographs that are right now {len(flipped)} would be "
+        f"wrong again, {allowed} allowed"
+        if correct
+        else "no micrograph was corrected that is right now",
+        {
+            "n": len(correct),
+            "back": len(flipped),
+            "allowed": allowed,
+            "flips": [{"key": b.key, "true": b.true, "candidate": b.predicted} for b in flipped],
+        },
+    )
+
+
+def _check_parts(name: str, groups: Mapping[str, Sequence[Pair]]) -> Check:
+    """Check for each part whether accuracy is lost, with Holm's correction."""
+    p_values = holm({part: loss_p_value(pairs) for part, pairs in groups.items()})
+    numbers = {}
+    for part, pairs in sorted(groups.items()):
+        n_current, n_candidate = sum(a.right for a, _ in pairs), sum(b.right for _, b in pairs)
+        numbers[part] = {
+            "n": len(pairs),
+            "current": n_current,
+            "candidate": n_candidate,
+            "p": p_values[part],
+        }
+    lost = [part for part, counts in numbers.items() if counts["p"] < LEVEL]
+    sentence = "; ".join(
+        f"{part}: {numbers[part]['candidate']} of {numbers[part]['n']} right, "
+        f"{numbers[part]['current']} before (p = {numbers[part]['p']:.2g})"
+        for part in lost
+    )
+    return Check(
+        name, not lost, sentence or f"none of {len(numbers)} is lost beyond chance", numbers
+    )
+
+
+def _is_predicted_conforming(case: Case, meets: Callable[[str], bool]) -> bool:
+    """Return whether a field is not flagged and every code in its prediction set meets a limit."""
+    return not case.flagged and all(meets(code) for code in {case.predicted, *case.prediction_set})

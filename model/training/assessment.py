@@ -1,0 +1,102 @@
+"""Fit the OOD detector, evaluate the test images, and search them for copies of trained ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model.data.near_duplicates import format_leak_warning, iter_overlaps
+from model.errors import ModelError, TrainingError
+from model.evaluation.evaluate import iter_cases, iter_flags
+from model.evaluation.evaluation import Evaluation
+from model.ood.fit import iter_fit_detector
+from model.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from model.data.dataset import Example
+    from model.data.feature_cache import FeatureCache
+    from model.data.splits import Split
+    from model.evaluation.cases import Case, OodFlag
+    from model.inference.classifier import Classifier
+    from model.ood.detector import OodDetector
+    from model.ood.reference_features import ReferenceFeatures
+    from model.taxonomy import Taxonomy
+
+
+def fit_ood_detector(
+    examples: Sequence[Example],
+    taxonomy: Taxonomy,
+    fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
+    cache: FeatureCache | None,
+    shared: ReferenceFeatures | None,
+) -> Generator[Progress[Path], None, OodDetector]:
+    """Fit the OOD detector, or call the given function."""
+    if fit_detector is not None:
+        yield Progress("strangeness", len(examples), len(examples))
+        return fit_detector(examples)
+    for progress in iter_fit_detector(
+        examples,
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+        cache=cache,
+        features=shared,
+    ):
+        yield Progress("strangeness", progress.done, progress.total)
+        if progress.result is not None:
+            return progress.result
+    raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
+
+
+def format_alarm_note(detector: OodDetector, alpha: float) -> str:
+    """Return what is uncertain about an alarm rate, or ""; it never ends a training."""
+    try:
+        return detector.require(alpha)
+    except ModelError as error:
+        return str(error)
+
+
+def report_alarm_rate(
+    detector: OodDetector, alpha: float
+) -> Generator[Progress[Path], None, list[str]]:
+    """Yield and return what is uncertain about the alarm rate, if anything."""
+    note = format_alarm_note(detector, alpha)
+    if note:
+        yield Progress("strangeness", len(detector), len(detector), note)
+    return [note] if note else []
+
+
+def evaluate_test_set(
+    classifier: Classifier, test: Sequence[Example], untrained: Mapping[str, Sequence[Example]]
+) -> Generator[Progress[Path], None, Evaluation]:
+    """Evaluate the test images, and the images of untrained codes, which must be flagged."""
+    total = len(test) + sum(map(len, untrained.values()))
+    cases: list[Case] = []
+    for case in iter_cases(classifier, test):
+        cases.append(case)
+        yield Progress("evaluation", len(cases), total)
+    unusual: dict[str, tuple[OodFlag, ...]] = {}
+    done = len(cases)
+    for kind, examples in untrained.items():
+        flags = []
+        for flag in iter_flags(classifier, examples):
+            flags.append(flag)
+            yield Progress("evaluation", done := done + 1, total)
+        unusual[kind] = tuple(flags)
+    return Evaluation("", classifier.taxonomy, tuple(cases), 0, classifier.alpha, unusual)
+
+
+def find_leaks(
+    evaluation: Evaluation, sides: Split, known_copies: Collection[tuple[str, str]]
+) -> Generator[Progress[Path], None, list[str]]:
+    """Find test images that show a place of a training image rotated or cropped."""
+    trained = {example.key: example for example in (*sides.train, *sides.validation)}
+    tested = {example.key: example for example in sides.test}
+    pairs: list[tuple[str, str]] = []
+    n = len(tested)
+    for done, overlaps in enumerate(iter_overlaps(evaluation.cases, tested, trained), 1):
+        pairs += [pair for pair in overlaps if pair not in known_copies]
+        yield Progress("leakage", done, n)
+    if note := format_leak_warning(pairs):
+        yield Progress("leakage", n, n, note)
+    return [note] if note else []
