@@ -244,7 +244,7 @@ def _train_networks(
             validation=plan.sides.validation,
         )
         if config.frozen:
-            networks.shared = build_shared_features(task, features) if shares_pass else None
+            networks.shared = build_shared_features(task, config, features) if shares_pass else None
             networks.out_of_fold_logits |= yield from fit_linear_probes(
                 task, plan.learned, config, features, networks.shared
             )
