@@ -102,13 +102,19 @@ class ViewEmbedder:
         """Return the (views, c) embeddings of an example."""
         if self._shared is None:
             return self._embed_views(example)
-        known = self._shared
-        if example.key not in known:
-            known = ReferenceFeatures([example], known.extractor, self._cache)
-        plain = known.get_embedding(example.key)[None]
+        plain = self._find_plain(example, self._shared)[None]
         if self._config.views == 1:
             return plain
         return np.concatenate([plain, self._embed_views(example)])
+
+    def _find_plain(self, example: Example, shared: ReferenceFeatures) -> NDArray[np.float32]:
+        """Return the embedding of the image as it is, computed by another step if possible."""
+        if example.key in shared:
+            return shared.get_embedding(example.key)
+        if example.key in self._task.plain:
+            return self._task.plain[example.key]
+        own = ReferenceFeatures([example], shared.extractor, self._cache)
+        return own.get_embedding(example.key)
 
     def _embed_views(self, example: Example) -> NDArray[np.float32]:
         """Return the embeddings of the views that no other pass has computed."""
