@@ -39,6 +39,7 @@ GROUPS = (
     "service",
     "inspect",
     "classify",
+    "needles",
     "scale",
     "taxonomy",
     "import_",
@@ -47,6 +48,7 @@ GROUPS = (
     "evaluate",
     "experiments",
     "reprocess",
+    "features",
     "models",
     "models_promote",
     "models_transfer",
@@ -232,6 +234,7 @@ def open_store(settings: Settings, *, anew: bool = False) -> Store:
         anew=anew,
         on_upgrade=_print_upgrade,
         shares=settings.site.shares,
+        connections=settings.store.connections,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)
