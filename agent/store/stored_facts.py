@@ -20,8 +20,8 @@ class StoredScaleBar:
     Args:
         box: (x0, y0, x1, y1) in pixels of the file.
         line_px: Length of its line in pixels.
-        label: Its label as read, "" where it is unreadable.
-        um: The length that the label names, in µm; None where it is unreadable.
+        label: Its label as read.
+        um: The length that the label names, in µm; None where it could not be read.
     """
 
     box: Box
@@ -66,7 +66,14 @@ class StoredCrop:
                 (scale["source"], float(scale["um_per_px"]))
                 for scale in document.get("scales") or ()
             ),
-            micron_bar=_read_scale_bar(bar) if bar else None,
+            micron_bar=StoredScaleBar(
+                _read_box(bar["bbox"]),
+                float(bar["line_px"]),
+                str(bar["label"]),
+                None if bar["um"] is None else float(bar["um"]),
+            )
+            if bar
+            else None,
         )
 
 
@@ -124,16 +131,6 @@ class StoredStrangeness:
 
 NO_STRANGENESS = StoredStrangeness()
 """Of a micrograph that no bundle has judged."""
-
-
-def _read_scale_bar(bar: Mapping[str, Any]) -> StoredScaleBar:
-    um = bar["um"]
-    return StoredScaleBar(
-        _read_box(bar["bbox"]),
-        float(bar["line_px"]),
-        str(bar["label"]),
-        float(um) if um is not None else None,
-    )
 
 
 def _read_box(edges: Iterable[int]) -> Box:
