@@ -29,6 +29,7 @@ GUIDE_PAGES = (
     "reviewing",
     "orders",
     "archive",
+    "needles",
     "own-classes",
     "measuring-people",
     "retraining",

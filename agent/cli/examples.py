@@ -21,6 +21,7 @@ EXAMPLES: dict[str, str] = {
     "web": "agent web",
     "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",
+    "needles": "agent needles export/4711_2_1.tif --overlay pictures",
     "taxonomy show": "agent taxonomy show",
     "taxonomy check": "agent taxonomy check taxonomy.toml",
     "import": "agent import labelled --manifest labels.csv",

@@ -77,6 +77,7 @@ def open_store(
         folder=settings.store.folder,
         on_upgrade=listen,
         shares=settings.site.shares,
+        connections=settings.store.connections,
     )
     StatementKeeper(settings, store).listen()
     return store

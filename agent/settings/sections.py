@@ -51,6 +51,13 @@ class StoreSection(Section):
     url: str = Field(
         "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
     )
+    connections: int = Field(
+        15,
+        ge=0,
+        le=100,
+        description="Most connections of a process to PostgreSQL, of which 2 stay open; 0: each "
+        "transaction opens its own, for a PgBouncer in session mode.",
+    )
 
 
 class ImagingSection(Section):
