@@ -53,12 +53,12 @@ WATCHED = ("work_unit", "work_job", "agent", "source")
 class TimedUnits(WorkUnits):
     """The repository of units, which notes how long claims take."""
 
-    times: list[float] = []  # noqa: RUF012 - of the process, written out by `Child`
+    times: list[tuple[float, float]] = []  # noqa: RUF012 - of the process, written out by `Child`
 
     def claim(self, *args, **kwargs):
-        began_s = time.perf_counter()
+        began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         claimed = super().claim(*args, **kwargs)
-        self.times.append(time.perf_counter() - began_s)
+        self.times.append((time.perf_counter() - began_s, time.thread_time() - began_cpu_s))
         return claimed
 
 
@@ -97,7 +97,7 @@ class Child:
             time.sleep(1)
             times, TimedUnits.times = TimedUnits.times, []
             with self.notes.open("a") as file:
-                file.writelines(f"{seconds:.5f}\n" for seconds in times)
+                file.writelines(f"{wall_s:.6f} {cpu_s:.6f}\n" for wall_s, cpu_s in times)
 
     def _open(self, index: int) -> TimedStore:
         while True:
@@ -110,6 +110,7 @@ class Child:
 
     def _work(self, index: int) -> None:
         dice = random.Random(index)
+        time.sleep(dice.uniform(0, self.batch_s))
         store = self._open(index)
         self.stores.append(store)
         worker = UnitWorker(
@@ -156,7 +157,8 @@ class LargePostgres(Postgres):
     def resume(self) -> None:
         options = (
             f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=600 "
-            "-c shared_buffers=256MB -c synchronous_commit=on"
+            "-c shared_buffers=256MB -c autovacuum_naptime=1s "
+            "-c shared_preload_libraries=pg_stat_statements"
         )
         log_file = str(self.folder / "server.log")
         self._call(
@@ -184,6 +186,7 @@ def lay_out(server: Postgres, url: str, micrographs: int) -> None:
         rows = "JOIN micrograph c ON c.site_id = t.site_id AND c.id <> t.micrograph_id"
         clone(database, "result", {"micrograph_id": "c.id"}, 1, rows)
         database.execute("ANALYZE")
+        database.execute("CREATE EXTENSION pg_stat_statements")
     for site in range(SITES):
         with Store.open(url, site=f"Plant {site}", agent=f"PC {site}") as store:
             job = store.work_jobs.open(
@@ -298,15 +301,25 @@ def judge(run: Run) -> bool:
     return rows == micrographs == judged == total and not known and not crossed and closed == jobs
 
 
-def print_claims(folder: Path) -> None:
-    times = sorted(
-        1000 * float(line) for file in folder.glob("claims-*") for line in file.read_text().split()
-    )
-    if times:
-        cuts = statistics.quantiles(times, n=100)
+def print_claims(run: Run) -> None:
+    rows = [
+        line.split()
+        for file in run.folder.glob("claims-*")
+        for line in file.read_text().splitlines()
+    ]
+    if len(rows) < 2:
+        return
+    for title, column in (("wall clock", 0), ("processor of the agent", 1)):
+        cuts = statistics.quantiles((1000 * float(row[column]) for row in rows), n=100)
         print(
-            f"claims: {len(times)}; median {cuts[49]:.1f} ms, 95 % {cuts[94]:.1f} ms, 99 % {cuts[98]:.1f} ms (limit {LIMIT_MS:.0f}), wall clock, load {os.getloadavg()[0]:.0f}"
+            f"claims, {title}: {len(rows)}; median {cuts[49]:.1f} ms, 95 % {cuts[94]:.1f} ms, 99 % {cuts[98]:.1f} ms (limit {LIMIT_MS:.0f}), load {os.getloadavg()[0]:.0f}"
         )
+    with connect(run.server, run.url.rpartition("/")[2]) as database:
+        query = "SELECT calls, mean_exec_time, max_exec_time, stddev_exec_time, left(regexp_replace(query, '.*FROM', 'FROM'), 150) FROM pg_stat_statements WHERE query ILIKE '%work_unit%' AND calls > 20 ORDER BY calls DESC LIMIT 12"
+        for calls, mean, most, spread, text in database.execute(query):
+            print(
+                f"server: {calls} calls, mean {mean:.2f} ms, deviation {spread:.2f}, at most {most:.1f}: {text}"
+            )
 
 
 def print_tables(server: Postgres, name: str, when: str) -> None:
@@ -322,7 +335,7 @@ def print_tables(server: Postgres, name: str, when: str) -> None:
 
 CHURN = """
 CREATE PROCEDURE churn(n integer) LANGUAGE plpgsql AS $$
-DECLARE job record; first integer;
+DECLARE job record; unit integer;
 BEGIN
   SELECT * INTO job FROM work_job LIMIT 1;
   FOR round IN 1..n / 100 LOOP
@@ -333,8 +346,11 @@ BEGIN
     UPDATE work_unit SET state = 'working', attempt = 1, due_at = now() + interval '90 s' WHERE job_id = job.id;
     COMMIT;
     FOR renewal IN 1..4 LOOP
-      UPDATE work_unit SET due_at = now() + interval '90 s', judged = judged + 8, done_to = done_to + 8 WHERE job_id = job.id;
-      UPDATE agent SET seen_at = now();
+      FOR unit IN SELECT id FROM work_unit WHERE job_id = job.id LOOP
+        UPDATE work_unit SET due_at = now() + interval '90 s', judged = judged + 8, done_to = done_to + 8 WHERE id = unit;
+        COMMIT;
+      END LOOP;
+      UPDATE agent SET seen_at = now() WHERE id % 100 = round % 100;
       COMMIT;
     END LOOP;
     UPDATE work_unit SET state = 'done', ended_at = now() WHERE job_id = job.id;
@@ -350,6 +366,7 @@ def churn(server: Postgres, name: str, units: int, rounds: int = 5) -> None:
     """Let the server itself play the life of many units, and print the tables after each part."""
     with connect(server, name) as database:
         database.execute(CHURN)
+        database.execute("SET synchronous_commit = off")
         for part in range(rounds):
             began_s = time.monotonic()
             database.execute(f"CALL churn({units // rounds})")
@@ -402,7 +419,7 @@ def main() -> None:
         print(
             f"{spent_s:.0f} s, {run.kills} kills of {AGENTS // PROCESSES} agents each, at most {most} connections for {AGENTS} agents"
         )
-        print_claims(folder)
+        print_claims(run)
         print_tables(server, url.rpartition("/")[2], "after")
         churn(server, url.rpartition("/")[2], arguments.churn)
     finally:
