@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from unit_lab import NEW, Judge, count_answers, fill, start, worker_of
 
 from agent.service.data_folder import clock
+from agent.service.jobs.ray_workers import judge_on_ray
 from agent.settings import Settings
 from agent.store import Store, store_url
 
@@ -31,10 +33,16 @@ def make_worker(_settings: Settings, store: Store) -> UnitWorker:
     return worker
 
 
-def test_a_cluster_that_loses_a_node_gives_the_rows_of_one_pc(tmp_path):
-    from ray.cluster_utils import Cluster
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch) -> None:
+    """Let Ray's processes start slowly, as on a PC that runs other tests."""
+    monkeypatch.setenv("RAY_agent_register_timeout_ms", "240000")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "240")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
-    from agent.service.jobs.ray_workers import judge_on_ray
+
+def test_a_cluster_that_loses_a_node_gives_the_rows_of_one_pc(tmp_path):
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - an extra
 
     folder = tmp_path / "data"
     bundle = folder / "bundles" / NEW

@@ -153,5 +153,6 @@ def _require_shared(ray: Any, store: Store) -> None:
     hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     if store.kind == "sqlite" and len(hosts) > 1:
         raise WrongUse(
-            f"The cluster has {len(hosts)} PCs, and SQLite serves one. Set [store] url to PostgreSQL."
+            f"The cluster has {len(hosts)} PCs, and SQLite serves one of them. Set [store] url to "
+            "PostgreSQL."
         )
