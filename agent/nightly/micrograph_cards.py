@@ -338,7 +338,7 @@ def _strangeness(micrograph: ReportedMicrograph) -> str:
 
 def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
     picture = gallery.crop(micrograph)
-    caption = _("The kept rectangle. The box marks the strangest place.")
+    caption = _("The kept rectangle. The box marks the most unusual place.")
     return Figure(
         _("What the model saw") if micrograph.bundle else _("Crop"),
         caption if micrograph.where else _("The kept rectangle."),

@@ -36,6 +36,7 @@ from agent.service.database_clock import DatabaseClock
 from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
+from agent.service.jobs.features import TEND_EVERY_S, tend_features
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
@@ -235,6 +236,11 @@ class Agent:
                 DELIVERY_EVERY_S,
             ),
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
+            (
+                "features",
+                lambda: tend_features(settings, store, now=now(), should_stop=self._stop.is_set),
+                TEND_EVERY_S,
+            ),
             ("work units", puller.tend, PULL_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]

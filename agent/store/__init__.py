@@ -63,7 +63,7 @@ from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
-from agent.store.search import SearchPage, SearchQuery
+from agent.store.search import MicrographFacets, SearchPage, SearchQuery
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
@@ -113,6 +113,7 @@ __all__ = [
     "Landmarked",
     "LastFile",
     "Login",
+    "MicrographFacets",
     "MicrographResult",
     "MicrographView",
     "NewImage",

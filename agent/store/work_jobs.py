@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, update
+from sqlalchemy import case, delete, update
 from sqlmodel import col, func, select
 
 from agent.errors import WrongUse
@@ -241,15 +241,7 @@ class WorkJobs(Repository):
             row = _find(session, self._whose, job_id, lock=True)
             if row is None or row.state not in (JobState.OPEN, JobState.PAUSED):
                 return False
-            session.execute(
-                update(WorkUnitRow)
-                .where(
-                    col(WorkUnitRow.site_id) == self._whose.site_id,
-                    col(WorkUnitRow.job_id) == job_id,
-                    col(WorkUnitRow.state).in_([UnitState.WAITING, UnitState.WORKING]),
-                )
-                .values(state=UnitState.CANCELLED, ended_at=at)
-            )
+            _delete_units(session, self._whose, row, at)
             row.state, row.acted_by, row.ended_at = JobState.CANCELLED, by, at
             session.add(row)
             self._note(session, row, "work.cancelled", by=by, at=at)
@@ -268,6 +260,7 @@ class WorkJobs(Repository):
             )
             if session.exec(unfinished.limit(1)).first() is not None:
                 return False
+            _delete_units(session, self._whose, row, at)
             row.state, row.ended_at = JobState.DONE, at
             session.add(row)
             return True
@@ -344,29 +337,62 @@ def _to_job(row: WorkJobRow) -> WorkJob:
 
 # --- progress -------------------------------------------------------------------------------------
 
+COUNTS = ("judged", "known", "lost", "unreadable", "flagged")
+FLIPS = "flips"
+
+
+def _delete_units(session: Session, whose: AgentIdentity, job: WorkJobRow, at: datetime) -> None:
+    """Keep the counts of a job's units and delete them, except those that were set aside.
+
+    A claim of a deleted unit is not valid any more. The table stays as small as the open jobs.
+    """
+    progress = _measure(session, whose, job, at)
+    ended = [unit for unit in UnitState if unit is not UnitState.SET_ASIDE]
+    left = select(*(func.sum(getattr(WorkUnitRow, name)) for name in COUNTS)).where(
+        WorkUnitRow.site_id == whose.site_id,
+        WorkUnitRow.job_id == job.id,
+        WorkUnitRow.state == UnitState.SET_ASIDE,
+    )
+    stay = dict(zip(COUNTS, session.execute(left).one(), strict=True))
+    flips = {f"{before} {after}": n for (before, after), n in progress.flips.items()}
+    job.counts = {
+        **{name: getattr(progress, name) - int(stay[name] or 0) for name in COUNTS},
+        FLIPS: flips,
+    }
+    session.execute(
+        delete(WorkUnitRow).where(
+            col(WorkUnitRow.site_id) == whose.site_id,
+            col(WorkUnitRow.job_id) == job.id,
+            col(WorkUnitRow.state).in_(ended),
+        )
+    )
+    session.execute(
+        update(WorkUnitRow)
+        .where(col(WorkUnitRow.site_id) == whose.site_id, col(WorkUnitRow.job_id) == job.id)
+        .values(flips={})
+    )
+
 
 def _measure(session: Session, whose: AgentIdentity, job: WorkJobRow, at: datetime) -> WorkProgress:
     of_job = (WorkUnitRow.site_id == whose.site_id, WorkUnitRow.job_id == job.id)
-    counts = ("judged", "known", "lost", "unreadable", "flagged")
     query = (
         select(
             WorkUnitRow.state,
             func.count(),
             func.sum(WorkUnitRow.n),
-            *(func.sum(getattr(WorkUnitRow, name)) for name in counts),
+            *(func.sum(getattr(WorkUnitRow, name)) for name in COUNTS),
             func.sum(case((col(WorkUnitRow.ended_at) > at - RECENT, WorkUnitRow.n), else_=0)),
         )  # type: ignore[call-overload]
         .where(*of_job)
         .group_by(WorkUnitRow.state)
     )
     units: dict[str, int] = {}
-    sums: Counter[str] = Counter()
+    sums = Counter({name: int(job.counts.get(name, 0)) for name in COUNTS})
     for state, n_units, micrographs, *rest in session.execute(query):
         units[str(state)] = n_units
-        sums.update(dict(zip((*counts, "recent"), map(int, rest), strict=True)))
+        sums.update(dict(zip((*COUNTS, "recent"), map(int, rest), strict=True)))
         if state == UnitState.SET_ASIDE:
-            sums["set_aside"] += int(micrographs)
-            sums["set_aside"] -= sum(map(int, rest[:4]))
+            sums["set_aside"] += int(micrographs) - sum(map(int, rest[:4]))
     return WorkProgress(
         job=_to_job(job),
         done=sums["judged"] + sums["known"] + sums["lost"] + sums["unreadable"],
@@ -375,7 +401,7 @@ def _measure(session: Session, whose: AgentIdentity, job: WorkJobRow, at: dateti
         lost=sums["lost"],
         unreadable=sums["unreadable"],
         flagged=sums["flagged"],
-        flips=_add_flips(session, of_job),
+        flips=_add_flips(session, job, of_job),
         units=units,
         set_aside=sums["set_aside"],
         rate_per_s=_compute_rate(job, sums, at),
@@ -393,9 +419,12 @@ def _compute_rate(job: WorkJobRow, sums: Counter[str], at: datetime) -> float | 
     return done / span_s if done and span_s > 0 else None
 
 
-def _add_flips(session: Session, of_job: tuple[Any, ...]) -> dict[tuple[str, str], int]:
+def _add_flips(
+    session: Session, job: WorkJobRow, of_job: tuple[Any, ...]
+) -> dict[tuple[str, str], int]:
     flips: Counter[tuple[str, str]] = Counter()
-    for changed in session.exec(select(WorkUnitRow.flips).where(*of_job)):
+    of_units = session.exec(select(WorkUnitRow.flips).where(*of_job)).all()
+    for changed in (job.counts.get(FLIPS, {}), *of_units):
         for pair, n in changed.items():
             before, _, after = pair.partition(" ")
             flips[before, after] += n

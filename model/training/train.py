@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from model.bundle import BundleContents, write_bundle
@@ -32,7 +33,12 @@ from model.training.dataset_summary import DatasetSummary
 from model.training.distributed import SINGLE_PROCESS
 from model.training.fine_tuning import fine_tune
 from model.training.frozen_heads import fit_linear_probes
-from model.training.head_calibration import HeadLogits, calibrate_heads, extract_features
+from model.training.head_calibration import (
+    EVIDENCE_IMAGES,
+    HeadLogits,
+    calibrate_heads,
+    extract_features,
+)
 from model.training.plan import TrainingPlan
 from model.training.provenance import derive_seed, hash_inputs
 from model.training.split_checks import (
@@ -47,7 +53,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
@@ -144,7 +149,12 @@ def train(
         validation_embeddings=calibration.embeddings,
         shares_pass=networks.shared is not None,
     )
-    evaluation = yield from evaluate_test_set(classifier, plan.sides.test, plan.untrained)
+    embeddings: dict[str, NDArray[np.float32]] = {}
+    evaluation = yield from evaluate_test_set(
+        classifier, plan.sides.test, plan.untrained, embeddings
+    )
+    for task in networks.tasks if networks.shared else ():
+        task.plain.update(embeddings)
     plan.notes.extend((yield from find_leaks(evaluation, plan.sides, copies)))
     final = yield from _refit(plan, networks, calibration, features)
     bundle = write_bundle(
@@ -244,7 +254,7 @@ def _train_networks(
             validation=plan.sides.validation,
         )
         if config.frozen:
-            networks.shared = build_shared_features(task, features) if shares_pass else None
+            networks.shared = build_shared_features(task, config, features) if shares_pass else None
             networks.out_of_fold_logits |= yield from fit_linear_probes(
                 task, plan.learned, config, features, networks.shared
             )
@@ -278,10 +288,18 @@ def _calibrate(
     plan: TrainingPlan, networks: _Networks, extractor: FieldExtractor
 ) -> Generator[Progress[Path], None, _Calibration]:
     """Calibrate the heads on images that they were not fitted on."""
-    logits, evidence_limits, embeddings = yield from extract_features(
-        plan.sides.validation, plan.scheme, networks.heads, extractor
-    )
     out_of_fold = networks.out_of_fold_logits
+    validation = plan.sides.validation
+    logits, evidence_limits, embeddings = yield from extract_features(
+        validation[:: max(1, len(validation) // EVIDENCE_IMAGES)] if out_of_fold else validation,
+        plan.scheme,
+        networks.heads,
+        extractor,
+    )
+    if out_of_fold and validation:
+        encoder = networks.heads[plan.scheme.first_stage()[0]].encoder
+        (views,) = (task.views for task in networks.tasks if task.name == encoder)
+        embeddings = np.stack([views[example.key][0] for example in validation])
     heads, level = calibrate_heads(
         plan.learned if out_of_fold else plan.sides.validation,
         plan.scheme,
