@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.archive import Archive
+from agent.crop_recipe import RECIPE
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.imaging.places import Landmarks, Overlap, extract_landmarks
 from agent.nightly import NightSettings
@@ -261,7 +262,7 @@ def crop_of(sha256: str, pixels: NDArray[np.uint8]) -> Crop:
         band=None,
         specimen_area=SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners),
         box=(0, 0, width, height),
-        recipe="1",
+        recipe=RECIPE,
         warnings=(),
         pixels=pixels,
         valid=np.ones((height, width), bool),
