@@ -36,7 +36,7 @@ from agent.service.database_clock import DatabaseClock
 from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
-from agent.service.jobs.features import TEND_EVERY_S, tend_features
+from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
@@ -238,7 +238,7 @@ class Agent:
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
             (
                 "features",
-                lambda: tend_features(settings, store, now=now(), should_stop=self._stop.is_set),
+                FeatureKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 TEND_EVERY_S,
             ),
             ("work units", puller.tend, PULL_EVERY_S),

@@ -28,6 +28,7 @@ from agent.store.campaign_views import (
     Seat,
 )
 from agent.store.campaigns import ROUND_ROBIN
+from agent.store.current_answers import CurrentAnswer
 from agent.store.database import Store
 from agent.store.decisions import Decision, DecisionConflict, LabelView
 from agent.store.engine import StoreFault, store_url
@@ -94,6 +95,7 @@ __all__ = [
     "CampaignRater",
     "Claim",
     "ClaimedPlace",
+    "CurrentAnswer",
     "Decision",
     "DecisionConflict",
     "Entry",
